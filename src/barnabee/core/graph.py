@@ -1,0 +1,127 @@
+"""Questions about the graph of services that need no I/O: order, cycles, clashes, budgets.
+
+Pure. Works on the tables of `core.system`; knows no service by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from graphlib import CycleError, TopologicalSorter
+from itertools import chain
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from barnabee.core.system import Service, System
+
+VOICE_BLEND_PERCENT = 100
+
+
+def problems(system: System) -> list[tuple[str, str]]:
+    """Return (key, what to do) for everything types alone cannot see; empty when all is well."""
+    checks = (_references, _clashing_names, _ports, _cycles, _probes, _vram, _voice, _bands)
+    return list(chain.from_iterable(check(system) for check in checks))
+
+
+def start_order(nodes: Mapping[str, Service]) -> list[str]:
+    """Return names so that each comes after everything it needs; wants do not order."""
+    known = {name: [need for need in node.needs if need in nodes] for name, node in nodes.items()}
+    return list(TopologicalSorter(known).static_order())
+
+
+def vram_totals(system: System) -> dict[str, int]:
+    """Return MiB reserved and at peak, for the preloaded models and with every model active."""
+    preloaded = [model for model in system.model.values() if model.preload]
+    lazy = [model for model in system.model.values() if not model.preload]
+    fallback = sum(model.vram_peak_mib for model in lazy)
+    reserved = sum(model.vram_reserved_mib for model in preloaded)
+    peak = sum(model.vram_peak_mib for model in preloaded)
+    return {
+        "normal_reserved_mib": reserved,
+        "normal_peak_mib": peak,
+        "fallback_reserved_mib": reserved + fallback,
+        "fallback_peak_mib": peak + fallback,
+    }
+
+
+def _tables(system: System) -> Iterator[tuple[str, str, Service]]:
+    for kind, table in (("service", system.service), ("companion", system.companion)):
+        for name, node in table.items():
+            yield f"{kind}.{name}", name, node
+
+
+def _references(system: System) -> Iterator[tuple[str, str]]:
+    known = system.nodes()
+    for key, name, node in _tables(system):
+        for field, others in (("needs", node.needs), ("wants", node.wants)):
+            for other in others:
+                if other not in known:
+                    yield (
+                        f"{key}.{field}",
+                        f"there is no service or companion {other!r}; add or remove it",
+                    )
+                elif other == name:
+                    yield f"{key}.{field}", "a service cannot depend on itself; remove it"
+        for both in sorted(set(node.needs) & set(node.wants)):
+            yield f"{key}.wants", f"{both!r} is in needs too; keep one"
+        for need in node.needs:
+            if key.startswith("service.") and need in system.companion:
+                yield f"{key}.needs", f"{need!r} is only there locally; use wants"
+
+
+def _clashing_names(system: System) -> Iterator[tuple[str, str]]:
+    for name in sorted(system.service.keys() & system.companion.keys()):
+        yield f"companion.{name}", "a service has this name; rename one of them"
+
+
+def _ports(system: System) -> Iterator[tuple[str, str]]:
+    owner: dict[int, str] = {}
+    for key, _, node in _tables(system):
+        if node.port is None:
+            continue
+        first = owner.setdefault(node.port, key)
+        if first != key:
+            yield f"{key}.port", f"{node.port} is the port of {first}; choose another"
+
+
+def _cycles(system: System) -> Iterator[tuple[str, str]]:
+    try:
+        start_order(system.nodes())
+    except CycleError as error:
+        path = " -> ".join(reversed(error.args[1]))
+        yield f"service.{error.args[1][0]}.needs", f"{path} is a cycle; turn one of them into wants"
+
+
+def _probes(system: System) -> Iterator[tuple[str, str]]:
+    for key, _, node in _tables(system):
+        if (node.kind == "oneshot") != (node.probe == "exit"):
+            yield f"{key}.probe", 'a oneshot has probe "exit" and a daemon another; change one'
+        if node.kind == "daemon" and node.port is None:
+            yield f"{key}.port", "a daemon is asked for its health on a port; add it"
+
+
+def _vram(system: System) -> Iterator[tuple[str, str]]:
+    for name, model in system.model.items():
+        if model.vram_peak_mib < model.vram_reserved_mib:
+            yield f"model.{name}.vram_peak_mib", "is below vram_reserved_mib; raise it"
+    usable = system.card.vram_mib - system.card.headroom_mib
+    totals = vram_totals(system)
+    peak = totals["fallback_peak_mib"]
+    if peak > usable:
+        yield (
+            "model",
+            f"all models at peak take {peak} MiB but {system.card.name} has {usable} MiB after its "
+            "headroom; shrink a vram_peak_mib or remove a model",
+        )
+
+
+def _voice(system: System) -> Iterator[tuple[str, str]]:
+    total = sum(system.voice.blend.values())
+    if total != VOICE_BLEND_PERCENT:
+        yield "voice.blend", f"the weights add up to {total}; make them add up to 100"
+
+
+def _bands(system: System) -> Iterator[tuple[str, str]]:
+    if system.intent.ask_permille > system.intent.accept_permille:
+        yield "intent.ask_permille", "is above accept_permille; lower it"
+    if system.filler.none_below_ms >= system.filler.acknowledgment_below_ms:
+        yield "filler.none_below_ms", "is not below acknowledgment_below_ms; lower it"

@@ -1,0 +1,81 @@
+"""Structured logs: one JSON object a line on standard output, from our code and from libraries.
+
+Every line carries component, level, event, timestamp, trace_id, session_id, user_id, stage and
+latency_ms (null where it does not apply), so that a query never has to ask whether a field exists.
+Utterances are private: `utterance_fields` says what may be written about one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import sys
+from typing import TYPE_CHECKING
+
+import structlog
+
+from barnabee.core import trace
+
+if TYPE_CHECKING:
+    from structlog.typing import EventDict, Processor, WrappedLogger
+
+_ALWAYS = ("session_id", "user_id", "stage", "latency_ms")
+
+
+def configure(component: str, *, level: str = "info") -> None:
+    """Send every log line of this process to standard output as JSON with `component`."""
+
+    def add_context(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+        event.setdefault("component", component)
+        event.setdefault("trace_id", trace.current() or None)
+        for name in _ALWAYS:
+            event.setdefault(name, None)
+        return event
+
+    shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        add_context,
+        structlog.processors.format_exc_info,
+    ]
+    number = logging.getLevelNamesMapping()[level.upper()]
+    structlog.configure(
+        processors=[*shared, structlog.processors.JSONRenderer(serializer=_dump)],
+        wrapper_class=structlog.make_filtering_bound_logger(number),
+        logger_factory=structlog.PrintLoggerFactory(sys.stdout),
+        cache_logger_on_first_use=True,
+    )
+    _capture_libraries(shared, number)
+
+
+def utterance_fields(utterance: str, *, allowed: bool) -> dict[str, object]:
+    """Return what a log line may say of an utterance: all of it, or its length and a short hash."""
+    if allowed:
+        return {"utterance": utterance}
+    digest = hashlib.sha256(utterance.encode("utf-8", "surrogatepass")).hexdigest()
+    return {"utterance_chars": len(utterance), "utterance_sha256": digest[:12]}
+
+
+def _capture_libraries(shared: list[Processor], number: int) -> None:
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[*shared, structlog.stdlib.ExtraAdder()],
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                structlog.processors.JSONRenderer(serializer=_dump),
+            ],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(number)
+    for chatty in ("httpx", "httpcore", "websockets", "uvicorn.access", "faster_whisper"):
+        logging.getLogger(chatty).setLevel(max(number, logging.WARNING))
+
+
+def _dump(event: EventDict, **options: object) -> str:
+    options.setdefault("default", str)
+    return json.dumps(event, ensure_ascii=False, **options)  # type: ignore[arg-type]

@@ -1,0 +1,70 @@
+"""The metrics every service has, in a registry of its own so that two apps share nothing.
+
+Names follow the specification; a service adds its own to `Metrics.registry`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+
+CONTENT_TYPE = CONTENT_TYPE_LATEST
+# From a cached answer to a slow language model; 2 s is the specification's HighLatencyP95 limit.
+BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0)
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """A service's registry and the series all services share."""
+
+    component: str
+    registry: CollectorRegistry = field(default_factory=CollectorRegistry)
+    requests: Histogram = field(init=False)
+    errors: Counter = field(init=False)
+    _health: dict[str, Gauge] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Create the shared series."""
+        requests = Histogram(
+            "barnabee_request_duration_seconds",
+            "Time to answer a request.",
+            ("component", "method", "route", "status"),
+            buckets=BUCKETS_S,
+            registry=self.registry,
+        )
+        errors = Counter(
+            "barnabee_errors",
+            "Failures by their code.",
+            ("component", "code"),
+            registry=self.registry,
+        )
+        object.__setattr__(self, "requests", requests)
+        object.__setattr__(self, "errors", errors)
+        ProcessCollector(registry=self.registry)
+
+    def observe(self, method: str, route: str, status: int, seconds: float) -> None:
+        """Record one answered request."""
+        self.requests.labels(self.component, method, route, str(status)).observe(seconds)
+
+    def error(self, code: str) -> None:
+        """Count one failure."""
+        self.errors.labels(self.component, code).inc()
+
+    def health(self, dependency: str, value: float) -> None:
+        """Set `barnabee_health_check_<dependency>`: 1 healthy, 0.5 degraded, 0 down, -1 unknown."""
+        gauge = self._health.get(dependency)
+        if gauge is None:
+            gauge = Gauge(
+                f"barnabee_health_check_{dependency}",
+                "1 healthy, 0.5 degraded, 0 unhealthy, -1 unknown.",
+                ("component",),
+                registry=self.registry,
+            )
+            self._health[dependency] = gauge
+        gauge.labels(self.component).set(value)
+
+    def render(self) -> bytes:
+        """Return the exposition text."""
+        return generate_latest(self.registry)

@@ -1,0 +1,86 @@
+"""What one process is told from outside: environment names of the specification, and credentials.
+
+Built in the application factory, never at import. Secrets are files in `$CREDENTIALS_DIRECTORY`
+(systemd credentials; the local runner does the same), never environment values.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from barnabee.core.errors import SettingInvalid, SettingMissing
+from barnabee.core.system import System
+
+
+class Settings(BaseSettings):
+    """The environment of a service; every name has a default that suits one machine."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="ignore")
+
+    database_path: Path = Field(Path("/data/barnabee.db"), validation_alias="DATABASE_PATH")
+    data_dir: Path = Field(Path("/data"), validation_alias="BARNABEE_DATA")
+    models_dir: Path = Field(Path("/models"), validation_alias="BARNABEE_MODELS")
+    redis_url: str = Field("redis://127.0.0.1:6379/0", validation_alias="REDIS_URL")
+    gpu_service_url: str = Field("http://127.0.0.1:8001", validation_alias="GPU_SERVICE_URL")
+    api_url: str = Field("http://127.0.0.1:8000", validation_alias="API_URL")
+    home_assistant_url: str = Field("", validation_alias="HOME_ASSISTANT_URL")
+    azure_openai_endpoint: str = Field("", validation_alias="AZURE_OPENAI_ENDPOINT")
+    azure_openai_deployment: str = Field("", validation_alias="AZURE_OPENAI_DEPLOYMENT")
+    azure_openai_api_version: str = Field("2024-10-21", validation_alias="AZURE_OPENAI_API_VERSION")
+    replica_endpoint: str = Field("", validation_alias="BARNABEE_REPLICA_ENDPOINT")
+    litestream_socket: str = Field("", validation_alias="BARNABEE_LITESTREAM_SOCKET")
+    bind: str = Field("127.0.0.1", validation_alias="BARNABEE_BIND")
+    device: Literal["cpu", "cuda"] = Field("cpu", validation_alias="BARNABEE_DEVICE")
+    threads: int = Field(0, ge=0, le=256, validation_alias="BARNABEE_THREADS")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", validation_alias="BARNABEE_LOG_LEVEL"
+    )
+    log_utterances: bool = Field(default=False, validation_alias="BARNABEE_LOG_UTTERANCES")
+    time_zone: str = Field("", validation_alias="BARNABEE_TIME_ZONE")
+
+
+def load(system: System) -> Settings:
+    """Read the environment; addresses not given follow the ports of `system`.
+
+    Raises SettingInvalid naming the first variable that is not usable.
+    """
+    defaults = {
+        "REDIS_URL": f"redis://127.0.0.1:{system.port('redis')}/0",
+        "GPU_SERVICE_URL": f"http://127.0.0.1:{system.port('gpu')}",
+        "API_URL": f"http://127.0.0.1:{system.port('api')}",
+    }
+    given = {name: value for name, value in defaults.items() if not os.environ.get(name)}
+    try:
+        return Settings(**given)  # type: ignore[arg-type]
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = str(first["loc"][0])
+        raise SettingInvalid(name=name, reason=first["msg"], hint=f"mend {name}") from error
+
+
+def credential(name: str) -> str | None:
+    """Return the secret called `name`, or None when it was not given to this service."""
+    directory = os.environ.get("CREDENTIALS_DIRECTORY")
+    if not directory:
+        return None
+    try:
+        return (Path(directory) / name).read_text(encoding="utf-8").strip() or None
+    except FileNotFoundError:
+        return None
+    except (OSError, UnicodeDecodeError) as error:
+        hint = "mend the file's owner, mode and content"
+        raise SettingInvalid(name=f"credential {name}", reason=str(error), hint=hint) from error
+
+
+def required_credential(name: str) -> str:
+    """Return the secret called `name`; SettingMissing says where to put it."""
+    value = credential(name)
+    if value is None:
+        hint = f"put it into the file `{name}` of CREDENTIALS_DIRECTORY"
+        raise SettingMissing(name=f"credential {name}", hint=hint)
+    return value
