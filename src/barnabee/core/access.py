@@ -47,7 +47,7 @@ class Access:
         return self._sealed("link", now_s + LINK_AGE_S)
 
     def open_link_key(self, key: str, now_s: float) -> str:
-        """Return the link's nonce, which the caller must allow once; LinkUsed when it is no good."""
+        """Return the link's nonce, which the caller must allow once; LinkUsed when it is bad."""
         nonce = self._opened("link", key, now_s)
         if nonce is None:
             raise LinkUsed

@@ -84,7 +84,8 @@ class NotFound(BadInput):
 
 class Unauthorized(BadInput):
     """This needs a token: send `Authorization: Bearer …`, or open the link that `barnabee link`
-    prints."""
+    prints.
+    """
 
     code = "unauthorized"
     status = 401
@@ -131,7 +132,8 @@ class SettingInvalid(Misconfigured):
 
 class ModelMissing(Misconfigured):
     """The model {model} is not in {directory}: run `barnabee models fetch`, or set
-    BARNABEE_MODELS."""
+    BARNABEE_MODELS.
+    """
 
     code = "model_missing"
 
@@ -144,7 +146,8 @@ class ModelDamaged(Misconfigured):
 
 class PortTaken(Misconfigured):
     """Port {port} of {service} is taken by {owner}: stop that program, or change
-    `service.{service}.port` in system.toml."""
+    `service.{service}.port` in system.toml.
+    """
 
     code = "port_taken"
 
@@ -188,20 +191,23 @@ class DatabaseReadOnly(Unavailable):
 
 class DatabaseFull(Unavailable):
     """The disk that holds the database {path} is full: free some space, nothing accepted was
-    lost."""
+    lost.
+    """
 
     code = "database_full"
 
 
 class DatabaseTooNew(Unavailable):
     """The database {path} has schema {found}, this program knows up to {known}: switch to the
-    newer program, or run `barnabee restore`."""
+    newer program, or run `barnabee restore`.
+    """
 
     code = "database_too_new"
 
 
 class BackupUnreachable(Unavailable):
     """The replica {url} cannot be asked whether a backup exists ({reason}): nothing was started
-    on an empty database, so that no backup is overwritten."""
+    on an empty database, so that no backup is overwritten.
+    """
 
     code = "backup_unreachable"

@@ -107,11 +107,8 @@ def _vram(system: System) -> Iterator[tuple[str, str]]:
     totals = vram_totals(system)
     peak = totals["fallback_peak_mib"]
     if peak > usable:
-        yield (
-            "model",
-            f"all models at peak take {peak} MiB but {system.card.name} has {usable} MiB after its "
-            "headroom; shrink a vram_peak_mib or remove a model",
-        )
+        remedy = f"all at peak take {peak} MiB of the {usable} MiB {system.card.name} can give"
+        yield "model", f"{remedy} after its headroom; shrink a vram_peak_mib or remove a model"
 
 
 def _voice(system: System) -> Iterator[tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""What stands in front of every service's routes: trace id, access, size limit, metrics, one log line.
+"""What stands in front of every service's routes: trace id, access, limits, metrics, a log line.
 
 One plain ASGI layer, because a voice turn passes it several times. Services give their routes to
 `front`; the health and metrics routes are the same everywhere.

@@ -1,13 +1,14 @@
 """Runs one service: port, event loop, readiness, watchdog, clean end.
 
-READY goes to systemd after the first good readiness, and the watchdog is fed by the same event loop
-that serves requests, so a loop that hangs is restarted. This is a supervisor: it may catch anything,
-because the last thing a process does is say in one sentence why it ends.
+READY goes to systemd after the first good readiness, and the watchdog is fed by the same event
+loop that serves requests, so a loop that hangs is restarted. This is a supervisor: it may catch
+anything, because the last thing a process does is say in one sentence why it ends.
 """
 
 from __future__ import annotations
 
 import asyncio
+import signal
 import socket
 import sys
 from collections.abc import Callable
@@ -86,7 +87,8 @@ def port_owner(port: int) -> str:
     with suppress(psutil.Error):
         for connection in psutil.net_connections("tcp"):
             listening = connection.status == psutil.CONN_LISTEN
-            if listening and connection.laddr.port == port and connection.pid:
+            address = connection.laddr
+            if listening and connection.pid and address and address.port == port:
                 return f"{psutil.Process(connection.pid).name()} (pid {connection.pid})"
     return "a process that cannot be seen from here"
 
@@ -121,6 +123,10 @@ async def _serve(component: str, running: Running, listener: socket.socket) -> N
     server = uvicorn.Server(config)
     log.info("starting", port=listener.getsockname()[1])
     watcher = asyncio.create_task(_watch_when_started(server, running.health), name="watch")
+    watcher.add_done_callback(lambda _task: setattr(server, "should_exit", True))
+    for number in (signal.SIGTERM, signal.SIGINT):
+        # uvicorn raises the signal again once it has stopped; a clean end is exit code 0
+        signal.signal(number, lambda *_: None)
     try:
         await server.serve(sockets=[listener])
     except Exception:  # a supervisor: whatever it was, the log must have it before the process ends
@@ -136,7 +142,7 @@ async def _serve(component: str, running: Running, listener: socket.socket) -> N
 
 
 async def _watch_when_started(server: uvicorn.Server, health: Health) -> None:
-    while not server.started:  # uvicorn offers no event for this
+    while not server.started:  # noqa: ASYNC110 - uvicorn offers no event for this
         await asyncio.sleep(0.02)
     await watch(health)
 

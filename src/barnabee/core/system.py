@@ -66,7 +66,7 @@ class Card(Table):
 
 
 class Model(Table):
-    """One model: what it does, what it takes of the card, and whether it is there from the start."""
+    """One model: what it does, what it takes of the card, whether it is there from the start."""
 
     task: Literal["stt", "tts", "embed", "wake"]
     vram_reserved_mib: Mib

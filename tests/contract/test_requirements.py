@@ -1,0 +1,145 @@
+"""pyproject.toml, poetry.lock and the exported requirement files say the same thing."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import tomllib
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+from packaging.markers import Marker
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).resolve().parents[2]
+EXPORTS = {
+    "default.txt": ({"local"}, False),
+    "dev.txt": ({"local"}, True),
+    "gpu.txt": ({"gpu"}, False),
+}
+Table = dict[str, Any]
+
+
+@cache
+def project() -> Table:
+    text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    poetry: Table = tomllib.loads(text)["tool"]["poetry"]
+    return poetry
+
+
+@cache
+def lock() -> Table:
+    return tomllib.loads((ROOT / "poetry.lock").read_text(encoding="utf-8"))
+
+
+@cache
+def locked(name: str) -> list[Table]:
+    return [one for one in lock()["package"] if canonicalize_name(one["name"]) == name]
+
+
+def exported(file: str) -> dict[str, tuple[str, frozenset[str]]]:
+    """Return name -> (version, hashes) of the requirements that apply to this machine."""
+    text = (ROOT / "requirements" / file).read_text(encoding="utf-8").replace("\\\n", " ")
+    found = {}
+    for line in text.splitlines():
+        requirement = Requirement(line.split("--hash", 1)[0].strip())
+        if requirement.marker is None or requirement.marker.evaluate():
+            hashes = frozenset(re.findall(r"--hash=(sha256:[0-9a-f]+)", line))
+            version = str(requirement.specifier).removeprefix("==")
+            found[canonicalize_name(requirement.name)] = (version, hashes)
+    return found
+
+
+def wanted(extras: set[str], *, dev: bool) -> set[str]:
+    """Return the names of the closure of what pyproject.toml asks for, by walking the lock."""
+    direct = dict(project()["dependencies"])
+    direct.pop("python")
+    chosen = {canonicalize_name(name) for extra in extras for name in project()["extras"][extra]}
+    queue: list[tuple[str, frozenset[str]]] = []
+    for name, spec in direct.items():
+        table = spec if isinstance(spec, dict) else {}
+        if not table.get("optional") or canonicalize_name(name) in chosen:
+            queue.append((canonicalize_name(name), frozenset(table.get("extras", []))))
+    if dev:
+        queue += [
+            (canonicalize_name(name), frozenset())
+            for name in project()["group"]["dev"]["dependencies"]
+        ]
+    seen: set[tuple[str, frozenset[str]]] = set()
+    while queue:
+        item = queue.pop()
+        if item not in seen:
+            seen.add(item)
+            queue += [one for package in locked(item[0]) for one in needs(package, item[1])]
+    return {name for name, _ in seen}
+
+
+def needs(package: Table, extras: frozenset[str]) -> list[tuple[str, frozenset[str]]]:
+    found = []
+    by_extra = {
+        canonicalize_name(Requirement(text).name)
+        for extra in extras
+        for text in package.get("extras", {}).get(extra, [])
+    }
+    for name, spec in package.get("dependencies", {}).items():
+        for table in spec if isinstance(spec, list) else [spec]:
+            options = table if isinstance(table, dict) else {}
+            canonical = canonicalize_name(name)
+            if options.get("optional") and canonical not in by_extra:
+                continue
+            marker = re.sub(r"(and|or)?\s*extra == \"[^\"]+\"", "", options.get("markers", ""))
+            if not marker.strip() or options.get("optional") or Marker(marker).evaluate():
+                found.append((canonical, frozenset(options.get("extras", []))))
+    return found
+
+
+def test_the_lock_has_a_version_that_poetry2nix_reads() -> None:
+    assert lock()["metadata"]["lock-version"] == "2.0"
+
+
+def test_the_lock_was_made_from_this_pyproject() -> None:
+    relevant: Table = {
+        key: project().get(key) for key in ("dependencies", "source", "extras", "dev-dependencies")
+    }
+    relevant["group"] = project()["group"]
+    digest = hashlib.sha256(json.dumps(relevant, sort_keys=True).encode()).hexdigest()
+    assert lock()["metadata"]["content-hash"] == digest, "run `poetry lock --no-update`"
+
+
+@pytest.mark.parametrize("file", EXPORTS)
+def test_every_requirement_is_the_locked_one_with_its_hashes(file: str) -> None:
+    for name, (version, hashes) in exported(file).items():
+        files = {
+            entry["hash"]
+            for package in locked(name)
+            if package["version"] == version
+            for entry in package["files"]
+        }
+        assert hashes, f"{name} has no hash"
+        assert hashes == files, f"{name} differs: run scripts/export-requirements.sh"
+
+
+@pytest.mark.parametrize("file", EXPORTS)
+def test_nothing_is_missing_and_nothing_is_left_over(file: str) -> None:
+    extras, dev = EXPORTS[file]
+    assert set(exported(file)) == wanted(extras, dev=dev), "run scripts/export-requirements.sh"
+
+
+def test_the_default_set_has_no_torch() -> None:
+    names = exported("default.txt").keys()
+    assert not {name for name in names if name == "torch" or name.startswith("nvidia")}
+
+
+def test_the_gpu_set_has_what_cuda_engines_need() -> None:
+    assert {"torch", "sentence-transformers", "kokoro", "onnx-asr"} <= exported("gpu.txt").keys()
+
+
+def test_no_registry_is_named() -> None:
+    assert not [one["name"] for one in lock()["package"] if "source" in one]
+    for path in (ROOT / "requirements").iterdir():
+        text = path.read_text(encoding="utf-8")
+        assert not re.search(r"^\s*(-i|-f|--(extra-)?index-url|--find-links)\b", text, re.M), path
