@@ -142,4 +142,6 @@ def test_no_registry_is_named() -> None:
     assert not [one["name"] for one in lock()["package"] if "source" in one]
     for path in (ROOT / "requirements").iterdir():
         text = path.read_text(encoding="utf-8")
-        assert not re.search(r"^\s*(-i|-f|--(extra-)?index-url|--find-links)\b", text, re.M), path
+        assert not re.search(
+            r"^\s*(-i|-f|--(extra-)?index-url|--find-links)\b", text, re.MULTILINE
+        ), path
