@@ -10,7 +10,8 @@
     │   └── ModelMissing · ModelDamaged · PortTaken
     └── Unavailable         it may pass by itself (503, exit 1)
         ├── DependencyDown · Overloaded · TimedOut
-        └── DatabaseCorrupt · DatabaseReadOnly · DatabaseFull · DatabaseTooNew · BackupUnreachable
+        ├── DatabaseCorrupt · DatabaseReadOnly · DatabaseFull · DatabaseTooNew · DatabaseMismatch
+        └── BackupUnreachable
 
 The class docstring *is* the message: its fields are filled by keyword. `code` is the same word in
 an HTTP body, a metric label, a log line and on the dashboard. This module knows no service.
@@ -203,6 +204,14 @@ class DatabaseTooNew(Unavailable):
     """
 
     code = "database_too_new"
+
+
+class DatabaseMismatch(Unavailable):
+    """The database {path} was made with another text of migration {name}: run the program that
+    made it, or `barnabee restore`.
+    """
+
+    code = "database_mismatch"
 
 
 class BackupUnreachable(Unavailable):
