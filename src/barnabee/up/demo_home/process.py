@@ -1,0 +1,129 @@
+"""Home Assistant as a child of this process, which it must not outlive.
+
+This module must not know what setting the home up means: it is handed that as a function.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import signal
+import socket
+from collections.abc import Callable, Coroutine
+from contextlib import closing
+from pathlib import Path
+
+import structlog
+
+from barnabee.up.demo_home import config
+from barnabee.up.demo_home.config import Home
+from barnabee.up.demo_home.errors import DemoHomeFailed
+
+_STOP_GRACE_S = 20  # Home Assistant writes its states on the way out: 0.6 s when idle
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+
+_log = structlog.get_logger()
+
+
+async def run(home: Home, venv: Path, set_up: Callable[[], Coroutine[None, None, None]]) -> int:
+    """Run the home until it ends or SIGTERM or SIGINT arrives; return its exit status.
+
+    DemoHomeFailed where it cannot be started or set up; it has ended then.
+    """
+    stop = _stop_event()
+    child = await _start(home, venv)
+    try:
+        await _attend(child, stop, set_up, home)
+    finally:
+        await _end(child)
+    return child.returncode or 0
+
+
+async def _start(home: Home, venv: Path) -> asyncio.subprocess.Process:
+    python = _python_with_home_assistant(venv)
+    _require_free(home.port)
+    home.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    home.configuration_file.write_text(config.render(home.port), encoding="utf-8")
+    libc = ctypes.CDLL(None)
+    with home.output_file.open("wb") as output:
+        child = await asyncio.create_subprocess_exec(
+            *config.command(python, home),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            # A group of its own, so that it hears of a signal once, from us: at a second SIGTERM
+            # or SIGINT Home Assistant dies on the spot and forgets what it had not yet written.
+            process_group=0,
+            # And the kernel tells it when we are killed without a chance to tell it ourselves.
+            preexec_fn=lambda: libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM),
+        )
+    _log.info("demo_home_started", pid=child.pid, url=home.url)
+    return child
+
+
+async def _attend(
+    child: asyncio.subprocess.Process,
+    stop: asyncio.Event,
+    set_up: Callable[[], Coroutine[None, None, None]],
+    home: Home,
+) -> None:
+    """Return when the child has ended or is to end; raise what setting up raised."""
+    ended, stopping = asyncio.create_task(child.wait()), asyncio.create_task(stop.wait())
+    setting_up = asyncio.create_task(set_up())
+    tasks = (ended, stopping, setting_up)
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        if ended.done() and not stop.is_set():
+            raise DemoHomeFailed(
+                problem=f"ended by itself with status {child.returncode}",
+                remedy=f"look into {home.output_file}",
+            )
+        if setting_up.done():
+            setting_up.result()
+            _log.info("demo_home_ready", url=home.url)
+            await asyncio.wait((ended, stopping), return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _end(child: asyncio.subprocess.Process) -> None:
+    if child.returncode is None:
+        child.terminate()
+        try:
+            async with asyncio.timeout(_STOP_GRACE_S):
+                await child.wait()
+        except TimeoutError:
+            child.kill()
+            await child.wait()
+    _log.info("demo_home_ended", status=child.returncode)
+
+
+def _stop_event() -> asyncio.Event:
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    return stop
+
+
+def _python_with_home_assistant(venv: Path) -> Path:
+    if not any(venv.glob("lib/python3*/site-packages/homeassistant/__main__.py")):
+        raise DemoHomeFailed(
+            problem=f"has no Home Assistant in {venv}",
+            remedy="install requirements/home-assistant.txt into that virtual environment",
+        )
+    return venv / "bin" / "python"
+
+
+def _require_free(port: int) -> None:
+    """DemoHomeFailed where somebody listens: Home Assistant itself would go on without a port."""
+    with closing(socket.socket()) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise DemoHomeFailed(
+                problem=f"cannot listen on port {port} ({error.strerror})",
+                remedy="stop the program that holds it, or choose another port",
+            ) from error
