@@ -36,6 +36,7 @@ class RedisServer:
             "bind": "127.0.0.1",
             "dir": self.directory,
             "appendonly": "yes",
+            "appendfsync": "no",  # as the house runs it; docs/reference/store.md says why
             "save": "",
         }
         arguments = [text for key, value in options.items() for text in (f"--{key}", str(value))]

@@ -1,0 +1,1 @@
+"""Commands, sessions, the record of turns: the service between the voice and everything else."""

@@ -1,0 +1,1 @@
+"""The command line: `./barnabee` and `python -m barnabee`."""

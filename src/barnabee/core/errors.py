@@ -7,11 +7,11 @@
     │   └── RateLimited
     ├── Misconfigured       whoever runs the house can mend it (500, exit 2)
     │   ├── SystemFileInvalid · SettingMissing · SettingInvalid
-    │   └── ModelMissing · ModelDamaged · PortTaken
+    │   └── ModelMissing · ModelDamaged · PortTaken · AlreadyRunning
     └── Unavailable         it may pass by itself (503, exit 1)
-        ├── DependencyDown · Overloaded · TimedOut
+        ├── DependencyDown · Overloaded · TimedOut · NotRunning · SetUpFailed
         ├── DatabaseCorrupt · DatabaseReadOnly · DatabaseFull · DatabaseTooNew · DatabaseMismatch
-        └── BackupUnreachable
+        └── BackupUnreachable · BackupDamaged
 
 The class docstring *is* the message: its fields are filled by keyword. `code` is the same word in
 an HTTP body, a metric label, a log line and on the dashboard. This module knows no service.
@@ -153,6 +153,14 @@ class PortTaken(Misconfigured):
     code = "port_taken"
 
 
+class AlreadyRunning(Misconfigured):
+    """BarnabeeNet already runs from {home} (pid {pid}): look with `./barnabee status`, or stop it
+    with `./barnabee down`.
+    """
+
+    code = "already_running"
+
+
 class Unavailable(BarnabeeError):
     """{what}."""
 
@@ -166,6 +174,12 @@ class DependencyDown(Unavailable):
     code = "dependency_down"
 
 
+class Loading(Unavailable):
+    """{what} is still loading: try again in a moment."""
+
+    code = "loading"
+
+
 class Overloaded(Unavailable):
     """{what} is busy: try again in a moment."""
 
@@ -176,6 +190,18 @@ class TimedOut(Unavailable):
     """{what} took longer than {limit_ms} ms."""
 
     code = "timed_out"
+
+
+class NotRunning(Unavailable):
+    """Nothing is running: start it with `./barnabee up`."""
+
+    code = "not_running"
+
+
+class SetUpFailed(Unavailable):
+    """Setting up {what} failed ({reason}): {hint}."""
+
+    code = "set_up_failed"
 
 
 class DatabaseCorrupt(Unavailable):
@@ -220,3 +246,11 @@ class BackupUnreachable(Unavailable):
     """
 
     code = "backup_unreachable"
+
+
+class BackupDamaged(Unavailable):
+    """What the replica {url} gives back is not a sound database ({reason}): nothing was changed;
+    choose an earlier moment with `barnabee restore --at`.
+    """
+
+    code = "backup_damaged"

@@ -18,7 +18,7 @@ VOICE_BLEND_PERCENT = 100
 
 def problems(system: System) -> list[tuple[str, str]]:
     """Return (key, what to do) for everything types alone cannot see; empty when all is well."""
-    checks = (_references, _clashing_names, _ports, _cycles, _probes, _vram, _voice, _bands)
+    checks = (_references, _clashing_names, _ports, _cycles, _probes, _vram, _waits, _voice, _bands)
     return list(chain.from_iterable(check(system) for check in checks))
 
 
@@ -103,12 +103,31 @@ def _vram(system: System) -> Iterator[tuple[str, str]]:
     for name, model in system.model.items():
         if model.vram_peak_mib < model.vram_reserved_mib:
             yield f"model.{name}.vram_peak_mib", "is below vram_reserved_mib; raise it"
+        if not model.vram_peak_mib:
+            yield f"model.{name}.vram_peak_mib", "is 0; say what the model takes at most"
+        if model.vram_reserved_mib and not model.preload:
+            yield (
+                f"model.{name}.vram_reserved_mib",
+                "nothing is reserved for a model that is not preloaded; make it 0, or preload it",
+            )
+    if system.card.headroom_mib >= system.card.vram_mib:
+        yield "card.headroom_mib", "leaves nothing of vram_mib; lower it"
     usable = system.card.vram_mib - system.card.headroom_mib
     totals = vram_totals(system)
     peak = totals["fallback_peak_mib"]
     if peak > usable:
         remedy = f"all at peak take {peak} MiB of the {usable} MiB {system.card.name} can give"
         yield "model", f"{remedy} after its headroom; shrink a vram_peak_mib or remove a model"
+
+
+def _waits(system: System) -> Iterator[tuple[str, str]]:
+    for name, model in system.model.items():
+        if model.reload_cost_ms >= system.card.wait_limit_ms:
+            remedy = "is not below card.wait_limit_ms, so nobody would live to see it loaded"
+            yield f"model.{name}.reload_cost_ms", f"{remedy}; raise the limit"
+        if model.lease_limit_ms > system.card.turn_limit_ms:
+            remedy = "is above card.turn_limit_ms, but a turn outlasts its inferences"
+            yield f"model.{name}.lease_limit_ms", f"{remedy}; lower it"
 
 
 def _voice(system: System) -> Iterator[tuple[str, str]]:

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import structlog
-from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
@@ -22,6 +21,7 @@ from barnabee.core import trace
 from barnabee.core.errors import BadRequest, BarnabeeError, NotFound, TooLarge, Unauthorized
 
 if TYPE_CHECKING:
+    from starlette.applications import Starlette
     from starlette.requests import Request
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -70,7 +70,7 @@ def report_body(health: Health, report: Report) -> dict[str, object]:
     }
 
 
-def handle_errors(app: FastAPI) -> None:
+def handle_errors(app: Starlette) -> None:
     """Turn every error into `{"code", "message", "trace_id"}` with its status."""
 
     async def ours(request: Request, error: BarnabeeError) -> Response:
@@ -158,6 +158,7 @@ class Front:
                 status=exchange.status,
                 code=code,
                 latency_ms=round(seconds * 1000, 2),
+                **scope.get("barnabee.log", {}),
             )
 
 

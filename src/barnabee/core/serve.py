@@ -8,6 +8,7 @@ anything, because the last thing a process does is say in one sentence why it en
 from __future__ import annotations
 
 import asyncio
+import gc
 import signal
 import socket
 import sys
@@ -36,10 +37,11 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True)
 class Running:
-    """What an application factory returns: the ASGI application and its health."""
+    """What an application factory returns: the ASGI application, its health, its way of ending."""
 
     app: ASGIApp
     health: Health
+    grace_s: int = GRACE_S  # how long running requests may finish after SIGTERM
 
 
 Factory = Callable[[system.System, settings.Settings], Running]
@@ -116,7 +118,7 @@ async def _serve(component: str, running: Running, listener: socket.socket) -> N
         running.app,
         log_config=None,
         access_log=False,
-        timeout_graceful_shutdown=GRACE_S,
+        timeout_graceful_shutdown=running.grace_s,
         server_header=False,
         date_header=False,
     )
@@ -142,6 +144,11 @@ async def _serve(component: str, running: Running, listener: socket.socket) -> N
 
 
 async def _watch_when_started(server: uvicorn.Server, health: Health) -> None:
+    # What was made so far stays for good: keep the collector from walking it again and again, and
+    # from running every 700 objects, which takes a fifth of the time of a command otherwise.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10_000)
     while not server.started:  # noqa: ASYNC110 - uvicorn offers no event for this
         await asyncio.sleep(0.02)
     await watch(health)

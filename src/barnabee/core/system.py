@@ -58,11 +58,15 @@ class Service(Table):
 
 
 class Card(Table):
-    """The graphics card whose memory the models share."""
+    """The graphics card whose memory the models share, and how long anyone may keep or await it."""
 
     name: Text
     vram_mib: Mib
     headroom_mib: Mib
+    idle_unload_s: Seconds
+    queue_depth: Count
+    wait_limit_ms: Milliseconds
+    turn_limit_ms: Milliseconds
 
 
 class Model(Table):
@@ -73,6 +77,8 @@ class Model(Table):
     vram_peak_mib: Mib
     priority: Annotated[int, Field(ge=1, le=9)]
     preload: bool
+    reload_cost_ms: Milliseconds
+    lease_limit_ms: Milliseconds
     cpu_files: str | None = None
     cuda_files: str | None = None
 
@@ -105,6 +111,7 @@ class Intent(Table):
     accept_permille: Permille
     ask_permille: Permille
     margin_permille: Permille
+    recall_permille: Permille
 
 
 class Session(Table):

@@ -1,0 +1,1 @@
+"""Inference: speech to text, text to speech, embeddings, behind an OpenAI-compatible API."""

@@ -1,0 +1,1 @@
+"""The local runner: the same graph as on NixOS, on one plain machine."""

@@ -1,0 +1,191 @@
+"""Puts the api together: what is configured becomes a part, what is not stays None."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import datetime
+from pathlib import Path
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from fastapi import FastAPI
+
+from barnabee import __version__
+from barnabee.api import health
+from barnabee.api.dialogue import Dialogue
+from barnabee.api.limit import Limiter
+from barnabee.api.logins import Logins
+from barnabee.api.memory import HouseMemory
+from barnabee.api.metrics import CommandMetrics
+from barnabee.api.record import Recorder
+from barnabee.api.routes import commands, graph, login, records
+from barnabee.api.service import Gpu, House, Model, Seams, Service
+from barnabee.api.vectors import ExampleVectors
+from barnabee.clients.gpu import GpuClient
+from barnabee.clients.home_assistant import HomeAssistant
+from barnabee.clients.llm import AzureModel, Deployment
+from barnabee.clients.queue import Queue
+from barnabee.commands.intent import Thresholds
+from barnabee.commands.process import Parts
+from barnabee.commands.understand import Understanding
+from barnabee.core.access import Access
+from barnabee.core.errors import SettingInvalid
+from barnabee.core.health import Health, Probe
+from barnabee.core.http import Front, handle_errors, standard_routes
+from barnabee.core.metrics import Metrics
+from barnabee.core.redis_link import RedisLink
+from barnabee.core.serve import Running
+from barnabee.core.settings import Settings, credential, required_credential
+from barnabee.core.system import System
+from barnabee.store.keeper import Keeper
+from barnabee.store.litestream import replica_health
+from barnabee.store.sessions import Sessions
+
+KIB = 1024
+SUMMARY = "Commands, sessions and the record of turns of the house."
+
+
+def build(system: System, settings: Settings, *, seams: Seams | None = None) -> Running:
+    """Return the api; raises what no waiting mends (a damaged database, a wrong setting)."""
+    metrics = Metrics("api")
+    service = make_service(system, settings, metrics, seams or Seams())
+    checks = health.checks(
+        database=service.keeper.check,
+        redis=service.redis,
+        gpu=service.gpu.ready,
+        optional=_optional(service),
+    )
+    looks = Health("api", checks, metrics)
+    app = make_app(service, looks, metrics)
+    front = Front(app, metrics, service.access, system.limits.body_max_kib * KIB)
+    return Running(front, looks)
+
+
+def make_app(service: Service, looks: Health, metrics: Metrics) -> FastAPI:
+    """Return the routes, without what stands in front of them."""
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        async with service.running():
+            yield
+
+    app = FastAPI(
+        telemetry={"tracing": False, "metrics": False, "logs": False},  # ours are there already
+        title="BarnabeeNet", summary=SUMMARY, version=__version__, lifespan=lifespan,
+        docs_url=None, redoc_url=None,
+    )  # fmt: skip
+    app.state.service = service
+    handle_errors(app)
+    app.router.routes.append(commands.route)  # first, because routes are tried in order
+    app.router.routes.extend(standard_routes(looks, metrics))
+    for routes in (commands, graph, records, login):
+        app.include_router(routes.router)
+    return app
+
+
+def make_service(system: System, settings: Settings, metrics: Metrics, seams: Seams) -> Service:
+    """Return the parts; opens the database, connects to nothing yet."""
+    token = required_credential("api_token")
+    keeper = Keeper(settings.database_path)
+    keeper.start()
+    redis = RedisLink(settings.redis_url)
+    queue = Queue(redis)
+    gpu: Gpu = seams.gpu or GpuClient(settings.gpu_service_url, token)
+    home = seams.home or _home(settings)
+    llm = seams.llm or _llm(settings)
+    now = clock_of(settings.time_zone)
+    understanding = Understanding(gpu, Thresholds.of(system.intent))
+    parts = Parts(
+        understanding=understanding,
+        memory=HouseMemory(queue, keeper, now),
+        home=home,
+        llm=llm,
+        now=now,
+        recall_at_least=system.intent.recall_permille / 1000,
+    )
+    sessions = Sessions(redis, system.session.ttl_s, system.session.turns_kept)
+    recorder = Recorder(sessions, queue, keeper)
+    limits = system.limits
+    return Service(
+        system=system,
+        settings=settings,
+        access=Access(token),
+        redis=redis,
+        keeper=keeper,
+        queue=queue,
+        sessions=sessions,
+        recorder=recorder,
+        dialogue=Dialogue(parts, sessions, recorder, CommandMetrics.register(metrics)),
+        limiter=Limiter(limits.commands_per_minute, limits.command_burst, time.monotonic),
+        logins=Logins(redis),
+        vectors=ExampleVectors(
+            understanding, settings.data_dir / "cache", _model(system, settings)
+        ),
+        gpu=gpu,
+        home=home,
+        llm=llm,
+    )
+
+
+def clock_of(time_zone: str) -> Callable[[], datetime]:
+    """Return the house's clock: in `time_zone`, or in the machine's own when that is empty."""
+    if not time_zone:
+        return lambda: datetime.now().astimezone()
+    try:
+        zone = ZoneInfo(time_zone)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        hint = "write a name like Europe/Berlin"
+        name = "BARNABEE_TIME_ZONE"
+        raise SettingInvalid(name=name, reason=f"it is {time_zone!r}", hint=hint) from error
+    return lambda: datetime.now(zone)
+
+
+def _home(settings: Settings) -> House | None:
+    if not settings.home_assistant_url:
+        return None
+    # Read at every attempt: the token of a house that is being set up comes later than we do.
+    return HomeAssistant(
+        settings.home_assistant_url, lambda: credential("home_assistant_token") or ""
+    )
+
+
+def _llm(settings: Settings) -> Model | None:
+    if not settings.azure_openai_endpoint:
+        return None
+    if not settings.azure_openai_deployment:
+        hint = "write the name of the deployment, or leave AZURE_OPENAI_ENDPOINT empty"
+        raise SettingInvalid(name="AZURE_OPENAI_DEPLOYMENT", reason="it is empty", hint=hint)
+    return AzureModel(
+        Deployment(
+            settings.azure_openai_endpoint,
+            settings.azure_openai_deployment,
+            settings.azure_openai_api_version,
+            required_credential("azure_openai_key"),
+        )
+    )
+
+
+def _model(system: System, settings: Settings) -> str:
+    """Return a name that changes with whatever makes embeddings."""
+    embedders = (model for model in system.model.values() if model.task == "embed")
+    chosen = next(embedders, None)
+    files = chosen and (chosen.cuda_files if settings.device == "cuda" else chosen.cpu_files)
+    return files or "none"
+
+
+def _replica(service: Service) -> Probe:
+    socket = Path(service.settings.litestream_socket)
+    allowed = service.system.acceptance.replica_lag_txids
+    return lambda: replica_health(socket, service.keeper.path, allowed)
+
+
+def _optional(service: Service) -> dict[str, Probe]:
+    probes: dict[str, Probe] = {}
+    if service.home is not None:
+        probes["home_assistant"] = service.home.ready
+    if service.llm is not None:
+        probes["llm"] = service.llm.ready
+    if service.settings.litestream_socket:
+        probes["replica"] = _replica(service)
+    return probes

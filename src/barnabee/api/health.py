@@ -1,0 +1,35 @@
+"""What the api depends on: the database (hard), and everything else it can do without."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from barnabee.core.errors import DependencyDown
+from barnabee.core.health import Check, Probe
+from barnabee.core.redis_link import RedisLink
+
+# Written by the worker every 2 s and gone 3 s later.
+WORKER_HEARTBEAT = "barnabee:heartbeat:worker"
+
+
+def checks(
+    *,
+    database: Callable[[], Awaitable[None]],
+    redis: RedisLink,
+    gpu: Probe,
+    optional: dict[str, Probe],
+) -> list[Check]:
+    """Return the checks; `optional` are soft ones that this house has configured."""
+
+    async def database_answers() -> None:
+        await database()
+
+    async def worker_lives() -> None:
+        if not await redis.command("EXISTS", WORKER_HEARTBEAT):
+            raise DependencyDown(dependency="worker", reason="its heartbeat is missing")
+
+    soft: dict[str, Probe] = {"redis": redis.ping, "gpu": gpu, "worker": worker_lives, **optional}
+    return [
+        Check("database", database_answers, hard=True),
+        *(Check(name, probe, hard=False) for name, probe in soft.items()),
+    ]

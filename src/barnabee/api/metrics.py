@@ -1,0 +1,69 @@
+"""What the api counts beside what every service counts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from prometheus_client import Counter, Gauge, Histogram
+
+from barnabee.core.metrics import Metrics
+
+# Fine where the stages of a command lie: a local answer takes 1 ms, the house 50, a model seconds.
+BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 1.5, 2.5, 5.0, 10.0)
+
+
+@dataclass(frozen=True)
+class CommandMetrics:
+    """Series about commands. Children are kept, because looking one up costs more than counting."""
+
+    stages: Histogram
+    intents: Counter
+    degraded: Counter
+    unwritten: Gauge
+    _stage: dict[str, Histogram] = field(default_factory=dict)
+    _intent: dict[tuple[str, str], Counter] = field(default_factory=dict)
+
+    @classmethod
+    def register(cls, metrics: Metrics) -> CommandMetrics:
+        """Create the series in the service's registry."""
+        registry = metrics.registry
+        return cls(
+            Histogram(
+                "barnabee_stage_duration_seconds",
+                "Time a stage of a command took.",
+                ("stage",),
+                buckets=BUCKETS_S,
+                registry=registry,
+            ),
+            Counter(
+                "barnabee_intents", "What was understood.", ("intent", "band"), registry=registry
+            ),
+            Counter(
+                "barnabee_commands_degraded",
+                "Commands answered without something they needed.",
+                ("dependency",),
+                registry=registry,
+            ),
+            Gauge(
+                "barnabee_turns_unwritten",
+                "Turns kept in memory because neither Redis nor the database takes them.",
+                registry=registry,
+            ),
+        )
+
+    def command(
+        self, intent: str, band: str, degraded: Sequence[str], latency_ms: Mapping[str, float]
+    ) -> None:
+        """Count one answered command."""
+        for stage, spent_ms in latency_ms.items():
+            series = self._stage.get(stage)
+            if series is None:
+                series = self._stage[stage] = self.stages.labels(stage)
+            series.observe(spent_ms / 1000)
+        counter = self._intent.get((intent, band))
+        if counter is None:
+            counter = self._intent[intent, band] = self.intents.labels(intent, band)
+        counter.inc()
+        for dependency in degraded:
+            self.degraded.labels(dependency).inc()

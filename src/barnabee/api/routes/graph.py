@@ -1,0 +1,50 @@
+"""What the house is made of, for the dashboard and for whoever asks; nothing secret is in it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, Request
+
+from barnabee import __version__
+from barnabee.api.service import service_of
+from barnabee.core.system import Service, System
+
+router = APIRouter()
+
+
+@router.get("/api/system")
+async def graph(request: Request) -> dict[str, Any]:
+    """Return the public part of the system file this api runs with."""
+    return public(service_of(request).system)
+
+
+@router.get("/", include_in_schema=False)
+async def home() -> dict[str, Any]:
+    """Return where to go from here."""
+    paths = {"health": "/health", "system": "/api/system", "turns": "/v1/turns"}
+    return {"name": "BarnabeeNet", "version": __version__, "paths": paths}
+
+
+def public(system: System) -> dict[str, Any]:
+    """Return what anybody in the house may know of `system`. Pure."""
+    return {
+        "version": __version__,
+        "services": {name: _service(one) for name, one in system.service.items()},
+        "companions": {name: _service(one) for name, one in system.companion.items()},
+        "models": {name: one.model_dump() for name, one in system.model.items()},
+        "card": system.card.model_dump(),
+        "voice": system.voice.model_dump(),
+        "stage_budgets_ms": {
+            name.removesuffix("_ms"): budget for name, budget in system.stage.model_dump().items()
+        },
+        "acceptance": system.acceptance.model_dump(),
+        "filler": system.filler.model_dump(),
+        "limits": system.limits.model_dump(),
+        "retention": system.retention.model_dump(),
+        "hosts": {name: one.model_dump() for name, one in system.host.items()},
+    }
+
+
+def _service(service: Service) -> dict[str, Any]:
+    return service.model_dump(exclude={"credentials"})

@@ -1,0 +1,119 @@
+"""Everything the api is made of, in one value: the routes get it, the app factory makes it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from fastapi import Request
+
+from barnabee.api.dialogue import Dialogue
+from barnabee.api.limit import Limiter
+from barnabee.api.logins import Logins
+from barnabee.api.record import Recorder
+from barnabee.api.vectors import ExampleVectors
+from barnabee.clients.queue import Queue
+from barnabee.commands.ports import Embedder, Home, LanguageModel
+from barnabee.core.access import Access
+from barnabee.core.health import Degraded
+from barnabee.core.redis_link import RedisLink
+from barnabee.core.settings import Settings
+from barnabee.core.system import System
+from barnabee.store.keeper import Keeper
+from barnabee.store.sessions import Sessions
+
+
+class Part(Protocol):
+    """Something elsewhere that can be asked how it is, and left."""
+
+    async def ready(self) -> Degraded | None:
+        """Return when all is well; raise otherwise."""
+
+    async def aclose(self) -> None:
+        """Hang up."""
+
+
+class Gpu(Embedder, Part, Protocol):
+    """The gpu service."""
+
+
+class House(Home, Part, Protocol):
+    """Home Assistant."""
+
+    def start(self) -> None:
+        """Begin to keep the connection."""
+
+
+class Model(LanguageModel, Part, Protocol):
+    """A language model."""
+
+
+@dataclass(frozen=True)
+class Seams:
+    """What tests put in place of the world; None is the real thing."""
+
+    gpu: Gpu | None = None
+    home: House | None = None
+    llm: Model | None = None
+
+
+@dataclass
+class Service:
+    """The running parts of the api."""
+
+    system: System
+    settings: Settings
+    access: Access
+    redis: RedisLink
+    keeper: Keeper
+    queue: Queue
+    sessions: Sessions
+    recorder: Recorder
+    dialogue: Dialogue
+    limiter: Limiter
+    logins: Logins
+    vectors: ExampleVectors
+    gpu: Gpu
+    home: House | None
+    llm: Model | None
+    _tasks: list[asyncio.Task[None]] = field(default_factory=list)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Keep the connections and background tasks while inside."""
+        if self.home is not None:
+            self.home.start()
+        self._spawn("flush", self.recorder.flush_for_ever)
+        if not self.vectors.load():
+            self._spawn("learn-intents", self.vectors.learn)
+        try:
+            yield
+        finally:
+            await self._close()
+
+    def _spawn(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
+        async def run() -> None:
+            await work()
+
+        self._tasks.append(asyncio.create_task(run(), name=name))
+
+    async def _close(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        for task in self._tasks:
+            with suppress(asyncio.CancelledError):
+                await task
+        for part in (self.home, self.llm, self.gpu):
+            if part is not None:
+                await part.aclose()
+        await self.redis.aclose()
+        await self.keeper.close()
+
+
+def service_of(request: Request) -> Service:
+    """Return the service that answers `request`."""
+    service: Service = request.app.state.service
+    return service

@@ -1,0 +1,78 @@
+"""The list of commands, and how an error leaves: one sentence on standard error, then its code.
+
+Commands import what they need inside, so that `--help` and `logs` answer at once.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from barnabee import __version__
+from barnabee.cli import check, develop, link, logs, look, models, restore, run, say
+from barnabee.core.errors import BarnabeeError
+
+
+class Commands(TyperGroup):
+    """A group whose commands end with the sentence, the code and the exit status of an error."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command."""
+        try:
+            return super().invoke(ctx)
+        except BarnabeeError as error:
+            typer.echo(f"barnabee: {error} [{error.code}]", err=True)
+            raise typer.Exit(error.exit_code) from error
+
+
+app = typer.Typer(
+    cls=Commands,
+    name="barnabee",
+    help="A family's voice assistant that heals itself and proves its backup.",
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+
+def _version(value: bool) -> None:
+    if value:
+        typer.echo(f"barnabee {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _barnabee(
+    show: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_version, is_eager=True, help="Show the version and end."
+        ),
+    ] = False,
+) -> None:
+    """Hold what all commands share."""
+    del show
+
+
+_PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
+
+app.command("up")(run.up)
+app.command("down")(run.down)
+app.command("status")(look.status)
+app.command("health")(look.health)
+app.command("logs")(logs.logs)
+app.command("say")(say.say)
+app.command("link")(link.link)
+app.command("check")(check.check)
+app.command("restore")(restore.restore)
+app.add_typer(models.app, name="models")
+app.command("test", context_settings=_PASS_ON)(develop.run_tests)
+app.command("bench", context_settings=_PASS_ON)(develop.bench)
+
+
+def main() -> None:
+    """Run the command line."""
+    app(prog_name="barnabee")

@@ -1,0 +1,82 @@
+"""`barnabee test` and `barnabee bench`: everything that must hold, on this machine."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from barnabee.core.errors import Misconfigured
+
+_STATIC = {
+    "ruff check": ("ruff", "check", "."),
+    "ruff format": ("ruff", "format", "--check", "."),
+    "mypy": ("mypy",),
+    "import-linter": ("lint-imports",),
+}
+
+
+def run_tests(
+    ctx: typer.Context,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Also the timings and the tests that take minutes.")
+    ] = False,
+) -> None:
+    """Check the code, then run the tests; further arguments go to pytest."""
+    root = _checkout()
+    environment = _prepare()
+    failed = [name for name, command in _STATIC.items() if _run(name, command, environment, root)]
+    chosen = [] if everything else ["-m", "not bench and not long"]
+    if _run("pytest", ("pytest", *chosen, *ctx.args), environment, root):
+        failed.append("pytest")
+    if failed:
+        typer.echo(f"failed: {', '.join(failed)}", err=True)
+        raise typer.Exit(1)
+    typer.echo("all green")
+
+
+def bench(ctx: typer.Context) -> None:
+    """Take the timings, side by side in one run; further arguments go to pytest."""
+    command = ("pytest", "-m", "bench", "-s", *ctx.args)
+    raise typer.Exit(_run("bench", command, _prepare(), _checkout()))
+
+
+def _checkout() -> Path:
+    from barnabee.up import paths
+
+    if not (paths.checkout() / "tests").is_dir():
+        raise Misconfigured(what="The tests are in a checkout of the repository, and this is none")
+    return paths.checkout()
+
+
+def _prepare() -> dict[str, str]:
+    """Set up what the tests use; return the environment that names it."""
+    from rich.console import Console
+
+    from barnabee.core import system
+    from barnabee.up import paths, setup
+
+    home = setup.prepare(system.load(), Console(), demo_home=True)
+    return os.environ | {
+        "BARNABEE_MODELS": str(paths.models()),
+        "BARNABEE_HOME_ASSISTANT_VENV": str(home),
+    }
+
+
+def _run(name: str, command: tuple[str, ...], environment: dict[str, str], root: Path) -> int:
+    """Run a program of this environment; return its exit status."""
+    begun_s = time.monotonic()
+    program = Path(sys.executable).parent / command[0]
+    if not program.exists():
+        hint = "start with ./barnabee, which installs requirements/dev.txt for this"
+        raise Misconfigured(what=f"{command[0]} is not in this environment: {hint}")
+    typer.echo(f"== {name}")
+    status = subprocess.run([program, *command[1:]], env=environment, cwd=root, check=False)
+    verdict = "ok" if status.returncode == 0 else f"FAILED ({status.returncode})"
+    typer.echo(f"== {name}: {verdict} in {time.monotonic() - begun_s:.1f} s")
+    return status.returncode

@@ -1,0 +1,93 @@
+"""`barnabee up` and `barnabee down`."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from barnabee.core.errors import Unavailable
+
+if TYPE_CHECKING:
+    import psutil
+    from rich.console import Console
+
+    from barnabee.up.services import House
+
+_DOWN_LIMIT_S = 12.0
+
+
+def up(
+    detach: Annotated[bool, typer.Option("--detach", "-d", help="Run in the background.")] = False,
+    demo_home: Annotated[
+        bool, typer.Option("--demo-home", help="Add a real Home Assistant with lights to switch.")
+    ] = False,
+) -> None:
+    """Start the whole house and keep it running."""
+    from rich.console import Console
+
+    from barnabee.up import house as houses
+    from barnabee.up import launch, setup, state
+    from barnabee.up.console import SilentView, make_view
+
+    house = houses.local(demo_home=demo_home)
+    house.paths.make()
+    state.require_none(house.paths)
+    console = Console()
+    setup.prepare(house.system, console, demo_home=demo_home)
+    if detach:
+        _say_cleared(console, launch.detached(house, SilentView()))
+        console.print(
+            "started in the background: wait with `./barnabee health --wait 60`, "
+            "follow with `./barnabee logs -f`, stop with `./barnabee down`",
+            highlight=False,
+            soft_wrap=True,
+        )
+        return
+    view = make_view(console, lambda: _farewell(house))
+    launch.run(house, view, on_takeover=lambda names: _say_cleared(console, names))
+
+
+def down() -> None:
+    """Stop the house, and whatever a killed runner left behind."""
+    from barnabee.up import leftovers, paths, state
+
+    where = paths.local()
+    runner = state.runner(where)
+    if runner is not None:
+        runner.terminate()
+        _wait_for(runner)
+    left = leftovers.end(leftovers.find(where.run_id))
+    where.state.unlink(missing_ok=True)
+    if left:
+        typer.echo(f"cleared {', '.join(left)}")
+    typer.echo("stopped" if runner is not None or left else "nothing was running")
+
+
+def _wait_for(runner: psutil.Process) -> None:
+    import psutil
+
+    begun_s = time.monotonic()
+    try:
+        runner.wait(_DOWN_LIMIT_S)
+    except psutil.TimeoutExpired:
+        runner.kill()
+        waited_s = time.monotonic() - begun_s
+        typer.echo(f"the runner did not stop within {waited_s:.0f} s and was killed", err=True)
+    except psutil.Error as error:
+        raise Unavailable(what=f"The runner cannot be stopped ({error})") from error
+
+
+def _say_cleared(console: Console, names: list[str]) -> None:
+    if names:
+        console.print(f"cleared what an earlier run left: {', '.join(names)}", highlight=False)
+
+
+def _farewell(house: House) -> str:
+    from barnabee.up import house as houses
+
+    link = houses.login_link(house.paths, house.system.port("api"))
+    off = "".join(f"\n  [dim]off: {line}[/]" for line in houses.what_is_off(house))
+    question = "turn on the kitchen light" if house.demo_home else "what time is it"
+    return f'{off}\n  log a browser in: {link}\n  now try: ./barnabee say "{question}"'.strip("\n")

@@ -1,0 +1,87 @@
+"""Embeddings with all-MiniLM-L6-v2 through onnxruntime: mean pooling, length 1.
+
+The same computation as sentence-transformers' (mean over the tokens that are not padding, then L2).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from barnabee.core import manifest
+from barnabee.gpu.engines.onnx import open_session
+from barnabee.gpu.engines.protocols import Embeddings
+
+if TYPE_CHECKING:
+    from tokenizers import Encoding, Tokenizer
+
+DIMENSIONS = 384
+MAX_TOKENS = 256  # what the model was trained to read; more is cut off
+BATCH = 16
+
+
+class MiniLm:
+    """One loaded MiniLM model."""
+
+    def __init__(self, session: Any, tokenizer: Tokenizer) -> None:
+        """Take a loaded session and tokenizer; use `load`."""
+        self._session = session
+        self._tokenizer = tokenizer
+
+    @classmethod
+    def load(cls, directory: Path, *, threads: int) -> MiniLm:
+        """Verify and load the folder; ModelMissing or ModelDamaged when it is not whole."""
+        manifest.verify(directory)
+        from tokenizers import Tokenizer  # noqa: PLC0415 - heavy
+
+        tokenizer = Tokenizer.from_file(str(directory / "tokenizer.json"))
+        tokenizer.enable_truncation(MAX_TOKENS)
+        tokenizer.no_padding()  # the file pads everything to 128
+        return cls(open_session(directory / "model.onnx", threads=threads), tokenizer)
+
+    @property
+    def dimensions(self) -> int:
+        """Return the length of a vector."""
+        return DIMENSIONS
+
+    def warm_up(self) -> None:
+        """Embed two texts of different length, so that padding runs too."""
+        self.embed(["hello", "turn on the kitchen light"])
+
+    def embed(self, texts: Sequence[str]) -> Embeddings:
+        """Return one vector for each text."""
+        encodings = self._tokenizer.encode_batch(list(texts))
+        vectors = np.empty((len(texts), DIMENSIONS), np.float32)
+        by_length = sorted(range(len(texts)), key=lambda index: len(encodings[index]))
+        for start in range(0, len(by_length), BATCH):  # alike in length: little padding
+            chosen = by_length[start : start + BATCH]
+            vectors[chosen] = self._run([encodings[index] for index in chosen])
+        return Embeddings(vectors, sum(len(encoding) for encoding in encodings))
+
+    def _run(self, encodings: Sequence[Encoding]) -> NDArray[np.float32]:
+        width = max(len(encoding) for encoding in encodings)
+        tokens = np.zeros((len(encodings), width), np.int64)
+        mask = np.zeros_like(tokens)
+        for row, encoding in enumerate(encodings):
+            tokens[row, : len(encoding)] = encoding.ids
+            mask[row, : len(encoding)] = 1
+        inputs = {
+            "input_ids": tokens,
+            "attention_mask": mask,
+            "token_type_ids": np.zeros_like(tokens),
+        }
+        (hidden,) = self._session.run(None, inputs)
+        return pool(hidden, mask)
+
+
+def pool(hidden: NDArray[np.float32], mask: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Return the mean of `hidden` (n, tokens, d) where `mask` is 1, normalised. Pure."""
+    weights = mask[:, :, None].astype(np.float32)
+    mean = (hidden * weights).sum(axis=1) / np.maximum(weights.sum(axis=1), 1)
+    length = np.linalg.norm(mean, axis=1, keepdims=True)
+    result: NDArray[np.float32] = mean / np.maximum(length, np.float32(1e-12))
+    return result

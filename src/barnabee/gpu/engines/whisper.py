@@ -1,0 +1,71 @@
+"""Speech to text with Whisper through faster-whisper (CTranslate2), int8 on a CPU."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from barnabee.core import manifest
+from barnabee.gpu.engines.protocols import STT_RATE_HZ, Samples, Segment
+
+if TYPE_CHECKING:
+    from faster_whisper import WhisperModel
+
+# Below this peak there is nothing to hear (-80 dBFS), and Whisper invents words for silence.
+SILENCE_PEAK = 1e-4
+# Greedy first and one retry: the library's six temperatures make noise take six times as long.
+TEMPERATURES = [0.0, 0.4]
+
+
+class Whisper:
+    """One loaded Whisper model."""
+
+    def __init__(self, model: WhisperModel) -> None:
+        """Take a loaded model; use `load`."""
+        self._model = model
+        self._languages = frozenset(model.supported_languages)
+
+    @classmethod
+    def load(cls, directory: Path, *, threads: int) -> Whisper:
+        """Verify and load the folder; ModelMissing or ModelDamaged when it is not whole."""
+        manifest.verify(directory)
+        from faster_whisper import WhisperModel  # noqa: PLC0415 - heavy
+
+        return cls(
+            WhisperModel(
+                str(directory),
+                device="cpu",
+                compute_type="int8",
+                cpu_threads=threads,
+                local_files_only=True,
+            )
+        )
+
+    @property
+    def languages(self) -> frozenset[str]:
+        """Return the language codes it knows."""
+        return self._languages
+
+    def warm_up(self) -> None:
+        """Decode a second of quiet noise: the encoder and decoder run once."""
+        noise = np.random.default_rng(0).normal(0, 0.01, STT_RATE_HZ).astype(np.float32)
+        segments, _ = self._model.transcribe(
+            noise, language="en", beam_size=1, temperature=0.0, max_new_tokens=1
+        )
+        list(segments)
+
+    def transcribe(self, samples: Samples, *, language: str) -> Iterator[Segment]:
+        """Yield what is said in `samples` (16 kHz)."""
+        if not samples.size or float(np.abs(samples).max()) < SILENCE_PEAK:
+            return
+        segments, _ = self._model.transcribe(
+            samples,
+            language=language,
+            temperature=TEMPERATURES,
+            condition_on_previous_text=False,  # one misheard stretch must not bend the next
+        )
+        for one in segments:
+            yield Segment(one.start, one.end, one.text, one.avg_logprob, one.no_speech_prob)

@@ -1,0 +1,200 @@
+"""Turns (what was said and done) and facts (what was asked to be remembered), in the database.
+
+Both are recorded by trace id, and recording one twice changes nothing: the queue may deliver a
+job more than once. Knows no Redis and no HTTP.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from barnabee.core.errors import BadRequest
+from barnabee.store.db import Database
+
+
+def timestamp(moment: datetime) -> str:
+    """Return `moment` (with a time zone) as 2025-01-31T12:00:00.000Z: text order is time order."""
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One utterance and what came of it; times per stage in milliseconds."""
+
+    trace_id: str
+    session_id: str
+    speaker: str | None
+    utterance: str
+    reply: str
+    intent: str
+    actions: list[dict[str, Any]]
+    degraded: list[str]
+    latency_ms: dict[str, float]
+    created_at: str
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the JSON form."""
+        return {name: getattr(self, name) for name in self.__slots__}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Turn:
+        """Return the turn of a JSON form; BadRequest names the field that is missing or wrong."""
+        return cls(**_checked("turn", data, _TURN_FIELDS))
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """Something to remember, with its embedding (float32, little endian) to find it by.
+
+    The vector is empty when the fact was told while embeddings were away.
+    """
+
+    trace_id: str
+    speaker: str | None
+    text: str
+    vector: bytes
+    created_at: str
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the JSON form; the vector as hexadecimal digits."""
+        return {**asdict(self), "vector": self.vector.hex()}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Fact:
+        """Return the fact of a JSON form; BadRequest names the field that is missing or wrong."""
+        fields = _checked("fact", data, _FACT_FIELDS)
+        try:
+            vector = bytes.fromhex(fields["vector"])
+        except ValueError as error:
+            raise BadRequest(field="fact's `vector`", reason=str(error)) from error
+        return cls(**{**fields, "vector": vector})
+
+
+class Conversations:
+    """The record of turns."""
+
+    def __init__(self, database: Database) -> None:
+        """Work on `database`."""
+        self._database = database
+
+    async def record(self, turn: Turn) -> bool:
+        """Keep `turn`; False when it was there already, and then nothing changes."""
+        return await self._database.write(lambda connection: _insert(connection, "turns", turn))
+
+    async def turn(self, trace_id: str) -> Turn | None:
+        """Return one turn, or None."""
+        sql = "SELECT * FROM turns WHERE trace_id = ?"
+        rows = await self._database.read(lambda db: db.execute(sql, (trace_id,)).fetchall())
+        return _turn(rows[0]) if rows else None
+
+    async def turns(
+        self, limit: int = 50, before: str | None = None, session_id: str | None = None
+    ) -> list[Turn]:
+        """Return turns, newest first.
+
+        `before` is a time, or `cursor(turn)` of the last one seen: then the page goes on exactly
+        there, also among turns of the same millisecond.
+        """
+        moment, _, trace_id = (before or "").partition(" ")
+        conditions, values = ["1"], list[str | int]()
+        if session_id is not None:
+            conditions.append("session_id = ?")
+            values.append(session_id)
+        if before is not None:
+            conditions.append("(created_at, trace_id) < (?, ?)")
+            values += [moment, trace_id]
+        sql = (
+            f"SELECT * FROM turns WHERE {' AND '.join(conditions)} "  # noqa: S608 - fixed texts
+            "ORDER BY created_at DESC, trace_id DESC LIMIT ?"
+        )
+        values.append(limit)
+        rows = await self._database.read(lambda db: db.execute(sql, values).fetchall())
+        return [_turn(row) for row in rows]
+
+    async def expire(self, before: str) -> int:
+        """Forget turns older than the time `before`; return how many."""
+        sql = "DELETE FROM turns WHERE created_at < ?"
+        return await self._database.write(lambda db: db.execute(sql, (before,)).rowcount)
+
+
+class Facts:
+    """What the family asked to have remembered; kept until it is told to forget."""
+
+    def __init__(self, database: Database) -> None:
+        """Work on `database`."""
+        self._database = database
+
+    async def remember(self, fact: Fact) -> bool:
+        """Keep `fact`; False when it was there already."""
+        return await self._database.write(lambda connection: _insert(connection, "facts", fact))
+
+    async def all(self) -> list[Fact]:
+        """Return every fact, oldest first."""
+        sql = "SELECT * FROM facts ORDER BY created_at, trace_id"
+        rows = await self._database.read(lambda db: db.execute(sql).fetchall())
+        return [Fact(**dict(row)) for row in rows]
+
+    async def forget(self, trace_id: str) -> bool:
+        """Delete one fact; False when there was none."""
+        sql = "DELETE FROM facts WHERE trace_id = ?"
+        return await self._database.write(lambda db: db.execute(sql, (trace_id,)).rowcount > 0)
+
+
+def cursor(turn: Turn) -> str:
+    """Return where in the record `turn` stands, for `Conversations.turns(before=…)`."""
+    return f"{turn.created_at} {turn.trace_id}"
+
+
+_TEXT, _TEXT_OR_NONE = (str,), (str, type(None))
+_TURN_FIELDS: dict[str, tuple[type, ...]] = {
+    "trace_id": _TEXT,
+    "session_id": _TEXT,
+    "speaker": _TEXT_OR_NONE,
+    "utterance": _TEXT,
+    "reply": _TEXT,
+    "intent": _TEXT,
+    "actions": (list,),
+    "degraded": (list,),
+    "latency_ms": (dict,),
+    "created_at": _TEXT,
+}
+_FACT_FIELDS: dict[str, tuple[type, ...]] = {
+    "trace_id": _TEXT,
+    "speaker": _TEXT_OR_NONE,
+    "text": _TEXT,
+    "vector": _TEXT,
+    "created_at": _TEXT,
+}
+_JSON_COLUMNS = ("actions", "degraded", "latency_ms")
+
+
+def _checked(
+    what: str, data: Mapping[str, Any], fields: Mapping[str, tuple[type, ...]]
+) -> dict[str, Any]:
+    for name, types in fields.items():
+        if not isinstance(data.get(name), types):
+            raise BadRequest(field=f"{what}'s `{name}`", reason="it is missing or of another type")
+    return {name: data[name] for name in fields}
+
+
+def _insert(connection: sqlite3.Connection, table: str, record: Turn | Fact) -> bool:
+    values = [_column(getattr(record, name)) for name in record.__slots__]
+    marks = ", ".join("?" * len(values))
+    sql = f"INSERT INTO {table} ({', '.join(record.__slots__)}) VALUES ({marks}) "  # noqa: S608
+    return connection.execute(sql + "ON CONFLICT (trace_id) DO NOTHING", values).rowcount > 0
+
+
+def _column(value: Any) -> Any:
+    if isinstance(value, str):  # half a surrogate pair cannot be stored; it becomes "?"
+        return value.encode("utf-8", "replace").decode()
+    return json.dumps(value) if isinstance(value, list | dict) else value
+
+
+def _turn(row: sqlite3.Row) -> Turn:
+    fields = dict(row)
+    return Turn(**{**fields, **{name: json.loads(fields[name]) for name in _JSON_COLUMNS}})

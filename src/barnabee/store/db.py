@@ -1,0 +1,286 @@
+"""The SQLite database: one thread writes, one reads, and every failure has one of our codes.
+
+Plain `sqlite3` on two threads of its own is the fastest thing that keeps the event loop free.
+Write-ahead logging lets the other processes (api, worker, litestream) read while one writes.
+Knows no table.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sqlite3
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, suppress
+from pathlib import Path
+from typing import TypeVar
+
+from barnabee.core.errors import (
+    BarnabeeError,
+    DatabaseCorrupt,
+    DatabaseFull,
+    DatabaseReadOnly,
+    DependencyDown,
+    Overloaded,
+    SettingInvalid,
+)
+from barnabee.store import migrations
+
+T = TypeVar("T")
+Work = Callable[[sqlite3.Connection], T]
+
+BUSY_TIMEOUT_MS = 5000
+# Below this the log could no longer grow between two checkpoints (1000 pages of 4 KiB, twice).
+MIN_FREE_BYTES = 8 * 1024 * 1024
+# How often a starting process asks for the lock that another starting process holds.
+_RETRY_EVERY_S = 0.02
+
+
+async def open_database(path: Path, *, busy_timeout_ms: int = BUSY_TIMEOUT_MS) -> Database:
+    """Check, migrate and open the database at `path`, which is made when it is not there.
+
+    Raises DatabaseCorrupt and DatabaseTooNew before a byte was changed, DatabaseReadOnly,
+    DatabaseFull, DatabaseMismatch, or SettingInvalid when the directory is missing (a data disk
+    that is not mounted must not be replaced by an empty database).
+    """
+    await asyncio.to_thread(prepare, path, busy_timeout_ms)
+    database = Database(path, busy_timeout_ms=busy_timeout_ms)
+    await database.connect()
+    return database
+
+
+class Database:
+    """An open database; made by `open_database`."""
+
+    def __init__(self, path: Path, *, busy_timeout_ms: int = BUSY_TIMEOUT_MS) -> None:
+        """Remember the file; `connect` follows."""
+        self.path = path
+        self._file_id = _file_id(path)
+        self._reading = _Lane(path, "database-read", busy_timeout_ms, query_only=True)
+        self._writing = _Lane(path, "database-write", busy_timeout_ms, query_only=False)
+
+    async def connect(self) -> None:
+        """Open both connections now: an open file's identity cannot pass to another file."""
+        try:
+            for lane in (self._reading, self._writing):
+                await lane.run(lambda _: None)
+        except BarnabeeError:
+            await self.close()
+            raise
+
+    async def read(self, work: Work[T]) -> T:
+        """Return what `work` reads; all it reads is of one moment."""
+        return await self._reading.run(lambda connection: _transaction(connection, "BEGIN", work))
+
+    async def write(self, work: Work[T]) -> T:
+        """Return what `work` returns, all of it written or nothing."""
+        return await self._writing.run(lambda connection: self._write(connection, work))
+
+    async def check(self) -> None:
+        """Return when the database can be read and written; raise what is wrong otherwise.
+
+        Asks the file system too, because a file that was opened before the disk became read-only
+        goes on accepting writes for a while.
+        """
+        await self._reading.run(lambda connection: connection.execute("SELECT 1 FROM migrations"))
+        await self._writing.run(self._try_writing)
+
+    async def close(self) -> None:
+        """Finish what is being written and close both connections."""
+        await self._reading.close()
+        await self._writing.close()
+
+    def _write(self, connection: sqlite3.Connection, work: Work[T]) -> T:
+        self._require_same_file()
+        return _transaction(connection, "BEGIN IMMEDIATE", work)
+
+    def _try_writing(self, connection: sqlite3.Connection) -> None:
+        self._require_same_file()
+        if not _writable(self.path):
+            raise DatabaseReadOnly(path=self.path)
+        if _free_bytes(self.path) < MIN_FREE_BYTES:
+            raise DatabaseFull(path=self.path)
+        # BEGIN IMMEDIATE alone succeeds on a connection that can only read; this change does not,
+        # and taking it back leaves no trace in the log, so that nothing is replicated either.
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            version = connection.execute("PRAGMA user_version").fetchone()[0]
+            connection.execute(f"PRAGMA user_version = {version:d}")
+        finally:
+            connection.execute("ROLLBACK")
+
+    def _require_same_file(self) -> None:
+        """Refuse to write to a file that nobody will find again."""
+        if _file_id(self.path) != self._file_id:
+            raise DatabaseCorrupt(path=self.path, reason="the file was removed or replaced")
+
+
+class _Lane:
+    """One connection on one thread, made when first used."""
+
+    def __init__(self, path: Path, name: str, busy_timeout_ms: int, *, query_only: bool) -> None:
+        self._path = path
+        self._busy_timeout_ms = busy_timeout_ms
+        self._query_only = query_only
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=name)
+        self._connection: sqlite3.Connection | None = None
+        self._ended = False
+
+    @property
+    def ended(self) -> bool:
+        return self._ended
+
+    async def run(self, work: Work[T]) -> T:
+        if self.ended:
+            raise _closed()
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._thread, self._do, work)
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if self.ended and task is not None and not task.cancelling():
+                raise _closed() from None  # its turn had not come when `close` was called
+            raise
+
+    async def close(self) -> None:
+        """Wait for the work in hand only: what still waits for a lock is told that it is over."""
+        if self.ended:
+            return
+        self._ended = True
+        await asyncio.to_thread(self._thread.shutdown, wait=True, cancel_futures=True)
+        await asyncio.to_thread(self._close)
+
+    def _do(self, work: Work[T]) -> T:
+        try:
+            if self._connection is None:
+                self._connection = _connect(self._path, self._busy_timeout_ms, mode="rw")
+                if self._query_only:
+                    self._connection.execute("PRAGMA query_only = ON")
+            return work(self._connection)
+        except sqlite3.Error as error:
+            explained = explain(error, self._path)
+            if isinstance(explained, DatabaseReadOnly | DependencyDown):
+                self._close()  # opened while read-only, a connection would stay so for ever
+            raise explained from error
+
+    def _close(self) -> None:
+        if self._connection is not None:
+            with suppress(sqlite3.Error):  # a full disk must not keep the process from ending
+                self._connection.close()
+            self._connection = None
+
+
+def _closed() -> DependencyDown:
+    return DependencyDown(dependency="database", reason="it was closed", retry_after_s=1)
+
+
+def explain(error: sqlite3.Error, path: Path) -> BarnabeeError | sqlite3.Error:
+    """Return our name for what SQLite says; a mistake in the program stays what it is."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    if code in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}:
+        return DatabaseCorrupt(path=path, reason=str(error))
+    if code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
+        return Overloaded(what="the database", retry_after_s=1)
+    if not isinstance(error, sqlite3.OperationalError) or code == sqlite3.SQLITE_ERROR:
+        return error  # wrong SQL, a broken constraint, a misuse
+    return _explain_disk(error, code, path)
+
+
+def _explain_disk(error: sqlite3.Error, code: int, path: Path) -> BarnabeeError:
+    """Ask the file system, because SQLite calls many things an I/O error."""
+    full, read_only = code == sqlite3.SQLITE_FULL, code == sqlite3.SQLITE_READONLY
+    with suppress(OSError):
+        full = full or _free_bytes(path) < MIN_FREE_BYTES
+        read_only = read_only or not _writable(path)
+    if read_only:
+        return DatabaseReadOnly(path=path, retry_after_s=30)
+    if full:
+        return DatabaseFull(path=path, retry_after_s=30)
+    return DependencyDown(dependency="database", reason=str(error), retry_after_s=5)
+
+
+def prepare(path: Path, busy_timeout_ms: int = BUSY_TIMEOUT_MS) -> None:
+    """Check and migrate the database at `path` without opening it; raises as `open_database`."""
+    if not path.parent.is_dir():
+        hint = "create the directory, or mount the data disk"
+        raise SettingInvalid(name="DATABASE_PATH", reason=f"{path.parent} is missing", hint=hint)
+    steps = migrations.known()
+    try:
+        if path.exists() and path.stat().st_size:
+            _look_without_touching(path, steps)
+        with closing(_connect(path, busy_timeout_ms, mode="rwc")) as connection:
+            _use_write_ahead_log(connection, busy_timeout_ms)
+            migrations.apply(connection, steps, str(path))
+    except sqlite3.Error as error:
+        raise explain(error, path) from error
+
+
+def _look_without_touching(path: Path, steps: tuple[migrations.Migration, ...]) -> None:
+    """Refuse a damaged or newer file through a connection that cannot change it."""
+    with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
+        found = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+        if found != "ok":
+            raise DatabaseCorrupt(path=path, reason=" ".join(str(found).split()))
+        migrations.refuse_unknown(connection, steps, str(path))
+
+
+def _connect(path: Path, busy_timeout_ms: int, *, mode: str) -> sqlite3.Connection:
+    uri = f"{path.absolute().as_uri()}?mode={mode}"  # rw, unlike rwc, never makes an empty file
+    wait_s = busy_timeout_ms / 1000
+    connection = sqlite3.connect(
+        uri,
+        uri=True,
+        isolation_level=None,
+        timeout=wait_s,
+        check_same_thread=False,  # closed by another thread than the one that used it
+    )
+    connection.execute("PRAGMA foreign_keys = ON")
+    connection.execute("PRAGMA synchronous = NORMAL")
+    connection.row_factory = sqlite3.Row
+    return connection
+
+
+def _use_write_ahead_log(connection: sqlite3.Connection, busy_timeout_ms: int) -> None:
+    """Turn WAL on; SQLite does not wait for a lock here, so two starting processes take turns."""
+    deadline_s = time.monotonic() + busy_timeout_ms / 1000
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            busy = getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY
+            if not busy or time.monotonic() > deadline_s:
+                raise
+            time.sleep(_RETRY_EVERY_S)
+        else:
+            return
+
+
+def _transaction(connection: sqlite3.Connection, begin: str, work: Work[T]) -> T:
+    connection.execute(begin)
+    try:
+        result = work(connection)
+        connection.execute("COMMIT")
+    except BaseException:
+        with suppress(sqlite3.Error):  # SQLite may have rolled back by itself (disk full)
+            connection.execute("ROLLBACK")
+        raise
+    return result
+
+
+def _file_id(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _writable(path: Path) -> bool:
+    read_only_mount = os.statvfs(path.parent).f_flag & os.ST_RDONLY
+    return not read_only_mount and all(os.access(one, os.W_OK) for one in (path, path.parent))
+
+
+def _free_bytes(path: Path) -> int:
+    found = os.statvfs(path.parent)
+    return found.f_bavail * found.f_frsize

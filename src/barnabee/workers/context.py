@@ -1,0 +1,28 @@
+"""What every job is given: the database, Redis, the clock, what to count."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from barnabee.core.redis_link import RedisLink
+from barnabee.core.system import Retention
+from barnabee.store.keeper import Keeper
+from barnabee.workers.metrics import JobMetrics
+
+# The name under which arq's context holds ours.
+KEY = "barnabee"
+
+
+@dataclass(frozen=True)
+class Context:
+    """The world of a job."""
+
+    keeper: Keeper
+    redis: RedisLink
+    metrics: JobMetrics
+    retention: Retention
+    audio_dir: Path
+    clock: Callable[[], datetime]

@@ -1,0 +1,56 @@
+"""What the worker depends on: Redis, the database, and its own loop looking for jobs."""
+
+from __future__ import annotations
+
+import json
+import time
+
+from barnabee.core.errors import DependencyDown
+from barnabee.core.health import Check
+from barnabee.core.redis_link import RedisLink
+from barnabee.store.keeper import Keeper
+from barnabee.workers.jobs import HEARTBEAT
+from barnabee.workers.jobs.keeping import SET_ASIDE
+from barnabee.workers.metrics import JobMetrics
+
+# The names are arq's (`arq.constants`).
+QUEUE = b"arq:queue"
+JOB = b"arq:job:"
+# A job that is tried again moves back in the queue, so the oldest is looked for among the first.
+LOOKED_AT = 100
+
+
+def checks(keeper: Keeper, redis: RedisLink, metrics: JobMetrics) -> list[Check]:
+    """Return the worker's checks; without any of them it cannot do its work."""
+
+    async def queue() -> None:
+        await _measure(redis, metrics)
+        if not await redis.command("EXISTS", HEARTBEAT):
+            raise DependencyDown(dependency="queue", reason="nobody looks for jobs")
+
+    return [
+        Check("redis", redis.ping, hard=True),
+        Check("database", keeper.check, hard=True),
+        Check("queue", queue, hard=True),
+    ]
+
+
+async def _measure(redis: RedisLink, metrics: JobMetrics) -> None:
+    depth, first, aside = await redis.transaction(
+        ("ZCARD", QUEUE), ("ZRANGE", QUEUE, 0, LOOKED_AT - 1), ("HLEN", SET_ASIDE)
+    )
+    metrics.depth.set(depth)
+    metrics.set_aside.set(aside)
+    jobs = await redis.command("MGET", *(JOB + job_id for job_id in first)) if first else []
+    metrics.oldest_s.set(oldest_age_s(jobs, time.time()))
+
+
+def oldest_age_s(jobs: list[bytes | None], now_s: float) -> float:
+    """Return how long ago the oldest of `jobs` was enqueued; 0 when there is none. Pure."""
+    ages = [0.0]
+    for job in jobs:
+        try:
+            ages.append(now_s - json.loads(job or b"{}")["et"] / 1000)
+        except (ValueError, TypeError, KeyError):
+            continue
+    return max(ages)

@@ -1,0 +1,82 @@
+"""One of two servers to be timed: the real api with its engines faked at zero, or a bare route.
+
+Both run under `core.serve`, so the HTTP server and its settings are the same.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from fastapi import FastAPI
+from pydantic import BaseModel
+
+from barnabee.api.app import build
+from barnabee.api.service import Seams
+from barnabee.commands.ports import HomeAnswer
+from barnabee.core import serve
+from barnabee.core.health import Health
+from barnabee.core.metrics import Metrics
+from barnabee.core.settings import Settings
+from barnabee.core.system import System
+from barnabee.testing.gpu import FakeGpu
+
+REPLY = {
+    "reply": "Turned on the light",
+    "intent": "home_control",
+    "actions": [{"type": "entity", "name": "Kitchen Light", "id": "light.kitchen"}],
+    "session_id": "bench-1",
+    "trace_id": "0" * 32,
+    "degraded": [],
+    "code": None,
+    "latency_ms": {
+        "intent": 0.06,
+        "home": 0.01,
+        "session": 0.2,
+        "store": 0.3,
+        "total": 0.6,
+    },
+}
+
+
+class InstantHome:
+    """A house that does everything at once."""
+
+    def start(self) -> None:
+        pass
+
+    async def ready(self) -> None:
+        pass
+
+    async def aclose(self) -> None:
+        pass
+
+    async def converse(
+        self, text: str, *, conversation_id: str | None = None, language: str = "en"
+    ) -> HomeAnswer:
+        action = {"type": "entity", "name": "Kitchen Light", "id": "light.kitchen"}
+        return HomeAnswer("action_done", "Turned on the light", None, (action,))
+
+
+class Body(BaseModel):
+    utterance: str
+    session_id: str | None = None
+    speaker: str | None = None
+
+
+def real(system: System, settings: Settings) -> serve.Running:
+    return build(system, settings, seams=Seams(gpu=FakeGpu(), home=InstantHome()))
+
+
+def bare(_system: System, _settings: Settings) -> serve.Running:
+    app = FastAPI()
+
+    @app.post("/v1/command")
+    async def command(body: Body) -> dict[str, Any]:
+        return {**REPLY, "session_id": body.session_id}
+
+    return serve.Running(app, Health("bare", [], Metrics("bare")))
+
+
+if __name__ == "__main__":
+    serve.run("api", real if sys.argv[1] == "real" else bare)

@@ -1,0 +1,269 @@
+"""The inference service as a real process with the real models."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import re
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import numpy as np
+import openai
+import pytest
+
+from barnabee.clients.gpu import GpuClient, sized_wav
+from barnabee.core import trace
+from barnabee.core.errors import BadInput
+from barnabee.gpu import wav
+from support.gpu import NAMES, TOKEN, GpuProcess, models_dir
+
+AUDIO = Path(__file__).parents[1] / "audio"
+LONG = (
+    "Good morning. The kitchen light has been switched on, the heating is set to twenty degrees, "
+    "and the front door is locked. It will rain in the afternoon, so take an umbrella with you. "
+    "Your first appointment is at nine, and the bus leaves in half an hour."
+)
+SPOKEN = {
+    "kitchen_light": "turn on the kitchen light",
+    "what_time": "what time is it",
+    "what_can_you_do": "what can you do",
+}
+
+
+@pytest.fixture(scope="module")
+def gpu(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GpuProcess]:
+    service = GpuProcess(tmp_path_factory.mktemp("gpu"), models_dir()).start()
+    try:
+        service.wait_for("/health/live")
+        service.wait_for("/health/ready")
+        yield service
+    finally:
+        service.stop()
+
+
+@pytest.fixture
+def http(gpu: GpuProcess) -> Iterator[httpx.Client]:
+    with gpu.client() as client:
+        yield client
+
+
+def words(text: str) -> str:
+    return re.sub(r"[^a-z ]", "", text.lower()).strip()
+
+
+def say(client: httpx.Client, text: str, **options: object) -> bytes:
+    body = {"model": "kokoro", "input": text, **options}
+    response = client.post("/v1/audio/speech", json=body)
+    assert response.status_code == 200, response.text
+    return response.content
+
+
+def hear(client: httpx.Client, content: bytes) -> httpx.Response:
+    files, form = {"file": ("a.wav", content)}, {"model": "whisper"}
+    return client.post("/v1/audio/transcriptions", files=files, data=form)
+
+
+# ---- what it is for ----
+
+
+def test_what_it_says_it_hears_word_for_word(http: httpx.Client) -> None:
+    sentence = "The garage door is open, and the lamp in the bedroom is still on."
+    for voice in ("barnabee", "af_heart"):
+        heard = hear(http, say(http, sentence, voice=voice)).json()["text"]
+        assert words(heard) == words(sentence)
+
+
+@pytest.mark.parametrize("path", sorted(AUDIO.glob("*.wav")), ids=lambda path: path.stem)
+def test_the_committed_recordings_are_understood(http: httpx.Client, path: Path) -> None:
+    name = path.stem.rsplit("_", 2)[0]
+    assert words(hear(http, path.read_bytes()).json()["text"]) == SPOKEN[name]
+
+
+def test_there_are_recordings() -> None:
+    assert len(list(AUDIO.glob("*.wav"))) == len(SPOKEN) * 2
+
+
+def test_eight_kilohertz_and_stereo_are_understood(http: httpx.Client) -> None:
+    sound = wav.parse((AUDIO / "kitchen_light_af_heart.wav").read_bytes(), max_s=60)
+    samples = wav.resample(wav.decode(sound, 16_000), 16_000, 8_000)
+    narrow = wav.pcm16(samples)
+    both = np.repeat(np.frombuffer(narrow, "<i2"), 2).tobytes()
+    stereo = bytearray(wav.header(8_000, len(both)))
+    stereo[22:24] = b"\2\0"
+    for content in (wav.header(8_000, len(narrow)) + narrow, bytes(stereo) + both):
+        assert words(hear(http, content).json()["text"]) == "turn on the kitchen light"
+
+
+def test_alike_texts_have_alike_vectors(http: httpx.Client) -> None:
+    texts = ["turn on the lights", "switch the lamp on", "what is the weather tomorrow"]
+    body = {"model": "embeddings", "input": texts}
+    rows = http.post("/v1/embeddings", json=body).json()["data"]
+    vectors = np.array([row["embedding"] for row in rows], np.float32)
+    assert vectors.shape == (3, 384)
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
+    lamp, weather = vectors[0] @ vectors[1], vectors[0] @ vectors[2]
+    assert lamp > weather + 0.2
+
+
+def test_a_text_has_the_same_vector_alone_and_among_others(http: httpx.Client) -> None:
+    texts = ["turn on the lights", "a much longer text about the weather of the coming week, " * 8]
+    many = http.post("/v1/embeddings", json={"model": "embeddings", "input": texts}).json()
+    alone = http.post("/v1/embeddings", json={"model": "embeddings", "input": texts[0]}).json()
+    # int8 activations are scaled by the whole batch, so a neighbour moves a vector a little
+    first, again = (np.array(found["data"][0]["embedding"]) for found in (many, alone))
+    assert first @ again > 0.98
+
+
+def test_the_first_sound_of_a_long_text_comes_long_before_the_last(http: httpx.Client) -> None:
+    body = {"model": "kokoro", "input": LONG, "response_format": "pcm"}
+    begun = time.monotonic()
+    first_s, received = None, 0
+    with http.stream("POST", "/v1/audio/speech", json=body) as response:
+        for chunk in response.iter_bytes():
+            first_s = first_s or time.monotonic() - begun
+            received += len(chunk)
+    whole_s = time.monotonic() - begun
+    assert received / 2 / 24_000 > 10
+    assert first_s is not None
+    assert first_s < whole_s * 0.3
+
+
+def test_a_short_question_is_not_held_up_by_a_long_answer(http: httpx.Client) -> None:
+    body = {"model": "kokoro", "input": LONG, "response_format": "pcm"}
+    with http.stream("POST", "/v1/audio/speech", json=body) as response:
+        chunks = response.iter_bytes()
+        next(chunks)
+        begun = time.monotonic()
+        say(http, "Yes.")
+        short_s = time.monotonic() - begun
+        for _ in chunks:
+            pass
+        assert short_s < time.monotonic() - begun
+
+
+def test_the_official_openai_client_works_unchanged(gpu: GpuProcess) -> None:
+    client = openai.OpenAI(base_url=f"{gpu.url}/v1", api_key=TOKEN, max_retries=0)
+    speech = client.audio.speech.create(
+        model="tts-1", voice="barnabee", input="What time is it?", response_format="wav"
+    )
+    heard = client.audio.transcriptions.create(model="whisper-1", file=("a.wav", speech.content))
+    assert words(heard.text) == "what time is it"
+    verbose = client.audio.transcriptions.create(
+        model="whisper-1", file=("a.wav", speech.content), response_format="verbose_json"
+    )
+    assert verbose.segments
+    assert verbose.duration > 0.5
+    with client.audio.speech.with_streaming_response.create(
+        model="tts-1", voice="af_heart", input="Yes.", response_format="pcm"
+    ) as stream:
+        assert sum(map(len, stream.iter_bytes())) > 4_000
+    found = client.embeddings.create(model="text-embedding-3-small", input=["one", "two"])
+    assert [len(row.embedding) for row in found.data] == [384, 384]
+    assert found.usage.total_tokens > 0
+    assert [model.id for model in client.models.list()] == list(NAMES)
+    with pytest.raises(openai.BadRequestError, match="empty"):
+        client.embeddings.create(model="text-embedding-3-small", input="")
+    with pytest.raises(openai.AuthenticationError):
+        openai.OpenAI(base_url=f"{gpu.url}/v1", api_key="wrong", max_retries=0).models.list()
+
+
+async def test_our_own_client_speaks_hears_and_embeds(gpu: GpuProcess) -> None:
+    client = GpuClient(gpu.url, TOKEN, timeout_s=60)
+    trace_id = trace.adopt(None)
+    try:
+        assert await client.ready() is None
+        sound = b"".join([chunk async for chunk in client.speak("What can you do?")])
+        heard = await client.transcribe(sized_wav(sound))
+        assert words(heard.text) == "what can you do"
+        assert heard.engine == "whisper-base"
+        assert heard.duration_s == pytest.approx(len(sound) / 48_000, abs=0.01)
+        vectors = await client.embed(["lights", "lamps"])
+        assert (vectors.shape, vectors.dtype) == ((2, 384), np.float32)
+        with pytest.raises(BadInput, match="not a WAV"):
+            await client.transcribe(b"no sound at all")
+    finally:
+        await client.aclose()
+    mine = [line for line in gpu.log() if line.get("trace_id") == trace_id]
+    uses = {line["stage"]: line for line in mine if line["event"] == "inference"}
+    assert set(uses) == {"tts", "stt", "embed"}
+    assert all(float(str(line["latency_ms"])) > 0 for line in uses.values())
+    assert "what can you do" not in str(mine).lower()
+
+
+# ---- what must not kill it ----
+
+
+def test_what_is_no_sound_is_refused_and_nothing_dies(http: httpx.Client) -> None:
+    quiet = wav.header(16_000)
+    assert hear(http, b"").status_code == 400
+    assert hear(http, b"plain text").status_code == 400
+    assert hear(http, quiet).status_code == 400
+    assert hear(http, quiet + bytes(600 * 32_000)).status_code == 413
+    assert hear(http, quiet + bytes(32_000)).json()["text"] == ""
+    assert hear(http, quiet + b"\x01").status_code == 400
+    assert http.get("/health/ready").json()["status"] == "healthy"
+
+
+def test_random_bytes_as_sound_never_kill_it(http: httpx.Client) -> None:
+    dice = random.Random(7)  # noqa: S311 - repeatable noise
+    for round_number in range(60):
+        content = dice.randbytes(dice.randrange(0, 3000))
+        if round_number % 2:
+            content = b"RIFF" + dice.randbytes(4) + b"WAVEfmt \x10\0\0\0" + content
+        if round_number % 6 == 5:  # a sound header, so that the engine gets the noise
+            content = wav.header(16_000) + content
+        assert hear(http, content).status_code in {200, 400, 413}
+    assert http.get("/health/ready").json()["status"] == "healthy"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["\U0001f642\U0001f642", "🇩🇪 ?!", "1234567890" * 30, "a" * 500, "Ω≈ç√∫ 你好", "\\n\t<b>x</b>"],
+)
+def test_strange_texts_are_spoken_or_refused(http: httpx.Client, text: str) -> None:
+    body = {"model": "kokoro", "input": text, "response_format": "pcm"}
+    assert http.post("/v1/audio/speech", json=body).status_code in {200, 400}
+    assert (
+        http.post("/v1/embeddings", json={"model": "embeddings", "input": text}).status_code == 200
+    )
+
+
+async def test_many_at_once_are_all_answered(gpu: GpuProcess) -> None:
+    client = GpuClient(gpu.url, TOKEN, timeout_s=120)
+    question = (AUDIO / "what_time_af_heart.wav").read_bytes()
+    try:
+        heard, *vectors = await asyncio.gather(
+            client.transcribe(question), *(client.embed([f"text {n}"]) for n in range(20))
+        )
+    finally:
+        await client.aclose()
+    assert words(heard.text) == "what time is it"
+    assert len(vectors) == 20
+
+
+def test_who_hangs_up_in_the_middle_leaves_the_engine_free(http: httpx.Client) -> None:
+    body = {"model": "kokoro", "input": LONG, "response_format": "pcm"}
+    with http.stream("POST", "/v1/audio/speech", json=body) as response:
+        next(response.iter_bytes())
+    begun = time.monotonic()
+    say(http, "Yes.")
+    alone_s = time.monotonic() - begun
+    with http.stream("POST", "/v1/audio/speech", json=body) as response:
+        whole_begun = time.monotonic()
+        for _ in response.iter_bytes():
+            pass
+    assert alone_s < (time.monotonic() - whole_begun) * 0.7
+
+
+def test_metrics_follow_the_work(http: httpx.Client) -> None:
+    text = http.get("/metrics").text
+    for task, engine in zip(("stt", "tts", "embed"), NAMES, strict=True):
+        found = re.search(
+            rf'barnabee_inference_seconds_count{{engine="{engine}",task="{task}"}} (\S+)', text
+        )
+        assert found
+        assert float(found[1]) > 0
+    assert "barnabee_inference_real_time_factor_bucket" in text

@@ -1,0 +1,148 @@
+"""How the inference service starts, fails and ends: real processes, real models."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+
+from barnabee.gpu import wav
+from support.gpu import NAMES, GpuProcess, models_dir
+
+STOP_WITHIN_S = 4
+
+
+@pytest.fixture
+def make_gpu(tmp_path: Path) -> Iterator[Callable[[Path], GpuProcess]]:
+    made: list[GpuProcess] = []
+
+    def make(models: Path) -> GpuProcess:
+        made.append(GpuProcess(tmp_path / f"gpu{len(made)}", models).start())
+        return made[-1]
+
+    yield make
+    for service in made:
+        if service.process is not None and service.process.poll() is None:
+            service.process.kill()
+            service.process.wait()
+
+
+def copied_models(target: Path) -> Path:
+    """Return a folder of links to the real models, whose files a test may replace."""
+    for name in NAMES:
+        (target / name).mkdir(parents=True)
+        for file in (models_dir() / name).iterdir():
+            (target / name / file.name).symlink_to(file)
+    return target
+
+
+def truncate(path: Path) -> None:
+    content = path.read_bytes()
+    path.unlink()
+    path.write_bytes(content[: len(content) // 2])
+
+
+def test_it_answers_before_it_is_ready_and_stops_while_it_loads(make_gpu) -> None:
+    service = make_gpu(models_dir())
+    service.wait_for("/health/live")
+    with service.client() as client:
+        ready = client.get("/health/ready")
+        assert ready.status_code == 503
+        found = {name: one["status"] for name, one in ready.json()["dependencies"].items()}
+        assert found["engines"] == "unhealthy"
+        assert "loading" in ready.text
+        speech = client.post("/v1/audio/speech", json={"model": "kokoro", "input": "Hi."})
+        assert (speech.status_code, speech.json()["code"]) == (503, "loading")
+    status, seconds = service.stop()
+    assert status == 0
+    assert seconds < STOP_WITHIN_S
+
+
+def test_a_truncated_model_is_named_and_the_rest_works_until_it_is_repaired(
+    make_gpu, tmp_path: Path
+) -> None:
+    models = copied_models(tmp_path / "models")
+    truncate(models / "kokoro-int8" / "model.onnx")
+    service = make_gpu(models)
+    service.wait_for("/health/live")
+    ready = service.wait_for("/health/ready").json()
+    assert ready["status"] == "degraded"
+    finding = ready["dependencies"]["tts"]
+    assert (finding["status"], finding["code"]) == ("unhealthy", "model_damaged")
+    assert str(models / "kokoro-int8" / "model.onnx") in finding["message"]
+    assert "barnabee models fetch" in finding["message"]
+    with service.client() as client:
+        speech = client.post("/v1/audio/speech", json={"model": "kokoro", "input": "Hi."})
+        assert (speech.status_code, speech.json()["code"]) == (500, "model_damaged")
+        body = {"model": "embeddings", "input": "hello"}
+        assert client.post("/v1/embeddings", json=body).status_code == 200
+    (models / "kokoro-int8" / "model.onnx").unlink()
+    (models / "kokoro-int8" / "model.onnx").symlink_to(models_dir() / "kokoro-int8" / "model.onnx")
+    deadline = time.monotonic() + 60
+    while service.wait_for("/health/ready").json()["status"] != "healthy":
+        assert time.monotonic() < deadline, "it did not come back by itself"
+        time.sleep(0.2)
+
+
+def test_without_any_model_it_stays_up_and_says_what_to_do(make_gpu, tmp_path: Path) -> None:
+    service = make_gpu(tmp_path / "nothing")
+    service.wait_for("/health/live")
+
+    def settled() -> dict:
+        return service.wait_for("/health/ready", status=503).json()["dependencies"]
+
+    deadline = time.monotonic() + 20
+    while any("loading" in str(one["code"]) for one in settled().values()):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    codes = {name: one["code"] for name, one in settled().items()}
+    assert codes == {
+        "stt": "model_missing",
+        "tts": "model_missing",
+        "embed": "model_missing",
+        "engines": "dependency_down",
+    }
+    assert "barnabee models fetch" in settled()["stt"]["message"]
+    assert service.stop()[0] == 0
+
+
+def test_it_stops_in_time_in_the_middle_of_inference(make_gpu) -> None:
+    service = make_gpu(models_dir())
+    service.wait_for("/health/live")
+    service.wait_for("/health/ready")
+    noise = np.random.default_rng(0).normal(0, 0.1, 60 * 16_000).astype(np.float32)
+    sound = wav.header(16_000) + wav.pcm16(noise)
+    first_sound = threading.Event()
+
+    def talk() -> None:
+        body = {"model": "kokoro", "input": "This goes on and on, for a long while. " * 40}
+        with (
+            service.client() as client,
+            pytest.raises(httpx.TransportError),
+            client.stream("POST", "/v1/audio/speech", json=body) as response,
+        ):
+            for _ in response.iter_bytes():
+                first_sound.set()
+
+    def listen() -> None:
+        files, form = {"file": ("a.wav", sound)}, {"model": "whisper"}
+        with service.client() as client:
+            try:
+                client.post("/v1/audio/transcriptions", files=files, data=form)
+            except httpx.TransportError:
+                return
+
+    callers = [threading.Thread(target=one) for one in (talk, listen)]
+    for caller in callers:
+        caller.start()
+    assert first_sound.wait(60)
+    status, seconds = service.stop()
+    for caller in callers:
+        caller.join(10)
+    assert (status, seconds < STOP_WITHIN_S) == (0, True), seconds
+    assert not any(line["event"] == "crashed" for line in service.log())

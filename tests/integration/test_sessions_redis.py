@@ -1,0 +1,48 @@
+"""Sessions against a real Redis that goes away and comes back."""
+
+from __future__ import annotations
+
+from barnabee.core.redis_link import RedisLink
+from barnabee.store.sessions import KEY, Exchange, Session, Sessions
+from support.redis import RedisServer
+from support.wait import eventually
+
+ONE = Exchange("turn it on", "done", "home")
+TWO = Exchange("and off", "done", "home")
+
+
+async def test_a_session_lives_in_redis_until_its_time_is_over(redis_server: RedisServer) -> None:
+    link = RedisLink(redis_server.url)
+    sessions = Sessions(link, ttl_s=1800, turns_kept=20)
+
+    await sessions.save(Session("s", (ONE,)))
+
+    assert 1790 <= await link.command("TTL", KEY + "s") <= 1800
+    assert await Sessions(link, 1800, 20).load("s") == Session("s", (ONE,))
+    await link.aclose()
+
+
+async def test_a_conversation_survives_the_loss_and_return_of_redis(
+    redis_server: RedisServer,
+) -> None:
+    link = RedisLink(redis_server.url)
+    sessions = Sessions(link, ttl_s=1800, turns_kept=20)
+    await sessions.save(Session("s", (ONE,)))
+
+    redis_server.kill()
+    during = (await sessions.load("s")).with_turn(TWO)
+    await sessions.save(during)
+    assert sessions.degraded
+    assert await sessions.load("s") == Session("s", (ONE, TWO))
+
+    redis_server.start()
+
+    async def back() -> bool:
+        await sessions.load("s")
+        return not sessions.degraded
+
+    assert await eventually(back, within_s=5)
+    other = RedisLink(redis_server.url)
+    assert await Sessions(other, 1800, 20).load("s") == Session("s", (ONE, TWO))
+    await link.aclose()
+    await other.aclose()

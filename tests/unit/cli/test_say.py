@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+import io
+import json
+import wave
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from barnabee.cli import say
+from barnabee.clients.gpu import GpuClient
+from barnabee.core.errors import BadRequest, DependencyDown, InvalidAudio, Unauthorized, Unavailable
+
+ANSWER = {
+    "reply": "It is five.",
+    "intent": "time",
+    "actions": [{"type": "entity", "name": "Kitchen light", "state": None}],
+    "session_id": "s1",
+    "trace_id": "t1",
+    "degraded": ["llm"],
+    "code": None,
+    "latency_ms": {"intent": 2.0, "total": 3.25},
+}
+SECOND = bytes(2 * 24_000)
+
+
+class House:
+    """An api and an inference service that answer as told."""
+
+    def __init__(self, status: int = 200, answer: dict[str, Any] | None = None) -> None:
+        self.status = status
+        self.answer = answer or ANSWER
+        self.asked: list[dict[str, Any]] = []
+
+    def way(self) -> say._Way:
+        transport = httpx.MockTransport(self.handle)
+        api = httpx.AsyncClient(base_url="http://api", transport=transport)
+        return say._Way(api, GpuClient("http://gpu", "token", transport=transport))
+
+    def handle(self, request: httpx.Request) -> httpx.Response:
+        if request.url.path == "/v1/command":
+            self.asked.append(json.loads(request.content))
+            return httpx.Response(self.status, json=self.answer)
+        if request.url.path == "/v1/audio/speech":
+            return httpx.Response(200, content=SECOND)
+        heard = {"text": "what time is it", "duration": 1.0, "language": "en", "engine": "x"}
+        return httpx.Response(200, json=heard)
+
+
+async def test_a_text_is_answered_with_reply_intent_actions_and_times(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    house = House()
+    await say._converse(house.way(), "what time is it", None, None, "s1")
+    assert house.asked == [{"utterance": "what time is it", "session_id": "s1"}]
+    out = capsys.readouterr().out
+    assert "reply:    It is five." in out
+    assert "intent:   time" in out
+    assert "action:   type entity, name Kitchen light\n" in out
+    assert "degraded: llm" in out
+    assert "intent 2.0, total 3.2" in out
+
+
+async def test_a_recording_is_heard_and_the_reply_is_spoken_into_a_wav(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    house, out = House(), tmp_path / "reply.wav"
+    question = tmp_path / "question.wav"
+    question.write_bytes(_wav())
+    await say._converse(house.way(), None, question, out, None)
+    assert house.asked == [{"utterance": "what time is it"}]
+    assert "heard:    what time is it" in capsys.readouterr().out
+    with wave.open(str(out)) as file:
+        assert (file.getnchannels(), file.getframerate(), file.getnframes()) == (1, 24_000, 24_000)
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "error", "message"),
+    [
+        (400, {"message": "The field `utterance` is empty."}, BadRequest, "is empty"),
+        (401, {}, Unauthorized, "needs a token"),
+        (503, {"message": "busy"}, Unavailable, "busy"),
+        (502, {}, Unavailable, "answered HTTP 502"),
+    ],
+)
+async def test_a_refusal_is_repeated_in_the_apis_words(
+    status: int, body: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    house = House(status, body)
+    house.answer = body
+    with pytest.raises(error, match=message):
+        await say._converse(house.way(), "hello", None, None, None)
+
+
+async def test_an_api_that_is_gone_is_named() -> None:
+    def refuse(_request: httpx.Request) -> httpx.Response:
+        raise httpx.ConnectError("refused")
+
+    api = httpx.AsyncClient(base_url="http://api", transport=httpx.MockTransport(refuse))
+    with pytest.raises(DependencyDown, match="api does not answer"):
+        await say._command(api, "hello", None)
+
+
+def test_a_recording_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InvalidAudio, match="cannot be read"):
+        say._read(tmp_path / "none.wav")
+
+
+def _wav() -> bytes:
+    buffer = io.BytesIO()
+    with wave.open(buffer, "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(16_000)
+        file.writeframes(bytes(3200))
+    return buffer.getvalue()

@@ -1,0 +1,133 @@
+from __future__ import annotations
+
+import json
+
+import httpx
+import numpy as np
+import pytest
+
+from barnabee.clients.gpu import GpuClient, Transcript, sized_wav
+from barnabee.core import trace
+from barnabee.core.errors import BadInput, DependencyDown, TimedOut
+
+
+def client_of(handler, **options) -> GpuClient:
+    return GpuClient("http://gpu", "made-up", transport=httpx.MockTransport(handler), **options)
+
+
+def answering(status: int, body: object) -> GpuClient:
+    return client_of(lambda _request: httpx.Response(status, json=body))
+
+
+async def test_every_call_carries_the_token_and_the_trace() -> None:
+    seen: list[httpx.Request] = []
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        seen.append(request)
+        return httpx.Response(200, json={"text": "hi", "duration": 1.5, "engine": "whisper-base"})
+
+    trace_id = trace.adopt(None)
+    heard = await client_of(handler).transcribe(b"RIFF")
+    assert heard == Transcript("hi", 1.5, "en", "whisper-base")
+    assert seen[0].headers["authorization"] == "Bearer made-up"
+    assert trace_id in seen[0].headers["traceparent"]
+    assert b'name="file"' in seen[0].content
+
+
+async def test_vectors_come_back_in_order_as_float32() -> None:
+    import base64  # noqa: PLC0415 - only here
+
+    rows = np.eye(2, 384, dtype="<f4")
+    data = [{"embedding": base64.b64encode(row.tobytes()).decode()} for row in rows]
+    got = await answering(200, {"data": data}).embed(["a", "b"])
+    assert got.dtype == np.float32
+    np.testing.assert_array_equal(got, rows)
+
+
+async def test_no_texts_need_no_call() -> None:
+    assert (await answering(500, {}).embed([])).shape == (0, 384)
+
+
+async def test_speech_is_streamed_with_the_chosen_voice() -> None:
+    seen: list[dict] = []
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        seen.append(json.loads(request.content))
+        return httpx.Response(200, content=b"sound")
+
+    client = client_of(handler)
+    assert b"".join([chunk async for chunk in client.speak("Hello")]) == b"sound"
+    assert [c async for c in client.speak("Hi", voice="af_heart", format="pcm")] == [b"sound"]
+    assert "voice" not in seen[0]
+    assert (seen[1]["voice"], seen[1]["response_format"]) == ("af_heart", "pcm")
+
+
+async def test_the_callers_fault_keeps_its_code_and_sentence() -> None:
+    body = {"code": "invalid_audio", "message": "The field `file` is not usable audio: 0 s."}
+    with pytest.raises(BadInput) as refused:
+        await answering(400, body).transcribe(b"")
+    assert (refused.value.code, refused.value.status) == ("invalid_audio", 400)
+    assert refused.value.body("t")["message"] == body["message"]
+    assert BadInput.code == "bad_input"  # the class is untouched
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (503, {"code": "loading", "message": "kokoro-int8 is still loading: try again."}),
+        (500, {"code": "model_damaged", "message": "The model file x is damaged (y): delete it."}),
+        (401, {"code": "unauthorized", "message": "This needs a token."}),
+        (502, "no json of ours"),
+    ],
+)
+async def test_the_services_fault_is_a_dependency_that_is_down(status, body) -> None:
+    client = answering(status, body)
+    with pytest.raises(DependencyDown, match="gpu does not answer"):
+        await client.transcribe(b"RIFF")
+    with pytest.raises(DependencyDown, match="gpu does not answer"):
+        [chunk async for chunk in client.speak("hello")]
+
+
+async def test_nobody_there_and_too_slow_are_told_apart() -> None:
+    def refuse(request: httpx.Request) -> httpx.Response:
+        raise httpx.ConnectError("connection refused", request=request)
+
+    def crawl(request: httpx.Request) -> httpx.Response:
+        raise httpx.ReadTimeout("", request=request)
+
+    with pytest.raises(DependencyDown, match="connection refused"):
+        await client_of(refuse).embed(["a"])
+    with pytest.raises(TimedOut, match="250 ms"):
+        await client_of(crawl, timeout_s=0.25).embed(["a"])
+    with pytest.raises(DependencyDown, match="connection refused"):
+        await client_of(refuse).ready()
+
+
+@pytest.mark.parametrize("body", [{}, {"data": [{}]}, {"data": [{"embedding": "!!"}]}, [], "x"])
+async def test_an_answer_that_makes_no_sense_is_a_dependency_that_is_down(body) -> None:
+    with pytest.raises(DependencyDown, match="not understood"):
+        await answering(200, body).embed(["a"])
+
+
+def report(**states: str) -> dict:
+    findings = {name: {"status": state, "message": f"{name}?"} for name, state in states.items()}
+    return {"status": "whatever", "dependencies": findings}
+
+
+async def test_readiness_is_healthy_degraded_or_raised() -> None:
+    assert await answering(200, report(stt="healthy", tts="healthy")).ready() is None
+    degraded = await answering(200, report(stt="healthy", tts="unhealthy")).ready()
+    assert degraded is not None
+    assert degraded.code == "gpu_degraded"
+    assert "tts" in degraded.message
+    with pytest.raises(DependencyDown, match="stt"):
+        await answering(503, report(stt="unhealthy")).ready()
+
+
+def test_a_streamed_wav_gets_its_true_length() -> None:
+    unknown = b"\xff\xff\xff\xff"
+    streamed = b"RIFF" + unknown + b"WAVEfmt " + bytes(20) + b"data" + unknown + b"1234"
+    sized = sized_wav(streamed)
+    assert sized[4:8] == (len(streamed) - 8).to_bytes(4, "little")
+    assert sized[-8:] == b"\4\0\0\0" + b"1234"
+    assert sized_wav(b"no wav") == b"no wav"

@@ -1,0 +1,287 @@
+from __future__ import annotations
+
+import asyncio
+import base64
+
+import numpy as np
+import pytest
+
+from barnabee.core.errors import ModelDamaged
+from barnabee.gpu import wav
+from barnabee.testing.engines import FakeEars, FakeEmbedder, FakeVoice, Gate
+
+
+def spoken(seconds: float = 1.0, rate_hz: int = 16_000) -> bytes:
+    samples = 0.3 * np.sin(2 * np.pi * 300 * np.arange(int(seconds * rate_hz)) / rate_hz)
+    data = wav.pcm16(samples.astype(np.float32))
+    return wav.header(rate_hz, len(data)) + data
+
+
+async def transcribe(service, content: bytes, **form: str):
+    form = {"model": "whisper-1", **form}
+    files = {"file": ("a.wav", content)}
+    return await service.client.post("/v1/audio/transcriptions", data=form, files=files)
+
+
+async def speak(service, **body: object):
+    body = {"model": "tts-1", "input": "Hello there.", **body}
+    return await service.client.post("/v1/audio/speech", json=body)
+
+
+async def embed(service, **body: object):
+    body = {"model": "embeddings", "input": "hello", **body}
+    return await service.client.post("/v1/embeddings", json=body)
+
+
+def refusal(response) -> tuple[int, str, str]:
+    body = response.json()
+    assert body["trace_id"]
+    return response.status_code, body["code"], body["message"]
+
+
+# ---- hearing ----
+
+
+async def test_a_wav_is_heard_in_three_formats(start) -> None:
+    service = await start()
+    plain = await transcribe(service, spoken(1.5))
+    assert plain.json() == {
+        "text": "turn on the kitchen light",
+        "language": "en",
+        "duration": 1.5,
+        "engine": "whisper-base",
+    }
+    text = await transcribe(service, spoken(), response_format="text")
+    assert text.text == "turn on the kitchen light\n"
+    verbose = (await transcribe(service, spoken(2.0), response_format="verbose_json")).json()
+    (segment,) = verbose["segments"]
+    assert (segment["start"], segment["end"]) == (0.0, 2.0)
+
+
+async def test_eight_kilohertz_and_stereo_reach_the_engine_as_sixteen_mono(start) -> None:
+    ears = FakeEars()
+    service = await start(stt=lambda: ears)
+    assert (await transcribe(service, spoken(2.0, 8_000))).status_code == 200
+    stereo = bytearray(spoken(1.0))
+    stereo[22:24] = b"\2\0"  # half as long, twice as wide
+    assert (await transcribe(service, bytes(stereo))).status_code == 200
+    assert ears.heard == [(2.0, "en"), (0.5, "en")]
+
+
+@pytest.mark.parametrize(
+    ("content", "status", "code", "words"),
+    [
+        (b"this is no sound", 400, "invalid_audio", "not a WAV"),
+        (b"", 400, "invalid_audio", "not a WAV"),
+        (spoken(0), 400, "invalid_audio", "0 s"),
+        (spoken(601, 4_000), 413, "too_large", "300 s"),
+    ],
+)
+async def test_what_cannot_be_heard_is_refused(start, content, status, code, words) -> None:
+    service = await start()
+    got = refusal(await transcribe(service, content))
+    assert got[:2] == (status, code)
+    assert words in got[2]
+
+
+async def test_wrong_forms_are_refused(start) -> None:
+    service = await start()
+    assert refusal(await transcribe(service, spoken(), language="xx"))[1] == "bad_request"
+    assert refusal(await transcribe(service, spoken(), response_format="srt"))[1] == "bad_request"
+    assert refusal(await transcribe(service, spoken(), model="tts-1"))[:2] == (404, "not_found")
+    nothing = await service.client.post("/v1/audio/transcriptions", data={"model": "whisper-1"})
+    assert refusal(nothing)[1] == "bad_request"
+
+
+async def test_more_than_the_limit_of_bytes_is_refused(start) -> None:
+    service = await start()
+    assert refusal(await transcribe(service, bytes(33 * 1024 * 1024)))[:2] == (413, "too_large")
+
+
+# ---- speaking ----
+
+
+async def test_speech_is_a_wav_of_what_was_said(start) -> None:
+    voice = FakeVoice()
+    service = await start(tts=lambda: voice)
+    response = await speak(service, input="One. Two.")
+    assert response.headers["content-type"] == "audio/wav"
+    sound = wav.parse(response.content, max_s=60)
+    assert (sound.rate_hz, sound.channels, sound.bits) == (24_000, 1, 16)
+    assert sound.duration_s == pytest.approx(0.08, abs=0.001)
+    assert voice.said == ["One.", "Two."]
+
+
+async def test_pcm_is_the_same_without_a_header(start) -> None:
+    service = await start()
+    whole = await speak(service)
+    bare = await speak(service, response_format="pcm")
+    assert bare.headers["content-type"] == "audio/pcm"
+    assert whole.content[44:] == bare.content
+
+
+async def test_speed_and_voice_reach_the_engine(start) -> None:
+    service = await start()
+    normal, fast = await speak(service), await speak(service, speed=2.0)
+    assert len(fast.content) < len(normal.content) * 0.6
+    other = await speak(service, voice="af_heart")
+    assert other.content != normal.content
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "words"),
+    [
+        ({"input": ""}, 400, "empty"),
+        ({"input": " \n"}, 400, "empty"),
+        ({"input": "a" * 4001}, 413, "4000 characters"),
+        ({"input": "a\0b"}, 400, "NUL"),
+        ({"input": "..."}, 400, "nothing in it can be spoken"),
+        ({"voice": "hal"}, 400, "barnabee, af_heart"),
+        ({"speed": 9}, 400, "speed"),
+        ({"response_format": "mp3"}, 400, "response_format"),
+        ({"model": "whisper-1"}, 404, "kokoro-int8"),
+        ({"input": 7}, 400, "input"),
+    ],
+)
+async def test_what_cannot_be_said_is_refused(start, body, status, words) -> None:
+    service = await start()
+    got = refusal(await speak(service, **body))
+    assert got[0] == status
+    assert words in got[2]
+
+
+async def test_half_a_character_is_refused(start) -> None:
+    service = await start()
+    for path, model in (("/v1/audio/speech", "tts-1"), ("/v1/embeddings", "embeddings")):
+        body = f'{{"model": "{model}", "input": "\\ud800 hello"}}'.encode()
+        headers = {"content-type": "application/json"}
+        response = await service.client.post(path, content=body, headers=headers)
+        assert "surrogate" in refusal(response)[2]
+
+
+@pytest.mark.parametrize("path", ["/v1/audio/speech", "/v1/embeddings"])
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe\x00", b"[]", b"null", b"\0" * 100])
+async def test_bodies_that_are_no_json_are_refused(start, path: str, content: bytes) -> None:
+    service = await start()
+    headers = {"content-type": "application/json"}
+    response = await service.client.post(path, content=content, headers=headers)
+    assert refusal(response)[:2] == (400, "bad_request")
+
+
+# ---- embedding ----
+
+
+async def test_texts_become_vectors_of_length_one_in_order(start) -> None:
+    service = await start()
+    body = (await embed(service, input=["red lamp", "lamp"])).json()
+    vectors = np.array([row["embedding"] for row in body["data"]], np.float32)
+    expected = FakeEmbedder().embed(["red lamp", "lamp"]).vectors
+    np.testing.assert_allclose(vectors, expected, atol=1e-6)
+    assert [row["index"] for row in body["data"]] == [0, 1]
+    assert body["usage"] == {"prompt_tokens": 3, "total_tokens": 3}
+
+
+async def test_base64_holds_the_same_numbers(start) -> None:
+    service = await start()
+    row = (await embed(service, encoding_format="base64")).json()["data"][0]
+    got = np.frombuffer(base64.b64decode(row["embedding"]), "<f4")
+    np.testing.assert_allclose(got, FakeEmbedder().embed(["hello"]).vectors[0], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        ({"input": ""}, 400),
+        ({"input": []}, 400),
+        ({"input": ["fine", " "]}, 400),
+        ({"input": ["a"] * 257}, 413),
+        ({"input": "a" * 2001}, 413),
+        ({"input": [1, 2]}, 400),
+        ({"dimensions": 100}, 400),
+        ({"model": "gpt-4"}, 404),
+    ],
+)
+async def test_what_cannot_be_embedded_is_refused(start, body, status) -> None:
+    service = await start()
+    assert refusal(await embed(service, **body))[0] == status
+
+
+# ---- being there ----
+
+
+async def test_without_the_token_only_health_answers(start) -> None:
+    service = await start()
+    service.client.headers.pop("Authorization")
+    assert (await service.client.get("/health/live")).status_code == 200
+    assert (await service.client.get("/health/ready")).status_code == 200
+    for path in ("/v1/models", "/metrics"):
+        assert refusal(await service.client.get(path))[:2] == (401, "unauthorized")
+
+
+async def test_it_answers_while_it_loads_and_says_so(start) -> None:
+    gate = Gate()
+
+    class Slow(FakeVoice):
+        def warm_up(self) -> None:
+            gate.passed()
+
+    service = await start(tts=Slow, wait=False)
+    await asyncio.to_thread(gate.reached.wait)
+    assert (await service.client.get("/health/live")).status_code == 200
+    assert (await service.client.get("/health/ready")).status_code == 503
+    response = await speak(service)
+    assert refusal(response)[:2] == (503, "loading")
+    assert response.headers["retry-after"] == "1"
+    gate.opened.set()
+    await service.slots.tts.lane.run(lambda: None)
+    assert (await speak(service)).status_code == 200
+    assert (await service.running.health.report(max_age_s=0)).state == "healthy"
+
+
+async def test_one_failed_engine_degrades_and_the_others_work(start) -> None:
+    def damaged() -> FakeVoice:
+        raise ModelDamaged(path="/models/kokoro-int8/model.onnx", reason="12 bytes instead of 99")
+
+    service = await start(tts=damaged)
+    ready = await service.client.get("/health/ready")
+    assert (ready.status_code, ready.json()["status"]) == (200, "degraded")
+    tts = ready.json()["dependencies"]["tts"]
+    assert (tts["status"], tts["code"]) == ("unhealthy", "model_damaged")
+    assert "kokoro-int8/model.onnx" in tts["message"]
+    assert refusal(await speak(service))[:2] == (500, "model_damaged")
+    assert (await embed(service)).status_code == 200
+    assert (await transcribe(service, spoken())).status_code == 200
+    rows = {row["id"]: row for row in (await service.client.get("/v1/models")).json()["data"]}
+    assert rows["kokoro-int8"]["state"] == "failed"
+    assert rows["kokoro-int8"]["error"]["code"] == "model_damaged"
+
+
+async def test_no_engine_at_all_is_unhealthy(start) -> None:
+    def missing() -> FakeVoice:
+        raise ModelDamaged(path="x", reason="y")
+
+    service = await start(stt=missing, tts=missing, embed=missing)
+    ready = await service.client.get("/health/ready")
+    assert (ready.status_code, ready.json()["status"]) == (503, "unhealthy")
+
+
+async def test_models_are_listed_with_their_state(start) -> None:
+    service = await start()
+    body = (await service.client.get("/v1/models")).json()
+    assert [(row["id"], row["task"], row["state"]) for row in body["data"]] == [
+        ("whisper-base", "stt", "ready"),
+        ("kokoro-int8", "tts", "ready"),
+        ("minilm-int8", "embed", "ready"),
+    ]
+    one = (await service.client.get("/v1/models/tts-1")).json()
+    assert one["voices"] == ["barnabee", "af_heart"]
+    assert refusal(await service.client.get("/v1/models/none"))[0] == 404
+
+
+async def test_inference_is_exported(start) -> None:
+    service = await start()
+    await transcribe(service, spoken(1.0))
+    text = (await service.client.get("/metrics")).text
+    assert 'barnabee_inference_seconds_count{engine="whisper-base",task="stt"} 1.0' in text
+    assert 'barnabee_inference_audio_seconds_total{engine="whisper-base",task="stt"} 1.0' in text
+    assert 'barnabee_health_check_stt{component="gpu"}' in text

