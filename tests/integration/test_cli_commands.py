@@ -37,7 +37,7 @@ async def barnabee(house: SmallHouse, *arguments: str) -> subprocess.CompletedPr
 
 
 async def test_health_waits_until_all_is_well_and_shows_the_cascade(house: SmallHouse) -> None:
-    house.add("first", "--delay", "1")
+    house.add("first", "--delay", "5")
     house.add("second", needs=["first"])
     house.up()
     await house.until("first", "starting")
@@ -94,8 +94,10 @@ async def test_down_stops_the_runner_and_its_services(house: SmallHouse) -> None
     house.add("one")
     runner = house.up()
     await house.until_healthy()
+    begun = time.monotonic()
     result = await barnabee(house, "down")
     assert (result.returncode, result.stdout) == (0, "stopped\n")
+    assert time.monotonic() - begun < 10
     assert runner.wait(timeout=5) == 0
     assert house.processes() == []
 

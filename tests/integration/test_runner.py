@@ -34,18 +34,20 @@ def house(tmp_path: Path) -> Iterator[SmallHouse]:
 async def test_starts_what_it_can_at_once_and_what_needs_others_after_them(
     house: SmallHouse,
 ) -> None:
-    house.add("slow", "--delay", "1.5")
+    house.add("slow", "--delay", "5")
     house.add("quick")
     house.add("first")
     house.add_oneshot("once", needs=["first"])
     house.add("second", needs=["once"], wants=["slow"])
     house.up()
-    run = await house.until_healthy()
-    began = {name: node.since - (node.ready_s or 0) for name, node in run.nodes.items()}
-    assert began["second"] >= run.nodes["once"].since >= run.nodes["first"].since
-    assert run.nodes["second"].since < run.nodes["slow"].since, "a want held it back"
-    assert max(began["slow"], began["quick"], began["first"]) - min(began.values()) < 0.5
-    assert run.nodes["once"].phase == "done"
+    await house.until_healthy(within_s=30)
+    events = [(record.get("node"), record["event"]) for record in house.log()]
+    at = {event: events.index(event) for event in events}
+    together = [at[name, "starting"] for name in ("slow", "quick", "first")]
+    assert max(together) < at["first", "ready"]
+    assert at["first", "ready"] < at["once", "starting"]
+    assert at["once", "done"] < at["second", "starting"]
+    assert at["second", "ready"] < at["slow", "ready"], "a want held it back"
     output = await house.down()
     assert "all healthy in" in output
     assert "farewell" in output
@@ -227,6 +229,23 @@ async def test_the_next_start_clears_what_a_killed_runner_left(house: SmallHouse
     await house.until_healthy()
     await house.down()
     assert house.processes() == []
+
+
+async def test_a_service_that_wiped_its_environment_is_cleared_too(house: SmallHouse) -> None:
+    house.add("forgetful", "--forgetful")
+    runner = house.up()
+    left = psutil.Process((await house.until_healthy()).nodes["forgetful"].pid)
+    assert left not in house.processes(), "it still has the mark"
+    runner.kill()
+    runner.wait()
+    house.up()
+
+    async def cleared() -> bool:
+        return house.now().alive and not lives(left)
+
+    await eventually(cleared, within_s=15)
+    await house.until_healthy()
+    await house.down()
 
 
 async def test_two_runners_of_one_home_do_not_meet(house: SmallHouse) -> None:

@@ -30,9 +30,11 @@ pytestmark = pytest.mark.timeout(300)
 @pytest.fixture(scope="module")
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WholeHouse]:
     whole = WholeHouse(tmp_path_factory.mktemp("house"))
-    whole.up()
-    yield whole
-    whole.clean()
+    try:
+        whole.up()
+        yield whole
+    finally:
+        whole.clean()
 
 
 def test_everything_is_healthy_within_the_limit_of_the_specification(house: WholeHouse) -> None:

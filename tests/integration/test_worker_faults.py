@@ -157,7 +157,7 @@ async def test_on_a_read_only_disk_turns_wait_under_their_code_and_are_recorded_
         accepted = [await record(queue, number) for number in range(5)]
         worker.start()
 
-        health = await worker.becomes("unhealthy", within_s=DETECTED_WITHIN_S)
+        health = await worker.becomes("unhealthy")
         assert health["dependencies"]["database"]["code"] == "database_read_only"
         await failed_with(worker, "database_read_only")
         assert await queue.depth() >= 5  # and the expiry of old turns

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -41,7 +42,11 @@ def main() -> int:
     parser.add_argument("--ignore-term", action="store_true")
     parser.add_argument("--hog-mib", type=int, default=0)
     parser.add_argument("--grandchildren", action="store_true", help="one of them in a new session")
+    parser.add_argument("--forgetful", action="store_true", help="wipe the environment first")
     options = parser.parse_args()
+    if options.forgetful:
+        arguments = [argument for argument in sys.argv if argument != "--forgetful"]
+        os.execve(sys.executable, [sys.executable, *arguments], {})  # noqa: S606 - no shell is meant
     if options.ignore_term:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
     else:

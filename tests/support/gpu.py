@@ -1,4 +1,4 @@
-"""A real inference service (`python -m barnabee.gpu`) on a port of its own, with the real models."""
+"""A real inference service (`python -m barnabee.gpu`) on a port of its own, real models."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ NAMES = ("whisper-base", "kokoro-int8", "minilm-int8")
 
 
 def models_dir() -> Path:
-    """Return the cache with the real models; fails the test in one sentence when they are absent."""
+    """Return the folder of the real models; without them the test fails in one sentence."""
     cache = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
     folder = Path(os.environ.get("BARNABEE_MODELS") or Path(cache) / "barnabee" / "models")
     absent = [name for name in NAMES if not (folder / name / "manifest.json").is_file()]

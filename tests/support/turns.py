@@ -6,7 +6,10 @@ from barnabee.store.conversations import Turn
 
 
 def make_turn(number: int, **changes: object) -> Turn:
-    """Return turn `number`; later numbers are later moments of one day."""
+    """Return turn `number`; later numbers are later moments of one day.
+
+    The day is far ahead, so that a worker with the real clock does not find them old.
+    """
     minute, second = divmod(number, 60)
     fields: dict[str, object] = {
         "trace_id": f"{number:032x}",
@@ -18,6 +21,6 @@ def make_turn(number: int, **changes: object) -> Turn:
         "actions": [],
         "degraded": [],
         "latency_ms": {},
-        "created_at": f"2025-03-01T{minute // 60:02}:{minute % 60:02}:{second:02}.000Z",
+        "created_at": f"2100-03-01T{minute // 60:02}:{minute % 60:02}:{second:02}.000Z",
     }
     return Turn(**{**fields, **changes})  # type: ignore[arg-type]

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from barnabee.core.errors import Unavailable
-
 if TYPE_CHECKING:
-    import psutil
     from rich.console import Console
 
     from barnabee.up.services import House
@@ -57,31 +53,20 @@ def down() -> None:
     runner = state.runner(where)
     if runner is not None:
         runner.terminate()
-        _wait_for(runner)
-    left = leftovers.end(leftovers.find(where.run_id))
+        if leftovers.outlive([runner], _DOWN_LIMIT_S):
+            typer.echo(f"the runner did not stop within {_DOWN_LIMIT_S:.0f} s: killed", err=True)
+            leftovers.kill([runner])
+    left = leftovers.end(state.left(where))
     where.state.unlink(missing_ok=True)
     if left:
         typer.echo(f"cleared {', '.join(left)}")
     typer.echo("stopped" if runner is not None or left else "nothing was running")
 
 
-def _wait_for(runner: psutil.Process) -> None:
-    import psutil
-
-    begun_s = time.monotonic()
-    try:
-        runner.wait(_DOWN_LIMIT_S)
-    except psutil.TimeoutExpired:
-        runner.kill()
-        waited_s = time.monotonic() - begun_s
-        typer.echo(f"the runner did not stop within {waited_s:.0f} s and was killed", err=True)
-    except psutil.Error as error:
-        raise Unavailable(what=f"The runner cannot be stopped ({error})") from error
-
-
 def _say_cleared(console: Console, names: list[str]) -> None:
     if names:
-        console.print(f"cleared what an earlier run left: {', '.join(names)}", highlight=False)
+        text = f"cleared what an earlier run left: {', '.join(names)}"
+        console.print(text, highlight=False, soft_wrap=True)
 
 
 def _farewell(house: House) -> str:

@@ -167,7 +167,8 @@ class HomeAssistant:
             except ValueError as error:  # one bad frame is no reason to drop what is in flight
                 log.warning("home_assistant_garbage", code="bad_request", reason=str(error))
                 continue
-            future = self._waiting.get(message.get("id", -1))
+            number = message.get("id")
+            future = self._waiting.get(number) if isinstance(number, int) else None
             if future is not None and not future.done():
                 future.set_result(message)
 
@@ -204,7 +205,7 @@ def answer_of(result: Mapping[str, Any]) -> HomeAnswer:
     """Return our form of the result of `conversation/process`."""
     response = _table(result, "response")
     data = _table(response, "data")
-    kind = response.get("response_type")
+    kind = str(response.get("response_type"))
     speech = _table(_table(response, "speech"), "plain").get("speech")
     done = data.get("success")
     actions = tuple(

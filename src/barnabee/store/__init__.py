@@ -1,6 +1,8 @@
 """What the house remembers, and how it is kept safe.
 
-    db             SQLite: one thread writes, one reads; every failure gets our own code
+    db             SQLite: one thread writes, one reads; every failure gets one of our codes
+    disk           what its errors mean, whether the disk is full or read-only
+    keeper         opens it when it can be opened, so that a service outlives a bad moment
     migrations     numbered steps from an empty file to today's tables
     conversations  turns and facts, in the database
     sessions       who is talking about what right now, in Redis, or in memory while Redis is away

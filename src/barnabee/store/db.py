@@ -8,7 +8,6 @@ Knows no table.
 from __future__ import annotations
 
 import asyncio
-import os
 import sqlite3
 import time
 from collections.abc import Callable
@@ -23,17 +22,15 @@ from barnabee.core.errors import (
     DatabaseFull,
     DatabaseReadOnly,
     DependencyDown,
-    Overloaded,
     SettingInvalid,
 )
 from barnabee.store import migrations
+from barnabee.store.disk import MIN_FREE_BYTES, explain, free_bytes, writable
 
 T = TypeVar("T")
 Work = Callable[[sqlite3.Connection], T]
 
 BUSY_TIMEOUT_MS = 5000
-# Below this the log could no longer grow between two checkpoints (1000 pages of 4 KiB, twice).
-MIN_FREE_BYTES = 8 * 1024 * 1024
 # How often a starting process asks for the lock that another starting process holds.
 _RETRY_EVERY_S = 0.02
 
@@ -72,11 +69,13 @@ class Database:
 
     async def read(self, work: Work[T]) -> T:
         """Return what `work` reads; all it reads is of one moment."""
-        return await self._reading.run(lambda connection: _transaction(connection, "BEGIN", work))
+        return await self._on(
+            self._reading, lambda connection: _transaction(connection, "BEGIN", work)
+        )
 
     async def write(self, work: Work[T]) -> T:
         """Return what `work` returns, all of it written or nothing."""
-        return await self._writing.run(lambda connection: self._write(connection, work))
+        return await self._on(self._writing, lambda connection: self._write(connection, work))
 
     async def check(self) -> None:
         """Return when the database can be read and written; raise what is wrong otherwise.
@@ -84,13 +83,23 @@ class Database:
         Asks the file system too, because a file that was opened before the disk became read-only
         goes on accepting writes for a while.
         """
-        await self._reading.run(lambda connection: connection.execute("SELECT 1 FROM migrations"))
-        await self._writing.run(self._try_writing)
+        await self._on(self._reading, lambda db: db.execute("SELECT 1 FROM migrations"))
+        await self._on(self._writing, self._try_writing)
 
     async def close(self) -> None:
         """Finish what is being written and close both connections."""
         await self._reading.close()
         await self._writing.close()
+
+    async def _on(self, lane: _Lane, work: Work[T]) -> T:
+        try:
+            return await lane.run(work)
+        except (DatabaseReadOnly, DependencyDown):
+            # What SQLite opened while the disk was read-only stays so, and both connections of a
+            # process share it: only opening both anew sees that the disk is mended.
+            for one in (self._reading, self._writing):
+                await one.drop()
+            raise
 
     def _write(self, connection: sqlite3.Connection, work: Work[T]) -> T:
         self._require_same_file()
@@ -98,9 +107,9 @@ class Database:
 
     def _try_writing(self, connection: sqlite3.Connection) -> None:
         self._require_same_file()
-        if not _writable(self.path):
+        if not writable(self.path):
             raise DatabaseReadOnly(path=self.path)
-        if _free_bytes(self.path) < MIN_FREE_BYTES:
+        if free_bytes(self.path) < MIN_FREE_BYTES:
             raise DatabaseFull(path=self.path)
         # BEGIN IMMEDIATE alone succeeds on a connection that can only read; this change does not,
         # and taking it back leaves no trace in the log, so that nothing is replicated either.
@@ -128,24 +137,27 @@ class _Lane:
         self._connection: sqlite3.Connection | None = None
         self._ended = False
 
-    @property
     def ended(self) -> bool:
         return self._ended
 
     async def run(self, work: Work[T]) -> T:
-        if self.ended:
+        if self.ended():
             raise _closed()
         try:
             return await asyncio.get_running_loop().run_in_executor(self._thread, self._do, work)
         except asyncio.CancelledError:
-            task = asyncio.current_task()
-            if self.ended and task is not None and not task.cancelling():
+            if self.ended() and not _being_cancelled():
                 raise _closed() from None  # its turn had not come when `close` was called
             raise
 
+    async def drop(self) -> None:
+        """Close the connection; the next work opens another."""
+        if not self.ended():
+            await asyncio.get_running_loop().run_in_executor(self._thread, self._close)
+
     async def close(self) -> None:
         """Wait for the work in hand only: what still waits for a lock is told that it is over."""
-        if self.ended:
+        if self.ended():
             return
         self._ended = True
         await asyncio.to_thread(self._thread.shutdown, wait=True, cancel_futures=True)
@@ -159,10 +171,7 @@ class _Lane:
                     self._connection.execute("PRAGMA query_only = ON")
             return work(self._connection)
         except sqlite3.Error as error:
-            explained = explain(error, self._path)
-            if isinstance(explained, DatabaseReadOnly | DependencyDown):
-                self._close()  # opened while read-only, a connection would stay so for ever
-            raise explained from error
+            raise explain(error, self._path) from error
 
     def _close(self) -> None:
         if self._connection is not None:
@@ -171,33 +180,13 @@ class _Lane:
             self._connection = None
 
 
+def _being_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
 def _closed() -> DependencyDown:
     return DependencyDown(dependency="database", reason="it was closed", retry_after_s=1)
-
-
-def explain(error: sqlite3.Error, path: Path) -> BarnabeeError | sqlite3.Error:
-    """Return our name for what SQLite says; a mistake in the program stays what it is."""
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    if code in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}:
-        return DatabaseCorrupt(path=path, reason=str(error))
-    if code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
-        return Overloaded(what="the database", retry_after_s=1)
-    if not isinstance(error, sqlite3.OperationalError) or code == sqlite3.SQLITE_ERROR:
-        return error  # wrong SQL, a broken constraint, a misuse
-    return _explain_disk(error, code, path)
-
-
-def _explain_disk(error: sqlite3.Error, code: int, path: Path) -> BarnabeeError:
-    """Ask the file system, because SQLite calls many things an I/O error."""
-    full, read_only = code == sqlite3.SQLITE_FULL, code == sqlite3.SQLITE_READONLY
-    with suppress(OSError):
-        full = full or _free_bytes(path) < MIN_FREE_BYTES
-        read_only = read_only or not _writable(path)
-    if read_only:
-        return DatabaseReadOnly(path=path, retry_after_s=30)
-    if full:
-        return DatabaseFull(path=path, retry_after_s=30)
-    return DependencyDown(dependency="database", reason=str(error), retry_after_s=5)
 
 
 def prepare(path: Path, busy_timeout_ms: int = BUSY_TIMEOUT_MS) -> None:
@@ -274,13 +263,3 @@ def _file_id(path: Path) -> tuple[int, int] | None:
     except FileNotFoundError:
         return None
     return found.st_dev, found.st_ino
-
-
-def _writable(path: Path) -> bool:
-    read_only_mount = os.statvfs(path.parent).f_flag & os.ST_RDONLY
-    return not read_only_mount and all(os.access(one, os.W_OK) for one in (path, path.parent))
-
-
-def _free_bytes(path: Path) -> int:
-    found = os.statvfs(path.parent)
-    return found.f_bavail * found.f_frsize

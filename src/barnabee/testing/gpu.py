@@ -6,6 +6,7 @@ same sentence always gives the same vector, and no weights are needed.
 
 from __future__ import annotations
 
+import base64
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -62,11 +63,12 @@ def service() -> Starlette:
     """Return a service with the embeddings and health routes of the real one."""
 
     async def embeddings(request: Request) -> Response:
-        given = (await request.json())["input"]
-        texts = [given] if isinstance(given, str) else given
+        asked = await request.json()
+        texts = [asked["input"]] if isinstance(asked["input"], str) else asked["input"]
+        packed = asked.get("encoding_format") == "base64"
         rows = [
-            {"object": "embedding", "index": index, "embedding": vector(text).tolist()}
-            for index, text in enumerate(texts)
+            {"object": "embedding", "index": index, "embedding": _packed(row) if packed else row}
+            for index, row in enumerate(vector(text).tolist() for text in texts)
         ]
         return JSONResponse({"object": "list", "data": rows, "model": "fake"})
 
@@ -79,3 +81,7 @@ def service() -> Starlette:
             Route("/health/ready", ready),
         ]
     )
+
+
+def _packed(row: list[float]) -> str:
+    return base64.b64encode(np.array(row, dtype="<f4").tobytes()).decode()

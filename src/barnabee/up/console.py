@@ -165,7 +165,7 @@ def log_line(record: Record) -> str:
     text = escape(said(record))
     extras = [
         f"{key}={record[key]}"
-        for key in ("node", "state", "code", "route", "status", "reason", "latency_ms")
+        for key in ("node", "state", "seconds", "code", "route", "status", "reason", "latency_ms")
         if record.get(key) is not None
     ]
     body = f"[{colour}]{text}[/]" if colour else text

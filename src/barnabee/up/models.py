@@ -60,12 +60,6 @@ def missing(names: Sequence[str], directory: Path, *, pins: Pins | None = None) 
     return [name for name in names if not _whole(directory / name, pins.model[name])]
 
 
-def download_bytes(names: Sequence[str], *, pins: Pins | None = None) -> int:
-    """Return how many bytes fetching `names` downloads."""
-    pins = pins or model_pins.load()
-    return sum(pins.download_bytes(name) for name in names)
-
-
 def _whole(folder: Path, model: model_pins.Model) -> bool:
     try:
         manifest.verify(folder)

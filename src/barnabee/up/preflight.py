@@ -23,7 +23,7 @@ def takeover(house: House) -> Iterator[list[str]]:
     handle = state.lock(house.paths)
     try:
         secrets.make(house.paths)
-        cleared = leftovers.end(leftovers.find(house.paths.run_id))
+        cleared = leftovers.end(state.left(house.paths))
         free_ports(house.graph().nodes, house.environment.get("BARNABEE_BIND") or "127.0.0.1")
         yield cleared
     finally:

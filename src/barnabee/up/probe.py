@@ -56,6 +56,7 @@ def silent(message: str) -> Look:
 
 
 HEALTHY = Look(answers=True, state=State.HEALTHY)
+UNASKED = Look(answers=False, state=State.UNKNOWN)
 
 
 class Prober:

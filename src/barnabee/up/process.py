@@ -8,8 +8,11 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+
+import psutil
 
 from barnabee.core.errors import Misconfigured
 from barnabee.up import leftovers
@@ -56,6 +59,7 @@ class Child:
     ) -> None:
         """Take over a program that was just started."""
         self.pid = transport.get_pid()
+        self.started = _start_time(self.pid)
         self._transport = transport
         self._ears = ears
         self._run_id = run_id
@@ -81,7 +85,7 @@ class Child:
 
     async def sweep(self) -> None:
         """After the program's end: kill what it left behind and hear its last lines."""
-        await asyncio.to_thread(_sweep, self._run_id, self._node)
+        await asyncio.to_thread(_sweep, self._run_id, self._node, {self.pid: self.started})
         with suppress(TimeoutError):
             async with asyncio.timeout(_PIPES_END_S):
                 await asyncio.shield(self._ears.closed)
@@ -108,5 +112,12 @@ async def spawn(argv: Sequence[str], environment: Mapping[str, str], on_line: On
     return Child(transport, ears, environment[MARK], environment[NODE])
 
 
-def _sweep(run_id: str, node: str) -> None:
-    leftovers.kill(leftovers.find(run_id, node))
+def _start_time(pid: int) -> float:
+    try:
+        return psutil.Process(pid).create_time()
+    except psutil.Error:  # it has ended already
+        return time.time()
+
+
+def _sweep(run_id: str, node: str, leaders: Mapping[int, float]) -> None:
+    leftovers.kill(leftovers.find(run_id, node, leaders))

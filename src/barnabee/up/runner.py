@@ -17,6 +17,7 @@ from typing import Protocol
 from barnabee.core.errors import BarnabeeError, Misconfigured
 from barnabee.up import leftovers, plan, services, state
 from barnabee.up.logfile import LogFile, Record, utc_now, wrap
+from barnabee.up.paths import Paths
 from barnabee.up.plan import Phase, Seen
 from barnabee.up.probe import Look, Prober
 from barnabee.up.services import COMMANDS, CommandFor, House
@@ -74,7 +75,7 @@ class Runner:
                 await self._steer(tasks)
                 sampler.cancel()
         finally:
-            await asyncio.to_thread(_sweep, self._house.paths.run_id)
+            await asyncio.to_thread(_sweep, self._house.paths)
             await self._prober.aclose()
             self._say("stopped")
             self._log.close()
@@ -187,6 +188,7 @@ class Runner:
             tender, look = self._tenders.get(name), self._looks.get(name)
             running = self._seen[name].phase in plan.RUNNING
             node.pid = tender.pid if tender is not None and running else None
+            node.started = tender.started if tender is not None and running else None
             node.state = _state_word(self._seen[name].phase, look)
             node.blocked_by = plan.waits_for(name, self._graph, self._seen)
         if self._run.healthy_s is None and self._well() and self._stop_since_s is None:
@@ -250,5 +252,5 @@ def _state_word(phase: Phase, look: Look | None) -> str:
     return look.state.value
 
 
-def _sweep(run_id: str) -> None:
-    leftovers.kill(leftovers.find(run_id))
+def _sweep(paths: Paths) -> None:
+    leftovers.kill(state.left(paths))

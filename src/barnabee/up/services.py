@@ -31,7 +31,7 @@ _REDIS_DATA_MAX = "512mb"
 _PASSED = (
     *("PATH", "HOME", "USER", "LANG", "LC_ALL", "TZ", "TMPDIR", "XDG_CACHE_HOME"),
     *("SSL_CERT_FILE", "SSL_CERT_DIR", "NIX_SSL_CERT_FILE"),
-    *("LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS"),
+    *("LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS", "BARNABEE_LITESTREAM"),
 )
 
 
@@ -150,6 +150,7 @@ def _redis(house: House) -> Command:
         "save": "",  # the append-only file is the one record
         "maxmemory": _REDIS_DATA_MAX,
         "maxmemory-policy": "noeviction",  # a job must never be dropped to make room
+        "set-proc-title": "no",  # it would write its title over the run's mark
     }
     arguments = (text for key, value in options.items() for text in (f"--{key}", value))
     return Command((redis_program(), *arguments))

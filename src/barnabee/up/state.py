@@ -14,10 +14,8 @@ from typing import Any
 import psutil
 
 from barnabee.core.errors import AlreadyRunning, NotRunning
+from barnabee.up import leftovers
 from barnabee.up.paths import Paths
-
-# A start time is in clock ticks since boot; the conversion may differ in its last digits.
-_SAME_START_S = 1.0
 
 
 @dataclass
@@ -28,6 +26,7 @@ class NodeState:
     state: str = "unknown"
     port: int | None = None
     pid: int | None = None
+    started: float | None = None  # the process's start time
     since: float = 0.0  # seconds since the epoch
     ready_s: float | None = None  # how long its last start took
     restarts: int = 0
@@ -52,10 +51,11 @@ class RunState:
     def alive(self) -> bool:
         """Return whether the runner that wrote this still lives."""
         try:
-            began = psutil.Process(self.pid).create_time()
+            process = psutil.Process(self.pid)
+            same = abs(process.create_time() - self.started) < leftovers.SAME_START_S
         except psutil.Error:
             return False
-        return abs(began - self.started) < _SAME_START_S
+        return same and leftovers.lives(process)
 
 
 def of_this_process(system_file: str, *, demo_home: bool, nodes: dict[str, NodeState]) -> RunState:
@@ -79,6 +79,14 @@ def read(paths: Paths) -> RunState | None:
         return RunState(**found, nodes=nodes)
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return None
+
+
+def left(paths: Paths) -> list[psutil.Process]:
+    """Return the processes of this directory, whoever started them and whether he still lives."""
+    run = read(paths)
+    nodes = run.nodes.values() if run is not None else ()
+    leaders = {one.pid: one.started for one in nodes if one.pid and one.started}
+    return leftovers.find(paths.run_id, leaders=leaders)
 
 
 def running(paths: Paths) -> RunState:

@@ -18,7 +18,7 @@ from typing import Any
 from barnabee.core.health import State
 from barnabee.core.system import Service
 from barnabee.up import logfile
-from barnabee.up.probe import Look, Prober
+from barnabee.up.probe import UNASKED, Look, Prober
 from barnabee.up.process import Child, spawn
 from barnabee.up.services import Command
 
@@ -52,6 +52,7 @@ class Tender:
         self.name = name
         self.node = node
         self.pid: int | None = None
+        self.started: float | None = None
         self.last_lines: deque[str] = deque(maxlen=LINES_KEPT)
         self._prober = prober
         self._on_record = on_record
@@ -63,7 +64,8 @@ class Tender:
     async def live(self, command: Command, environment: dict[str, str]) -> Ended:
         """Start the node and stay with it to its end."""
         child = await spawn(command.argv, environment | dict(command.environment), self._line)
-        self._child, self.pid = child, child.pid
+        self._child, self.pid, self.started = child, child.pid, child.started
+        self._on_look(self.name, UNASKED)  # its pid is worth writing down at once
         exited = asyncio.create_task(child.exited())
         watching = asyncio.create_task(self._watch(command.makes))
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 
@@ -18,6 +19,8 @@ QUEUE = b"arq:queue"
 JOB = b"arq:job:"
 # A job that is tried again moves back in the queue, so the oldest is looked for among the first.
 LOOKED_AT = 100
+BEATS_WAITED_FOR = 10
+BEAT_LOOK_S = 0.1
 
 
 def checks(keeper: Keeper, redis: RedisLink, metrics: JobMetrics) -> list[Check]:
@@ -25,8 +28,11 @@ def checks(keeper: Keeper, redis: RedisLink, metrics: JobMetrics) -> list[Check]
 
     async def queue() -> None:
         await _measure(redis, metrics)
-        if not await redis.command("EXISTS", HEARTBEAT):
-            raise DependencyDown(dependency="queue", reason="nobody looks for jobs")
+        for _ in range(BEATS_WAITED_FOR):  # the loop may be starting; the next look is 2 s away
+            if await redis.command("EXISTS", HEARTBEAT):
+                return
+            await asyncio.sleep(BEAT_LOOK_S)
+        raise DependencyDown(dependency="queue", reason="nobody looks for jobs")
 
     return [
         Check("redis", redis.ping, hard=True),

@@ -16,7 +16,7 @@ from arq.constants import default_queue_name, in_progress_key_prefix
 from arq.worker import Worker
 from redis.exceptions import RedisError
 
-from barnabee.workers.jobs import options
+from barnabee.workers.jobs import cron_jobs, options
 
 AGAIN_AFTER_S = 0.5
 # How long a job in hand may take to finish when the service is told to stop.
@@ -87,7 +87,8 @@ async def take_over(ctx: dict[Any, Any]) -> None:
     """
     redis: ArqRedis = ctx["redis"]
     waiting = await redis.zrange(default_queue_name, 0, -1)
-    claims = [in_progress_key_prefix + job_id.decode() for job_id in waiting]
+    names = [*(job_id.decode() for job_id in waiting), *(job.name for job in cron_jobs())]
+    claims = [in_progress_key_prefix + name for name in names]
     for start in range(0, len(claims), DELETED_AT_ONCE):
         await redis.delete(*claims[start : start + DELETED_AT_ONCE])
     log.info("looking_for_jobs", waiting=len(waiting))

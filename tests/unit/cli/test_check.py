@@ -18,7 +18,7 @@ def test_each_problem_is_a_line_with_file_key_and_what_to_do(tmp_path: Path) -> 
     text = system.default_path().read_text(encoding="utf-8")
     file = tmp_path / "system.toml"
     file.write_text(
-        text.replace("port = 8001", "port = 8000").replace('"gpu", "worker"]', '"cpu", "worker"]'),
+        text.replace("port = 8001", "port = 8000").replace('"gpu", "worker"', '"cpu", "worker"'),
         encoding="utf-8",
     )
     result = CliRunner().invoke(app, ["check", str(file)])

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import base64
 import json
+from collections.abc import Callable
 
 import httpx
 import numpy as np
@@ -11,8 +13,11 @@ from barnabee.core import trace
 from barnabee.core.errors import BadInput, DependencyDown, TimedOut
 
 
-def client_of(handler, **options) -> GpuClient:
-    return GpuClient("http://gpu", "made-up", transport=httpx.MockTransport(handler), **options)
+def client_of(
+    handler: Callable[[httpx.Request], httpx.Response], timeout_s: float = 10
+) -> GpuClient:
+    transport = httpx.MockTransport(handler)
+    return GpuClient("http://gpu", "made-up", timeout_s=timeout_s, transport=transport)
 
 
 def answering(status: int, body: object) -> GpuClient:
@@ -35,8 +40,6 @@ async def test_every_call_carries_the_token_and_the_trace() -> None:
 
 
 async def test_vectors_come_back_in_order_as_float32() -> None:
-    import base64  # noqa: PLC0415 - only here
-
     rows = np.eye(2, 384, dtype="<f4")
     data = [{"embedding": base64.b64encode(row.tobytes()).decode()} for row in rows]
     got = await answering(200, {"data": data}).embed(["a", "b"])
@@ -49,7 +52,7 @@ async def test_no_texts_need_no_call() -> None:
 
 
 async def test_speech_is_streamed_with_the_chosen_voice() -> None:
-    seen: list[dict] = []
+    seen: list[dict[str, str]] = []
 
     def handler(request: httpx.Request) -> httpx.Response:
         seen.append(json.loads(request.content))
@@ -80,7 +83,7 @@ async def test_the_callers_fault_keeps_its_code_and_sentence() -> None:
         (502, "no json of ours"),
     ],
 )
-async def test_the_services_fault_is_a_dependency_that_is_down(status, body) -> None:
+async def test_the_services_fault_is_a_dependency_that_is_down(status: int, body: object) -> None:
     client = answering(status, body)
     with pytest.raises(DependencyDown, match="gpu does not answer"):
         await client.transcribe(b"RIFF")
@@ -104,12 +107,12 @@ async def test_nobody_there_and_too_slow_are_told_apart() -> None:
 
 
 @pytest.mark.parametrize("body", [{}, {"data": [{}]}, {"data": [{"embedding": "!!"}]}, [], "x"])
-async def test_an_answer_that_makes_no_sense_is_a_dependency_that_is_down(body) -> None:
+async def test_an_answer_that_makes_no_sense_is_a_dependency_that_is_down(body: object) -> None:
     with pytest.raises(DependencyDown, match="not understood"):
         await answering(200, body).embed(["a"])
 
 
-def report(**states: str) -> dict:
+def report(**states: str) -> dict[str, object]:
     findings = {name: {"status": state, "message": f"{name}?"} for name, state in states.items()}
     return {"status": "whatever", "dependencies": findings}
 

@@ -27,7 +27,7 @@ def test_a_whole_folder_is_accepted(folder: Path) -> None:
 
 
 def test_no_folder_is_a_missing_model_that_says_how_to_get_it(tmp_path: Path) -> None:
-    with pytest.raises(ModelMissing, match="model whisper-base is not in .*barnabee models fetch"):
+    with pytest.raises(ModelMissing, match=r"model whisper-base is not in .*barnabee models fetch"):
         manifest.verify(tmp_path / "whisper-base")
 
 

@@ -3,12 +3,14 @@ from __future__ import annotations
 import asyncio
 import base64
 
+import httpx
 import numpy as np
 import pytest
 
 from barnabee.core.errors import ModelDamaged
 from barnabee.gpu import wav
 from barnabee.testing.engines import FakeEars, FakeEmbedder, FakeVoice, Gate
+from support.gpu_app import Service, Starter
 
 
 def spoken(seconds: float = 1.0, rate_hz: int = 16_000) -> bytes:
@@ -17,23 +19,23 @@ def spoken(seconds: float = 1.0, rate_hz: int = 16_000) -> bytes:
     return wav.header(rate_hz, len(data)) + data
 
 
-async def transcribe(service, content: bytes, **form: str):
+async def transcribe(service: Service, content: bytes, **form: str) -> httpx.Response:
     form = {"model": "whisper-1", **form}
     files = {"file": ("a.wav", content)}
     return await service.client.post("/v1/audio/transcriptions", data=form, files=files)
 
 
-async def speak(service, **body: object):
+async def speak(service: Service, **body: object) -> httpx.Response:
     body = {"model": "tts-1", "input": "Hello there.", **body}
     return await service.client.post("/v1/audio/speech", json=body)
 
 
-async def embed(service, **body: object):
+async def embed(service: Service, **body: object) -> httpx.Response:
     body = {"model": "embeddings", "input": "hello", **body}
     return await service.client.post("/v1/embeddings", json=body)
 
 
-def refusal(response) -> tuple[int, str, str]:
+def refusal(response: httpx.Response) -> tuple[int, str, str]:
     body = response.json()
     assert body["trace_id"]
     return response.status_code, body["code"], body["message"]
@@ -42,7 +44,7 @@ def refusal(response) -> tuple[int, str, str]:
 # ---- hearing ----
 
 
-async def test_a_wav_is_heard_in_three_formats(start) -> None:
+async def test_a_wav_is_heard_in_three_formats(start: Starter) -> None:
     service = await start()
     plain = await transcribe(service, spoken(1.5))
     assert plain.json() == {
@@ -58,7 +60,7 @@ async def test_a_wav_is_heard_in_three_formats(start) -> None:
     assert (segment["start"], segment["end"]) == (0.0, 2.0)
 
 
-async def test_eight_kilohertz_and_stereo_reach_the_engine_as_sixteen_mono(start) -> None:
+async def test_eight_kilohertz_and_stereo_reach_the_engine_as_sixteen_mono(start: Starter) -> None:
     ears = FakeEars()
     service = await start(stt=lambda: ears)
     assert (await transcribe(service, spoken(2.0, 8_000))).status_code == 200
@@ -77,14 +79,16 @@ async def test_eight_kilohertz_and_stereo_reach_the_engine_as_sixteen_mono(start
         (spoken(601, 4_000), 413, "too_large", "300 s"),
     ],
 )
-async def test_what_cannot_be_heard_is_refused(start, content, status, code, words) -> None:
+async def test_what_cannot_be_heard_is_refused(
+    start: Starter, content: bytes, status: int, code: str, words: str
+) -> None:
     service = await start()
     got = refusal(await transcribe(service, content))
     assert got[:2] == (status, code)
     assert words in got[2]
 
 
-async def test_wrong_forms_are_refused(start) -> None:
+async def test_wrong_forms_are_refused(start: Starter) -> None:
     service = await start()
     assert refusal(await transcribe(service, spoken(), language="xx"))[1] == "bad_request"
     assert refusal(await transcribe(service, spoken(), response_format="srt"))[1] == "bad_request"
@@ -93,7 +97,7 @@ async def test_wrong_forms_are_refused(start) -> None:
     assert refusal(nothing)[1] == "bad_request"
 
 
-async def test_more_than_the_limit_of_bytes_is_refused(start) -> None:
+async def test_more_than_the_limit_of_bytes_is_refused(start: Starter) -> None:
     service = await start()
     assert refusal(await transcribe(service, bytes(33 * 1024 * 1024)))[:2] == (413, "too_large")
 
@@ -101,7 +105,7 @@ async def test_more_than_the_limit_of_bytes_is_refused(start) -> None:
 # ---- speaking ----
 
 
-async def test_speech_is_a_wav_of_what_was_said(start) -> None:
+async def test_speech_is_a_wav_of_what_was_said(start: Starter) -> None:
     voice = FakeVoice()
     service = await start(tts=lambda: voice)
     response = await speak(service, input="One. Two.")
@@ -112,7 +116,7 @@ async def test_speech_is_a_wav_of_what_was_said(start) -> None:
     assert voice.said == ["One.", "Two."]
 
 
-async def test_pcm_is_the_same_without_a_header(start) -> None:
+async def test_pcm_is_the_same_without_a_header(start: Starter) -> None:
     service = await start()
     whole = await speak(service)
     bare = await speak(service, response_format="pcm")
@@ -120,7 +124,7 @@ async def test_pcm_is_the_same_without_a_header(start) -> None:
     assert whole.content[44:] == bare.content
 
 
-async def test_speed_and_voice_reach_the_engine(start) -> None:
+async def test_speed_and_voice_reach_the_engine(start: Starter) -> None:
     service = await start()
     normal, fast = await speak(service), await speak(service, speed=2.0)
     assert len(fast.content) < len(normal.content) * 0.6
@@ -143,14 +147,16 @@ async def test_speed_and_voice_reach_the_engine(start) -> None:
         ({"input": 7}, 400, "input"),
     ],
 )
-async def test_what_cannot_be_said_is_refused(start, body, status, words) -> None:
+async def test_what_cannot_be_said_is_refused(
+    start: Starter, body: dict[str, object], status: int, words: str
+) -> None:
     service = await start()
     got = refusal(await speak(service, **body))
     assert got[0] == status
     assert words in got[2]
 
 
-async def test_half_a_character_is_refused(start) -> None:
+async def test_half_a_character_is_refused(start: Starter) -> None:
     service = await start()
     for path, model in (("/v1/audio/speech", "tts-1"), ("/v1/embeddings", "embeddings")):
         body = f'{{"model": "{model}", "input": "\\ud800 hello"}}'.encode()
@@ -161,7 +167,9 @@ async def test_half_a_character_is_refused(start) -> None:
 
 @pytest.mark.parametrize("path", ["/v1/audio/speech", "/v1/embeddings"])
 @pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe\x00", b"[]", b"null", b"\0" * 100])
-async def test_bodies_that_are_no_json_are_refused(start, path: str, content: bytes) -> None:
+async def test_bodies_that_are_no_json_are_refused(
+    start: Starter, path: str, content: bytes
+) -> None:
     service = await start()
     headers = {"content-type": "application/json"}
     response = await service.client.post(path, content=content, headers=headers)
@@ -171,7 +179,7 @@ async def test_bodies_that_are_no_json_are_refused(start, path: str, content: by
 # ---- embedding ----
 
 
-async def test_texts_become_vectors_of_length_one_in_order(start) -> None:
+async def test_texts_become_vectors_of_length_one_in_order(start: Starter) -> None:
     service = await start()
     body = (await embed(service, input=["red lamp", "lamp"])).json()
     vectors = np.array([row["embedding"] for row in body["data"]], np.float32)
@@ -181,7 +189,7 @@ async def test_texts_become_vectors_of_length_one_in_order(start) -> None:
     assert body["usage"] == {"prompt_tokens": 3, "total_tokens": 3}
 
 
-async def test_base64_holds_the_same_numbers(start) -> None:
+async def test_base64_holds_the_same_numbers(start: Starter) -> None:
     service = await start()
     row = (await embed(service, encoding_format="base64")).json()["data"][0]
     got = np.frombuffer(base64.b64decode(row["embedding"]), "<f4")
@@ -201,7 +209,9 @@ async def test_base64_holds_the_same_numbers(start) -> None:
         ({"model": "gpt-4"}, 404),
     ],
 )
-async def test_what_cannot_be_embedded_is_refused(start, body, status) -> None:
+async def test_what_cannot_be_embedded_is_refused(
+    start: Starter, body: dict[str, object], status: int
+) -> None:
     service = await start()
     assert refusal(await embed(service, **body))[0] == status
 
@@ -209,7 +219,7 @@ async def test_what_cannot_be_embedded_is_refused(start, body, status) -> None:
 # ---- being there ----
 
 
-async def test_without_the_token_only_health_answers(start) -> None:
+async def test_without_the_token_only_health_answers(start: Starter) -> None:
     service = await start()
     service.client.headers.pop("Authorization")
     assert (await service.client.get("/health/live")).status_code == 200
@@ -218,7 +228,7 @@ async def test_without_the_token_only_health_answers(start) -> None:
         assert refusal(await service.client.get(path))[:2] == (401, "unauthorized")
 
 
-async def test_it_answers_while_it_loads_and_says_so(start) -> None:
+async def test_it_answers_while_it_loads_and_says_so(start: Starter) -> None:
     gate = Gate()
 
     class Slow(FakeVoice):
@@ -238,7 +248,7 @@ async def test_it_answers_while_it_loads_and_says_so(start) -> None:
     assert (await service.running.health.report(max_age_s=0)).state == "healthy"
 
 
-async def test_one_failed_engine_degrades_and_the_others_work(start) -> None:
+async def test_one_failed_engine_degrades_and_the_others_work(start: Starter) -> None:
     def damaged() -> FakeVoice:
         raise ModelDamaged(path="/models/kokoro-int8/model.onnx", reason="12 bytes instead of 99")
 
@@ -256,7 +266,7 @@ async def test_one_failed_engine_degrades_and_the_others_work(start) -> None:
     assert rows["kokoro-int8"]["error"]["code"] == "model_damaged"
 
 
-async def test_no_engine_at_all_is_unhealthy(start) -> None:
+async def test_no_engine_at_all_is_unhealthy(start: Starter) -> None:
     def missing() -> FakeVoice:
         raise ModelDamaged(path="x", reason="y")
 
@@ -265,7 +275,7 @@ async def test_no_engine_at_all_is_unhealthy(start) -> None:
     assert (ready.status_code, ready.json()["status"]) == (503, "unhealthy")
 
 
-async def test_models_are_listed_with_their_state(start) -> None:
+async def test_models_are_listed_with_their_state(start: Starter) -> None:
     service = await start()
     body = (await service.client.get("/v1/models")).json()
     assert [(row["id"], row["task"], row["state"]) for row in body["data"]] == [
@@ -278,7 +288,7 @@ async def test_models_are_listed_with_their_state(start) -> None:
     assert refusal(await service.client.get("/v1/models/none"))[0] == 404
 
 
-async def test_inference_is_exported(start) -> None:
+async def test_inference_is_exported(start: Starter) -> None:
     service = await start()
     await transcribe(service, spoken(1.0))
     text = (await service.client.get("/metrics")).text

@@ -45,7 +45,7 @@ async def test_what_an_engine_raises_gets_a_code_and_ours_passes_through() -> No
     def refusing() -> None:
         raise InvalidAudio(reason="no")
 
-    with pytest.raises(DependencyDown, match="kokoro does not answer .*inside the library"):
+    with pytest.raises(DependencyDown, match=r"kokoro does not answer .*inside the library"):
         await lane.run(broken)
     with pytest.raises(InvalidAudio):
         await lane.run(refusing)

@@ -25,10 +25,10 @@ def test_sentences_are_phrases_with_a_pause_between() -> None:
 
 
 def test_a_long_first_sentence_begins_with_a_short_phrase() -> None:
-    text = "The kitchen light is on now, the lamp in the living room is off, and so the house is quiet."
+    text = "The kitchen light is on now, the living room lamp is off, and so the house is quiet."
     first, *rest = texts(text)
     assert first == "The kitchen light is on now,"
-    assert rest == ["the lamp in the living room is off, and so the house is quiet."]
+    assert rest == ["the living room lamp is off, and so the house is quiet."]
 
 
 def test_without_commas_the_first_phrase_ends_before_a_conjunction() -> None:
@@ -53,7 +53,7 @@ def test_nothing_to_say_is_no_phrase() -> None:
     assert phrases(" \n ") == []
 
 
-@given(st.text(alphabet='abc ,.;!?—"’\n', max_size=1500))
+@given(st.text(alphabet='abc ,.;!?"\n\u2014\u2019', max_size=1500))
 def test_nothing_is_lost_and_nothing_is_too_long(text: str) -> None:
     got = texts(text)
     assert "".join(re.sub(r"\s", "", part) for part in got) == re.sub(r"\s", "", text)

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -11,7 +13,7 @@ from barnabee.gpu.slots import Slot, State
 from barnabee.testing.engines import FakeEars, FakeEmbedder, FakeVoice, Gate
 
 
-def make_slot(make, task: str = "embed") -> Slot:
+def make_slot(make: Callable[[], Any], task: str = "embed") -> Slot[Any]:
     return Slot(task, "fake", make, GpuMetrics("gpu"))
 
 

@@ -15,7 +15,8 @@ from barnabee.core.errors import (
     SettingInvalid,
 )
 from barnabee.store.conversations import Conversations
-from barnabee.store.db import Database, explain, open_database
+from barnabee.store.db import Database, open_database
+from barnabee.store.disk import explain
 from barnabee.store.keeper import Keeper
 from support.turns import make_turn
 

@@ -13,21 +13,15 @@ from barnabee.core.system import Service
 from barnabee.up import plan
 from barnabee.up.plan import GiveUp, Graph, Phase, Restart, Seen, Start, Stop
 
-NAMES = [f"n{number}" for number in range(7)]
+NAMES = [f"n{number}" for number in range(5)]
 RUNNING_PHASES = sorted(plan.RUNNING)
 
 
+PLAIN = Service(summary="a node", role="core", probe="tcp", startup_budget_s=10, memory_max_mib=64)
+
+
 def node(**keys: object) -> Service:
-    return Service.model_validate(
-        {
-            "summary": "a node",
-            "role": "core",
-            "probe": "tcp",
-            "startup_budget_s": 10,
-            "memory_max_mib": 64,
-            **keys,
-        }
-    )
+    return PLAIN.model_copy(update=keys)
 
 
 @st.composite

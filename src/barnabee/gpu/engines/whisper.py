@@ -18,6 +18,12 @@ if TYPE_CHECKING:
 SILENCE_PEAK = 1e-4
 # Greedy first and one retry: the library's six temperatures make noise take six times as long.
 TEMPERATURES = [0.0, 0.4]
+# Nobody says more: about 4 tokens a second are spoken; noise would be decoded to the last of 448.
+TOKENS_PER_S, TOKENS_AT_LEAST = 10, 24
+# The encoder reads 30 s however short the sound is, and that is nearly all of the time. Giving it
+# only the sound and 6 s of padding took a third, but "turn on the kitchen light" of one recording
+# became "turn turn turn": a model trained on 30 s needs 30 s.
+WINDOW_S = 30
 
 
 class Whisper:
@@ -61,10 +67,12 @@ class Whisper:
         """Yield what is said in `samples` (16 kHz)."""
         if not samples.size or float(np.abs(samples).max()) < SILENCE_PEAK:
             return
+        duration_s = min(len(samples) / STT_RATE_HZ, WINDOW_S)
         segments, _ = self._model.transcribe(
             samples,
             language=language,
             temperature=TEMPERATURES,
+            max_new_tokens=TOKENS_AT_LEAST + int(duration_s * TOKENS_PER_S),
             condition_on_previous_text=False,  # one misheard stretch must not bend the next
         )
         for one in segments:

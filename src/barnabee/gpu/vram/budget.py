@@ -43,10 +43,11 @@ class Short:
 
     def after(self, gone: Iterable[Resident]) -> Short:
         """Return what is missing with these gone."""
-        gone = tuple(gone)
-        charge = sum(model.claim.charge_mib for model in gone)
-        held = sum(model.held_mib for model in gone)
-        return Short(self.predicted_mib - charge, self.measured_mib - held)
+        predicted_mib, measured_mib = self.predicted_mib, self.measured_mib
+        for model in gone:
+            predicted_mib -= model.claim.charge_mib
+            measured_mib -= model.held_mib
+        return Short(predicted_mib, measured_mib)
 
     def __bool__(self) -> bool:
         """Return whether anything is missing."""
@@ -188,9 +189,11 @@ def _returns(leases: Iterable[Lease]) -> dict[str, int]:
 def _first_back(busy: Iterable[Resident], back_ms: dict[str, int], short: Short) -> tuple[str, ...]:
     """Return whose return to await: those first due that are enough; empty when all are not."""
     awaited: list[Resident] = []
+    left = short
     for model in sorted(busy, key=lambda model: (back_ms[model.name], _first_to_go(model))):
         awaited.append(model)
-        if short.met_by(awaited):
+        left = left.after((model,))
+        if not left:
             return _names(_without_needless(awaited, short))
     return ()
 

@@ -112,7 +112,7 @@ class Load:
     @property
     def why(self) -> str:
         """Return the reason as a sentence."""
-        return f"needs {self.need_mib} of {self.free_mib} MiB to give"
+        return _missing(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,8 +159,8 @@ class Refuse:
         return f"{_SAID[self.code]}; {_missing(self)}"
 
 
-def _missing(decision: Evict | Wait | Refuse) -> str:
-    return f"needs {decision.need_mib} of {max(0, decision.free_mib)} MiB to give"
+def _missing(decision: Load | Evict | Wait | Refuse) -> str:
+    return f"{decision.need_mib} MiB needed, {max(0, decision.free_mib)} MiB to give"
 
 
 _SAID = {

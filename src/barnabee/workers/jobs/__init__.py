@@ -52,7 +52,7 @@ def options() -> dict[str, Any]:
         "max_tries": MAX_TRIES,
         "job_timeout": ATTEMPT_LIMIT_S * 2,
         "keep_result": 0,
-        # A recorded turn is visible this soon; 10 looks a second are 0.4 % of a core here.
+        # A recorded turn is visible this soon; 10 looks a second cost under 1 % of a core.
         "poll_delay": 0.1,
         "max_jobs": 10,
         "health_check_key": HEARTBEAT,

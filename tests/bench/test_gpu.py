@@ -1,0 +1,97 @@
+"""What the service adds to its engines: paired in one run, so that a busy machine troubles both.
+
+The engines are measured where they really run, in the service's own process: the service reports
+what an engine took (`barnabee_inference_seconds`), the caller measures the whole; the difference is
+the service. Beside it stands the same engine called directly in this process.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from http import HTTPStatus
+from statistics import median
+
+import httpx
+import pytest
+
+from barnabee.gpu.engines.minilm import MiniLm
+from support.gpu import TOKEN, GpuProcess, models_dir
+
+EMBEDDINGS_EXTRA_MS = 3.0
+SPEECH_EXTRA_SHARE = 0.03
+HEADERS = {"Authorization": f"Bearer {TOKEN}", "Content-Type": "application/json"}
+SENTENCE = "The kitchen light is on now, and the lamp is off."
+
+
+@pytest.fixture(scope="module")
+def gpu(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GpuProcess]:
+    service = GpuProcess(tmp_path_factory.mktemp("gpu"), models_dir()).start()
+    try:
+        service.wait_for("/health/live")
+        service.wait_for("/health/ready")
+        yield service
+    finally:
+        service.stop()
+
+
+def inference_s(client: httpx.Client, engine: str) -> float:
+    """Return the seconds this engine has computed in the service so far."""
+    start = f'barnabee_inference_seconds_sum{{engine="{engine}"'
+    lines = client.get("/metrics").text.splitlines()
+    return next((float(one.split()[-1]) for one in lines if one.startswith(start)), 0.0)
+
+
+@pytest.mark.bench
+def test_embeddings_cost_little_more_than_the_engine(gpu: GpuProcess) -> None:
+    engine = MiniLm.load(models_dir() / "minilm-int8", threads=2)
+    engine.warm_up()
+    direct, through = [], []
+    # The barest client there is: a caller's own HTTP library is not what is measured.
+    with closing(http.client.HTTPConnection("127.0.0.1", gpu.port, timeout=60)) as client:
+        for number in range(300):
+            text = f"turn on the kitchen light number {number}"
+            begun = time.perf_counter()
+            engine.embed([text])
+            between = time.perf_counter()
+            body = json.dumps({"model": "embeddings", "input": text, "encoding_format": "base64"})
+            client.request("POST", "/v1/embeddings", body, HEADERS)
+            answer = client.getresponse()
+            content = answer.read()
+            through.append(time.perf_counter() - between)
+            direct.append(between - begun)
+            assert answer.status == HTTPStatus.OK, content
+    direct_ms, through_ms = median(direct) * 1000, median(through) * 1000
+    extra_ms = median(t - d for t, d in zip(through, direct, strict=True)) * 1000
+    print(
+        f"\nembeddings p50: engine {direct_ms:.2f} ms, through the service {through_ms:.2f} ms, "
+        f"extra {extra_ms:.2f} ms (limit {EMBEDDINGS_EXTRA_MS} ms)"
+    )
+    assert extra_ms <= EMBEDDINGS_EXTRA_MS
+
+
+@pytest.mark.bench
+@pytest.mark.timeout(600)
+def test_speech_costs_little_more_than_the_engine(gpu: GpuProcess) -> None:
+    shares, firsts = [], []
+    with gpu.client() as client:
+        for _ in range(5):
+            before = inference_s(client, "kokoro-int8")
+            begun = time.perf_counter()
+            body = {"model": "kokoro", "input": SENTENCE, "response_format": "pcm"}
+            with client.stream("POST", "/v1/audio/speech", json=body) as response:
+                for _ in response.iter_bytes():
+                    if len(firsts) == len(shares):
+                        firsts.append(time.perf_counter() - begun)
+            whole = time.perf_counter() - begun
+            engine = inference_s(client, "kokoro-int8") - before
+            shares.append(whole / engine - 1)
+            firsts[-1] /= whole
+    print(
+        f"\nspeech: the service adds {median(shares):.2%} (limit {SPEECH_EXTRA_SHARE:.0%}); "
+        f"first sound after {median(firsts):.0%} of the whole"
+    )
+    assert median(shares) <= SPEECH_EXTRA_SHARE

@@ -1,0 +1,79 @@
+"""How fast the ledger decides."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from statistics import median
+
+import pytest
+
+from barnabee.core import system
+from barnabee.gpu.vram import budget
+from barnabee.gpu.vram.ledger import Ledger, Sight
+from barnabee.gpu.vram.terms import Capacity, Claim, Decision, Evict, Lease, Load, Resident, Wait
+
+pytestmark = pytest.mark.bench
+
+ROUNDS, DECISIONS = 7, 5_000
+LIMIT_PER_S = 10_000
+LEASE_LIMIT_US = 50
+
+
+def rate_per_s(job: Callable[[], object]) -> float:
+    """Return the median rate of rounds, per second of this process: others may use the machine."""
+
+    def once() -> float:
+        begun_s = time.process_time()
+        for _ in range(DECISIONS):
+            job()
+        return DECISIONS / (time.process_time() - begun_s)
+
+    return median(once() for _ in range(ROUNDS))
+
+
+def crowd() -> list[Resident]:
+    """Twelve models, more than twice what a house has, so that choosing victims takes time."""
+    return [
+        Resident(Claim(f"m{n}", 1 + n % 4, 1000 + n, reload_ms=n, preload=n < 4), 900, n * 7 % 5)
+        for n in range(12)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("need_mib", "leased", "kind"),
+    [(100, 0, Load), (4000, 0, Evict), (4000, 8, Wait)],
+)
+def test_ten_thousand_decisions_a_second(need_mib: int, leased: int, kind: type[Decision]) -> None:
+    there = crowd()
+    wanted = Claim("wanted", 2, need_mib)
+    capacity = Capacity(14_000, 1_000)
+    below = [model.name for model in there if model.claim.priority > 2]
+    leases = [Lease(name, "room", 900 + n) for n, name in enumerate(below[:leased])]
+
+    def decide() -> Decision:
+        return budget.plan(there, wanted, capacity, 14_000 - 12 * 900, leases, 100)
+
+    assert isinstance(decide(), kind)
+    rate = rate_per_s(decide)
+    print(f"\n{kind.__name__}: {rate:,.0f} decisions/s among {len(there)} models")
+    assert rate >= LIMIT_PER_S
+
+
+def test_asking_for_a_model_that_is_there_and_returning_it() -> None:
+    graph = system.load()
+    ledger = Ledger(graph.card, graph.model)
+    sight = Sight(graph.card.vram_mib)
+    ledger.step(0, sight)
+    ledger.loaded("parakeet", 0, held_mib=3584, took_ms=1)
+    tickets = iter(range(10**9))
+
+    def use() -> None:
+        ticket = next(tickets)
+        ledger.ask(ticket, "parakeet", "kitchen", 0)
+        ledger.release(ticket, 0)
+
+    rate = rate_per_s(use)
+    took_us = 1e6 / rate
+    print(f"\nlease and return: {took_us:.1f} us")
+    assert took_us <= LEASE_LIMIT_US

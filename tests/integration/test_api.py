@@ -1,0 +1,386 @@
+"""The api as a real process, with a real Redis and SQLite; Home Assistant and gpu over sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sqlite3
+import time
+from collections.abc import AsyncIterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+
+from barnabee.core.access import COOKIE, Access
+from barnabee.testing import gpu
+from barnabee.testing.home_assistant import FakeHomeAssistant
+from support.api import HOME_TOKEN, TOKEN, ApiProcess
+from support.redis import RedisServer
+from support.serve import served
+from support.wait import eventually
+
+LIGHT_ON = {"utterance": "turn on the kitchen light"}
+
+
+@pytest.fixture
+async def house() -> AsyncIterator[FakeHomeAssistant]:
+    fake = FakeHomeAssistant(token=HOME_TOKEN)
+    await fake.start()
+    yield fake
+    await fake.stop()
+
+
+@pytest.fixture
+async def engines() -> AsyncIterator[str]:
+    async with served(gpu.service()) as url:
+        yield url
+
+
+@pytest.fixture
+async def api(
+    tmp_path: Path, redis_server: RedisServer, house: FakeHomeAssistant, engines: str
+) -> AsyncIterator[ApiProcess]:
+    process = ApiProcess(
+        tmp_path / "api",
+        redis_server.url,
+        environment={"HOME_ASSISTANT_URL": house.url, "GPU_SERVICE_URL": engines},
+    ).start()
+    await process.missing()
+    await eventually(lambda: _learnt(process), within_s=10)
+    yield process
+    process.kill()
+
+
+@pytest.fixture
+async def client(api: ApiProcess) -> AsyncIterator[httpx.AsyncClient]:
+    async with api.client() as client:
+        yield client
+
+
+async def _learnt(process: ApiProcess) -> bool:
+    return bool(process.lines("intents_learnt"))
+
+
+async def say(client: httpx.AsyncClient, utterance: str, **more: str) -> dict[str, Any]:
+    answer = await client.post("/v1/command", json={"utterance": utterance, **more})
+    assert answer.status_code == 200, answer.text
+    found: dict[str, Any] = answer.json()
+    return found
+
+
+def recorded(api: ApiProcess) -> set[str]:
+    with closing(sqlite3.connect(api.data / "barnabee.db")) as connection:
+        return {row[0] for row in connection.execute("SELECT trace_id FROM turns")}
+
+
+def queued(redis: RedisServer) -> set[str]:
+    import redis as library  # noqa: PLC0415 - the tests' own look at what is in there
+
+    with closing(library.Redis.from_url(redis.url)) as link:
+        return {member.decode() for member in link.zrange("arq:queue", 0, -1)}
+
+
+async def test_a_sentence_switches_a_light_and_is_answered(
+    client: httpx.AsyncClient, house: FakeHomeAssistant, redis_server: RedisServer
+) -> None:
+    answer = await say(client, "Barnabee, turn on the kitchen light!", speaker="Emma")
+    assert house.lights["kitchen light"] is True
+    assert (answer["reply"], answer["intent"]) == ("Turned on the light", "home_control")
+    assert (answer["degraded"], answer["code"]) == ([], None)
+    assert answer["actions"][0]["id"] == "light.kitchen_light"
+    assert {"intent", "home", "session", "store", "total"} <= set(answer["latency_ms"])
+    assert queued(redis_server) == {answer["trace_id"]}
+
+
+async def test_the_caller_s_trace_runs_through_answer_and_log(
+    api: ApiProcess, client: httpx.AsyncClient
+) -> None:
+    trace_id = "0af7651916cd43dd8448eb211c80319c"
+    headers = {"traceparent": f"00-{trace_id}-b7ad6b7169203331-01"}
+    answer = await client.post("/v1/command", json=LIGHT_ON, headers=headers)
+    assert (answer.json()["trace_id"], answer.headers["x-trace-id"]) == (trace_id, trace_id)
+    (line,) = [line for line in api.lines("request") if line["trace_id"] == trace_id]
+    assert line["session_id"] == answer.json()["session_id"]
+    assert (line["intent"], line["component"], line["status"]) == ("home_control", "api", 200)
+    assert line["latency_ms"] > 0
+    assert line["utterance_chars"] == len(LIGHT_ON["utterance"])
+    assert "kitchen" not in json.dumps(line)
+
+
+async def test_two_commands_of_one_trace_are_two_turns(
+    client: httpx.AsyncClient, redis_server: RedisServer
+) -> None:
+    headers = {"traceparent": "00-0af7651916cd43dd8448eb211c80319d-b7ad6b7169203331-01"}
+    one = await client.post("/v1/command", json=LIGHT_ON, headers=headers)
+    two = await client.post("/v1/command", json=LIGHT_ON, headers=headers)
+    assert one.json()["trace_id"] != two.json()["trace_id"]
+    assert len(queued(redis_server)) == 2
+
+
+async def test_a_conversation_is_remembered(client: httpx.AsyncClient) -> None:
+    first = await say(client, "what time is it", session_id="kitchen-1")
+    again = await say(client, "can you repeat that", session_id="kitchen-1")
+    assert again["reply"] == first["reply"]
+    session = (await client.get("/v1/sessions/kitchen-1")).json()
+    assert [turn["intent"] for turn in session["turns"]] == ["time", "repeat"]
+    assert (await client.get("/v1/sessions/unknown")).status_code == 404
+
+
+async def test_facts_are_kept_and_found(client: httpx.AsyncClient) -> None:
+    await say(client, "remember that the spare key is under the mat")
+    answer = await say(client, "where is the spare key")
+    assert answer["reply"] == "You told me: the spare key is under the mat."
+
+
+async def test_without_a_language_model_it_says_what_it_can_do(client: httpx.AsyncClient) -> None:
+    answer = await say(client, "what is the capital of australia")
+    assert (answer["degraded"], answer["code"]) == (["llm"], "not_configured")
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "code"),
+    [
+        (b"turn on the light", 400, "bad_request"),
+        (b'{"utterance": "\xff\xfe"}', 400, "bad_request"),
+        (b'{"utterance": "\\ud83d"}', 400, "bad_request"),
+        (b'{"utterance": "a\\u0000b"}', 400, "invalid_utterance"),
+        (b'{"utterance": ""}', 400, "invalid_utterance"),
+        (b"", 400, "bad_request"),
+        (b"[" * 60_000, 400, "bad_request"),
+        (json.dumps({"utterance": "x" * 10_000}).encode(), 413, "too_large"),
+        (json.dumps({"utterance": "x" * 100_000}).encode(), 413, "too_large"),
+    ],
+    ids=["text", "utf8", "surrogate", "nul", "empty", "nothing", "deep", "10000", "body"],
+)
+async def test_a_body_that_is_none_is_refused_and_nothing_breaks(
+    client: httpx.AsyncClient, body: bytes, status: int, code: str
+) -> None:
+    answer = await client.post("/v1/command", content=body)
+    assert (answer.status_code, answer.json()["code"]) == (status, code)
+    assert set(answer.json()) == {"code", "message", "trace_id"}
+    assert (await say(client, "what time is it"))["intent"] == "time"
+
+
+@pytest.mark.parametrize("header", [None, "Bearer wrong", "Basic " + TOKEN, "Bearer "])
+@pytest.mark.parametrize(
+    "path", ["/v1/turns", "/v1/sessions/x", "/api/system", "/metrics", "/", "/openapi.json"]
+)
+async def test_only_health_is_open(api: ApiProcess, header: str | None, path: str) -> None:
+    headers = {"Authorization": header} if header else {}
+    async with api.client(headers=headers) as client:
+        refused = await client.get(path)
+        health = await client.get("/health")
+    assert (refused.status_code, refused.json()["code"]) == (401, "unauthorized")
+    assert health.status_code == 200
+
+
+async def test_a_one_time_link_lets_one_browser_in(api: ApiProcess) -> None:
+    key = Access(TOKEN).make_link_key(time.time())
+    async with api.client(headers={}) as browser:
+        first = await browser.get("/login", params={"key": key})
+        assert (first.status_code, first.headers["location"]) == (303, "/")
+        cookie = first.headers["set-cookie"]
+        assert cookie.startswith(f"{COOKIE}=")
+        assert "HttpOnly" in cookie
+        assert "samesite=strict" in cookie.lower()
+        assert (await browser.get("/")).json()["name"] == "BarnabeeNet"
+        assert (await browser.post("/v1/command", json=LIGHT_ON)).status_code == 200
+    async with api.client(headers={}) as other:
+        second = await other.get("/login", params={"key": key})
+        assert (second.status_code, second.json()["code"]) == (401, "link_used")
+        assert (await other.get("/")).status_code == 401
+        forged = await other.get("/login", params={"key": key[:-1] + "x"})
+        assert forged.status_code == 401
+
+
+async def test_200_commands_at_once_are_all_answered_and_kept(
+    client: httpx.AsyncClient, redis_server: RedisServer
+) -> None:
+    answers = await asyncio.gather(
+        *(say(client, LIGHT_ON["utterance"], session_id=f"s{n % 20}") for n in range(200))
+    )
+    assert [answer["reply"] for answer in answers] == ["Turned on the light"] * 200
+    assert queued(redis_server) == {answer["trace_id"] for answer in answers}
+
+
+async def test_the_record_is_read_page_by_page(
+    api: ApiProcess, client: httpx.AsyncClient, redis_server: RedisServer
+) -> None:
+    redis_server.kill()  # so that turns are written at once
+    said = [await say(client, "what time is it", session_id="s") for _ in range(5)]
+    pages, before = [], None
+    while True:
+        query = {"limit": 2, "session_id": "s"} | ({"before": before} if before else {})
+        page = (await client.get("/v1/turns", params=query)).json()
+        pages.append([turn["trace_id"] for turn in page["turns"]])
+        before = page["next"]
+        if before is None:
+            break
+    assert [one for page in pages for one in page] == [one["trace_id"] for one in reversed(said)]
+    turn = (await client.get(f"/v1/turns/{said[0]['trace_id']}")).json()
+    assert (turn["utterance"], turn["reply"]) == ("what time is it", said[0]["reply"])
+    assert (await client.get(f"/v1/turns/{'0' * 32}")).json()["code"] == "not_found"
+    assert (await client.get("/v1/turns/nonsense")).status_code == 400
+    assert (await client.get("/v1/turns", params={"limit": 0})).status_code == 400
+
+
+async def test_redis_killed_under_a_conversation_loses_nothing(
+    api: ApiProcess, client: httpx.AsyncClient, redis_server: RedisServer
+) -> None:
+    answers: list[dict[str, Any]] = []
+
+    async def talk(number: int) -> None:
+        for _ in range(10):
+            answers.append(await say(client, "what time is it", session_id=f"talk-{number}"))
+
+    talking = [asyncio.create_task(talk(number)) for number in range(10)]
+    await eventually(lambda: _at_least(answers, 20), within_s=10, every_s=0.005)
+    redis_server.kill()
+    await asyncio.gather(*talking)
+    assert len(answers) == 100
+    assert ["redis"] in [answer["degraded"] for answer in answers]
+    health = await api.missing("redis")
+    assert health["status"] == "degraded"
+    again = await say(client, "can you repeat that", session_id="talk-1")
+    assert again["intent"] == "repeat"
+    assert "o'clock" in again["reply"] or "It's" in again["reply"]
+    redis_server.start()
+    await api.missing()
+    after = await say(client, "what time is it", session_id="talk-1")
+    assert after["degraded"] == []
+    kept = recorded(api) | queued(redis_server)
+    assert {answer["trace_id"] for answer in [*answers, again, after]} <= kept
+
+
+async def _at_least(answers: list[dict[str, Any]], number: int) -> bool:
+    return len(answers) >= number
+
+
+async def test_home_assistant_gone_and_back(
+    api: ApiProcess, client: httpx.AsyncClient, house: FakeHomeAssistant
+) -> None:
+    await house.stop()
+    await api.missing("home_assistant", within_s=5)
+    away = await say(client, LIGHT_ON["utterance"])
+    assert (away["degraded"], away["code"]) == (["home_assistant"], "dependency_down")
+    assert "couldn't do that" in away["reply"]
+    assert (await say(client, "what time is it"))["degraded"] == []
+    await house.start()
+    await api.missing(within_s=15)
+    assert (await say(client, LIGHT_ON["utterance"]))["reply"] == "Turned on the light"
+
+
+async def test_without_the_gpu_service_words_do(
+    tmp_path: Path, redis_server: RedisServer, house: FakeHomeAssistant
+) -> None:
+    process = ApiProcess(
+        tmp_path / "api",
+        redis_server.url,
+        environment={"HOME_ASSISTANT_URL": house.url, "GPU_SERVICE_URL": "http://127.0.0.1:1"},
+    ).start()
+    await process.missing("gpu")
+    async with process.client() as client:
+        answer = await say(client, "turn on the kitchen light")
+    assert (answer["reply"], answer["degraded"]) == ("Turned on the light", ["gpu"])
+    assert process.stop() == 0
+
+
+async def test_a_start_without_the_gpu_service_uses_what_was_learnt_before(
+    api: ApiProcess, redis_server: RedisServer
+) -> None:
+    assert api.stop() == 0
+    (kept,) = (api.data / "cache").iterdir()
+    assert kept.name.startswith("intents-")
+    api.environment["GPU_SERVICE_URL"] = "http://127.0.0.1:1"
+    learnt_before = len(api.lines("intents_learnt"))
+    api.start()
+    await api.missing("gpu")
+    assert api.lines("intents_wait") == []
+    assert len(api.lines("intents_learnt")) == learnt_before
+
+
+async def test_a_client_that_does_not_stop_is_told_to_wait(
+    tmp_path: Path, redis_server: RedisServer, engines: str
+) -> None:
+    process = ApiProcess(
+        tmp_path / "api",
+        redis_server.url,
+        tables={"limits": {"commands_per_minute": 60, "command_burst": 3}},
+        environment={"GPU_SERVICE_URL": engines},
+    ).start()
+    await process.missing()
+    async with process.client() as client:
+        answers = [
+            await client.post("/v1/command", json={"utterance": "what time is it"})
+            for _ in range(6)
+        ]
+        refused = [answer for answer in answers if answer.status_code == 429]
+        health = await client.get("/health")
+    assert len(refused) >= 2
+    assert refused[0].headers["retry-after"] == "1"
+    assert refused[0].json()["code"] == "rate_limited"
+    assert health.status_code == 200
+    process.stop()
+
+
+async def test_what_happened_is_counted(
+    client: httpx.AsyncClient, house: FakeHomeAssistant
+) -> None:
+    await say(client, LIGHT_ON["utterance"])
+    await say(client, "what is the capital of australia")
+    text = (await client.get("/metrics")).text
+    for series in (
+        'barnabee_stage_duration_seconds_count{stage="home"} 1.0',
+        'barnabee_intents_total{band="accept",intent="home_control"} 1.0',
+        'barnabee_commands_degraded_total{dependency="llm"} 1.0',
+        'barnabee_health_check_database{component="api"} 1.0',
+        'barnabee_health_check_home_assistant{component="api"} 1.0',
+        'route="/v1/command",status="200"} 2.0',
+    ):
+        assert series in text, series
+
+
+async def test_the_openapi_document_describes_commands(client: httpx.AsyncClient) -> None:
+    document = (await client.get("/openapi.json")).json()
+    command = document["paths"]["/v1/command"]["post"]
+    body = command["requestBody"]["content"]["application/json"]["schema"]
+    assert set(body["properties"]) == {"utterance", "session_id", "speaker"}
+    answer = document["components"]["schemas"]["Answer"]["properties"]
+    assert set((await say(client, "what time is it"))) == set(answer)
+
+
+async def test_it_is_small_and_ends_when_told(api: ApiProcess, client: httpx.AsyncClient) -> None:
+    await say(client, LIGHT_ON["utterance"])
+    assert api.process is not None
+    used_mib = psutil.Process(api.process.pid).memory_info().rss / 2**20
+    assert used_mib <= 150
+    assert "openai" not in Path(f"/proc/{api.process.pid}/maps").read_text(encoding="utf-8")
+    begun = time.monotonic()
+    assert api.stop() == 0
+    assert time.monotonic() - begun < 8
+
+
+@pytest.mark.parametrize(
+    ("environment", "names"),
+    [
+        ({"BARNABEE_TIME_ZONE": "Mars/Olympus"}, "BARNABEE_TIME_ZONE"),
+        ({"HOME_ASSISTANT_URL": "home"}, "HOME_ASSISTANT_URL"),
+        ({"AZURE_OPENAI_ENDPOINT": "http://x"}, "AZURE_OPENAI_DEPLOYMENT"),
+        (
+            {"AZURE_OPENAI_ENDPOINT": "http://x", "AZURE_OPENAI_DEPLOYMENT": "y"},
+            "credential azure_openai_key",
+        ),
+    ],
+)
+async def test_a_setting_that_is_wrong_ends_the_start_in_one_sentence(
+    tmp_path: Path, environment: dict[str, str], names: str
+) -> None:
+    process = ApiProcess(tmp_path / "api", "redis://127.0.0.1:1/0", environment=environment)
+    process.start()
+    assert process.process is not None
+    assert process.process.wait(timeout=20) == 2
+    assert names in process.lines("stopped")[0]["message"]

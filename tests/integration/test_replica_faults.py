@@ -1,0 +1,130 @@
+"""A replica that cannot be asked or gives back rubbish: nothing starts on an empty database."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from barnabee.core.errors import (
+    BackupDamaged,
+    BackupUnreachable,
+    BadRequest,
+    NotFound,
+    SettingMissing,
+)
+from barnabee.store import replica
+from barnabee.store.replica import Outcome
+from support.replica import House, expected, record, replicated_house, restored, rows
+
+
+@pytest.fixture
+def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[House]:
+    with replicated_house(tmp_path, monkeypatch) as house:
+        yield house
+
+
+@contextlib.contextmanager
+def silent_server(port: int) -> Iterator[None]:
+    """Accept connections and say nothing, as a firewall or a hung server would."""
+    with socket.create_server(("127.0.0.1", port)):
+        yield
+
+
+async def test_an_s3_server_that_is_down_is_not_an_empty_one(house: House) -> None:
+    house.s3.kill()
+
+    with pytest.raises(BackupUnreachable, match="nothing was started on an empty database"):
+        await restored(house, budget_s=8)
+    assert not house.path.exists()
+
+
+async def test_an_s3_server_that_hangs_is_not_an_empty_one(house: House) -> None:
+    house.s3.kill()
+
+    with silent_server(house.s3.port), pytest.raises(BackupUnreachable, match="no answer"):
+        await restored(house, budget_s=8)
+
+
+@pytest.mark.parametrize(("name", "reason"), [("b2_application_key", "403"), ("bucket", "404")])
+async def test_a_wrong_key_or_bucket_is_not_an_empty_replica(
+    house: House, tmp_path: Path, name: str, reason: str
+) -> None:
+    if name == "bucket":
+        (house.s3.directory / house.s3.bucket).rmdir()
+    else:
+        (tmp_path / "credentials" / name).write_text("wrong")
+
+    with pytest.raises(BackupUnreachable, match=reason):
+        await restored(house, budget_s=7)
+
+
+async def test_without_a_key_nothing_starts_on_an_empty_database(
+    house: House, tmp_path: Path
+) -> None:
+    (tmp_path / "credentials" / "b2_key_id").unlink()
+
+    with pytest.raises(SettingMissing, match="b2_key_id"):
+        await restored(house)
+
+
+async def test_an_s3_server_that_comes_up_late_is_waited_for(house: House) -> None:
+    await record(house, range(5))
+    house.start_litestream()
+    await house.replicated()
+    house.stop_litestream()
+    house.lose_everything()
+    house.s3.kill()
+    restoring = asyncio.create_task(restored(house, budget_s=60))
+    await asyncio.sleep(0)
+
+    house.s3.start()
+
+    assert await restoring is Outcome.RESTORED
+    assert await rows(house) == expected(range(5))
+
+
+async def test_a_damaged_database_is_replaced_on_request_and_kept(house: House) -> None:
+    await record(house, range(10))
+    house.start_litestream()
+    await house.replicated()
+    house.stop_litestream()
+    rubbish = b"what a bad disk made of it" * 1000
+    house.path.write_bytes(rubbish)
+
+    with pytest.raises(BadRequest, match="--force"):
+        await replica.restore(house.system, house.settings, force=False)
+    assert house.path.read_bytes() == rubbish
+
+    aside = await replica.restore(house.system, house.settings, force=True)
+    assert aside is not None
+    assert (aside / "barnabee.db").read_bytes() == rubbish
+    assert await rows(house) == expected(range(10))
+
+
+async def test_with_an_empty_replica_a_forced_restore_changes_nothing(house: House) -> None:
+    await record(house, range(3))
+
+    with pytest.raises(NotFound, match="backup"):
+        await replica.restore(house.system, house.settings, force=True)
+    assert await rows(house) == expected(range(3))
+
+
+async def test_a_damaged_backup_is_refused_and_changes_nothing(house: House) -> None:
+    await record(house, range(300))
+    house.start_litestream()
+    await house.replicated()
+    house.stop_litestream()
+    for file in house.s3.directory.rglob("*.ltx"):
+        content = bytearray(file.read_bytes())
+        content[len(content) // 2 : len(content) // 2 + 40] = b"\xff" * 40
+        file.write_bytes(content)
+    house.lose_everything()
+
+    with pytest.raises((BackupDamaged, BackupUnreachable)):
+        await restored(house, budget_s=7)
+    assert not house.path.exists()

@@ -1,0 +1,70 @@
+"""The inference service with stand-ins for its engines, in this process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+from fastapi import FastAPI
+
+from barnabee.core import system
+from barnabee.core.access import Access
+from barnabee.core.http import Front
+from barnabee.core.serve import Running
+from barnabee.core.settings import Settings
+from barnabee.gpu.app import build
+from barnabee.gpu.engines.protocols import Embedder, SpeechToText, TextToSpeech
+from barnabee.gpu.metrics import GpuMetrics
+from barnabee.gpu.slots import Slot, Slots
+from barnabee.testing.engines import FakeEars, FakeEmbedder, FakeVoice
+
+ROOT = Path(__file__).resolve().parents[2]
+TOKEN = "made-up"
+
+
+@dataclass
+class Service:
+    """The service and a client that has its token."""
+
+    running: Running
+    slots: Slots
+    client: httpx.AsyncClient
+
+
+@dataclass
+class Starter:
+    """Starts services; they end with the stack."""
+
+    stack: AsyncExitStack
+
+    async def __call__(
+        self,
+        *,
+        stt: Callable[[], SpeechToText] = FakeEars,
+        tts: Callable[[], TextToSpeech] = FakeVoice,
+        embed: Callable[[], Embedder] = FakeEmbedder,
+        wait: bool = True,
+    ) -> Service:
+        """Return a service whose engines are made like this; `wait` until they are loaded."""
+        metrics = GpuMetrics("gpu")
+        slots = Slots(
+            Slot("stt", "whisper-base", stt, metrics, frozenset({"whisper-1"})),
+            Slot("tts", "kokoro-int8", tts, metrics, frozenset({"tts-1"})),
+            Slot("embed", "minilm-int8", embed, metrics, frozenset({"embeddings"})),
+        )
+        graph = system.load(ROOT / "system.toml")
+        running = build(graph, Settings(), slots=slots, access=Access(TOKEN), metrics=metrics)
+        assert isinstance(running.app, Front)
+        assert isinstance(running.app.app, FastAPI)
+        inner = running.app.app
+        await self.stack.enter_async_context(inner.router.lifespan_context(inner))
+        if wait:
+            for slot in slots.all():
+                await slot.lane.run(lambda: None)
+        headers = {"Authorization": f"Bearer {TOKEN}"}
+        transport = httpx.ASGITransport(running.app)
+        client = httpx.AsyncClient(transport=transport, base_url="http://gpu", headers=headers)
+        return Service(running, slots, await self.stack.enter_async_context(client))

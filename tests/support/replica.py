@@ -1,0 +1,133 @@
+"""A data directory that the real litestream streams to a real S3 server."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import subprocess
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from barnabee.core import settings as settings_module
+from barnabee.core import system as system_module
+from barnabee.core.errors import DependencyDown
+from barnabee.core.settings import Settings
+from barnabee.core.system import System
+from barnabee.store import litestream, replica
+from barnabee.store.conversations import Conversations
+from barnabee.store.db import Database, open_database
+from barnabee.store.replica import Outcome
+from support.s3 import S3Server
+from support.turns import make_turn
+from support.wait import eventually, free_port
+
+
+@dataclass
+class House:
+    """A data directory, its replica, and the litestream between them."""
+
+    system: System
+    settings: Settings
+    s3: S3Server
+    socket: Path
+    log: Path
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def path(self) -> Path:
+        return self.settings.database_path
+
+    def start_litestream(self) -> None:
+        config = self.log.with_suffix(".yml")
+        config.write_text(
+            litestream.litestream_config(self.system, self.settings, self.path, self.socket)
+        )
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [litestream.program(), "replicate", "-config", str(config), "-no-expand-env"],
+                env=litestream.own_environment(),
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+
+    def stop_litestream(self, number: signal.Signals = signal.SIGTERM) -> None:
+        if self.process is not None:
+            self.process.send_signal(number)
+            self.process.wait(timeout=10)
+            self.process = None
+
+    async def replicated(self) -> litestream.Lag:
+        async def ask() -> litestream.Lag:
+            try:
+                lag = await litestream.lag(self.socket, self.path)
+            except DependencyDown as error:
+                raise AssertionError(str(error)) from error
+            assert lag.local_txid > 0
+            assert lag.txids == 0
+            return lag
+
+        return await eventually(ask, within_s=20)
+
+    def lose_everything(self) -> None:
+        """Delete the data directory, as a dead disk would."""
+        subprocess.run(["rm", "-rf", str(self.path.parent)], check=True)
+        self.path.parent.mkdir()
+
+
+@contextlib.contextmanager
+def replicated_house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[House]:
+    """Give a house with an empty data directory, an S3 server, and litestream not started yet."""
+    s3 = S3Server(tmp_path / "s3", system_module.load().replica.bucket)
+    s3.start()
+    credentials = tmp_path / "credentials"
+    credentials.mkdir()
+    (credentials / "b2_key_id").write_text(s3.key_id)
+    (credentials / "b2_application_key").write_text(s3.application_key)
+    (tmp_path / "data").mkdir()
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(credentials))
+    monkeypatch.setenv("BARNABEE_REPLICA_ENDPOINT", s3.url)
+    monkeypatch.setenv("DATABASE_PATH", str(tmp_path / "data" / "barnabee.db"))
+    monkeypatch.setenv("AWS_CA_BUNDLE", "/etc/ssl/certs/ca-certificates.crt")  # must not matter
+    text = system_module.default_path().read_text().replace("port = 9092", f"port = {free_port()}")
+    system = system_module.parse(text)
+    assert isinstance(system, System)
+    settings = settings_module.load(system)
+    with tempfile.TemporaryDirectory() as short:  # a socket's path has at most 107 bytes
+        socket_path = Path(short) / "l.sock"
+        house = House(system, settings, s3, socket_path, tmp_path / "litestream.log")
+        yield house
+        house.stop_litestream(signal.SIGKILL)
+    s3.kill()
+
+
+@contextlib.asynccontextmanager
+async def opened(path: Path) -> AsyncIterator[Database]:
+    database = await open_database(path)
+    try:
+        yield database
+    finally:
+        await database.close()
+
+
+async def record(house: House, numbers: range) -> None:
+    async with opened(house.path) as database:
+        for number in numbers:
+            await Conversations(database).record(make_turn(number))
+
+
+async def rows(house: House) -> list[str]:
+    async with opened(house.path) as database:
+        turns = await Conversations(database).turns(limit=10_000)
+    return sorted(turn.trace_id for turn in turns)
+
+
+def expected(numbers: range) -> list[str]:
+    return [make_turn(number).trace_id for number in numbers]
+
+
+async def restored(house: House, budget_s: float = 30) -> Outcome:
+    return await replica.restore_if_missing(house.system, house.settings, budget_s=budget_s)
