@@ -141,41 +141,39 @@ async def test_without_a_language_model_it_says_what_it_can_do(client: httpx.Asy
     assert (answer["degraded"], answer["code"]) == (["llm"], "not_configured")
 
 
-@pytest.mark.parametrize(
-    ("body", "status", "code"),
-    [
-        (b"turn on the light", 400, "bad_request"),
-        (b'{"utterance": "\xff\xfe"}', 400, "bad_request"),
-        (b'{"utterance": "\\ud83d"}', 400, "bad_request"),
-        (b'{"utterance": "a\\u0000b"}', 400, "invalid_utterance"),
-        (b'{"utterance": ""}', 400, "invalid_utterance"),
-        (b"", 400, "bad_request"),
-        (b"[" * 60_000, 400, "bad_request"),
-        (json.dumps({"utterance": "x" * 10_000}).encode(), 413, "too_large"),
-        (json.dumps({"utterance": "x" * 100_000}).encode(), 413, "too_large"),
-    ],
-    ids=["text", "utf8", "surrogate", "nul", "empty", "nothing", "deep", "10000", "body"],
-)
+BODIES = [
+    (b"turn on the light", 400, "bad_request"),
+    (b'{"utterance": "\xff\xfe"}', 400, "bad_request"),
+    (b'{"utterance": "\\ud83d"}', 400, "bad_request"),
+    (b'{"utterance": "a\\u0000b"}', 400, "invalid_utterance"),
+    (b'{"utterance": ""}', 400, "invalid_utterance"),
+    (b"", 400, "bad_request"),
+    (b"[" * 60_000, 400, "bad_request"),
+    (json.dumps({"utterance": "x" * 10_000}).encode(), 413, "too_large"),
+    (json.dumps({"utterance": "x" * 100_000}).encode(), 413, "too_large"),
+]
+
+
 async def test_a_body_that_is_none_is_refused_and_nothing_breaks(
-    client: httpx.AsyncClient, body: bytes, status: int, code: str
+    client: httpx.AsyncClient,
 ) -> None:
-    answer = await client.post("/v1/command", content=body)
-    assert (answer.status_code, answer.json()["code"]) == (status, code)
-    assert set(answer.json()) == {"code", "message", "trace_id"}
-    assert (await say(client, "what time is it"))["intent"] == "time"
+    for body, status, code in BODIES:
+        answer = await client.post("/v1/command", content=body)
+        assert (answer.status_code, answer.json()["code"]) == (status, code), body[:60]
+        assert set(answer.json()) == {"code", "message", "trace_id"}
+        assert (await say(client, "what time is it"))["intent"] == "time"
 
 
-@pytest.mark.parametrize("header", [None, "Bearer wrong", "Basic " + TOKEN, "Bearer "])
-@pytest.mark.parametrize(
-    "path", ["/v1/turns", "/v1/sessions/x", "/api/system", "/metrics", "/", "/openapi.json"]
-)
-async def test_only_health_is_open(api: ApiProcess, header: str | None, path: str) -> None:
-    headers = {"Authorization": header} if header else {}
-    async with api.client(headers=headers) as client:
-        refused = await client.get(path)
-        health = await client.get("/health")
-    assert (refused.status_code, refused.json()["code"]) == (401, "unauthorized")
-    assert health.status_code == 200
+async def test_only_health_is_open(api: ApiProcess) -> None:
+    paths = ["/v1/turns", "/v1/sessions/x", "/api/system", "/metrics", "/", "/openapi.json"]
+    for header in (None, "Bearer wrong", "Basic " + TOKEN, "Bearer"):
+        headers = {"Authorization": header} if header else {}
+        async with api.client(headers=headers) as client:
+            for path in paths:
+                refused = await client.get(path)
+                assert (refused.status_code, refused.json()["code"]) == (401, "unauthorized"), path
+            assert (await client.post("/v1/command", json=LIGHT_ON)).status_code == 401
+            assert (await client.get("/health")).status_code == 200
 
 
 async def test_a_one_time_link_lets_one_browser_in(api: ApiProcess) -> None:

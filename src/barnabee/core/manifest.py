@@ -68,4 +68,4 @@ def check(path: Path, entry: Entry) -> None:
     except OSError as error:
         raise ModelDamaged(path=path, reason=str(error)) from error
     if digest != entry.sha256:
-        raise ModelDamaged(path=path, reason="its SHA-256 is another")
+        raise ModelDamaged(path=path, reason=f"its SHA-256 is {digest}")

@@ -65,7 +65,8 @@ class Steps:
 
     def close(self) -> None:
         """Leave the finished bars standing."""
-        self._progress.stop()
+        if self._tasks:
+            self._progress.stop()
 
 
 @contextmanager
