@@ -54,9 +54,9 @@ def tally(
     return judge(sentences, understood, known)
 
 
-def recall(embed: Callable[[list[str]], Vectors], least: float) -> tuple[int, int, int]:
+def recall(name: str, embed: Callable[[list[str]], Vectors], least: float) -> tuple[int, int, int]:
     """Return how many questions are answered rightly, missed, and answered wrongly."""
-    table = tomllib.loads((DATA / "facts_heldout.toml").read_text(encoding="utf-8"))
+    table = tomllib.loads((DATA / f"facts_{name}.toml").read_text(encoding="utf-8"))
     rows = embed(table["facts"])
     known = [KnownFact(text, row) for text, row in zip(table["facts"], rows, strict=True)]
     right = missed = wrong = 0
@@ -97,8 +97,9 @@ def main() -> None:
         row("words *", tally(sentences, by_words, lexical.LIMITS))
         if show_wrong:
             wrong(tally(sentences, meaning, Thresholds.of(chosen)))
-    right, missed, bad = recall(embed, chosen.recall_permille / 1000)
-    print(f"\nfacts: {right} questions right, {missed} missed, {bad} answered wrongly")
+    for name in ("tuning", "heldout"):
+        right, missed, bad = recall(name, embed, chosen.recall_permille / 1000)
+        print(f"\nfacts, {name}: {right} questions right, {missed} missed, {bad} answered wrongly")
 
 
 def heading(one: Tally) -> None:

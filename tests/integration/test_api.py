@@ -18,6 +18,7 @@ import pytest
 from barnabee.core.access import COOKIE, Access
 from barnabee.testing import gpu
 from barnabee.testing.home_assistant import FakeHomeAssistant
+from barnabee.testing.llm import FakeAzure
 from support.api import HOME_TOKEN, TOKEN, ApiProcess
 from support.redis import RedisServer
 from support.serve import served
@@ -103,7 +104,11 @@ async def test_the_caller_s_trace_runs_through_answer_and_log(
     headers = {"traceparent": f"00-{trace_id}-b7ad6b7169203331-01"}
     answer = await client.post("/v1/command", json=LIGHT_ON, headers=headers)
     assert (answer.json()["trace_id"], answer.headers["x-trace-id"]) == (trace_id, trace_id)
-    (line,) = [line for line in api.lines("request") if line["trace_id"] == trace_id]
+
+    async def logged() -> list[dict[str, Any]]:  # the line is written after the answer is sent
+        return [line for line in api.lines("request") if line["trace_id"] == trace_id]
+
+    (line,) = await eventually(logged, within_s=5)
     assert line["session_id"] == answer.json()["session_id"]
     assert (line["intent"], line["component"], line["status"]) == ("home_control", "api", 200)
     assert line["latency_ms"] > 0
@@ -233,7 +238,8 @@ async def test_redis_killed_under_a_conversation_loses_nothing(
 
     async def talk(number: int) -> None:
         for _ in range(10):
-            answers.append(await say(client, "what time is it", session_id=f"talk-{number}"))
+            answer = await say(client, "what time is it", session_id=f"talk-{number}")
+            answers.append(answer)  # at once: the test watches how many there are
 
     talking = [asyncio.create_task(talk(number)) for number in range(10)]
     await eventually(lambda: _at_least(answers, 20), within_s=10, every_s=0.005)
@@ -325,6 +331,35 @@ async def test_a_client_that_does_not_stop_is_told_to_wait(
     process.stop()
 
 
+async def test_a_language_model_answers_the_rest(
+    tmp_path: Path, redis_server: RedisServer, engines: str
+) -> None:
+    azure = FakeAzure()
+    async with served(azure.service()) as endpoint:
+        process = ApiProcess(
+            tmp_path / "api",
+            redis_server.url,
+            environment={
+                "GPU_SERVICE_URL": engines,
+                "AZURE_OPENAI_ENDPOINT": endpoint,
+                "AZURE_OPENAI_DEPLOYMENT": azure.deployment,
+            },
+        )
+        process.credentials.mkdir(parents=True)
+        (process.credentials / "azure_openai_key").write_text(azure.key, encoding="utf-8")
+        process.start()
+        await process.missing()
+        async with process.client() as client:
+            answer = await say(client, "what is the capital of france", session_id="s")
+            azure.status = 500
+            failed = await say(client, "and of spain", session_id="s")
+    assert (answer["reply"], answer["degraded"]) == ("Paris is the capital of France.", [])
+    assert {"llm", "llm_first_token"} <= set(answer["latency_ms"])
+    assert (failed["degraded"], failed["code"]) == (["llm"], "dependency_down")
+    assert azure.key not in process.log
+    process.stop()
+
+
 async def test_what_happened_is_counted(
     client: httpx.AsyncClient, house: FakeHomeAssistant
 ) -> None:
@@ -348,7 +383,7 @@ async def test_the_openapi_document_describes_commands(client: httpx.AsyncClient
     body = command["requestBody"]["content"]["application/json"]["schema"]
     assert set(body["properties"]) == {"utterance", "session_id", "speaker"}
     answer = document["components"]["schemas"]["Answer"]["properties"]
-    assert set((await say(client, "what time is it"))) == set(answer)
+    assert set(await say(client, "what time is it")) == set(answer)
 
 
 async def test_it_is_small_and_ends_when_told(api: ApiProcess, client: httpx.AsyncClient) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import shutil
-import signal
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -13,8 +13,8 @@ from pathlib import Path
 
 import psutil
 import pytest
-from barnabee.clients.gpu import GpuClient
 
+from barnabee.clients.gpu import GpuClient
 from barnabee.up import leftovers
 from support.wait import eventually
 from support.whole_house import Conversation, WholeHouse
@@ -39,6 +39,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WholeHouse]:
 
 def test_everything_is_healthy_within_the_limit_of_the_specification(house: WholeHouse) -> None:
     report = json.loads(house.cli("health", "--json").stdout)
+    print(f"all healthy after {report['healthy_s']:.1f} s")
     assert report["healthy_s"] <= 60, report
 
 
@@ -57,8 +58,9 @@ async def test_a_spoken_question_gets_a_spoken_answer(house: WholeHouse, tmp_pat
     client = GpuClient(house.url("gpu"), house.token, timeout_s=30)
     heard = (await client.transcribe(reply.read_bytes())).text.lower()
     await client.aclose()
-    assert "light" in heard
-    assert "time" in heard
+    said = next(line for line in done.stdout.splitlines() if line.startswith("reply:"))
+    assert "what can you do" in done.stdout.lower()
+    assert _words(heard) == _words(said.removeprefix("reply:"))
 
 
 async def test_one_trace_id_runs_through_the_log_the_record_and_the_answer(
@@ -113,13 +115,13 @@ async def test_home_assistant_gone_is_said_and_when_it_is_back_lights_switch_aga
     house: WholeHouse,
 ) -> None:
     await house.until_healthy(within_s=30)
-    house.kill("home", signal.SIGSTOP)
-    try:
-        answer = await house.command("turn off the kitchen light")
-        assert "home_assistant" in answer["degraded"]
-        assert answer["actions"] == []
-    finally:
-        house.kill("home", signal.SIGKILL)
+    house.kill("home")
+
+    async def said() -> bool:
+        answer = await house.command("is the kitchen light on")
+        return "home_assistant" in answer["degraded"] and "house" in answer["reply"]
+
+    await eventually(said, within_s=DETECT_S)
     await house.until_healthy(within_s=RECOVER_S)
     await house.command("turn off the kitchen light")
     assert await house.light() == "off"
@@ -147,6 +149,8 @@ async def test_a_damaged_database_is_refused_left_alone_and_restored_on_demand(
     await conversation.recorded()
     house.down()
     damaged = b"not a database any more" * 500
+    for file in house.paths.data.glob("barnabee.db*"):
+        file.unlink()  # the write-ahead log would mend what it covers
     house.paths.database.write_bytes(damaged)
     house.cli("up", "-d")
     try:
@@ -156,12 +160,12 @@ async def test_a_damaged_database_is_refused_left_alone_and_restored_on_demand(
         assert house.paths.database.read_bytes() == damaged
     finally:
         house.down()
-    assert "barnabee.db" in " ".join(_names(house))
-    # Litestream and the S3 server have to be there to restore from.
     restored = house.cli("restore", "--force")
     assert restored.returncode == 0, restored.stdout + restored.stderr
     house.up()
     await conversation.recorded(within_s=1)
+    kept = [path for path in house.paths.data.rglob("*") if path.is_file()]
+    assert any(path.read_bytes() == damaged for path in kept), "the damaged file was thrown away"
 
 
 async def test_a_killed_runner_leaves_nothing_that_the_next_one_trips_over(
@@ -200,9 +204,11 @@ async def _noticed(house: WholeHouse, name: str, killed: int) -> bool:
     node = house.node(name)
     if node.pid != killed or node.state != "healthy":
         return True
+    if name not in SEEN_BY_API:
+        return False
     report = await house.health()
     return report["dependencies"][SEEN_BY_API[name]]["status"] != "healthy"
 
 
-def _names(house: WholeHouse) -> list[str]:
-    return [path.name for path in house.paths.data.iterdir()]
+def _words(text: str) -> list[str]:
+    return re.findall(r"[a-z']+", text.lower())

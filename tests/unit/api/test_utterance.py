@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 
 import pytest
 from hypothesis import given
@@ -64,10 +65,8 @@ def test_other_scripts_and_white_space_may_be_said(text: str) -> None:
 
 @given(st.binary(max_size=200))
 def test_no_body_does_anything_but_parse_or_fail_by_name(body: bytes) -> None:
-    try:
-        parse(body, max_chars=50)
-    except BadInput as error:
-        assert 400 <= error.status < 500
+    with suppress(BadInput):
+        assert parse(body, max_chars=50).utterance
 
 
 @given(st.text(max_size=60))

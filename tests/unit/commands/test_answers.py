@@ -56,9 +56,22 @@ def test_the_date_answers_what_was_asked(asked: str, said: str) -> None:
 
 @pytest.mark.parametrize(
     ("day", "word"),
-    [(1, "first"), (2, "second"), (3, "third"), (4, "fourth"), (5, "fifth"), (8, "eighth")]
-    + [(9, "ninth"), (11, "eleventh"), (12, "twelfth"), (20, "twentieth"), (21, "twenty-first")]
-    + [(29, "twenty-ninth"), (30, "thirtieth"), (31, "thirty-first")],
+    {
+        1: "first",
+        2: "second",
+        3: "third",
+        4: "fourth",
+        5: "fifth",
+        8: "eighth",
+        9: "ninth",
+        11: "eleventh",
+        12: "twelfth",
+        20: "twentieth",
+        21: "twenty-first",
+        29: "twenty-ninth",
+        30: "thirtieth",
+        31: "thirty-first",
+    }.items(),
 )
 def test_days_of_the_month_are_ordinals(day: int, word: str) -> None:
     said = answers.date(datetime(2026, 12, day, tzinfo=UTC))

@@ -62,8 +62,8 @@ class Kokoro:
         return self._voices
 
     def warm_up(self) -> None:
-        """Say one word."""
-        for _ in self.speak("Yes.", voice=self._own, speed=1.0):
+        """Say one short word fast: the whole way is gone for half the time of a slow one."""
+        for _ in self.speak("Oh.", voice=self._own, speed=2.0):
             pass
 
     def speak(self, text: str, *, voice: str, speed: float) -> Iterator[Samples]:

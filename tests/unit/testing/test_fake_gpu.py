@@ -1,0 +1,34 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from barnabee.clients.gpu import GpuClient
+from barnabee.core.errors import DependencyDown
+from barnabee.testing import gpu
+from barnabee.testing.gpu import FakeGpu, vector
+from support.serve import served
+
+
+def test_vectors_have_length_1_and_follow_the_words() -> None:
+    light, lights, weather = map(vector, ("the light", "The light!", "rain tomorrow"))
+    assert np.linalg.norm(light) == pytest.approx(1)
+    np.testing.assert_array_equal(light, lights)
+    assert abs(float(light @ weather)) < 0.3
+
+
+async def test_it_can_be_taken_away() -> None:
+    fake = FakeGpu()
+    assert (await fake.embed(["a", "b"])).shape == (2, 384)
+    fake.down = True
+    with pytest.raises(DependencyDown):
+        await fake.embed(["a"])
+
+
+async def test_the_real_client_understands_the_fake_service() -> None:
+    async with served(gpu.service()) as url:
+        client = GpuClient(url, "any")
+        rows = await client.embed(["the light", "rain tomorrow"])
+        assert await client.ready() is None
+        await client.aclose()
+    np.testing.assert_allclose(rows, [vector("the light"), vector("rain tomorrow")], atol=1e-6)
