@@ -9,7 +9,7 @@
     │   ├── SystemFileInvalid · SettingMissing · SettingInvalid
     │   └── ModelMissing · ModelDamaged · PortTaken · AlreadyRunning
     └── Unavailable         it may pass by itself (503, exit 1)
-        ├── DependencyDown · Overloaded · TimedOut · NotRunning · SetUpFailed
+        ├── DependencyDown · Loading · Overloaded · TimedOut · NotRunning · SetUpFailed
         ├── DatabaseCorrupt · DatabaseReadOnly · DatabaseFull · DatabaseTooNew · DatabaseMismatch
         └── BackupUnreachable · BackupDamaged
 
