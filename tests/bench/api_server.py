@@ -18,7 +18,7 @@ from barnabee.core import serve
 from barnabee.core.health import Health
 from barnabee.core.metrics import Metrics
 from barnabee.core.settings import Settings
-from barnabee.core.system import System
+from barnabee.core.tables import System
 from barnabee.testing.gpu import FakeGpu
 
 REPLY = {

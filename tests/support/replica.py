@@ -16,7 +16,7 @@ from barnabee.core import settings as settings_module
 from barnabee.core import system as system_module
 from barnabee.core.errors import DependencyDown
 from barnabee.core.settings import Settings
-from barnabee.core.system import System
+from barnabee.core.tables import System
 from barnabee.store import litestream, replica
 from barnabee.store.conversations import Conversations
 from barnabee.store.db import Database, open_database

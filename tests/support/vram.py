@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import combinations
 from random import Random
 
-from barnabee.core.system import Card, Model
+from barnabee.core.tables import Card, Model
 from barnabee.gpu.vram import budget
 from barnabee.gpu.vram.terms import Capacity, Claim, Decision, Lease, Resident
 

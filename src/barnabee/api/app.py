@@ -40,7 +40,7 @@ from barnabee.core.metrics import Metrics
 from barnabee.core.redis_link import RedisLink
 from barnabee.core.serve import Running
 from barnabee.core.settings import Settings, credential, required_credential
-from barnabee.core.system import System
+from barnabee.core.tables import System
 from barnabee.store.keeper import Keeper
 from barnabee.store.litestream import replica_health
 from barnabee.store.sessions import Sessions

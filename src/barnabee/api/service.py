@@ -21,7 +21,7 @@ from barnabee.core.access import Access
 from barnabee.core.health import Degraded
 from barnabee.core.redis_link import RedisLink
 from barnabee.core.settings import Settings
-from barnabee.core.system import System
+from barnabee.core.tables import System
 from barnabee.store.keeper import Keeper
 from barnabee.store.sessions import Sessions
 

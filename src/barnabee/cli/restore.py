@@ -11,7 +11,7 @@ import typer
 
 if TYPE_CHECKING:
     from barnabee.core.settings import Settings
-    from barnabee.core.system import System
+    from barnabee.core.tables import System
     from barnabee.up.services import House
 
 

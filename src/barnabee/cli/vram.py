@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from barnabee.core.system import System
+    from barnabee.core.tables import System
     from barnabee.gpu.vram.journal import Entry
 
 app = typer.Typer(help="The memory of the graphics card.", no_args_is_help=True)

@@ -15,7 +15,7 @@ import numpy as np
 
 from barnabee.commands.examples import Intent
 from barnabee.commands.ports import Vectors
-from barnabee.core import system
+from barnabee.core import tables
 
 
 class Band(StrEnum):
@@ -45,7 +45,7 @@ class Thresholds:
     margin: float
 
     @classmethod
-    def of(cls, table: system.Intent) -> Thresholds:
+    def of(cls, table: tables.Intent) -> Thresholds:
         """Return the thresholds of `[intent]` in system.toml."""
         return cls(
             table.accept_permille / 1000, table.ask_permille / 1000, table.margin_permille / 1000

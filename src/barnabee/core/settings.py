@@ -14,7 +14,7 @@ from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from barnabee.core.errors import SettingInvalid, SettingMissing
-from barnabee.core.system import System
+from barnabee.core.tables import System
 
 
 class Settings(BaseSettings):

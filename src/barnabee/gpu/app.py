@@ -25,7 +25,7 @@ from barnabee.gpu.routes import embeddings, models, speech, transcriptions
 
 if TYPE_CHECKING:
     from barnabee.core.settings import Settings
-    from barnabee.core.system import System
+    from barnabee.core.tables import System
     from barnabee.gpu.slots import Slot, Slots
 
 GRACE_S = 2  # what is being said may end; with LAST_STEP_S it stays below the 4 s promised

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from barnabee.core.settings import Settings
-    from barnabee.core.system import System
+    from barnabee.core.tables import System
     from barnabee.gpu.metrics import GpuMetrics
 
 # Programs written for OpenAI's service send these names; here they mean the engine of the task.

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from prometheus_client import Counter, Gauge, Histogram
 
 from barnabee.core.metrics import Metrics
-
-if TYPE_CHECKING:
-    from barnabee.gpu.slots import Use
+from barnabee.gpu.use import Use
 
 _LABELS = ("task", "engine")
 _INFERENCE_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0)

@@ -9,26 +9,24 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import Generic, TypeVar
 
 import structlog
 
 from barnabee.core.errors import BarnabeeError, Loading
 from barnabee.gpu.engines.protocols import Embedder, Engine, SpeechToText, TextToSpeech
 from barnabee.gpu.lane import Lane
-
-if TYPE_CHECKING:
-    from barnabee.gpu.metrics import GpuMetrics
+from barnabee.gpu.metrics import GpuMetrics
+from barnabee.gpu.use import Use
 
 E = TypeVar("E", bound=Engine)
 T = TypeVar("T")
 RETRY_FIRST_S = 5.0
 RETRY_MAX_S = 60.0
-_END = object()
 
 log = structlog.get_logger()
 
@@ -39,30 +37,6 @@ class State(StrEnum):
     LOADING = "loading"
     READY = "ready"
     FAILED = "failed"
-
-
-@dataclass
-class Use(Generic[E]):
-    """An engine while somebody uses it, and what the use has cost so far."""
-
-    engine: E
-    _lane: Lane
-    queue_s: float = 0.0
-    inference_s: float = 0.0
-    audio_s: float | None = None
-
-    async def call(self, job: Callable[[], T]) -> T:
-        """Run one job on the engine's thread."""
-        timed = await self._lane.run(job)
-        self.queue_s += timed.waited_s
-        self.inference_s += timed.took_s
-        return timed.value
-
-    async def each(self, make: Callable[[], Iterable[T]]) -> AsyncIterator[T]:
-        """Step through an iterable on the engine's thread; others get their turn between steps."""
-        iterator: Iterator[T] = await self.call(lambda: iter(make()))
-        while (item := await self.call(lambda: next(iterator, _END))) is not _END:
-            yield item  # type: ignore[misc]
 
 
 @dataclass

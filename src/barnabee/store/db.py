@@ -226,6 +226,9 @@ def _connect(path: Path, busy_timeout_ms: int, *, mode: str) -> sqlite3.Connecti
     )
     connection.execute("PRAGMA foreign_keys = ON")
     connection.execute("PRAGMA synchronous = NORMAL")
+    # Only litestream empties the log, because only it knows what it has copied: emptied by
+    # anybody else while it is away, the replica goes bad in silence (docs/reference/store.md).
+    connection.execute("PRAGMA wal_autocheckpoint = 0")
     connection.row_factory = sqlite3.Row
     return connection
 

@@ -3,10 +3,12 @@
 Litestream 0.5: one destination for each database, JSON is read as YAML, and keys it does not know
 are accepted in silence, so the tests look at what the real program makes of this text.
 
-The control socket is plain HTTP over a Unix socket. `POST /sync` with `wait` uploads what is new
-and answers with both transaction ids: the only question whose answer comes from the replica
-itself (`litestream status` reads local files; `litestream sync -wait -json` asks the same and
-costs a process of 50 ms each time). Nothing new means nothing is uploaded.
+The control socket is plain HTTP over a Unix socket. `POST /sync` takes what is new out of the
+database's log and answers with both transaction ids; the upload follows within the sync interval.
+
+It must never be asked with `wait` or a `timeout` (as `litestream sync` does): in 0.5.17 the read
+transaction that keeps others from emptying the log before it was copied then belongs to the
+request and ends with it, and the replica goes bad in silence (docs/reference/store.md).
 """
 
 from __future__ import annotations
@@ -24,10 +26,11 @@ from typing import Any
 from barnabee.core.errors import DependencyDown, SettingInvalid, SettingMissing
 from barnabee.core.health import Degraded
 from barnabee.core.settings import Settings, required_credential
-from barnabee.core.system import System
+from barnabee.core.tables import System
 
-# Longer than one upload takes, shorter than a health check may.
+# Longer than the sync interval and one upload take, shorter than a health check may.
 ASK_TIMEOUT_S = 1.5
+ASK_AGAIN_S = 0.25
 SOCKET_MODE = 0o660
 ANSWER_MAX_BYTES = 64 * 1024
 
@@ -135,20 +138,26 @@ def own_environment() -> dict[str, str]:
 
 
 async def lag(socket: Path, database_path: Path, *, timeout_s: float = ASK_TIMEOUT_S) -> Lag:
-    """Upload what is new and return where both sides stand; DependencyDown when one is away."""
-    request = {"path": str(database_path), "wait": True, "timeout": max(1, round(timeout_s))}
+    """Return how much of what is in the database now has reached the replica.
+
+    Gives it until `timeout_s` to get there. DependencyDown when litestream does not answer, or
+    could not read the database or the replica.
+    """
+    found: Lag | None = None
     try:
         async with asyncio.timeout(timeout_s):
-            status, answer = await _post(socket, "/sync", request)
+            found = await _ask(socket, database_path)
+            while found.txids:
+                await asyncio.sleep(ASK_AGAIN_S)
+                now = await _ask(socket, database_path)
+                found = Lag(found.local_txid, min(found.local_txid, now.replica_txid))
     except TimeoutError as error:
-        reason = f"nothing could be uploaded within {timeout_s:g} s"
-        raise DependencyDown(dependency="replica", reason=reason) from error
+        if found is None:
+            reason = f"no answer within {timeout_s:g} s"
+            raise DependencyDown(dependency="litestream", reason=reason) from error
     except (OSError, ValueError, EOFError) as error:
         raise DependencyDown(dependency="litestream", reason=str(error)) from error
-    if status != 200 or "replicated_txid" not in answer:  # noqa: PLR2004 - HTTP's OK
-        reason = str(answer.get("error", f"it answered {status}"))
-        raise DependencyDown(dependency="replica", reason=reason)
-    return Lag(int(answer["txid"]), int(answer["replicated_txid"]))
+    return found
 
 
 async def replica_health(socket: Path, database_path: Path, allowed_txids: int) -> Degraded | None:
@@ -156,14 +165,33 @@ async def replica_health(socket: Path, database_path: Path, allowed_txids: int) 
     found = await lag(socket, database_path)
     if found.txids <= allowed_txids:
         return None
+    if not found.replica_txid:
+        raise DependencyDown(dependency="replica", reason="litestream cannot reach it")
     return Degraded("replica_behind", f"{found.txids} transactions are not in the replica yet")
 
 
-async def _post(socket: Path, path: str, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+async def _ask(socket: Path, database_path: Path) -> Lag:
+    # A request without a timeout waits for whoever is at work, also when we have gone: while one
+    # waits already (the S3 server hangs), another would only pile up.
+    _, at_work = await _request(socket, "GET /debug/sync-status", None)
+    for one in at_work.get("databases", ()):
+        if one.get("path") == str(database_path) and one.get("executor_waiter_count"):
+            reason = f"litestream is stuck at {one.get('phase') or 'its start'}"
+            raise DependencyDown(dependency="replica", reason=reason)
+    status, answer = await _request(socket, "POST /sync", {"path": str(database_path)})
+    if status != 200 or "replicated_txid" not in answer:  # noqa: PLR2004 - HTTP's OK
+        reason = str(answer.get("error", f"it answered {status}"))
+        raise DependencyDown(dependency="replica", reason=reason)
+    return Lag(int(answer["txid"]), int(answer["replicated_txid"]))
+
+
+async def _request(
+    socket: Path, what: str, body: dict[str, Any] | None
+) -> tuple[int, dict[str, Any]]:
     reader, writer = await asyncio.open_unix_connection(socket)
     try:
-        content = json.dumps(body).encode()
-        head = f"POST {path} HTTP/1.0\r\nContent-Length: {len(content)}\r\n\r\n"
+        content = json.dumps(body).encode() if body is not None else b""
+        head = f"{what} HTTP/1.0\r\nContent-Length: {len(content)}\r\n\r\n"
         writer.write(head.encode() + content)
         answer = await reader.read(ANSWER_MAX_BYTES)
         while not reader.at_eof() and len(answer) < ANSWER_MAX_BYTES:

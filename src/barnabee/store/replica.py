@@ -29,7 +29,7 @@ from barnabee.core.errors import (
     SettingInvalid,
 )
 from barnabee.core.settings import Settings
-from barnabee.core.system import System
+from barnabee.core.tables import System
 from barnabee.store import litestream
 
 # Asking what there is takes one round trip; litestream itself would try for minutes.

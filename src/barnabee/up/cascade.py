@@ -9,7 +9,7 @@ from pathlib import Path
 
 from barnabee.core import system
 from barnabee.core.health import State
-from barnabee.core.system import Service
+from barnabee.core.tables import Service
 from barnabee.up.plan import Phase
 from barnabee.up.probe import HEALTHY, Look, Prober, silent
 from barnabee.up.state import NodeState, RunState

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 
 from barnabee.core.errors import PortTaken
-from barnabee.core.system import Service
+from barnabee.core.tables import Service
 from barnabee.up import leftovers, secrets, state
 from barnabee.up.services import House
 

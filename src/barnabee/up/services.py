@@ -14,7 +14,7 @@ from pathlib import Path
 
 from barnabee.core.errors import Misconfigured, SettingMissing
 from barnabee.core.settings import Settings
-from barnabee.core.system import Service, System
+from barnabee.core.tables import Service, System
 from barnabee.up import plan, secrets
 from barnabee.up.paths import Paths
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from rich.console import Console
 
 from barnabee.core.errors import BarnabeeError, SettingInvalid
-from barnabee.core.system import System
+from barnabee.core.tables import System
 from barnabee.up import apt, environment, paths
 from barnabee.up.progress import Steps, shown
 

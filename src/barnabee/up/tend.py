@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from barnabee.core.health import State
-from barnabee.core.system import Service
+from barnabee.core.tables import Service
 from barnabee.up import logfile
 from barnabee.up.probe import UNASKED, Look, Prober
 from barnabee.up.process import Child, spawn

@@ -18,7 +18,7 @@ from barnabee.core.metrics import Metrics
 from barnabee.core.redis_link import RedisLink
 from barnabee.core.serve import Running
 from barnabee.core.settings import Settings, required_credential
-from barnabee.core.system import System
+from barnabee.core.tables import System
 from barnabee.store.keeper import Keeper
 from barnabee.workers import health
 from barnabee.workers.context import KEY, Context

@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 
 from barnabee.core.redis_link import RedisLink
-from barnabee.core.system import Retention
+from barnabee.core.tables import Retention
 from barnabee.store.keeper import Keeper
 from barnabee.workers.metrics import JobMetrics
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from barnabee.core.system import Model
+from barnabee.core.tables import Model
 from barnabee.gpu.vram.journal import OVERLOADED, TIMED_OUT, UNLOADING, Entry, Kind
 from barnabee.gpu.vram.ledger import RETRY_MS, Ledger, Sight
 from barnabee.gpu.vram.terms import Code, Lease

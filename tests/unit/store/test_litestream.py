@@ -9,7 +9,7 @@ from barnabee.core import settings as settings_module
 from barnabee.core import system as system_module
 from barnabee.core.errors import DependencyDown, SettingInvalid
 from barnabee.core.settings import Settings
-from barnabee.core.system import System
+from barnabee.core.tables import System
 from barnabee.store import litestream
 
 

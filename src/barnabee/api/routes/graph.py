@@ -8,7 +8,7 @@ from fastapi import APIRouter, Request
 
 from barnabee import __version__
 from barnabee.api.service import service_of
-from barnabee.core.system import Service, System
+from barnabee.core.tables import Service, System
 
 router = APIRouter()
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from barnabee.core import manifest
 from barnabee.core.errors import BadRequest, Misconfigured
-from barnabee.core.system import Voice
+from barnabee.core.tables import Voice
 from barnabee.gpu.engines.onnx import open_session
 from barnabee.gpu.engines.protocols import Samples
 from barnabee.gpu.phrases import Phrase, phrases

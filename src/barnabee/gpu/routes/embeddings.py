@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from barnabee.core.system import Limits
+    from barnabee.core.tables import Limits
     from barnabee.gpu.slots import Slot
 
 MAX_TEXTS = 256

@@ -15,7 +15,7 @@ from barnabee.gpu.engines.protocols import TextToSpeech
 from barnabee.gpu.routes.checks import require_model, require_text
 
 if TYPE_CHECKING:
-    from barnabee.core.system import Limits, Voice
+    from barnabee.core.tables import Limits, Voice
     from barnabee.gpu.slots import Slot
 
 MEDIA_TYPES = {"wav": "audio/wav", "pcm": "audio/pcm"}

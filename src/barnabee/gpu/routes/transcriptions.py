@@ -13,7 +13,7 @@ from barnabee.gpu.engines.protocols import STT_RATE_HZ, Segment, SpeechToText
 from barnabee.gpu.routes.checks import require_model
 
 if TYPE_CHECKING:
-    from barnabee.core.system import Limits
+    from barnabee.core.tables import Limits
     from barnabee.gpu.slots import Slot
 
 Format = Literal["json", "text", "verbose_json"]

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from barnabee.core.system import Card, Model
+from barnabee.core.tables import Card, Model
 from barnabee.gpu.vram import budget, queue
 from barnabee.gpu.vram.journal import OVERLOADED, TIMED_OUT, Entry, Kind
 from barnabee.gpu.vram.queue import Request

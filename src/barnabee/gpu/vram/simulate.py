@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import count
 
-from barnabee.core.system import System
+from barnabee.core.tables import System
 from barnabee.gpu.vram.journal import UNLOADING, Entry, Kind
 from barnabee.gpu.vram.ledger import Ledger, Sight
 from barnabee.gpu.vram.trace import Ask, Line, Measured, Others

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from barnabee.core.system import Model
+from barnabee.core.tables import Model
 
 
 class Code(StrEnum):

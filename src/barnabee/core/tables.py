@@ -1,0 +1,207 @@
+"""The tables of `system.toml`: every key with its type and limits.
+
+Data only: read by `core.system`, questioned by `core.graph`.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Port = Annotated[int, Field(ge=1, le=65535)]
+Seconds = Annotated[int, Field(ge=1, le=86_400)]
+Mib = Annotated[int, Field(ge=0, le=1_048_576)]
+Count = Annotated[int, Field(ge=1, le=1_000_000)]
+Milliseconds = Annotated[int, Field(ge=1, le=600_000)]
+Permille = Annotated[int, Field(ge=0, le=1000)]
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]*$")]
+Text = Annotated[str, Field(min_length=1)]
+Role = Literal["core", "gpu", "monitoring"]
+
+
+class Table(BaseModel):
+    """A TOML table: no unknown key, no silent conversion, never changed after reading."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class Service(Table):
+    """One node of the graph: how it is started, asked, limited and restarted."""
+
+    summary: Text
+    role: Role
+    kind: Literal["daemon", "oneshot"] = "daemon"
+    port: Port | None = None
+    probe: Literal["http", "redis", "tcp", "home_assistant", "exit"]
+    health_path: Annotated[str, Field(pattern="^/")] = "/health/ready"
+    needs: list[Name] = []
+    wants: list[Name] = []
+    startup_budget_s: Seconds
+    stop_timeout_s: Seconds = 5
+    memory_max_mib: Annotated[int, Field(ge=16, le=1_048_576)]
+    restart: Literal["always", "on-failure", "never"] = "on-failure"
+    restart_delay_ms: Milliseconds = 500
+    start_limit_burst: Count = 5
+    start_limit_interval_s: Seconds = 120
+    watchdog_s: Seconds = 30
+    credentials: list[Name] = []
+
+
+class Card(Table):
+    """The graphics card whose memory the models share, and how long anyone may keep or await it."""
+
+    name: Text
+    vram_mib: Mib
+    headroom_mib: Mib
+    idle_unload_s: Seconds
+    queue_depth: Count
+    wait_limit_ms: Milliseconds
+    turn_limit_ms: Milliseconds
+
+
+class Model(Table):
+    """One model: what it does, what it takes of the card, whether it is there from the start."""
+
+    task: Literal["stt", "tts", "embed", "wake"]
+    vram_reserved_mib: Mib
+    vram_peak_mib: Mib
+    priority: Annotated[int, Field(ge=1, le=9)]
+    preload: bool
+    reload_cost_ms: Milliseconds
+    lease_limit_ms: Milliseconds
+    cpu_files: str | None = None
+    cuda_files: str | None = None
+
+
+class Voice(Table):
+    """The assistant's voice as a blend of stock voices, in percent."""
+
+    name: Name
+    sample_rate_hz: Count
+    speed_percent: Annotated[int, Field(ge=50, le=200)] = 100
+    blend: dict[Name, Annotated[int, Field(ge=1, le=100)]]
+
+
+class Stage(Table):
+    """How long each stage of a turn should take at most, in milliseconds."""
+
+    wake_ms: Milliseconds
+    vad_ms: Milliseconds
+    stt_ms: Milliseconds
+    intent_ms: Milliseconds
+    home_ms: Milliseconds
+    llm_ms: Milliseconds
+    tts_first_byte_ms: Milliseconds
+    first_audio_ms: Milliseconds
+
+
+class Intent(Table):
+    """Where understanding begins and guessing ends (cosine similarity in permille)."""
+
+    accept_permille: Permille
+    ask_permille: Permille
+    margin_permille: Permille
+    recall_permille: Permille
+
+
+class Session(Table):
+    """How long a conversation is remembered."""
+
+    ttl_s: Seconds
+    turns_kept: Count
+
+
+class Limits(Table):
+    """What a caller may send."""
+
+    body_max_kib: Count
+    audio_max_mib: Count
+    audio_max_s: Seconds
+    utterance_max_chars: Count
+    commands_per_minute: Count
+    command_burst: Count
+    text_to_speech_max_chars: Count
+
+
+class Filler(Table):
+    """What is said while the answer is being worked on, and from which delay."""
+
+    none_below_ms: Milliseconds
+    acknowledgment_below_ms: Milliseconds
+    acknowledgment: Annotated[list[Text], Field(min_length=1)]
+    thinking: Annotated[list[Text], Field(min_length=1)]
+    clarification: Annotated[list[Text], Field(min_length=1)]
+
+
+class Replica(Table):
+    """The S3-compatible place the database is streamed to."""
+
+    endpoint: Annotated[str, Field(pattern="^https?://")]
+    region: Text
+    bucket: Text
+    path: Text
+    sync_interval_ms: Milliseconds
+    snapshot_interval_h: Count
+    validation_interval_h: Count
+
+
+class Retention(Table):
+    """How long each kind of data is kept."""
+
+    turns_days: Count
+    audio_days: Count
+    replica_hours: Count
+    snapshots_days: Count
+    metrics_days: Count
+    logs_days: Count
+
+
+class Acceptance(Table):
+    """The promises that `barnabee accept` measures."""
+
+    cold_start_s: Seconds
+    healthy_s: Seconds
+    replica_lag_txids: Annotated[int, Field(ge=0)]
+    detect_failure_s: Seconds
+    recover_s: Seconds
+
+
+class Host(Table):
+    """A machine and what it is for."""
+
+    summary: Text
+    roles: Annotated[
+        list[Literal["hypervisor", "core", "gpu", "monitoring", "standby"]], Field(min_length=1)
+    ]
+
+
+class System(Table):
+    """The whole file."""
+
+    schema_version: Literal[1] = Field(alias="schema")
+    service: dict[Name, Service]
+    companion: dict[Name, Service] = {}
+    card: Card
+    model: dict[Name, Model]
+    voice: Voice
+    stage: Stage
+    intent: Intent
+    session: Session
+    limits: Limits
+    filler: Filler
+    replica: Replica
+    retention: Retention
+    acceptance: Acceptance
+    host: dict[Name, Host] = {}
+
+    def nodes(self) -> dict[str, Service]:
+        """Return services and companions by name: everything the local runner can start."""
+        return {**self.companion, **self.service}
+
+    def port(self, name: str) -> int:
+        """Return the port of a service; KeyError when it has none, which is a programming error."""
+        port = self.nodes()[name].port
+        if port is None:
+            raise KeyError(name)
+        return port
