@@ -66,6 +66,7 @@ def test_a_wrong_environment_is_one_sentence(checkout: Path) -> None:
     assert result.stderr == "barnabee: BARNABEE_PYTHON=/nonexistent/python is no program.\n"
 
 
+@pytest.mark.long
 def test_the_environment_is_made_once_and_again_when_the_list_changes(checkout: Path) -> None:
     first = launch(checkout / "barnabee", "check")
     assert first.returncode == 0, first.stderr
@@ -78,6 +79,7 @@ def test_the_environment_is_made_once_and_again_when_the_list_changes(checkout: 
     assert "installing 0" in launch(checkout / "barnabee", "check").stderr
 
 
+@pytest.mark.long
 def test_two_launches_at_once_make_one_environment(checkout: Path) -> None:
     base = os.environ | {"PYTHONPATH": ""}
     both = [
@@ -95,6 +97,7 @@ def test_two_launches_at_once_make_one_environment(checkout: Path) -> None:
     assert sum("installing" in errors for _, errors in outputs) == 1
 
 
+@pytest.mark.long
 def test_packages_that_cannot_be_had_end_with_pips_reason_and_leave_no_mark(
     checkout: Path,
 ) -> None:

@@ -9,7 +9,6 @@ from pathlib import Path
 import httpx
 import pytest
 
-from barnabee.core.errors import DependencyDown
 from barnabee.core.health import Check, Degraded, Health, State
 from barnabee.core.metrics import Metrics
 from barnabee.store import litestream
@@ -55,8 +54,7 @@ async def test_rows_written_while_s3_was_away_reach_it_when_it_is_back(house: Ho
     await house.replicated()
     house.s3.kill()
     await record(house, range(10, 30))
-    with pytest.raises(DependencyDown, match="replica"):
-        await litestream.lag(house.socket, house.path)
+    assert (await litestream.lag(house.socket, house.path)).txids > 0
 
     house.s3.start()
     await house.replicated()

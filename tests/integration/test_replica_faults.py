@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import signal
 import socket
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,8 +20,11 @@ from barnabee.core.errors import (
     SettingMissing,
 )
 from barnabee.store import replica
+from barnabee.store.conversations import Conversations
 from barnabee.store.replica import Outcome
-from support.replica import House, expected, record, replicated_house, restored, rows
+from support.replica import House, expected, opened, record, replicated_house, restored, rows
+from support.turns import make_turn
+from support.wait import eventually
 
 
 @pytest.fixture
@@ -128,3 +133,60 @@ async def test_a_damaged_backup_is_refused_and_changes_nothing(house: House) -> 
     with pytest.raises((BackupDamaged, BackupUnreachable)):
         await restored(house, budget_s=7)
     assert not house.path.exists()
+
+
+async def test_a_litestream_that_was_away_for_more_than_a_checkpoint_misses_nothing(
+    house: House,
+) -> None:
+    copied, numbers = range(250), range(450)
+    async with opened(house.path) as database:
+        turns = Conversations(database)
+        await turns.record(make_turn(copied[0]))
+        house.start_litestream()
+        await house.replicated()
+        await eventually(lambda: _first_snapshot(house), within_s=10)
+        for number in copied[1:]:
+            await turns.record(make_turn(number))
+        await house.replicated()
+        house.stop_litestream(signal.SIGKILL)
+        # SQLite's own limit is 1000 pages: the log would begin anew, shorter than what was copied.
+        for number in numbers[len(copied) :]:
+            await turns.record(make_turn(number))
+        log_bytes = _log(house).stat().st_size
+        house.start_litestream()
+        await house.replicated()
+    house.stop_litestream()
+    house.lose_everything()
+
+    assert await restored(house) is Outcome.RESTORED
+    assert await rows(house) == expected(numbers)
+    assert log_bytes > 1200 * 4096
+
+
+async def test_asking_for_the_lag_does_not_let_others_empty_the_log(house: House) -> None:
+    await record(house, range(1))
+    house.start_litestream()
+    await house.replicated()
+    header = _log_header(house)
+    with contextlib.closing(sqlite3.connect(house.path, isolation_level=None)) as stranger:
+        assert stranger.execute("PRAGMA wal_autocheckpoint").fetchone()[0] > 0
+        stranger.execute("CREATE TABLE IF NOT EXISTS strange (text)")
+        for _ in range(5):
+            found = stranger.execute("PRAGMA wal_checkpoint").fetchone()
+            stranger.execute("INSERT INTO strange VALUES ('it would begin the log anew')")
+    assert found[2] < found[1]
+    assert _log_header(house) == header
+
+
+async def _first_snapshot(house: House) -> bool:
+    """Tell that there is one: a later one would cover up what was missed."""
+    return bool(list(house.s3.directory.rglob("0009/*.ltx")))
+
+
+def _log(house: House) -> Path:
+    return house.path.with_name(f"{house.path.name}-wal")
+
+
+def _log_header(house: House) -> bytes:
+    with _log(house).open("rb") as log:
+        return log.read(32)

@@ -6,7 +6,7 @@ import signal
 import sqlite3
 import sysconfig
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -97,10 +97,17 @@ async def test_a_turn_put_into_the_queue_is_soon_in_the_database(
     metrics = await worker.metrics()
     assert 'barnabee_jobs_done_total{name="record_turn"} 1.0' in metrics
     assert 'barnabee_jobs_done_total{name="expire_old"} 1.0' in metrics
-    assert "barnabee_queue_depth 0.0" in metrics
+    await eventually(queue_is_empty(worker), within_s=5)
     assert worker.end(signal.SIGTERM, within_s=STOP_LIMIT_S) == 0
     assert "4711" not in worker.log
     assert secret.trace_id in worker.log
+
+
+def queue_is_empty(worker: WorkerProcess) -> Callable[[], Awaitable[bool]]:
+    async def look() -> bool:
+        return "barnabee_queue_depth 0.0" in await worker.metrics()  # looked at every 2 s
+
+    return look
 
 
 async def test_an_idle_worker_is_small(worker: WorkerProcess) -> None:

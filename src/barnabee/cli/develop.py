@@ -19,6 +19,8 @@ _STATIC = {
     "mypy": ("mypy",),
     "import-linter": ("lint-imports",),
 }
+# Two files at a time, since most tests wait for a process to start; with the timings there is one.
+_QUICK = ("-m", "not bench and not long", "-n", "2", "--dist", "loadfile")
 
 
 def run_tests(
@@ -31,7 +33,7 @@ def run_tests(
     root = _checkout()
     environment = _prepare()
     failed = [name for name, command in _STATIC.items() if _run(name, command, environment, root)]
-    chosen = [] if everything else ["-m", "not bench and not long"]
+    chosen = () if everything else _QUICK
     if _run("pytest", ("pytest", *chosen, *ctx.args), environment, root):
         failed.append("pytest")
     if failed:

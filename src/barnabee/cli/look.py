@@ -81,8 +81,8 @@ def _print_cascade(seen: Cascade, waited_s: float | None) -> None:
                 console.print(f"      [dim]{escape(line)}[/]")
     after = f" after {waited_s:.1f} s" if waited_s is not None else ""
     started = f"; the start took {seen.healthy_s:.1f} s" if seen.healthy_s else ""
-    verdict = "[green]all is well[/]" if seen.good else "[red]not everything is well[/]"
-    console.print(f"{verdict}{after}{started}")
+    colour, verdict = ("green", "all is well") if seen.good else ("red", "not everything is well")
+    console.print(f"[{colour}]{verdict}{after}{started}[/]")
 
 
 def _status_table(run: RunState, memory_mib: dict[int, float]) -> Table:

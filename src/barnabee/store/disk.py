@@ -16,7 +16,8 @@ from barnabee.core.errors import (
     Overloaded,
 )
 
-# Below this the log could no longer grow between two checkpoints (1000 pages of 4 KiB, twice).
+# Below this the log could no longer grow between two checkpoints of litestream (1000 pages of
+# 4 KiB, twice).
 MIN_FREE_BYTES = 8 * 1024 * 1024
 
 

@@ -171,12 +171,12 @@ async def replica_health(socket: Path, database_path: Path, allowed_txids: int) 
 
 
 async def _ask(socket: Path, database_path: Path) -> Lag:
-    # A request without a timeout waits for whoever is at work, also when we have gone: while one
-    # waits already (the S3 server hangs), another would only pile up.
+    # Such a request has no time limit: it waits for whoever is at work, also when we have gone. So
+    # nobody is asked to wait for what hangs already (an S3 server that accepts and says nothing).
     _, at_work = await _request(socket, "GET /debug/sync-status", None)
     for one in at_work.get("databases", ()):
-        if one.get("path") == str(database_path) and one.get("executor_waiter_count"):
-            reason = f"litestream is stuck at {one.get('phase') or 'its start'}"
+        if one.get("active") and one.get("elapsed_seconds", 0) > ASK_TIMEOUT_S:
+            reason = f"litestream hangs in its phase {one.get('phase')!r}"
             raise DependencyDown(dependency="replica", reason=reason)
     status, answer = await _request(socket, "POST /sync", {"path": str(database_path)})
     if status != 200 or "replicated_txid" not in answer:  # noqa: PLR2004 - HTTP's OK

@@ -36,7 +36,7 @@ def test_the_configuration_follows_system_toml(system: System, settings: Setting
     assert found["validation"] == {"interval": "6h"}
     assert found["dbs"][0]["replica"]["endpoint"] == "http://127.0.0.1:9000"
     assert found["dbs"][0]["replica"]["bucket"] == system.replica.bucket
-    assert found["dbs"][0]["replica"]["sync-interval"] == "1000ms"
+    assert found["dbs"][0]["replica"]["sync-interval"] == "500ms"
 
 
 def test_without_a_local_endpoint_the_replica_is_that_of_system_toml(system: System) -> None:

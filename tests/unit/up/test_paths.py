@@ -29,7 +29,10 @@ def test_a_socket_has_a_path_that_the_kernel_takes() -> None:
     assert len(str(Paths(Path("/" + "long" * 40)).litestream_socket)) < 108
 
 
-def test_another_list_of_packages_means_another_environment(tmp_path: Path) -> None:
+def test_another_list_of_packages_means_another_environment(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv("BARNABEE_HOME_ASSISTANT_VENV", raising=False)
     file = tmp_path / "requirements.txt"
     file.write_text("a==1")
     first = paths.home_assistant(file)
