@@ -7,6 +7,7 @@ import contextlib
 import signal
 import socket
 import sqlite3
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,10 +17,11 @@ from barnabee.core.errors import (
     BackupDamaged,
     BackupUnreachable,
     BadRequest,
+    DependencyDown,
     NotFound,
     SettingMissing,
 )
-from barnabee.store import replica
+from barnabee.store import litestream, replica
 from barnabee.store.conversations import Conversations
 from barnabee.store.replica import Outcome
 from support.replica import House, expected, opened, record, replicated_house, restored, rows
@@ -176,6 +178,23 @@ async def test_asking_for_the_lag_does_not_let_others_empty_the_log(house: House
             stranger.execute("INSERT INTO strange VALUES ('it would begin the log anew')")
     assert found[2] < found[1]
     assert _log_header(house) == header
+
+
+async def test_a_litestream_that_hangs_is_not_asked_again_and_again(house: House) -> None:
+    await record(house, range(1))
+    house.s3.kill()
+    with silent_server(house.s3.port):
+        house.start_litestream()
+
+        async def hangs() -> bool:
+            with pytest.raises(DependencyDown, match="hangs in its phase"):
+                await litestream.lag(house.socket, house.path)
+            return True
+
+        assert await eventually(hangs, within_s=15)
+        started = time.monotonic()
+        await hangs()
+        assert time.monotonic() - started < litestream.ASK_TIMEOUT_S / 2
 
 
 async def _first_snapshot(house: House) -> bool:
