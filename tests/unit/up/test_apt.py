@@ -3,8 +3,8 @@ from __future__ import annotations
 from barnabee.up import apt
 
 URIS = """\
-'http://deb.debian.org/debian/pool/main/j/jemalloc/libjemalloc2_5.3.0-1_amd64.deb' a.deb 275352 MD5
-'http://deb.debian.org/debian/pool/main/r/redis/redis-tools_7.0.15_amd64.deb' b.deb 987844 SHA256
+'http://mirror.example/debian/pool/main/j/jemalloc/libjemalloc2_5.3.0-1_amd64.deb' a.deb 275352 MD5
+'http://mirror.example/debian/pool/main/r/redis/redis-tools_7.0.15_amd64.deb' b.deb 987844 SHA256
 E: some noise
 """
 
