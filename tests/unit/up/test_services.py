@@ -121,6 +121,18 @@ def test_our_own_services_say_with_2_that_starting_again_cannot_help(paths: Path
     assert services.command_for("redis", house(paths)).final_statuses == frozenset()
 
 
+def test_what_valkey_has_written_stays_with_valkey(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    machine = {"valkey-server": "/usr/bin/valkey-server"}
+    monkeypatch.setattr(services.shutil, "which", machine.get)
+    assert services.redis_program(tmp_path) == "/usr/bin/valkey-server"
+    machine["redis-server"] = "/usr/bin/redis-server"
+    assert services.redis_program(tmp_path) == "/usr/bin/valkey-server"
+    (tmp_path / "new").mkdir()
+    assert services.redis_program(tmp_path / "new") == "/usr/bin/redis-server"
+
+
 def test_redis_keeps_an_append_only_file_and_refuses_to_forget_jobs(paths: Paths) -> None:
     line = " ".join(services.command_for("redis", house(paths)).argv)
     for option in (
