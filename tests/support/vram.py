@@ -15,6 +15,7 @@ NOW_MS = 1_000_000
 def card(vram_mib: int = 1000, headroom_mib: int = 100, **changes: int) -> Card:
     """Return a card with short limits."""
     limits = {
+        "cpu_headroom_mib": 0,
         "idle_unload_s": 60,
         "queue_depth": 4,
         "wait_limit_ms": 10_000,
@@ -29,6 +30,8 @@ def model(priority: int, peak_mib: int, *, preload: bool = False, reload_ms: int
     """Return a model; a preloaded one has its whole peak reserved."""
     return Model(
         task="stt",
+        engine="whisper",
+        cpu_peak_mib=peak_mib,
         vram_reserved_mib=peak_mib if preload else 0,
         vram_peak_mib=peak_mib,
         priority=priority,

@@ -3,13 +3,14 @@
     BarnabeeError
     ├── BadInput            the caller can mend it (4xx, exit 2)
     │   ├── BadRequest · InvalidAudio · InvalidUtterance · TooLarge · NotFound
-    │   ├── Unauthorized · LinkUsed
+    │   ├── Unauthorized · LinkUsed · ModelInUse
     │   └── RateLimited
     ├── Misconfigured       whoever runs the house can mend it (500, exit 2)
     │   ├── SystemFileInvalid · SettingMissing · SettingInvalid
     │   └── ModelMissing · ModelDamaged · PortTaken · AlreadyRunning
     └── Unavailable         it may pass by itself (503, exit 1)
-        ├── DependencyDown · Loading · Overloaded · TimedOut · NotRunning · SetUpFailed
+        ├── DependencyDown · Loading · Overloaded · QueueFull · TimedOut · NotRunning · SetUpFailed
+        ├── VramTooLarge · VramKept · VramTaken · VramStuck · VramExhausted · EngineStuck
         ├── DatabaseCorrupt · DatabaseReadOnly · DatabaseFull · DatabaseTooNew · DatabaseMismatch
         └── BackupUnreachable · BackupDamaged
 
@@ -106,6 +107,13 @@ class RateLimited(BadInput):
     status = 429
 
 
+class ModelInUse(BadInput):
+    """The model {model} cannot be unloaded now: {reason}."""
+
+    code = "model_in_use"
+    status = 409
+
+
 class Misconfigured(BarnabeeError):
     """{what}."""
 
@@ -184,6 +192,49 @@ class Overloaded(Unavailable):
     """{what} is busy: try again in a moment."""
 
     code = "overloaded"
+
+
+class QueueFull(Unavailable):
+    """The model {model} is not to be had now: {why}; too many wait for memory already."""
+
+    code = "queue_full"
+    status = 429
+
+
+class VramTooLarge(Unavailable):
+    """The model {model} can never be loaded here: {why}."""
+
+    code = "vram_too_large"
+
+
+class VramKept(Unavailable):
+    """The model {model} cannot be loaded now: {why}."""
+
+    code = "vram_kept"
+
+
+class VramTaken(Unavailable):
+    """The model {model} cannot be loaded now: {why}; `GET /v1/vram` says by whom."""
+
+    code = "vram_taken"
+
+
+class VramStuck(Unavailable):
+    """The model {model} cannot be loaded now: {why}."""
+
+    code = "vram_stuck"
+
+
+class VramExhausted(Unavailable):
+    """The model {model} ran out of memory, and again after room was made for it ({why})."""
+
+    code = "vram_exhausted"
+
+
+class EngineStuck(Unavailable):
+    """The engine {engine} has computed for more than {limit_ms} ms without an end."""
+
+    code = "engine_stuck"
 
 
 class TimedOut(Unavailable):

@@ -54,6 +54,7 @@ class Card(Table):
     name: Text
     vram_mib: Mib
     headroom_mib: Mib
+    cpu_headroom_mib: Mib
     idle_unload_s: Seconds
     queue_depth: Count
     wait_limit_ms: Milliseconds
@@ -64,12 +65,14 @@ class Model(Table):
     """One model: what it does, what it takes of the card, whether it is there from the start."""
 
     task: Literal["stt", "tts", "embed", "wake"]
+    engine: Literal["parakeet", "whisper", "kokoro", "minilm", "openwakeword"]
     vram_reserved_mib: Mib
     vram_peak_mib: Mib
     priority: Annotated[int, Field(ge=1, le=9)]
     preload: bool
     reload_cost_ms: Milliseconds
     lease_limit_ms: Milliseconds
+    cpu_peak_mib: Mib  # of main memory, where there is no card
     cpu_files: str | None = None
     cuda_files: str | None = None
 
@@ -81,6 +84,15 @@ class Voice(Table):
     sample_rate_hz: Count
     speed_percent: Annotated[int, Field(ge=50, le=200)] = 100
     blend: dict[Name, Annotated[int, Field(ge=1, le=100)]]
+
+
+class Wake(Table):
+    """The words that wake the assistant, and how sure it must be, for each room if need be."""
+
+    words: Annotated[list[Name], Field(min_length=1)]
+    threshold_permille: Permille
+    pause_ms: Milliseconds
+    room: dict[Name, Permille] = {}
 
 
 class Stage(Table):
@@ -185,6 +197,7 @@ class System(Table):
     card: Card
     model: dict[Name, Model]
     voice: Voice
+    wake: Wake
     stage: Stage
     intent: Intent
     session: Session

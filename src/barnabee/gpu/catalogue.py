@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from barnabee.core.errors import SettingInvalid, SystemFileInvalid
+from barnabee.gpu.engines.device import Device
 from barnabee.gpu.engines.kokoro import Kokoro
 from barnabee.gpu.engines.minilm import MiniLm
 from barnabee.gpu.engines.whisper import Whisper
@@ -36,7 +37,7 @@ def on_cpu(system: System, settings: Settings, metrics: GpuMetrics) -> Slots:
     if settings.device != "cpu":
         hint = "set BARNABEE_DEVICE=cpu"
         raise SettingInvalid(name="BARNABEE_DEVICE", reason="engines run on a CPU", hint=hint)
-    threads = settings.threads or len(os.sched_getaffinity(0))
+    device = Device("cpu", settings.threads or len(os.sched_getaffinity(0)))
 
     def slot(task: str, make: Callable[[Path], Any]) -> Slot[Any]:
         name, files = _files(system, task)
@@ -45,9 +46,9 @@ def on_cpu(system: System, settings: Settings, metrics: GpuMetrics) -> Slots:
         return Slot(task, files, lambda: make(directory), metrics, aliases)
 
     return Slots(
-        stt=slot("stt", lambda files: Whisper.load(files, threads=threads)),
-        tts=slot("tts", lambda files: Kokoro.load(files, system.voice, threads=threads)),
-        embed=slot("embed", lambda files: MiniLm.load(files, threads=threads)),
+        stt=slot("stt", lambda files: Whisper.load(files, device=device)),
+        tts=slot("tts", lambda files: Kokoro.load(files, system.voice, device=device)),
+        embed=slot("embed", lambda files: MiniLm.load(files, device=device)),
     )
 
 

@@ -29,7 +29,12 @@ class FakeEars:
     def warm_up(self) -> None:
         """Do nothing."""
 
-    def transcribe(self, samples: Samples, *, language: str) -> Iterator[Segment]:
+    def close(self) -> None:
+        """Do nothing."""
+
+    def transcribe(
+        self, samples: Samples, *, language: str, words: bool = False
+    ) -> Iterator[Segment]:
         """Yield one segment for each sentence of `text`, evenly over the sound."""
         duration_s = len(samples) / STT_RATE_HZ
         self.heard.append((duration_s, language))
@@ -53,6 +58,9 @@ class FakeVoice:
     def warm_up(self) -> None:
         """Do nothing."""
 
+    def close(self) -> None:
+        """Do nothing."""
+
     def speak(self, text: str, *, voice: str, speed: float) -> Iterator[Samples]:
         """Yield one tone for each phrase."""
         if not any(character.isalnum() for character in text):
@@ -73,6 +81,9 @@ class FakeEmbedder:
     asked: list[list[str]] = field(default_factory=list)
 
     def warm_up(self) -> None:
+        """Do nothing."""
+
+    def close(self) -> None:
         """Do nothing."""
 
     def embed(self, texts: Sequence[str]) -> Embeddings:

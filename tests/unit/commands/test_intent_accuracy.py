@@ -18,6 +18,7 @@ from barnabee.commands.facts import nearest
 from barnabee.commands.intent import Decision, Index, Thresholds, decide
 from barnabee.commands.ports import KnownFact, Vectors
 from barnabee.core import system
+from barnabee.gpu.engines.device import Device
 from barnabee.gpu.engines.minilm import MiniLm
 from barnabee.testing.intents import Decide, Tally, judge, labelled
 
@@ -30,7 +31,7 @@ Embed = Callable[[list[str]], Vectors]
 def embed() -> Embed:
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     models = Path(os.environ.get("BARNABEE_MODELS") or cache / "barnabee" / "models")
-    model = MiniLm.load(models / "minilm-int8", threads=1)
+    model = MiniLm.load(models / "minilm-int8", device=Device("cpu", 1))
     return lambda texts: np.asarray(model.embed(texts).vectors, dtype=np.float32)
 
 

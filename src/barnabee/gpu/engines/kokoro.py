@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from barnabee.core import manifest
 from barnabee.core.errors import BadRequest, Misconfigured
 from barnabee.core.tables import Voice
+from barnabee.gpu.engines.device import Device
 from barnabee.gpu.engines.onnx import open_session
 from barnabee.gpu.engines.protocols import Samples
 from barnabee.gpu.phrases import Phrase, phrases
@@ -37,12 +38,12 @@ class Kokoro:
         self._voices = (own, *sorted(model.get_voices()))
 
     @classmethod
-    def load(cls, directory: Path, voice: Voice, *, threads: int) -> Kokoro:
+    def load(cls, directory: Path, voice: Voice, *, device: Device) -> Kokoro:
         """Verify and load the folder; ModelMissing or ModelDamaged when it is not whole."""
         manifest.verify(directory)
         from kokoro_onnx import Kokoro as KokoroModel  # noqa: PLC0415 - heavy
 
-        session = open_session(directory / "model.onnx", threads=threads)
+        session = open_session(directory / "model.onnx", device=device)
         model = KokoroModel.from_session(session, str(directory / "voices.npz"))
         unknown = sorted(set(voice.blend) - set(model.get_voices()))
         if unknown:
@@ -65,6 +66,10 @@ class Kokoro:
         """Say one short word fast: the whole way is gone for half the time of a slow one."""
         for _ in self.speak("Oh.", voice=self._own, speed=2.0):
             pass
+
+    def close(self) -> None:
+        """Let go of the model."""
+        del self._model
 
     def speak(self, text: str, *, voice: str, speed: float) -> Iterator[Samples]:
         """Yield `text` spoken, a phrase at a time."""

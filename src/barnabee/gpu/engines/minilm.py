@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from barnabee.core import manifest
+from barnabee.gpu.engines.device import Device
 from barnabee.gpu.engines.onnx import open_session
 from barnabee.gpu.engines.protocols import Embeddings
 
@@ -33,7 +34,7 @@ class MiniLm:
         self._tokenizer = tokenizer
 
     @classmethod
-    def load(cls, directory: Path, *, threads: int) -> MiniLm:
+    def load(cls, directory: Path, *, device: Device) -> MiniLm:
         """Verify and load the folder; ModelMissing or ModelDamaged when it is not whole."""
         manifest.verify(directory)
         from tokenizers import Tokenizer  # noqa: PLC0415 - heavy
@@ -41,7 +42,7 @@ class MiniLm:
         tokenizer = Tokenizer.from_file(str(directory / "tokenizer.json"))
         tokenizer.enable_truncation(MAX_TOKENS)
         tokenizer.no_padding()  # the file pads everything to 128
-        return cls(open_session(directory / "model.onnx", threads=threads), tokenizer)
+        return cls(open_session(directory / "model.onnx", device=device), tokenizer)
 
     @property
     def dimensions(self) -> int:
@@ -51,6 +52,10 @@ class MiniLm:
     def warm_up(self) -> None:
         """Embed two texts of different length, so that padding runs too."""
         self.embed(["hello", "turn on the kitchen light"])
+
+    def close(self) -> None:
+        """Let go of the model."""
+        del self._session
 
     def embed(self, texts: Sequence[str]) -> Embeddings:
         """Return one vector for each text."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from barnabee.core import manifest
+from barnabee.gpu.engines.device import Device
 from barnabee.gpu.engines.protocols import STT_RATE_HZ, Samples, Segment
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ class Whisper:
         self._languages = frozenset(model.supported_languages)
 
     @classmethod
-    def load(cls, directory: Path, *, threads: int) -> Whisper:
+    def load(cls, directory: Path, *, device: Device) -> Whisper:
         """Verify and load the folder; ModelMissing or ModelDamaged when it is not whole."""
         manifest.verify(directory)
         from faster_whisper import WhisperModel  # noqa: PLC0415 - heavy
@@ -46,7 +47,7 @@ class Whisper:
                 str(directory),
                 device="cpu",
                 compute_type="int8",
-                cpu_threads=threads,
+                cpu_threads=device.threads,
                 local_files_only=True,
             )
         )
@@ -64,7 +65,13 @@ class Whisper:
         begin = self._model.hf_tokenizer.token_to_id("<|startoftranscript|>")
         self._model.model.generate(encoded, [[begin]], max_length=4)
 
-    def transcribe(self, samples: Samples, *, language: str) -> Iterator[Segment]:
+    def close(self) -> None:
+        """Let go of the model."""
+        self._model.model.unload_model()
+
+    def transcribe(
+        self, samples: Samples, *, language: str, words: bool = False
+    ) -> Iterator[Segment]:
         """Yield what is said in `samples` (16 kHz)."""
         if not samples.size or float(np.abs(samples).max()) < SILENCE_PEAK:
             return
