@@ -15,11 +15,17 @@ from barnabee.core.access import Access
 from barnabee.core.http import Front
 from barnabee.core.serve import Running
 from barnabee.core.settings import Settings
+from barnabee.gpu import catalogue
 from barnabee.gpu.app import build
+from barnabee.gpu.engines.device import Device
 from barnabee.gpu.engines.protocols import Embedder, SpeechToText, TextToSpeech
 from barnabee.gpu.metrics import GpuMetrics
-from barnabee.gpu.slots import Slot, Slots
+from barnabee.gpu.slots import Slot
+from barnabee.gpu.tasks import Tasks
+from barnabee.gpu.vram.ledger import Ledger
+from barnabee.testing.card import FakeCard
 from barnabee.testing.engines import FakeEars, FakeEmbedder, FakeVoice
+from support.wait import until
 
 ROOT = Path(__file__).resolve().parents[2]
 TOKEN = "made-up"
@@ -30,7 +36,8 @@ class Service:
     """The service and a client that has its token."""
 
     running: Running
-    slots: Slots
+    tasks: Tasks
+    card: FakeCard
     client: httpx.AsyncClient
 
 
@@ -50,21 +57,24 @@ class Starter:
     ) -> Service:
         """Return a service whose engines are made like this; `wait` until they are loaded."""
         metrics = GpuMetrics("gpu")
-        slots = Slots(
-            Slot("stt", "whisper-base", stt, metrics, frozenset({"whisper-1"})),
-            Slot("tts", "kokoro-int8", tts, metrics, frozenset({"tts-1"})),
-            Slot("embed", "minilm-int8", embed, metrics, frozenset({"embeddings"})),
-        )
         graph = system.load(ROOT / "system.toml")
-        running = build(graph, Settings(), slots=slots, access=Access(TOKEN), metrics=metrics)
+        card, models = catalogue.tables(graph, Device("cpu"))
+        fake = FakeCard(card.vram_mib)
+        slots = [
+            Slot("stt", "whisper-base", stt, name="whisper"),
+            Slot("tts", "kokoro-int8", tts, name="kokoro"),
+            Slot("embed", "minilm-int8", embed, name="embeddings"),
+        ]
+        own = {slot.name: models[slot.name] for slot in slots}
+        tasks = catalogue.assemble(Ledger(card, own), slots, fake, metrics)
+        running = build(graph, Settings(), tasks=tasks, access=Access(TOKEN), metrics=metrics)
         assert isinstance(running.app, Front)
         assert isinstance(running.app.app, FastAPI)
         inner = running.app.app
         await self.stack.enter_async_context(inner.router.lifespan_context(inner))
         if wait:
-            for slot in slots.all():
-                await slot.lane.run(lambda: None)
+            await until(lambda: all(tasks.manager.was_tried(slot.name) for slot in slots))
         headers = {"Authorization": f"Bearer {TOKEN}"}
         transport = httpx.ASGITransport(running.app)
         client = httpx.AsyncClient(transport=transport, base_url="http://gpu", headers=headers)
-        return Service(running, slots, await self.stack.enter_async_context(client))
+        return Service(running, tasks, fake, await self.stack.enter_async_context(client))

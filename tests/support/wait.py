@@ -37,3 +37,11 @@ async def eventually(
         await asyncio.sleep(every_s)
     msg = f"not within {within_s} s; last seen: {last!r}"
     raise AssertionError(msg)
+
+
+async def until(true: Callable[[], bool], *, within_s: float = 15) -> None:
+    """Wait until a condition inside this process holds."""
+    deadline = time.monotonic() + within_s
+    while not true():
+        assert time.monotonic() < deadline, f"not within {within_s} s"
+        await asyncio.sleep(0.005)

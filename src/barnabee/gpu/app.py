@@ -1,11 +1,11 @@
-"""Builds the service out of its engines, routes, health and metrics."""
+"""Builds the service out of its tasks, routes, health and metrics."""
 
 from __future__ import annotations
 
 import asyncio
 import atexit
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -21,12 +21,14 @@ from barnabee.core.settings import required_credential
 from barnabee.gpu import catalogue
 from barnabee.gpu.health import checks
 from barnabee.gpu.metrics import GpuMetrics
-from barnabee.gpu.routes import embeddings, models, speech, transcriptions
+from barnabee.gpu.routes import embeddings, models, speech, transcriptions, turns, vram
+from barnabee.gpu.vram.probe import open_probe
 
 if TYPE_CHECKING:
     from barnabee.core.settings import Settings
     from barnabee.core.tables import System
-    from barnabee.gpu.slots import Slot, Slots
+    from barnabee.gpu.slots import Slot
+    from barnabee.gpu.tasks import Tasks
 
 GRACE_S = 2  # what is being said may end; with LAST_STEP_S it stays below the 4 s promised
 LAST_STEP_S = 0.5
@@ -38,37 +40,44 @@ def build(
     system: System,
     settings: Settings,
     *,
-    slots: Slots | None = None,
+    tasks: Tasks | None = None,
     access: Access | None = None,
     metrics: GpuMetrics | None = None,
 ) -> Running:
     """Return the service; engines begin to load when it starts, while it already answers."""
     metrics = metrics or GpuMetrics("gpu")
     access = access or Access(required_credential("api_token"))
-    slots = slots or catalogue.on_cpu(system, settings, metrics)
-    health = Health("gpu", checks(slots), metrics)
+    if tasks is None:
+        limit_mib = system.service["gpu"].memory_max_mib
+        probe = open_probe(catalogue.device_of(settings), limit_mib)
+        tasks = catalogue.build(system, settings, metrics, probe)
+    health = Health("gpu", checks(tasks), metrics)
+    manager = tasks.manager
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        async with asyncio.TaskGroup() as group:
-            keepers = [group.create_task(slot.keep(), name=slot.task) for slot in slots.all()]
+        keeper = asyncio.create_task(manager.run(), name="card")
+        try:
             yield
-            for keeper in keepers:
-                keeper.cancel()
-        _leave(slots.all())
+        finally:
+            keeper.cancel()
+            await asyncio.gather(keeper, return_exceptions=True)
+        _leave(manager.slots.values())
 
     app = FastAPI(title="BarnabeeNet inference", version=__version__, lifespan=lifespan)
     handle_errors(app)
-    app.include_router(transcriptions.router(slots.stt, system.limits))
-    app.include_router(speech.router(slots.tts, system.limits, system.voice))
-    app.include_router(embeddings.router(slots.embed, system.limits))
-    app.include_router(models.router(slots))
+    app.include_router(transcriptions.router(tasks.stt, system.limits))
+    app.include_router(speech.router(tasks.tts, system.limits, system.voice))
+    app.include_router(embeddings.router(tasks.embed, system.limits))
+    app.include_router(models.router(tasks))
+    app.include_router(vram.router(tasks))
+    app.include_router(turns.router(tasks))
     app.router.routes.extend(standard_routes(health, metrics))
     front = Front(app, metrics, access, body_max_bytes=system.limits.audio_max_mib * MIB)
     return Running(front, health, GRACE_S)
 
 
-def _leave(slots: tuple[Slot[Any], ...]) -> None:
+def _leave(slots: Iterable[Slot[Any]]) -> None:
     """End even though an engine computes: its thread cannot be interrupted, only left behind.
 
     Python's own way out would wait for the library to return, or crash in it.

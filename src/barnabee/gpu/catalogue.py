@@ -1,13 +1,13 @@
-"""Which engine is made for which model of `system.toml`: the one list of them.
+"""Which engine is made for which model of `system.toml`, and what the card is on this device.
 
-A model with `cpu_files` runs here on a CPU; the names are the folders below BARNABEE_MODELS. The
-imports of inference libraries happen inside the engines, on their own threads.
+Files are folders below BARNABEE_MODELS: `cpu_files` on a CPU, `cuda_files` on a card. The imports
+of inference libraries happen inside the engines, on their own threads.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from barnabee.core.errors import SettingInvalid, SystemFileInvalid
@@ -15,16 +15,20 @@ from barnabee.gpu.engines.device import Device
 from barnabee.gpu.engines.kokoro import Kokoro
 from barnabee.gpu.engines.minilm import MiniLm
 from barnabee.gpu.engines.whisper import Whisper
-from barnabee.gpu.slots import Slot, Slots
+from barnabee.gpu.slots import Slot
+from barnabee.gpu.tasks import Task, Tasks
+from barnabee.gpu.vram.ledger import Ledger
+from barnabee.gpu.vram.manager import Manager
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from barnabee.core.settings import Settings
-    from barnabee.core.tables import System
+    from barnabee.core.tables import Card, Model, System
     from barnabee.gpu.metrics import GpuMetrics
+    from barnabee.gpu.vram.probe import Probe
 
-# Programs written for OpenAI's service send these names; here they mean the engine of the task.
+# Programs written for OpenAI's service send these names; here they mean whatever does the task.
 OPENAI_NAMES = {
     "stt": {"whisper-1", "gpt-4o-transcribe", "gpt-4o-mini-transcribe"},
     "tts": {"tts-1", "tts-1-hd", "gpt-4o-mini-tts"},
@@ -32,29 +36,105 @@ OPENAI_NAMES = {
 }
 
 
-def on_cpu(system: System, settings: Settings, metrics: GpuMetrics) -> Slots:
-    """Return the CPU engines, not loaded yet."""
-    if settings.device != "cpu":
+def device_of(settings: Settings) -> Device:
+    """Return where engines compute."""
+    return Device(settings.device, settings.threads or len(os.sched_getaffinity(0)))
+
+
+def tables(system: System, device: Device) -> tuple[Card, dict[str, Model]]:
+    """Return the card and the models that can run on `device`, as the ledger counts them. Pure.
+
+    Without a card the same ledger counts main memory: its size is the service's memory limit. There
+    the first model of a task that has files is the main one, whatever it is elsewhere.
+    """
+    chosen = {
+        name: model
+        for name, model in system.model.items()
+        if model.task in OPENAI_NAMES and files_of(model, device)
+    }
+    if device.kind == "cuda":
+        return system.card, chosen
+    card = system.card.model_copy(
+        update={
+            "name": "main memory",
+            "vram_mib": system.service["gpu"].memory_max_mib,
+            "headroom_mib": system.card.cpu_headroom_mib,
+        }
+    )
+    mains = {task: _main(chosen, task) for task in {model.task for model in chosen.values()}}
+    return card, {
+        name: model.model_copy(
+            update={
+                "vram_peak_mib": model.cpu_peak_mib,
+                "preload": name == mains[model.task],
+                "priority": _importance(system, model) if name == mains[model.task] else 3,
+            }
+        )
+        for name, model in chosen.items()
+    }
+
+
+def files_of(model: Model, device: Device) -> str | None:
+    """Return the folder of a model's files for `device`."""
+    return model.cpu_files if device.kind == "cpu" else model.cuda_files
+
+
+def build(system: System, settings: Settings, metrics: GpuMetrics, probe: Probe) -> Tasks:
+    """Return the tasks with their engines, nothing loaded yet."""
+    device = device_of(settings)
+    if device.kind != "cpu":
         hint = "set BARNABEE_DEVICE=cpu"
         raise SettingInvalid(name="BARNABEE_DEVICE", reason="engines run on a CPU", hint=hint)
-    device = Device("cpu", settings.threads or len(os.sched_getaffinity(0)))
+    card, models = tables(system, device)
+    makers = _makers(system, device)
+    slots = {
+        name: Slot(
+            model.task,
+            files,
+            _maker(makers[model.engine], settings.models_dir / files),
+            name=name,
+            limit_s=model.lease_limit_ms / 1000,
+        )
+        for name, model in models.items()
+        if (files := files_of(model, device))
+    }
+    return assemble(Ledger(card, models), slots.values(), probe, metrics)
 
-    def slot(task: str, make: Callable[[Path], Any]) -> Slot[Any]:
-        name, files = _files(system, task)
-        directory = settings.models_dir / files
-        aliases = frozenset({name, *OPENAI_NAMES[task]})
-        return Slot(task, files, lambda: make(directory), metrics, aliases)
 
-    return Slots(
-        stt=slot("stt", lambda files: Whisper.load(files, device=device)),
-        tts=slot("tts", lambda files: Kokoro.load(files, system.voice, device=device)),
-        embed=slot("embed", lambda files: MiniLm.load(files, device=device)),
-    )
+def assemble(
+    ledger: Ledger, slots: Any, probe: Probe, metrics: GpuMetrics, *, aliases: Any = OPENAI_NAMES
+) -> Tasks:
+    """Return the tasks of these slots under one manager."""
+    every = tuple(slots)
+    manager = Manager(ledger, every, probe, metrics)
+
+    def task(name: str) -> Task[Any]:
+        mine = [slot for slot in every if slot.task == name]
+        if not mine:
+            problem = f"system.toml: model: none with task {name!r} has files for this device"
+            raise SystemFileInvalid(problems=problem)
+        mine.sort(key=lambda slot: ledger.claims[slot.name].priority)
+        return Task(name, tuple(mine), manager, frozenset(aliases[name]))
+
+    return Tasks(task("stt"), task("tts"), task("embed"), manager)
 
 
-def _files(system: System, task: str) -> tuple[str, str]:
-    for name, model in system.model.items():
-        if model.task == task and model.cpu_files:
-            return name, model.cpu_files
-    problem = f"system.toml: model: none with task {task!r} has cpu_files; add it to one"
-    raise SystemFileInvalid(problems=problem)
+def _makers(system: System, device: Device) -> Mapping[str, Callable[[Path], Any]]:
+    return {
+        "whisper": lambda files: Whisper.load(files, device=device),
+        "kokoro": lambda files: Kokoro.load(files, system.voice, device=device),
+        "minilm": lambda files: MiniLm.load(files, device=device),
+    }
+
+
+def _maker(make: Callable[[Path], Any], files: Path) -> Callable[[], Any]:
+    return lambda: make(files)
+
+
+def _main(models: Mapping[str, Model], task: str) -> str:
+    mine = {name: model.priority for name, model in models.items() if model.task == task}
+    return min(mine, key=lambda name: mine[name])
+
+
+def _importance(system: System, model: Model) -> int:
+    return min(other.priority for other in system.model.values() if other.task == model.task)

@@ -1,37 +1,45 @@
-"""What this service depends on: its three engines.
+"""What this service depends on: an engine for each task, and somebody who looks after the card.
 
-Each engine alone is soft: a house that cannot speak can still be told in writing to switch a light,
-and one that cannot embed can still hear. What is hard is that the service has finished starting and
-that at least one engine works, so readiness comes only after every engine did (or failed) its first
-inference, and a service without any engine is unhealthy.
+Each task alone is soft: a house that cannot speak can still be told in writing to switch a light,
+and one that cannot embed can still hear. What is hard is that starting is over, that at least one
+engine works, and that nothing hangs: an inference over its limit, or a manager that no longer
+looks, makes the service unhealthy at once, because everything else may soon wait behind it.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from barnabee.core.errors import DependencyDown, Loading
+from barnabee.core.errors import Loading
 from barnabee.core.health import Check, Degraded
-from barnabee.gpu.slots import Slot, Slots, State
+from barnabee.gpu.tasks import Task, Tasks
 
 
-def checks(slots: Slots) -> list[Check]:
+def checks(tasks: Tasks) -> list[Check]:
     """Return the checks of this service."""
 
-    def one(slot: Slot[Any]) -> Check:
+    def one(task: Task[Any]) -> Check:
         async def probe() -> Degraded | None:
-            slot.check()
-            return None
+            return task.health()
 
-        return Check(slot.task, probe, hard=False)
+        return Check(task.name, probe, hard=False)
 
     async def engines() -> Degraded | None:
-        states = {slot.model: slot.state for slot in slots.all()}
-        loading = [model for model, state in states.items() if state is State.LOADING]
-        if loading:
-            raise Loading(what=", ".join(loading))
-        if State.READY not in states.values():
-            raise DependencyDown(dependency="every engine", reason="none could be loaded")
+        first = [task.first for task in tasks.all()]
+        untried = [slot.model for slot in first if not tasks.manager.was_tried(slot.name)]
+        if untried:
+            raise Loading(what=", ".join(untried))
+        error = tasks.none_works()
+        if error:
+            raise error
         return None
 
-    return [*(one(slot) for slot in slots.all()), Check("engines", engines, hard=True)]
+    async def card() -> Degraded | None:
+        tasks.manager.check()
+        return None
+
+    return [
+        *(one(task) for task in tasks.all()),
+        Check("engines", engines, hard=True),
+        Check("card", card, hard=True),
+    ]

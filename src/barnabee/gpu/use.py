@@ -1,16 +1,19 @@
 """An engine in use: its jobs go through its line, and what they cost adds up.
 
-Knows engines only by their protocol.
+An inference that takes longer than the engine's limit is left behind, and one that runs out of
+memory is tried once more after room was made. Knows engines only by their protocol.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from barnabee.core.errors import VramExhausted
 from barnabee.gpu.engines.protocols import Engine
-from barnabee.gpu.lane import Lane
+from barnabee.gpu.slots import Slot
 
 E = TypeVar("E", bound=Engine)
 T = TypeVar("T")
@@ -22,20 +25,54 @@ class Use(Generic[E]):
     """An engine while somebody uses it, and what the use has cost so far."""
 
     engine: E
-    _lane: Lane
+    slot: Slot[E]
+    make_room: Callable[[], Awaitable[None]]
+    renew: Callable[[], None]
     queue_s: float = 0.0
     inference_s: float = 0.0
     audio_s: float | None = None
 
     async def call(self, job: Callable[[], T]) -> T:
-        """Run one job on the engine's thread."""
-        timed = await self._lane.run(job)
-        self.queue_s += timed.waited_s
-        self.inference_s += timed.took_s
-        return timed.value
+        """Run one job on the engine's thread; EngineStuck when it does not end."""
+        try:
+            return await self._once(job)
+        except VramExhausted:
+            await self.make_room()
+            return await self._once(job)
 
     async def each(self, make: Callable[[], Iterable[T]]) -> AsyncIterator[T]:
-        """Step through an iterable on the engine's thread; others get their turn between steps."""
-        iterator: Iterator[T] = await self.call(lambda: iter(make()))
-        while (item := await self.call(lambda: next(iterator, _END))) is not _END:
+        """Step through an iterable on the engine's thread; others get their turn between steps.
+
+        When memory runs out it is begun anew, and what was yielded already is skipped.
+        """
+        steps: Iterator[T] = await self.call(lambda: iter(make()))
+        done = 0
+        while True:
+            try:
+                item = await self._next(steps)
+            except VramExhausted:
+                await self.make_room()
+                steps = await self._once(lambda: iter(make()))
+                for _ in range(done):
+                    await self._next(steps)
+                item = await self._next(steps)
+            if item is _END:
+                return
+            done += 1
             yield item  # type: ignore[misc]
+
+    async def _next(self, steps: Iterator[T]) -> object:
+        return await self._once(lambda: next(steps, _END))
+
+    async def _once(self, job: Callable[[], T]) -> T:
+        waiter = asyncio.wrap_future(self.slot.lane.submit(job))
+        try:
+            while not (await asyncio.wait({waiter}, timeout=self.slot.limit_s))[0]:
+                self.slot.check()
+        finally:
+            waiter.cancel()
+        timed = waiter.result()
+        self.queue_s += timed.waited_s
+        self.inference_s += timed.took_s
+        self.renew()
+        return timed.value

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
 from barnabee.core.errors import BadRequest
-from barnabee.gpu.engines.protocols import STT_RATE_HZ, Embeddings, Samples, Segment
+from barnabee.gpu.engines.protocols import STT_RATE_HZ, Embeddings, Samples, Segment, Word
 from barnabee.gpu.phrases import phrases
 
 
@@ -44,7 +45,9 @@ class FakeEars:
         for number, part in enumerate(parts):
             start_s = duration_s * number / len(parts)
             end_s = duration_s * (number + 1) / len(parts)
-            yield Segment(start_s, end_s, f" {part.text}", -0.1, 0.01)
+            text = f" {part.text}"
+            said = (Word(start_s, end_s, text, 0.9),) if words else ()
+            yield Segment(start_s, end_s, text, -0.1, 0.01, said)
 
 
 @dataclass
@@ -101,6 +104,54 @@ class FakeEmbedder:
     def _word(self, word: str) -> Samples:
         seed = int.from_bytes(hashlib.sha256(word.encode()).digest()[:8], "big")
         return np.random.default_rng(seed).standard_normal(self.dimensions).astype(np.float32)
+
+
+@dataclass
+class FakeWakeWords:
+    """Hears a word in the frames that `saying` makes, and nothing in any other."""
+
+    words: Sequence[str] = ("hey_jarvis", "alexa")
+    ears: int = 0  # how many listeners were asked for
+    frames: int = 0  # how many frames they heard, all together
+    gate: Gate | None = None  # what every frame has to pass
+
+    def warm_up(self) -> None:
+        """Do nothing."""
+
+    def close(self) -> None:
+        """Do nothing."""
+
+    def listener(self) -> FakeEar:
+        """Return an ear."""
+        self.ears += 1
+        return FakeEar(self)
+
+    def saying(self, word: str, permille: int = 990) -> NDArray[np.int16]:
+        """Return a frame in which `word` scores `permille`."""
+        frame = np.zeros(1280, np.int16)
+        frame[0], frame[1] = 1 + self.words.index(word), permille
+        return frame
+
+
+@dataclass
+class FakeEar:
+    """Listens for `FakeWakeWords`."""
+
+    engine: FakeWakeWords
+
+    def hear(self, frame: NDArray[np.int16]) -> Mapping[str, float]:
+        """Return the score that was put into the frame, and 0 for every other word."""
+        if frame.shape != (1280,) or frame.dtype != np.int16:
+            msg = f"a frame is (1280,) int16, not {frame.shape} {frame.dtype}"
+            raise ValueError(msg)
+        if self.engine.gate is not None:
+            self.engine.gate.passed()
+        self.engine.frames += 1
+        said, permille = int(frame[0]), int(frame[1])
+        return {
+            word: permille / 1000 if number == said else 0.0
+            for number, word in enumerate(self.engine.words, start=1)
+        }
 
 
 @dataclass

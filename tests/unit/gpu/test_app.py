@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+from collections.abc import Iterator
 
 import httpx
 import numpy as np
@@ -9,8 +10,10 @@ import pytest
 
 from barnabee.core.errors import ModelDamaged
 from barnabee.gpu import wav
+from barnabee.gpu.engines.protocols import Samples
 from barnabee.testing.engines import FakeEars, FakeEmbedder, FakeVoice, Gate
 from support.gpu_app import Service, Starter
+from support.wait import until
 
 
 def spoken(seconds: float = 1.0, rate_hz: int = 16_000) -> bytes:
@@ -52,6 +55,8 @@ async def test_a_wav_is_heard_in_three_formats(start: Starter) -> None:
         "language": "en",
         "duration": 1.5,
         "engine": "whisper-base",
+        "degraded": False,
+        "confidence": 0.9048,
     }
     text = await transcribe(service, spoken(), response_format="text")
     assert text.text == "turn on the kitchen light\n"
@@ -239,12 +244,11 @@ async def test_it_answers_while_it_loads_and_says_so(start: Starter) -> None:
     await asyncio.to_thread(gate.reached.wait)
     assert (await service.client.get("/health/live")).status_code == 200
     assert (await service.client.get("/health/ready")).status_code == 503
-    response = await speak(service)
-    assert refusal(response)[:2] == (503, "loading")
-    assert response.headers["retry-after"] == "1"
+    waiting = asyncio.create_task(speak(service))
+    await until(lambda: bool(service.tasks.manager.ledger.waiting))
     gate.opened.set()
-    await service.slots.tts.lane.run(lambda: None)
-    assert (await speak(service)).status_code == 200
+    assert (await waiting).status_code == 200
+    await until(lambda: service.tasks.manager.was_tried("embeddings"))
     assert (await service.running.health.report(max_age_s=0)).state == "healthy"
 
 
@@ -295,3 +299,65 @@ async def test_inference_is_exported(start: Starter) -> None:
     assert 'barnabee_inference_seconds_count{engine="whisper-base",task="stt"} 1.0' in text
     assert 'barnabee_inference_audio_seconds_total{engine="whisper-base",task="stt"} 1.0' in text
     assert 'barnabee_health_check_stt{component="gpu"}' in text
+
+
+# ---- the card ----
+
+
+async def test_the_ledger_is_shown_with_its_decisions_and_reasons(start: Starter) -> None:
+    service = await start()
+    body = (await service.client.get("/v1/vram")).json()
+    assert body["card"]["name"] == "main memory"
+    assert [row["state"] for row in body["models"]] == ["ready"] * 3
+    assert {one["decision"] for one in body["decisions"]} == {"load", "loaded"}
+    assert all(one["reason"] for one in body["decisions"])
+
+
+async def test_a_model_is_unloaded_by_hand_and_comes_back_when_it_is_wanted(start: Starter) -> None:
+    service = await start()
+    gone = await service.client.post("/v1/models/kokoro/unload")
+    assert (gone.status_code, gone.json()["state"]) == (200, "absent")
+    assert (await speak(service)).status_code == 200
+    await service.client.post("/v1/models/kokoro/unload")
+    back = await service.client.post("/v1/models/kokoro/load")
+    assert (back.status_code, back.json()["state"]) == (200, "ready")
+
+
+async def test_a_turn_keeps_its_models_until_it_ends(start: Starter) -> None:
+    service = await start()
+    turn = (await service.client.post("/v1/turns", json={"session": "kitchen"})).json()
+    assert set(turn["models"]) == {"whisper", "kokoro", "embeddings"}
+    refused = await service.client.post("/v1/models/kokoro/unload")
+    assert refusal(refused)[:2] == (409, "model_in_use")
+    assert (await speak(service)).status_code == 200
+    assert (await service.client.delete(f"/v1/turns/{turn['id']}")).status_code == 204
+    assert (await service.client.delete(f"/v1/turns/{turn['id']}")).status_code == 404
+    assert (await service.client.post("/v1/models/kokoro/unload")).status_code == 200
+
+
+async def test_words_have_their_times_when_they_are_asked_for(start: Starter) -> None:
+    service = await start()
+    form = {"response_format": "verbose_json", "timestamp_granularities[]": "word"}
+    (word,) = (await transcribe(service, spoken(1.0), **form)).json()["words"]
+    assert (word["start"], word["end"], word["confidence"]) == (0.0, 1.0, 0.9)
+
+
+async def test_an_engine_that_hangs_turns_the_service_red_and_green_again(start: Starter) -> None:
+    gate = Gate()
+
+    class Hanging(FakeVoice):
+        def speak(self, text: str, *, voice: str, speed: float) -> Iterator[Samples]:
+            gate.passed()
+            yield from super().speak(text, voice=voice, speed=speed)
+
+    service = await start(tts=Hanging)
+    service.tasks.tts.first.limit_s = 0.05
+    hung = await speak(service)
+    assert refusal(hung)[:2] == (503, "engine_stuck")
+    report = await service.running.health.report(max_age_s=0)
+    assert (report.state, report.findings["card"].code) == ("unhealthy", "engine_stuck")
+    assert (await embed(service)).status_code == 200  # the others go on
+    gate.opened.set()
+    await until(lambda: not service.tasks.tts.first.lane.busy)
+    assert (await service.running.health.report(max_age_s=0)).state == "healthy"
+    assert (await speak(service)).status_code == 200

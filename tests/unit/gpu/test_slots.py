@@ -6,19 +6,13 @@ from typing import Any
 
 import pytest
 
-from barnabee.core.errors import DependencyDown, Loading, ModelMissing
-from barnabee.gpu import slots as slots_module
-from barnabee.gpu.metrics import GpuMetrics
+from barnabee.core.errors import DependencyDown, EngineStuck, Loading, ModelMissing, VramExhausted
 from barnabee.gpu.slots import Slot, State
-from barnabee.testing.engines import FakeEars, FakeEmbedder, FakeVoice, Gate
+from barnabee.testing.engines import FakeEmbedder, Gate
 
 
-def make_slot(make: Callable[[], Any], task: str = "embed") -> Slot[Any]:
-    return Slot(task, "fake", make, GpuMetrics("gpu"))
-
-
-def sample(metrics: GpuMetrics, name: str, task: str) -> float | None:
-    return metrics.registry.get_sample_value(name, {"task": task, "engine": "fake"})
+def make_slot(make: Callable[[], Any]) -> Slot[Any]:
+    return Slot("embed", "fake", make)
 
 
 async def test_an_engine_is_ready_only_after_its_first_inference() -> None:
@@ -29,13 +23,14 @@ async def test_an_engine_is_ready_only_after_its_first_inference() -> None:
             gate.passed()
 
     slot = make_slot(Slow)
+    assert slot.state is State.ABSENT
     loading = asyncio.create_task(slot.load())
     await asyncio.to_thread(gate.reached.wait)
     assert slot.state is State.LOADING
     with pytest.raises(Loading):
         slot.check()
     gate.opened.set()
-    assert await loading
+    assert await loading > 0
     assert slot.state is State.READY
     assert slot.check().dimensions == 384
 
@@ -45,65 +40,53 @@ async def test_a_missing_model_is_a_failed_engine_that_says_why() -> None:
         raise ModelMissing(model="minilm-int8", directory="/models")
 
     slot = make_slot(missing)
-    assert not await slot.load()
+    with pytest.raises(ModelMissing):
+        await slot.load()
     assert slot.state is State.FAILED
     with pytest.raises(ModelMissing, match="barnabee models fetch"):
-        async with slot.lease():
-            pass
+        slot.check()
 
 
-async def test_a_failed_engine_comes_back_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(slots_module, "RETRY_FIRST_S", 0.001)
-    results = iter([ModelMissing(model="m", directory="d"), RuntimeError("bad"), FakeEmbedder()])
+async def test_memory_that_runs_out_has_a_code_of_its_own() -> None:
+    def greedy() -> FakeEmbedder:
+        msg = "CUDA failed with error out of memory"
+        raise RuntimeError(msg)
 
-    def make() -> FakeEmbedder:
-        result = next(results)
-        if isinstance(result, Exception):
-            raise result
-        return result
-
-    slot = make_slot(make)
-    await slot.keep()
-    assert (slot.state, slot.error) == (State.READY, None)
+    with pytest.raises(VramExhausted, match="CUDA failed"):
+        await make_slot(greedy).load()
 
 
-async def test_a_use_is_measured_with_its_audio() -> None:
-    slot = make_slot(FakeVoice, task="tts")
+async def test_an_engine_that_refuses_to_be_unloaded_stays_and_works() -> None:
+    class Stubborn(FakeEmbedder):
+        def close(self) -> None:
+            msg = "still referenced"
+            raise RuntimeError(msg)
+
+    slot = make_slot(Stubborn)
     await slot.load()
-    async with slot.lease() as use:
-        use.audio_s = 0.0
-        job = use.each(lambda: use.engine.speak("One. Two.", voice="barnabee", speed=1.0))
-        chunks = [chunk async for chunk in job]
-        use.audio_s = sum(map(len, chunks)) / use.engine.sample_rate_hz
-    assert len(chunks) == 2
-    assert sample(slot.metrics, "barnabee_inference_seconds_count", "tts") == 1
-    assert sample(slot.metrics, "barnabee_inference_queue_seconds_count", "tts") == 1
-    heard = sample(slot.metrics, "barnabee_inference_audio_seconds_total", "tts")
-    assert heard == pytest.approx(0.08, abs=0.001)
-    assert sample(slot.metrics, "barnabee_inference_real_time_factor_count", "tts") == 1
+    with pytest.raises(DependencyDown, match="still referenced"):
+        await slot.unload()
+    assert slot.state is State.READY
+    assert len(slot.check().embed(["a"]).vectors) == 1
 
 
-async def test_between_two_steps_of_a_long_use_others_get_their_turn() -> None:
-    slot = make_slot(lambda: FakeEars(text="One. Two. Three."), task="stt")
-    await slot.load()
-    sound = FakeVoice().speak("a long story", voice="barnabee", speed=1.0)
-    samples = next(sound)
-    async with slot.lease() as long, slot.lease() as short:
-        steps = long.each(lambda: long.engine.transcribe(samples, language="en"))
-        assert (await anext(steps)).text == " One."
-        assert await short.call(lambda: "in between") == "in between"
-        assert [step.text async for step in steps] == [" Two.", " Three."]
-
-
-async def test_an_engine_that_breaks_in_use_stays_and_the_user_is_told() -> None:
+async def test_unloading_lets_go_of_the_engine() -> None:
     slot = make_slot(FakeEmbedder)
     await slot.load()
+    await slot.unload()
+    assert slot.state is State.ABSENT
 
-    def explode() -> None:
-        raise MemoryError("no more")
 
-    with pytest.raises(DependencyDown, match="no more"):
-        async with slot.lease() as use:
-            await use.call(explode)
-    async with slot.lease() as use:
-        assert len((await use.call(lambda: use.engine.embed(["a"]))).vectors) == 1
+async def test_a_job_over_the_limit_makes_the_engine_stuck_until_it_ends() -> None:
+    gate, slot = Gate(), make_slot(FakeEmbedder)
+    await slot.load()
+    slot.limit_s = 0.0
+    job = asyncio.create_task(slot.lane.run(gate.passed))
+    await asyncio.to_thread(gate.reached.wait)
+    assert slot.state is State.STUCK
+    with pytest.raises(EngineStuck):
+        slot.check()
+    gate.opened.set()
+    await job
+    slot.lane.wait_idle(5)
+    assert slot.state is State.READY

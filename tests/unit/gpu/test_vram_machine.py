@@ -79,6 +79,17 @@ class Storm:
             self.see(end(going, self.now_ms, **({} if well else {"why": "refused"})))
         self.step()
 
+    def run_out(self, name: str) -> None:
+        """The library of `name` finds no memory: while it is loaded, or while it computes."""
+        if name in self.ledger.resident:
+            self.see(self.ledger.ran_out(name, self.now_ms))
+            self.step()
+
+    def dismiss(self, name: str) -> None:
+        """Somebody wants `name` gone."""
+        self.see(self.ledger.dismiss(name, self.now_ms))
+        self.step()
+
     def see(self, entries: list[Entry]) -> None:
         before = set(self.under_way)
         for entry in entries:
@@ -91,6 +102,11 @@ class Storm:
                 assert not before, "two things at a time"
                 self.under_way.add(entry.model)
                 self.see_unloading(entry)
+            elif entry.kind == Kind.OUT_OF_MEMORY:
+                assert before <= {entry.model}, "two things at a time"
+                self.there -= before  # a load that ran out is over
+                self.under_way -= before
+                before.clear()
             elif entry.kind in ENDS:
                 self.under_way.remove(entry.model)
                 self.there -= {entry.model} if entry.kind in GONE else set()
@@ -130,7 +146,7 @@ class Storm:
         priority = self.ledger.models[entry.model].priority
         if entry.kind == Kind.EVICT and entry.request:
             assert priority > entry.request.priority
-        elif entry.kind != Kind.IDLE:
+        elif entry.kind not in {Kind.IDLE, Kind.BY_HAND}:
             assert priority > CRITICAL
 
     def check(self) -> None:
@@ -205,6 +221,12 @@ class LedgerMachine(RuleBasedStateMachine):
         names = sorted(self.storm.ledger.models)
         grow(self.storm, names[which % len(names)], more_mib)
 
+    @rule(which=st.integers(0, 5), by_hand=st.booleans())
+    def memory_runs_out_or_somebody_unloads(self, which: int, by_hand: bool) -> None:
+        names = sorted(self.storm.ledger.models)
+        act = self.storm.dismiss if by_hand else self.storm.run_out
+        act(names[which % len(names)])
+
     @invariant()
     def nothing_is_lost(self) -> None:
         if hasattr(self, "storm"):
@@ -245,6 +267,10 @@ def random_course(seed: int, steps: int) -> Storm:
         elif what < 0.97:
             storm.other_mib = dice.randint(0, 500)
             storm.step()
+        elif what < 0.98:
+            storm.run_out(dice.choice(names))
+        elif what < 0.99:
+            storm.dismiss(dice.choice(names))
         else:
             grow(storm, dice.choice(names), dice.randint(1, 100))
         storm.check()

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated
 
-from barnabee.core.errors import BadRequest, NotFound, TooLarge
-from barnabee.gpu.slots import Slot
+from fastapi import Header
 
+from barnabee.core.errors import BadRequest, TooLarge
 
-def require_model(slot: Slot[Any], model: str) -> None:
-    """Raise NotFound unless `model` names the engine of this slot."""
-    if model != slot.model and model not in slot.aliases:
-        raise NotFound(what=f"model {model!r} for this; there is {slot.model!r}")
+# Whose request it is: a session that holds a turn keeps its models even while others wait for them.
+Session = Annotated[str, Header(alias="X-Barnabee-Session", max_length=200)]
 
 
 def require_text(text: str, *, field: str, max_chars: int) -> str:

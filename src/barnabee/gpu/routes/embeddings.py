@@ -11,14 +11,14 @@ from pydantic import BaseModel
 
 from barnabee.core.errors import BadRequest, TooLarge
 from barnabee.gpu.engines.protocols import Embedder
-from barnabee.gpu.routes.checks import require_model, require_text
+from barnabee.gpu.routes.checks import Session, require_text
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
     from barnabee.core.tables import Limits
-    from barnabee.gpu.slots import Slot
+    from barnabee.gpu.tasks import Task
 
 MAX_TEXTS = 256
 
@@ -32,14 +32,14 @@ class Texts(BaseModel):
     dimensions: int | None = None
 
 
-def router(slot: Slot[Embedder], limits: Limits) -> APIRouter:
+def router(task: Task[Embedder], limits: Limits) -> APIRouter:
     """Return the route."""
     routes = APIRouter()
 
     @routes.post("/v1/embeddings", response_model=None)
-    async def embed(wanted: Texts) -> JSONResponse:
+    async def embed(wanted: Texts, session: Session = "") -> JSONResponse:
         """Return one vector for each text, in order."""
-        require_model(slot, wanted.model)
+        slot = task.called(wanted.model)[0]
         texts = [wanted.input] if isinstance(wanted.input, str) else wanted.input
         if not texts:
             raise BadRequest(field="field `input`", reason="it is empty")
@@ -47,7 +47,7 @@ def router(slot: Slot[Embedder], limits: Limits) -> APIRouter:
             raise TooLarge(field="field `input`", limit=f"{MAX_TEXTS} texts")
         for text in texts:
             require_text(text, field="field `input`", max_chars=limits.utterance_max_chars)
-        async with slot.lease() as use:
+        async with task.lease(slot, session) as use:
             if wanted.dimensions not in {None, use.engine.dimensions}:
                 reason = f"this model has {use.engine.dimensions}"
                 raise BadRequest(field="field `dimensions`", reason=reason)

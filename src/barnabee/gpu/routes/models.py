@@ -1,4 +1,4 @@
-"""GET /v1/models: which models there are and how each is."""
+"""GET /v1/models: which models there are and how each is; POST …/load and …/unload by hand."""
 
 from __future__ import annotations
 
@@ -6,28 +6,41 @@ from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter
 
-from barnabee.core.errors import BarnabeeError, NotFound
+from barnabee.core.errors import BarnabeeError
 
 if TYPE_CHECKING:
-    from barnabee.gpu.slots import Slot, Slots
+    from barnabee.gpu.slots import Slot
+    from barnabee.gpu.tasks import Tasks
 
 
-def router(slots: Slots) -> APIRouter:
+def router(tasks: Tasks) -> APIRouter:
     """Return the routes."""
     routes = APIRouter()
 
     @routes.get("/v1/models")
     async def every() -> dict[str, Any]:
         """Return all models."""
-        return {"object": "list", "data": [_row(slot) for slot in slots.all()]}
+        rows = [_row(slot) for task in tasks.all() for slot in task.slots]
+        return {"object": "list", "data": rows}
 
     @routes.get("/v1/models/{model}")
     async def one(model: str) -> dict[str, Any]:
         """Return one model."""
-        for slot in slots.all():
-            if model == slot.model or model in slot.aliases:
-                return _row(slot)
-        raise NotFound(what=f"model {model!r}")
+        return _row(tasks.find(model))
+
+    @routes.post("/v1/models/{model}/load")
+    async def load(model: str) -> dict[str, Any]:
+        """Bring a model onto the card, if it can be had; return it when it is there."""
+        slot = tasks.find(model)
+        async with tasks.manager.lease(slot.name):
+            return _row(slot)
+
+    @routes.post("/v1/models/{model}/unload")
+    async def unload(model: str) -> dict[str, Any]:
+        """Take a model off the card; it comes back when somebody asks for it."""
+        slot = tasks.find(model)
+        await tasks.manager.unload(slot.name)
+        return _row(slot)
 
     return routes
 
@@ -38,6 +51,7 @@ def _row(slot: Slot[Any]) -> dict[str, Any]:
         "object": "model",
         "created": 0,
         "owned_by": "barnabee",
+        "name": slot.name,
         "task": slot.task,
         "state": slot.state.value,
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from fastapi import APIRouter
@@ -12,11 +13,12 @@ from pydantic import BaseModel, Field
 from barnabee.core.errors import BadRequest
 from barnabee.gpu import wav
 from barnabee.gpu.engines.protocols import TextToSpeech
-from barnabee.gpu.routes.checks import require_model, require_text
+from barnabee.gpu.routes.checks import Session, require_text
 
 if TYPE_CHECKING:
     from barnabee.core.tables import Limits, Voice
     from barnabee.gpu.slots import Slot
+    from barnabee.gpu.tasks import Task
 
 MEDIA_TYPES = {"wav": "audio/wav", "pcm": "audio/pcm"}
 
@@ -31,25 +33,31 @@ class Speech(BaseModel):
     speed: float = Field(1.0, ge=0.5, le=2.0)
 
 
-def router(slot: Slot[TextToSpeech], limits: Limits, house: Voice) -> APIRouter:
+@dataclass(frozen=True, slots=True)
+class Saying:
+    """What is said, in which voice, how fast (1.0 is normal)."""
+
+    text: str
+    voice: str
+    speed: float
+
+
+def router(task: Task[TextToSpeech], limits: Limits, house: Voice) -> APIRouter:
     """Return the route."""
     routes = APIRouter()
 
     @routes.post("/v1/audio/speech", response_model=None)
-    async def speak(wanted: Speech) -> StreamingResponse:
+    async def speak(wanted: Speech, session: Session = "") -> StreamingResponse:
         """Return `input` spoken; the first sound is sent while the rest is still computed."""
-        require_model(slot, wanted.model)
+        slot = task.called(wanted.model)[0]
         text = require_text(
             wanted.input, field="field `input`", max_chars=limits.text_to_speech_max_chars
         )
-        engine = slot.check()
-        voice = wanted.voice or house.name
-        if voice not in engine.voices:
-            known = ", ".join(engine.voices)
-            raise BadRequest(field="field `voice`", reason=f"it is none of {known}")
-        sound = _sound(slot, text, voice, wanted.speed * house.speed_percent / 100)
+        speed = wanted.speed * house.speed_percent / 100
+        saying = Saying(text, wanted.voice or house.name, speed)
+        sound = _sound(task, slot, saying, session)
         first = await anext(sound)  # so that what cannot be spoken is still a proper error
-        head = wav.header(engine.sample_rate_hz) if wanted.response_format == "wav" else b""
+        head = wav.header(house.sample_rate_hz) if wanted.response_format == "wav" else b""
         return StreamingResponse(
             _joined(head + first, sound), media_type=MEDIA_TYPES[wanted.response_format]
         )
@@ -58,13 +66,18 @@ def router(slot: Slot[TextToSpeech], limits: Limits, house: Voice) -> APIRouter:
 
 
 async def _sound(
-    slot: Slot[TextToSpeech], text: str, voice: str, speed: float
+    task: Task[TextToSpeech], slot: Slot[TextToSpeech], saying: Saying, session: str
 ) -> AsyncIterator[bytes]:
-    async with slot.lease() as use:
+    async with task.lease(slot, session) as use:
+        engine = use.engine
+        if saying.voice not in engine.voices:
+            known = ", ".join(engine.voices)
+            raise BadRequest(field="field `voice`", reason=f"it is none of {known}")
         use.audio_s = 0.0
-        rate_hz = use.engine.sample_rate_hz
-        async for samples in use.each(lambda: use.engine.speak(text, voice=voice, speed=speed)):
-            use.audio_s += len(samples) / rate_hz
+        async for samples in use.each(
+            lambda: engine.speak(saying.text, voice=saying.voice, speed=saying.speed)
+        ):
+            use.audio_s += len(samples) / engine.sample_rate_hz
             yield wav.pcm16(samples)
 
 

@@ -4,22 +4,28 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Literal
 
+import structlog
 from fastapi import APIRouter, File, Form, UploadFile
 from fastapi.responses import JSONResponse, PlainTextResponse, Response
 
-from barnabee.core.errors import BadRequest
+from barnabee.core.errors import BadRequest, BarnabeeError, Misconfigured, Unavailable
 from barnabee.gpu import wav
 from barnabee.gpu.engines.protocols import STT_RATE_HZ, Segment, SpeechToText
-from barnabee.gpu.routes.checks import require_model
+from barnabee.gpu.heard import Heard, body
+from barnabee.gpu.routes.checks import Session
 
 if TYPE_CHECKING:
     from barnabee.core.tables import Limits
     from barnabee.gpu.slots import Slot
+    from barnabee.gpu.tasks import Task
 
 Format = Literal["json", "text", "verbose_json"]
+Granularity = Literal["word", "segment"]
+
+log = structlog.get_logger()
 
 
-def router(slot: Slot[SpeechToText], limits: Limits) -> APIRouter:
+def router(task: Task[SpeechToText], limits: Limits) -> APIRouter:
     """Return the route."""
     routes = APIRouter()
 
@@ -29,46 +35,62 @@ def router(slot: Slot[SpeechToText], limits: Limits) -> APIRouter:
         model: Annotated[str, Form()],
         language: Annotated[str, Form()] = "en",
         response_format: Annotated[Format, Form()] = "json",
+        granularities: Annotated[
+            list[Granularity] | None, Form(alias="timestamp_granularities[]")
+        ] = None,
+        session: Session = "",
     ) -> Response:
         """Return what is said in `file` (WAV: PCM or float, 4 to 192 kHz, 1 to 8 channels)."""
-        require_model(slot, model)
+        slots = task.called(model)
         sound = wav.parse(await file.read(), max_s=limits.audio_max_s)
-        async with slot.lease() as use:
-            if language not in use.engine.languages:
-                raise BadRequest(field="field `language`", reason="it is not a known code")
-            use.audio_s = sound.duration_s
-            samples = await use.call(lambda: wav.decode(sound, STT_RATE_HZ))
-            segments = [
-                segment
-                async for segment in use.each(
-                    lambda: use.engine.transcribe(samples, language=language)
-                )
-            ]
-        text = "".join(segment.text for segment in segments).strip()
+        wanted = Wanted(sound, language, session, words="word" in (granularities or ()))
+        heard = await _first_that_can(task, slots, wanted)
         if response_format == "text":
-            return PlainTextResponse(text + "\n")
-        body: dict[str, object] = {
-            "text": text,
-            "language": language,
-            "duration": round(sound.duration_s, 3),
-            "engine": slot.model,
-        }
-        if response_format == "verbose_json":
-            body |= {
-                "task": "transcribe",
-                "segments": [_row(*pair) for pair in enumerate(segments)],
-            }
-        return JSONResponse(body)
+            return PlainTextResponse(heard.text + "\n")
+        verbose = response_format == "verbose_json"
+        return JSONResponse(body(heard, verbose=verbose, words=wanted.words))
 
     return routes
 
 
-def _row(number: int, segment: Segment) -> dict[str, object]:
-    return {
-        "id": number,
-        "start": round(segment.start_s, 3),
-        "end": round(segment.end_s, 3),
-        "text": segment.text,
-        "avg_logprob": round(segment.average_log_probability, 4),
-        "no_speech_prob": round(segment.no_speech_probability, 4),
-    }
+class Wanted:
+    """One request: the sound, its language, whose it is, and whether times of words are asked."""
+
+    def __init__(self, sound: wav.Wav, language: str, session: str, *, words: bool) -> None:
+        """Take what was sent."""
+        self.sound, self.language, self.session, self.words = sound, language, session, words
+
+
+async def _first_that_can(
+    task: Task[SpeechToText], slots: tuple[Slot[SpeechToText], ...], wanted: Wanted
+) -> Heard:
+    """Return what the first model that works has heard; when none does, the first one's error."""
+    first: BarnabeeError | None = None
+    for slot in slots:
+        try:
+            segments = await _listen(task, slot, wanted)
+        except (Unavailable, Misconfigured) as error:
+            log.warning("not heard", engine=slot.model, code=error.code)
+            first = first or error
+        else:
+            return Heard(
+                segments, wanted.language, wanted.sound.duration_s, slot.model, first is not None
+            )
+    raise first or BadRequest(field="field `model`", reason="it names no engine")
+
+
+async def _listen(
+    task: Task[SpeechToText], slot: Slot[SpeechToText], wanted: Wanted
+) -> list[Segment]:
+    async with task.lease(slot, wanted.session) as use:
+        engine = use.engine
+        if wanted.language not in engine.languages:
+            raise BadRequest(field="field `language`", reason="it is not a known code")
+        use.audio_s = wanted.sound.duration_s
+        samples = await use.call(lambda: wav.decode(wanted.sound, STT_RATE_HZ))
+        return [
+            segment
+            async for segment in use.each(
+                lambda: engine.transcribe(samples, language=wanted.language, words=wanted.words)
+            )
+        ]

@@ -123,6 +123,22 @@ def relieve(
     return _names(_fewest(may_go, short)) if short else ()
 
 
+def sacrificed(
+    resident: Iterable[Resident], wanted: Claim, leases: Iterable[Lease]
+) -> tuple[str, ...]:
+    """Return all that is idle and less important than `wanted`, which has run out of memory.
+
+    Nobody knows how much was missing, so nobody is spared.
+    """
+    leased = {lease.model for lease in leases}
+    going = (
+        model
+        for model in resident
+        if model.claim.priority > wanted.priority and model.name not in leased
+    )
+    return _names(sorted(going, key=_first_to_go))
+
+
 def unused(
     resident: Iterable[Resident], leases: Iterable[Lease], now_ms: int, idle_unload_ms: int
 ) -> tuple[str, ...]:

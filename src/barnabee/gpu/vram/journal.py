@@ -7,7 +7,7 @@ from enum import StrEnum
 
 from barnabee.gpu.vram.queue import Request
 
-OVERLOADED = "overloaded"  # the words of core.errors for a full line and for a lost wait
+OVERLOADED = "queue_full"  # the words of core.errors for a full line and for a lost wait
 TIMED_OUT = "timed_out"
 
 
@@ -20,6 +20,8 @@ class Kind(StrEnum):
     EVICT = "evict"  # for a more important model
     IDLE = "idle"  # not used for long
     PRESSURE = "pressure"  # others took memory
+    BY_HAND = "by_hand"  # somebody wanted it gone
+    OUT_OF_MEMORY = "out_of_memory"
     UNLOADED = "unloaded"
     KEPT = "kept"  # it could not be unloaded
     WAIT = "wait"
@@ -28,7 +30,7 @@ class Kind(StrEnum):
     REFUSE = "refuse"
 
 
-UNLOADING = frozenset({Kind.EVICT, Kind.IDLE, Kind.PRESSURE})
+UNLOADING = frozenset({Kind.EVICT, Kind.IDLE, Kind.PRESSURE, Kind.BY_HAND})
 
 
 @dataclass(frozen=True, slots=True)

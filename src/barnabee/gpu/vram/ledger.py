@@ -59,6 +59,7 @@ class Ledger:
         self._told: dict[int, tuple[str, ...]] = {}  # by ticket: what it was said to wait for
         self._missing: dict[str, str] = {}  # what should be there: why it was said not to be
         self._retry_ms: dict[str, int] = {}
+        self._dismissed: set[str] = set()  # unloaded by hand: not brought back before it is wanted
 
     @property
     def charged_mib(self) -> int:
@@ -67,7 +68,8 @@ class Ledger:
 
     def preloads(self) -> list[str]:
         """Return what should be there from the start: by importance, and the largest first."""
-        claims = [claim for claim in self.claims.values() if claim.preload]
+        here = (claim for claim in self.claims.values() if claim.name not in self._dismissed)
+        claims = [claim for claim in here if claim.preload]
         claims.sort(key=lambda claim: (claim.priority, -claim.charge_mib, claim.name))
         return [claim.name for claim in claims]
 
@@ -104,6 +106,40 @@ class Ledger:
         lease = self.leases.pop(ticket)
         self._touch(lease.model, now_ms)
         return [self._entry(now_ms, Kind.RELEASE, lease.model, lease.session)]
+
+    def renew(self, ticket: int, now_ms: int) -> None:
+        """Begin a lease's time anew: its holder has shown that it gets on."""
+        lease = self.leases[ticket]
+        until_ms = max(lease.until_ms, now_ms + self.models[lease.model].lease_limit_ms)
+        self.leases[ticket] = replace(lease, until_ms=until_ms)
+
+    def failing(self, model: str, now_ms: int) -> bool:
+        """Return whether its load has failed just now, so that asking again is in vain."""
+        return model not in self.resident and self._retry_ms.get(model, now_ms) > now_ms
+
+    def dismiss(self, model: str, now_ms: int) -> list[Entry]:
+        """Unload a model that nobody uses because somebody wants that; nothing while busy."""
+        leased = any(lease.model == model for lease in self.leases.values())
+        if leased or self._busy() or model not in self.resident:
+            return []
+        self._dismissed.add(model)
+        return self._unload([model], now_ms, Kind.BY_HAND, "asked for")
+
+    def ran_out(self, model: str, now_ms: int) -> list[Entry]:
+        """Record that memory ran out against all plans: what is idle and less important goes.
+
+        A load that ran out is over; it is planned again as long as somebody wants the model. While
+        something else is under way nothing happens: ask again when that is done.
+        """
+        if self.moving() - {self.loading if self.loading == model else None}:
+            return []
+        if self.loading == model:
+            self.loading = None
+            del self.resident[model]
+        claim, why = self.claims[model], "the library found no memory"
+        victims = budget.sacrificed(self.resident.values(), claim, self.leases.values())
+        said = self._entry(now_ms, Kind.OUT_OF_MEMORY, model, why)
+        return [said, *self._unload(victims, now_ms, Kind.EVICT, f"{model} ran out of memory")]
 
     def loaded(self, model: str, now_ms: int, *, held_mib: int, took_ms: int) -> list[Entry]:
         """Record that the load under way is done, and what it was measured to take."""
@@ -146,6 +182,10 @@ class Ledger:
 
     def _busy(self) -> bool:
         return self.loading is not None or bool(self.unloading)
+
+    def moving(self) -> frozenset[str]:
+        """Return the models that are being loaded or unloaded."""
+        return self.unloading | ({self.loading} if self.loading else set())
 
     def _capacity(self, sight: Sight) -> Capacity:
         return Capacity(self.card.vram_mib, self.card.headroom_mib, sight.other_mib)
@@ -261,6 +301,7 @@ class Ledger:
     def _load(self, model: str, now_ms: int, why: str, request: Request | None = None) -> Entry:
         self.loading = model
         self._missing.pop(model, None)
+        self._dismissed.discard(model)
         known = self.claims[model]
         self.resident[model] = Resident(known, known.charge_mib, now_ms)
         return self._entry(now_ms, Kind.LOAD, model, why, request=request)

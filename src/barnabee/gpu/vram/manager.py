@@ -1,0 +1,370 @@
+"""The one owner of the card: drives the ledger, loads and unloads what it says, hands out leases.
+
+Everything happens on one event loop. A model that is there is leased at once, without a look at the
+card; all else goes through `run`, which reads the probe, steps the ledger and has its entries
+carried out. Decides nothing: `ledger` and `budget` do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import math
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from barnabee.core.errors import BarnabeeError, ModelInUse, TimedOut, VramExhausted
+from barnabee.gpu.slots import Slot, State
+from barnabee.gpu.use import Use
+from barnabee.gpu.vram import refusals
+from barnabee.gpu.vram.journal import UNLOADING, Entry, Kind
+from barnabee.gpu.vram.ledger import Ledger
+from barnabee.gpu.vram.view import View
+
+if TYPE_CHECKING:
+    from barnabee.gpu.metrics import GpuMetrics
+    from barnabee.gpu.vram.probe import Probe
+
+TICK_S = 0.5
+BACK_LIMIT_S = 5.0  # how long a driver may take to give memory back
+BACK_EVERY_S = 0.05
+BACK_PERCENT = 90
+SILENT_S = 10.0  # a manager that has not looked for so long hangs
+LOAD_LIMIT_S = 120.0
+REMEMBERED = 100
+ROUTINE = frozenset({Kind.GRANT, Kind.RELEASE})
+TRIED = frozenset({Kind.LOADED, Kind.LOAD_FAILED, Kind.REFUSE})
+ANSWERS = frozenset({Kind.GRANT, Kind.REFUSE})
+
+log = structlog.get_logger()
+
+
+@dataclass
+class Turn:
+    """A session that talks: what it holds until its sentence is answered."""
+
+    session: str
+    until_ms: int
+    tickets: list[int] = field(default_factory=list)
+
+
+class Manager:
+    """Owns the card for as long as `run` runs."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        slots: Iterable[Slot[Any]],
+        probe: Probe,
+        metrics: GpuMetrics,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Take the ledger, a slot for each of its models, and what reads the card."""
+        self.ledger = ledger
+        self.slots: Mapping[str, Slot[Any]] = {slot.name: slot for slot in slots}
+        self.view = View(ledger, probe)
+        self.metrics = metrics
+        self.decisions: deque[tuple[float, Entry]] = deque(maxlen=REMEMBERED)
+        self.turns: dict[str, Turn] = {}
+        self._clock = clock
+        self._tickets = itertools.count(1)
+        self._asking: dict[int, asyncio.Future[None]] = {}
+        self._changed = asyncio.Event()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._ran_out: set[str] = set()  # loads that ran out of memory once
+        self._looked_s = clock()
+        self._loading_since_s: float | None = None
+        self._tried: set[str] = set()  # models whose first load is over, or was refused
+
+    # ---- using models
+
+    @asynccontextmanager
+    async def lease(self, model: str, session: str = "") -> AsyncIterator[Use[Any]]:
+        """Keep `model` on the card while it is used.
+
+        Raises what `refusals` knows, or the error its load failed with.
+        """
+        slot = self.slots[model]
+        if self.ledger.failing(model, self.now_ms()) and slot.error:
+            raise slot.error
+        ticket = await self._take(model, session)
+        try:
+            use = Use(
+                slot.check(),
+                slot,
+                make_room=lambda: self._make_room(model),
+                renew=lambda: self.ledger.renew(ticket, self.now_ms()),
+            )
+            try:
+                yield use
+            finally:
+                self.view.used.add(model)
+                self._record(slot, use)
+        except BaseException:
+            self._give_when_idle(slot, ticket)
+            raise
+        self._give(ticket)
+
+    async def begin_turn(self, turn: str, session: str, models: Iterable[str]) -> list[str]:
+        """Keep `models` for `session` until `end_turn`; return those that could be had."""
+        until_ms = self.now_ms() + self.ledger.card.turn_limit_ms
+        held = self.turns.setdefault(turn, Turn(session, until_ms))
+        had = []
+        for model in models:
+            try:
+                ticket = await self._take(model, session, turn=True)
+            except BarnabeeError as error:
+                log.warning("turn goes on without", engine=model, code=error.code)
+            except BaseException:
+                self.end_turn(turn)
+                raise
+            else:
+                held.tickets.append(ticket)
+                had.append(model)
+        return had
+
+    def end_turn(self, turn: str) -> bool:
+        """Give back what a turn held; return whether there was one."""
+        held = self.turns.pop(turn, None)
+        for ticket in held.tickets if held else ():
+            self._give(ticket)
+        return held is not None
+
+    async def unload(self, model: str) -> None:
+        """Unload a model by hand; ModelInUse when somebody uses it, and all stays as it was."""
+        slot, deadline_s = self.slots[model], self._clock() + LOAD_LIMIT_S
+        while model in self.ledger.resident:
+            if any(lease.model == model for lease in self.ledger.leases.values()):
+                raise ModelInUse(model=model, reason="somebody is using it")
+            entries = self.ledger.dismiss(model, self.now_ms())
+            self._carry_out(entries)
+            await self._until(lambda: not self.ledger.moving(), LOAD_LIMIT_S)
+            if model in self.ledger.resident and (entries or self._clock() >= deadline_s):
+                raise ModelInUse(model=model, reason=str(slot.error or "it could not be unloaded"))
+
+    # ---- what the card is like
+
+    def now_ms(self) -> int:
+        """Return the manager's time."""
+        return int(self._clock() * 1000)
+
+    def check(self) -> None:
+        """Raise when the card is not looked after: a hung engine, load, driver or manager."""
+        for slot in self.slots.values():
+            if slot.state is State.STUCK:
+                slot.check()
+        now_s = self._clock()
+        if now_s - self._looked_s > SILENT_S:
+            raise TimedOut(what="the manager of the card's memory", limit_ms=int(SILENT_S * 1000))
+        if self._loading_since_s and now_s - self._loading_since_s > LOAD_LIMIT_S:
+            what = f"the loading of {self.ledger.loading or 'a model'}"
+            raise TimedOut(what=what, limit_ms=int(LOAD_LIMIT_S * 1000))
+        if self.view.trouble:
+            raise self.view.trouble
+
+    def was_tried(self, model: str) -> bool:
+        """Return whether a load of this model has ended, or was refused, since the start."""
+        return model in self._tried
+
+    # ---- driving
+
+    async def run(self) -> None:
+        """Look after the card until cancelled."""
+        await self.view.first_look()
+        try:
+            while True:
+                self._looked_s = self._clock()
+                self._end_overdue_turns()
+                self._carry_out(self.ledger.step(self.now_ms(), self.view.sight()))
+                self.metrics.show_ledger(self.ledger, self.view.reading)
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(TICK_S):
+                        await self._changed.wait()
+                self._changed.clear()
+                await self.view.look()
+                users = {lease.model for lease in self.ledger.leases.values()}
+                computing = any(slot.lane.busy for slot in self.slots.values())
+                self.view.book(users, computing=computing)
+        finally:
+            for task in self._tasks:
+                task.cancel()
+
+    def _carry_out(self, entries: Iterable[Entry]) -> None:
+        for entry in entries:
+            self._note(entry)
+            if entry.kind is Kind.LOAD:
+                self._start(self._load(entry.model))
+            elif entry.kind in UNLOADING:
+                self._start(self._unload(entry.model))
+            elif entry.kind in ANSWERS and entry.request:
+                self._answer(entry, entry.request.ticket)
+
+    def _answer(self, entry: Entry, ticket: int) -> None:
+        asked = self._asking.pop(ticket)
+        if asked.done():  # whoever asked has gone
+            if entry.kind is Kind.GRANT:
+                self._give(ticket)
+        elif entry.kind is Kind.GRANT:
+            asked.set_result(None)
+        else:
+            asked.set_exception(self._refusal(entry))
+
+    def _note(self, entry: Entry) -> None:
+        if entry.kind in ROUTINE:
+            return
+        if entry.kind in TRIED:
+            self._tried.add(entry.model)
+        self.decisions.append((time.time(), entry))
+        self.metrics.count(entry)
+        log.info(
+            "vram",
+            action=entry.kind.value,
+            engine=entry.model,
+            code=entry.code or None,
+            reason=entry.why,
+            charged_mib=entry.charged_mib,
+        )
+
+    def _refusal(self, entry: Entry) -> BarnabeeError:
+        error = self.slots[entry.model].error
+        if error is not None and error.code == entry.code:
+            return error
+        limit_ms = self.ledger.card.wait_limit_ms
+        return refusals.error(entry.code, entry.model, entry.why, limit_ms)
+
+    def _start(self, work: Any) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        self._changed.set()
+        if not task.cancelled() and task.exception():
+            log.error("card work crashed", code="internal", exc_info=task.exception())
+
+    async def _load(self, model: str) -> None:
+        slot = self.slots[model]
+        self._loading_since_s = self._clock()
+        before_mib = self.view.ours_mib
+        try:
+            took_s = await slot.load()
+        except VramExhausted as error:
+            again = model not in self._ran_out
+            self._ran_out ^= {model}
+            if again:
+                self._carry_out(self.ledger.ran_out(model, self.now_ms()))
+            else:
+                self._load_failed(model, error)
+        except BarnabeeError as error:
+            self._load_failed(model, error)
+        else:
+            self._ran_out.discard(model)
+            await self.view.look()
+            # what it left behind when it was unloaded last, it has taken up again
+            held = self.view.ours_mib - before_mib + self.ledger.claims[model].left_mib
+            self.metrics.load_seconds.labels(slot.task, slot.model).set(took_s)
+            took_ms = round(took_s * 1000)
+            entries = self.ledger.loaded(
+                model, self.now_ms(), held_mib=max(0, held), took_ms=took_ms
+            )
+            self._carry_out(entries)
+        finally:
+            self._loading_since_s = None
+
+    def _load_failed(self, model: str, error: BarnabeeError) -> None:
+        now_ms = self.now_ms()
+        self._carry_out(self.ledger.load_failed(model, now_ms, error.code, str(error)))
+
+    async def _unload(self, model: str) -> None:
+        held_mib = self.ledger.resident[model].held_mib
+        await self.view.look()
+        before_mib = self.view.ours_mib
+        try:
+            await self.slots[model].unload()
+        except BarnabeeError as error:
+            self._carry_out(self.ledger.kept(model, self.now_ms(), str(error)))
+            return
+        left = await self._await_back(before_mib, held_mib)
+        self._carry_out(self.ledger.unloaded(model, self.now_ms(), left_mib=left))
+
+    async def _await_back(self, before_mib: int, held_mib: int) -> int:
+        """Wait until the memory is back; return what still is not when the time is over."""
+        deadline_s = self._clock() + BACK_LIMIT_S
+        while True:
+            await self.view.look()
+            back_mib = before_mib - self.view.ours_mib
+            if back_mib * 100 >= held_mib * BACK_PERCENT or self._clock() >= deadline_s:
+                return max(0, held_mib - back_mib)
+            await asyncio.sleep(BACK_EVERY_S)
+
+    async def _make_room(self, model: str) -> None:
+        """Evict by rule because an inference ran out of memory; wait until that is done."""
+        await self._until(lambda: not self.ledger.moving(), LOAD_LIMIT_S)
+        self._carry_out(self.ledger.ran_out(model, self.now_ms()))
+        await self._until(lambda: not self.ledger.unloading, 2 * BACK_LIMIT_S)
+
+    async def _until(self, done: Callable[[], bool], limit_s: float) -> None:
+        deadline_s = self._clock() + limit_s
+        while not done() and self._clock() < deadline_s:  # noqa: ASYNC110 - a driver has no event
+            await asyncio.sleep(BACK_EVERY_S)
+
+    async def _take(self, model: str, session: str, *, turn: bool = False) -> int:
+        ticket = next(self._tickets)
+        now_ms = self.now_ms()
+        asked: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._asking[ticket] = asked
+        self._carry_out(self.ledger.ask(ticket, model, session, now_ms, turn=turn))
+        if not asked.done():
+            self._changed.set()
+        try:
+            await asked
+        except asyncio.CancelledError:
+            if ticket in self.ledger.leases:
+                self._give(ticket)
+            raise
+        self.metrics.waited(model, (self.now_ms() - now_ms) / 1000)
+        return ticket
+
+    def _give(self, ticket: int) -> None:
+        self._carry_out(self.ledger.release(ticket, self.now_ms()))
+        if self.ledger.waiting:
+            self._changed.set()
+
+    def _give_when_idle(self, slot: Slot[Any], ticket: int) -> None:
+        """Give a lease back once the engine computes no more: nobody may take its memory before."""
+        if not slot.lane.busy:
+            self._give(ticket)
+            return
+
+        async def later() -> None:
+            await self._until(lambda: not slot.lane.busy, math.inf)
+            self._give(ticket)
+
+        self._start(later())
+
+    def _end_overdue_turns(self) -> None:
+        now_ms = self.now_ms()
+        for turn in [name for name, held in self.turns.items() if held.until_ms <= now_ms]:
+            log.warning("turn never ended", code="timed_out", turn=turn)
+            self.end_turn(turn)
+
+    def _record(self, slot: Slot[Any], use: Use[Any]) -> None:
+        if not use.inference_s:
+            return
+        self.metrics.record(slot.task, slot.model, use)
+        log.info(
+            "inference",
+            stage=slot.task,
+            engine=slot.model,
+            latency_ms=round((use.queue_s + use.inference_s) * 1000, 2),
+            queue_ms=round(use.queue_s * 1000, 2),
+            audio_s=use.audio_s and round(use.audio_s, 2),
+        )
