@@ -53,6 +53,7 @@ class Starter:
         stt: Callable[[], SpeechToText] = FakeEars,
         tts: Callable[[], TextToSpeech] = FakeVoice,
         embed: Callable[[], Embedder] = FakeEmbedder,
+        fallback: Callable[[], SpeechToText] | None = None,
         wait: bool = True,
     ) -> Service:
         """Return a service whose engines are made like this; `wait` until they are loaded."""
@@ -65,6 +66,13 @@ class Starter:
             Slot("tts", "kokoro-int8", tts, name="kokoro"),
             Slot("embed", "minilm-int8", embed, name="embeddings"),
         ]
+        if fallback:  # the first ear is then Parakeet, and Whisper is there in case
+            slots[0].name, slots[0].model = "parakeet", "parakeet-small"
+            slots.append(Slot("stt", "whisper-base", fallback, name="whisper"))
+            models["parakeet"] = models["whisper"]
+            models["whisper"] = models["whisper"].model_copy(
+                update={"preload": False, "priority": 3}
+            )
         own = {slot.name: models[slot.name] for slot in slots}
         tasks = catalogue.assemble(Ledger(card, own), slots, fake, metrics)
         running = build(graph, Settings(), tasks=tasks, access=Access(TOKEN), metrics=metrics)
@@ -73,7 +81,8 @@ class Starter:
         inner = running.app.app
         await self.stack.enter_async_context(inner.router.lifespan_context(inner))
         if wait:
-            await until(lambda: all(tasks.manager.was_tried(slot.name) for slot in slots))
+            there = [name for name in own if own[name].preload]
+            await until(lambda: all(tasks.manager.was_tried(name) for name in there))
         headers = {"Authorization": f"Bearer {TOKEN}"}
         transport = httpx.ASGITransport(running.app)
         client = httpx.AsyncClient(transport=transport, base_url="http://gpu", headers=headers)

@@ -10,7 +10,7 @@ import pytest
 
 from barnabee.core.errors import ModelDamaged
 from barnabee.gpu import wav
-from barnabee.gpu.engines.protocols import Samples
+from barnabee.gpu.engines.protocols import Samples, Segment
 from barnabee.testing.engines import FakeEars, FakeEmbedder, FakeVoice, Gate
 from support.gpu_app import Service, Starter
 from support.wait import until
@@ -105,6 +105,39 @@ async def test_wrong_forms_are_refused(start: Starter) -> None:
 async def test_more_than_the_limit_of_bytes_is_refused(start: Starter) -> None:
     service = await start()
     assert refusal(await transcribe(service, bytes(33 * 1024 * 1024)))[:2] == (413, "too_large")
+
+
+async def test_when_the_first_ear_fails_the_second_hears_and_says_so(start: Starter) -> None:
+    def damaged() -> FakeEars:
+        raise ModelDamaged(path="/models/parakeet/encoder.onnx", reason="too short")
+
+    service = await start(stt=damaged, fallback=FakeEars)
+    heard = await transcribe(service, spoken())
+    assert (heard.status_code, heard.json()["text"]) == (200, "turn on the kitchen light")
+    assert (heard.json()["engine"], heard.json()["degraded"]) == ("whisper-base", True)
+    ready = (await service.client.get("/health/ready")).json()
+    assert ready["status"] == "degraded"
+    assert "whisper-base stands in" in ready["dependencies"]["stt"]["message"]
+    by_name = await transcribe(service, spoken(), model="parakeet")
+    assert refusal(by_name)[:2] == (
+        500,
+        "model_damaged",
+    )  # a model asked for by name is not replaced
+
+
+async def test_an_ear_that_breaks_in_use_is_replaced_for_that_request(start: Starter) -> None:
+    class Breaking(FakeEars):
+        def transcribe(
+            self, samples: Samples, *, language: str, words: bool = False
+        ) -> Iterator[Segment]:
+            yield from super().transcribe(samples, language=language, words=words)
+            msg = "CUDA error: an illegal memory access was encountered"
+            raise RuntimeError(msg)
+
+    service = await start(stt=Breaking, fallback=FakeEars)
+    heard = (await transcribe(service, spoken())).json()
+    assert (heard["text"], heard["engine"]) == ("turn on the kitchen light", "whisper-base")
+    assert heard["degraded"] is True
 
 
 # ---- speaking ----
