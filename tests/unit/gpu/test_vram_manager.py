@@ -268,9 +268,7 @@ async def test_a_caller_who_leaves_while_waiting_holds_nothing_afterwards() -> N
         await until(lambda: not one.manager.ledger.waiting and not one.manager.ledger.leases)
 
 
-async def test_memory_is_safe_until_the_inference_of_a_caller_who_left_ends() -> (
-    None
-):
+async def test_memory_is_safe_until_the_inference_of_a_caller_who_left_ends() -> None:
     gate = Gate()
     async with house() as one:
 
