@@ -24,6 +24,7 @@ _MIB = 1024 * 1024
 _LABELS = ("task", "engine")
 _INFERENCE_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
 _QUEUE_S = (0.001, 0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0)
+_BATCH = (1, 2, 4, 8, 16, 32)
 _FACTOR = (0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0, 1.5, 2.0, 4.0)
 
 
@@ -46,6 +47,13 @@ class GpuMetrics(Metrics):
                 "Time a request waited for its engine.",
                 _LABELS,
                 buckets=_QUEUE_S,
+                registry=self.registry,
+            ),
+            "batch": Histogram(
+                "barnabee_inference_batch_texts",
+                "Texts that one call of an embedder took together.",
+                _LABELS,
+                buckets=_BATCH,
                 registry=self.registry,
             ),
             "real_time_factor": Histogram(
@@ -111,6 +119,7 @@ class GpuMetrics(Metrics):
     memory: Gauge
     inference: Histogram
     queue: Histogram
+    batch: Histogram
     real_time_factor: Histogram
     audio: Counter
     load_seconds: Gauge

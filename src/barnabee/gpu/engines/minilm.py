@@ -65,7 +65,7 @@ class MiniLm:
         for start in range(0, len(by_length), BATCH):  # alike in length: little padding
             chosen = by_length[start : start + BATCH]
             vectors[chosen] = self._run([encodings[index] for index in chosen])
-        return Embeddings(vectors, sum(len(encoding) for encoding in encodings))
+        return Embeddings(vectors, tuple(len(encoding) for encoding in encodings))
 
     def _run(self, encodings: Sequence[Encoding]) -> NDArray[np.float32]:
         width = max(len(encoding) for encoding in encodings)

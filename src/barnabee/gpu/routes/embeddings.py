@@ -10,6 +10,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 
 from barnabee.core.errors import BadRequest, TooLarge
+from barnabee.gpu.batcher import Batcher
 from barnabee.gpu.engines.protocols import Embedder
 from barnabee.gpu.routes.checks import Session, require_text
 
@@ -35,6 +36,7 @@ class Texts(BaseModel):
 def router(task: Task[Embedder], limits: Limits) -> APIRouter:
     """Return the route."""
     routes = APIRouter()
+    batchers = {slot.name: Batcher(slot, task.manager.metrics) for slot in task.slots}
 
     @routes.post("/v1/embeddings", response_model=None)
     async def embed(wanted: Texts, session: Session = "") -> JSONResponse:
@@ -51,13 +53,14 @@ def router(task: Task[Embedder], limits: Limits) -> APIRouter:
             if wanted.dimensions not in {None, use.engine.dimensions}:
                 reason = f"this model has {use.engine.dimensions}"
                 raise BadRequest(field="field `dimensions`", reason=reason)
-            found = await use.call(lambda: use.engine.embed(texts))
+            found = await batchers[slot.name].embed(use, texts)
         encode = _base64 if wanted.encoding_format == "base64" else _floats
         data = [
             {"object": "embedding", "index": index, "embedding": encode(vector)}
             for index, vector in enumerate(found.vectors)
         ]
-        usage = {"prompt_tokens": found.tokens, "total_tokens": found.tokens}
+        tokens = sum(found.tokens)
+        usage = {"prompt_tokens": tokens, "total_tokens": tokens}
         return JSONResponse({"object": "list", "model": slot.model, "data": data, "usage": usage})
 
     return routes
