@@ -14,6 +14,7 @@ from barnabee.core.errors import SettingInvalid, SystemFileInvalid
 from barnabee.gpu.engines.device import Device
 from barnabee.gpu.engines.kokoro import Kokoro
 from barnabee.gpu.engines.minilm import MiniLm
+from barnabee.gpu.engines.minilm_torch import MiniLmTorch
 from barnabee.gpu.engines.whisper import Whisper
 from barnabee.gpu.slots import Slot
 from barnabee.gpu.tasks import Task, Tasks
@@ -120,10 +121,11 @@ def assemble(
 
 
 def _makers(system: System, device: Device) -> Mapping[str, Callable[[Path], Any]]:
+    minilm = MiniLm if device.kind == "cpu" else MiniLmTorch
     return {
         "whisper": lambda files: Whisper.load(files, device=device),
         "kokoro": lambda files: Kokoro.load(files, system.voice, device=device),
-        "minilm": lambda files: MiniLm.load(files, device=device),
+        "minilm": lambda files: minilm.load(files, device=device),
     }
 
 

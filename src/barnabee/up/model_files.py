@@ -26,10 +26,12 @@ def build(model: Model, archives: Mapping[str, Path], target: Path) -> None:
     """Write every file of `model` and its manifest into `target`, verified and synced to disk."""
     target.mkdir(parents=True)
     for name, file in model.file.items():
+        (target / name).parent.mkdir(exist_ok=True)  # some libraries want a folder in the folder
         _write(target / name, _content(file, archives))
         manifest.check(target / name, file.entry)
     _write(target / manifest.NAME, [manifest.text(model.entries).encode()])
-    sync_directory(target)
+    for folder in {(target / name).parent for name in model.file} | {target}:
+        sync_directory(folder)
 
 
 def sync_directory(path: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from barnabee.core.errors import DependencyDown, EngineStuck, Overloaded, VramExhausted
+from barnabee.core.errors import BadRequest, EngineStuck, Overloaded, VramExhausted
 from barnabee.gpu import batcher
 from barnabee.gpu.batcher import Batcher
 from barnabee.gpu.batching import MAX_TEXTS
@@ -35,7 +35,7 @@ class Picky(FakeEmbedder):
         if len(texts) > self.room:
             raise MemoryError
         if self.poison in texts:
-            raise ZeroDivisionError
+            raise BadRequest(field="field `input`", reason="it breaks the engine")
         return found
 
 
@@ -169,7 +169,7 @@ async def test_a_text_that_breaks_the_engine_fails_for_its_own_caller_alone() ->
     requests = [(f"text {n}",) for n in range(15)]
     *good, bad = await collected(bench, *requests, ("bad",))
     bench.engine.gate.opened.set()
-    with pytest.raises(DependencyDown):
+    with pytest.raises(BadRequest):
         await bad
     for texts, task in zip(requests, good, strict=True):
         assert same(await task, *texts)
@@ -180,7 +180,7 @@ async def test_a_broken_engine_fails_for_everybody() -> None:
     tasks = await collected(bench, *(("same",) for _ in range(4)))
     bench.engine.gate.opened.set()
     for found in await asyncio.gather(*tasks, return_exceptions=True):
-        assert isinstance(found, DependencyDown)
+        assert isinstance(found, BadRequest)
 
 
 async def test_a_batch_too_large_for_the_memory_is_halved_and_nobody_notices() -> None:
@@ -264,7 +264,7 @@ async def test_a_storm_of_requests_large_small_and_given_up_leaves_nothing_behin
         if isinstance(found, Embeddings):
             assert "bad" not in texts
             assert same(found, *texts)
-        elif isinstance(found, DependencyDown):
+        elif isinstance(found, BadRequest):
             assert "bad" in texts
         else:
             assert isinstance(found, asyncio.CancelledError)

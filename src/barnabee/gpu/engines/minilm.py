@@ -1,11 +1,13 @@
 """Embeddings with all-MiniLM-L6-v2 through onnxruntime: mean pooling, length 1.
 
 The same computation as sentence-transformers' (mean over the tokens that are not padding, then L2).
+In the int8 file only the weights are int8. Computing is float32, so a text's vector does not
+depend on the others in the call.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +21,8 @@ from barnabee.gpu.engines.protocols import Embeddings
 
 if TYPE_CHECKING:
     from tokenizers import Encoding, Tokenizer
+
+Integers = NDArray[np.int64]
 
 DIMENSIONS = 384
 MAX_TOKENS = 256  # what the model was trained to read; more is cut off
@@ -37,11 +41,7 @@ class MiniLm:
     def load(cls, directory: Path, *, device: Device) -> MiniLm:
         """Verify and load the folder; ModelMissing or ModelDamaged when it is not whole."""
         manifest.verify(directory)
-        from tokenizers import Tokenizer  # noqa: PLC0415 - heavy
-
-        tokenizer = Tokenizer.from_file(str(directory / "tokenizer.json"))
-        tokenizer.enable_truncation(MAX_TOKENS)
-        tokenizer.no_padding()  # the file pads everything to 128
+        tokenizer = open_tokenizer(directory)
         return cls(open_session(directory / "model.onnx", device=device), tokenizer)
 
     @property
@@ -59,21 +59,9 @@ class MiniLm:
 
     def embed(self, texts: Sequence[str]) -> Embeddings:
         """Return one vector for each text."""
-        encodings = self._tokenizer.encode_batch(list(texts))
-        vectors = np.empty((len(texts), DIMENSIONS), np.float32)
-        by_length = sorted(range(len(texts)), key=lambda index: len(encodings[index]))
-        for start in range(0, len(by_length), BATCH):  # alike in length: little padding
-            chosen = by_length[start : start + BATCH]
-            vectors[chosen] = self._run([encodings[index] for index in chosen])
-        return Embeddings(vectors, tuple(len(encoding) for encoding in encodings))
+        return embed_alike(self._tokenizer, texts, self._run)
 
-    def _run(self, encodings: Sequence[Encoding]) -> NDArray[np.float32]:
-        width = max(len(encoding) for encoding in encodings)
-        tokens = np.zeros((len(encodings), width), np.int64)
-        mask = np.zeros_like(tokens)
-        for row, encoding in enumerate(encodings):
-            tokens[row, : len(encoding)] = encoding.ids
-            mask[row, : len(encoding)] = 1
+    def _run(self, tokens: Integers, mask: Integers) -> NDArray[np.float32]:
         inputs = {
             "input_ids": tokens,
             "attention_mask": mask,
@@ -83,7 +71,44 @@ class MiniLm:
         return pool(hidden, mask)
 
 
-def pool(hidden: NDArray[np.float32], mask: NDArray[np.int64]) -> NDArray[np.float32]:
+def open_tokenizer(directory: Path) -> Tokenizer:
+    """Return the tokenizer of a verified folder; it cuts after MAX_TOKENS and never pads."""
+    from tokenizers import Tokenizer  # noqa: PLC0415 - heavy
+
+    tokenizer = Tokenizer.from_file(str(directory / "tokenizer.json"))
+    tokenizer.enable_truncation(MAX_TOKENS)
+    tokenizer.no_padding()  # the file pads everything to 128
+    return tokenizer
+
+
+def embed_alike(
+    tokenizer: Tokenizer,
+    texts: Sequence[str],
+    run: Callable[[Integers, Integers], NDArray[np.float32]],
+) -> Embeddings:
+    """Run texts of like length together and return them in their order.
+
+    `run` takes tokens and mask, (n, width) each, and returns (n, DIMENSIONS) rows of length 1.
+    """
+    encodings = tokenizer.encode_batch(list(texts))
+    vectors = np.empty((len(texts), DIMENSIONS), np.float32)
+    by_length = sorted(range(len(texts)), key=lambda index: len(encodings[index]))
+    for start in range(0, len(by_length), BATCH):  # alike in length: little padding
+        chosen = by_length[start : start + BATCH]
+        vectors[chosen] = run(*_padded([encodings[index] for index in chosen]))
+    return Embeddings(vectors, tuple(len(encoding) for encoding in encodings))
+
+
+def _padded(encodings: Sequence[Encoding]) -> tuple[Integers, Integers]:
+    tokens = np.zeros((len(encodings), max(len(encoding) for encoding in encodings)), np.int64)
+    mask = np.zeros_like(tokens)
+    for row, encoding in enumerate(encodings):
+        tokens[row, : len(encoding)] = encoding.ids
+        mask[row, : len(encoding)] = 1
+    return tokens, mask
+
+
+def pool(hidden: NDArray[np.float32], mask: Integers) -> NDArray[np.float32]:
     """Return the mean of `hidden` (n, tokens, d) where `mask` is 1, normalised. Pure."""
     weights = mask[:, :, None].astype(np.float32)
     mean = (hidden * weights).sum(axis=1) / np.maximum(weights.sum(axis=1), 1)
