@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from barnabee.core.errors import BarnabeeError, DependencyDown
 from barnabee.gpu.vram.booking import settle
-from barnabee.gpu.vram.ledger import Ledger, Sight
+from barnabee.gpu.vram.ledger import Ledger
+from barnabee.gpu.vram.terms import Sight
 
 if TYPE_CHECKING:
     from barnabee.gpu.vram.probe import Probe, Reading
