@@ -209,7 +209,7 @@ async def test_a_refused_unloading_leaves_everything_as_it_was() -> None:
 async def test_leftovers_of_an_unloading_are_counted_and_taken_up_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("barnabee.gpu.vram.manager.BACK_LIMIT_S", 0.2)
+    monkeypatch.setattr("barnabee.gpu.vram.moving.BACK_LIMIT_S", 0.2)
     async with house(lambda engines: setattr(engines["b"], "leaves_mib", 100)) as one:
         await one.manager.unload("b")
         assert one.manager.ledger.claims["b"].left_mib == 100
