@@ -148,7 +148,7 @@ class Manager:
                 self._looked_s = self._clock()
                 self.turns.end_overdue(self.now_ms())
                 self._carry_out(self.ledger.step(self.now_ms(), self.view.sight()))
-                self.metrics.show_ledger(self.ledger, self.view.reading)
+                self.metrics.vram.show(self.ledger, self.view.fresh)
                 with suppress(TimeoutError):
                     async with asyncio.timeout(TICK_S):
                         await self._changed.wait()
@@ -187,7 +187,7 @@ class Manager:
         if entry.kind in TRIED:
             self._tried.add(entry.model)
         self.decisions.append((time.time(), entry))
-        self.metrics.count(entry)
+        self.metrics.vram.count(entry)
         log.info(
             "vram",
             action=entry.kind.value,
@@ -278,7 +278,7 @@ class Manager:
             if ticket in self.ledger.leases:
                 self._give(ticket)
             raise
-        self.metrics.waited(model, (self.now_ms() - now_ms) / 1000)
+        self.metrics.vram.waited(model, (self.now_ms() - now_ms) / 1000)
         return ticket
 
     def _give(self, ticket: int) -> None:

@@ -36,6 +36,11 @@ class View:
         """Return what this process holds; 0 before the first reading."""
         return self.reading.ours_mib if self.reading else 0
 
+    @property
+    def fresh(self) -> Reading | None:
+        """Return the last reading, or None when the card does not answer."""
+        return None if self.trouble else self.reading
+
     async def look(self) -> None:
         """Read the probe; what went wrong stays in `trouble` until a reading succeeds."""
         try:
