@@ -213,6 +213,7 @@ async def test_leftovers_of_an_unloading_are_counted_and_taken_up_again(
     async with house(lambda engines: setattr(engines["b"], "leaves_mib", 100)) as one:
         await one.manager.unload("b")
         assert one.manager.ledger.claims["b"].left_mib == 100
+        assert one.manager.decisions[-1][1].why == "100 MiB are not back"
         assert await use(one, "b") == "b"
         await until(lambda: one.manager.ledger.resident["b"].held_mib == 280)
 

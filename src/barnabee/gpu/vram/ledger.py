@@ -145,7 +145,8 @@ class Ledger:
         self.unloading -= {model}
         self.claims[model] = replace(self.claims[model], left_mib=left_mib)
         del self.resident[model]
-        return [self._entry(now_ms, Kind.UNLOADED, model)]
+        why = f"{left_mib} MiB are not back" if left_mib else ""
+        return [self._entry(now_ms, Kind.UNLOADED, model, why)]
 
     def kept(self, model: str, now_ms: int, why: str) -> list[Entry]:
         """Record that an unloading was refused: the model is there as before."""
