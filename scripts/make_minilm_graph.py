@@ -50,7 +50,9 @@ class Graph:
         self.tensors[name] = helper.make_tensor(name, TensorProto.INT64, [len(values)], values)
         return name
 
-    def add(self, kind: str, inputs: list[str], output: str, domain: str = "", **named: object) -> str:
+    def add(
+        self, kind: str, inputs: list[str], output: str, domain: str = "", **named: object
+    ) -> str:
         """Add a node and return its output."""
         self.nodes.append(helper.make_node(kind, inputs, [output], domain=domain, **named))
         return output

@@ -21,7 +21,7 @@ def main() -> None:
     folder, texts = Path(sys.argv[1]), json.loads(Path(sys.argv[2]).read_text(encoding="utf-8"))
     ours = MiniLmTorch.load(folder / "minilm", device=Device("cpu", 2))
     ours.warm_up()
-    onnx = MiniLm.load(folder / "minilm-int8", device=Device("cpu", 2))
+    onnx = MiniLm.load(folder / "minilm", device=Device("cpu", 2))
     bare = SentenceTransformer(str(folder / "minilm"), device="cpu", local_files_only=True)
     together, by_onnx = ours.embed(texts), onnx.embed(texts)
     alone = np.concatenate([ours.embed([text]).vectors for text in texts])

@@ -318,7 +318,7 @@ async def test_models_are_listed_with_their_state(start: Starter) -> None:
     assert [(row["id"], row["task"], row["state"]) for row in body["data"]] == [
         ("whisper-base", "stt", "ready"),
         ("kokoro-int8", "tts", "ready"),
-        ("minilm-int8", "embed", "ready"),
+        ("minilm", "embed", "ready"),
     ]
     one = (await service.client.get("/v1/models/tts-1")).json()
     assert one["voices"] == ["barnabee", "af_heart"]

@@ -1,8 +1,8 @@
 """Embeddings with all-MiniLM-L6-v2 through onnxruntime: mean pooling, length 1.
 
 The same computation as sentence-transformers' (mean over the tokens that are not padding, then L2).
-In the int8 file only the weights are int8. Computing is float32, so a text's vector does not
-depend on the others in the call.
+`minilm.onnx` beside this file is the computation alone (scripts/make_minilm_graph.py); its weights are
+read out of the same file that torch reads on a card, so that both give the same vectors.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 Integers = NDArray[np.int64]
 
+GRAPH = Path(__file__).with_suffix(".onnx")
 DIMENSIONS = 384
 MAX_TOKENS = 256  # what the model was trained to read; more is cut off
 BATCH = 16
@@ -41,8 +42,8 @@ class MiniLm:
     def load(cls, directory: Path, *, device: Device) -> MiniLm:
         """Verify and load the folder; ModelMissing or ModelDamaged when it is not whole."""
         manifest.verify(directory)
-        tokenizer = open_tokenizer(directory)
-        return cls(open_session(directory / "model.onnx", device=device), tokenizer)
+        session = open_session(GRAPH, device=device, weights=directory)
+        return cls(session, open_tokenizer(directory))
 
     @property
     def dimensions(self) -> int:
@@ -62,12 +63,7 @@ class MiniLm:
         return embed_alike(self._tokenizer, texts, self._run)
 
     def _run(self, tokens: Integers, mask: Integers) -> NDArray[np.float32]:
-        inputs = {
-            "input_ids": tokens,
-            "attention_mask": mask,
-            "token_type_ids": np.zeros_like(tokens),
-        }
-        (hidden,) = self._session.run(None, inputs)
+        (hidden,) = self._session.run(None, {"input_ids": tokens, "attention_mask": mask})
         return pool(hidden, mask)
 
 

@@ -9,13 +9,21 @@ from barnabee.core.errors import Misconfigured
 from barnabee.gpu.engines.device import Device
 
 CUDA = "CUDAExecutionProvider"
+WEIGHTS_FOLDER = "session.model_external_initializers_file_folder_path"
 
 
-def open_session(path: Path, *, device: Device) -> Any:
-    """Return an onnxruntime session on `device` for a verified file."""
+def open_session(path: Path, *, device: Device, weights: Path | None = None) -> Any:
+    """Return an onnxruntime session on `device` for a verified file.
+
+    `weights` is the folder of the files that the graph names, where that is not the graph's own.
+    """
     import onnxruntime as ort  # noqa: PLC0415 - heavy
 
-    return ort.InferenceSession(str(path), options(device), providers=providers(device))
+    chosen, where = options(device), providers(device)
+    if weights is None:
+        return ort.InferenceSession(str(path), chosen, providers=where)
+    chosen.add_session_config_entry(WEIGHTS_FOLDER, str(weights))
+    return ort.InferenceSession(path.read_bytes(), chosen, providers=where)
 
 
 def options(device: Device) -> Any:

@@ -63,7 +63,7 @@ def varied() -> list[str]:
 
 @pytest.fixture(scope="module")
 def engine() -> MiniLm:
-    return MiniLm.load(models_dir() / "minilm-int8", device=Device("cpu", 2))
+    return MiniLm.load(models_dir() / "minilm", device=Device("cpu", 2))
 
 
 def test_there_are_many_sentences_and_long_texts(engine: MiniLm) -> None:
