@@ -1,8 +1,7 @@
-#!/usr/bin/env python3
-"""Writes src/barnabee/gpu/engines/minilm.onnx: MiniLM's computation for onnxruntime, without weights.
+"""Writes src/barnabee/gpu/engines/minilm.onnx: MiniLM's computation without its weights.
 
-The weights stay where they are, in the pinned `model.safetensors`: an ONNX graph may name a place in
-another file for each of its tensors. So the CPU computes with the same numbers as a card.
+The weights stay where they are, in the pinned `model.safetensors`: an ONNX graph may name a place
+in another file for each of its tensors. So a CPU computes with the same numbers as a card.
 
     make_minilm_graph.py MODEL.SAFETENSORS [TARGET]
 """

@@ -1,8 +1,9 @@
 """Embeddings with all-MiniLM-L6-v2 through onnxruntime: mean pooling, length 1.
 
 The same computation as sentence-transformers' (mean over the tokens that are not padding, then L2).
-`minilm.onnx` beside this file is the computation alone (scripts/make_minilm_graph.py); its weights are
-read out of the same file that torch reads on a card, so that both give the same vectors.
+`minilm.onnx` beside this file is the computation alone (scripts/make_minilm_graph.py); its weights
+are read out of the file that torch reads on a card, so that both give the same vectors. An int8
+file of the same model was 0.996 to 0.9999 near to them, below 0.999 for 30 of 166 texts.
 """
 
 from __future__ import annotations
