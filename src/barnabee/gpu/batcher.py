@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from barnabee.core.errors import BarnabeeError, Overloaded, VramExhausted
-from barnabee.gpu.batching import MAX_TEXTS, Last, Line, Part, halve, wait_s, weight
+from barnabee.gpu.batching import MAX_TEXTS, Costs, Last, Line, Part, halve, wait_s, weight
 from barnabee.gpu.engines.protocols import Embedder, Embeddings
 from barnabee.gpu.lane import Timed
 from barnabee.gpu.slots import Slot
@@ -69,7 +69,7 @@ class Batcher:
         self._keys = itertools.count()
         self._arrived = asyncio.Event()
         self._worker: asyncio.Task[None] | None = None
-        self._last = Last()
+        self._last, self._costs = Last(), Costs()
         self._max_texts = MAX_TEXTS  # fewer after memory ran out
 
     async def embed(self, use: Use[Embedder], texts: Sequence[str]) -> Embeddings:
@@ -100,11 +100,9 @@ class Batcher:
         try:
             while self._line:
                 await self._gather()
-                begun_s = self._clock()
                 batch = self._line.take(self._max_texts)
                 await self._serve(batch)
-                ended_s = self._clock()
-                self._last = Last(len(batch), ended_s - begun_s, ended_s)
+                self._last = Last(len(batch), self._clock())
         finally:
             self._worker = None
 
@@ -117,7 +115,8 @@ class Batcher:
 
     async def _gather(self) -> None:
         """Wait for more to come, where that pays."""
-        while (more_s := wait_s(len(self._line), self._last, self._clock())) > 0:
+        fixed_s = self._costs.fixed_s
+        while (more_s := wait_s(len(self._line), self._last, fixed_s, self._clock())) > 0:
             self._arrived.clear()
             with suppress(TimeoutError):
                 async with asyncio.timeout(more_s):
@@ -184,6 +183,7 @@ class Batcher:
     def _deliver(self, batch: list[Part], timed: Timed[Embeddings]) -> None:
         found, start = timed.value, 0
         total = max(1, sum(found.tokens))
+        self._costs = self._costs.after(total, timed.took_s)
         for part in batch:
             rows = slice(start, start + len(part.indices))
             start = rows.stop

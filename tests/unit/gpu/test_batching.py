@@ -9,6 +9,7 @@ from barnabee.gpu.batching import (
     MAX_TOKENS,
     TEXT_TOKENS,
     WINDOW_S,
+    Costs,
     Last,
     Line,
     Part,
@@ -106,30 +107,70 @@ def test_who_left_is_never_taken(requests: list[list[int]], data: st.DataObject)
 # ---- how long a free engine waits ----
 
 
-@given(st.integers(1, 99), st.floats(0, 10), st.floats(0, 100))
+SECONDS = st.floats(0, 10)
+
+
+@given(st.integers(1, 99), SECONDS, SECONDS)
 def test_after_a_call_for_one_nobody_is_waited_for(
-    requests: int, took_s: float, now_s: float
+    requests: int, fixed_s: float, now_s: float
 ) -> None:
-    assert wait_s(requests, Last(1, took_s, now_s), now_s) == 0
+    assert wait_s(requests, Last(1, now_s), fixed_s, now_s) == 0
 
 
-@given(st.integers(1, 99), st.integers(0, 99), st.floats(0, 10), st.floats(0, 10))
+@given(st.integers(1, 99), st.integers(0, 99), SECONDS, SECONDS)
 def test_the_window_is_short_and_begins_when_the_engine_got_free(
-    requests: int, served: int, took_s: float, idle_s: float
+    requests: int, served: int, fixed_s: float, idle_s: float
 ) -> None:
-    waits_s = wait_s(requests, Last(served, took_s, 50.0), 50.0 + idle_s)
+    waits_s = wait_s(requests, Last(served, 50.0), fixed_s, 50.0 + idle_s)
     assert 0 <= waits_s <= max(0.0, WINDOW_S - idle_s) + 1e-9
-    assert waits_s <= 0.1 * took_s + 1e-9
+    assert waits_s <= fixed_s / 2 + 1e-9
 
 
 def test_a_lone_caller_some_time_after_a_storm_does_not_wait() -> None:
-    assert wait_s(1, Last(32, 0.05, 10.0), 10.0 + WINDOW_S) == 0
+    assert wait_s(1, Last(32, 10.0), 1.0, 10.0 + WINDOW_S) == 0
 
 
 def test_who_was_served_together_is_waited_for_until_all_are_there() -> None:
-    last = Last(8, 0.05, 10.0)
-    assert wait_s(1, last, 10.0005) == pytest.approx(WINDOW_S - 0.0005)
-    assert wait_s(8, last, 10.0005) == 0
+    last = Last(8, 10.0)
+    assert wait_s(1, last, 1.0, 10.0005) == pytest.approx(WINDOW_S - 0.0005)
+    assert wait_s(8, last, 1.0, 10.0005) == 0
+
+
+def test_where_a_call_costs_nothing_by_itself_nobody_is_waited_for() -> None:
+    assert wait_s(1, Last(8, 10.0), 0.0, 10.0) == 0
+
+
+@given(
+    st.floats(0, 0.1),
+    st.floats(1e-6, 0.01),
+    st.lists(st.integers(2, MAX_TOKENS), min_size=2, max_size=60),
+)
+def test_what_a_call_costs_in_itself_is_learnt(
+    fixed_s: float, each_s: float, calls: list[int]
+) -> None:
+    costs = Costs()
+    for tokens in calls:
+        costs = costs.after(tokens, fixed_s + each_s * tokens)
+    learnt_s = costs.fixed_s
+    assert learnt_s == 0 or learnt_s == pytest.approx(fixed_s, rel=1e-3, abs=1e-6)
+    if calls[-1] > 2 * calls[-2] or calls[-2] > 2 * calls[-1]:
+        assert learnt_s > 0 or fixed_s < 1e-6
+
+
+def test_calls_of_one_size_say_nothing_of_what_a_call_costs() -> None:
+    costs = Costs()
+    for _ in range(30):
+        costs = costs.after(100, 0.01)
+    assert costs.fixed_s == 0
+
+
+def test_what_was_long_ago_is_forgotten() -> None:
+    costs = Costs()
+    for tokens in [10, 1000] * 50:
+        costs = costs.after(tokens, 0.5)
+    for tokens in [10, 1000] * 50:
+        costs = costs.after(tokens, 0.001 + 1e-5 * tokens)
+    assert costs.fixed_s == pytest.approx(0.001, rel=0.05)
 
 
 # ---- halving ----
