@@ -22,9 +22,9 @@ from barnabee.gpu.engines.device import Device
 from barnabee.gpu.engines.onnx import open_session
 from barnabee.gpu.engines.protocols import STT_RATE_HZ, WAKE_FRAME
 
-# A frame of 80 ms is 1.4 ms of work for one core (1.6 ms with four words), most of it the embedding.
-# On a card it would be dozens of launches of tiny kernels and copies both ways: nothing to win, and
-# the context and arena would take more of the card's memory than the 5 MB of models.
+# 80 ms of sound are 1.4 ms of work for one core (1.6 with four words), most of it the embedding.
+# On a card that would be dozens of launches of tiny kernels and a copy for each model: nothing to
+# win for a frame that may take 80, and a card's memory and time are for those who need them.
 DEVICE = Device("cpu", 1)
 EARS = ("melspectrogram", "embedding_model")  # what is in the folder beside the words
 OVERLAP = 480  # samples before a frame that its first spectra need: 3 hops of 10 ms
@@ -66,9 +66,11 @@ class WakeWord:
             what = f"wake.words in system.toml names {', '.join(unknown)}, which no model knows"
             raise Misconfigured(what=f"{what}; known are {', '.join(words)}")
         sessions = {
-            name: open_session(directory / f"{name}.onnx", device=DEVICE) for name in (*EARS, *words)
+            name: open_session(directory / f"{name}.onnx", device=DEVICE)
+            for name in (*EARS, *words)
         }
-        return cls(*(sessions.pop(name) for name in EARS), sessions)
+        mel, embedding = (sessions.pop(name) for name in EARS)
+        return cls(mel, embedding, sessions)
 
     @property
     def words(self) -> Sequence[str]:

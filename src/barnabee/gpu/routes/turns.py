@@ -32,7 +32,7 @@ def router(tasks: Tasks) -> APIRouter:
         ended ends by itself after `card.turn_limit_ms`.
         """
         turn = secrets.token_hex(8)
-        first = [task.first.name for task in tasks.all()]
+        first = [task.first.name for task in tasks.of_a_turn()]
         models = await tasks.manager.begin_turn(turn, wanted.session, first)
         limit_ms = tasks.manager.ledger.card.turn_limit_ms
         return {"id": turn, "session": wanted.session, "models": models, "limit_ms": limit_ms}
