@@ -204,13 +204,13 @@ class Requests(RuleBasedStateMachine):
     def all_is_counted_and_nobody_is_aside_for_ever(self) -> None:
         for number, one in enumerate(self.balance.standings):
             assert one.outstanding == sum(ticket.server == number for ticket in self.sent)
-            assert one.aside_until_s - self.now_s <= max(MOST_S, BUSY_MOST_S)
+            assert one.aside_until_s - self.now_s <= max(MOST_S, BUSY_MOST_S) + 1e-6
             if one.failures and one.vetted and one.outstanding:
                 assert not one.open(self.now_s), "one request at a time while on trial"
 
 
 TestRequests = Requests.TestCase
-TestRequests.settings = settings(max_examples=300, stateful_step_count=40, deadline=None)
+TestRequests.settings = settings(max_examples=150, stateful_step_count=30, deadline=None)
 
 
 @pytest.mark.parametrize("failures", [1, 5, 1000])
