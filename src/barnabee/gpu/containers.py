@@ -60,7 +60,7 @@ def decode(content: bytes, *, max_s: int, clock: Callable[[], float] = time.mono
 
     until_s = clock() + DECODING_LIMIT_S
     pieces: list[bytes] = []
-    count, trouble = 0, "no sound in it"
+    count, trouble = 0, "nothing in it can be decoded"
     try:
         with av.open(
             io.BytesIO(content), "r", format=kind, options=_options(kind), metadata_errors="ignore"
@@ -73,7 +73,7 @@ def decode(content: bytes, *, max_s: int, clock: Callable[[], float] = time.mono
                 if clock() > until_s:
                     raise InvalidAudio(reason="it takes too long to decode")
     except (FFmpegError, OSError, ValueError, MemoryError) as error:
-        trouble = str(error)
+        trouble = str(getattr(error, "strerror", None) or error)
     if not count:
         raise InvalidAudio(reason=f"it cannot be read as {kind} ({trouble})")
     return wav.Wav(wav.FLOAT, 1, STT_RATE_HZ, 32, memoryview(b"".join(pieces)))
@@ -87,6 +87,7 @@ def _options(kind: str) -> dict[str, str]:
 def _pieces(container: InputContainer) -> Iterator[bytes]:
     """Yield 16 kHz mono float32 as it is decoded; an empty piece where a packet gave no sound."""
     import av  # noqa: PLC0415 - see `decode`
+    from av.error import FFmpegError  # noqa: PLC0415 - the same
 
     if not container.streams.audio:
         raise InvalidAudio(reason="there is no sound in it")
@@ -98,7 +99,11 @@ def _pieces(container: InputContainer) -> Iterator[bytes]:
     resampler = av.AudioResampler(format="fltp", rate=STT_RATE_HZ)
     for packet in container.demux(stream):
         yield b""
-        for frame in packet.decode():
+        try:
+            frames = packet.decode()
+        except FFmpegError:  # one damaged packet is a moment of silence less, not the end
+            continue
+        for frame in frames:
             yield from map(_mono, resampler.resample(frame))
     yield from map(_mono, resampler.resample(None))
 

@@ -47,6 +47,14 @@ def test_a_file_that_is_cut_off_is_read_as_far_as_it_goes(form: str) -> None:
     assert 1 < len(found) / 16_000 < 4
 
 
+@pytest.mark.parametrize("form", ["mp3", "aac", "ogg"])
+def test_a_damaged_moment_costs_no_more_than_itself(form: str) -> None:
+    content = bytearray(packed(form, tone(4, RATE_HZ), RATE_HZ))
+    half = len(content) // 2
+    content[half : half + 40] = bytes(40)
+    assert len(samples_of(bytes(content))) / 16_000 > 2.5
+
+
 @pytest.mark.parametrize("form", FORMS)
 def test_more_than_the_limit_is_refused_without_decoding_it_all(form: str) -> None:
     content = packed(form, np.zeros(20 * 8_000 * 3, np.int16), 48_000)
