@@ -54,7 +54,7 @@ def words(text: str) -> str:
 
 
 def say(client: httpx.Client, text: str, **options: object) -> bytes:
-    body = {"model": "kokoro", "input": text, **options}
+    body = {"model": "kokoro", "input": text, "response_format": "wav", **options}
     response = client.post("/v1/audio/speech", json=body)
     assert response.status_code == 200, response.text
     return response.content

@@ -29,7 +29,7 @@ async def transcribe(service: Service, content: bytes, **form: str) -> httpx.Res
 
 
 async def speak(service: Service, **body: object) -> httpx.Response:
-    body = {"model": "tts-1", "input": "Hello there.", **body}
+    body = {"model": "tts-1", "input": "Hello there.", "response_format": "wav", **body}
     return await service.client.post("/v1/audio/speech", json=body)
 
 
@@ -180,7 +180,8 @@ async def test_speed_and_voice_reach_the_engine(start: Starter) -> None:
         ({"input": "..."}, 400, "nothing in it can be spoken"),
         ({"voice": "hal"}, 400, "barnabee, af_heart"),
         ({"speed": 9}, 400, "speed"),
-        ({"response_format": "mp3"}, 400, "response_format"),
+        ({"response_format": "ogg"}, 400, "response_format"),
+        ({"stream_format": "sse"}, 400, "stream_format"),
         ({"model": "whisper-1"}, 404, "kokoro-int8"),
         ({"input": 7}, 400, "input"),
     ],
