@@ -31,6 +31,7 @@ LEAST = {
     "hey_marvin": (0.94, 0.94, 0.94, 0.86, 0.94),
     "hey_mycroft": (0.94, 0.4, 0.32, 0.53, 0.94),
 }
+MOST_NEAR = {500: 24, 700: 22, 900: 20}  # of 192 sounds, hey_jarvis; measured 17, 14 and 13
 
 
 @dataclass
@@ -45,6 +46,13 @@ class Ears:
         frames = sound[: len(sound) // 1280 * 1280].reshape(-1, 1280)
         heard = (watch.hear(ear.hear(frame)) for frame in frames)
         return [one for one in heard if one]
+
+    def best(self, sound: Pcm) -> dict[str, float]:
+        """Return the best score of every word in `sound`."""
+        ear = self.engine.listener(self.engine.words)
+        frames = sound[: len(sound) // 1280 * 1280].reshape(-1, 1280)
+        scores = [ear.hear(frame) for frame in frames]
+        return {word: max(score[word] for score in scores) for word in self.engine.words}
 
 
 @pytest.fixture(scope="module")
@@ -124,18 +132,19 @@ def test_a_television_wakes_nobody(ears: Ears, television: list[Pcm]) -> None:
     assert sum(found.values()) <= 6
 
 
-@pytest.mark.parametrize(("permille", "most"), [(500, 24), (900, 18)])
-def test_what_sounds_alike_seldom_wakes(
-    ears: Ears, speaker: Speaker, permille: int, most: int
-) -> None:
+def test_what_sounds_alike_seldom_wakes(ears: Ears, speaker: Speaker) -> None:
     near = list(speaker.others(corpus.NEAR, 2))
     texts = [sentence for sentence in corpus.NEAR for _ in range(2)]
-    woke: dict[str, Counter[str]] = {word: Counter() for word in sorted(CALLS)}
-    for text, said in zip(texts, near, strict=True):
-        for sound in rooms(in_room(said), near):
-            for word in CALLS:
-                if ears.listen(sound, [word], permille):
-                    woke[word][text] += 1
-    for word, by in woke.items():
-        print(f"near misses at {permille}: {word} {by.total()} of {4 * len(near)}: {dict(by)}")
-    assert woke["hey_jarvis"].total() <= most
+    sounds = [
+        (text, ears.best(sound))
+        for text, said in zip(texts, near, strict=True)
+        for sound in rooms(in_room(said), near)
+    ]
+    for permille, most in MOST_NEAR.items():
+        woke = {
+            word: Counter(text for text, scores in sounds if scores[word] * 1000 >= permille)
+            for word in sorted(CALLS)
+        }
+        for word, by in woke.items():
+            print(f"near misses at {permille}: {word} {by.total()} of {len(sounds)}: {dict(by)}")
+        assert woke["hey_jarvis"].total() <= most

@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 
-import httpx
 import numpy as np
 import pytest
 from websockets.exceptions import ConnectionClosed
@@ -362,20 +361,3 @@ async def test_nonsense_never_hurts_the_service(start: Starter) -> None:
         async with home.open() as link:
             await link.say(home.engine.saying("hey_jarvis"))
             assert (await link.next())["type"] == "wake"
-
-
-async def test_a_stream_counts_as_a_request_until_it_is_open(start: Starter) -> None:
-    async with house(start) as home:
-        async with home.open() as link:
-            await link.say(QUIET)
-            await until(lambda: home.engine.frames == 1)
-        await until(lambda: not home.service.tasks.manager.ledger.leases)
-        labels = 'component="gpu",method="WEBSOCKET",route="/v1/wake",status="101"'
-        name = f"barnabee_request_duration_seconds_count{{{labels}}}"
-
-        async def counted() -> bool:
-            return await home.metric(name) == 1
-
-        while not await counted():
-            await asyncio.sleep(0)
-    assert isinstance(home.service.client, httpx.AsyncClient)
