@@ -1,6 +1,6 @@
 """How well the real wake word models hear, on what the real Kokoro says. Minutes long.
 
-The first run lets Kokoro speak the corpus, a quarter of an hour on two cores; it is kept in the
+The first run lets Kokoro speak the corpus, ten minutes on one core; it is kept in the
 cache folder. docs/reference/wake.md has the figures that these limits stand near.
 """
 
