@@ -45,6 +45,24 @@ def read(directory: Path) -> dict[str, Entry]:
         raise ModelDamaged(path=path, reason=f"it cannot be read: {error}") from error
 
 
+def write(directory: Path) -> dict[str, Entry]:
+    """Write the manifest of the files that are in the folder now, and return its entries.
+
+    For models that one made oneself; ModelMissing when there is no file.
+    """
+    files = sorted(path for path in directory.rglob("*") if path.is_file() and path.name != NAME)
+    if not files:
+        raise ModelMissing(model=directory.name, directory=directory.parent)
+    entries = {path.relative_to(directory).as_posix(): _entry(path) for path in files}
+    (directory / NAME).write_text(text(entries), encoding="utf-8")
+    return entries
+
+
+def _entry(path: Path) -> Entry:
+    with path.open("rb") as file:
+        return Entry(hashlib.file_digest(file, "sha256").hexdigest(), path.stat().st_size)
+
+
 def verify(directory: Path) -> Path:
     """Compare every file with the manifest and return `directory`; ModelDamaged names the file.
 
