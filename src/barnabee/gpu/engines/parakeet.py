@@ -32,9 +32,10 @@ SHORTEST_S = 0.5
 # The English models (v2, 1.1b) have 1024 tokens, the one with 25 languages (v3) has 8192.
 ENGLISH_VOCABULARY = 4096
 ENGLISH = frozenset({"en"})
-EUROPEAN = frozenset(
-    ["bg", "cs", "da", "de", "el", "en", "es", "et", "fi", "fr", "hr", "hu", "it"]
-    + ["lt", "lv", "mt", "nl", "pl", "pt", "ro", "ru", "sk", "sl", "sv", "uk"]
+EUROPEAN = (
+    ENGLISH
+    | {"bg", "cs", "da", "de", "el", "es", "et", "fi", "fr", "hr", "hu", "it"}
+    | {"lt", "lv", "mt", "nl", "pl", "pt", "ro", "ru", "sk", "sl", "sv", "uk"}
 )
 
 
