@@ -67,7 +67,7 @@ def test_pauses_after_a_phrase_do_not_count() -> None:
     assert loudness(with_pause, RATE) == pytest.approx(loudness(sound, RATE), abs=0.01)
 
 
-@pytest.mark.parametrize("seconds", [0.05, 0.1, 0.25, 0.39])
+@pytest.mark.parametrize("seconds", [0.06, 0.1, 0.25, 0.39])
 def test_a_phrase_shorter_than_the_standard_measures_is_levelled_too(seconds: float) -> None:
     with pytest.raises(ValueError, match="greater than the block size"):
         pyloudnorm.Meter(RATE).integrated_loudness(tone(seconds, -26))
