@@ -42,8 +42,13 @@ def sound(*tones_hz: int, gap_s: float = GAP_S, noise: float = SILENCE_LEVEL) ->
     return (joined + hiss).astype(np.float32)
 
 
-def write_export(folder: Path, *, kind: str = "parakeet-0.6b", suffix: str = "") -> Path:
-    """Write the export and its manifest into `folder`; `suffix` is ".int8" for a quantised one."""
+def write_export(
+    folder: Path, *, kind: str = "parakeet-0.6b", suffix: str = "", frames: int | str = "t"
+) -> Path:
+    """Write the export and its manifest into `folder`.
+
+    `suffix` is ".int8" for a quantised one; `frames` makes one that takes just so many, of 10 ms.
+    """
     folder.mkdir(parents=True)
     bands = BANDS[kind]
     tokens = [*TONES.values(), AGAIN, "<blk>"]
@@ -51,7 +56,7 @@ def write_export(folder: Path, *, kind: str = "parakeet-0.6b", suffix: str = "")
     (folder / "vocab.txt").write_text("".join(lines), encoding="utf-8")
     config = {"model_type": "nemo-conformer-tdt", "features_size": bands, "subsampling_factor": 8}
     (folder / "config.json").write_text(json.dumps(config))
-    onnx.save(_encoder(bands), folder / f"encoder-model{suffix}.onnx")
+    onnx.save(_encoder(bands, frames), folder / f"encoder-model{suffix}.onnx")
     onnx.save(_decoder_joint(), folder / f"decoder_joint-model{suffix}.onnx")
     seal(folder)
     return folder
@@ -62,7 +67,7 @@ def seal(folder: Path) -> None:
     manifest.write(folder)
 
 
-def _encoder(bands: int) -> onnx.ModelProto:
+def _encoder(bands: int, frames: int | str) -> onnx.ModelProto:
     """audio_signal (b, bands, t), length (b) -> outputs (b, d, t / 8), encoded_lengths (b)."""
     nodes = [
         helper.make_node("MatMul", ["listen", "audio_signal"], ["heard"]),
@@ -86,7 +91,7 @@ def _encoder(bands: int) -> onnx.ModelProto:
         "seven": np.array(SUBSAMPLING - 1, np.int64),
         "eight": np.array(SUBSAMPLING, np.int64),
     }
-    inputs = [("audio_signal", TensorProto.FLOAT, ["b", bands, "t"]), ("length", _INT64, ["b"])]
+    inputs = [("audio_signal", TensorProto.FLOAT, ["b", bands, frames]), ("length", _INT64, ["b"])]
     outputs = [
         ("outputs", TensorProto.FLOAT, ["b", len(TONES), "s"]),
         ("encoded_lengths", _INT64, ["b"]),
