@@ -48,12 +48,18 @@ def read(directory: Path) -> dict[str, Entry]:
 def write(directory: Path) -> dict[str, Entry]:
     """Write the manifest of the files that are in the folder now, and return its entries.
 
-    For models that one made oneself; ModelMissing when there is no file.
+    For models that one made oneself; hidden files are passed over. ModelMissing without any file.
     """
-    files = sorted(path for path in directory.rglob("*") if path.is_file() and path.name != NAME)
-    if not files:
+    inside = {path.relative_to(directory): path for path in sorted(directory.rglob("*"))}
+    entries = {
+        name.as_posix(): _entry(path)
+        for name, path in inside.items()
+        if path.is_file()
+        and name != Path(NAME)
+        and not any(part.startswith(".") for part in name.parts)
+    }
+    if not entries:
         raise ModelMissing(model=directory.name, directory=directory.parent)
-    entries = {path.relative_to(directory).as_posix(): _entry(path) for path in files}
     (directory / NAME).write_text(text(entries), encoding="utf-8")
     return entries
 
