@@ -196,6 +196,8 @@ class Manager:
         error = self.slots[entry.model].error
         if error is not None and error.code == entry.code:
             return error
+        if self.view.reading is None and self.view.trouble:  # nothing is known of the card at all
+            return self.view.trouble
         limit_ms = self.ledger.card.wait_limit_ms
         return refusals.error(entry.code, entry.model, entry.why, limit_ms)
 
