@@ -2,7 +2,7 @@
 
 Reads lines of JSON, {"alone": texts} or {"threads": n, "seconds": s, "lock": bool, "texts": texts},
 and answers each with a line: {"times_s": […]} or {"rate": texts a second}. The times are those of
-`encode` alone: no HTTP, no other process.
+`encode` alone: no HTTP, no other process. With "single" torch computes on one core.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from contextlib import nullcontext
 from itertools import cycle
 from typing import Any
 
+import torch
 from sentence_transformers import SentenceTransformer
 
 
@@ -54,8 +55,10 @@ def main() -> None:
     model = SentenceTransformer(sys.argv[1], device="cpu", local_files_only=True)
     alone(model, ["hello", "turn on the kitchen light"])
     print(json.dumps({"ready": True}), flush=True)
+    cores = torch.get_num_threads()
     for line in sys.stdin:
         wanted = json.loads(line)
+        torch.set_num_threads(1 if wanted["single"] else cores)
         found = alone(model, wanted["alone"]) if "alone" in wanted else together(model, wanted)
         print(json.dumps(found), flush=True)
 

@@ -28,7 +28,7 @@ from barnabee.gpu.use import Use
 if TYPE_CHECKING:
     from barnabee.gpu.metrics import GpuMetrics
 
-MAX_REQUESTS = 128  # of one text about 0.3 s on two cores
+MAX_REQUESTS = 128  # of one text about 0.5 s on two busy cores
 
 
 @dataclass
