@@ -16,6 +16,7 @@ from barnabee.gpu.engines.kokoro import Kokoro
 from barnabee.gpu.engines.kokoro_torch import KokoroTorch
 from barnabee.gpu.engines.minilm import MiniLm
 from barnabee.gpu.engines.parakeet import Parakeet
+from barnabee.gpu.engines.wakeword import WakeWord
 from barnabee.gpu.engines.whisper import Whisper
 from barnabee.gpu.slots import Slot
 from barnabee.gpu.tasks import Task, Tasks
@@ -35,6 +36,7 @@ OPENAI_NAMES = {
     "stt": {"whisper-1", "gpt-4o-transcribe", "gpt-4o-mini-transcribe"},
     "tts": {"tts-1", "tts-1-hd", "gpt-4o-mini-tts"},
     "embed": {"text-embedding-3-small", "text-embedding-3-large", "text-embedding-ada-002"},
+    "wake": frozenset[str](),
 }
 
 
@@ -115,7 +117,7 @@ def assemble(
         mine.sort(key=lambda slot: ledger.claims[slot.name].priority)
         return Task(name, tuple(mine), manager, frozenset(aliases[name]))
 
-    return Tasks(task("stt"), task("tts"), task("embed"), manager)
+    return Tasks(task("stt"), task("tts"), task("embed"), task("wake"), manager)
 
 
 def _makers(system: System, device: Device) -> Mapping[str, Callable[[Path], Any]]:
@@ -126,6 +128,7 @@ def _makers(system: System, device: Device) -> Mapping[str, Callable[[Path], Any
         "whisper": lambda files: Whisper.load(files, device=device),
         "kokoro": lambda files: kokoro.load(files, system.voice, device=device),
         "minilm": lambda files: MiniLm.load(files, device=device),
+        "openwakeword": lambda files: WakeWord.load(files, system.wake.words),
     }
 
 
