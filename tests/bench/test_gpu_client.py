@@ -31,7 +31,7 @@ def test_choosing_and_counting_cost_next_to_nothing(count: int) -> None:
     servers = Servers([f"http://s{n}:1" for n in range(count)], "token", timeout_s=10)
 
     def call() -> None:
-        attempts = _Attempts()
+        attempts = _Attempts("/v1/embeddings")
         server = servers._next(attempts, None)
         with servers._counted(server, attempts):
             pass
