@@ -23,7 +23,7 @@ QUESTION = (Path(__file__).parents[1] / "audio" / "what_time_af_heart.wav").read
 SAID = "what time is it"
 GROWTH_MIB = 256  # buffers of the libraries and of the allocator; a leak of one sound each is more
 # How many of each kind; sounds that can be heard take a second each.
-QUICK, LONG = 1, 25
+QUICK, LONG = 1, 8
 TIMES = [QUICK, pytest.param(LONG, marks=[pytest.mark.long, pytest.mark.timeout(900)])]
 
 

@@ -263,6 +263,14 @@ async def test_servers_that_do_one_kind_of_work_each_do_it_together() -> None:
         assert servers[1].count("/v1/embeddings") > 1
 
 
+async def test_vectors_of_different_widths_are_never_mixed() -> None:
+    narrow = Inference(width=100)
+    async with client_of(Inference(), narrow, clock=Clock()) as client:
+        for _ in range(4):
+            assert (await client.embed(["a"])).shape == (1, 384)
+    assert narrow.count() == 1
+
+
 def only(kind: str) -> Callable[[str], Response | None]:
     return lambda path: (
         None if path in {kind, "/v1/models"} else JSONResponse({"detail": "Not Found"}, 404)
