@@ -152,16 +152,17 @@ class Servers:
     async def look(self, server: Server) -> Degraded | None:
         """Return how a server is; one that is not ours is well when it lists its models."""
         with self._named_failures(server, READY_TIMEOUT_S):
-            response = await server.http.get("/health/ready", timeout=READY_TIMEOUT_S)
-            if answers.is_report(response):
-                server.turns = True
-                return answers.health(response, server.name)
-            listed = await server.http.get("/v1/models", timeout=READY_TIMEOUT_S)
+            return await asyncio.wait_for(self._look(server), READY_TIMEOUT_S)
+
+    async def _look(self, server: Server) -> Degraded | None:
+        response = await server.http.get("/health/ready")
+        if answers.is_report(response):
+            server.turns = True
+            return answers.health(response, server.name)
+        listed = await server.http.get("/v1/models")
         if listed.is_error:
-            raise DependencyDown(
-                dependency=server.name,
-                reason=f"/v1/models answers status {listed.status_code}",
-            )
+            reason = f"/v1/models answers status {listed.status_code}"
+            raise DependencyDown(dependency=server.name, reason=reason)
         return None
 
     def spawn(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
@@ -257,7 +258,7 @@ class Servers:
     def _named_failures(self, server: Server, limit_s: float) -> Iterator[None]:
         try:
             yield
-        except httpx.TimeoutException as error:
+        except (httpx.TimeoutException, TimeoutError) as error:
             connecting = isinstance(error, httpx.ConnectTimeout)
             limit_ms = round((min(limit_s, self._connect_s) if connecting else limit_s) * 1000)
             raise TimedOut(what=server.name, limit_ms=limit_ms) from error
