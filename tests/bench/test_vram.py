@@ -13,9 +13,19 @@ from barnabee.core import system
 from barnabee.gpu.metrics import GpuMetrics
 from barnabee.gpu.slots import Slot
 from barnabee.gpu.vram import budget
-from barnabee.gpu.vram.ledger import Ledger, Sight
+from barnabee.gpu.vram.ledger import Ledger
 from barnabee.gpu.vram.manager import Manager
-from barnabee.gpu.vram.terms import Capacity, Claim, Decision, Evict, Lease, Load, Resident, Wait
+from barnabee.gpu.vram.terms import (
+    Capacity,
+    Claim,
+    Decision,
+    Evict,
+    Lease,
+    Load,
+    Resident,
+    Sight,
+    Wait,
+)
 from barnabee.testing.card import FakeCard
 from barnabee.testing.engines import FakeVoice
 from support.vram import card, model

@@ -270,7 +270,7 @@ def test_who_hangs_up_in_the_middle_leaves_the_engine_free(
 
 def test_metrics_follow_the_work(http: httpx.Client) -> None:
     text = http.get("/metrics").text
-    for task, engine in zip(("stt", "tts", "embed"), NAMES, strict=True):
+    for task, engine in zip(("stt", "tts", "embed"), NAMES[:3], strict=True):
         series = f'barnabee_inference_seconds_count{{engine="{engine}",task="{task}"}}'
         found = re.search(rf"{re.escape(series)} (\S+)", text)
         assert found, series

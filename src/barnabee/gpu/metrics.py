@@ -7,23 +7,18 @@ from typing import TYPE_CHECKING, Any
 from prometheus_client import Counter, Gauge, Histogram
 
 from barnabee.core.metrics import Metrics
-from barnabee.gpu.vram.journal import Entry
+from barnabee.gpu.vram.metrics import VramMetrics
+from barnabee.gpu.wake import OTHER_ROOM
 
 if TYPE_CHECKING:
+    from barnabee.core.tables import Wake
     from barnabee.gpu.use import Use
-    from barnabee.gpu.vram.ledger import Ledger
-    from barnabee.gpu.vram.probe import Reading
 
-_BYTES = {
-    "declared": "Peak of a model as declared.",
-    "measured": "The most a model was measured to take.",
-    "held": "What a model holds at rest; 0 when it is not loaded.",
-    "left": "What a model did not give back when it was unloaded last.",
-}
-_MIB = 1024 * 1024
 _LABELS = ("task", "engine")
 _INFERENCE_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
 _QUEUE_S = (0.001, 0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0)
+# a frame lasts 80 ms: beyond that a microphone falls behind
+_FRAME_S = (0.001, 0.002, 0.003, 0.005, 0.01, 0.02, 0.04, 0.08, 0.16, 0.5)
 _FACTOR = (0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0, 1.5, 2.0, 4.0)
 
 
@@ -67,48 +62,36 @@ class GpuMetrics(Metrics):
                 _LABELS,
                 registry=self.registry,
             ),
+            "vram": VramMetrics(self.registry),
         }
         self.__dict__.update(made)
-        self._make_ledger()
+        self._make_wake()
 
-    def _make_ledger(self) -> None:
+    def _make_wake(self) -> None:
         registry = self.registry
-        gauges = {
-            kind: Gauge(f"barnabee_model_{kind}_bytes", said, ("model",), registry=registry)
-            for kind, said in _BYTES.items()
-        }
+        labels = ("word", "room")
         made: dict[str, Any] = {
-            "bytes": gauges,
-            "leases": Gauge(
-                "barnabee_model_leases", "Uses at this moment.", ("model",), registry=registry
+            "wakes": Counter("barnabee_wake", "Wake words heard.", labels, registry=registry),
+            "false_wakes": Counter(
+                "barnabee_false_wake", "Wakes after which nobody spoke.", labels, registry=registry
             ),
-            "decisions": Counter(
-                "barnabee_vram_decisions",
-                "What the ledger decided: loads, evictions with their reason, refusals with code.",
-                ("model", "decision", "code"),
-                registry=registry,
+            "wake_streams": Gauge(
+                "barnabee_wake_streams", "Microphones that are listened to.", registry=registry
             ),
-            "waits": Histogram(
-                "barnabee_vram_wait_seconds",
-                "Time from asking for a model to having it.",
-                ("model",),
-                buckets=_QUEUE_S,
-                registry=registry,
-            ),
-            "memory": Gauge(
-                "barnabee_vram_bytes",
-                "The card's memory (main memory without one) by what holds it.",
-                ("held_by",),
+            "wake_frame": Histogram(
+                "barnabee_wake_frame_seconds",
+                "Time from a frame's turn to its scores, waiting for the engine included.",
+                buckets=_FRAME_S,
                 registry=registry,
             ),
         }
         self.__dict__.update(made)
 
-    bytes: dict[str, Gauge]
-    leases: Gauge
-    decisions: Counter
-    waits: Histogram
-    memory: Gauge
+    wakes: Counter
+    false_wakes: Counter
+    wake_streams: Gauge
+    wake_frame: Histogram
+    vram: VramMetrics
     inference: Histogram
     queue: Histogram
     real_time_factor: Histogram
@@ -123,26 +106,9 @@ class GpuMetrics(Metrics):
             self.audio.labels(task, engine).inc(use.audio_s)
             self.real_time_factor.labels(task, engine).observe(use.inference_s / use.audio_s)
 
-    def count(self, entry: Entry) -> None:
-        """Count a decision of the ledger."""
-        self.decisions.labels(entry.model, entry.kind.value, entry.code).inc()
-
-    def waited(self, model: str, seconds: float) -> None:
-        """Record how long somebody waited for a model."""
-        self.waits.labels(model).observe(seconds)
-
-    def show_ledger(self, ledger: Ledger, reading: Reading | None) -> None:
-        """Show what the ledger and the card say now."""
-        users = [lease.model for lease in ledger.leases.values()]
-        for name, claim in ledger.claims.items():
-            here = ledger.resident.get(name)
-            self.bytes["declared"].labels(name).set(claim.declared_mib * _MIB)
-            self.bytes["measured"].labels(name).set(claim.measured_mib * _MIB)
-            self.bytes["held"].labels(name).set(here.held_mib * _MIB if here else 0)
-            self.bytes["left"].labels(name).set(claim.left_mib * _MIB)
-            self.leases.labels(name).set(users.count(name))
-        if reading:
-            foreign = reading.total_mib - reading.free_mib - reading.ours_mib
-            self.memory.labels("free").set(reading.free_mib * _MIB)
-            self.memory.labels("us").set(reading.ours_mib * _MIB)
-            self.memory.labels("others").set(max(0, foreign) * _MIB)
+    def show_words(self, wake: Wake) -> None:
+        """Show a zero for every word and room of system.toml: a rate needs a first value."""
+        for room in (*wake.room, OTHER_ROOM):
+            for word in wake.words:
+                self.wakes.labels(word, room)
+                self.false_wakes.labels(word, room)

@@ -11,6 +11,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterat
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+import structlog
+
 from barnabee.core.errors import VramExhausted
 from barnabee.gpu.engines.protocols import Engine
 from barnabee.gpu.slots import Slot
@@ -18,6 +20,8 @@ from barnabee.gpu.slots import Slot
 E = TypeVar("E", bound=Engine)
 T = TypeVar("T")
 _END = object()
+
+log = structlog.get_logger()
 
 
 @dataclass
@@ -60,6 +64,17 @@ class Use(Generic[E]):
                 return
             done += 1
             yield item  # type: ignore[misc]
+
+    def log(self) -> None:
+        """Write what the use has cost into the log."""
+        log.info(
+            "inference",
+            stage=self.slot.task,
+            engine=self.slot.model,
+            latency_ms=round((self.queue_s + self.inference_s) * 1000, 2),
+            queue_ms=round(self.queue_s * 1000, 2),
+            audio_s=self.audio_s and round(self.audio_s, 2),
+        )
 
     async def _next(self, steps: Iterator[T]) -> object:
         return await self._once(lambda: next(steps, _END))

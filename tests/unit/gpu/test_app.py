@@ -320,7 +320,9 @@ async def test_models_are_listed_with_their_state(start: Starter) -> None:
         ("whisper-base", "stt", "ready"),
         ("kokoro-int8", "tts", "ready"),
         ("minilm-int8", "embed", "ready"),
+        ("openwakeword", "wake", "ready"),
     ]
+    assert body["data"][-1]["words"] == ["hey_jarvis", "alexa"]
     one = (await service.client.get("/v1/models/tts-1")).json()
     assert one["voices"] == ["barnabee", "af_heart"]
     assert refusal(await service.client.get("/v1/models/none"))[0] == 404
@@ -342,7 +344,7 @@ async def test_the_ledger_is_shown_with_its_decisions_and_reasons(start: Starter
     service = await start()
     body = (await service.client.get("/v1/vram")).json()
     assert body["card"]["name"] == "main memory"
-    assert [row["state"] for row in body["models"]] == ["ready"] * 3
+    assert [row["state"] for row in body["models"]] == ["ready"] * 4
     assert {one["decision"] for one in body["decisions"]} == {"load", "loaded"}
     assert all(one["reason"] for one in body["decisions"])
 

@@ -6,8 +6,9 @@ import pytest
 
 from barnabee.core.tables import Model
 from barnabee.gpu.vram.journal import OVERLOADED, TIMED_OUT, UNLOADING, Entry, Kind
-from barnabee.gpu.vram.ledger import RETRY_MS, Ledger, Sight
-from barnabee.gpu.vram.terms import Code, Lease
+from barnabee.gpu.vram.ledger import Ledger
+from barnabee.gpu.vram.terms import Code, Lease, Sight
+from barnabee.gpu.vram.wishes import RETRY_MS
 from support.vram import card, model
 
 FREE = Sight(free_mib=10_000)

@@ -12,8 +12,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from barnabee.gpu.vram.budget import CRITICAL
 from barnabee.gpu.vram.journal import UNLOADING, Entry, Kind
-from barnabee.gpu.vram.ledger import Ledger, Sight
+from barnabee.gpu.vram.ledger import Ledger
 from barnabee.gpu.vram.queue import place
+from barnabee.gpu.vram.terms import Sight
 from support.vram import card, model, seeded
 
 GONE = frozenset({Kind.UNLOADED, Kind.LOAD_FAILED})

@@ -149,13 +149,28 @@ async def test_what_is_leased_stays_and_whoever_waits_is_served_afterwards() -> 
         assert one.states()["b"] is State.ABSENT
 
 
+async def begin(house: House, *models: str) -> list[str]:
+    manager = house.manager
+    return await manager.turns.begin("t", "kitchen", models, now_ms=manager.now_ms())
+
+
 async def test_a_turn_keeps_its_models_and_ends_by_itself_when_nobody_ends_it() -> None:
     async with house(turn_limit_ms=600) as one:
-        assert await one.manager.begin_turn("t", "kitchen", ["a", "b"]) == ["a", "b"]
+        assert await begin(one, "a", "b") == ["a", "b"]
         with pytest.raises(ModelInUse):
             await one.manager.unload("b")
         assert await use(one, "d") == "d"  # waits until the turn is over its limit
-        assert one.manager.turns == {}
+        assert not one.manager.turns
+
+
+async def test_a_turn_that_ends_while_it_waits_for_a_model_keeps_nothing() -> None:
+    async with house() as one:
+        async with one.manager.lease("b"):
+            beginning = asyncio.create_task(begin(one, "a", "d"))
+            await until(lambda: Kind.WAIT in one.kinds("d"))
+            assert one.manager.turns.end("t")
+        assert await beginning == ["a"]
+        assert one.manager.ledger.leases == {}
 
 
 async def test_equals_never_evict_each_other() -> None:
@@ -194,10 +209,11 @@ async def test_a_refused_unloading_leaves_everything_as_it_was() -> None:
 async def test_leftovers_of_an_unloading_are_counted_and_taken_up_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("barnabee.gpu.vram.manager.BACK_LIMIT_S", 0.2)
+    monkeypatch.setattr("barnabee.gpu.vram.moving.BACK_LIMIT_S", 0.2)
     async with house(lambda engines: setattr(engines["b"], "leaves_mib", 100)) as one:
         await one.manager.unload("b")
         assert one.manager.ledger.claims["b"].left_mib == 100
+        assert one.manager.decisions[-1][1].why == "100 MiB are not back"
         assert await use(one, "b") == "b"
         await until(lambda: one.manager.ledger.resident["b"].held_mib == 280)
 
@@ -334,3 +350,35 @@ async def test_many_sessions_with_one_model_each_get_their_turn() -> None:
         assert all(isinstance(error, VramKept) for error in refused)
         assert {result for result in results if isinstance(result, str)} >= {"a", "d"}
         assert not one.manager.ledger.leases
+
+
+async def test_while_a_microphone_listens_growth_is_still_booked_to_whoever_was_used() -> None:
+    async with house(names="abc") as one, one.manager.lease("a", standing=True):
+        await use(one, "b")
+        one.card.take("b", 330)
+        await until(lambda: one.manager.ledger.resident["b"].held_mib == 330)
+        gate = Gate()
+
+        async def compute() -> None:
+            async with one.manager.lease("b") as lease:
+                await lease.call(gate.passed)
+
+        computing = asyncio.create_task(compute())
+        await asyncio.to_thread(gate.reached.wait)
+        one.card.take("b", 360)
+        await until(lambda: one.manager.ledger.claims["b"].measured_mib == 360)
+        gate.opened.set()
+        await computing
+        assert one.manager.ledger.claims["a"].measured_mib == 380
+
+
+async def test_a_standing_lease_is_never_overdue_and_keeps_its_model() -> None:
+    async with house(names="abc") as one:
+        async with one.manager.lease("c", standing=True):
+            (lease,) = one.manager.ledger.leases.values()
+            first_ms = lease.until_ms
+            await until(lambda: next(iter(one.manager.ledger.leases.values())).until_ms > first_ms)
+            with pytest.raises(ModelInUse):
+                await one.manager.unload("c")
+        assert not one.manager.ledger.leases
+        await one.manager.unload("c")

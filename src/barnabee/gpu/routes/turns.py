@@ -32,15 +32,15 @@ def router(tasks: Tasks) -> APIRouter:
         ended ends by itself after `card.turn_limit_ms`.
         """
         turn = secrets.token_hex(8)
-        first = [task.first.name for task in tasks.all()]
-        models = await tasks.manager.begin_turn(turn, wanted.session, first)
-        limit_ms = tasks.manager.ledger.card.turn_limit_ms
-        return {"id": turn, "session": wanted.session, "models": models, "limit_ms": limit_ms}
+        first = [task.first.name for task in tasks.of_a_turn()]
+        turns, now_ms = tasks.manager.turns, tasks.manager.now_ms()
+        models = await turns.begin(turn, wanted.session, first, now_ms=now_ms)
+        return {"id": turn, "session": wanted.session, "models": models, "limit_ms": turns.limit_ms}
 
     @routes.delete("/v1/turns/{turn}", status_code=204, response_model=None)
     async def end(turn: str) -> Response:
         """End a turn."""
-        if not tasks.manager.end_turn(turn):
+        if not tasks.manager.turns.end(turn):
             raise NotFound(what=f"turn {turn!r}")
         return Response(status_code=204)
 

@@ -23,7 +23,7 @@ def router(tasks: Tasks) -> APIRouter:
         return {
             "card": _card(manager),
             "models": [_model(manager, name) for name in manager.ledger.claims],
-            "turns": {name: turn.session for name, turn in manager.turns.items()},
+            "turns": {name: turn.session for name, turn in manager.turns},
             "waiting": _waiting(manager),
             "decisions": [_decision(*pair) for pair in manager.decisions],
         }

@@ -11,12 +11,12 @@ its loading begins until its unloading is reported done. `simulate` drives all t
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from barnabee.core.tables import Card, Model
 from barnabee.gpu.vram import budget, queue
 from barnabee.gpu.vram.journal import OVERLOADED, TIMED_OUT, Entry, Kind
-from barnabee.gpu.vram.queue import Request
+from barnabee.gpu.vram.queue import Line, Request
 from barnabee.gpu.vram.terms import (
     Capacity,
     Claim,
@@ -26,20 +26,13 @@ from barnabee.gpu.vram.terms import (
     Load,
     Refuse,
     Resident,
+    Sight,
     Use,
     Wait,
 )
+from barnabee.gpu.vram.wishes import Wishes
 
-RETRY_MS = 5_000  # a load that nobody asked for is tried again this long after it failed
 LEAST = 10  # less important than any model
-
-
-@dataclass(frozen=True, slots=True)
-class Sight:
-    """What the card says: free (headroom included), and held by nobody in the ledger."""
-
-    free_mib: int
-    other_mib: int = 0
 
 
 class Ledger:
@@ -52,26 +45,15 @@ class Ledger:
         self.claims = {name: Claim.of(name, model) for name, model in models.items()}
         self.resident: dict[str, Resident] = {}
         self.leases: dict[int, Lease] = {}  # by ticket
-        self.waiting: tuple[Request, ...] = ()
+        self.waiting = Line(card.queue_depth)
         self.loading: str | None = None
         self.unloading: frozenset[str] = frozenset()
-        self._barred: frozenset[str] = frozenset()
-        self._told: dict[int, tuple[str, ...]] = {}  # by ticket: what it was said to wait for
-        self._missing: dict[str, str] = {}  # what should be there: why it was said not to be
-        self._retry_ms: dict[str, int] = {}
-        self._dismissed: set[str] = set()  # unloaded by hand: not brought back before it is wanted
+        self._wishes = Wishes()
 
     @property
     def charged_mib(self) -> int:
         """Return what all models count for."""
         return budget.charged_mib(self.resident.values())
-
-    def preloads(self) -> list[str]:
-        """Return what should be there from the start: by importance, and the largest first."""
-        here = (claim for claim in self.claims.values() if claim.name not in self._dismissed)
-        claims = [claim for claim in here if claim.preload]
-        claims.sort(key=lambda claim: (claim.priority, -claim.charge_mib, claim.name))
-        return [claim.name for claim in claims]
 
     def ask(
         self, ticket: int, model: str, session: str, now_ms: int, *, turn: bool = False
@@ -85,7 +67,7 @@ class Ledger:
         request = Request(ticket, model, priority, session, now_ms, deadline_ms, turn)
         if self._usable(request):
             return [self._grant(request, now_ms)]
-        self.waiting, away = queue.admit(self.waiting, request, self.card.queue_depth)
+        away = self.waiting.join(request)
         if away is None:
             return []
         return [self._refuse(away, now_ms, OVERLOADED, "the line is full")]
@@ -94,9 +76,9 @@ class Ledger:
         """Return everything that happens now; call it after each change and at each deadline."""
         entries = [
             self._refuse(request, now_ms, TIMED_OUT, "waited too long")
-            for request in queue.expired(self.waiting, now_ms)
+            for request in queue.expired(self.waiting.requests, now_ms)
         ]
-        if not self._busy():
+        if not self.moving():
             entries += self._tidy(now_ms, sight)
         entries += self._serve(now_ms, sight)
         return entries if self.waiting else entries + self._fill(now_ms, sight)
@@ -115,14 +97,14 @@ class Ledger:
 
     def failing(self, model: str, now_ms: int) -> bool:
         """Return whether its load has failed just now, so that asking again is in vain."""
-        return model not in self.resident and self._retry_ms.get(model, now_ms) > now_ms
+        return model not in self.resident and self._wishes.resting(model, now_ms)
 
     def dismiss(self, model: str, now_ms: int) -> list[Entry]:
         """Unload a model that nobody uses because somebody wants that; nothing while busy."""
         leased = any(lease.model == model for lease in self.leases.values())
-        if leased or self._busy() or model not in self.resident:
+        if leased or self.moving() or model not in self.resident:
             return []
-        self._dismissed.add(model)
+        self._wishes.dismissed(model)
         return self._unload([model], now_ms, Kind.BY_HAND, "asked for")
 
     def ran_out(self, model: str, now_ms: int) -> list[Entry]:
@@ -152,10 +134,10 @@ class Ledger:
     def load_failed(self, model: str, now_ms: int, code: str, why: str) -> list[Entry]:
         """Record that the load under way failed; everybody who waits for it is told."""
         self.loading = None
-        self._retry_ms[model] = now_ms + RETRY_MS
+        self._wishes.failed(model, now_ms)
         del self.resident[model]
         failed = self._entry(now_ms, Kind.LOAD_FAILED, model, why, code)
-        mine = (other for other in queue.ordered(self.waiting) if other.model == model)
+        mine = (other for other in self.waiting if other.model == model)
         return [failed, *(self._refuse(request, now_ms, code, why) for request in mine)]
 
     def unloaded(self, model: str, now_ms: int, *, left_mib: int = 0) -> list[Entry]:
@@ -163,7 +145,8 @@ class Ledger:
         self.unloading -= {model}
         self.claims[model] = replace(self.claims[model], left_mib=left_mib)
         del self.resident[model]
-        return [self._entry(now_ms, Kind.UNLOADED, model)]
+        why = f"{left_mib} MiB are not back" if left_mib else ""
+        return [self._entry(now_ms, Kind.UNLOADED, model, why)]
 
     def kept(self, model: str, now_ms: int, why: str) -> list[Entry]:
         """Record that an unloading was refused: the model is there as before."""
@@ -180,21 +163,15 @@ class Ledger:
                 self.resident[model], claim=self.claims[model], held_mib=held_mib
             )
 
-    def _busy(self) -> bool:
-        return self.loading is not None or bool(self.unloading)
-
     def moving(self) -> frozenset[str]:
         """Return the models that are being loaded or unloaded."""
         return self.unloading | ({self.loading} if self.loading else set())
-
-    def _capacity(self, sight: Sight) -> Capacity:
-        return Capacity(self.card.vram_mib, self.card.headroom_mib, sight.other_mib)
 
     def _plan(self, model: str, now_ms: int, sight: Sight) -> Decision:
         return budget.plan(
             self.resident.values(),
             self.claims[model],
-            self._capacity(sight),
+            Capacity.of(self.card, sight),
             sight.free_mib,
             self.leases.values(),
             now_ms,
@@ -206,7 +183,7 @@ class Ledger:
         if idle:
             why = f"not used for {self.card.idle_unload_s} s"
             return self._unload(idle, now_ms, Kind.IDLE, why)
-        pressed = budget.relieve(models, self._capacity(sight), sight.free_mib, leases)
+        pressed = budget.relieve(models, Capacity.of(self.card, sight), sight.free_mib, leases)
         why = f"others hold {sight.other_mib} MiB, {sight.free_mib} MiB free"
         return self._unload(pressed, now_ms, Kind.PRESSURE, why)
 
@@ -217,22 +194,22 @@ class Ledger:
         waits for are barred to newcomers, else a model that is always in use never comes back.
         """
         entries: list[Entry] = []
-        self._barred = frozenset()
-        blocked = self._busy()
-        for request in queue.ordered(self.waiting):
+        self.waiting.barred = frozenset()
+        blocked = bool(self.moving())
+        for request in self.waiting:
             if self._usable(request):
                 entries.append(self._grant(request, now_ms))
             elif not blocked:
                 entries += self._advance(request, now_ms, sight)
-                blocked = self._busy() or request in self.waiting
+                blocked = bool(self.moving()) or request in self.waiting.requests
         return entries
 
     def _fill(self, now_ms: int, sight: Sight, before: int = LEAST) -> list[Entry]:
         """Go on towards what should be there from the start and is more important than `before`."""
         entries: list[Entry] = []
-        for name in () if self._busy() else self.preloads():
+        for name in () if self.moving() else self._wishes.ordered(self.claims.values()):
             absent = name not in self.resident and self.claims[name].priority < before
-            if not absent or self._retry_ms.get(name, now_ms) > now_ms:
+            if not absent or self._wishes.resting(name, now_ms):
                 continue
             decision = self._plan(name, now_ms, sight)
             match decision:
@@ -241,15 +218,14 @@ class Ledger:
                 case Evict():
                     why = f"for {name}: {decision.why}"
                     return [*entries, *self._unload(decision.victims, now_ms, Kind.EVICT, why)]
-                case Refuse() if self._missing.get(name) != decision.code:
-                    self._missing[name] = decision.code
+                case Refuse() if self._wishes.refused(name, decision.code):
                     said = decision.why, decision.code
                     entries.append(self._entry(now_ms, Kind.REFUSE, name, *said))
         return entries
 
     def _advance(self, request: Request, now_ms: int, sight: Sight) -> list[Entry]:
         filled = self._fill(now_ms, sight, request.priority)
-        return filled if self._busy() else filled + self._go(request, now_ms, sight)
+        return filled if self.moving() else filled + self._go(request, now_ms, sight)
 
     def _go(self, request: Request, now_ms: int, sight: Sight) -> list[Entry]:
         match self._plan(request.model, now_ms, sight):
@@ -258,24 +234,24 @@ class Ledger:
             case Evict() as evict:
                 why = f"for {request.model}: {evict.why}"
                 return self._unload(evict.victims, now_ms, Kind.EVICT, why, request)
-            case Wait() as wait:
-                return self._wait(request, wait, now_ms)
+            case Wait() as wait if self.waiting.tell(request, wait.models):
+                return [self._entry(now_ms, Kind.WAIT, request.model, wait.why, request=request)]
             case Refuse() as refusal:
                 return [self._refuse(request, now_ms, refusal.code, refusal.why)]
-            case Use():
+            case Wait() | Use():
                 return []
 
     def _usable(self, request: Request) -> bool:
         name = request.model
         if name not in self.resident or name in {self.loading, *self.unloading}:
             return False
-        if name not in self._barred:
+        if name not in self.waiting.barred:
             return True
         mine = (name, request.session)
         return any((lease.model, lease.session) == mine for lease in self.leases.values())
 
     def _grant(self, request: Request, now_ms: int) -> Entry:
-        self._leave(request)
+        self.waiting.leave(request)
         limit_ms = self.models[request.model].lease_limit_ms
         until_ms = now_ms + (self.card.turn_limit_ms if request.turn else limit_ms)
         self.leases[request.ticket] = Lease(request.model, request.session, until_ms)
@@ -283,25 +259,13 @@ class Ledger:
         why = f"after {now_ms - request.asked_ms} ms"
         return self._entry(now_ms, Kind.GRANT, request.model, why, request=request)
 
-    def _wait(self, request: Request, wait: Wait, now_ms: int) -> list[Entry]:
-        self._barred = frozenset(wait.models)
-        if self._told.get(request.ticket) == wait.models:
-            return []
-        self._told[request.ticket] = wait.models
-        return [self._entry(now_ms, Kind.WAIT, request.model, wait.why, request=request)]
-
     def _refuse(self, request: Request, now_ms: int, code: str, why: str) -> Entry:
-        self._leave(request)
+        self.waiting.leave(request)
         return self._entry(now_ms, Kind.REFUSE, request.model, why, code, request)
-
-    def _leave(self, request: Request) -> None:
-        self._told.pop(request.ticket, None)
-        self.waiting = tuple(other for other in self.waiting if other != request)
 
     def _load(self, model: str, now_ms: int, why: str, request: Request | None = None) -> Entry:
         self.loading = model
-        self._missing.pop(model, None)
-        self._dismissed.discard(model)
+        self._wishes.granted(model)
         known = self.claims[model]
         self.resident[model] = Resident(known, known.charge_mib, now_ms)
         return self._entry(now_ms, Kind.LOAD, model, why, request=request)

@@ -1,9 +1,12 @@
-"""Who waits for a model, in which order, and who is turned away. Pure: values in, values out."""
+"""Who waits for a model, in which order, and who is turned away.
+
+The functions are pure: values in, values out; `Line` keeps who waits now.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,3 +49,38 @@ def admit(
 def expired(waiting: Collection[Request], now_ms: int) -> list[Request]:
     """Return who has waited too long, first in front."""
     return [request for request in ordered(waiting) if request.deadline_ms <= now_ms]
+
+
+@dataclass
+class Line:
+    """Who waits, what each was told to wait for, and which models newcomers may not have."""
+
+    depth: int
+    requests: tuple[Request, ...] = ()  # in no order but that of coming
+    barred: frozenset[str] = frozenset()  # what the first waits for would never come back else
+    _told: dict[int, tuple[str, ...]] = field(default_factory=dict)  # by ticket
+
+    def __bool__(self) -> bool:
+        """Return whether anybody waits."""
+        return bool(self.requests)
+
+    def __iter__(self) -> Iterator[Request]:
+        """Yield who waits, first in front."""
+        return iter(ordered(self.requests))
+
+    def join(self, newcomer: Request) -> Request | None:
+        """Let somebody in; return who was turned away for it, if the line was full."""
+        self.requests, away = admit(self.requests, newcomer, self.depth)
+        return away
+
+    def leave(self, request: Request) -> None:
+        """Let somebody go, who need not be in line."""
+        self._told.pop(request.ticket, None)
+        self.requests = tuple(other for other in self.requests if other != request)
+
+    def tell(self, request: Request, models: tuple[str, ...]) -> bool:
+        """Bar what somebody waits for to newcomers; return whether that is news to them."""
+        self.barred = frozenset(models)
+        news = self._told.get(request.ticket) != models
+        self._told[request.ticket] = models
+        return news

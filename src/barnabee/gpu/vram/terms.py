@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from barnabee.core.tables import Model
+from barnabee.core.tables import Card, Model
 
 
 class Code(StrEnum):
@@ -77,12 +77,25 @@ class Lease:
 
 
 @dataclass(frozen=True, slots=True)
+class Sight:
+    """What the card says: free (headroom included), and held by nobody in the ledger."""
+
+    free_mib: int
+    other_mib: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Capacity:
     """The card; `other_mib` is held by nobody here: other programs, leftovers of unloading."""
 
     vram_mib: int
     headroom_mib: int
     other_mib: int = 0
+
+    @classmethod
+    def of(cls, card: Card, sight: Sight) -> Capacity:
+        """Return what a card offers now."""
+        return cls(card.vram_mib, card.headroom_mib, sight.other_mib)
 
     @property
     def largest_mib(self) -> int:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from barnabee.core.errors import BarnabeeError, DependencyDown
 from barnabee.gpu.vram.booking import settle
-from barnabee.gpu.vram.ledger import Ledger, Sight
+from barnabee.gpu.vram.ledger import Ledger
+from barnabee.gpu.vram.terms import Sight
 
 if TYPE_CHECKING:
     from barnabee.gpu.vram.probe import Probe, Reading
@@ -34,6 +35,11 @@ class View:
     def ours_mib(self) -> int:
         """Return what this process holds; 0 before the first reading."""
         return self.reading.ours_mib if self.reading else 0
+
+    @property
+    def fresh(self) -> Reading | None:
+        """Return the last reading, or None when the card does not answer."""
+        return None if self.trouble else self.reading
 
     async def look(self) -> None:
         """Read the probe; what went wrong stays in `trouble` until a reading succeeds."""

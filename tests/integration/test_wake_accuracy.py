@@ -1,0 +1,150 @@
+"""How well the real wake word models hear, on what the real Kokoro says. Minutes long.
+
+The first run lets Kokoro speak the corpus, ten minutes on one core; it is kept in the
+cache folder. docs/reference/wake.md has the figures that these limits stand near.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+from barnabee.core import system
+from barnabee.gpu.engines.wakeword import WakeWord
+from barnabee.gpu.wake import FRAME_MS, Heard, Wanted, Watch
+from support import wake_corpus as corpus
+from support.gpu import models_dir
+from support.wake_corpus import CALLS, Pcm, Speaker, echoing, in_room, with_noise
+
+pytestmark = [pytest.mark.long, pytest.mark.timeout(1800)]
+
+GRAPH = system.load().wake
+CONDITIONS = ("quiet", "echo", "hiss 10 dB", "babble 10 dB", "faint")
+# One call in 36 less than was measured would be 3 %: Kokoro speaks a little differently elsewhere.
+LEAST = {
+    "alexa": (0.9, 0.9, 0.8, 0.68, 0.9),
+    "hey_jarvis": (0.9, 0.9, 0.9, 0.88, 0.9),
+    "hey_marvin": (0.94, 0.94, 0.94, 0.86, 0.94),
+    "hey_mycroft": (0.94, 0.4, 0.32, 0.53, 0.94),
+}
+MOST_NEAR = {500: 24, 700: 22, 900: 20}  # of 192 sounds, hey_jarvis; measured 18, 17 and 11
+
+
+@dataclass
+class Ears:
+    engine: WakeWord
+
+    def listen(self, sound: Pcm, words: Iterable[str], permille: int) -> list[Heard]:
+        """Return the wakes in `sound`."""
+        chosen = tuple(words)
+        watch = Watch(Wanted("", "other", chosen, permille, GRAPH.pause_ms))
+        ear = self.engine.listener(chosen)
+        frames = sound[: len(sound) // 1280 * 1280].reshape(-1, 1280)
+        heard = (watch.hear(ear.hear(frame)) for frame in frames)
+        return [one for one in heard if one]
+
+    def best(self, sound: Pcm) -> dict[str, float]:
+        """Return the best score of every word in `sound`."""
+        ear = self.engine.listener(self.engine.words)
+        frames = sound[: len(sound) // 1280 * 1280].reshape(-1, 1280)
+        scores = [ear.hear(frame) for frame in frames]
+        return {word: max(score[word] for score in scores) for word in self.engine.words}
+
+
+@pytest.fixture(scope="module")
+def ears() -> Ears:
+    return Ears(WakeWord.load(models_dir() / "openwakeword", GRAPH.words))
+
+
+@pytest.fixture(scope="module")
+def speaker() -> Speaker:
+    folder = models_dir()
+    return Speaker(folder, folder.parent / "wake-corpus")
+
+
+@pytest.fixture(scope="module")
+def television(speaker: Speaker) -> list[Pcm]:
+    return list(speaker.others(corpus.TELEVISION, 2))
+
+
+def worsened(sound: Pcm, condition: str, crowd: list[Pcm]) -> Pcm:
+    kind, _, level = condition.partition(" ")
+    seconds = len(sound) / corpus.RATE_HZ
+    if kind == "echo":
+        return echoing(sound)
+    if kind == "faint":
+        return (sound // 30).astype(np.int16)  # -30 dB: across the room
+    if kind == "hiss":
+        return with_noise(sound, corpus.hiss(seconds), float(level.split()[0]))
+    if kind == "babble":
+        noise = corpus.babble(crowd[:12], seconds)
+        return with_noise(sound, noise, float(level.split()[0]))
+    return sound
+
+
+def detected(
+    ears: Ears, speaker: Speaker, word: str, condition: str, crowd: list[Pcm]
+) -> tuple[float, float]:
+    """Return the share of calls that woke, and how long after the clip's end (median, ms)."""
+    delays, count = [], 0
+    for call in speaker.calls(word):
+        sound = worsened(in_room(call), condition, crowd)
+        wakes = ears.listen(sound, [word], GRAPH.threshold_permille)
+        count += 1
+        if wakes:
+            delays.append(wakes[0].at_ms - 1500 - len(call) * 1000 / corpus.RATE_HZ)
+    return len(delays) / count, float(np.median(delays)) if delays else float("nan")
+
+
+@pytest.mark.parametrize("word", sorted(CALLS))
+def test_calls_wake_over_voices_speeds_and_noise(
+    ears: Ears, speaker: Speaker, television: list[Pcm], word: str
+) -> None:
+    too_few = {}
+    for condition, least in zip(CONDITIONS, LEAST[word], strict=True):
+        share, delay_ms = detected(ears, speaker, word, condition, television)
+        print(f"{word:12} {condition:13} {share:6.1%} woke, {delay_ms:5.0f} ms after the clip")
+        if share < least:
+            too_few[condition] = share
+    assert not too_few
+
+
+def rooms(sound: Pcm, crowd: list[Pcm]) -> Iterator[Pcm]:
+    """Yield what is said, in several rooms."""
+    for condition in ("quiet", "echo", "hiss 10 dB", "faint"):
+        yield worsened(sound, condition, crowd)
+
+
+def test_a_television_wakes_nobody(ears: Ears, television: list[Pcm]) -> None:
+    whole = np.concatenate([in_room(part, before_s=0.3, after_s=0.3) for part in television])
+    found, frames = dict.fromkeys(sorted(CALLS), 0), 0
+    for sound in rooms(whole, television):
+        frames += len(sound) // 1280
+        for wake in ears.listen(sound, CALLS, GRAPH.threshold_permille):
+            found[wake.word] += 1
+    hours = frames * FRAME_MS / 3_600_000
+    print(f"television: {found} in {hours * 60:.0f} min, {sum(found.values()) / hours:.1f} an hour")
+    assert found["hey_jarvis"] <= 1
+    assert sum(found.values()) <= 6
+
+
+def test_what_sounds_alike_seldom_wakes(ears: Ears, speaker: Speaker) -> None:
+    near = list(speaker.others(corpus.NEAR, 2))
+    texts = [sentence for sentence in corpus.NEAR for _ in range(2)]
+    sounds = [
+        (text, ears.best(sound))
+        for text, said in zip(texts, near, strict=True)
+        for sound in rooms(in_room(said), near)
+    ]
+    for permille, most in MOST_NEAR.items():
+        woke = {
+            word: Counter(text for text, scores in sounds if scores[word] * 1000 >= permille)
+            for word in sorted(CALLS)
+        }
+        for word, by in woke.items():
+            print(f"near misses at {permille}: {word} {by.total()} of {len(sounds)}: {dict(by)}")
+        assert woke["hey_jarvis"].total() <= most
