@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from barnabee.core import manifest
+from barnabee.core.errors import ModelDamaged
 from barnabee.gpu.engines.device import Device
 from barnabee.gpu.engines.onnx import open_session
 from barnabee.gpu.engines.protocols import Embeddings
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 Integers = NDArray[np.int64]
 
 GRAPH = Path(__file__).with_suffix(".onnx")
+WEIGHTS = "model.safetensors"
 DIMENSIONS = 384
 MAX_TOKENS = 256  # what the model was trained to read; more is cut off
 BATCH = 16
@@ -43,7 +45,7 @@ class MiniLm:
     def load(cls, directory: Path, *, device: Device) -> MiniLm:
         """Verify and load the folder; ModelMissing or ModelDamaged when it is not whole."""
         manifest.verify(directory)
-        session = open_session(GRAPH, device=device, weights=directory)
+        session = open_session(GRAPH, device=device, weights=weights_folder(directory))
         return cls(session, open_tokenizer(directory))
 
     @property
@@ -66,6 +68,18 @@ class MiniLm:
     def _run(self, tokens: Integers, mask: Integers) -> NDArray[np.float32]:
         (hidden,) = self._session.run(None, {"input_ids": tokens, "attention_mask": mask})
         return pool(hidden, mask)
+
+
+def weights_folder(directory: Path) -> Path:
+    """Return where the weights really lie: onnxruntime reads none through a link.
+
+    ModelDamaged when they are a link to a file of another name, which the graph does not know.
+    """
+    weights = (directory / WEIGHTS).resolve()
+    if weights.name != WEIGHTS:
+        reason = f"it is a link to {weights}, and onnxruntime wants a file of this name: copy it"
+        raise ModelDamaged(path=directory / WEIGHTS, reason=reason)
+    return weights.parent
 
 
 def open_tokenizer(directory: Path) -> Tokenizer:

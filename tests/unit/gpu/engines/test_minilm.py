@@ -118,3 +118,27 @@ def test_torch_and_onnxruntime_and_sentence_transformers_agree(tmp_path: Path) -
     for other in ("onnx", "bare", "alone"):
         low = [text for text, one in zip(texts, found[other], strict=True) if one < AGREE]
         assert not low, other
+
+
+def linked(folder: Path, target: Path) -> Path:
+    """Return a folder of links to the real files, the weights by way of `target`."""
+    folder.mkdir()
+    for file in (models_dir() / "minilm").iterdir():
+        (folder / file.name).symlink_to(file)
+    (folder / "model.safetensors").unlink()
+    (folder / "model.safetensors").symlink_to(target)
+    return folder
+
+
+def test_weights_are_read_through_a_link(tmp_path: Path) -> None:
+    folder = linked(tmp_path / "minilm", models_dir() / "minilm" / "model.safetensors")
+    engine = MiniLm.load(folder, device=Device("cpu", 1))
+    assert engine.embed(["hello"]).vectors.shape == (1, 384)
+
+
+def test_weights_that_are_called_otherwise_are_refused_in_a_sentence(tmp_path: Path) -> None:
+    other = tmp_path / "a-hash-model.safetensors"
+    other.hardlink_to(models_dir() / "minilm" / "model.safetensors")
+    folder = linked(tmp_path / "minilm", other)
+    with pytest.raises(ModelDamaged, match="copy it"):
+        MiniLm.load(folder, device=Device("cpu", 1))
