@@ -1,4 +1,4 @@
-"""Makes tests/audio/*.wav: spoken questions in two voices, 16 kHz mono, from the Kokoro model.
+"""Makes tests/audio: spoken questions and wake words, 16 kHz mono, from the Kokoro model.
 
 Run from the checkout: `PYTHONPATH=src python scripts/make_test_audio.py` (models must be fetched).
 """
@@ -13,6 +13,7 @@ import numpy as np
 
 from barnabee.core import system
 from barnabee.gpu import wav
+from barnabee.gpu.engines.device import Device
 from barnabee.gpu.engines.kokoro import Kokoro
 
 SENTENCES = {
@@ -21,8 +22,15 @@ SENTENCES = {
     "what_can_you_do": "What can you do?",
 }
 VOICES = ("af_heart", "bm_george")
+WAKE_WORDS = {
+    ("hey_jarvis", "af_heart"): "Hey Jarvis!",
+    ("hey_jarvis", "bm_george"): "Hey Jarvis!",
+    ("hey_mycroft", "af_heart"): "Hey Mycroft!",
+    ("alexa", "af_heart"): "Alexa!",
+}
 RATE_HZ = 16_000
-QUIET_S = 0.25
+QUIET_S, QUIET_AROUND_WORD_S = 0.25, 0.1
+THREADS = 2
 
 
 def main() -> None:
@@ -32,18 +40,32 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--models", type=Path, default=models)
     parser.add_argument("--out", type=Path, default=Path("tests/audio"))
+    parser.add_argument("--only-wake-words", action="store_true")
     chosen = parser.parse_args()
-    kokoro = Kokoro.load(chosen.models / "kokoro-int8", system.load().voice, threads=0)
-    chosen.out.mkdir(parents=True, exist_ok=True)
-    quiet = np.zeros(int(QUIET_S * RATE_HZ), np.float32)
-    for name, sentence in SENTENCES.items():
+    device = Device("cpu", THREADS)
+    kokoro = Kokoro.load(chosen.models / "kokoro-int8", system.load().voice, device=device)
+    (chosen.out / "wake").mkdir(parents=True, exist_ok=True)
+    for (name, voice), sentence in WAKE_WORDS.items():
+        say(
+            kokoro,
+            sentence,
+            voice,
+            chosen.out / "wake" / f"{name}_{voice}.wav",
+            QUIET_AROUND_WORD_S,
+        )
+    for name, sentence in () if chosen.only_wake_words else SENTENCES.items():
         for voice in VOICES:
-            spoken = np.concatenate(list(kokoro.speak(sentence, voice=voice, speed=1.0)))
-            sound = wav.resample(spoken, kokoro.sample_rate_hz, RATE_HZ)
-            data = wav.pcm16(np.concatenate([quiet, sound, quiet]))
-            path = chosen.out / f"{name}_{voice}.wav"
-            path.write_bytes(wav.header(RATE_HZ, len(data)) + data)
-            print(f"{path}: {len(data) / 2 / RATE_HZ:.1f} s, {len(data) // 1024} KiB")
+            say(kokoro, sentence, voice, chosen.out / f"{name}_{voice}.wav")
+
+
+def say(kokoro: Kokoro, sentence: str, voice: str, path: Path, quiet_s: float = QUIET_S) -> None:
+    """Write one sentence."""
+    quiet = np.zeros(int(quiet_s * RATE_HZ), np.float32)
+    spoken = np.concatenate(list(kokoro.speak(sentence, voice=voice, speed=1.0)))
+    sound = wav.resample(spoken, kokoro.sample_rate_hz, RATE_HZ)
+    data = wav.pcm16(np.concatenate([quiet, sound, quiet]))
+    path.write_bytes(wav.header(RATE_HZ, len(data)) + data)
+    print(f"{path}: {len(data) / 2 / RATE_HZ:.1f} s, {len(data) // 1024} KiB")
 
 
 if __name__ == "__main__":

@@ -54,7 +54,7 @@ def words(text: str) -> str:
 
 
 def say(client: httpx.Client, text: str, **options: object) -> bytes:
-    body = {"model": "kokoro", "input": text, **options}
+    body = {"model": "kokoro", "input": text, "response_format": "wav", **options}
     response = client.post("/v1/audio/speech", json=body)
     assert response.status_code == 200, response.text
     return response.content
@@ -270,7 +270,7 @@ def test_who_hangs_up_in_the_middle_leaves_the_engine_free(
 
 def test_metrics_follow_the_work(http: httpx.Client) -> None:
     text = http.get("/metrics").text
-    for task, engine in zip(("stt", "tts", "embed"), NAMES, strict=True):
+    for task, engine in zip(("stt", "tts", "embed"), NAMES[:3], strict=True):
         series = f'barnabee_inference_seconds_count{{engine="{engine}",task="{task}"}}'
         found = re.search(rf"{re.escape(series)} (\S+)", text)
         assert found, series

@@ -107,6 +107,7 @@ def test_without_any_model_it_stays_up_and_says_what_to_do(
         "stt": "model_missing",
         "tts": "model_missing",
         "embed": "model_missing",
+        "wake": "model_missing",
         "engines": "dependency_down",
         "card": None,
     }

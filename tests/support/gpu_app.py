@@ -18,13 +18,13 @@ from barnabee.core.settings import Settings
 from barnabee.gpu import catalogue
 from barnabee.gpu.app import build
 from barnabee.gpu.engines.device import Device
-from barnabee.gpu.engines.protocols import Embedder, SpeechToText, TextToSpeech
+from barnabee.gpu.engines.protocols import Embedder, SpeechToText, TextToSpeech, WakeWords
 from barnabee.gpu.metrics import GpuMetrics
 from barnabee.gpu.slots import Slot
 from barnabee.gpu.tasks import Tasks
 from barnabee.gpu.vram.ledger import Ledger
 from barnabee.testing.card import FakeCard
-from barnabee.testing.engines import FakeEars, FakeEmbedder, FakeVoice
+from barnabee.testing.engines import FakeEars, FakeEmbedder, FakeVoice, FakeWakeWords
 from support.wait import until
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -53,6 +53,7 @@ class Starter:
         stt: Callable[[], SpeechToText] = FakeEars,
         tts: Callable[[], TextToSpeech] = FakeVoice,
         embed: Callable[[], Embedder] = FakeEmbedder,
+        wake: Callable[[], WakeWords] = FakeWakeWords,
         fallback: Callable[[], SpeechToText] | None = None,
         wait: bool = True,
     ) -> Service:
@@ -65,6 +66,7 @@ class Starter:
             Slot("stt", "whisper-base", stt, name="whisper"),
             Slot("tts", "kokoro-int8", tts, name="kokoro"),
             Slot("embed", "minilm-int8", embed, name="embeddings"),
+            Slot("wake", "openwakeword", wake, name="wakeword"),
         ]
         if fallback:  # the first ear is then Parakeet, and Whisper is there in case
             slots[0].name, slots[0].model = "parakeet", "parakeet-small"

@@ -6,18 +6,23 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Literal
 
 import uvicorn
 
+from barnabee.core import serve
+
 
 @asynccontextmanager
-async def served(app: Any, port: int = 0) -> AsyncIterator[str]:
+async def served(
+    app: Any, port: int = 0, *, lifespan: Literal["auto", "off"] = "auto"
+) -> AsyncIterator[str]:
     """Serve `app` on loopback while inside; yield its address."""
     listener = socket.socket()
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.bind(("127.0.0.1", port))
-    config = uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=1)
+    config = serve.config(app, 1)
+    config.lifespan = lifespan
     server = uvicorn.Server(config)
     server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
     listener.listen(128)  # connections wait in the backlog until the server takes them

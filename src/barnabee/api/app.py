@@ -25,7 +25,7 @@ from barnabee.api.record import Recorder
 from barnabee.api.routes import commands, graph, login, records
 from barnabee.api.service import Gpu, House, Model, Seams, Service
 from barnabee.api.vectors import ExampleVectors
-from barnabee.clients.gpu import GpuClient
+from barnabee.clients.gpu import GpuClient, Names
 from barnabee.clients.home_assistant import HomeAssistant
 from barnabee.clients.llm import AzureModel, Deployment
 from barnabee.clients.queue import Queue
@@ -103,7 +103,7 @@ def make_service(system: System, settings: Settings, metrics: Metrics, seams: Se
     keeper.start()
     redis = RedisLink(settings.redis_url)
     queue = Queue(redis)
-    gpu: Gpu = seams.gpu or GpuClient(settings.gpu_service_url, token)
+    gpu: Gpu = seams.gpu or GpuClient(settings.gpu_service_urls, token, names=Names.of(settings))
     home = seams.home or _home(settings)
     llm = seams.llm or _llm(settings)
     now = clock_of(settings.time_zone)
@@ -183,7 +183,7 @@ def _model(system: System, settings: Settings) -> str:
     embedders = (model for model in system.model.values() if model.task == "embed")
     chosen = next(embedders, None)
     files = chosen and (chosen.cuda_files if settings.device == "cuda" else chosen.cpu_files)
-    return files or "none"
+    return f"{files or 'none'} {settings.embed_model}"
 
 
 def _replica(service: Service) -> Probe:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import secrets
 import time
 import wave
 from dataclasses import dataclass
@@ -57,13 +59,15 @@ class _Way:
 async def _say(text: str | None, wav: Path | None, out: Path | None, session: str | None) -> None:
     import httpx
 
-    from barnabee.clients.gpu import GpuClient
-    from barnabee.core import trace
+    from barnabee.clients.gpu import GpuClient, Names
+    from barnabee.core import settings, system, trace
     from barnabee.up import house, paths, state
 
     run = state.running(paths.local())
     token = house.token(paths.local())
     ports = {name: node.port for name, node in run.nodes.items()}
+    told = settings.load(system.current())
+    elsewhere = bool(os.environ.get("GPU_SERVICE_URL"))  # as the run's own services are told
     trace.adopt(None)  # one trace id for hearing, answering and speaking
     async with httpx.AsyncClient(
         base_url=f"http://127.0.0.1:{ports['api']}",
@@ -72,13 +76,19 @@ async def _say(text: str | None, wav: Path | None, out: Path | None, session: st
         trust_env=False,
     ) as api:
         gpu = GpuClient(
-            f"http://127.0.0.1:{ports['gpu']}",
+            told.gpu_service_urls if elsewhere else f"http://127.0.0.1:{ports['gpu']}",
             token,
+            names=Names.of(told),
             timeout_s=_TIMEOUT_S,
             transport=httpx.AsyncHTTPTransport(),  # never through the user's proxy
         )
         try:
-            await _converse(_Way(api, gpu), text, wav, out, session)
+            way = _Way(api, gpu)
+            if wav is None:
+                await _converse(way, text, wav, out, session)
+            else:  # hearing, answering and speaking are one turn
+                async with gpu.turn(session or f"say-{secrets.token_hex(4)}"):
+                    await _converse(way, text, wav, out, session)
         finally:
             await gpu.aclose()
 

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 OPEN_PATHS = frozenset({"/health", "/health/live", "/health/ready", "/login"})
 QUIET_PATHS = frozenset({"/health", "/health/live", "/health/ready", "/metrics"})
 MIB = 1024 * 1024
+SWITCHING = 101  # the status of a WebSocket that was accepted
+_STARTS = frozenset({"http.response.start", "websocket.http.response.start", "websocket.accept"})
 
 log = structlog.get_logger()
 
@@ -119,7 +121,6 @@ class Front:
         headers = {key: value.decode("latin-1") for key, value in scope["headers"]}
         trace.adopt(headers.get(b"traceparent"))
         exchange = _Exchange(scope, receive, send, self.body_max_bytes)
-        begun = time.perf_counter()
         try:
             error = self._refusal(scope, headers)
             if error is not None:
@@ -127,7 +128,7 @@ class Front:
             else:
                 await self.app(scope, exchange.receive, exchange.send)
         finally:
-            self._record(scope, exchange, time.perf_counter() - begun)
+            self._record(scope, exchange)
 
     def _refusal(self, scope: Scope, headers: dict[bytes, str]) -> BarnabeeError | None:
         if self.access is not None:
@@ -143,7 +144,8 @@ class Front:
             return TooLarge(field="request body", limit=f"{self.body_max_bytes} bytes")
         return None
 
-    def _record(self, scope: Scope, exchange: _Exchange, seconds: float) -> None:
+    def _record(self, scope: Scope, exchange: _Exchange) -> None:
+        seconds = exchange.seconds()
         route = getattr(scope.get("route"), "path", None) or _quiet_path(scope) or "unmatched"
         method = scope.get("method", "WEBSOCKET")
         self.metrics.observe(method, route, exchange.status, seconds)
@@ -176,7 +178,13 @@ class _Exchange:
         self._send = send
         self._limit = limit
         self._taken = 0
+        self._begun = time.perf_counter()
+        self._accepted: float | None = None
         self.status = 0
+
+    def seconds(self) -> float:
+        """Return how long it took; a WebSocket's is until it was open, which it may be for days."""
+        return (self._accepted or time.perf_counter()) - self._begun
 
     async def receive(self) -> Message:
         message = await self._receive()
@@ -187,8 +195,10 @@ class _Exchange:
         return message
 
     async def send(self, message: Message) -> None:
-        if message["type"] == "http.response.start":
-            self.status = message["status"]
+        if message["type"] in _STARTS:
+            self.status = message.get("status", SWITCHING)
+            if self.status == SWITCHING:
+                self._accepted = time.perf_counter()
             trace_id = trace.current().encode()
             message.setdefault("headers", [])
             message["headers"] = [*message["headers"], (b"x-trace-id", trace_id)]
@@ -197,9 +207,10 @@ class _Exchange:
     async def refuse(self, error: BarnabeeError) -> None:
         self._scope["barnabee.code"] = error.code
         if self._scope["type"] == "websocket":
-            self.status = error.status
             await self._receive()
-            await self._send({"type": "websocket.close", "code": 4000 + error.status})
-            return
+            if "websocket.http.response" not in self._scope.get("extensions", {}):
+                self.status = error.status
+                await self._send({"type": "websocket.close", "code": 4000 + error.status})
+                return
         response = JSONResponse(error.body(trace.current()), error.status)
         await response(self._scope, self._receive, self.send)

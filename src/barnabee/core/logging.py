@@ -73,8 +73,14 @@ def _capture_libraries(shared: list[Processor], number: int) -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(number)
+    logging.getLogger("uvicorn.error").addFilter(_no_false_alarm)
     for chatty in ("httpx", "httpcore", "websockets", "uvicorn.access", "faster_whisper"):
         logging.getLogger(chatty).setLevel(max(number, logging.WARNING))
+
+
+def _no_false_alarm(record: logging.LogRecord) -> bool:
+    # uvicorn 0.54 says this of every WebSocket that is refused with a status and a reason
+    return record.msg != "ASGI callable returned without completing handshake."
 
 
 def _without_colours(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:

@@ -12,7 +12,7 @@ import gc
 import signal
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NoReturn
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 # How often a service looks at what it depends on; half of the 5 s in which a failure must be seen.
 LOOK_EVERY_S = 2.0
 GRACE_S = 4
+WS_MESSAGE_MAX = 1024 * 1024  # bytes; routes have smaller limits and say so in a sentence
 
 log = structlog.get_logger()
 
@@ -42,6 +43,7 @@ class Running:
     app: ASGIApp
     health: Health
     grace_s: int = GRACE_S  # how long running requests may finish after SIGTERM
+    farewell: Callable[[], Awaitable[None]] | None = None  # ends what would never end by itself
 
 
 Factory = Callable[[system.System, settings.Settings], Running]
@@ -113,16 +115,24 @@ async def watch(health: Health) -> None:
         await asyncio.sleep(interval_s)
 
 
-async def _serve(component: str, running: Running, listener: socket.socket) -> None:
-    config = uvicorn.Config(
-        running.app,
+def config(app: ASGIApp, grace_s: int) -> uvicorn.Config:
+    """Return how every service is served."""
+    return uvicorn.Config(
+        app,
         log_config=None,
         access_log=False,
-        timeout_graceful_shutdown=running.grace_s,
+        timeout_graceful_shutdown=grace_s,
         server_header=False,
         date_header=False,
+        ws_max_size=WS_MESSAGE_MAX,
+        # Reading stops when a message waits, but one packet of 256 KiB may unfold to 250 MB of
+        # messages; and sound does not get smaller.
+        ws_per_message_deflate=False,
     )
-    server = uvicorn.Server(config)
+
+
+async def _serve(component: str, running: Running, listener: socket.socket) -> None:
+    server = _Server(config(running.app, running.grace_s), running.farewell)
     log.info("starting", port=listener.getsockname()[1])
     watcher = asyncio.create_task(_watch_when_started(server, running.health), name="watch")
     watcher.add_done_callback(lambda _task: setattr(server, "should_exit", True))
@@ -141,6 +151,21 @@ async def _serve(component: str, running: Running, listener: socket.socket) -> N
             await watcher
     if not server.started:
         sys.exit(1)
+
+
+class _Server(uvicorn.Server):
+    """uvicorn, which would cut open WebSockets off before they can say why they end."""
+
+    def __init__(
+        self, config: uvicorn.Config, farewell: Callable[[], Awaitable[None]] | None
+    ) -> None:
+        super().__init__(config)
+        self._farewell = farewell
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        if self._farewell:
+            await self._farewell()
+        await super().shutdown(sockets)
 
 
 async def _watch_when_started(server: uvicorn.Server, health: Health) -> None:

@@ -9,8 +9,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from barnabee.core.errors import SettingInvalid, SettingMissing
@@ -27,6 +28,11 @@ class Settings(BaseSettings):
     models_dir: Path = Field(Path("/models"), validation_alias="BARNABEE_MODELS")
     redis_url: str = Field("redis://127.0.0.1:6379/0", validation_alias="REDIS_URL")
     gpu_service_url: str = Field("http://127.0.0.1:8001", validation_alias="GPU_SERVICE_URL")
+    # What a server that is not ours calls its models and voice; ours takes these for its own.
+    stt_model: str = Field("whisper-1", validation_alias="BARNABEE_STT_MODEL")
+    tts_model: str = Field("tts-1", validation_alias="BARNABEE_TTS_MODEL")
+    embed_model: str = Field("text-embedding-3-small", validation_alias="BARNABEE_EMBED_MODEL")
+    tts_voice: str = Field("", validation_alias="BARNABEE_TTS_VOICE")
     api_url: str = Field("http://127.0.0.1:8000", validation_alias="API_URL")
     home_assistant_url: str = Field("", validation_alias="HOME_ASSISTANT_URL")
     azure_openai_endpoint: str = Field("", validation_alias="AZURE_OPENAI_ENDPOINT")
@@ -42,6 +48,20 @@ class Settings(BaseSettings):
     )
     log_utterances: bool = Field(default=False, validation_alias="BARNABEE_LOG_UTTERANCES")
     time_zone: str = Field("", validation_alias="BARNABEE_TIME_ZONE")
+
+    @field_validator("gpu_service_url")
+    @classmethod
+    def _usable_urls(cls, value: str) -> str:
+        for url in urls(value):
+            _check_url(url)
+        if len(set(urls(value))) < len(urls(value)):
+            raise ValueError("the same URL stands in it twice")
+        return value
+
+    @property
+    def gpu_service_urls(self) -> tuple[str, ...]:
+        """Return the inference services among which the work is shared."""
+        return urls(self.gpu_service_url)
 
 
 def load(system: System) -> Settings:
@@ -60,7 +80,30 @@ def load(system: System) -> Settings:
     except ValidationError as error:
         first = error.errors()[0]
         name = str(first["loc"][0])
-        raise SettingInvalid(name=name, reason=first["msg"], hint=f"mend {name}") from error
+        reason = first["msg"].removeprefix("Value error, ")
+        raise SettingInvalid(name=name, reason=reason, hint=f"mend {name}") from error
+
+
+def urls(value: str) -> tuple[str, ...]:
+    """Return the URLs in a list with commas, without blanks and closing slashes. Pure."""
+    return tuple(one.strip().rstrip("/") for one in value.split(","))
+
+
+def _check_url(url: str) -> None:
+    """Raise ValueError with one reason when `url` cannot be the address of a service. Pure."""
+    if not url:
+        raise ValueError("a URL is missing before or after a comma")
+    parts = urlsplit(url)  # a bracket out of place is a ValueError already
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ValueError(f"{url!r} is not like http://host:8001")
+    if any(not one.isprintable() or one.isspace() for one in url):
+        raise ValueError(f"{url!r} holds a blank or a control character")
+    if parts.username or parts.password or parts.query or parts.fragment:
+        raise ValueError("it holds more than scheme, host, port and path")
+    if parts.path.endswith("/v1"):
+        raise ValueError(f"leave off the /v1 of {url!r}: it is added")
+    if parts.port == 0:  # one that is no number, or too large, is a ValueError already
+        raise ValueError(f"{url!r} has no usable port")
 
 
 def credential(name: str) -> str | None:

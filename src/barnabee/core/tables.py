@@ -92,6 +92,7 @@ class Wake(Table):
     words: Annotated[list[Name], Field(min_length=1)]
     threshold_permille: Permille
     pause_ms: Milliseconds
+    streams_max: Count
     room: dict[Name, Permille] = {}
 
 

@@ -21,7 +21,8 @@ from barnabee.core.settings import required_credential
 from barnabee.gpu import catalogue
 from barnabee.gpu.health import checks
 from barnabee.gpu.metrics import GpuMetrics
-from barnabee.gpu.routes import embeddings, models, speech, transcriptions, turns, vram
+from barnabee.gpu.routes import embeddings, models, speech, transcriptions, turns, vram, wake
+from barnabee.gpu.streams import Streams
 from barnabee.gpu.vram.probe import open_probe
 
 if TYPE_CHECKING:
@@ -53,6 +54,8 @@ def build(
         tasks = catalogue.build(system, settings, metrics, probe)
     health = Health("gpu", checks(tasks), metrics)
     manager = tasks.manager
+    streams = Streams(system.wake.streams_max, metrics.wake_streams.set)
+    metrics.show_words(system.wake)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
@@ -72,9 +75,10 @@ def build(
     app.include_router(models.router(tasks))
     app.include_router(vram.router(tasks))
     app.include_router(turns.router(tasks))
+    app.include_router(wake.router(tasks.wake, system.wake, streams, metrics))
     app.router.routes.extend(standard_routes(health, metrics))
     front = Front(app, metrics, access, body_max_bytes=system.limits.audio_max_mib * MIB)
-    return Running(front, health, GRACE_S)
+    return Running(front, health, GRACE_S, streams.end)
 
 
 def _leave(slots: Iterable[Slot[Any]]) -> None:

@@ -14,6 +14,7 @@ from barnabee.core.errors import SettingInvalid, SystemFileInvalid
 from barnabee.gpu.engines.device import Device
 from barnabee.gpu.engines.kokoro import Kokoro
 from barnabee.gpu.engines.minilm import MiniLm
+from barnabee.gpu.engines.wakeword import WakeWord
 from barnabee.gpu.engines.whisper import Whisper
 from barnabee.gpu.slots import Slot
 from barnabee.gpu.tasks import Task, Tasks
@@ -33,6 +34,7 @@ OPENAI_NAMES = {
     "stt": {"whisper-1", "gpt-4o-transcribe", "gpt-4o-mini-transcribe"},
     "tts": {"tts-1", "tts-1-hd", "gpt-4o-mini-tts"},
     "embed": {"text-embedding-3-small", "text-embedding-3-large", "text-embedding-ada-002"},
+    "wake": frozenset[str](),
 }
 
 
@@ -116,7 +118,7 @@ def assemble(
         mine.sort(key=lambda slot: ledger.claims[slot.name].priority)
         return Task(name, tuple(mine), manager, frozenset(aliases[name]))
 
-    return Tasks(task("stt"), task("tts"), task("embed"), manager)
+    return Tasks(task("stt"), task("tts"), task("embed"), task("wake"), manager)
 
 
 def _makers(system: System, device: Device) -> Mapping[str, Callable[[Path], Any]]:
@@ -124,6 +126,7 @@ def _makers(system: System, device: Device) -> Mapping[str, Callable[[Path], Any
         "whisper": lambda files: Whisper.load(files, device=device),
         "kokoro": lambda files: Kokoro.load(files, system.voice, device=device),
         "minilm": lambda files: MiniLm.load(files, device=device),
+        "openwakeword": lambda files: WakeWord.load(files, system.wake.words),
     }
 
 

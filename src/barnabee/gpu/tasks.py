@@ -7,11 +7,17 @@ from __future__ import annotations
 
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from barnabee.core.errors import BarnabeeError, DependencyDown, NotFound
 from barnabee.core.health import Degraded
-from barnabee.gpu.engines.protocols import Embedder, Engine, SpeechToText, TextToSpeech
+from barnabee.gpu.engines.protocols import (
+    Embedder,
+    Engine,
+    SpeechToText,
+    TextToSpeech,
+    WakeWords,
+)
 from barnabee.gpu.slots import Slot, State
 from barnabee.gpu.use import Use
 from barnabee.gpu.vram.manager import Manager
@@ -43,10 +49,13 @@ class Task(Generic[E]):
         raise NotFound(what=f"model {model!r} for this; there is {self.first.model!r}")
 
     def lease(
-        self, slot: Slot[E] | None = None, session: str = ""
+        self, slot: Slot[E] | None = None, session: str = "", *, standing: bool = False
     ) -> AbstractAsyncContextManager[Use[E]]:
-        """Keep a model (the first, if none is named) on the card while it is used."""
-        return self.manager.lease((slot or self.first).name, session)
+        """Keep a model (the first, if none is named) on the card while it is used.
+
+        `standing` is for a use without an end, like a microphone's: see `Manager.lease`.
+        """
+        return self.manager.lease((slot or self.first).name, session, standing=standing)
 
     def health(self) -> Degraded | None:
         """Return None when the first model serves, Degraded when another one can."""
@@ -67,24 +76,29 @@ class Tasks:
     stt: Task[SpeechToText]
     tts: Task[TextToSpeech]
     embed: Task[Embedder]
+    wake: Task[WakeWords]
     manager: Manager
 
-    def all(self) -> tuple[Task[SpeechToText] | Task[TextToSpeech] | Task[Embedder], ...]:
+    def all(self) -> tuple[Task[Any], ...]:
         """Return every task."""
+        return (*self.of_a_turn(), self.wake)
+
+    def of_a_turn(self) -> tuple[Task[Any], ...]:
+        """Return what it takes to answer somebody who has been heard to call."""
         return (self.stt, self.tts, self.embed)
 
     def find(self, model: str) -> Slot[Engine]:
         """Return the model of this name or alias; NotFound."""
         for task in self.all():
             try:
-                found: Slot[Engine] = task.called(model)[0]  # type: ignore[assignment]
+                found: Slot[Engine] = task.called(model)[0]
             except NotFound:
                 continue
             return found
         raise NotFound(what=f"model {model!r}")
 
     def none_works(self) -> DependencyDown | None:
-        """Return an error when not a single task can be done."""
-        if any(slot.state is State.READY for task in self.all() for slot in task.slots):
+        """Return an error when not a single task of a turn can be done."""
+        if any(slot.state is State.READY for task in self.of_a_turn() for slot in task.slots):
             return None
         return DependencyDown(dependency="every engine", reason="none could be loaded")

@@ -20,6 +20,7 @@ PCM, FLOAT, EXTENSIBLE = 1, 3, 0xFFFE
 MIN_RATE_HZ, MAX_RATE_HZ = 4_000, 192_000
 MAX_CHANNELS = 8
 UNKNOWN_SIZE = 0xFFFFFFFF
+MAGIC = frozenset({b"RIFF", b"RF64"})
 _FORMAT_BYTES = 16
 _BLOCK_S = 10
 
@@ -47,7 +48,7 @@ class Wav:
 
 def parse(content: bytes, *, max_s: int) -> Wav:
     """Return what the header says; InvalidAudio, or TooLarge when longer than `max_s`. Pure."""
-    if content[:4] not in {b"RIFF", b"RF64"} or content[8:12] != b"WAVE":
+    if content[:4] not in MAGIC or content[8:12] != b"WAVE":
         raise InvalidAudio(reason="it is not a WAV file")
     form: tuple[int, int, int, int] | None = None
     position = 12

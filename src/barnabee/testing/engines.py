@@ -121,10 +121,10 @@ class FakeWakeWords:
     def close(self) -> None:
         """Do nothing."""
 
-    def listener(self) -> FakeEar:
-        """Return an ear."""
+    def listener(self, words: Sequence[str]) -> FakeEar:
+        """Return an ear for `words`."""
         self.ears += 1
-        return FakeEar(self)
+        return FakeEar(self, tuple(words))
 
     def saying(self, word: str, permille: int = 990) -> NDArray[np.int16]:
         """Return a frame in which `word` scores `permille`."""
@@ -138,6 +138,7 @@ class FakeEar:
     """Listens for `FakeWakeWords`."""
 
     engine: FakeWakeWords
+    words: Sequence[str]
 
     def hear(self, frame: NDArray[np.int16]) -> Mapping[str, float]:
         """Return the score that was put into the frame, and 0 for every other word."""
@@ -151,6 +152,7 @@ class FakeEar:
         return {
             word: permille / 1000 if number == said else 0.0
             for number, word in enumerate(self.engine.words, start=1)
+            if word in self.words
         }
 
 

@@ -29,7 +29,7 @@ async def transcribe(service: Service, content: bytes, **form: str) -> httpx.Res
 
 
 async def speak(service: Service, **body: object) -> httpx.Response:
-    body = {"model": "tts-1", "input": "Hello there.", **body}
+    body = {"model": "tts-1", "input": "Hello there.", "response_format": "wav", **body}
     return await service.client.post("/v1/audio/speech", json=body)
 
 
@@ -180,7 +180,8 @@ async def test_speed_and_voice_reach_the_engine(start: Starter) -> None:
         ({"input": "..."}, 400, "nothing in it can be spoken"),
         ({"voice": "hal"}, 400, "barnabee, af_heart"),
         ({"speed": 9}, 400, "speed"),
-        ({"response_format": "mp3"}, 400, "response_format"),
+        ({"response_format": "ogg"}, 400, "response_format"),
+        ({"stream_format": "sse"}, 400, "stream_format"),
         ({"model": "whisper-1"}, 404, "kokoro-int8"),
         ({"input": 7}, 400, "input"),
     ],
@@ -319,7 +320,9 @@ async def test_models_are_listed_with_their_state(start: Starter) -> None:
         ("whisper-base", "stt", "ready"),
         ("kokoro-int8", "tts", "ready"),
         ("minilm-int8", "embed", "ready"),
+        ("openwakeword", "wake", "ready"),
     ]
+    assert body["data"][-1]["words"] == ["hey_jarvis", "alexa"]
     one = (await service.client.get("/v1/models/tts-1")).json()
     assert one["voices"] == ["barnabee", "af_heart"]
     assert refusal(await service.client.get("/v1/models/none"))[0] == 404
@@ -341,7 +344,7 @@ async def test_the_ledger_is_shown_with_its_decisions_and_reasons(start: Starter
     service = await start()
     body = (await service.client.get("/v1/vram")).json()
     assert body["card"]["name"] == "main memory"
-    assert [row["state"] for row in body["models"]] == ["ready"] * 3
+    assert [row["state"] for row in body["models"]] == ["ready"] * 4
     assert {one["decision"] for one in body["decisions"]} == {"load", "loaded"}
     assert all(one["reason"] for one in body["decisions"])
 

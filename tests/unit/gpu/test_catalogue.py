@@ -26,6 +26,7 @@ async def test_each_task_has_the_model_of_the_graph_that_runs_on_a_cpu(tmp_path:
         ("stt", "whisper-base"),
         ("tts", "kokoro-int8"),
         ("embed", "minilm-int8"),
+        ("wake", "openwakeword"),
     ]
     assert tasks.find("whisper") is tasks.find("whisper-1") is tasks.find("whisper-base")
     with pytest.raises(ModelMissing, match=str(tmp_path)):

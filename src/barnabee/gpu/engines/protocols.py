@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 Samples = NDArray[np.float32]  # (n,), mono, in [-1, 1]
 
 STT_RATE_HZ = 16_000
+WAKE_FRAME = 1280  # samples, 80 ms: what a wake word's engine hears at a time
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,5 +125,5 @@ class WakeWords(Engine, Protocol):
     def words(self) -> Sequence[str]:
         """Return the names of the words it knows."""
 
-    def listener(self) -> Listener:
-        """Return a fresh ear for one stream."""
+    def listener(self, words: Sequence[str]) -> Listener:
+        """Return a fresh ear for one stream that listens for `words`, all of them known."""

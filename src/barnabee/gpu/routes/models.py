@@ -58,7 +58,9 @@ def _row(slot: Slot[Any]) -> dict[str, Any]:
     if slot.error is not None:
         row["error"] = {"code": slot.error.code, "message": str(slot.error)}
     try:
-        row["voices"] = list(getattr(slot.check(), "voices", ())) or None
+        engine: object = slot.check()
     except BarnabeeError:
-        row["voices"] = None
+        engine = None
+    for kind in ("voices", "words"):
+        row[kind] = list(getattr(engine, kind, ())) or None
     return row

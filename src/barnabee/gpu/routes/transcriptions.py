@@ -1,7 +1,8 @@
-"""POST /v1/audio/transcriptions: a WAV in, what was said out."""
+"""POST /v1/audio/transcriptions: a recording in, what was said out."""
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import structlog
@@ -9,7 +10,7 @@ from fastapi import APIRouter, File, Form, UploadFile
 from fastapi.responses import JSONResponse, PlainTextResponse, Response
 
 from barnabee.core.errors import BadRequest, BarnabeeError, Misconfigured, Unavailable
-from barnabee.gpu import wav
+from barnabee.gpu import containers, wav
 from barnabee.gpu.engines.protocols import STT_RATE_HZ, Segment, SpeechToText
 from barnabee.gpu.heard import Heard, body
 from barnabee.gpu.routes.checks import Session
@@ -22,12 +23,15 @@ if TYPE_CHECKING:
 Format = Literal["json", "text", "verbose_json"]
 Granularity = Literal["word", "segment"]
 
+DECODING_AT_ONCE = 2  # of files that are not WAV; each holds up to audio_max_s of sound
+
 log = structlog.get_logger()
 
 
 def router(task: Task[SpeechToText], limits: Limits) -> APIRouter:
     """Return the route."""
     routes = APIRouter()
+    decoding = asyncio.Semaphore(DECODING_AT_ONCE)
 
     @routes.post("/v1/audio/transcriptions", response_model=None)
     async def transcribe(
@@ -38,11 +42,25 @@ def router(task: Task[SpeechToText], limits: Limits) -> APIRouter:
         granularities: Annotated[
             list[Granularity] | None, Form(alias="timestamp_granularities[]")
         ] = None,
+        stream: Annotated[bool, Form()] = False,
         session: Session = "",
     ) -> Response:
-        """Return what is said in `file` (WAV: PCM or float, 4 to 192 kHz, 1 to 8 channels)."""
+        """Return what is said in `file` (WAV, FLAC, MP3, MP4, AAC, Ogg or WebM).
+
+        `prompt`, `temperature` and whatever else OpenAI's clients send is accepted and changes
+        nothing.
+        """
         slots = task.called(model)
-        sound = wav.parse(await file.read(), max_s=limits.audio_max_s)
+        if stream:
+            raise BadRequest(field="field `stream`", reason="an answer comes in one piece here")
+        content = await file.read()
+        if content[:4] in wav.MAGIC:
+            sound = wav.parse(content, max_s=limits.audio_max_s)
+        else:
+            async with decoding:
+                sound = await asyncio.to_thread(
+                    containers.decode, content, max_s=limits.audio_max_s
+                )
         wanted = Wanted(sound, language, session, words="word" in (granularities or ()))
         heard = await _first_that_can(task, slots, wanted)
         if response_format == "text":

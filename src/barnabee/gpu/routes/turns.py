@@ -32,7 +32,7 @@ def router(tasks: Tasks) -> APIRouter:
         ended ends by itself after `card.turn_limit_ms`.
         """
         turn = secrets.token_hex(8)
-        first = [task.first.name for task in tasks.all()]
+        first = [task.first.name for task in tasks.of_a_turn()]
         turns, now_ms = tasks.manager.turns, tasks.manager.now_ms()
         models = await turns.begin(turn, wanted.session, first, now_ms=now_ms)
         return {"id": turn, "session": wanted.session, "models": models, "limit_ms": turns.limit_ms}

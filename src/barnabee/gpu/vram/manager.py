@@ -69,20 +69,27 @@ class Manager:
         self._ran_out: set[str] = set()  # loads that ran out of memory once
         self._looked_s = clock()
         self._loading_since_s: float | None = None
+        self._standing: set[int] = set()  # tickets of uses without an end
         self._tried: set[str] = set()  # models whose first load is over, or was refused
 
     # ---- using models
 
     @asynccontextmanager
-    async def lease(self, model: str, session: str = "") -> AsyncIterator[Use[Any]]:
+    async def lease(
+        self, model: str, session: str = "", *, standing: bool = False
+    ) -> AsyncIterator[Use[Any]]:
         """Keep `model` on the card while it is used.
 
-        Raises what `refusals` knows, or the error its load failed with.
+        A `standing` lease lasts as long as a microphone is plugged in: it is never overdue, and
+        memory that others take meanwhile is not taken for its model's. Raises what `refusals`
+        knows, or the error its load failed with.
         """
         slot = self.slots[model]
         if self.ledger.failing(model, self.now_ms()) and slot.error:
             raise slot.error
         ticket = await self._take(model, session)
+        if standing:
+            self._standing.add(ticket)
         try:
             use = Use(
                 slot.check(),
@@ -154,7 +161,7 @@ class Manager:
                         await self._changed.wait()
                 self._changed.clear()
                 await self.view.look()
-                users = {lease.model for lease in self.ledger.leases.values()}
+                users = self._users()
                 computing = any(slot.lane.busy for slot in self.slots.values())
                 self.view.book(users, computing=computing)
         finally:
@@ -282,6 +289,7 @@ class Manager:
         return ticket
 
     def _give(self, ticket: int) -> None:
+        self._standing.discard(ticket)
         self._carry_out(self.ledger.release(ticket, self.now_ms()))
         if self.ledger.waiting:
             self._changed.set()
@@ -297,3 +305,10 @@ class Manager:
             self._give(ticket)
 
         self._start(later())
+
+    def _users(self) -> set[str]:
+        """Return the models of all leases but the standing ones, which are renewed."""
+        for ticket in self._standing:
+            self.ledger.renew(ticket, self.now_ms())
+        leases = self.ledger.leases.items()
+        return {lease.model for ticket, lease in leases if ticket not in self._standing}

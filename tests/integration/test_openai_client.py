@@ -1,0 +1,234 @@
+"""The official `openai` client, unchanged, against the real service with the real models."""
+
+from __future__ import annotations
+
+import io
+import math
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import openai
+import pytest
+
+from barnabee.gpu import wav
+from support.gpu import NAMES, TOKEN, GpuProcess, models_dir
+from support.sounds import FORMS, packed
+
+QUESTION = Path(__file__).parents[1] / "audio" / "what_time_af_heart.wav"
+SAID = "what time is it"
+
+
+@pytest.fixture(scope="module")
+def gpu(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GpuProcess]:
+    service = GpuProcess(tmp_path_factory.mktemp("gpu"), models_dir()).start()
+    try:
+        service.wait_for("/health/live")
+        service.wait_for("/health/ready")
+        yield service
+    finally:
+        service.stop()
+
+
+@pytest.fixture(scope="module")
+def client(gpu: GpuProcess) -> openai.OpenAI:
+    return openai.OpenAI(base_url=f"{gpu.url}/v1", api_key=TOKEN, max_retries=0, timeout=120)
+
+
+def words(text: str) -> str:
+    return re.sub(r"[^a-z ]", "", text.lower()).strip()
+
+
+def mostly_long(form: str, *quick: str) -> Any:
+    """Return a parameter: every form takes seconds, so only some are tried each time."""
+    return form if form in quick else pytest.param(form, marks=pytest.mark.long)
+
+
+def samples() -> Any:
+    found = wav.decode(wav.parse(QUESTION.read_bytes(), max_s=60), 24_000)
+    return np.frombuffer(wav.pcm16(found), "<i2")
+
+
+# ---- hearing ----
+
+
+def test_a_recording_is_transcribed_as_json(client: openai.OpenAI) -> None:
+    with QUESTION.open("rb") as file:
+        heard = client.audio.transcriptions.create(model="whisper-1", file=file)
+    assert words(heard.text) == SAID
+
+
+def test_a_recording_is_transcribed_as_plain_text(client: openai.OpenAI) -> None:
+    heard = client.audio.transcriptions.create(
+        model="gpt-4o-mini-transcribe", file=QUESTION, response_format="text"
+    )
+    assert words(str(heard)) == SAID
+
+
+def test_verbose_json_has_segments_and_words_with_their_times(client: openai.OpenAI) -> None:
+    heard = client.audio.transcriptions.create(
+        model="whisper-1",
+        file=QUESTION,
+        response_format="verbose_json",
+        timestamp_granularities=["word", "segment"],
+    )
+    assert heard.duration > 0.5
+    assert heard.language == "en"
+    assert heard.segments
+    assert words(heard.segments[0].text) == SAID
+    assert heard.words
+    assert [words(one.word) for one in heard.words] == SAID.split()
+    times = [time for one in heard.words for time in (one.start, one.end)]
+    assert times == sorted(times)
+
+
+def test_what_else_openais_clients_send_with_a_recording_is_harmless(
+    client: openai.OpenAI,
+) -> None:
+    heard = client.audio.transcriptions.create(
+        model="whisper-1",
+        file=QUESTION,
+        language="en",
+        prompt="A question about the time.",
+        temperature=0.2,
+        include=["logprobs"],
+        chunking_strategy="auto",
+        extra_body={"user": "somebody", "unknown": 1},
+    )
+    assert words(heard.text) == SAID
+
+
+@pytest.mark.parametrize("form", [mostly_long(form, "mp3", "webm") for form in FORMS])
+def test_recordings_in_other_containers_are_understood(client: openai.OpenAI, form: str) -> None:
+    content = packed(form, samples(), 24_000)
+    heard = client.audio.transcriptions.create(model="whisper-1", file=(f"a.{form}", content))
+    assert words(heard.text) == SAID
+
+
+def test_an_answer_in_pieces_is_refused_clearly(client: openai.OpenAI) -> None:
+    with pytest.raises(openai.BadRequestError, match="field `stream`"):
+        client.audio.transcriptions.create(model="whisper-1", file=QUESTION, stream=True)
+
+
+# ---- speaking ----
+
+
+@pytest.mark.parametrize(
+    "form", [mostly_long(form, "opus") for form in ("mp3", "opus", "aac", "flac", "wav")]
+)
+def test_speech_in_every_form_is_heard_word_for_word(client: openai.OpenAI, form: Any) -> None:
+    speech = client.audio.speech.create(
+        model="tts-1", voice="barnabee", input="What time is it?", response_format=form
+    )
+    heard = client.audio.transcriptions.create(
+        model="whisper-1", file=(f"a.{form}", speech.content)
+    )
+    assert words(heard.text) == SAID
+
+
+def test_without_a_format_it_is_mp3_as_openais_is(client: openai.OpenAI, tmp_path: Path) -> None:
+    path = tmp_path / "speech.mp3"
+    with client.audio.speech.with_streaming_response.create(
+        model="gpt-4o-mini-tts",
+        voice="alloy",
+        input="What time is it?",
+        instructions="Cheerful.",
+        stream_format="audio",
+        extra_body={"user": "somebody", "unknown": {}},
+    ) as response:
+        assert response.headers["content-type"] == "audio/mpeg"
+        response.stream_to_file(path)
+    assert words(client.audio.transcriptions.create(model="whisper-1", file=path).text) == SAID
+
+
+def test_speech_is_streamed_as_pcm(client: openai.OpenAI) -> None:
+    text = "The kitchen light is on, and the lamp in the bedroom is off. All doors are locked."
+    with client.audio.speech.with_streaming_response.create(
+        model="tts-1", voice="af_heart", input=text, response_format="pcm"
+    ) as response:
+        pieces = [len(piece) for piece in response.iter_bytes()]
+    assert len(pieces) > 1
+    assert sum(pieces) / 48_000 > 3
+
+
+def test_openais_voices_are_ours_of_that_name_or_the_houses(client: openai.OpenAI) -> None:
+    def said(voice: Any) -> bytes:
+        speech = client.audio.speech.create(
+            model="tts-1", voice=voice, input="Yes.", response_format="pcm"
+        )
+        content: bytes = speech.content
+        return content
+
+    assert said("nova") == said({"id": "af_nova"})
+    assert said("cedar") == said("barnabee") != said("nova")
+    with pytest.raises(openai.BadRequestError, match="field `voice`"):
+        said("hal")
+
+
+def test_what_speech_cannot_do_is_refused_clearly(client: openai.OpenAI) -> None:
+    speak = client.audio.speech.create
+    with pytest.raises(openai.BadRequestError, match="stream_format"):
+        speak(model="tts-1", voice="alloy", input="Yes.", stream_format="sse")
+    with pytest.raises(openai.BadRequestError, match="speed"):
+        speak(model="tts-1", voice="alloy", input="Yes.", speed=4.0)
+    with pytest.raises(openai.BadRequestError, match="response_format"):
+        speak(model="tts-1", voice="alloy", input="Yes.", response_format="midi")  # type: ignore[arg-type]
+
+
+# ---- understanding ----
+
+
+def test_vectors_are_the_same_as_floats_and_as_the_clients_default(
+    client: openai.OpenAI,
+) -> None:
+    texts = ["turn on the light", "what time is it"]
+    model = "text-embedding-3-small"
+    packed_rows = client.embeddings.create(model=model, input=texts, user="somebody")
+    rows = client.embeddings.create(model=model, input=texts, encoding_format="float")
+    assert packed_rows.usage.total_tokens > 0
+    for one, other in zip(packed_rows.data, rows.data, strict=True):
+        np.testing.assert_allclose(one.embedding, other.embedding, atol=1e-6)
+        assert math.hypot(*one.embedding) == pytest.approx(1, abs=1e-4)
+
+
+def test_other_dimensions_than_the_models_are_refused(client: openai.OpenAI) -> None:
+    embed = client.embeddings.create
+    assert len(embed(model="embeddings", input="a", dimensions=384).data[0].embedding) == 384
+    with pytest.raises(openai.BadRequestError, match="this model has 384"):
+        embed(model="embeddings", input="a", dimensions=256)
+
+
+# ---- models and errors ----
+
+
+def test_models_are_listed_and_found(client: openai.OpenAI) -> None:
+    listed = [model.id for model in client.models.list()]
+    assert set(NAMES) <= set(listed)
+    assert client.models.retrieve("whisper-base").owned_by == "barnabee"
+    with pytest.raises(openai.NotFoundError, match="gpt-4"):
+        client.models.retrieve("gpt-4")
+
+
+def test_its_errors_carry_our_code_and_sentence(client: openai.OpenAI, gpu: GpuProcess) -> None:
+    with pytest.raises(openai.BadRequestError) as refused:
+        client.audio.transcriptions.create(model="whisper-1", file=("a.mp3", b"no sound"))
+    assert refused.value.code == "invalid_audio"
+    assert "not a WAV file" in refused.value.message
+    assert isinstance(refused.value.body, dict)
+    assert refused.value.body["trace_id"]
+    with pytest.raises(openai.APIStatusError, match="4000 characters") as large:
+        client.audio.speech.create(model="tts-1", voice="alloy", input="a" * 4001)
+    assert large.value.status_code == 413
+    stranger = openai.OpenAI(base_url=f"{gpu.url}/v1", api_key="wrong", max_retries=0)
+    with pytest.raises(openai.AuthenticationError, match="needs a token"):
+        stranger.models.list()
+
+
+async def test_the_asynchronous_client_works_too(gpu: GpuProcess) -> None:
+    async with openai.AsyncOpenAI(base_url=f"{gpu.url}/v1", api_key=TOKEN) as client:
+        heard = await client.audio.transcriptions.create(
+            model="whisper-1", file=("a.wav", io.BytesIO(QUESTION.read_bytes()))
+        )
+        assert words(heard.text) == SAID

@@ -1,0 +1,381 @@
+"""The route /v1/wake over a real socket, with an engine that the tests control."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass
+
+import httpx
+import numpy as np
+import pytest
+from websockets.exceptions import ConnectionClosed
+
+from barnabee.core.errors import ModelDamaged
+from barnabee.gpu.routes import wake as route
+from barnabee.testing.engines import FakeWakeWords, Gate
+from support.gpu_app import TOKEN, Service, Starter
+from support.serve import served
+from support.wait import until
+from support.wake_link import Link, listening, refused
+
+QUIET = np.zeros(1280, np.int16)
+
+
+@dataclass
+class House:
+    """The service on a socket, and its engine."""
+
+    service: Service
+    engine: FakeWakeWords
+    url: str
+
+    def open(self, **query: object):  # type: ignore[no-untyped-def] # noqa: ANN201 - a context
+        return listening(self.url, TOKEN, **query)
+
+    async def metric(self, name: str) -> float:
+        text = (await self.service.client.get("/metrics")).text
+        lines = [line for line in text.splitlines() if line.startswith(name)]
+        return sum(float(line.rsplit(" ", 1)[1]) for line in lines)
+
+
+@asynccontextmanager
+async def house(start: Starter, engine: FakeWakeWords | None = None) -> AsyncIterator[House]:
+    engine = engine or FakeWakeWords()
+    service = await start(wake=lambda: engine)
+    async with served(service.running.app, lifespan="off") as url:
+        yield House(service, engine, url)
+
+
+# ---- what it is for ----
+
+
+async def test_a_word_in_the_sound_wakes(start: Starter) -> None:
+    async with house(start) as home, home.open(room="kitchen") as link:
+        assert link.ready["type"] == "ready"
+        assert link.ready["words"] == ["hey_jarvis"]
+        assert (link.ready["room"], link.ready["threshold"]) == ("kitchen", 500)
+        await link.say(QUIET, QUIET, home.engine.saying("hey_jarvis", 870))
+        woken = await link.next()
+        assert (woken["type"], woken["word"], woken["score"]) == ("wake", "hey_jarvis", 0.87)
+        assert woken["at_ms"] == 240
+        assert len(woken["trace_id"]) == 32
+        assert woken["trace_id"] != link.ready["trace_id"]
+
+
+async def test_sound_may_come_in_pieces_of_any_length(start: Starter) -> None:
+    async with house(start) as home, home.open() as link:
+        sound = np.concatenate([QUIET, home.engine.saying("hey_jarvis")]).tobytes()
+        await link.say(sound[:1], b"", sound[1:2559], sound[2559:])
+        assert (await link.next())["at_ms"] == 160
+
+
+async def test_several_words_at_once_and_those_not_asked_for_are_not_heard(start: Starter) -> None:
+    async with house(start) as home, home.open() as one, home.open(words="alexa,hey_jarvis") as two:
+        for link in (one, two):
+            await link.say(home.engine.saying("alexa"))
+        assert (await two.next())["word"] == "alexa"
+        await one.say(home.engine.saying("hey_jarvis"))
+        assert (await one.next())["word"] == "hey_jarvis"
+
+
+async def test_each_microphone_has_an_ear_of_its_own(start: Starter) -> None:
+    async with house(start) as home, home.open(threshold=800) as one, home.open() as two:
+        word = home.engine.saying("hey_jarvis", 700)
+        await one.say(word)
+        await two.say(word)
+        assert (await two.next())["score"] == 0.7
+        await one.say(home.engine.saying("hey_jarvis", 900))
+        assert (await one.next())["score"] == 0.9
+        assert home.engine.ears == 2
+
+
+async def test_wakes_and_false_wakes_are_counted_by_word_and_room(start: Starter) -> None:
+    async with house(start) as home, home.open(room="attic") as link:
+        label = '{room="other",word="hey_jarvis"}'
+        assert await home.metric(f"barnabee_wake_total{label}") == 0
+        await link.say(home.engine.saying("hey_jarvis"))
+        await link.next()
+        await link.tell(type="false_wake")
+        await link.tell(type="false_wake", word="hey_jarvis")
+        await link.say(QUIET)
+        await until(lambda: home.engine.frames == 2)
+        assert await home.metric(f"barnabee_wake_total{label}") == 1
+        assert await home.metric(f"barnabee_false_wake_total{label}") == 2
+        assert await home.metric("barnabee_wake_streams") == 1
+        assert await home.metric("barnabee_wake_frame_seconds_count") == 2
+        assert await home.metric("barnabee_inference_audio_seconds_total") == pytest.approx(0.16)
+    assert "attic" not in (await home.service.client.get("/metrics")).text
+
+
+# ---- who may, and how many ----
+
+
+async def test_without_the_token_it_is_refused_before_it_opens(start: Starter) -> None:
+    async with house(start) as home:
+        status, body = await refused(home.url, "wrong")
+        assert (status, body["code"]) == (401, "unauthorized")
+        assert body["trace_id"]
+        assert home.engine.ears == 0
+
+
+@pytest.mark.parametrize(
+    ("query", "said"),
+    [
+        ({"words": "hey_barnabee"}, "hey_jarvis, alexa"),
+        ({"room": "Kitchen!"}, "`room`"),
+        ({"threshold": "much"}, "`threshold`"),
+        ({"rate": 8000}, "known are room, words, threshold"),
+    ],
+)
+async def test_what_cannot_be_asked_for_is_refused_in_one_sentence(
+    start: Starter, query: dict[str, object], said: str
+) -> None:
+    async with house(start) as home:
+        status, body = await refused(home.url, TOKEN, **query)
+        assert (status, body["code"]) == (400, "bad_request")
+        assert said in body["message"]
+        assert await home.metric("barnabee_wake_streams") == 0
+
+
+async def test_one_stream_too_many_is_refused_until_another_ends(start: Starter) -> None:
+    async with house(start) as home, AsyncExitStack() as stack:
+        links = [await stack.enter_async_context(home.open()) for _ in range(16)]
+        status, body = await refused(home.url, TOKEN)
+        assert (status, body["code"]) == (503, "overloaded")
+        assert "16 streams" in body["message"]
+        await links[0].socket.close()
+        await until(lambda: len(home.service.tasks.manager.ledger.leases) == 15)
+        async with home.open():
+            pass
+
+
+async def test_a_plain_request_for_the_route_is_not_found(start: Starter) -> None:
+    async with house(start) as home:
+        assert (await home.service.client.get("/v1/wake")).status_code == 404
+
+
+# ---- what is wrong on the way ----
+
+
+@pytest.mark.parametrize(
+    ("message", "code", "close"),
+    [
+        ("{", "bad_request", 1003),
+        ('{"type": "hello"}', "bad_request", 1003),
+        ('{"type": "false_wake"}', "bad_request", 1003),  # nothing was heard yet
+        ("x" * 2000, "too_large", 1009),
+        (bytes(65_537), "too_large", 1009),
+    ],
+)
+async def test_a_bad_message_ends_the_stream_with_its_reason(
+    start: Starter, message: str | bytes, code: str, close: int
+) -> None:
+    async with house(start) as home, home.open() as link:
+        await link.socket.send(message)
+        (error,), closed = await link.rest()
+        assert (error["type"], error["code"], closed) == ("error", code, close)
+        assert error["message"]
+        assert error["trace_id"] == link.ready["trace_id"]
+
+
+async def test_a_silent_client_is_ended_and_its_place_is_free(
+    start: Starter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(route, "IDLE_S", 0.05)
+    async with house(start) as home, home.open() as link:
+        (error,), closed = await link.rest()
+        assert (error["code"], closed) == ("timed_out", 1008)
+        await until(lambda: not home.service.tasks.manager.ledger.leases)
+
+
+async def test_empty_messages_do_not_keep_a_stream_open(
+    start: Starter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(route, "IDLE_S", 0.1)
+    async with house(start) as home, home.open() as link:
+
+        async def say_nothing_for_ever() -> None:
+            while True:
+                await link.say(b"")
+                await asyncio.sleep(0)  # the other side is in this loop too
+
+        with pytest.raises(ConnectionClosed):
+            await say_nothing_for_ever()
+
+
+async def test_when_the_service_ends_a_stream_is_told_and_no_other_begins(start: Starter) -> None:
+    async with house(start) as home, home.open() as link:
+        assert home.service.running.farewell is not None
+        await home.service.running.farewell()
+        assert await link.rest() == ([], 1001)
+        status, body = await refused(home.url, TOKEN)
+        assert (status, body["code"]) == (503, "dependency_down")
+
+
+# ---- the engine ----
+
+
+async def test_a_stream_keeps_the_model_and_gives_it_back(start: Starter) -> None:
+    async with house(start) as home:
+        async with home.open() as link:
+            await link.say(QUIET)
+            refusal = await home.service.client.post("/v1/models/wakeword/unload")
+            assert (refusal.status_code, refusal.json()["code"]) == (409, "model_in_use")
+        await until(lambda: not home.service.tasks.manager.ledger.leases)
+        gone = await home.service.client.post("/v1/models/wakeword/unload")
+        assert (gone.status_code, gone.json()["state"]) == (200, "absent")
+        async with home.open() as link:  # and it comes back when somebody listens
+            await link.say(home.engine.saying("hey_jarvis"))
+            assert (await link.next())["type"] == "wake"
+
+
+async def test_an_engine_that_hangs_ends_the_streams_and_turns_the_service_red(
+    start: Starter,
+) -> None:
+    engine = FakeWakeWords(gate=Gate())
+    async with house(start, engine) as home, home.open() as one, home.open() as two:
+        home.service.tasks.wake.first.limit_s = 0.05
+        await one.say(QUIET)
+        await two.say(QUIET)
+        for link in (one, two):
+            (error,), closed = await link.rest()
+            assert (error["code"], closed) == ("engine_stuck", 1013)
+        report = await home.service.running.health.report(max_age_s=0)
+        assert (report.state, report.findings["card"].code) == ("unhealthy", "engine_stuck")
+        assert engine.gate is not None
+        engine.gate.opened.set()
+        await until(lambda: not home.service.tasks.manager.ledger.leases)
+        assert (await home.service.running.health.report(max_age_s=0)).state == "healthy"
+
+
+async def test_an_engine_that_breaks_ends_the_stream_with_a_code(start: Starter) -> None:
+    class Breaking(FakeWakeWords):
+        def listener(self, words):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202
+            ear = super().listener(words)
+            ear.engine = None  # type: ignore[assignment]
+            return ear
+
+    async with house(start, Breaking()) as home, home.open() as link:
+        await link.say(QUIET)
+        (error,), closed = await link.rest()
+        assert (error["code"], closed) == ("dependency_down", 1013)
+
+
+async def test_without_its_files_the_rest_works_and_a_stream_says_why(start: Starter) -> None:
+    def damaged() -> FakeWakeWords:
+        raise ModelDamaged(path="/models/openwakeword/alexa.onnx", reason="too short")
+
+    service = await start(wake=damaged)
+    async with served(service.running.app, lifespan="off") as url:
+        status, body = await refused(url, TOKEN)
+        assert (status, body["code"]) == (500, "model_damaged")
+        ready = await service.client.get("/health/ready")
+        assert (ready.status_code, ready.json()["status"]) == (200, "degraded")
+        found = ready.json()["dependencies"]["wake"]
+        assert (found["status"], found["hard"], found["code"]) == (
+            "unhealthy",
+            False,
+            "model_damaged",
+        )
+
+
+async def test_a_turn_does_not_need_the_wake_word(start: Starter) -> None:
+    async with house(start) as home:
+        turn = await home.service.client.post("/v1/turns", json={"session": "kitchen"})
+        assert "wakeword" not in turn.json()["models"]
+
+
+# ---- too much, and nonsense ----
+
+
+async def test_who_sends_ahead_of_the_engine_waits_and_memory_does_not_grow(
+    start: Starter,
+) -> None:
+    engine = FakeWakeWords(gate=Gate())
+    assert engine.gate is not None
+    async with house(start, engine) as home, home.open() as link:
+        home.service.tasks.wake.first.limit_s = 60
+        sent, most = 0, 16 * 1024 * 1024  # both sides' socket buffers, and a message of two seconds
+        with suppress(TimeoutError):
+            while sent < most:
+                async with asyncio.timeout(0.5):
+                    await link.say(bytes(64_000))
+                sent += 64_000
+        assert sent < most
+        assert engine.frames == 0
+        engine.gate.opened.set()
+        await until(lambda: engine.frames >= sent // 2560)  # nothing was lost
+
+
+async def test_a_client_that_never_reads_is_given_up(
+    start: Starter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(route, "SEND_LIMIT_S", 0.05)
+    engine = FakeWakeWords()
+    service = await start(wake=lambda: engine)
+    messages = iter([{"type": "websocket.connect"}])
+    sound = {"type": "websocket.receive", "bytes": engine.saying("hey_jarvis").tobytes()}
+    sent: list[str] = []
+
+    async def receive() -> dict[str, object]:
+        return next(messages, sound)
+
+    async def send(message: dict[str, object]) -> None:
+        sent.append(str(message["type"]))
+        if len(sent) > 2:  # accepted, ready, and then nothing gets through any more
+            await asyncio.Event().wait()
+
+    scope = {
+        "type": "websocket",
+        "path": "/v1/wake",
+        "query_string": b"",
+        "headers": [(b"authorization", f"Bearer {TOKEN}".encode())],
+        "subprotocols": [],
+    }
+    async with asyncio.timeout(10):
+        await service.running.app(scope, receive, send)  # type: ignore[arg-type]
+    assert sent[:2] == ["websocket.accept", "websocket.send"]
+    await until(lambda: not service.tasks.manager.ledger.leases)
+
+
+async def test_nonsense_never_hurts_the_service(start: Starter) -> None:
+    rng = np.random.default_rng(7)
+
+    async def fuzz(link: Link) -> None:
+        for _ in range(rng.integers(1, 30)):
+            noise = rng.bytes(int(rng.integers(0, 9000)))
+            if rng.random() < 0.1:
+                await link.socket.send(noise.decode("latin-1"))
+            else:
+                await link.socket.send(noise)
+
+    async with house(start) as home:
+        for _ in range(30):
+            try:
+                async with home.open(words="alexa,hey_jarvis", threshold=1000) as link:
+                    await fuzz(link)
+            except ConnectionClosed:
+                continue
+        await until(lambda: not home.service.tasks.manager.ledger.leases)
+        async with home.open() as link:
+            await link.say(home.engine.saying("hey_jarvis"))
+            assert (await link.next())["type"] == "wake"
+
+
+async def test_a_stream_counts_as_a_request_until_it_is_open(start: Starter) -> None:
+    async with house(start) as home:
+        async with home.open() as link:
+            await link.say(QUIET)
+            await until(lambda: home.engine.frames == 1)
+        await until(lambda: not home.service.tasks.manager.ledger.leases)
+        labels = 'component="gpu",method="WEBSOCKET",route="/v1/wake",status="101"'
+        name = f"barnabee_request_duration_seconds_count{{{labels}}}"
+
+        async def counted() -> bool:
+            return await home.metric(name) == 1
+
+        while not await counted():
+            await asyncio.sleep(0)
+    assert isinstance(home.service.client, httpx.AsyncClient)
