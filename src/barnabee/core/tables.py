@@ -146,6 +146,23 @@ class Filler(Table):
     thinking: Annotated[list[Text], Field(min_length=1)]
     clarification: Annotated[list[Text], Field(min_length=1)]
 
+    def phrases(self) -> dict[str, list[str]]:
+        """Return the phrases by category."""
+        return {
+            "acknowledgment": self.acknowledgment,
+            "thinking": self.thinking,
+            "clarification": self.clarification,
+        }
+
+
+class Trouble(Table):
+    """What is played, not spoken, when a part is gone that speaking or hearing needs."""
+
+    deaf: Text  # speech to text is gone
+    dumb_done: Text  # text to speech is gone, and what was asked for is done
+    dumb_answer: Text  # text to speech is gone, and there is an answer that cannot be said
+    lost: Text  # the api is gone: nothing can be done
+
 
 class Replica(Table):
     """The S3-compatible place the database is streamed to."""
@@ -204,6 +221,7 @@ class System(Table):
     session: Session
     limits: Limits
     filler: Filler
+    trouble: Trouble
     replica: Replica
     retention: Retention
     acceptance: Acceptance

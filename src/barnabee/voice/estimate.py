@@ -30,9 +30,7 @@ class ModelState:
         """Return the state of every task's first model by task; what is not told is left out."""
         found: dict[str, ModelState] = {}
         for model in ledger.get("models", ()):
-            state = cls(
-                model["state"] == "ready", int(model["reload_ms"]), len(model["leases"])
-            )
+            state = cls(model["state"] == "ready", int(model["reload_ms"]), len(model["leases"]))
             known = found.get(model["task"])
             if known is None or (state.ready and not known.ready):
                 found[model["task"]] = state

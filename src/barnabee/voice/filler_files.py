@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import wave
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -75,7 +74,7 @@ def generate(
             kept.append(name)
         else:
             _write(path, finish(maker.speak(phrase), maker.rate_hz), maker.rate_hz)
-            entry = {"phrase": phrase, "key": key, "sha256": _sha256(path)}
+            entry = {"phrase": phrase, "key": key, "sha256": _sha256(path) or ""}
             spoken.append(name)
         entries[name] = entry
         report(name)
@@ -148,10 +147,10 @@ def _write(path: Path, samples: Samples, rate_hz: int) -> None:
         file.setsampwidth(2)
         file.setframerate(rate_hz)
         file.writeframes(pcm)
-    os.replace(scratch, path)
+    scratch.replace(path)
 
 
 def _replace(path: Path, content: bytes) -> None:
     scratch = path.with_suffix(".part")
     scratch.write_bytes(content)
-    os.replace(scratch, path)
+    scratch.replace(path)
