@@ -56,6 +56,16 @@ def phrases(system: System) -> dict[str, str]:
     return found | {f"trouble_{name}": said for name, said in system.trouble.model_dump().items()}
 
 
+def stale(system: System, identity: Mapping[str, Any], folder: Path) -> list[str]:
+    """Return the names of the recordings that are missing, damaged or made of something else."""
+    known = _read_manifest(folder)
+    return [
+        name
+        for name, phrase in phrases(system).items()
+        if not _is_made(folder / f"{name}.wav", known.get(name, {}), _key(phrase, identity))
+    ]
+
+
 def generate(
     system: System, maker: Maker, folder: Path, report: Callable[[str], None] = lambda _name: None
 ) -> Made:
@@ -65,24 +75,21 @@ def generate(
     """
     folder.mkdir(parents=True, exist_ok=True)
     known, entries = _read_manifest(folder), {}
-    spoken, kept = [], []
+    outdated = frozenset(stale(system, maker.identity, folder))
     for name, phrase in phrases(system).items():
-        key = _key(phrase, maker)
         path = folder / f"{name}.wav"
-        entry = known.get(name, {})
-        if entry.get("key") == key and _sha256(path) == entry.get("sha256"):
-            kept.append(name)
-        else:
+        entries[name] = known.get(name, {})
+        if name in outdated:
             _write(path, finish(maker.speak(phrase), maker.rate_hz), maker.rate_hz)
-            entry = {"phrase": phrase, "key": key, "sha256": _sha256(path) or ""}
-            spoken.append(name)
-        entries[name] = entry
+            key = _key(phrase, maker.identity)
+            entries[name] = {"phrase": phrase, "key": key, "sha256": _sha256(path) or ""}
         report(name)
     removed = sorted(known.keys() - entries.keys())
     _replace(folder / MANIFEST, (json.dumps({"files": entries}, indent=1) + "\n").encode())
     for name in removed:
         (folder / f"{name}.wav").unlink(missing_ok=True)
-    return Made(tuple(spoken), tuple(kept), tuple(removed))
+    kept = tuple(name for name in entries if name not in outdated)
+    return Made(tuple(name for name in entries if name in outdated), kept, tuple(removed))
 
 
 def load(folder: Path) -> dict[str, list[Clip]]:
@@ -100,7 +107,7 @@ def load(folder: Path) -> dict[str, list[Clip]]:
         with wave.open(str(path), "rb") as file:
             pcm, rate_hz = file.readframes(file.getnframes()), file.getframerate()
         clip = Clip(name, str(entry["phrase"]), pcm, rate_hz)
-        found.setdefault(name.rpartition("_")[0], []).append(clip)
+        found.setdefault(name.partition("_")[0], []).append(clip)
     return found
 
 
@@ -117,19 +124,21 @@ def finish(samples: Samples, rate_hz: int) -> Samples:
     return cut
 
 
-def _key(phrase: str, maker: Maker) -> str:
-    made_of = json.dumps([FORM, phrase, maker.rate_hz, dict(maker.identity)], sort_keys=True)
+def _key(phrase: str, identity: Mapping[str, Any]) -> str:
+    made_of = json.dumps([FORM, phrase, dict(identity)], sort_keys=True)
     return hashlib.sha256(made_of.encode()).hexdigest()
+
+
+def _is_made(path: Path, entry: Mapping[str, str], key: str) -> bool:
+    return entry.get("key") == key and _sha256(path) == entry.get("sha256")
 
 
 def _read_manifest(folder: Path) -> dict[str, dict[str, str]]:
     try:
         files = json.loads((folder / MANIFEST).read_bytes())["files"]
         return {str(name): dict(entry) for name, entry in files.items()}
-    except FileNotFoundError:
-        return {}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return {}  # it is made again, and so is everything it spoke of
+        return {}  # missing or not readable: all is made again
 
 
 def _sha256(path: Path) -> str | None:
