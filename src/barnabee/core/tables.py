@@ -78,12 +78,16 @@ class Model(Table):
 
 
 class Voice(Table):
-    """The assistant's voice as a blend of stock voices, in percent."""
+    """The assistant's voice as a blend of stock voices, in percent.
+
+    `sounds` has words that would be read wrongly, in the International Phonetic Alphabet.
+    """
 
     name: Name
     sample_rate_hz: Count
     speed_percent: Annotated[int, Field(ge=50, le=200)] = 100
     blend: dict[Name, Annotated[int, Field(ge=1, le=100)]]
+    sounds: dict[Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z'-]*$")], Text] = {}
 
 
 class Wake(Table):
