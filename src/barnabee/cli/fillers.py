@@ -30,18 +30,17 @@ def generate(
     from rich.console import Console
     from rich.progress import Progress
 
-    from barnabee.core import settings, system
+    from barnabee.core import system
     from barnabee.up import paths
     from barnabee.voice import filler_files
 
     graph = system.load()
-    chosen = settings.load(graph).model_copy(update={"models_dir": paths.models()})
     folder = out or paths.local().data / "fillers"
     names = filler_files.phrases(graph)
     with Progress(console=Console(stderr=True)) as progress:
         bar = progress.add_task("recording", total=len(names))
         made = filler_files.generate(
-            graph, maker(graph, chosen), folder, lambda _name: progress.advance(bar)
+            graph, maker(graph), folder, lambda _name: progress.advance(bar)
         )
     typer.echo(
         f"{folder}: {len(made.spoken)} recorded, {len(made.kept)} as they were, "
@@ -49,11 +48,32 @@ def generate(
     )
 
 
-def maker(graph: System, chosen: Settings) -> Maker:
+def ensure(graph: System, folder: Path) -> None:
+    """Record what is missing in `folder`, in a process that takes the engine's memory with it."""
+    import subprocess
+    import sys
+
+    from barnabee.core.errors import SetUpFailed
+    from barnabee.voice import filler_files
+
+    missing = filler_files.stale(graph, maker(graph).identity, folder)
+    if not missing:
+        return
+    typer.echo(f"recording {len(missing)} phrases in the house's voice (once)", err=True)
+    command = [sys.executable, "-m", "barnabee", "fillers", "generate", "--out", str(folder)]
+    if subprocess.run(command, check=False, stdout=subprocess.DEVNULL).returncode:
+        reason, hint = "they could not be recorded", "run `./barnabee fillers generate`"
+        raise SetUpFailed(what="the phrases of the voice", reason=reason, hint=hint)
+
+
+def maker(graph: System) -> Maker:
     """Return who speaks; the engine is loaded when the first phrase is asked for."""
-    from barnabee.core import manifest
+    from barnabee.core import manifest, settings
     from barnabee.gpu import catalogue
+    from barnabee.up import paths
     from barnabee.voice.filler_files import Maker
+
+    chosen = settings.load(graph).model_copy(update={"models_dir": paths.models()})
 
     engine, files = catalogue.main_files(graph, chosen, "tts")
     manifest_text = manifest.text(manifest.read(files))
