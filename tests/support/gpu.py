@@ -36,6 +36,12 @@ def models_dir() -> Path:
     return folder
 
 
+def environment_of_models() -> dict[str, str]:
+    """Return the environment for a program of ours that loads the real models."""
+    own = {"BARNABEE_MODELS": str(models_dir()), "PYTHONPATH": str(ROOT / "src")}
+    return {**os.environ, **own}
+
+
 @dataclass
 class GpuProcess:
     """The service as a process; `log` reads what it wrote as JSON lines."""

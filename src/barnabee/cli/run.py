@@ -23,6 +23,7 @@ def up(
     """Start the whole house and keep it running."""
     from rich.console import Console
 
+    from barnabee.cli import fillers
     from barnabee.up import house as houses
     from barnabee.up import launch, setup, state
     from barnabee.up.console import SilentView, make_view
@@ -32,6 +33,7 @@ def up(
     state.require_none(house.paths)
     console = Console()
     setup.prepare(house.system, console, demo_home=demo_home)
+    fillers.ensure(house.system, house.paths.data / "fillers")
     if detach:
         _say_cleared(console, launch.detached(house, SilentView()))
         console.print(

@@ -78,12 +78,16 @@ class Model(Table):
 
 
 class Voice(Table):
-    """The assistant's voice as a blend of stock voices, in percent."""
+    """The assistant's voice as a blend of stock voices, in percent.
+
+    `sounds` has words that would be read wrongly, in the International Phonetic Alphabet.
+    """
 
     name: Name
     sample_rate_hz: Count
     speed_percent: Annotated[int, Field(ge=50, le=200)] = 100
     blend: dict[Name, Annotated[int, Field(ge=1, le=100)]]
+    sounds: dict[Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z'-]*$")], Text] = {}
 
 
 class Wake(Table):
@@ -146,6 +150,23 @@ class Filler(Table):
     thinking: Annotated[list[Text], Field(min_length=1)]
     clarification: Annotated[list[Text], Field(min_length=1)]
 
+    def phrases(self) -> dict[str, list[str]]:
+        """Return the phrases by category."""
+        return {
+            "acknowledgment": self.acknowledgment,
+            "thinking": self.thinking,
+            "clarification": self.clarification,
+        }
+
+
+class Trouble(Table):
+    """What is played, not spoken, when a part is gone that speaking or hearing needs."""
+
+    deaf: Text  # speech to text is gone
+    dumb_done: Text  # text to speech is gone, and what was asked for is done
+    dumb_answer: Text  # text to speech is gone, and there is an answer that cannot be said
+    lost: Text  # the api is gone: nothing can be done
+
 
 class Replica(Table):
     """The S3-compatible place the database is streamed to."""
@@ -204,6 +225,7 @@ class System(Table):
     session: Session
     limits: Limits
     filler: Filler
+    trouble: Trouble
     replica: Replica
     retention: Retention
     acceptance: Acceptance

@@ -103,6 +103,24 @@ def build(system: System, settings: Settings, metrics: GpuMetrics, probe: Probe)
     return assemble(Ledger(card, models), slots.values(), probe, metrics)
 
 
+def main_files(system: System, settings: Settings, task: str) -> tuple[str, Path]:
+    """Return the engine of a task's main model on this device, and the folder of its files."""
+    device = device_of(settings)
+    _, models = tables(system, device)
+    model = models[_main(models, task)]
+    files = files_of(model, device)
+    if files is None:
+        problem = f"system.toml: model: none with task {task!r} has files for this device"
+        raise SystemFileInvalid(problems=problem)
+    return model.engine, settings.models_dir / files
+
+
+def load_outside(system: System, settings: Settings, task: str) -> Any:
+    """Load the main model of a task without the service, for work at build or deployment time."""
+    engine, files = main_files(system, settings, task)
+    return _makers(system, device_of(settings))[engine](files)
+
+
 def assemble(
     ledger: Ledger, slots: Any, probe: Probe, metrics: GpuMetrics, *, aliases: Any = OPENAI_NAMES
 ) -> Tasks:

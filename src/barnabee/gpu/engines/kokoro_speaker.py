@@ -8,7 +8,8 @@ differs is the network behind it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -40,6 +41,7 @@ class Speaker:
         self._blend = mix({one: model.get_voice_style(one) for one in voice.blend}, voice.blend)
         self._accent = accent_of(max(voice.blend, key=lambda one: voice.blend[one]))
         self._voices = (voice.name, *sorted(model.get_voices()))
+        self._sounds = {word.lower(): sound for word, sound in voice.sounds.items()}
 
     @property
     def sample_rate_hz(self) -> int:
@@ -70,7 +72,7 @@ class Speaker:
         accent = self._accent if own else accent_of(voice)
         said = False
         for phrase in phrases(text):
-            phonemes = self._model.tokenizer.phonemize(phrase.text, accent)
+            phonemes = self._read(phrase.text, accent)
             if not phonemes.strip(" .,!?;:—…\"'“”()"):
                 continue
             yield self._say(phrase, phonemes, style, speed)
@@ -78,10 +80,26 @@ class Speaker:
         if not said:
             raise BadRequest(field="field `input`", reason="nothing in it can be spoken")
 
+    def _read(self, text: str, accent: str) -> str:
+        """Return the phonemes of `text`; what stands between words of `sounds`, espeak reads."""
+        return " ".join(
+            self._sounds.get(part.lower()) or self._model.tokenizer.phonemize(part, accent)
+            for part in apart(text, self._sounds)
+        )
+
     def _say(self, phrase: Phrase, phonemes: str, style: VoiceTable, speed: float) -> Samples:
         samples, _ = self._model.create(phonemes, style, speed, is_phonemes=True)
         pause = np.zeros(int(phrase.pause_s / speed * SAMPLE_RATE_HZ), np.float32)
         return np.concatenate([samples.astype(np.float32, copy=False), pause])
+
+
+def apart(text: str, words: Collection[str]) -> list[str]:
+    """Return `text` cut around every whole word of `words` (lower case), blanks left out. Pure."""
+    if not words:
+        return [text]
+    known = "|".join(re.escape(word) for word in sorted(words, key=len, reverse=True))
+    parts = re.split(rf"(?<![\w'-])({known})(?![\w'-])", text, flags=re.IGNORECASE)
+    return [part.strip() for part in parts if part.strip()]
 
 
 def mix(tables: Mapping[str, VoiceTable], weights: Mapping[str, int]) -> VoiceTable:

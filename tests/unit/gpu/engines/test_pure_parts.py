@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from barnabee.gpu.engines.kokoro_speaker import accent_of, mix
+from barnabee.gpu.engines.kokoro_speaker import accent_of, apart, mix
 from barnabee.gpu.engines.minilm import pool
 
 
@@ -22,6 +22,24 @@ def test_a_blend_is_the_mean_of_its_voices_by_weight() -> None:
 )
 def test_a_stock_voice_keeps_its_accent(voice: str, accent: str) -> None:
     assert accent_of(voice) == accent
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("Mmhmm", ["Mmhmm"]),
+        ("mmhmm, sure. MMHMM!", ["mmhmm", ", sure.", "MMHMM", "!"]),
+        ("Mmhmmm is another word", ["Mmhmmm is another word"]),
+        ("a non-mmhmm and mmhmm's", ["a non-mmhmm and mmhmm's"]),
+        ("", []),
+    ],
+)
+def test_words_with_a_sound_of_their_own_are_found_whole(text: str, parts: list[str]) -> None:
+    assert apart(text, {"mmhmm"}) == parts
+
+
+def test_without_such_words_a_text_is_read_in_one_go() -> None:
+    assert apart("Mmhmm, sure.", ()) == ["Mmhmm, sure."]
 
 
 def test_padding_does_not_count_in_a_mean() -> None:

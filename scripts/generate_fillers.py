@@ -1,0 +1,10 @@
+"""Records the fillers: the specification's entry point; `barnabee fillers generate` is the same."""
+
+from __future__ import annotations
+
+import sys
+
+from barnabee.cli.app import app
+
+if __name__ == "__main__":
+    app(["fillers", "generate", *sys.argv[1:]], prog_name="generate_fillers.py")

@@ -1,0 +1,1 @@
+"""The `voice` service: a microphone anywhere in the house becomes a conversation."""

@@ -1,0 +1,92 @@
+"""The recordings in the house's voice, made by the real engine and heard by the real ear."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pyloudnorm
+import pytest
+
+from barnabee.gpu import wav
+from barnabee.gpu.engines.device import Device
+from barnabee.gpu.engines.whisper import Whisper
+from barnabee.voice import filler_files
+from barnabee.voice.fillers import Clip
+from support.gpu import environment_of_models, models_dir
+
+SCRIPT = Path(__file__).parents[2] / "scripts" / "generate_fillers.py"
+# A hum is no word, and this ear takes "got it" for "god it".
+NOT_READ = {"acknowledgment_0", "acknowledgment_1"}
+
+
+def run(folder: Path) -> str:
+    done = subprocess.run(
+        [sys.executable, str(SCRIPT), "--out", str(folder)],
+        env=environment_of_models(),
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = tmp_path_factory.mktemp("fillers")
+    assert "15 recorded, 0 as they were" in run(made)
+    return made
+
+
+def samples(clip: Clip) -> np.ndarray:
+    return np.frombuffer(clip.pcm, "<i2").astype(np.float32) / 32768
+
+
+@pytest.mark.long
+@pytest.mark.timeout(600)
+def test_every_phrase_is_heard_word_for_word(folder: Path) -> None:
+    ear = Whisper.load(models_dir() / "whisper-base", device=Device("cpu", 2))
+    wrong = {}
+    for clips in filler_files.load(folder).values():
+        for clip in clips:
+            sound = wav.resample(samples(clip), clip.rate_hz, 16_000)
+            heard = "".join(one.text for one in ear.transcribe(sound, language="en"))
+            if clip.name not in NOT_READ and bare(heard) != bare(clip.words):
+                wrong[clip.words] = heard
+    assert not wrong
+
+
+@pytest.mark.long
+@pytest.mark.timeout(600)
+def test_they_have_one_loudness_and_no_silence_around_them(folder: Path) -> None:
+    meter = pyloudnorm.Meter(24_000)
+    loud = {}
+    for clips in filler_files.load(folder).values():
+        for clip in clips:
+            sound = samples(clip)
+            long = np.tile(sound, -(-24_000 // len(sound)))  # the measure needs 0.4 s and more
+            loud[clip.name] = meter.integrated_loudness(long)
+            assert 0.3 < clip.duration_s < 5, clip.name
+            assert np.abs(sound[: 24_000 // 10]).max() > 0.01, f"{clip.name} begins with silence"
+    print(f"\n{min(loud.values()):.1f} to {max(loud.values()):.1f} LUFS")
+    assert max(loud.values()) - min(loud.values()) < 2
+
+
+@pytest.mark.long
+@pytest.mark.timeout(600)
+def test_another_run_makes_nothing_and_a_run_elsewhere_the_same_bytes(
+    folder: Path, tmp_path: Path
+) -> None:
+    assert "0 recorded, 15 as they were" in run(folder)
+    assert "15 recorded" in run(tmp_path)
+    for path in folder.iterdir():
+        assert path.read_bytes() == (tmp_path / path.name).read_bytes(), path.name
+
+
+def bare(text: str) -> str:
+    return re.sub(r"[^a-z ]", "", text.lower()).strip()
