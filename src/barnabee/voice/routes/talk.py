@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from starlette.routing import WebSocketRoute
 
-from barnabee.core.errors import BadRequest, BarnabeeError
+from barnabee.core.errors import BadRequest
 from barnabee.voice.pipeline import House, converse
 from barnabee.voice.routes.names import room_name
 from barnabee.voice.transports import websocket
@@ -43,16 +43,11 @@ class Talk:
 
     async def _talk(self, socket: TalkSocket, place: Place) -> None:
         house = self._house()
-
-        def refuse(error: BarnabeeError) -> None:
-            socket.closes_with(error)
-            place.end(error)
-
-        transport = websocket.transport(socket, refuse, house.system.voice.sample_rate_hz)
+        socket.why = lambda: place.why
+        transport = websocket.transport(socket, place.end, house.system.voice.sample_rate_hz)
         try:
             await converse(house, place, transport)
         finally:
-            socket.closes_with(place.why)
             if place.why is not None:
                 socket.scope["barnabee.code"] = place.why.code
             await socket.close()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,9 @@ from barnabee.voice.turn import Turn
 
 Confidence = Callable[[bytes], float]  # of 512 samples at 16 kHz: 0 to 1
 BYTES = WINDOW * 2
+# A button is let go of a little early, and its message overtakes sound that is still on its way.
+AFTERWARDS = 6  # windows: 192 ms
+AFTERWARDS_MOST_S = 0.4
 
 
 class Listen(FrameProcessor):
@@ -39,6 +43,8 @@ class Listen(FrameProcessor):
         self._sound = bytearray()  # of the utterance, and a little before it
         self._judging: asyncio.Task[Any] | None = None
         self._finished: Turn | None = None
+        self._windows = 0
+        self._heard_more = asyncio.Event()
         room.on(Effect.BEGIN, self._begin)
         room.on(Effect.CUT, self._cut)
 
@@ -56,6 +62,8 @@ class Listen(FrameProcessor):
     async def _window(self, window: bytes) -> None:
         samples = np.frombuffer(window, "<i2").astype(np.float32) / np.float32(32768)
         self._echo.hear(samples)
+        self._windows += 1
+        self._heard_more.set()
         self._sound += window
         state = self._room.state
         if self._room.turn is None or state is State.THINKING:
@@ -147,6 +155,12 @@ class Listen(FrameProcessor):
             turn.spawn(self._take_all(turn))
 
     async def _take_all(self, turn: Turn) -> None:
+        until = self._windows + AFTERWARDS
+        with suppress(TimeoutError):
+            async with asyncio.timeout(AFTERWARDS_MOST_S):
+                while self._windows < until:
+                    self._heard_more.clear()
+                    await self._heard_more.wait()
         if self._detector.speech and not (self._detector.paused and self._judging):
             await self.push_frame(Utterance(turn, bytes(self._sound)))
         await self._end_of_turn()

@@ -38,21 +38,17 @@ NORMAL, GOING_AWAY, NOT_UNDERSTOOD, POLICY, TOO_BIG, LATER = 1000, 1001, 1003, 1
 
 
 class TalkSocket(WebSocket):
-    """A socket that closes once, with the code that was chosen for it."""
+    """A socket that closes once, with the code that goes with `why` it ends."""
 
-    code = NORMAL
-    reason = ""
+    why: Callable[[], BarnabeeError | None] = staticmethod(lambda: None)
 
     async def close(self, code: int = NORMAL, reason: str | None = None) -> None:  # noqa: ARG002
-        """Close with `self.code`; what is closed already stays closed."""
+        """Close for the reason there is; what is closed already stays closed."""
         if self.application_state is WebSocketState.DISCONNECTED:
             return
         with suppress(RuntimeError, WebSocketDisconnect):
-            await super().close(self.code, self.reason)
-
-    def closes_with(self, error: BarnabeeError | None) -> None:
-        """Choose the close code (RFC 6455, 7.4.1) that goes with why it ends."""
-        self.code, self.reason = close_code(error), error.code if error else ""
+            error = self.why()
+            await super().close(close_code(error), error.code if error else "")
 
 
 class RawSerializer(FrameSerializer):
@@ -130,7 +126,7 @@ def transport(
 
 
 def close_code(error: BarnabeeError | None) -> int:
-    """Return the close code that goes with an error. Pure."""
+    """Return the close code (RFC 6455, 7.4.1) that goes with an error. Pure."""
     if error is None:
         return NORMAL
     if isinstance(error, TooLarge):
