@@ -110,7 +110,11 @@ class Browser:
 
 @asynccontextmanager
 async def browsing(
-    url: str, *, room: str = "kitchen", munge: Callable[[str], str] = lambda sdp: sdp
+    url: str,
+    *,
+    room: str = "kitchen",
+    token: str = TOKEN,
+    munge: Callable[[str], str] = lambda sdp: sdp,
 ) -> AsyncIterator[Browser]:
     """Be a page that is connected; `munge` changes its offer on the way."""
     browser = Browser(RTCPeerConnection(RTCConfiguration(iceServers=[])))
@@ -125,7 +129,7 @@ async def browsing(
             response = await client.post(
                 "/v1/offer",
                 json={"sdp": munge(peer.localDescription.sdp), "type": "offer", "room": room},
-                headers={"Authorization": f"Bearer {TOKEN}"},
+                headers={"Authorization": f"Bearer {token}"},
             )
         response.raise_for_status()
         browser.answer = response.json()

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from loguru import Message
 
 LEVEL = "WARNING"
+# What it warns of at every WebRTC connection: there is no video, and the browser hangs up.
+EXPECTED = ("No video transceiver", "No screen video transceiver", "Media stream error while")
 
 log = structlog.get_logger()
 
@@ -23,6 +25,8 @@ def adopt() -> None:
 
 def _write(message: Message) -> None:
     record: dict[str, Any] = dict(message.record)
+    if record["message"].startswith(EXPECTED):
+        return
     fields = {"logger": record["name"], "stage": "pipecat"}
     if record["exception"]:
         fields["exception"] = repr(record["exception"].value)

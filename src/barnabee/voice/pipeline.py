@@ -132,7 +132,7 @@ async def _run(
     worker = PipelineWorker(
         Pipeline(listed),
         params=PipelineParams(audio_in_sample_rate=HEARD_RATE_HZ, audio_out_sample_rate=rate_hz),
-        enable_rtvi=False,
+        enable_rtvi=False,  # its protocol is made for other clients; ours is smaller
         enable_turn_tracking=False,
         idle_timeout_secs=None,  # a room is quiet all night
         check_dangling_tasks=False,

@@ -50,9 +50,11 @@ class Hear(FrameProcessor):
             self._take_back()
         elif isinstance(frame, Done):
             guess, self._guess = self._guess, None
+            await self.push_frame(frame)
             if guess is not None:
                 frame.turn.spawn(self._settle(frame.turn, guess))
-            await self.push_frame(frame)
+            else:
+                self._room.tell(Event.WORDLESS, frame.turn)
         else:
             await self.push_frame(frame, direction)
 

@@ -1,8 +1,9 @@
 """Stage 2: when somebody speaks, pauses, goes on, and is done.
 
 Silero says how sure it is that a window is speech, `detect` makes signs of that, smart-turn says at
-a pause whether it was the end. At every pause what was said so far is handed on at once, so that it
-is being transcribed while that is found out; `GoesOn` takes it back.
+a pause whether it was the end. What was said is handed on in any case, so that it is transcribed
+while nobody is sure yet whether the person goes on; `GoesOn` takes it back. Not before smart-turn
+has judged, though: on two cores Whisper beside it makes it take 370 ms instead of 60.
 """
 
 from __future__ import annotations
@@ -43,6 +44,7 @@ class Listen(FrameProcessor):
         self._sound = bytearray()  # of the utterance, and a little before it
         self._judging: asyncio.Task[Any] | None = None
         self._finished: Turn | None = None
+        self._handed_on = False  # what was said up to this pause
         self._windows = 0
         self._heard_more = asyncio.Event()
         room.on(Effect.BEGIN, self._begin)
@@ -74,8 +76,12 @@ class Listen(FrameProcessor):
             self._forget()
         if sign:
             await self._act(sign)
-        elif self._detector.paused and self._detector.silent_ms >= self._room.talk.wait_ms:
+        elif self._silent_for_good():
             await self._end_of_turn()
+
+    def _silent_for_good(self) -> bool:
+        long = self._detector.silent_ms >= self._room.talk.wait_ms
+        return self._detector.paused and long and not self._room.held
 
     def _permille(self, window: bytes) -> float:
         permille = 1000 * self._confidence(window)
@@ -112,18 +118,20 @@ class Listen(FrameProcessor):
         if self._detector.voiced_ms < self._room.talk.least_ms:
             await self._end_of_turn()
             return
-        said = bytes(self._sound)
-        await self.push_frame(Utterance(turn, said))
-        self._judging = turn.spawn(self._judge(said))
+        self._judging = turn.spawn(self._judge(turn, bytes(self._sound)))
 
-    async def _judge(self, said: bytes) -> None:
-        if await self._ends.done(said):
+    async def _judge(self, turn: Turn, said: bytes) -> None:
+        done = await self._ends.done(said)
+        self._handed_on = True
+        await self.push_frame(Utterance(turn, said))
+        if done:
             await self._end_of_turn()
 
     async def _resumed(self) -> None:
         if self._judging:
             self._judging.cancel()
             self._judging = None
+        self._handed_on = False
         if self._room.turn:
             await self.push_frame(GoesOn(self._room.turn))
 
@@ -135,7 +143,10 @@ class Listen(FrameProcessor):
         enough = detector.voiced_ms >= self._room.talk.least_ms
         turn.mark("silent", turn.clock() - detector.silent_ms / 1000)
         detector.reset()
+        handed_on, self._handed_on = self._handed_on, False
         if enough:
+            if not handed_on:
+                await self.push_frame(Utterance(turn, bytes(self._sound)))
             turn.mark("ended")
             self._room.tell(Event.TURN_ENDED, turn)
             await self.push_frame(Done(turn))
@@ -152,15 +163,13 @@ class Listen(FrameProcessor):
     def _cut(self) -> None:
         turn = self._room.turn
         if turn is not None:
-            turn.spawn(self._take_all(turn))
+            turn.spawn(self._take_all())
 
-    async def _take_all(self, turn: Turn) -> None:
+    async def _take_all(self) -> None:
         until = self._windows + AFTERWARDS
         with suppress(TimeoutError):
             async with asyncio.timeout(AFTERWARDS_MOST_S):
                 while self._windows < until:
                     self._heard_more.clear()
                     await self._heard_more.wait()
-        if self._detector.speech and not (self._detector.paused and self._judging):
-            await self.push_frame(Utterance(turn, bytes(self._sound)))
         await self._end_of_turn()
