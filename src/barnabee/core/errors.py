@@ -3,7 +3,7 @@
     BarnabeeError
     ├── BadInput            the caller can mend it (4xx, exit 2)
     │   ├── BadRequest · InvalidAudio · InvalidUtterance · TooLarge · NotFound
-    │   ├── Unauthorized · LinkUsed · ModelInUse
+    │   ├── Unauthorized · LinkUsed · ModelInUse · Replaced · TooFast
     │   └── RateLimited
     ├── Misconfigured       whoever runs the house can mend it (500, exit 2)
     │   ├── SystemFileInvalid · SettingMissing · SettingInvalid
@@ -119,6 +119,20 @@ class ModelInUse(BadInput):
 
     code = "model_in_use"
     status = 409
+
+
+class Replaced(BadInput):
+    """Somebody else talks in the room {room} now: there is one microphone to a room."""
+
+    code = "replaced"
+    status = 409
+
+
+class TooFast(BadInput):
+    """More than {ahead_s} s of sound came ahead of its time: send it as fast as it sounds."""
+
+    code = "too_fast"
+    status = 429
 
 
 class Misconfigured(BarnabeeError):

@@ -180,6 +180,31 @@ class Replica(Table):
     validation_interval_h: Count
 
 
+class Talk(Table):
+    """How a conversation in a room goes: places, ports, and when somebody is taken to speak."""
+
+    rooms_max: Count
+    media_port_first: Port
+    media_port_last: Port
+    chime: bool
+    listen_s: Seconds  # after a wake, for somebody to begin
+    follow_up_s: Annotated[int, Field(ge=0, le=600)]  # after a reply, without a wake word
+    utterance_max_s: Seconds
+    think_s: Seconds  # from the end of the utterance to the first sound of the reply
+    reply_max_s: Seconds
+    speech_permille: Permille  # how sure the voice detector must be
+    speech_ms: Milliseconds  # for how long, before it counts as speech
+    before_ms: Milliseconds  # sound kept from before that
+    pause_ms: Milliseconds  # silence after which the end of the turn is considered
+    wait_ms: Milliseconds  # silence that ends a turn which sounds unfinished
+    least_ms: Milliseconds  # less voice than this is noise
+    barge_in_permille: Permille  # while the assistant itself speaks
+    barge_in_ms: Milliseconds
+    hint_ms: Milliseconds  # speech this long pauses the assistant until it is sure
+    echo_permille: Permille  # of a sound's energy, explained by what was just played
+    filler_after_ms: Milliseconds
+
+
 class Retention(Table):
     """How long each kind of data is kept."""
 
@@ -226,6 +251,7 @@ class System(Table):
     limits: Limits
     filler: Filler
     trouble: Trouble
+    talk: Talk
     replica: Replica
     retention: Retention
     acceptance: Acceptance

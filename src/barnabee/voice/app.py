@@ -1,0 +1,146 @@
+"""Builds the service out of its clients, routes, health and metrics."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import structlog
+from fastapi import FastAPI
+
+from barnabee import __version__
+from barnabee.clients.api import ApiClient
+from barnabee.clients.gpu import GpuClient, Names
+from barnabee.core.access import Access
+from barnabee.core.errors import Loading, Misconfigured
+from barnabee.core.health import Health
+from barnabee.core.http import Front, handle_errors, standard_routes
+from barnabee.core.serve import Running
+from barnabee.core.settings import required_credential
+from barnabee.voice import filler_files, health, logs
+from barnabee.voice.ends import Ends
+from barnabee.voice.estimate import Estimate
+from barnabee.voice.fillers import Clip
+from barnabee.voice.metrics import VoiceMetrics
+from barnabee.voice.pipeline import House
+from barnabee.voice.rooms import Rooms
+from barnabee.voice.routes import offer, talk
+from barnabee.voice.transports import ports
+
+if TYPE_CHECKING:
+    from barnabee.core.settings import Settings
+    from barnabee.core.tables import System
+
+BODY_MAX_BYTES = 64 * 1024
+GRACE_S = 1  # rooms are ended before, by `Rooms.end`
+# A model may have to be loaded first (card.wait_limit_ms), and a filler is heard meanwhile.
+PATIENCE_S = 5
+COMMAND_S = 20.0  # a language model's answer, and its one retry
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True)
+class Recordings:
+    """The recorded phrases, or what is wrong with them."""
+
+    folder: Path
+    clips: Mapping[str, Sequence[Clip]]
+    missing: str | None = None
+
+    @classmethod
+    def of(cls, settings: Settings, rate_hz: int) -> Recordings:
+        """Return what there is; a house without recordings talks all the same."""
+        folder = settings.fillers_dir or settings.data_dir / "fillers"
+        try:
+            clips = filler_files.load(folder)
+        except Misconfigured as error:
+            log.warning("no_recordings", code=error.code, reason=str(error))
+            return cls(folder, {}, str(error))
+        odd = sorted(one.name for kind in clips.values() for one in kind if one.rate_hz != rate_hz)
+        if odd:
+            reason = f"{odd[0]} is not at {rate_hz} Hz: run `barnabee fillers generate`"
+            return cls(folder, {}, reason)
+        return cls(folder, clips)
+
+
+def build(
+    system: System,
+    settings: Settings,
+    *,
+    access: Access | None = None,
+    metrics: VoiceMetrics | None = None,
+) -> Running:
+    """Return the service; it answers at once, and connects to nothing before a room does."""
+    logs.adopt()
+    metrics = metrics or VoiceMetrics("voice")
+    access = access or Access(required_credential("api_token"))
+    table = system.talk
+    ports.keep_to(range(table.media_port_first, table.media_port_last + 1))
+    recordings = Recordings.of(settings, system.voice.sample_rate_hz)
+    gpu = GpuClient(
+        settings.gpu_service_urls,
+        access.token,
+        names=Names.of(settings),
+        timeout_s=system.card.wait_limit_ms / 1000 + PATIENCE_S,
+    )
+    api = ApiClient(settings.api_url, access.token, timeout_s=COMMAND_S)
+    rooms = Rooms(table.rooms_max, metrics.sessions.set)
+    there: list[House] = []
+
+    def house() -> House:
+        if not there:
+            raise Loading(what="the voice pipeline")
+        return there[0]
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        ends = await asyncio.to_thread(Ends)
+        there.append(
+            House(
+                system=system,
+                gpu=gpu,
+                api=api,
+                ends=ends,
+                estimate=Estimate(budget_ms(system)),
+                clips=recordings.clips,
+                metrics=metrics,
+                wake_url=settings.gpu_service_urls[0],
+                token=access.token,
+            )
+        )
+        try:
+            yield
+        finally:
+            there.clear()
+            await ends.aclose()
+            await gpu.aclose()
+            await api.aclose()
+
+    checks = health.checks(
+        gpu=gpu.ready,
+        api=api.ready,
+        recordings=health.recorded(recordings.folder, recordings.missing),
+        ready=lambda: bool(there),
+    )
+    looks = Health("voice", checks, metrics)
+    app = FastAPI(title="BarnabeeNet voice", version=__version__, lifespan=lifespan)
+    handle_errors(app)
+    app.include_router(offer.router(house, rooms))
+    app.router.routes.extend([talk.route(house, rooms), *standard_routes(looks, metrics)])
+    front = Front(app, metrics, access, body_max_bytes=BODY_MAX_BYTES)
+    return Running(front, looks, GRACE_S, rooms.end)
+
+
+def budget_ms(system: System) -> dict[str, int]:
+    """Return what each stage should take, by the names of the estimate. Pure."""
+    stage = system.stage
+    return {
+        "stt": stage.stt_ms,
+        "command": stage.intent_ms + stage.home_ms,
+        "tts": stage.tts_first_byte_ms,
+    }

@@ -1,0 +1,201 @@
+"""The voice service in this process, and a microphone for it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import wave
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed
+
+from barnabee.core import system
+from barnabee.core.access import Access
+from barnabee.core.settings import Settings
+from barnabee.core.tables import System
+from barnabee.voice.app import build
+from barnabee.voice.metrics import VoiceMetrics
+from support.serve import served
+from support.wait import until
+
+ROOT = Path(__file__).resolve().parents[2]
+AUDIO = ROOT / "tests/audio"
+TOKEN = "made-up"
+FRAME = 1280  # samples of 80 ms: what wake words are looked for in
+Samples = NDArray[np.int16]
+
+
+def recording(name: str) -> Samples:
+    """Return a committed recording: mono, 16 kHz."""
+    with wave.open(str(AUDIO / f"{name}.wav"), "rb") as file:
+        assert (file.getframerate(), file.getnchannels()) == (16_000, 1)
+        return np.frombuffer(file.readframes(file.getnframes()), "<i2")
+
+
+def silence(seconds: float) -> Samples:
+    return np.zeros(int(seconds * 16_000), np.int16)
+
+
+@dataclass
+class FakeApi:
+    """Answers every command alike; `gate` holds the answer back, `refuse` takes its place."""
+
+    reply: str = "The kitchen light is on."
+    intent: str = "home_control"
+    actions: list[dict[str, str]] = field(default_factory=lambda: [{"type": "entity"}])
+    asked: list[dict[str, Any]] = field(default_factory=list)
+    traces: list[str] = field(default_factory=list)
+    gate: asyncio.Event | None = None
+    refuse: Callable[[], Response] | None = None
+
+    def app(self) -> Starlette:
+        routes = [
+            Route("/v1/command", self._command, methods=["POST"]),
+            Route("/health/ready", self._ready),
+        ]
+        return Starlette(routes=routes)
+
+    async def _command(self, request: Request) -> Response:
+        self.asked.append(await request.json())
+        self.traces.append(request.headers["traceparent"].split("-")[1])
+        if self.gate is not None:
+            await self.gate.wait()
+        if self.refuse is not None:
+            return self.refuse()
+        return JSONResponse(
+            {
+                "reply": self.reply,
+                "intent": self.intent,
+                "actions": self.actions,
+                "session_id": self.asked[-1]["session_id"],
+                "trace_id": self.traces[-1],
+                "degraded": [],
+                "code": None,
+                "latency_ms": {"total": 1.0},
+            }
+        )
+
+    async def _ready(self, _request: Request) -> Response:
+        report = {"status": "healthy", "service": "api", "dependencies": {}}
+        return JSONResponse(report)
+
+
+@dataclass
+class Voice:
+    """The service on a socket."""
+
+    url: str
+    metrics: VoiceMetrics
+
+    def talk(self, room: str = "kitchen", token: str = TOKEN) -> Any:
+        return talking(self.url, room=room, token=token)
+
+    def metric(self, name: str, **labels: str) -> float:
+        return self.metrics.registry.get_sample_value(name, labels) or 0.0
+
+
+@asynccontextmanager
+async def voice(
+    gpu_url: str, api_url: str, data: Path, graph: System | None = None, token: str = TOKEN
+) -> AsyncIterator[Voice]:
+    """Serve the real voice service while inside."""
+    metrics = VoiceMetrics("voice")
+    settings = Settings.model_validate(
+        {"GPU_SERVICE_URL": gpu_url, "API_URL": api_url, "BARNABEE_DATA": str(data)}
+    )
+    graph = graph or system.load(ROOT / "system.toml")
+    running = build(graph, settings, access=Access(token), metrics=metrics)
+    async with served(running.app) as url:
+        try:
+            yield Voice(url, metrics)
+        finally:
+            assert running.farewell is not None
+            await running.farewell()
+
+
+@dataclass
+class Microphone:
+    """A satellite: what it hears and sees is kept."""
+
+    socket: ClientConnection
+    messages: list[dict[str, Any]] = field(default_factory=list)
+    heard: bytearray = field(default_factory=bytearray)  # 24 kHz
+    closed: int | None = None
+
+    async def say(self, *sounds: Samples) -> None:
+        """Send sound at once; the service takes 5 s ahead of time."""
+        for sound in sounds:
+            for start in range(0, len(sound), FRAME):
+                await self.socket.send(sound[start : start + FRAME].tobytes())
+
+    async def say_slowly(self, *sounds: Samples) -> None:
+        """Send sound as fast as it sounds, as a microphone does."""
+        loop = asyncio.get_running_loop()
+        next_s = loop.time()
+        for sound in sounds:
+            for start in range(0, len(sound), 320):
+                await self.socket.send(sound[start : start + 320].tobytes())
+                next_s += 0.02
+                await asyncio.sleep(max(0.0, next_s - loop.time()))
+
+    async def tell(self, **message: object) -> None:
+        await self.socket.send(json.dumps(message))
+
+    def of(self, kind: str) -> list[dict[str, Any]]:
+        return [one for one in self.messages if one["type"] == kind]
+
+    @property
+    def state(self) -> str:
+        return str(self.of("state")[-1]["state"]) if self.of("state") else ""
+
+    async def until(self, true: Callable[[], bool], within_s: float = 15) -> None:
+        try:
+            await until(true, within_s=within_s)
+        except AssertionError as error:
+            raise AssertionError(f"{error}; seen: {self.messages}") from error
+
+    async def until_state(self, state: str, within_s: float = 15) -> None:
+        await self.until(lambda: self.state == state, within_s)
+
+    @property
+    def sound(self) -> Samples:
+        """What came, without the silence around it."""
+        return np.frombuffer(bytes(self.heard), "<i2")
+
+    async def _listen(self) -> None:
+        try:
+            while True:
+                message = await self.socket.recv()
+                if isinstance(message, bytes):
+                    self.heard += message
+                else:
+                    self.messages.append(json.loads(message))
+        except ConnectionClosed:
+            self.closed = self.socket.close_code
+
+
+@asynccontextmanager
+async def talking(url: str, *, room: str, token: str) -> AsyncIterator[Microphone]:
+    """Be the microphone of a room while inside."""
+    address = f"{url.replace('http', 'ws', 1)}/v1/talk?room={room}"
+    headers = {"Authorization": f"Bearer {token}"}
+    async with connect(address, additional_headers=headers, proxy=None) as socket:
+        microphone = Microphone(socket)
+        listening = asyncio.create_task(microphone._listen())
+        await microphone.until(lambda: bool(microphone.messages) or microphone.closed is not None)
+        try:
+            yield microphone
+        finally:
+            await socket.close()
+            await listening
