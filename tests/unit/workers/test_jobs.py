@@ -13,11 +13,13 @@ from hypothesis import strategies as st
 import barnabee.workers
 from barnabee.core.errors import BadRequest
 from barnabee.store.conversations import Conversations, Fact, Facts, timestamp
+from barnabee.store.spoken import SpokenTurns
 from barnabee.workers.context import Context
 from barnabee.workers.health import oldest_age_s
 from barnabee.workers.jobs import dumps, loads, options
 from barnabee.workers.jobs.expire import expire_old
-from barnabee.workers.jobs.record import record_turn, remember_fact
+from barnabee.workers.jobs.record import record_spoken, record_turn, remember_fact
+from support.spoken import make_spoken
 from support.turns import make_turn
 
 NOW = datetime(2025, 6, 1, 12, 0, tzinfo=UTC)  # as in conftest
@@ -28,6 +30,20 @@ async def test_a_turn_is_recorded_once_however_often_the_job_runs(context: Conte
         await record_turn(context, make_turn(1).as_dict())
 
     assert await Conversations(await context.keeper.database()).turns() == [make_turn(1)]
+    await context.keeper.close()
+
+
+async def test_what_the_voice_measured_is_recorded_once_however_often_the_job_runs(
+    context: Context,
+) -> None:
+    spoken = make_spoken(1)
+    for _ in range(3):
+        await record_spoken(context, spoken.as_dict())
+
+    found = await SpokenTurns(await context.keeper.database()).of([spoken.trace_id])
+    assert found == {spoken.trace_id: spoken}
+    with pytest.raises(BadRequest):
+        await record_spoken(context, {"trace_id": "x"})
     await context.keeper.close()
 
 
@@ -52,11 +68,14 @@ async def test_turns_expire_to_the_day_and_facts_stay(context: Context) -> None:
     database = await context.keeper.database()
     for turn in (young, old):
         await Conversations(database).record(turn)
+        measured = make_spoken(0, trace_id=turn.trace_id, created_at=turn.created_at)
+        await SpokenTurns(database).record(measured)
     await Facts(database).remember(Fact("a" * 32, None, "old but dear", b"", "2001"))
 
     await expire_old(context, {})
 
     assert await Conversations(database).turns() == [young]
+    assert list(await SpokenTurns(database).of([young.trace_id, old.trace_id])) == [young.trace_id]
     assert len(await Facts(database).all()) == 1
     await context.keeper.close()
 

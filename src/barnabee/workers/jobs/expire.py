@@ -11,6 +11,7 @@ from typing import Any
 import structlog
 
 from barnabee.store.conversations import Conversations, timestamp
+from barnabee.store.spoken import SpokenTurns
 from barnabee.workers.context import Context
 
 log = structlog.get_logger()
@@ -22,7 +23,9 @@ async def expire_old(context: Context, _payload: dict[str, Any]) -> None:
     oldest_audio = now - timedelta(days=context.retention.audio_days)
     files, refused = await asyncio.to_thread(_delete_older, context.audio_dir, oldest_audio)
     oldest_turn = timestamp(now - timedelta(days=context.retention.turns_days))
-    turns = await Conversations(await context.keeper.database()).expire(oldest_turn)
+    database = await context.keeper.database()
+    turns = await Conversations(database).expire(oldest_turn)
+    await SpokenTurns(database).expire(oldest_turn)
     log.info("expired", turns=turns, audio_files=files, audio_files_refused=refused)
 
 
