@@ -18,7 +18,18 @@ VOICE_BLEND_PERCENT = 100
 
 def problems(system: System) -> list[tuple[str, str]]:
     """Return (key, what to do) for everything types alone cannot see; empty when all is well."""
-    checks = (_references, _clashing_names, _ports, _cycles, _probes, _vram, _waits, _voice, _bands)
+    checks = (
+        _references,
+        _clashing_names,
+        _ports,
+        _cycles,
+        _probes,
+        _vram,
+        _waits,
+        _voice,
+        _bands,
+        _recording,
+    )
     return list(chain.from_iterable(check(system) for check in checks))
 
 
@@ -141,3 +152,8 @@ def _bands(system: System) -> Iterator[tuple[str, str]]:
         yield "intent.ask_permille", "is above accept_permille; lower it"
     if system.filler.none_below_ms >= system.filler.acknowledgment_below_ms:
         yield "filler.none_below_ms", "is not below acknowledgment_below_ms; lower it"
+
+
+def _recording(system: System) -> Iterator[tuple[str, str]]:
+    if system.recording.enabled and not system.recording.rooms:
+        yield "recording.rooms", "names no room, so nothing is recorded; name one, or disable it"
