@@ -104,6 +104,8 @@ async def run(way: Way, asked: Question) -> Result:
     except TimeoutError:
         error = TimedOut(what="The probe", limit_ms=round(STEPS * way.limit_s * 1000))
         probe.failed(error.code, str(error))
+    except ProbeFailed as error:
+        probe.failed(error.code, str(error.fields["reason"]))
     except BarnabeeError as error:
         probe.failed(error.code, str(error))
     result.stages_ms["total"] = _ms(way.clock() - begun)

@@ -19,6 +19,7 @@ from barnabee.core.redis_link import RedisLink
 from barnabee.core.serve import Running
 from barnabee.core.settings import Settings, required_credential
 from barnabee.core.tables import System
+from barnabee.store import recordings
 from barnabee.store.keeper import Keeper
 from barnabee.workers import health
 from barnabee.workers.context import KEY, Context
@@ -78,8 +79,8 @@ def make_parts(
     keeper = Keeper(settings.database_path, busy_timeout_ms=BUSY_TIMEOUT_MS)
     keeper.start()
     redis = RedisLink(settings.redis_url)
-    audio = settings.data_dir / "audio"
-    context = Context(keeper, redis, counted, system.retention, audio, clock)
+    recorded = settings.data_dir / recordings.FOLDER
+    context = Context(keeper, redis, counted, system.retention, recorded, clock)
     path = prober = None
     if system.probe.every_s:
         path = VoicePath(system, settings, required_credential("api_token"))

@@ -25,6 +25,8 @@ class JobMetrics:
     depth: Gauge
     oldest_s: Gauge
     set_aside: Gauge
+    recordings_files: Gauge
+    recordings_bytes: Gauge
 
     @classmethod
     def register(cls, metrics: Metrics) -> JobMetrics:
@@ -54,6 +56,16 @@ class JobMetrics:
             Gauge(
                 "barnabee_jobs_set_aside",
                 "Jobs that cannot be done as they are, kept for a person to look at.",
+                registry=registry,
+            ),
+            Gauge(
+                "barnabee_recordings_files",
+                "Recordings of what was said, as of the last time the old ones were deleted.",
+                registry=registry,
+            ),
+            Gauge(
+                "barnabee_recordings_bytes",
+                "What these recordings take.",
                 registry=registry,
             ),
         )

@@ -3,7 +3,6 @@ from __future__ import annotations
 import json
 import os
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +11,8 @@ from hypothesis import strategies as st
 
 import barnabee.workers
 from barnabee.core.errors import BadRequest
+from barnabee.core.metrics import Metrics
+from barnabee.store import recordings
 from barnabee.store.conversations import Conversations, Fact, Facts, timestamp
 from barnabee.store.spoken import SpokenTurns
 from barnabee.workers.context import Context
@@ -80,31 +81,26 @@ async def test_turns_expire_to_the_day_and_facts_stay(context: Context) -> None:
     await context.keeper.close()
 
 
-async def test_audio_expires_by_its_age_and_links_are_left_alone(context: Context) -> None:
-    def make(path: Path, age_days: float) -> Path:
-        path.parent.mkdir(parents=True, exist_ok=True)
+async def test_recordings_expire_and_what_is_left_is_counted(
+    context: Context, metrics: Metrics
+) -> None:
+    for days, room in ((context.retention.audio_days + 1, "attic"), (0, "kitchen")):
+        day = (NOW - timedelta(days=days)).date()
+        path = recordings.path_of(context.recordings_dir, day, room, "a" * 32)
+        path.parent.mkdir(parents=True)
         path.write_bytes(b"RIFF")
-        moment = (NOW - timedelta(days=age_days)).timestamp()
-        os.utime(path, (moment, moment))
-        return path
-
-    days = context.retention.audio_days
-    young = make(context.audio_dir / "young.wav", days - 0.1)
-    old = make(context.audio_dir / "2025" / "old.wav", days + 0.1)
-    outside = make(context.audio_dir.parent / "outside.wav", days + 100)
-    link = context.audio_dir / "link.wav"
-    link.symlink_to(outside)
+        os.utime(path, (NOW.timestamp(), NOW.timestamp()))
 
     await expire_old(context, {})
 
-    assert young.exists()
-    assert not old.exists()
-    assert outside.exists()
-    assert link.is_symlink()
+    (left,) = context.recordings_dir.rglob("*.wav")
+    assert left.name.startswith("kitchen-")
+    assert metrics.registry.get_sample_value("barnabee_recordings_files") == 1
+    assert metrics.registry.get_sample_value("barnabee_recordings_bytes") == 4
     await context.keeper.close()
 
 
-async def test_no_audio_directory_is_no_failure(context: Context) -> None:
+async def test_no_recordings_are_no_failure(context: Context) -> None:
     await expire_old(context, {})
     await context.keeper.close()
 

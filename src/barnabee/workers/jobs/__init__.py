@@ -34,8 +34,7 @@ def cron_jobs() -> list[CronJob]:
             _expire_old,
             name="expire_old",
             job_id="expire_old",  # one in the queue at most, however often the worker starts
-            hour=3,
-            minute=17,
+            minute=17,  # of every hour: a recording is not to be kept longer than was promised
             run_at_startup=True,
             max_tries=MAX_TRIES,
         )
