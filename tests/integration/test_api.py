@@ -412,7 +412,7 @@ async def test_the_openapi_document_describes_commands(client: httpx.AsyncClient
     document = (await client.get("/openapi.json")).json()
     command = document["paths"]["/v1/command"]["post"]
     body = command["requestBody"]["content"]["application/json"]["schema"]
-    assert set(body["properties"]) == {"utterance", "session_id", "speaker"}
+    assert set(body["properties"]) == {"utterance", "session_id", "speaker", "kept"}
     answer = document["components"]["schemas"]["Answer"]["properties"]
     assert set(await say(client, "what time is it")) == set(answer)
 

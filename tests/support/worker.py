@@ -29,6 +29,8 @@ class WorkerProcess:
     redis_url: str
     data: Path
     command: Sequence[str] = MODULE
+    probe_every_s: int = 0  # 0: there is no house around it that could be heard
+    environment: dict[str, str] = field(default_factory=dict)
     port: int = field(default_factory=free_port)
     process: subprocess.Popen[bytes] | None = None
 
@@ -48,6 +50,10 @@ class WorkerProcess:
         graph = (ROOT / "system.toml").read_text()
         changed, count = re.subn(r"(?m)^port = 8002$", f"port = {self.port}", graph)
         assert count == 1
+        changed, count = re.subn(
+            r"(?m)^every_s = 300 ", f"every_s = {self.probe_every_s} ", changed
+        )
+        assert count == 1
         (self.directory / "system.toml").write_text(changed)
         with (self.directory / "worker.log").open("ab") as log:
             self.process = subprocess.Popen(
@@ -63,6 +69,7 @@ class WorkerProcess:
                     "DATABASE_PATH": str(self.database),
                     "REDIS_URL": self.redis_url,
                     "CREDENTIALS_DIRECTORY": str(credentials),
+                    **self.environment,
                 },
             )
 

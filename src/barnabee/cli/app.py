@@ -11,7 +11,21 @@ import typer
 from typer.core import TyperGroup
 
 from barnabee import __version__
-from barnabee.cli import check, develop, fillers, link, logs, look, models, restore, run, say, vram
+from barnabee.cli import (
+    check,
+    develop,
+    fillers,
+    link,
+    logs,
+    look,
+    models,
+    probe,
+    restore,
+    run,
+    say,
+    trace,
+    vram,
+)
 from barnabee.core.errors import BarnabeeError
 
 
@@ -65,6 +79,8 @@ app.command("status")(look.status)
 app.command("health")(look.health)
 app.command("logs")(logs.logs)
 app.command("say")(say.say)
+app.command("trace")(trace.trace)
+app.command("probe")(probe.probe)
 app.command("link")(link.link)
 app.command("check")(check.check)
 app.command("restore")(restore.restore)

@@ -12,7 +12,7 @@
         ├── DependencyDown · Loading · Overloaded · QueueFull · TimedOut · NotRunning · SetUpFailed
         ├── VramTooLarge · VramKept · VramTaken · VramStuck · VramExhausted · EngineStuck
         ├── DatabaseCorrupt · DatabaseReadOnly · DatabaseFull · DatabaseTooNew · DatabaseMismatch
-        └── BackupUnreachable · BackupDamaged
+        └── BackupUnreachable · BackupDamaged · ProbeFailed
 
 The class docstring *is* the message: its fields are filled by keyword. `code` is the same word in
 an HTTP body, a metric label, a log line and on the dashboard. This module knows no service.
@@ -326,3 +326,12 @@ class BackupDamaged(Unavailable):
     """
 
     code = "backup_damaged"
+
+
+class ProbeFailed(Unavailable):
+    """The voice path fails at `{stage}`: {reason}."""
+
+    def __init__(self, *, code: str, stage: str, reason: str) -> None:
+        """Take what failed; the code is that of whatever was wrong."""
+        super().__init__(stage=stage, reason=reason)
+        self.code = code  # type: ignore[misc]

@@ -29,6 +29,7 @@ def problems(system: System) -> list[tuple[str, str]]:
         _voice,
         _bands,
         _talk,
+        _recording,
     )
     return list(chain.from_iterable(check(system) for check in checks))
 
@@ -165,3 +166,8 @@ def _talk(system: System) -> Iterator[tuple[str, str]]:
         yield "talk.wait_ms", "is not above pause_ms; raise it"
     if talk.hint_ms >= talk.barge_in_ms:
         yield "talk.hint_ms", "is not below barge_in_ms; lower it"
+
+
+def _recording(system: System) -> Iterator[tuple[str, str]]:
+    if system.recording.enabled and not system.recording.rooms:
+        yield "recording.rooms", "names no room, so nothing is recorded; name one, or disable it"

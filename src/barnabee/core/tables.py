@@ -216,6 +216,22 @@ class Retention(Table):
     logs_days: Count
 
 
+class Probe(Table):
+    """How often the voice path is tried with a spoken question; 0 = never."""
+
+    every_s: Annotated[int, Field(ge=0, le=86_400)]
+    every_without_card_s: Seconds
+    limit_ms: Milliseconds  # for each of hearing, answering, speaking
+
+
+class Recording(Table):
+    """Which rooms' utterances are kept as sound; `retention.audio_days` says for how long."""
+
+    enabled: bool
+    rooms: list[Name]
+    free_min_mib: Mib  # nothing is recorded when the disk has less
+
+
 class Acceptance(Table):
     """The promises that `barnabee accept` measures."""
 
@@ -254,6 +270,8 @@ class System(Table):
     talk: Talk
     replica: Replica
     retention: Retention
+    recording: Recording
+    probe: Probe
     acceptance: Acceptance
     host: dict[Name, Host] = {}
 

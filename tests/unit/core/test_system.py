@@ -45,6 +45,10 @@ def test_the_shipped_file_is_valid() -> None:
 @pytest.mark.parametrize(
     ("path", "value", "key", "says"),
     [
+        ("recording.room", ["kitchen"], "recording.room", "not a key that is known"),
+        ("recording.rooms", ["The Kitchen"], "recording.rooms.0", "match pattern"),
+        ("recording.enabled", True, "recording.rooms", "names no room"),
+        ("probe.every_s", -1, "probe.every_s", "greater than or equal to 0"),
         ("service.api.prt", 1, "service.api.prt", "not a key that is known"),
         ("service.api.port", "8000", "service.api.port", "valid integer"),
         ("service.api.port", 70_000, "service.api.port", "less than or equal to 65535"),
