@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 # The api's stages in their order; those of `_INSIDE` lie within the one they name.
@@ -81,7 +81,8 @@ def layout(
     lines = list(lines)
     measured = _voice(spoken) if spoken else []
     own = {bar.stage for bar in measured}
-    found = [*measured, *(_api(turn, own) if turn else []), *_log(lines)]
+    command = turn or _unkept(lines)
+    found = [*measured, *(_api(command, own) if command else []), *_log(lines)]
     start_ms = min((bar.at_ms for bar in found), default=0.0)
     bars = [
         Bar(
@@ -135,6 +136,17 @@ def _api(turn: Mapping[str, Any], measured: set[str]) -> list[Bar]:
         if stage in took and outer in begins:
             bars.append(Bar(stage, "api", begins[outer], took[stage]))
     return bars
+
+
+def _unkept(lines: Iterable[Mapping[str, Any]]) -> Mapping[str, Any] | None:
+    """Return what the log has of a command that is not in the record, such as the probe's."""
+    for line in lines:
+        took, whole_ms = line.get("stages_ms"), line.get("latency_ms")
+        known = isinstance(took, dict) and isinstance(whole_ms, int | float)
+        if known and line.get("event") == "request" and _is_time(line.get("timestamp")):
+            begun = datetime.fromtimestamp((_ms(line["timestamp"]) - whole_ms) / 1000, UTC)
+            return {"created_at": begun.isoformat(), "latency_ms": took}
+    return None
 
 
 def _log(lines: Iterable[Mapping[str, Any]]) -> list[Bar]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -30,10 +31,13 @@ async def opened(timeout_s: float) -> AsyncIterator[Way]:
     started; NotRunning when there is none.
     """
     import httpx
+    import structlog
 
     from barnabee.clients.gpu import GpuClient, Names
     from barnabee.core import settings, system, trace
 
+    # What the clients have to tell is not the command's answer.
+    structlog.configure(logger_factory=lambda *_: structlog.PrintLogger(sys.stderr))
     told = settings.load(system.current())
     token = settings.credential("api_token")
     api_url, gpu_urls = told.api_url, told.gpu_service_urls

@@ -86,6 +86,18 @@ def shown(*parts: Any) -> list[tuple[str, str, float, float, bool]]:
             [("gpu", "stt", 0.0, 650.0, True)],
         ),
         (
+            None,
+            None,
+            [
+                {
+                    **inference("command", "01.100", 100.0, event="request", component="api"),
+                    "stages_ms": {"intent": 60.0, "total": 90.0},
+                },
+                inference("stt", "00.900", 650.0),
+            ],
+            [("gpu", "stt", 0.0, 650.0, True), ("api", "intent", 750.0, 60.0, True)],
+        ),
+        (
             TURN | {"latency_ms": {"llm": 9.0, "llm_first_token": 4.0, "new": 1.0}},
             None,
             [],
@@ -106,7 +118,7 @@ def shown(*parts: Any) -> list[tuple[str, str, float, float, bool]]:
             [],
         ),
     ],
-    ids=["nothing", "typed", "heard only", "whole", "log only", "inside", "rubbish"],
+    ids=["nothing", "typed", "heard only", "whole", "log only", "not kept", "inside", "rubbish"],
 )
 def test_bars_lie_on_one_axis(turn: Any, spoken: Any, lines: Any, expected: Any) -> None:
     assert shown(turn, spoken, lines) == expected
