@@ -43,7 +43,7 @@ def probe(
     typer.echo(json.dumps(result.as_dict(), indent=2) if as_json else _text(result))
     if result.code is not None:
         reason = (result.message or "").rstrip(".")
-        raise ProbeFailed(stage=result.stage or "hear", reason=reason, code=result.code)
+        raise ProbeFailed.of(result.code, result.stage or "hear", reason)
 
 
 def _question(wav: Path | None, expect: str, intent: str) -> Question:

@@ -204,7 +204,7 @@ class _Probe:
         self._result.stages_ms[stage] = _ms(self._way.clock() - begun)
 
     def _wrong(self, code: str, reason: str) -> ProbeFailed:
-        return ProbeFailed(stage=self._step, reason=reason, code=code)
+        return ProbeFailed.of(code, self._step, reason)
 
 
 def _ms(seconds: float) -> float:

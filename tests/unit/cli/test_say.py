@@ -95,7 +95,7 @@ async def test_hearing_answering_and_speaking_are_one_turn_that_never_stands_in_
     gpu = GpuClient("http://gpu", "token", transport=transport)
     question = tmp_path / "question.wav"
     question.write_bytes(_wav())
-    await say._as_one_turn(say._Way(api, gpu), question, tmp_path / "reply.wav", "s1")
+    await say._as_one_turn(Way(api, gpu), question, tmp_path / "reply.wav", "s1")
     await gpu.aclose()
     spoken = [path for _, path, session in seen if session == "s1"]
     assert spoken == ["/v1/audio/transcriptions", "/v1/audio/speech"]
