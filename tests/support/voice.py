@@ -131,6 +131,8 @@ class Microphone:
     socket: ClientConnection
     messages: list[dict[str, Any]] = field(default_factory=list)
     heard: bytearray = field(default_factory=bytearray)  # 24 kHz
+    heard_at_s: float = 0.0  # when the last of it came
+    seen_at_s: dict[str, float] = field(default_factory=dict)  # the first message of each kind
     closed: int | None = None
 
     async def say(self, *sounds: Samples) -> None:
@@ -179,8 +181,11 @@ class Microphone:
                 message = await self.socket.recv()
                 if isinstance(message, bytes):
                     self.heard += message
+                    self.heard_at_s = asyncio.get_running_loop().time()
                 else:
                     self.messages.append(json.loads(message))
+                    now_s = asyncio.get_running_loop().time()
+                    self.seen_at_s.setdefault(self.messages[-1]["type"], now_s)
         except ConnectionClosed:
             self.closed = self.socket.close_code
 

@@ -42,6 +42,7 @@ DOWN = {
     *(errors.DatabaseCorrupt, errors.DatabaseReadOnly, errors.DatabaseFull),
     *(errors.DatabaseTooNew, errors.DatabaseMismatch),
     *(errors.BackupUnreachable, errors.BackupDamaged),
+    *(errors.Replaced, errors.TooFast),  # what only a microphone is told
 }
 
 
