@@ -107,7 +107,13 @@ class Voice:
 
 @asynccontextmanager
 async def voice(
-    gpu_url: str, api_url: str, data: Path, graph: System | None = None, token: str = TOKEN
+    gpu_url: str,
+    api_url: str,
+    data: Path,
+    *,
+    graph: System | None = None,
+    token: str = TOKEN,
+    bind: str = "127.0.0.1",
 ) -> AsyncIterator[Voice]:
     """Serve the real voice service while inside."""
     metrics = VoiceMetrics("voice")
@@ -116,7 +122,7 @@ async def voice(
     )
     graph = graph or system.load(ROOT / "system.toml")
     running = build(graph, settings, access=Access(token), metrics=metrics)
-    async with served(running.app) as url:
+    async with served(running.app, bind=bind) as url:
         try:
             yield Voice(url, metrics)
         finally:
