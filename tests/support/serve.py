@@ -15,12 +15,16 @@ from barnabee.core import serve
 
 @asynccontextmanager
 async def served(
-    app: Any, port: int = 0, *, lifespan: Literal["auto", "off"] = "auto"
+    app: Any,
+    port: int = 0,
+    *,
+    lifespan: Literal["auto", "off"] = "auto",
+    bind: str = "127.0.0.1",
 ) -> AsyncIterator[str]:
-    """Serve `app` on loopback while inside; yield its address."""
+    """Serve `app`, on loopback unless told otherwise, while inside; yield its address."""
     listener = socket.socket()
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listener.bind(("127.0.0.1", port))
+    listener.bind((bind, port))
     config = serve.config(app, 1)
     config.lifespan = lifespan
     server = uvicorn.Server(config)
@@ -28,7 +32,7 @@ async def served(
     listener.listen(128)  # connections wait in the backlog until the server takes them
     task = asyncio.create_task(server._serve([listener]))
     try:
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        yield f"http://{bind}:{listener.getsockname()[1]}"
     finally:
         server.should_exit = True
         await task

@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import signal
+import subprocess
+import sys
+import tomllib
 import wave
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -11,7 +16,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
+import psutil
+import tomli_w
 from numpy.typing import NDArray
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -27,7 +35,7 @@ from barnabee.core.tables import System
 from barnabee.voice.app import build
 from barnabee.voice.metrics import VoiceMetrics
 from support.serve import served
-from support.wait import until
+from support.wait import eventually, free_port, until
 
 ROOT = Path(__file__).resolve().parents[2]
 AUDIO = ROOT / "tests/audio"
@@ -107,7 +115,13 @@ class Voice:
 
 @asynccontextmanager
 async def voice(
-    gpu_url: str, api_url: str, data: Path, graph: System | None = None, token: str = TOKEN
+    gpu_url: str,
+    api_url: str,
+    data: Path,
+    *,
+    graph: System | None = None,
+    token: str = TOKEN,
+    bind: str = "127.0.0.1",
 ) -> AsyncIterator[Voice]:
     """Serve the real voice service while inside."""
     metrics = VoiceMetrics("voice")
@@ -116,7 +130,7 @@ async def voice(
     )
     graph = graph or system.load(ROOT / "system.toml")
     running = build(graph, settings, access=Access(token), metrics=metrics)
-    async with served(running.app) as url:
+    async with served(running.app, bind=bind) as url:
         try:
             yield Voice(url, metrics)
         finally:
@@ -131,6 +145,8 @@ class Microphone:
     socket: ClientConnection
     messages: list[dict[str, Any]] = field(default_factory=list)
     heard: bytearray = field(default_factory=bytearray)  # 24 kHz
+    heard_at_s: float = 0.0  # when the last of it came
+    seen_at_s: dict[str, float] = field(default_factory=dict)  # the first message of each kind
     closed: int | None = None
 
     async def say(self, *sounds: Samples) -> None:
@@ -179,8 +195,11 @@ class Microphone:
                 message = await self.socket.recv()
                 if isinstance(message, bytes):
                     self.heard += message
+                    self.heard_at_s = asyncio.get_running_loop().time()
                 else:
                     self.messages.append(json.loads(message))
+                    now_s = asyncio.get_running_loop().time()
+                    self.seen_at_s.setdefault(self.messages[-1]["type"], now_s)
         except ConnectionClosed:
             self.closed = self.socket.close_code
 
@@ -199,3 +218,72 @@ async def talking(url: str, *, room: str, token: str) -> AsyncIterator[Microphon
         finally:
             await socket.close()
             await listening
+
+
+@dataclass
+class VoiceProcess:
+    """The service as a process of its own (`python -m barnabee.voice`)."""
+
+    directory: Path
+    gpu_url: str
+    api_url: str
+    port: int = field(default_factory=free_port)
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def log(self) -> list[dict[str, Any]]:
+        lines = (self.directory / "voice.jsonl").read_text(encoding="utf-8").splitlines()
+        return [json.loads(line) for line in lines if line.startswith("{")]
+
+    async def start(self) -> VoiceProcess:
+        """Start it and wait until it is ready."""
+        graph = tomllib.loads((ROOT / "system.toml").read_text(encoding="utf-8"))
+        graph["service"]["voice"]["port"] = self.port
+        credentials = self.directory / "credentials"
+        credentials.mkdir(parents=True, exist_ok=True)
+        (credentials / "api_token").write_text(TOKEN, encoding="utf-8")
+        (self.directory / "system.toml").write_text(tomli_w.dumps(graph), encoding="utf-8")
+        environment = {
+            **os.environ,
+            "BARNABEE_SYSTEM": str(self.directory / "system.toml"),
+            "BARNABEE_DATA": str(self.directory / "data"),
+            "CREDENTIALS_DIRECTORY": str(credentials),
+            "GPU_SERVICE_URL": self.gpu_url,
+            "API_URL": self.api_url,
+            "PYTHONPATH": str(ROOT / "src"),
+        }
+        with (self.directory / "voice.jsonl").open("ab") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "barnabee.voice"],
+                env=environment,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+        await eventually(self._ready, within_s=60)
+        return self
+
+    async def _ready(self) -> bool:
+        assert self.process is not None
+        assert self.process.poll() is None, (self.directory / "voice.jsonl").read_text()
+        try:
+            async with httpx.AsyncClient(trust_env=False) as client:
+                return (await client.get(f"{self.url}/health/ready")).status_code == 200
+        except httpx.TransportError as error:
+            raise AssertionError(str(error)) from error
+
+    def talk(self, room: str = "kitchen") -> Any:
+        return talking(self.url, room=room, token=TOKEN)
+
+    def seen(self) -> psutil.Process:
+        assert self.process is not None
+        return psutil.Process(self.process.pid)
+
+    def end(self, how: signal.Signals = signal.SIGTERM) -> int:
+        """End it; return its exit status."""
+        assert self.process is not None
+        self.process.send_signal(how)
+        return self.process.wait(timeout=20)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import fractions
 import json
+import random
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
@@ -19,6 +20,7 @@ from aiortc import (
     RTCPeerConnection,
     RTCSessionDescription,
 )
+from aiortc.jitterbuffer import JitterBuffer
 from aiortc.mediastreams import MediaStreamError
 from av import AudioFrame, AudioResampler
 from numpy.typing import NDArray
@@ -69,6 +71,7 @@ class Browser:
     channel: Any = None
     answer: dict[str, Any] = field(default_factory=dict)
     _recording: asyncio.Task[None] | None = None
+    _link: tuple[Any, Any] | None = None  # as it was before it lost anything
 
     def of(self, kind: str) -> list[dict[str, Any]]:
         return [one for one in self.messages if one.get("type") == kind]
@@ -89,6 +92,29 @@ class Browser:
             await until(true, within_s=within_s)
         except AssertionError as error:
             raise AssertionError(f"{error}; seen: {self.messages}") from error
+
+    def lose(self, share: float) -> None:
+        """Drop this share of what is sent and received from now on, at the socket's edge."""
+        ice = self.peer.getTransceivers()[0].sender.transport.transport
+        if self._link is None:
+            self._link = ice._send, ice._recv
+        send, receive = self._link
+        dice = random.Random(1)  # noqa: S311 - guards no secret
+
+        async def lossy_send(data: bytes) -> None:
+            if dice.random() >= share:
+                await send(data)
+
+        async def lossy_receive() -> bytes:
+            while True:
+                data: bytes = await receive()
+                if dice.random() >= share:
+                    return data
+
+        ice._send, ice._recv = lossy_send, lossy_receive
+        # a browser conceals a lost packet at once; aiortc's own buffer waits 320 ms for it
+        receiver = self.peer.getTransceivers()[0].receiver
+        receiver._RTCRtpReceiver__jitter_buffer = JitterBuffer(capacity=4, prefetch=1)
 
     def listen(self, track: MediaStreamTrack) -> None:
         self._recording = asyncio.create_task(self._record(track))

@@ -132,7 +132,7 @@ class TooFast(BadInput):
     """More than {ahead_s} s of sound came ahead of its time: send it as fast as it sounds."""
 
     code = "too_fast"
-    status = 429
+    status = 409
 
 
 class Misconfigured(BarnabeeError):

@@ -29,6 +29,7 @@ from barnabee.voice.metrics import VoiceMetrics
 from barnabee.voice.pipeline import House
 from barnabee.voice.rooms import Rooms
 from barnabee.voice.routes import offer, talk
+from barnabee.voice.silero import Detectors
 from barnabee.voice.transports import ports
 
 if TYPE_CHECKING:
@@ -100,11 +101,13 @@ def build(
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         ends = await asyncio.to_thread(Ends)
+        detectors = await asyncio.to_thread(Detectors)
         there.append(
             House(
                 system=system,
                 gpu=gpu,
                 api=api,
+                detectors=detectors,
                 ends=ends,
                 estimate=Estimate(budget_ms(system)),
                 clips=recordings.clips,

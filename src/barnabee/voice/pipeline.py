@@ -25,9 +25,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import structlog
-from pipecat.audio.vad.silero import SileroVADAnalyzer
 from pipecat.frames.frames import ErrorFrame
 from pipecat.pipeline.pipeline import Pipeline
 from pipecat.pipeline.worker import PipelineParams, PipelineWorker
@@ -47,10 +45,11 @@ from barnabee.voice.fillers import Clip, Fillers
 from barnabee.voice.metrics import VoiceMetrics
 from barnabee.voice.room import Room
 from barnabee.voice.rooms import Place
+from barnabee.voice.silero import Confidence, Detectors
 from barnabee.voice.stages.answer import Answer
 from barnabee.voice.stages.gate import Gate
 from barnabee.voice.stages.hear import Hear
-from barnabee.voice.stages.listen import Confidence, Listen
+from barnabee.voice.stages.listen import Listen
 from barnabee.voice.stages.speak import Sent, Speak
 
 HEARD_RATE_HZ = 16_000
@@ -66,6 +65,7 @@ class House:
     system: System
     gpu: GpuClient
     api: ApiClient
+    detectors: Detectors
     ends: Ends
     estimate: Estimate
     clips: Mapping[str, Sequence[Clip]]
@@ -116,7 +116,8 @@ async def converse(house: House, place: Place, transport: BaseTransport) -> None
     try:
         async with AsyncExitStack() as stack:
             ear = await stack.enter_async_context(house.ear(place.room))
-            listed, gate = stages(house, room, ear, silero(), transport)
+            confidence = stack.enter_context(house.detectors.one())
+            listed, gate = stages(house, room, ear, confidence, transport)
             await _run(house, room, place, gate, listed)
     except Exception:  # a supervisor: one room's fault must not reach the others
         log.exception("room_failed", code="internal", room=place.room)
@@ -173,14 +174,3 @@ async def _last_words(room: Room, why: BarnabeeError | None) -> None:
     until_s = loop.time() + LAST_WORDS_S
     while not room.messages.empty() and loop.time() < until_s:  # noqa: ASYNC110 - no event for it
         await asyncio.sleep(0.01)
-
-
-def silero() -> Confidence:
-    """Return a voice detector with a memory of its own; loading takes 40 to 80 ms."""
-    analyzer = SileroVADAnalyzer(sample_rate=HEARD_RATE_HZ)
-    analyzer.set_sample_rate(HEARD_RATE_HZ)
-
-    def confidence(window: bytes) -> float:
-        return float(np.ravel(analyzer.voice_confidence(window))[0])
-
-    return confidence

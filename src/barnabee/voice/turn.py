@@ -90,6 +90,16 @@ class Turn:
             if begin is not None and end is not None
         }
 
+    def _first_sound_s(self) -> dict[str, float]:
+        """Return how long after the end of speech anything was heard, and the reply."""
+        silent_s = self.marks.get("silent")
+        sounds: tuple[tuple[str, Mark], ...] = (("anything", "sounded"), ("reply", "voiced"))
+        if silent_s is None:
+            return {}
+        return {
+            of: max(0.0, self.marks[mark] - silent_s) for of, mark in sounds if mark in self.marks
+        }
+
     def end(self) -> None:
         """Stop everything that works for this turn."""
         self.over = True
@@ -110,10 +120,9 @@ class Turn:
         for name, seconds in stages.items():
             metrics.stages.labels(name).observe(seconds)
         metrics.turns.labels(self.outcome, self.code).inc()
-        for of, mark in (("anything", "sounded"), ("reply", "voiced")):
-            at_s = self.marks.get(mark)  # type: ignore[call-overload]
-            if at_s is not None and "silent" in self.marks:
-                metrics.first_sound.labels(of).observe(max(0.0, at_s - self.marks["silent"]))
+        first_s = self._first_sound_s()
+        for of, seconds in first_s.items():
+            metrics.first_sound.labels(of).observe(seconds)
         log.info(
             "turn",
             trace_id=self.trace_id,
@@ -123,6 +132,7 @@ class Turn:
             outcome=self.outcome,
             code=self.code or None,
             stages_ms={name: round(seconds * 1000, 1) for name, seconds in stages.items()},
-            latency_ms=round(stages.get("first_audio", 0.0) * 1000, 1),
+            latency_ms=round(first_s.get("reply", 0.0) * 1000, 1),
+            first_sound_ms=round(first_s.get("anything", 0.0) * 1000, 1),
             **self.told,
         )

@@ -90,6 +90,7 @@ class Answer(FrameProcessor):
         self._estimate.learn("command", (turn.clock() - begun_s) * 1000, answer.intent)
         turn.reply = answer.reply
         turn.told |= {"intent": answer.intent, "degraded": answer.degraded}
+        turn.told["api_ms"] = answer.latency_ms
         self._room.say(
             "reply",
             text=answer.reply,

@@ -20,6 +20,7 @@ from barnabee.clients.wake import Wake, WakeClient
 from barnabee.core.errors import BadRequest
 from barnabee.voice.conversation import Effect, Event
 from barnabee.voice.room import Room
+from barnabee.voice.transports.gaps import Gaps
 
 BYTES_PER_MS = 32  # int16 mono 16 kHz
 KEPT_MS = 4000  # a wake that is told later than this, on a busy machine, loses a beginning
@@ -32,6 +33,7 @@ class Gate(FrameProcessor):
         """Begin closed."""
         super().__init__(name=f"gate-{room.name}")
         self._room, self._ear = room, ear
+        self._gaps = Gaps()
         self._kept = bytearray()
         self._since_ms: int | None = None
         self._wake: Wake | None = None
@@ -55,6 +57,7 @@ class Gate(FrameProcessor):
             self._room.wake(wake.word, wake.trace_id, wake.ago_ms)
 
     async def _hear(self, frame: InputAudioRawFrame) -> None:
+        frame.audio = self._gaps.filled(frame.audio, frame.pts)
         self._ear.hear(frame.audio)
         self._kept += frame.audio
         del self._kept[: max(0, len(self._kept) - KEPT_MS * BYTES_PER_MS)]

@@ -9,7 +9,6 @@ has judged, though: on two cores Whisper beside it makes it take 370 ms instead 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -23,9 +22,9 @@ from barnabee.voice.echo import Echo
 from barnabee.voice.ends import Ends
 from barnabee.voice.frames import Done, GoesOn, Utterance
 from barnabee.voice.room import Room
+from barnabee.voice.silero import Confidence
 from barnabee.voice.turn import Turn
 
-Confidence = Callable[[bytes], float]  # of 512 samples at 16 kHz: 0 to 1
 BYTES = WINDOW * 2
 # A button is let go of a little early, and its message overtakes sound that is still on its way.
 AFTERWARDS = 6  # windows: 192 ms
