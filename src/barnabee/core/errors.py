@@ -310,7 +310,4 @@ class BackupDamaged(Unavailable):
 class ProbeFailed(Unavailable):
     """The voice path fails at `{stage}`: {reason}."""
 
-    def __init__(self, *, code: str, stage: str, reason: str) -> None:
-        """Take what failed; the code is that of whatever was wrong."""
-        super().__init__(stage=stage, reason=reason)
-        self.code = code  # type: ignore[misc]
+    code = "probe_failed"
