@@ -127,6 +127,8 @@ async def test_the_worker_tries_the_path_and_says_what_fails_and_leaves_no_turn(
     try:
         await worker.becomes("healthy")
         assert "barnabee_probe_success 1.0" in await worker.metrics()
+        print(f"a worker that probes: {worker.resident_mib():.0f} MiB")
+        assert worker.resident_mib() <= 120
         engines.sound = bytes(len(engines.sound))
         health = await worker.becomes("degraded")
         found = health["dependencies"]["voice_path"]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from barnabee.core.errors import BadRequest, InvalidAudio, ProbeFailed
+from barnabee.core.errors import BadRequest, InvalidAudio
 
 if TYPE_CHECKING:
     from barnabee.clients.probe import Question, Result
@@ -36,14 +36,15 @@ def probe(
     """
     import asyncio
 
+    from barnabee.clients.probe import failure
+
     result = asyncio.run(_probe(_question(wav, expect, intent)))
     if strict and result.success and result.over_budget:
         told = f"over its budget: {', '.join(result.over_budget)}"
         result = replace(result, stage="speak", code="over_budget", message=told)
     typer.echo(json.dumps(result.as_dict(), indent=2) if as_json else _text(result))
     if result.code is not None:
-        reason = (result.message or "").rstrip(".")
-        raise ProbeFailed.of(result.code, result.stage or "hear", reason)
+        raise failure(result.stage or "hear", result.code, result.message or "")
 
 
 def _question(wav: Path | None, expect: str, intent: str) -> Question:

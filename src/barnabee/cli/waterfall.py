@@ -142,7 +142,7 @@ def _unkept(lines: Iterable[Mapping[str, Any]]) -> Mapping[str, Any] | None:
     """Return what the log has of a command that is not in the record, such as the probe's."""
     for line in lines:
         took, whole_ms = line.get("stages_ms"), line.get("latency_ms")
-        if not (isinstance(took, dict) and isinstance(whole_ms, int | float)):
+        if not isinstance(took, dict) or not isinstance(whole_ms, int | float):
             continue
         if line.get("event") == "request" and _is_time(line.get("timestamp")):
             begun = datetime.fromtimestamp((_ms(line["timestamp"]) - whole_ms) / 1000, UTC)

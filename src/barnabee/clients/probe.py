@@ -91,6 +91,13 @@ def question() -> Question:
     return Question(folder.joinpath(RECORDING).read_bytes(), TEXT, INTENT)
 
 
+def failure(stage: Step, code: str, reason: str) -> ProbeFailed:
+    """Return the error of a probe that failed; its code is that of whatever was wrong."""
+    error = ProbeFailed(stage=stage, reason=reason.rstrip("."))
+    error.code = code  # type: ignore[misc]
+    return error
+
+
 async def run(way: Way, asked: Question) -> Result:
     """Return what came of `asked`; raises nothing that is one of our errors."""
     result = Result(trace_id=trace.adopt(None))
@@ -204,7 +211,7 @@ class _Probe:
         self._result.stages_ms[stage] = _ms(self._way.clock() - begun)
 
     def _wrong(self, code: str, reason: str) -> ProbeFailed:
-        return ProbeFailed.of(code, self._step, reason)
+        return failure(self._step, code, reason)
 
 
 def _ms(seconds: float) -> float:

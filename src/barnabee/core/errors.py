@@ -332,10 +332,3 @@ class ProbeFailed(Unavailable):
     """The voice path fails at `{stage}`: {reason}."""
 
     code = "probe_failed"
-
-    @classmethod
-    def of(cls, code: str, stage: str, reason: str) -> ProbeFailed:
-        """Return the error with the code of whatever was wrong."""
-        error = cls(stage=stage, reason=reason)
-        error.code = code  # type: ignore[misc]
-        return error
