@@ -20,11 +20,11 @@ from aiortc import (
     RTCPeerConnection,
     RTCSessionDescription,
 )
-from aiortc.jitterbuffer import JitterBuffer
 from aiortc.mediastreams import MediaStreamError
 from av import AudioFrame, AudioResampler
 from numpy.typing import NDArray
 
+from barnabee.voice.transports import jitter
 from support.voice import TOKEN, Samples
 from support.wait import until
 
@@ -113,8 +113,7 @@ class Browser:
 
         ice._send, ice._recv = lossy_send, lossy_receive
         # a browser conceals a lost packet at once; aiortc's own buffer waits 320 ms for it
-        receiver = self.peer.getTransceivers()[0].receiver
-        receiver._RTCRtpReceiver__jitter_buffer = JitterBuffer(capacity=4, prefetch=1)
+        jitter.put_into(self.peer.getTransceivers()[0].receiver)
 
     def listen(self, track: MediaStreamTrack) -> None:
         self._recording = asyncio.create_task(self._record(track))

@@ -9,17 +9,16 @@ import asyncio
 from typing import Any
 
 from aiortc.exceptions import InvalidAccessError, InvalidStateError, OperationError
-from aiortc.jitterbuffer import JitterBuffer
 from aiortc.sdp import candidate_from_sdp
 from pipecat.transports.base_transport import TransportParams
 from pipecat.transports.smallwebrtc.connection import SmallWebRTCConnection
 from pipecat.transports.smallwebrtc.transport import SmallWebRTCTransport
 
-from barnabee.core.errors import BadRequest, Misconfigured
+from barnabee.core.errors import BadRequest
+from barnabee.voice.transports import jitter
 
 HEARD_RATE_HZ = 16_000
 CONNECT_WITHIN_S = 30
-_BUFFER = "_RTCRtpReceiver__jitter_buffer"
 ANSWER_WITHIN_S = 10.0
 # What aiortc's parser and peer connection raise for what they do not like.
 _NONSENSE = (
@@ -42,7 +41,7 @@ async def connection(sdp: str) -> SmallWebRTCConnection:
         async with asyncio.timeout(ANSWER_WITHIN_S):
             await made.initialize(sdp=sdp, type="offer")
         require_microphone(made)
-        hold_little(made)
+        jitter.put_into(made.pc.getTransceivers()[0].receiver)
     except (*_NONSENSE, TimeoutError) as error:
         await made.pc.close()
         reason = f"it is no offer that can be answered ({str(error) or type(error).__name__})"
@@ -51,19 +50,6 @@ async def connection(sdp: str) -> SmallWebRTCConnection:
         await made.pc.close()
         raise
     return made
-
-
-def hold_little(made: SmallWebRTCConnection) -> None:
-    """Let no more than three packets wait for one that is missing.
-
-    aiortc holds back 80 ms of sound always, and 320 ms for good after the first packet that was
-    lost, for which the end of every turn would wait. It has no setting for either; Pipecat replaces
-    the buffer of video in the same way.
-    """
-    receiver = made.pc.getTransceivers()[0].receiver
-    if not hasattr(receiver, _BUFFER):
-        raise Misconfigured(what="This version of aiortc has its jitter buffer in another place")
-    setattr(receiver, _BUFFER, JitterBuffer(capacity=4, prefetch=1))
 
 
 def require_microphone(made: SmallWebRTCConnection) -> None:
