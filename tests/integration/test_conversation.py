@@ -22,10 +22,10 @@ import pytest
 
 from barnabee.clients.gpu import GpuClient
 from barnabee.core import system
-from barnabee.voice import filler_files
 from support import lossy
 from support.api import ApiProcess
 from support.gpu import GpuProcess, models_dir
+from support.recorded import record_fillers
 from support.redis import RedisServer
 from support.voice import AUDIO, ROOT, Microphone, Samples, Voice, recording, silence, voice
 from support.webrtc import Browser, browsing
@@ -62,18 +62,7 @@ def gpu(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GpuProcess]:
 
 @pytest.fixture(scope="module")
 def fillers(gpu: GpuProcess, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Record the house's phrases with the real voice."""
-    folder = tmp_path_factory.mktemp("data") / "fillers"
-    graph = system.load(ROOT / "system.toml")
-
-    def speak(phrase: str) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
-        body = {"model": "tts-1", "input": phrase, "response_format": "pcm"}
-        with gpu.client() as client:
-            pcm = client.post("/v1/audio/speech", json=body).raise_for_status().content
-        return (np.frombuffer(pcm, "<i2") / 32768).astype(np.float32)
-
-    filler_files.generate(graph, filler_files.Maker(speak, {"test": 1}, RATE_HZ), folder)
-    return folder
+    return record_fillers(gpu, tmp_path_factory.mktemp("data") / "fillers")
 
 
 @pytest.fixture(scope="module")
