@@ -121,7 +121,7 @@ async def converse(house: House, place: Place, transport: BaseTransport) -> None
             await _run(house, room, place, gate, listed)
     except Exception:  # a supervisor: one room's fault must not reach the others
         log.exception("room_failed", code="internal", room=place.room)
-        house.metrics.error("internal")
+        place.end(BarnabeeError())
     finally:
         await room.close()
 
@@ -142,9 +142,9 @@ async def _run(
     @worker.event_handler("on_pipeline_error")
     async def failed(_worker: Any, frame: ErrorFrame) -> None:
         """Pipecat goes on after an exception in a stage; nobody should talk to what is left."""
-        log.error("stage_failed", code="internal", room=room.name, reason=frame.error)
-        room.metrics.error("internal")
-        place.end(BarnabeeError())
+        if not place.ended.is_set():
+            log.error("stage_failed", code="internal", room=room.name, reason=frame.error)
+            place.end(BarnabeeError())
 
     # A runner of its own: it keeps every worker it was ever given.
     runner = WorkerRunner(handle_sigint=False, check_dangling_tasks=False)

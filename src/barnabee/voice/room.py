@@ -126,6 +126,8 @@ class Room:
         turn, self.turn = self.turn, None
         if turn is None:
             return
+        if turn.outcome == "nothing" and turn.utterance:  # somebody called, or left, meanwhile
+            turn.outcome = "interrupted" if "voiced" in turn.marks else "given_up"
         turn.end()
         turn.report(self.metrics, self.name)
         task = self._loop.create_task(turn.gone())

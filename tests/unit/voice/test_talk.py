@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
 from starlette.responses import JSONResponse
-from websockets.exceptions import InvalidStatus
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from barnabee.core import system
 from barnabee.core.http import Front
 from barnabee.gpu.metrics import GpuMetrics
 from barnabee.testing.engines import FakeEars, FakeVoice, FakeWakeWords
+from barnabee.voice import filler_files
+from barnabee.voice.detect import Detector
 from barnabee.voice.transports import websocket
 from support.gpu_app import Starter
 from support.serve import served
@@ -167,6 +174,123 @@ async def test_without_the_api_it_says_so_and_works_again_when_it_is_back(house:
         house.api.refuse = None
         await microphone.say(LIGHT, silence(2.0))
         await microphone.until(lambda: bool(microphone.of("reply")))
+
+
+# ---- recordings ----
+
+
+@pytest.fixture
+def recorded(tmp_path: Path) -> float:
+    """Record every phrase as a tone of 3 s; return its length."""
+    seconds = 3.0
+
+    def tone(_phrase: str) -> NDArray[np.float32]:
+        angle = 2 * np.pi * 330 * np.arange(int(seconds * 24_000)) / 24_000
+        return (0.3 * np.sin(angle)).astype(np.float32)
+
+    maker = filler_files.Maker(tone, {"tone": 330}, 24_000)
+    filler_files.generate(system.current(), maker, tmp_path / "fillers")
+    return seconds
+
+
+async def test_a_filler_is_heard_while_the_answer_takes_long_and_is_cut_when_it_is_there(
+    recorded: float, house: House
+) -> None:
+    house.api.gate = asyncio.Event()
+    async with woken(house) as microphone:
+        await microphone.say(LIGHT, silence(2.0))
+        await microphone.until(lambda: len(microphone.heard) / 48_000 > 0.16 + 0.5)
+        assert microphone.state == "thinking"
+        house.api.gate.set()
+        await microphone.until_state("follow_up")
+        spoken_s = len(house.api.reply) * 0.01
+        assert len(microphone.heard) / 48_000 < 0.16 + recorded / 2 + spoken_s
+    assert house.voice.metric("barnabee_fillers_total", verdict="needless") == 1
+
+
+async def test_no_filler_is_heard_when_the_answer_is_there_at_once(
+    recorded: float, house: House
+) -> None:
+    async with woken(house) as microphone:
+        await microphone.say(LIGHT, silence(2.0))
+        await microphone.until_state("follow_up")
+        spoken_s = len(house.api.reply) * 0.01
+        assert len(microphone.heard) / 48_000 < 0.16 + spoken_s + 0.1
+    assert house.voice.metric("barnabee_fillers_total", verdict="right") == 1
+
+
+async def test_asking_back_begins_with_its_own_words_and_nothing_cuts_them(
+    recorded: float, house: House
+) -> None:
+    house.api.intent, house.api.reply = "unsure", "Did you mean the light?"
+    async with woken(house) as microphone:
+        await microphone.say(LIGHT, silence(2.0))
+        await microphone.until_state("follow_up")
+        assert len(microphone.heard) / 48_000 > recorded
+
+
+async def test_without_the_api_a_recording_is_heard(recorded: float, house: House) -> None:
+    house.api.refuse = lambda: JSONResponse({"code": "internal", "message": "no"}, 500)
+    async with woken(house) as microphone:
+        await microphone.say(LIGHT, silence(2.0))
+        await microphone.until_state("follow_up")
+        assert len(microphone.heard) / 48_000 > recorded
+    turns = {"outcome": "failed", "code": "dependency_down"}
+    assert house.voice.metric("barnabee_turns_total", **turns) == 1
+
+
+# ---- faults ----
+
+
+async def test_a_fault_in_a_stage_ends_its_room_with_a_word_and_no_other(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with house.voice.talk("attic") as other, house.voice.talk("kitchen") as microphone:
+
+        def broken(*_: object, **__: object) -> None:
+            msg = "broken"
+            raise RuntimeError(msg)
+
+        await microphone.tell(type="talk", on=True)
+        await microphone.until_state("listening")
+        with monkeypatch.context() as patch:
+            patch.setattr(Detector, "hear", broken)
+            await microphone.say(silence(0.2))
+            await microphone.until(lambda: microphone.closed is not None)
+        assert (microphone.closed, microphone.of("error")[0]["code"]) == (1001, "internal")
+        await other.tell(type="talk", on=True)
+        await other.until_state("listening")
+        assert house.voice.metric("barnabee_errors_total", component="voice", code="internal") == 1
+
+
+frames = st.one_of(
+    st.binary(max_size=3000),
+    st.text(max_size=50),
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+        max_leaves=6,
+    ).map(json.dumps),
+    st.fixed_dictionaries(
+        {"type": st.sampled_from(["talk", "stop", "false_wake", "say"])},
+        optional={"on": st.booleans() | st.text(max_size=3) | st.none()},
+    ).map(json.dumps),
+)
+
+
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(sent=st.lists(frames, min_size=1, max_size=6))
+async def test_whatever_is_sent_kills_nothing(house: House, sent: list[str | bytes]) -> None:
+    async with house.voice.talk("fuzz") as microphone:
+        with suppress(ConnectionClosed):
+            for frame in sent:
+                await microphone.socket.send(frame)
+    assert microphone.closed in {1000, 1003, 1008, 1009}
+    async with httpx.AsyncClient(base_url=house.voice.url) as client:
+        assert (await client.get("/health/ready")).status_code == 200
+    assert house.voice.metric("barnabee_errors_total", component="voice", code="internal") == 0
 
 
 # ---- who may, and how many ----

@@ -73,6 +73,8 @@ class Connections:
             with self._rooms.place(room) as place:
                 transport = webrtc.transport(connection, house.system.voice.sample_rate_hz)
                 await converse(house, place, transport)
+                if place.why is not None:  # a WebSocket's reason is counted with its request
+                    house.metrics.error(place.why.code)
         finally:
             del self._known[connection.pc_id]
             await connection.disconnect()

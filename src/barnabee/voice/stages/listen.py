@@ -162,6 +162,7 @@ class Listen(FrameProcessor):
     def _cut(self) -> None:
         turn = self._room.turn
         if turn is not None:
+            turn.mark("silent")  # whoever let go of the button waits from then on
             turn.spawn(self._take_all())
 
     async def _take_all(self) -> None:
