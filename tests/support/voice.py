@@ -64,12 +64,14 @@ class FakeApi:
     actions: list[dict[str, str]] = field(default_factory=lambda: [{"type": "entity"}])
     asked: list[dict[str, Any]] = field(default_factory=list)
     traces: list[str] = field(default_factory=list)
+    told: dict[str, dict[str, Any]] = field(default_factory=dict)  # of each turn, how it was spoken
     gate: asyncio.Event | None = None
     refuse: Callable[[], Response] | None = None
 
     def app(self) -> Starlette:
         routes = [
             Route("/v1/command", self._command, methods=["POST"]),
+            Route("/v1/turns/{trace_id}/spoken", self._spoken, methods=["POST"]),
             Route("/health/ready", self._ready),
         ]
         return Starlette(routes=routes)
@@ -93,6 +95,10 @@ class FakeApi:
                 "latency_ms": {"total": 1.0},
             }
         )
+
+    async def _spoken(self, request: Request) -> Response:
+        self.told[request.path_params["trace_id"]] = await request.json()
+        return JSONResponse({}, status_code=202)
 
     async def _ready(self, _request: Request) -> Response:
         report = {"status": "healthy", "service": "api", "dependencies": {}}

@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 
 from barnabee.clients import answers
+from barnabee.clients.spoken import Spoken, report
 from barnabee.core import trace
 from barnabee.core.errors import DependencyDown, TimedOut
 from barnabee.core.health import Degraded
@@ -69,6 +70,10 @@ class ApiClient:
                 code=found["code"],
                 latency_ms={str(k): float(v) for k, v in found["latency_ms"].items()},
             )
+
+    async def report(self, spoken: Spoken) -> None:
+        """Return when the api has what was measured of a turn; see `clients.spoken.report`."""
+        await report(self._http, spoken)
 
     async def ready(self) -> Degraded | None:
         """Return None when it is well, Degraded when it lacks something; DependencyDown else."""

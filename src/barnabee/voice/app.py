@@ -21,12 +21,15 @@ from barnabee.core.health import Health
 from barnabee.core.http import Front, handle_errors, standard_routes
 from barnabee.core.serve import Running
 from barnabee.core.settings import required_credential
+from barnabee.store.recordings import FOLDER
 from barnabee.voice import filler_files, health, logs
 from barnabee.voice.ends import Ends
 from barnabee.voice.estimate import Estimate
 from barnabee.voice.fillers import Clip
+from barnabee.voice.keeping import Keeping
 from barnabee.voice.metrics import VoiceMetrics
 from barnabee.voice.pipeline import House
+from barnabee.voice.recording import RecordingMetrics, Recordings
 from barnabee.voice.rooms import Rooms
 from barnabee.voice.routes import offer, talk
 from barnabee.voice.silero import Detectors
@@ -46,7 +49,7 @@ log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
-class Recordings:
+class Phrases:
     """The recorded phrases, or what is wrong with them."""
 
     folder: Path
@@ -54,7 +57,7 @@ class Recordings:
     missing: str | None = None
 
     @classmethod
-    def of(cls, settings: Settings, rate_hz: int) -> Recordings:
+    def of(cls, settings: Settings, rate_hz: int) -> Phrases:
         """Return what there is; a house without recordings talks all the same."""
         folder = settings.fillers_dir or settings.data_dir / "fillers"
         try:
@@ -82,7 +85,7 @@ def build(
     access = access or Access(required_credential("api_token"))
     table = system.talk
     ports.keep_to(range(table.media_port_first, table.media_port_last + 1))
-    recordings = Recordings.of(settings, system.voice.sample_rate_hz)
+    phrases = Phrases.of(settings, system.voice.sample_rate_hz)
     gpu = GpuClient(
         settings.gpu_service_urls,
         access.token,
@@ -90,6 +93,13 @@ def build(
         timeout_s=system.card.wait_limit_ms / 1000 + PATIENCE_S,
     )
     api = ApiClient(settings.api_url, access.token, timeout_s=COMMAND_S)
+    keeping = Keeping(
+        api.report,
+        Recordings(
+            settings.data_dir / FOLDER, system.recording, RecordingMetrics.register(metrics)
+        ),
+        {clip.name: clip.words for kind in phrases.clips.values() for clip in kind},
+    )
     rooms = Rooms(table.rooms_max, metrics.sessions.set)
     there: list[House] = []
 
@@ -110,7 +120,8 @@ def build(
                 detectors=detectors,
                 ends=ends,
                 estimate=Estimate(budget_ms(system)),
-                clips=recordings.clips,
+                clips=phrases.clips,
+                keeping=keeping,
                 metrics=metrics,
                 wake_url=settings.gpu_service_urls[0],
                 token=access.token,
@@ -120,6 +131,7 @@ def build(
             yield
         finally:
             there.clear()
+            await keeping.aclose()
             await ends.aclose()
             await gpu.aclose()
             await api.aclose()
@@ -127,7 +139,7 @@ def build(
     checks = health.checks(
         gpu=gpu.ready,
         api=api.ready,
-        recordings=health.recorded(recordings.folder, recordings.missing),
+        recordings=health.recorded(phrases.folder, phrases.missing),
         ready=lambda: bool(there),
     )
     looks = Health("voice", checks, metrics)

@@ -42,6 +42,7 @@ from barnabee.voice.echo import Echo
 from barnabee.voice.ends import Ends
 from barnabee.voice.estimate import Estimate
 from barnabee.voice.fillers import Clip, Fillers
+from barnabee.voice.keeping import Keeping
 from barnabee.voice.metrics import VoiceMetrics
 from barnabee.voice.room import Room
 from barnabee.voice.rooms import Place
@@ -69,6 +70,7 @@ class House:
     ends: Ends
     estimate: Estimate
     clips: Mapping[str, Sequence[Clip]]
+    keeping: Keeping
     metrics: VoiceMetrics
     wake_url: str
     token: str
@@ -86,13 +88,14 @@ def stages(
     rate_hz = house.system.voice.sample_rate_hz
     wake_words = tuple(house.system.wake.words)
     fillers = Fillers(house.clips, house.system.filler)
+    keep_sound = house.keeping.recordings.wanted(room.name)
     gate = Gate(room, ear)
     speak = Speak(room, house.gpu, house.estimate, house.clips, rate_hz)
     listed = [
         transport.input(),
         gate,
         Listen(room, confidence, house.ends, echo),
-        Hear(room, house.gpu, house.estimate, wake_words),
+        Hear(room, house.gpu, house.estimate, wake_words, keep_sound=keep_sound),
         Answer(room, house.api, house.gpu, house.estimate, fillers),
         speak,
         transport.output(),
@@ -113,6 +116,7 @@ async def converse(house: House, place: Place, transport: BaseTransport) -> None
         place.end()
 
     room = Room(place.room, session, house.system.talk, house.metrics)
+    room.when_over(lambda turn: house.keeping.over(turn, room.name))
     try:
         async with AsyncExitStack() as stack:
             ear = await stack.enter_async_context(house.ear(place.room))

@@ -43,6 +43,7 @@ class Room:
         self._trace_id = ""  # of the turn that begins next
         self._ending: set[asyncio.Task[None]] = set()
         self._closed = False
+        self._over: list[Callable[[Turn], None]] = []
         self.on(Effect.BEGIN, self._begin)
         self.on(Effect.END, self._end)
         self.on(Effect.BARGED_IN, self._barged_in)
@@ -60,6 +61,10 @@ class Room:
     def on(self, effect: Effect, hand: Callable[[], None]) -> None:
         """Call `hand` on `effect`; hands are called in the order in which they came."""
         self._hands[effect].append(hand)
+
+    def when_over(self, hand: Callable[[Turn], None]) -> None:
+        """Call `hand` with every turn that is over."""
+        self._over.append(hand)
 
     def tell(self, event: Event, turn: Turn | None = None) -> None:
         """Take note of what happened, in `turn` if it is an event of a turn."""
@@ -130,6 +135,8 @@ class Room:
             turn.outcome = "interrupted" if "voiced" in turn.marks else "given_up"
         turn.end()
         turn.report(self.metrics, self.name)
+        for hand in self._over:
+            hand(turn)
         task = self._loop.create_task(turn.gone())
         self._ending.add(task)
         task.add_done_callback(self._ending.discard)

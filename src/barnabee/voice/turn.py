@@ -44,6 +44,8 @@ class Turn:
     clock: Callable[[], float] = time.monotonic
     marks: dict[Mark, float] = field(default_factory=dict)
     utterance: str = ""
+    sound: bytes = b""  # of the utterance, where the house keeps it
+    engine: str = ""  # that heard it
     reply: str = ""
     heard_up_to: str | None = None  # of the reply, when somebody talked into it
     told: dict[str, Any] = field(default_factory=dict)  # more for the log line; nothing private

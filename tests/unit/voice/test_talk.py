@@ -41,6 +41,7 @@ class House:
     mouth: FakeVoice
     wake: FakeWakeWords
     gpu: GpuMetrics
+    data: Path
 
     def false_wakes(self) -> float:
         labels = {"room": "other", "word": "hey_jarvis"}
@@ -63,7 +64,7 @@ async def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
         assert isinstance(service.running.app, Front)
         metrics = service.running.app.metrics
         assert isinstance(metrics, GpuMetrics)
-        yield House(one, api, ears, mouth, wake, metrics)
+        yield House(one, api, ears, mouth, wake, metrics, tmp_path)
 
 
 @asynccontextmanager
@@ -95,6 +96,11 @@ async def test_a_sentence_is_heard_answered_and_the_answer_is_spoken(house: Hous
         assert len(microphone.heard) / 48_000 == pytest.approx(spoken_s + chime_s, abs=0.08)
         assert not microphone.of("error")
     assert house.voice.metric("barnabee_turns_total", outcome="answered", code="") == 1
+    await until(lambda: bool(house.api.told))
+    told = house.api.told[wake["trace_id"]]
+    assert (told["room"], told["interrupted"]) == ("kitchen", False)
+    assert set(told["stages"]) == {"vad", "stt", "command", "tts_first_byte", "first_audio"}
+    assert not list(house.data.rglob("*.wav")), "nobody has allowed recordings"
 
 
 async def test_one_breath_with_the_wake_word_loses_nothing(house: House) -> None:

@@ -32,12 +32,18 @@ class Hear(FrameProcessor):
     """Asks the inference service what was said."""
 
     def __init__(
-        self, room: Room, gpu: GpuClient, estimate: Estimate, wake_words: tuple[str, ...]
+        self,
+        room: Room,
+        gpu: GpuClient,
+        estimate: Estimate,
+        wake_words: tuple[str, ...],
+        *,
+        keep_sound: bool = False,
     ) -> None:
-        """Begin with nothing heard."""
+        """Begin with nothing heard; `keep_sound` leaves what was said with its turn."""
         super().__init__(name=f"hear-{room.name}")
         self._room, self._gpu, self._estimate = room, gpu, estimate
-        self._wake_words = wake_words
+        self._wake_words, self._keep_sound = wake_words, keep_sound
         self._guess: asyncio.Task[str | BarnabeeError] | None = None
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
@@ -45,6 +51,8 @@ class Hear(FrameProcessor):
         await super().process_frame(frame, direction)
         if isinstance(frame, Utterance):
             self._take_back()
+            if self._keep_sound:
+                frame.turn.sound = frame.pcm
             self._guess = frame.turn.spawn(self._transcribe(frame.turn, frame.pcm))
         elif isinstance(frame, GoesOn):
             self._take_back()
@@ -69,6 +77,7 @@ class Hear(FrameProcessor):
             heard = await self._gpu.transcribe(as_wav(pcm))
         except (Unavailable, BadInput) as error:
             return error
+        turn.engine = heard.engine
         self._estimate.learn("stt", (turn.clock() - begun_s) * 1000)
         return heard.text
 
