@@ -22,7 +22,8 @@ async def served(
     bind: str = "127.0.0.1",
 ) -> AsyncIterator[str]:
     """Serve `app`, on loopback unless told otherwise, while inside; yield its address."""
-    listener = socket.socket()
+    # asyncio sends at once only where the protocol is named; else answers wait 40 ms for an ACK
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.bind((bind, port))
     config = serve.config(app, 1)

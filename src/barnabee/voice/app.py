@@ -83,72 +83,88 @@ def build(
     logs.adopt()
     metrics = metrics or VoiceMetrics("voice")
     access = access or Access(required_credential("api_token"))
-    table = system.talk
-    ports.keep_to(range(table.media_port_first, table.media_port_last + 1))
+    talk_table = system.talk
+    ports.keep_to(range(talk_table.media_port_first, talk_table.media_port_last + 1))
     phrases = Phrases.of(settings, system.voice.sample_rate_hz)
-    gpu = GpuClient(
-        settings.gpu_service_urls,
-        access.token,
-        names=Names.of(settings),
-        timeout_s=system.card.wait_limit_ms / 1000 + PATIENCE_S,
+    parts = _Parts(system, settings, access.token, phrases, metrics)
+    rooms = Rooms(talk_table.rooms_max, metrics.sessions.set)
+    checks = health.checks(
+        gpu=parts.gpu.ready,
+        api=parts.api.ready,
+        recordings=health.recorded(phrases.folder, phrases.missing),
+        ready=lambda: parts.there is not None,
     )
-    api = ApiClient(settings.api_url, access.token, timeout_s=COMMAND_S)
-    keeping = Keeping(
-        api.report,
-        Recordings(
-            settings.data_dir / FOLDER, system.recording, RecordingMetrics.register(metrics)
-        ),
-        {clip.name: clip.words for kind in phrases.clips.values() for clip in kind},
-    )
-    rooms = Rooms(table.rooms_max, metrics.sessions.set)
-    there: list[House] = []
-
-    def house() -> House:
-        if not there:
-            raise Loading(what="the voice pipeline")
-        return there[0]
+    looks = Health("voice", checks, metrics)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        async with parts.running():
+            yield
+
+    app = FastAPI(title="BarnabeeNet voice", version=__version__, lifespan=lifespan)
+    handle_errors(app)
+    app.include_router(offer.router(parts.house, rooms))
+    app.router.routes.extend([talk.route(parts.house, rooms), *standard_routes(looks, metrics)])
+    front = Front(app, metrics, access, body_max_bytes=BODY_MAX_BYTES)
+    return Running(front, looks, GRACE_S, rooms.end)
+
+
+class _Parts:
+    """What all rooms share: the clients at once, the models when the service has started."""
+
+    def __init__(
+        self,
+        system: System,
+        settings: Settings,
+        token: str,
+        phrases: Phrases,
+        metrics: VoiceMetrics,
+    ) -> None:
+        patience_s = system.card.wait_limit_ms / 1000 + PATIENCE_S
+        names, urls = Names.of(settings), settings.gpu_service_urls
+        self.gpu = GpuClient(urls, token, names=names, timeout_s=patience_s)
+        self.api = ApiClient(settings.api_url, token, timeout_s=COMMAND_S)
+        self.there: House | None = None
+        self._system, self._metrics, self._phrases = system, metrics, phrases
+        self._wake_url, self._token = urls[0], token
+        folder, series = settings.data_dir / FOLDER, RecordingMetrics.register(metrics)
+        self._keeping = Keeping(
+            self.api.report,
+            Recordings(folder, system.recording, series),
+            {clip.name: clip.words for kind in phrases.clips.values() for clip in kind},
+        )
+
+    def house(self) -> House:
+        """Return what rooms are made of; Loading before the service has started."""
+        if self.there is None:
+            raise Loading(what="the voice pipeline")
+        return self.there
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Load the small models, and let go of everything at the end."""
         ends = await asyncio.to_thread(Ends)
-        detectors = await asyncio.to_thread(Detectors)
-        there.append(
-            House(
-                system=system,
-                gpu=gpu,
-                api=api,
-                detectors=detectors,
-                ends=ends,
-                estimate=Estimate(budget_ms(system)),
-                clips=phrases.clips,
-                keeping=keeping,
-                metrics=metrics,
-                wake_url=settings.gpu_service_urls[0],
-                token=access.token,
-            )
+        self.there = House(
+            system=self._system,
+            gpu=self.gpu,
+            api=self.api,
+            detectors=await asyncio.to_thread(Detectors),
+            ends=ends,
+            estimate=Estimate(budget_ms(self._system)),
+            clips=self._phrases.clips,
+            keeping=self._keeping,
+            metrics=self._metrics,
+            wake_url=self._wake_url,
+            token=self._token,
         )
         try:
             yield
         finally:
-            there.clear()
-            await keeping.aclose()
+            self.there = None
+            await self._keeping.aclose()
             await ends.aclose()
-            await gpu.aclose()
-            await api.aclose()
-
-    checks = health.checks(
-        gpu=gpu.ready,
-        api=api.ready,
-        recordings=health.recorded(phrases.folder, phrases.missing),
-        ready=lambda: bool(there),
-    )
-    looks = Health("voice", checks, metrics)
-    app = FastAPI(title="BarnabeeNet voice", version=__version__, lifespan=lifespan)
-    handle_errors(app)
-    app.include_router(offer.router(house, rooms))
-    app.router.routes.extend([talk.route(house, rooms), *standard_routes(looks, metrics)])
-    front = Front(app, metrics, access, body_max_bytes=BODY_MAX_BYTES)
-    return Running(front, looks, GRACE_S, rooms.end)
+            await self.gpu.aclose()
+            await self.api.aclose()
 
 
 def budget_ms(system: System) -> dict[str, int]:

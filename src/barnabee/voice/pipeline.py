@@ -85,12 +85,13 @@ def stages(
 ) -> tuple[list[FrameProcessor], Gate]:
     """Return the one list of stages, from the microphone to the loudspeaker."""
     echo = Echo()
-    rate_hz = house.system.voice.sample_rate_hz
+    voice, limits = house.system.voice, house.system.filler
     wake_words = tuple(house.system.wake.words)
-    fillers = Fillers(house.clips, house.system.filler)
+    fillers = Fillers(house.clips, limits)
+    missed_ms = limits.acknowledgment_below_ms
     keep_sound = house.keeping.recordings.wanted(room.name)
     gate = Gate(room, ear)
-    speak = Speak(room, house.gpu, house.estimate, house.clips, rate_hz)
+    speak = Speak(room, house.gpu, house.estimate, house.clips, voice, missed_ms)
     listed = [
         transport.input(),
         gate,
@@ -99,7 +100,7 @@ def stages(
         Answer(room, house.api, house.gpu, house.estimate, fillers),
         speak,
         transport.output(),
-        Sent(speak, echo, rate_hz),
+        Sent(speak, echo, voice.sample_rate_hz),
     ]
     return listed, gate
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Literal
 
 from fastapi import APIRouter, Response
 from pydantic import BaseModel, Field
 
-from barnabee.core.errors import NotFound
+from barnabee.core.errors import NotFound, Unavailable
 from barnabee.voice.pipeline import House, converse
 from barnabee.voice.routes.names import DEFAULT, room_name
 from barnabee.voice.transports import webrtc
@@ -17,7 +18,7 @@ from barnabee.voice.transports import webrtc
 if TYPE_CHECKING:
     from pipecat.transports.smallwebrtc.connection import SmallWebRTCConnection
 
-    from barnabee.voice.rooms import Rooms
+    from barnabee.voice.rooms import Place, Rooms
 
 SDP_CHARS = 48 * 1024
 
@@ -61,16 +62,20 @@ class Connections:
         return self._known[pc_id]
 
     def start(self, room: str, connection: SmallWebRTCConnection) -> None:
-        """Hold a conversation over `connection` from now on."""
-        task = asyncio.create_task(self._hold(room, connection), name=f"webrtc-{room}")
+        """Hold a conversation over `connection` from now on; Overloaded when there is no place."""
+        leaving = ExitStack()
+        place = leaving.enter_context(self._rooms.place(room))
+        task = asyncio.create_task(self._hold(place, leaving, connection), name=f"webrtc-{room}")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _hold(self, room: str, connection: SmallWebRTCConnection) -> None:
-        house = self._house()
+    async def _hold(
+        self, place: Place, leaving: ExitStack, connection: SmallWebRTCConnection
+    ) -> None:
         self._known[connection.pc_id] = connection
         try:
-            with self._rooms.place(room) as place:
+            with leaving:
+                house = self._house()
                 transport = webrtc.transport(connection, house.system.voice.sample_rate_hz)
                 await converse(house, place, transport)
                 if place.why is not None:  # a WebSocket's reason is counted with its request
@@ -92,7 +97,11 @@ def router(house: Callable[[], House], rooms: Rooms) -> APIRouter:
         rooms.check(room)
         connection = await webrtc.connection(wanted.sdp)
         answer: dict[str, Any] = connection.get_answer()
-        connections.start(room, connection)
+        try:
+            connections.start(room, connection)
+        except Unavailable:
+            await connection.disconnect()
+            raise
         return {**answer, "room": room}
 
     @routes.patch("/v1/offer", status_code=204, response_model=None)

@@ -34,6 +34,7 @@ from barnabee.voice.words import Piece, heard_up_to, sentences
 
 if TYPE_CHECKING:
     from barnabee.clients.gpu import GpuClient
+    from barnabee.core.tables import Voice
     from barnabee.voice.echo import Echo
     from barnabee.voice.estimate import Estimate
     from barnabee.voice.fillers import Clip
@@ -44,7 +45,6 @@ STUCK_S = 1.0  # a transport that takes nothing for so long is not connected
 PAUSE_MOST_S = 1.0  # somebody who might speak is found out about well within this
 FULL_FILLER = 0.6  # a filler of which less was heard was not needed
 HEARD_RATE_HZ = 16_000
-NEVER_MISSED_MS = 800  # a silence that nobody fills is missed from here on
 
 
 class Speak(FrameProcessor):
@@ -56,13 +56,14 @@ class Speak(FrameProcessor):
         gpu: GpuClient,
         estimate: Estimate,
         clips: Mapping[str, Sequence[Clip]],
-        rate_hz: int,
+        voice: Voice,
+        missed_ms: int,
     ) -> None:
-        """Begin in silence."""
+        """Begin in silence; one that lasts for `missed_ms` should have been filled."""
         super().__init__(name=f"speak-{room.name}")
         self._room, self._gpu, self._estimate = room, gpu, estimate
         self._recordings = {clip.name: clip for kind in clips.values() for clip in kind}
-        self._mouth = Mouth(rate_hz)
+        self._mouth, self._missed_ms = Mouth(voice.sample_rate_hz), missed_ms
         self._more, self._drained = asyncio.Event(), asyncio.Event()
         self._hushed = False
         self._pieces: list[Piece] = []
@@ -237,7 +238,7 @@ class Speak(FrameProcessor):
         if played:
             verdict = "right" if played >= FULL_FILLER * self._filler_chunks else "needless"
         else:
-            verdict = "missing" if silence_ms > NEVER_MISSED_MS else "right"
+            verdict = "missing" if silence_ms > self._missed_ms else "right"
         self._room.metrics.fillers.labels(verdict).inc()
         turn.told["filler_was"] = verdict
 
