@@ -12,7 +12,7 @@ from barnabee.core import system
 from barnabee.core.health import Degraded
 from barnabee.core.settings import Settings
 from barnabee.voice import filler_files, health, logs
-from barnabee.voice.app import Recordings, budget_ms
+from barnabee.voice.app import Phrases, budget_ms
 
 GRAPH = system.load(Path(__file__).resolve().parents[3] / "system.toml")
 
@@ -27,13 +27,13 @@ def record(folder: Path, rate_hz: int) -> None:
 def test_recordings_are_looked_for_where_they_are_said_to_be(tmp_path: Path) -> None:
     record(tmp_path / "elsewhere", 24_000)
     settings = Settings.model_validate({"BARNABEE_FILLERS": str(tmp_path / "elsewhere")})
-    found = Recordings.of(settings, 24_000)
+    found = Phrases.of(settings, 24_000)
     assert found.missing is None
     assert len(found.clips["acknowledgment"]) == len(GRAPH.filler.acknowledgment)
 
 
 async def test_without_recordings_it_is_degraded_and_says_how_to_mend_it(tmp_path: Path) -> None:
-    found = Recordings.of(Settings.model_validate({"BARNABEE_DATA": str(tmp_path)}), 24_000)
+    found = Phrases.of(Settings.model_validate({"BARNABEE_DATA": str(tmp_path)}), 24_000)
     assert not found.clips
     answer = await health.recorded(found.folder, found.missing)()
     assert isinstance(answer, Degraded)
@@ -42,7 +42,7 @@ async def test_without_recordings_it_is_degraded_and_says_how_to_mend_it(tmp_pat
 
 def test_recordings_of_another_rate_are_not_played(tmp_path: Path) -> None:
     record(tmp_path / "fillers", 22_050)
-    found = Recordings.of(Settings.model_validate({"BARNABEE_DATA": str(tmp_path)}), 24_000)
+    found = Phrases.of(Settings.model_validate({"BARNABEE_DATA": str(tmp_path)}), 24_000)
     assert not found.clips
     assert "24000 Hz" in str(found.missing)
 
