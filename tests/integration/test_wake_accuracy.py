@@ -1,11 +1,12 @@
 """How well the real wake word models hear, on what the real Kokoro says. Minutes long.
 
-The first run lets Kokoro speak the corpus, a quarter of an hour on two cores; it is kept in the
+The first run lets Kokoro speak the corpus, ten minutes on one core; it is kept in the
 cache folder. docs/reference/wake.md has the figures that these limits stand near.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -22,7 +23,15 @@ from support.wake_corpus import CALLS, Pcm, Speaker, echoing, in_room, with_nois
 pytestmark = [pytest.mark.long, pytest.mark.timeout(1800)]
 
 GRAPH = system.load().wake
-CONDITIONS = ("quiet", "echo", "hiss 10 dB", "hiss 5 dB", "babble 10 dB", "babble 5 dB", "faint")
+CONDITIONS = ("quiet", "echo", "hiss 10 dB", "babble 10 dB", "faint")
+# One call in 36 less than was measured would be 3 %: Kokoro speaks a little differently elsewhere.
+LEAST = {
+    "alexa": (0.9, 0.9, 0.8, 0.68, 0.9),
+    "hey_jarvis": (0.9, 0.9, 0.9, 0.88, 0.9),
+    "hey_marvin": (0.94, 0.94, 0.94, 0.86, 0.94),
+    "hey_mycroft": (0.94, 0.4, 0.32, 0.53, 0.94),
+}
+MOST_NEAR = {500: 24, 700: 22, 900: 20}  # of 192 sounds, hey_jarvis; measured 18, 17 and 11
 
 
 @dataclass
@@ -37,6 +46,13 @@ class Ears:
         frames = sound[: len(sound) // 1280 * 1280].reshape(-1, 1280)
         heard = (watch.hear(ear.hear(frame)) for frame in frames)
         return [one for one in heard if one]
+
+    def best(self, sound: Pcm) -> dict[str, float]:
+        """Return the best score of every word in `sound`."""
+        ear = self.engine.listener(self.engine.words)
+        frames = sound[: len(sound) // 1280 * 1280].reshape(-1, 1280)
+        scores = [ear.hear(frame) for frame in frames]
+        return {word: max(score[word] for score in scores) for word in self.engine.words}
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +89,7 @@ def worsened(sound: Pcm, condition: str, crowd: list[Pcm]) -> Pcm:
 def detected(
     ears: Ears, speaker: Speaker, word: str, condition: str, crowd: list[Pcm]
 ) -> tuple[float, float]:
-    """Return the share of calls that woke, and how long after the call's end (median, ms)."""
+    """Return the share of calls that woke, and how long after the clip's end (median, ms)."""
     delays, count = [], 0
     for call in speaker.calls(word):
         sound = worsened(in_room(call), condition, crowd)
@@ -88,50 +104,47 @@ def detected(
 def test_calls_wake_over_voices_speeds_and_noise(
     ears: Ears, speaker: Speaker, television: list[Pcm], word: str
 ) -> None:
-    found = {}
-    for condition in CONDITIONS:
+    too_few = {}
+    for condition, least in zip(CONDITIONS, LEAST[word], strict=True):
         share, delay_ms = detected(ears, speaker, word, condition, television)
-        found[condition] = share
-        print(f"{word:12} {condition:13} {share:6.1%} woke, {delay_ms:5.0f} ms after the call")
-    assert {name: share >= LEAST[word][name] for name, share in found.items()} == dict.fromkeys(
-        CONDITIONS, True
-    )
+        print(f"{word:12} {condition:13} {share:6.1%} woke, {delay_ms:5.0f} ms after the clip")
+        if share < least:
+            too_few[condition] = share
+    assert not too_few
 
 
-def streams(parts: list[Pcm], crowd: list[Pcm]) -> Iterator[tuple[str, Pcm]]:
-    """Yield what is said, as one long sound, in several rooms."""
-    whole = np.concatenate([in_room(part, before_s=0.3, after_s=0.3) for part in parts])
+def rooms(sound: Pcm, crowd: list[Pcm]) -> Iterator[Pcm]:
+    """Yield what is said, in several rooms."""
     for condition in ("quiet", "echo", "hiss 10 dB", "faint"):
-        yield condition, worsened(whole, condition, crowd)
-
-
-def false_wakes(
-    ears: Ears, sounds: Iterable[tuple[str, Pcm]], permille: int
-) -> tuple[dict[str, int], float]:
-    found = dict.fromkeys(sorted(CALLS), 0)
-    frames = 0
-    for _, sound in sounds:
-        frames += len(sound) // 1280
-        for wake in ears.listen(sound, CALLS, permille):
-            found[wake.word] += 1
-    return found, frames * FRAME_MS / 3_600_000
+        yield worsened(sound, condition, crowd)
 
 
 def test_a_television_wakes_nobody(ears: Ears, television: list[Pcm]) -> None:
-    found, hours = false_wakes(ears, streams(television, television), GRAPH.threshold_permille)
-    total = sum(found.values())
-    print(f"television: {found} in {hours * 60:.0f} min, {total / hours:.1f} an hour")
-    assert total <= MOST_TELEVISION
+    whole = np.concatenate([in_room(part, before_s=0.3, after_s=0.3) for part in television])
+    found, frames = dict.fromkeys(sorted(CALLS), 0), 0
+    for sound in rooms(whole, television):
+        frames += len(sound) // 1280
+        for wake in ears.listen(sound, CALLS, GRAPH.threshold_permille):
+            found[wake.word] += 1
+    hours = frames * FRAME_MS / 3_600_000
+    print(f"television: {found} in {hours * 60:.0f} min, {sum(found.values()) / hours:.1f} an hour")
+    assert found["hey_jarvis"] <= 1
+    assert sum(found.values()) <= 6
 
 
-def test_words_that_sound_alike_seldom_wake(ears: Ears, speaker: Speaker) -> None:
+def test_what_sounds_alike_seldom_wakes(ears: Ears, speaker: Speaker) -> None:
     near = list(speaker.others(corpus.NEAR, 2))
-    for permille in (500, 700, 900):
-        found, hours = false_wakes(ears, streams(near, near), permille)
-        print(f"near misses at {permille}: {found} in {hours * 60:.0f} min")
-        assert found["hey_jarvis"] <= MOST_NEAR[permille]
-
-
-LEAST = {word: dict.fromkeys(CONDITIONS, 0.0) for word in CALLS}
-MOST_TELEVISION = 100
-MOST_NEAR = {500: 100, 700: 100, 900: 100}
+    texts = [sentence for sentence in corpus.NEAR for _ in range(2)]
+    sounds = [
+        (text, ears.best(sound))
+        for text, said in zip(texts, near, strict=True)
+        for sound in rooms(in_room(said), near)
+    ]
+    for permille, most in MOST_NEAR.items():
+        woke = {
+            word: Counter(text for text, scores in sounds if scores[word] * 1000 >= permille)
+            for word in sorted(CALLS)
+        }
+        for word, by in woke.items():
+            print(f"near misses at {permille}: {word} {by.total()} of {len(sounds)}: {dict(by)}")
+        assert woke["hey_jarvis"].total() <= most

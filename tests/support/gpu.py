@@ -9,8 +9,10 @@ import subprocess
 import sys
 import time
 import tomllib
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -21,7 +23,7 @@ from support.wait import free_port
 ROOT = Path(__file__).resolve().parents[2]
 TOKEN = "made-up-token"
 READY_WITHIN_S = 60
-NAMES = ("whisper-base", "kokoro-int8", "minilm-int8", "openwakeword")
+NAMES = ("whisper-base", "kokoro-int8", "minilm", "openwakeword")
 
 
 def models_dir() -> Path:
@@ -41,6 +43,8 @@ class GpuProcess:
     directory: Path
     models: Path
     port: int = field(default_factory=free_port)
+    change: Callable[[dict[str, Any]], object] | None = None  # of system.toml
+    environment: dict[str, str] = field(default_factory=dict)
     process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -55,6 +59,8 @@ class GpuProcess:
         """Start it; does not wait."""
         graph = tomllib.loads((ROOT / "system.toml").read_text(encoding="utf-8"))
         graph["service"]["gpu"]["port"] = self.port
+        if self.change:
+            self.change(graph)
         credentials = self.directory / "credentials"
         credentials.mkdir(parents=True, exist_ok=True)
         (credentials / "api_token").write_text(TOKEN, encoding="utf-8")
@@ -65,6 +71,7 @@ class GpuProcess:
             "BARNABEE_MODELS": str(self.models),
             "CREDENTIALS_DIRECTORY": str(credentials),
             "PYTHONPATH": str(ROOT / "src"),
+            **self.environment,
         }
         with self._output.open("ab") as output:
             self.process = subprocess.Popen(

@@ -45,6 +45,30 @@ def read(directory: Path) -> dict[str, Entry]:
         raise ModelDamaged(path=path, reason=f"it cannot be read: {error}") from error
 
 
+def write(directory: Path) -> dict[str, Entry]:
+    """Write the manifest of the files that are in the folder now, and return its entries.
+
+    For models that one made oneself; hidden files are passed over. ModelMissing without any file.
+    """
+    inside = {path.relative_to(directory): path for path in sorted(directory.rglob("*"))}
+    entries = {
+        name.as_posix(): _entry(path)
+        for name, path in inside.items()
+        if path.is_file()
+        and name != Path(NAME)
+        and not any(part.startswith(".") for part in name.parts)
+    }
+    if not entries:
+        raise ModelMissing(model=directory.name, directory=directory.parent)
+    (directory / NAME).write_text(text(entries), encoding="utf-8")
+    return entries
+
+
+def _entry(path: Path) -> Entry:
+    with path.open("rb") as file:
+        return Entry(hashlib.file_digest(file, "sha256").hexdigest(), path.stat().st_size)
+
+
 def verify(directory: Path) -> Path:
     """Compare every file with the manifest and return `directory`; ModelDamaged names the file.
 

@@ -10,10 +10,13 @@ import os
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from barnabee.core.errors import SettingInvalid, SystemFileInvalid
+from barnabee.core.errors import SystemFileInvalid
 from barnabee.gpu.engines.device import Device
 from barnabee.gpu.engines.kokoro import Kokoro
+from barnabee.gpu.engines.kokoro_torch import KokoroTorch
 from barnabee.gpu.engines.minilm import MiniLm
+from barnabee.gpu.engines.minilm_torch import MiniLmTorch
+from barnabee.gpu.engines.parakeet import Parakeet
 from barnabee.gpu.engines.wakeword import WakeWord
 from barnabee.gpu.engines.whisper import Whisper
 from barnabee.gpu.slots import Slot
@@ -84,9 +87,6 @@ def files_of(model: Model, device: Device) -> str | None:
 def build(system: System, settings: Settings, metrics: GpuMetrics, probe: Probe) -> Tasks:
     """Return the tasks with their engines, nothing loaded yet."""
     device = device_of(settings)
-    if device.kind != "cpu":
-        hint = "set BARNABEE_DEVICE=cpu"
-        raise SettingInvalid(name="BARNABEE_DEVICE", reason="engines run on a CPU", hint=hint)
     card, models = tables(system, device)
     makers = _makers(system, device)
     slots = {
@@ -122,10 +122,14 @@ def assemble(
 
 
 def _makers(system: System, device: Device) -> Mapping[str, Callable[[Path], Any]]:
+    """Return what loads each engine of `system.toml` from its folder, on this device."""
+    kokoro = KokoroTorch if device.kind == "cuda" else Kokoro
+    minilm = MiniLmTorch if device.kind == "cuda" else MiniLm
     return {
+        "parakeet": lambda files: Parakeet.load(files, device=device),
         "whisper": lambda files: Whisper.load(files, device=device),
-        "kokoro": lambda files: Kokoro.load(files, system.voice, device=device),
-        "minilm": lambda files: MiniLm.load(files, device=device),
+        "kokoro": lambda files: kokoro.load(files, system.voice, device=device),
+        "minilm": lambda files: minilm.load(files, device=device),
         "openwakeword": lambda files: WakeWord.load(files, system.wake.words),
     }
 

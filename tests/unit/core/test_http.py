@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
+import re
+import time
 from collections.abc import AsyncIterator
 
 import httpx
 import pytest
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Request, WebSocket
 from pydantic import BaseModel
 
 from barnabee.core.access import Access
-from barnabee.core.errors import DependencyDown, RateLimited
+from barnabee.core.errors import BarnabeeError, DependencyDown, RateLimited
 from barnabee.core.health import Check, Health
 from barnabee.core.http import Front, handle_errors, standard_routes
 from barnabee.core.metrics import Metrics
@@ -135,3 +139,82 @@ async def test_an_unknown_page_is_404_and_does_not_make_a_series_of_its_own(
     text = (await client.get("/metrics", headers=TOKEN)).text
     assert "/who/knows" not in text
     assert 'route="unmatched"' in text
+
+
+# ---- WebSockets ----
+
+
+async def stream(front: Front, *, token: str, extension: bool = True) -> list[dict[str, object]]:
+    """Open a WebSocket at /stream, send one message, hang up; return what came back."""
+    coming = [
+        {"type": "websocket.connect"},
+        {"type": "websocket.receive", "text": "a"},
+        {"type": "websocket.disconnect", "code": 1000},
+    ]
+    sent: list[dict[str, object]] = []
+
+    async def receive() -> dict[str, object]:
+        return coming.pop(0)
+
+    async def send(message: dict[str, object]) -> None:
+        sent.append(message)
+
+    scope = {
+        "type": "websocket",
+        "path": "/stream",
+        "query_string": b"",
+        "headers": [(b"authorization", f"Bearer {token}".encode())],
+        "subprotocols": [],
+        "extensions": {"websocket.http.response": {}} if extension else {},
+    }
+    await front(scope, receive, send)  # type: ignore[arg-type]
+    return sent
+
+
+def streaming(error: BarnabeeError | None = None) -> Front:
+    front = application()
+
+    async def endless(socket: WebSocket) -> None:
+        if error:
+            raise error
+        await socket.accept()
+        while (await socket.receive())["type"] != "websocket.disconnect":
+            await asyncio.to_thread(time.sleep, 0.05)
+
+    assert isinstance(front.app, FastAPI)
+    front.app.add_api_websocket_route("/stream", endless)
+    return front
+
+
+async def test_a_websocket_without_the_token_is_refused_like_any_request() -> None:
+    start, body = await stream(streaming(), token="wrong")
+    assert (start["type"], start["status"]) == ("websocket.http.response.start", 401)
+    answer = json.loads(str(body["body"], "utf-8"))  # type: ignore[call-overload]
+    assert answer["code"] == "unauthorized"
+    assert (b"x-trace-id", answer["trace_id"].encode()) in start["headers"]  # type: ignore[operator]
+
+
+async def test_a_server_that_cannot_say_why_closes_with_the_status() -> None:
+    (closed,) = await stream(streaming(), token="wrong", extension=False)
+    assert closed == {"type": "websocket.close", "code": 4401}
+
+
+async def test_what_a_websocket_route_raises_before_it_opens_is_a_plain_answer() -> None:
+    start, body = await stream(streaming(RateLimited(limit=1, retry_after_s=7)), token="t")
+    assert (start["status"], json.loads(str(body["body"], "utf-8"))["code"]) == (
+        429,
+        "rate_limited",
+    )  # type: ignore[call-overload]
+    assert (b"retry-after", b"7") in start["headers"]  # type: ignore[operator]
+    assert 'code="rate_limited"' in metrics_of["api"].render().decode()
+
+
+async def test_a_websocket_counts_as_a_request_until_it_is_open() -> None:
+    """It may be open for days, which would make every latency alert ring."""
+    accepted, *_ = await stream(streaming(), token="t")
+    assert accepted["type"] == "websocket.accept"
+    text = metrics_of["api"].render().decode()
+    labels = 'component="api",method="WEBSOCKET",route="/stream",status="101"'
+    found = re.search(rf"duration_seconds_sum{{{labels}}} (\S+)", text)
+    assert found
+    assert float(found[1]) < 0.05

@@ -57,3 +57,21 @@ def test_a_manifest_that_cannot_be_read_is_damage(folder: Path, text: str) -> No
     (folder / manifest.NAME).write_text(text)
     with pytest.raises(ModelDamaged, match=r"manifest\.json"):
         manifest.verify(folder)
+
+
+def test_a_manifest_can_be_written_for_what_is_there(folder: Path) -> None:
+    (folder / "voices").mkdir()
+    (folder / "voices" / "af.pt").write_bytes(b"voice")
+    (folder / ".cache").mkdir()
+    (folder / ".cache" / "x").write_bytes(b"of no use")
+    assert set(manifest.write(folder)) == {"model.onnx", "voices/af.pt"}
+    assert manifest.verify(folder) == folder
+    (folder / "voices" / "af.pt").write_bytes(b"vOice")
+    with pytest.raises(ModelDamaged, match=r"voices/af\.pt"):
+        manifest.verify(folder)
+
+
+def test_there_is_no_manifest_of_nothing(tmp_path: Path) -> None:
+    for folder in (tmp_path, tmp_path / "absent"):
+        with pytest.raises(ModelMissing):
+            manifest.write(folder)

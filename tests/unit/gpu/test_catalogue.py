@@ -5,13 +5,15 @@ from pathlib import Path
 import pytest
 
 from barnabee.core import system
-from barnabee.core.errors import ModelMissing, SettingInvalid, SystemFileInvalid
+from barnabee.core.errors import Misconfigured, ModelMissing, SystemFileInvalid
 from barnabee.core.settings import Settings
 from barnabee.gpu import catalogue
 from barnabee.gpu.engines.device import Device
 from barnabee.gpu.metrics import GpuMetrics
+from barnabee.gpu.slots import State
 from barnabee.gpu.tasks import Tasks
 from barnabee.testing.card import FakeCard
+from support import tdt
 
 GRAPH = system.load(Path(__file__).parents[3] / "system.toml")
 
@@ -25,7 +27,7 @@ async def test_each_task_has_the_model_of_the_graph_that_runs_on_a_cpu(tmp_path:
     assert [(task.name, task.first.model) for task in tasks.all()] == [
         ("stt", "whisper-base"),
         ("tts", "kokoro-int8"),
-        ("embed", "minilm-int8"),
+        ("embed", "minilm"),
         ("wake", "openwakeword"),
     ]
     assert tasks.find("whisper") is tasks.find("whisper-1") is tasks.find("whisper-base")
@@ -50,9 +52,43 @@ def test_on_a_card_the_table_is_the_declared_one() -> None:
     assert (models["parakeet"].priority, models["whisper"].preload) == (1, False)
 
 
-def test_a_device_without_engines_is_refused() -> None:
-    with pytest.raises(SettingInvalid, match="BARNABEE_DEVICE"):
-        build(BARNABEE_DEVICE="cuda")
+def test_on_a_card_each_task_has_the_model_of_the_card() -> None:
+    tasks = build(BARNABEE_DEVICE="cuda")
+    assert [(task.name, [slot.model for slot in task.slots]) for task in tasks.all()] == [
+        ("stt", ["parakeet-tdt-0.6b-v3", "whisper-medium"]),
+        ("tts", ["kokoro-v1.0"]),
+        ("embed", ["minilm"]),
+        ("wake", ["openwakeword"]),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("model", "sentence"),
+    [
+        ("parakeet", "install onnxruntime-gpu"),
+        ("kokoro", "install the extra `gpu`"),
+        ("whisper", "install the driver"),
+    ],
+)
+async def test_without_the_libraries_of_a_card_each_engine_says_what_to_install(
+    model: str, sentence: str
+) -> None:
+    slot = build(BARNABEE_DEVICE="cuda").find(model)
+    with pytest.raises(Misconfigured, match=sentence):
+        await slot.load()
+    assert slot.state is State.FAILED
+
+
+async def test_an_export_of_ones_own_is_loaded_by_the_name_of_its_folder(tmp_path: Path) -> None:
+    tdt.write_export(tmp_path / "parakeet-tdt-1.1b", kind="parakeet-1.1b")
+    mine = GRAPH.model["parakeet"].model_copy(update={"cpu_files": "parakeet-tdt-1.1b"})
+    graph = GRAPH.model_copy(update={"model": {**GRAPH.model, "parakeet": mine}})
+    tasks = build(graph, BARNABEE_MODELS=str(tmp_path))
+    assert tasks.stt.first.model == "parakeet-tdt-1.1b"
+    await tasks.stt.first.load()
+    assert tasks.stt.first.check().languages == {"en"}
+    await tasks.stt.first.unload()
+    assert tasks.stt.first.state is State.ABSENT
 
 
 def test_a_task_without_a_model_is_refused() -> None:

@@ -350,3 +350,35 @@ async def test_many_sessions_with_one_model_each_get_their_turn() -> None:
         assert all(isinstance(error, VramKept) for error in refused)
         assert {result for result in results if isinstance(result, str)} >= {"a", "d"}
         assert not one.manager.ledger.leases
+
+
+async def test_while_a_microphone_listens_growth_is_still_booked_to_whoever_was_used() -> None:
+    async with house(names="abc") as one, one.manager.lease("a", standing=True):
+        async with one.manager.lease("b") as lease:
+            await lease.call(lambda: one.card.take("b", 330))
+            await until(lambda: one.manager.ledger.resident["b"].held_mib == 330)
+        gate = Gate()
+
+        async def compute() -> None:
+            async with one.manager.lease("b") as lease:
+                await lease.call(gate.passed)
+
+        computing = asyncio.create_task(compute())
+        await asyncio.to_thread(gate.reached.wait)
+        one.card.take("b", 360)
+        await until(lambda: one.manager.ledger.claims["b"].measured_mib == 360)
+        gate.opened.set()
+        await computing
+        assert one.manager.ledger.claims["a"].measured_mib == 380
+
+
+async def test_a_standing_lease_is_never_overdue_and_keeps_its_model() -> None:
+    async with house(names="abc") as one:
+        async with one.manager.lease("c", standing=True):
+            (lease,) = one.manager.ledger.leases.values()
+            first_ms = lease.until_ms
+            await until(lambda: next(iter(one.manager.ledger.leases.values())).until_ms > first_ms)
+            with pytest.raises(ModelInUse):
+                await one.manager.unload("c")
+        assert not one.manager.ledger.leases
+        await one.manager.unload("c")

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from barnabee.core.errors import BadRequest
-from barnabee.gpu.engines.protocols import Embedder, SpeechToText, TextToSpeech
-from barnabee.testing.engines import FakeEars, FakeEmbedder, FakeVoice, Gate
+from barnabee.gpu.engines.protocols import Embedder, SpeechToText, TextToSpeech, WakeWords
+from barnabee.testing.engines import FakeEars, FakeEmbedder, FakeVoice, FakeWakeWords, Gate
 
 
 def test_vectors_have_length_one_and_follow_the_words() -> None:
@@ -43,3 +43,13 @@ def test_the_ears_hear_sentences_over_the_whole_sound_and_nothing_in_silence() -
 def test_a_gate_nobody_opens_does_not_hang_the_test() -> None:
     with pytest.raises(TimeoutError):
         Gate().passed(limit_s=0.01)
+
+
+def test_wake_words_are_heard_where_they_were_put_and_only_by_who_listens_for_them() -> None:
+    engine: WakeWords = (fake := FakeWakeWords())
+    one, two = engine.listener(["alexa"]), engine.listener(engine.words)
+    word = fake.saying("hey_jarvis", 870)
+    assert one.hear(word) == {"alexa": 0.0}
+    assert two.hear(word) == {"hey_jarvis": 0.87, "alexa": 0.0}
+    with pytest.raises(ValueError, match="1280"):
+        two.hear(word[:100])

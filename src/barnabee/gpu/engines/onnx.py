@@ -9,13 +9,24 @@ from barnabee.core.errors import Misconfigured
 from barnabee.gpu.engines.device import Device
 
 CUDA = "CUDAExecutionProvider"
+WEIGHTS_FOLDER = "session.model_external_initializers_file_folder_path"
 
 
-def open_session(path: Path, *, device: Device) -> Any:
-    """Return an onnxruntime session on `device` for a verified file."""
+def open_session(path: Path, *, device: Device, weights: Path | None = None) -> Any:
+    """Return an onnxruntime session on `device` for a verified file.
+
+    `weights` is the folder of the files that the graph names, where that is not the graph's own.
+    """
     import onnxruntime as ort  # noqa: PLC0415 - heavy
 
-    return ort.InferenceSession(str(path), options(device), providers=providers(device))
+    chosen = options(device)
+    model: str | bytes = str(path)
+    if weights is not None:
+        chosen.add_session_config_entry(WEIGHTS_FOLDER, str(weights))
+        model = path.read_bytes()  # of a graph in memory alone that folder is asked
+    session = ort.InferenceSession(model, chosen, providers=providers(device))
+    require(session, device)
+    return session
 
 
 def options(device: Device) -> Any:
@@ -39,9 +50,26 @@ def providers(device: Device) -> list[Any]:
 
     if CUDA not in ort.get_available_providers():
         what = (
-            "BARNABEE_DEVICE=cuda needs onnxruntime with CUDA (onnxruntime-gpu), this one has none"
+            "BARNABEE_DEVICE=cuda needs onnxruntime with CUDA, this one has none: "
+            "install onnxruntime-gpu in its place"
         )
         raise Misconfigured(what=what)
-    # By default the arena doubles whenever it grows: twice the memory that the ledger was told of.
-    settings = {"device_id": device.index, "arena_extend_strategy": "kSameAsRequested"}
+    ort.preload_dlls()  # cuDNN and cuBLAS out of the packages that torch brings, where it is
+    settings = {
+        "device_id": device.index,
+        # By default the arena doubles whenever it grows: twice what the ledger was told of.
+        "arena_extend_strategy": "kSameAsRequested",
+        # By default every new length is tried with every algorithm, and each sentence is a new one.
+        "cudnn_conv_algo_search": "HEURISTIC",
+    }
     return [(CUDA, settings), "CPUExecutionProvider"]
+
+
+def require(session: Any, device: Device) -> None:
+    """Raise Misconfigured when a session for the card was quietly opened on the CPU."""
+    if device.kind == "cuda" and session.get_providers()[0] != CUDA:
+        what = (
+            "onnxruntime could not open the card and took the CPU: its log says which library of "
+            "CUDA 12 or cuDNN 9 is missing; install it, or set BARNABEE_DEVICE=cpu"
+        )
+        raise Misconfigured(what=what)

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from barnabee.core import manifest
+from barnabee.core.errors import Misconfigured
 from barnabee.gpu.engines.device import Device
 from barnabee.gpu.engines.protocols import STT_RATE_HZ, Samples, Segment, Word
+from barnabee.gpu.engines.windows import silent
 
 if TYPE_CHECKING:
     from faster_whisper import WhisperModel
 
-# Below this peak there is nothing to hear (-80 dBFS), and Whisper invents words for silence.
-SILENCE_PEAK = 1e-4
 # Greedy first and one retry: the library's six temperatures make noise take six times as long.
 TEMPERATURES = [0.0, 0.4]
 # Nobody says more: about 4 tokens a second are spoken; noise would be decoded to the last of 448.
@@ -38,7 +38,11 @@ class Whisper:
 
     @classmethod
     def load(cls, directory: Path, *, device: Device) -> Whisper:
-        """Verify and load the folder; ModelMissing or ModelDamaged when it is not whole."""
+        """Verify and load the folder.
+
+        Raises ModelMissing or ModelDamaged when it is not whole, Misconfigured without a card.
+        """
+        _require_card(device)
         manifest.verify(directory)
         from faster_whisper import WhisperModel  # noqa: PLC0415 - heavy
 
@@ -74,7 +78,7 @@ class Whisper:
         self, samples: Samples, *, language: str, words: bool = False
     ) -> Iterator[Segment]:
         """Yield what is said in `samples` (16 kHz)."""
-        if not samples.size or float(np.abs(samples).max()) < SILENCE_PEAK:
+        if silent(samples):
             return
         duration_s = min(len(samples) / STT_RATE_HZ, WINDOW_S)
         segments, _ = self._model.transcribe(
@@ -90,3 +94,16 @@ class Whisper:
                 Word(word.start, word.end, word.word, word.probability) for word in one.words or ()
             )
             yield Segment(one.start, one.end, one.text, one.avg_logprob, one.no_speech_prob, said)
+
+
+def _require_card(device: Device) -> None:
+    if device.kind == "cpu":
+        return
+    import ctranslate2  # noqa: PLC0415 - heavy
+
+    if ctranslate2.get_cuda_device_count() <= device.index:
+        what = (
+            "BARNABEE_DEVICE=cuda needs an NVIDIA card that CTranslate2 can open, there is none: "
+            "install the driver (and CUDA 12), or set BARNABEE_DEVICE=cpu"
+        )
+        raise Misconfigured(what=what)

@@ -82,19 +82,25 @@ class Wanted:
 async def _first_that_can(
     task: Task[SpeechToText], slots: tuple[Slot[SpeechToText], ...], wanted: Wanted
 ) -> Heard:
-    """Return what the first model that works has heard; when none does, the first one's error."""
+    """Return what the first model that works has heard; when none does, the first one's error.
+
+    A model that does not know the language is passed over, which is no failure of it.
+    """
     first: BarnabeeError | None = None
+    unknown: BadRequest | None = None
     for slot in slots:
         try:
             segments = await _listen(task, slot, wanted)
         except (Unavailable, Misconfigured) as error:
             log.warning("not heard", engine=slot.model, code=error.code)
             first = first or error
+        except BadRequest as error:
+            unknown = error
         else:
             return Heard(
                 segments, wanted.language, wanted.sound.duration_s, slot.model, first is not None
             )
-    raise first or BadRequest(field="field `model`", reason="it names no engine")
+    raise first or unknown or BadRequest(field="field `model`", reason="it names no engine")
 
 
 async def _listen(

@@ -1,8 +1,7 @@
 """The one owner of the card: drives the ledger, loads and unloads what it says, hands out leases.
 
-Everything happens on one event loop. A model that is there is leased at once, without a look at the
-card; all else goes through `run`, which reads the probe, steps the ledger and has its entries
-carried out. Decides nothing: `ledger` and `budget` do.
+On one event loop. A model that is there is leased at once; all else goes through `run`, which reads
+the probe, steps the ledger and has its entries carried out. Decides nothing: the ledger does.
 """
 
 from __future__ import annotations
@@ -18,22 +17,21 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from barnabee.core.errors import BarnabeeError, ModelInUse, TimedOut, VramExhausted
-from barnabee.gpu.slots import Slot, State
+from barnabee.core.errors import BarnabeeError, ModelInUse, VramExhausted
+from barnabee.gpu.slots import Slot
 from barnabee.gpu.use import Use
 from barnabee.gpu.vram import moving, refusals
 from barnabee.gpu.vram.journal import UNLOADING, Entry, Kind
 from barnabee.gpu.vram.ledger import Ledger
 from barnabee.gpu.vram.turns import Turns
 from barnabee.gpu.vram.view import View
+from barnabee.gpu.vram.watch import LOAD_LIMIT_S, Watch
 
 if TYPE_CHECKING:
     from barnabee.gpu.metrics import GpuMetrics
     from barnabee.gpu.vram.probe import Probe
 
 TICK_S = 0.5
-SILENT_S = 10.0  # a manager that has not looked for so long hangs
-LOAD_LIMIT_S = 120.0
 REMEMBERED = 100
 ROUTINE = frozenset({Kind.GRANT, Kind.RELEASE})
 TRIED = frozenset({Kind.LOADED, Kind.LOAD_FAILED, Kind.REFUSE})
@@ -67,8 +65,7 @@ class Manager:
         self._changed = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self._ran_out: set[str] = set()  # loads that ran out of memory once
-        self._looked_s = clock()
-        self._loading_since_s: float | None = None
+        self._watch = Watch(clock)
         self._standing: set[int] = set()  # tickets of uses without an end
         self._tried: set[str] = set()  # models whose first load is over, or was refused
 
@@ -80,9 +77,8 @@ class Manager:
     ) -> AsyncIterator[Use[Any]]:
         """Keep `model` on the card while it is used.
 
-        A `standing` lease lasts as long as a microphone is plugged in: it is never overdue, and
-        memory that others take meanwhile is not taken for its model's. Raises what `refusals`
-        knows, or the error its load failed with.
+        A `standing` lease, of an open microphone, is never overdue, and growth is not booked to it.
+        Raises what `refusals` knows, or the error its load failed with.
         """
         slot = self.slots[model]
         if self.ledger.failing(model, self.now_ms()) and slot.error:
@@ -129,17 +125,7 @@ class Manager:
 
     def check(self) -> None:
         """Raise when the card is not looked after: a hung engine, load, driver or manager."""
-        for slot in self.slots.values():
-            if slot.state is State.STUCK:
-                slot.check()
-        now_s = self._clock()
-        if now_s - self._looked_s > SILENT_S:
-            raise TimedOut(what="the manager of the card's memory", limit_ms=int(SILENT_S * 1000))
-        if self._loading_since_s and now_s - self._loading_since_s > LOAD_LIMIT_S:
-            what = f"the loading of {self.ledger.loading or 'a model'}"
-            raise TimedOut(what=what, limit_ms=int(LOAD_LIMIT_S * 1000))
-        if self.view.trouble:
-            raise self.view.trouble
+        self._watch.check(self.slots.values(), self.view.trouble)
 
     def was_tried(self, model: str) -> bool:
         """Return whether a load of this model has ended, or was refused, since the start."""
@@ -152,7 +138,7 @@ class Manager:
         await self.view.first_look()
         try:
             while True:
-                self._looked_s = self._clock()
+                self._watch.looked()
                 self.turns.end_overdue(self.now_ms())
                 self._carry_out(self.ledger.step(self.now_ms(), self.view.sight()))
                 self.metrics.vram.show(self.ledger, self.view.fresh)
@@ -208,6 +194,8 @@ class Manager:
         error = self.slots[entry.model].error
         if error is not None and error.code == entry.code:
             return error
+        if self.view.reading is None and self.view.trouble:  # nothing is known of the card at all
+            return self.view.trouble
         limit_ms = self.ledger.card.wait_limit_ms
         return refusals.error(entry.code, entry.model, entry.why, limit_ms)
 
@@ -224,7 +212,7 @@ class Manager:
 
     async def _load(self, model: str) -> None:
         slot = self.slots[model]
-        self._loading_since_s = self._clock()
+        self._watch.loading(model)
         try:
             came = await moving.bring(slot, self.view, self.ledger.claims[model].left_mib)
         except VramExhausted as error:
@@ -239,13 +227,10 @@ class Manager:
         else:
             self._ran_out.discard(model)
             self.metrics.load_seconds.labels(slot.task, slot.model).set(came.took_s)
-            took_ms = round(came.took_s * 1000)
-            entries = self.ledger.loaded(
-                model, self.now_ms(), held_mib=came.held_mib, took_ms=took_ms
-            )
-            self._carry_out(entries)
+            done = {"held_mib": came.held_mib, "took_ms": round(came.took_s * 1000)}
+            self._carry_out(self.ledger.loaded(model, self.now_ms(), **done))
         finally:
-            self._loading_since_s = None
+            self._watch.loading(None)
 
     def _load_failed(self, model: str, error: BarnabeeError) -> None:
         now_ms = self.now_ms()
@@ -307,8 +292,9 @@ class Manager:
         self._start(later())
 
     def _users(self) -> set[str]:
-        """Return the models of all leases but the standing ones, which are renewed."""
+        """Return the models that somebody computes with; turns and open microphones only hold."""
         for ticket in self._standing:
             self.ledger.renew(ticket, self.now_ms())
+        holding = self._standing | self.turns.tickets()
         leases = self.ledger.leases.items()
-        return {lease.model for ticket, lease in leases if ticket not in self._standing}
+        return {lease.model for ticket, lease in leases if ticket not in holding}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from barnabee.gpu.engines.kokoro import accent_of, mix
+from barnabee.gpu.engines.kokoro_speaker import accent_of, mix
 from barnabee.gpu.engines.minilm import pool
 
 

@@ -1,0 +1,52 @@
+"""BARNABEE_DEVICE=cuda on a machine without a card: it starts, lives, and says why it cannot."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from support.gpu import GpuProcess
+
+pytestmark = pytest.mark.skipif(
+    Path("/dev/nvidiactl").exists(), reason="this machine has an NVIDIA card"
+)
+
+
+@pytest.fixture
+def gpu(tmp_path: Path) -> Iterator[GpuProcess]:
+    models = tmp_path / "models"
+    models.mkdir()
+    service = GpuProcess(tmp_path, models, environment={"BARNABEE_DEVICE": "cuda"}).start()
+    yield service
+    if service.process is not None and service.process.poll() is None:
+        service.process.kill()
+        service.process.wait()
+
+
+def test_it_lives_and_says_of_every_task_that_the_driver_is_missing(gpu: GpuProcess) -> None:
+    gpu.wait_for("/health/live")
+    deadline = time.monotonic() + 30
+    while True:
+        ready = gpu.wait_for("/health/ready", status=503).json()
+        found = ready["dependencies"]
+        if not any(one["code"] == "loading" for one in found.values()):
+            break
+        assert time.monotonic() < deadline, found
+        time.sleep(0.05)
+    print(ready)
+    assert ready["status"] == "unhealthy"
+    for one in ("stt", "tts", "embed", "card"):
+        assert (found[one]["status"], found[one]["code"]) == ("unhealthy", "dependency_down")
+        assert "the card's driver does not answer" in found[one]["message"]
+    with gpu.client() as http:
+        body = {"model": "kokoro", "input": "Hi."}
+        answer = http.post("/v1/audio/speech", json=body)
+        assert (answer.status_code, answer.json()["code"]) == (503, "dependency_down")
+        assert "driver" in answer.json()["message"]
+        rows = http.get("/v1/models").json()["data"]
+        assert {row["id"] for row in rows} >= {"parakeet-tdt-0.6b-v3", "kokoro-v1.0"}
+    assert gpu.stop()[0] == 0
+    assert not any(line["event"] in {"crashed", "card work crashed"} for line in gpu.log())

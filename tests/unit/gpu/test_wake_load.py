@@ -1,0 +1,91 @@
+"""Too much sound, clients that do not read, and nonsense on /v1/wake."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+
+import numpy as np
+import pytest
+from websockets.exceptions import ConnectionClosed
+
+from barnabee.gpu.routes import wake as route
+from barnabee.testing.engines import FakeWakeWords, Gate
+from support.gpu_app import TOKEN, Starter
+from support.wait import until
+from support.wake_house import house
+from support.wake_link import Link
+
+
+async def test_who_sends_ahead_of_the_engine_waits_and_memory_does_not_grow(
+    start: Starter,
+) -> None:
+    engine = FakeWakeWords(gate=Gate())
+    assert engine.gate is not None
+    async with house(start, engine) as home, home.open() as link:
+        home.service.tasks.wake.first.limit_s = 60
+        sent, most = 0, 16 * 1024 * 1024  # both sides' socket buffers, and a message of two seconds
+        with suppress(TimeoutError):
+            while sent < most:
+                async with asyncio.timeout(0.5):
+                    await link.say(bytes(64_000))
+                sent += 64_000
+        assert sent < most
+        assert engine.frames == 0
+        engine.gate.opened.set()
+        await until(lambda: engine.frames >= sent // 2560)  # nothing was lost
+
+
+async def test_a_client_that_never_reads_is_given_up(
+    start: Starter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(route, "SEND_LIMIT_S", 0.05)
+    engine = FakeWakeWords()
+    service = await start(wake=lambda: engine)
+    messages = iter([{"type": "websocket.connect"}])
+    sound = {"type": "websocket.receive", "bytes": engine.saying("hey_jarvis").tobytes()}
+    sent: list[str] = []
+
+    async def receive() -> dict[str, object]:
+        return next(messages, sound)
+
+    async def send(message: dict[str, object]) -> None:
+        sent.append(str(message["type"]))
+        if len(sent) > 2:  # accepted, ready, and then nothing gets through any more
+            await asyncio.Event().wait()
+
+    scope = {
+        "type": "websocket",
+        "path": "/v1/wake",
+        "query_string": b"",
+        "headers": [(b"authorization", f"Bearer {TOKEN}".encode())],
+        "subprotocols": [],
+    }
+    async with asyncio.timeout(10):
+        await service.running.app(scope, receive, send)  # type: ignore[arg-type]
+    assert sent[:2] == ["websocket.accept", "websocket.send"]
+    await until(lambda: not service.tasks.manager.ledger.leases)
+
+
+async def test_nonsense_never_hurts_the_service(start: Starter) -> None:
+    rng = np.random.default_rng(7)
+
+    async def fuzz(link: Link) -> None:
+        for _ in range(rng.integers(1, 30)):
+            noise = rng.bytes(int(rng.integers(0, 9000)))
+            if rng.random() < 0.1:
+                await link.socket.send(noise.decode("latin-1"))
+            else:
+                await link.socket.send(noise)
+
+    async with house(start) as home:
+        for _ in range(30):
+            try:
+                async with home.open(words="alexa,hey_jarvis", threshold=1000) as link:
+                    await fuzz(link)
+            except ConnectionClosed:
+                continue
+        await until(lambda: not home.service.tasks.manager.ledger.leases)
+        async with home.open() as link:
+            await link.say(home.engine.saying("hey_jarvis"))
+            assert (await link.next())["type"] == "wake"

@@ -1,0 +1,47 @@
+"""What is fetched for which device, and models of one's own."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+from typer.testing import CliRunner
+
+from barnabee.cli.app import app
+from barnabee.up import setup
+from barnabee.up.progress import Steps
+from support import tdt
+
+
+@pytest.fixture
+def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("BARNABEE_MODELS", str(tmp_path))
+    return tmp_path
+
+
+async def test_a_model_of_ones_own_is_only_looked_at(models: Path) -> None:
+    said = io.StringIO()
+    steps = Steps(Console(file=said, width=400))
+    assert await setup.fetch_models(["parakeet-mine"], steps) == []
+    assert f"put its files into {models / 'parakeet-mine'}" in said.getvalue()
+    assert "barnabee models seal parakeet-mine" in said.getvalue()
+    folder = tdt.write_export(models / "parakeet-mine")
+    assert await setup.fetch_models(["parakeet-mine"], steps) == ["parakeet-mine"]
+    (folder / "vocab.txt").write_text("other")
+    assert await setup.fetch_models(["parakeet-mine"], steps) == []
+    assert "vocab.txt: 5 bytes instead of" in said.getvalue()
+
+
+def test_a_model_of_ones_own_is_sealed_by_a_command(models: Path) -> None:
+    folder = tdt.write_export(models / "parakeet-mine")
+    (folder / "manifest.json").unlink()
+    result = CliRunner().invoke(app, ["models", "seal", "parakeet-mine"])
+    assert result.exit_code == 0, result.output
+    assert len(result.output.splitlines()) == 4
+    assert str(folder / "encoder-model.onnx") in result.output
+    assert (folder / "manifest.json").is_file()
+    refused = CliRunner().invoke(app, ["models", "seal", "nothing"])
+    assert refused.exit_code == 2
+    assert "model_missing" in refused.output
