@@ -11,7 +11,20 @@ import typer
 from typer.core import TyperGroup
 
 from barnabee import __version__
-from barnabee.cli import check, develop, fillers, link, logs, look, models, restore, run, say, vram
+from barnabee.cli import (
+    check,
+    develop,
+    fillers,
+    link,
+    logs,
+    look,
+    models,
+    replicate,
+    restore,
+    run,
+    say,
+    vram,
+)
 from barnabee.core.errors import BarnabeeError
 
 
@@ -68,6 +81,7 @@ app.command("say")(say.say)
 app.command("link")(link.link)
 app.command("check")(check.check)
 app.command("restore")(restore.restore)
+app.command("replicate")(replicate.replicate)
 app.add_typer(fillers.app, name="fillers")
 app.add_typer(models.app, name="models")
 app.add_typer(vram.app, name="vram")
