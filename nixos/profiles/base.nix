@@ -18,7 +18,7 @@ in
   barnabee.secrets.sopsFile = lib.mkIf (builtins.pathExists secrets) (lib.mkDefault secrets);
 
   services.openssh = {
-    enable = lib.mkDefault (!config.boot.isContainer); # machinectl shell leads into a container
+    enable = lib.mkDefault true;
     settings.PasswordAuthentication = lib.mkDefault false;
   };
   nix.settings.experimental-features = lib.mkDefault [

@@ -5,6 +5,7 @@ let
 in
 {
   boot.isContainer = true;
+  services.openssh.enable = false; # machinectl shell leads into it
   networking = {
     useHostResolvConf = false; # not the resolver of a loopback that is not its own
     nameservers = lib.mkDefault [ network.addresses.${network.gateway} ];
