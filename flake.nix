@@ -27,25 +27,14 @@
         overlays = [ self.overlays.default ];
         config.allowUnfreePredicate = import ./pkgs/unfree.nix { inherit lib; };
       };
-      machine = form: name: lib.nixosSystem {
+      evaluate = modules: lib.nixosSystem {
         specialArgs = { inherit inputs; };
-        modules = [
-          self.nixosModules.default
-          ./hosts/${name}
-          form
-        ];
+        modules = [ self.nixosModules.default ] ++ modules;
       };
-      # A guest takes the form that its hypervisor gives it: here those of `beast`.
-      forms = {
-        barnabee-gpu = ./nixos/profiles/form-microvm.nix;
-        barnabee-core = ./nixos/profiles/form-container.nix;
-        barnabee-monitoring = ./nixos/profiles/form-container.nix;
-      };
-      hosts = lib.attrNames (lib.filterAttrs (_: kind: kind == "directory") (builtins.readDir ./hosts));
       images = import ./pkgs/images { inherit inputs lib system; };
     in
     {
-      nixosConfigurations = lib.genAttrs hosts (name: machine (forms.${name} or { }) name);
+      nixosConfigurations = import ./nixos/lib/machines.nix { inherit evaluate lib; };
 
       nixosModules.default = {
         imports = [

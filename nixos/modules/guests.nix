@@ -101,7 +101,7 @@ in
           prefixLength = 24;
         }
       ];
-      nat = {
+      nat = lib.mkIf (config.barnabee.uplink != null) {
         enable = true;
         internalInterfaces = [ config.barnabee.bridge ];
         externalInterface = config.barnabee.uplink;

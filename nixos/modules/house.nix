@@ -11,18 +11,18 @@ let
   graph = cfg.system;
   here = graphs.servicesOf graph cfg.roles;
   hostOf = service: if lib.elem service here then cfg.name else graphs.hostOf graph service;
+  # A host without an address has a name that leads nowhere: an assertion says so, not a trace.
+  addressOfHost =
+    host: if host == null then "nowhere.invalid" else cfg.network.addresses.${host} or "${host}.invalid";
   addressOf =
     service:
-    if graph.service.${service}.probe == "redis" then
-      "127.0.0.1"
-    else
-      cfg.network.addresses.${hostOf service};
+    if graph.service.${service}.probe == "redis" then "127.0.0.1" else addressOfHost (hostOf service);
   urlOf = scheme: service: "${scheme}://${addressOf service}:${toString graph.service.${service}.port}";
   socket = "/run/barnabee-litestream/litestream.sock";
 
   environment = {
     API_URL = urlOf "http" "api";
-    BARNABEE_BIND = cfg.network.addresses.${cfg.name} or "127.0.0.1";
+    BARNABEE_BIND = addressOfHost cfg.name;
     BARNABEE_DATA = cfg.dataDir;
     BARNABEE_LITESTREAM = lib.getExe pkgs.barnabee-litestream;
     BARNABEE_LITESTREAM_SOCKET = socket;
@@ -102,6 +102,7 @@ in
           environment
           socket
           ;
+        address = addressOfHost cfg.name;
         runs = service: lib.elem service here;
         python = "${cfg.package.env}/bin/python";
         barnabee = "${cfg.package.env}/bin/barnabee";

@@ -10,7 +10,9 @@ let
   addressOf = host: cfg.addresses.${host};
   places = lib.filter (host: cfg.addresses ? ${host});
   monitors = graphs.hostsWith graph "monitoring";
-  callers = service: lib.unique (graphs.callingHosts graph name service ++ monitors);
+  # The machine beneath asks its guests whether they are well.
+  watchers = monitors ++ lib.optional (cfg.gateway != null) cfg.gateway;
+  callers = service: lib.unique (graphs.callingHosts graph name service ++ watchers);
 
   # Redis has no password and is asked on its own machine alone.
   served = lib.filter (

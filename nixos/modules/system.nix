@@ -1,10 +1,5 @@
 # system.toml as a module: typed, overridable by any host, and asked whether it makes sense.
-{
-  config,
-  lib,
-  options,
-  ...
-}:
+{ config, lib, ... }:
 let
   graphs = import ../lib/system.nix;
   file = ../../system.toml;
@@ -73,6 +68,10 @@ in
     {
       assertion = unknown == [ ];
       message = "barnabee.system.service needs or wants ${lib.concatStringsSep ", " unknown}, which is neither a service nor a companion; add or remove it.";
+    }
+    {
+      assertion = !(lib.elem "standby" cfg.roles && lib.length cfg.roles > 1);
+      message = "barnabee.roles makes ${cfg.name} its own stand-by (${lib.concatStringsSep ", " cfg.roles}); a stand-by has no other role: change barnabee.system.host.${cfg.name}.roles.";
     }
   ]
   ++ map (clash: {

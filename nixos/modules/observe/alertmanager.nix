@@ -2,10 +2,11 @@
 {
   config,
   lib,
+  house,
   ...
 }:
 let
-  inherit (config.barnabee) name network secrets;
+  inherit (config.barnabee) secrets;
   webhook = secrets.fileOf "home_assistant_webhook";
 in
 {
@@ -13,7 +14,7 @@ in
     barnabee.secrets.needed = [ "home_assistant_webhook" ];
     services.prometheus.alertmanager = {
       enable = true;
-      listenAddress = network.addresses.${name};
+      listenAddress = house.address;
       extraFlags = [ "--cluster.listen-address=" ]; # one of it: no gossip port
       configuration = {
         route = {

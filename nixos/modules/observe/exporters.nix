@@ -13,7 +13,7 @@ in
   config = lib.mkIf (config.barnabee.roles != [ ] && network.addresses ? ${name}) {
     services.prometheus.exporters.node = {
       enable = true;
-      listenAddress = network.addresses.${name};
+      listenAddress = house.address;
       enabledCollectors = [ "systemd" ]; # units that failed, timers that did not run
     };
     barnabee.network.rules = [

@@ -2,12 +2,13 @@
 {
   config,
   lib,
+  house,
   lokiPort,
   ...
 }:
 let
-  inherit (config.barnabee) name network secrets;
-  address = network.addresses.${name};
+  inherit (config.barnabee) secrets;
+  address = house.address;
   credentials = [
     "grafana_admin_password"
     "grafana_secret_key"

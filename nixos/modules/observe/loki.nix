@@ -8,7 +8,7 @@
 }:
 let
   inherit (config.barnabee) name network;
-  address = network.addresses.${name};
+  address = house.address;
   directory = config.services.loki.dataDir;
   port = 3100;
 in

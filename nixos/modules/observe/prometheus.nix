@@ -33,7 +33,7 @@ in
   config = lib.mkIf (lib.elem "monitoring" config.barnabee.roles) {
     services.prometheus = {
       enable = true;
-      listenAddress = network.addresses.${name};
+      listenAddress = house.address;
       retentionTime = "${toString graph.retention.metrics_days}d";
       globalConfig = {
         scrape_interval = "15s";
@@ -52,7 +52,7 @@ in
       alertmanagers = [
         {
           static_configs = [
-            { targets = [ "${network.addresses.${name}}:${toString alertmanager.port}" ]; }
+            { targets = [ "${house.address}:${toString alertmanager.port}" ]; }
           ];
         }
       ];

@@ -6,14 +6,11 @@
   house,
   ...
 }:
-let
-  inherit (config.barnabee) network;
-in
 {
   config = lib.mkIf (house.runs "litestream") {
     systemd.services.barnabee-litestream = house.mkService "litestream" {
       exec = "${house.barnabee} replicate";
-      probe = "${house.barnabee} health --wait ${toString house.graph.service.litestream.startup_budget_s} --at litestream=${network.addresses.${config.barnabee.name}}";
+      probe = "${house.barnabee} health --wait ${toString house.graph.service.litestream.startup_budget_s} --at litestream=${house.address}";
       group = "barnabee";
       readiness = "exec";
       outbound = true;
