@@ -20,6 +20,7 @@ from barnabee.commands import examples, facts, lexical
 from barnabee.commands.intent import Decision, Index, Thresholds, decide
 from barnabee.commands.ports import KnownFact, Vectors
 from barnabee.core import system
+from barnabee.gpu.engines.device import Device
 from barnabee.gpu.engines.minilm import MiniLm
 from barnabee.testing.intents import Tally, judge, labelled
 
@@ -75,7 +76,7 @@ def main() -> None:
     arguments.add_argument("--wrong", action="store_true")
     show_wrong = arguments.parse_args().wrong
     chosen = system.load().intent
-    model = MiniLm.load(models_dir() / "minilm-int8", threads=2)
+    model = MiniLm.load(models_dir() / "minilm", device=Device("cpu", 2))
 
     def embed(texts: list[str]) -> Vectors:
         return np.asarray(model.embed(texts).vectors, dtype=np.float32)

@@ -49,7 +49,7 @@ def inference_s(client: httpx.Client, engine: str) -> float:
 
 @pytest.mark.bench
 def test_embeddings_cost_little_more_than_the_engine(gpu: GpuProcess) -> None:
-    engine = MiniLm.load(models_dir() / "minilm-int8", device=Device("cpu", 2))
+    engine = MiniLm.load(models_dir() / "minilm", device=Device("cpu", 2))
     engine.warm_up()
     for _ in range(ATTEMPTS):
         extra_ms = embeddings_extra_ms(gpu, engine)

@@ -298,6 +298,28 @@ async def test_without_the_gpu_service_words_do(
     assert process.stop() == 0
 
 
+async def test_with_one_of_two_gpu_services_nothing_is_missing_but_health_names_it(
+    tmp_path: Path, redis_server: RedisServer, house: FakeHomeAssistant, engines: str
+) -> None:
+    process = ApiProcess(
+        tmp_path / "api",
+        redis_server.url,
+        environment={
+            "HOME_ASSISTANT_URL": house.url,
+            "GPU_SERVICE_URL": f"http://127.0.0.1:1, {engines}",
+        },
+    ).start()
+    found = (await process.missing("gpu"))["dependencies"]["gpu"]
+    assert (found["status"], found["code"]) == ("degraded", "gpu_degraded")
+    assert "http://127.0.0.1:1 does not answer" in found["message"]
+    assert engines not in found["message"]
+    async with process.client() as client:
+        for room in ("kitchen", "bedroom", "hall"):
+            answer = await say(client, f"turn on the {room} light")
+            assert answer["degraded"] == []
+    assert process.stop() == 0
+
+
 async def test_a_start_without_the_gpu_service_uses_what_was_learnt_before(
     api: ApiProcess, redis_server: RedisServer
 ) -> None:

@@ -72,7 +72,7 @@ async def test_a_request_that_fails_is_answered_by_another_server(bad: str) -> N
     if bad != "refuses":
         broken = Inference()
         broken.refuse = refusing(int(bad.split()[1]) if bad != "answers nonsense" else 200)
-    async with client_of(broken, well) as client:
+    async with client_of(broken, well, clock=Clock()) as client:
         for _ in range(4):
             assert (await client.embed(["one", "three"])).shape == (2, 384)
             assert (await client.transcribe(b"RIFF")).text == "what time is it"
@@ -240,6 +240,43 @@ async def test_a_server_that_speaks_openais_api_alone_hears_speaks_and_embeds() 
             await client.transcribe(b"RIFF")
 
 
+async def test_servers_that_do_one_kind_of_work_each_do_it_together() -> None:
+    clock = Clock()
+    kinds = ("/v1/embeddings", "/v1/audio/transcriptions", "/v1/audio/speech")
+    servers = [Inference(ours=False) for _ in kinds]
+    for server, kind in zip(servers, kinds, strict=True):
+        server.refuse = only(kind)
+    async with client_of(*servers, clock=clock, names=Names(voice="v")) as client:
+        for _ in range(3):
+            async with client.turn("kitchen"):
+                assert (await client.transcribe(b"RIFF")).text == "what time is it"
+                assert (await client.embed(["a"])).shape == (1, 384)
+                assert [part async for part in client.speak("hi")]
+        assert await client.ready() is None
+        for server, kind in zip(servers, kinds, strict=True):
+            assert server.count(kind) == 3
+            assert len(server.asked) <= 5, "each was asked at most once for what it does not do"
+        servers[1].refuse = lambda _path: None
+        clock.now_s += 61  # it may have learnt
+        for _ in range(6):
+            await client.embed(["a"])
+        assert servers[1].count("/v1/embeddings") > 1
+
+
+async def test_vectors_of_different_widths_are_never_mixed() -> None:
+    narrow = Inference(width=100)
+    async with client_of(Inference(), narrow, clock=Clock()) as client:
+        for _ in range(4):
+            assert (await client.embed(["a"])).shape == (1, 384)
+    assert narrow.count() == 1
+
+
+def only(kind: str) -> Callable[[str], Response | None]:
+    return lambda path: (
+        None if path in {kind, "/v1/models"} else JSONResponse({"detail": "Not Found"}, 404)
+    )
+
+
 # ---- turns ----
 
 
@@ -377,7 +414,7 @@ async def test_the_faster_of_two_gets_more() -> None:
 
 async def test_a_stopped_process_is_left_alone_until_it_goes_on() -> None:
     first, second = [await InferenceProcess().start() for _ in range(2)]
-    client = GpuClient([first.url, second.url], "token", timeout_s=0.5)
+    client = GpuClient([first.url, second.url], "token", timeout_s=2)
     try:
         first.end(signal.SIGSTOP)
         for _ in range(20):

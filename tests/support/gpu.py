@@ -23,7 +23,7 @@ from support.wait import free_port
 ROOT = Path(__file__).resolve().parents[2]
 TOKEN = "made-up-token"
 READY_WITHIN_S = 60
-NAMES = ("whisper-base", "kokoro-int8", "minilm-int8", "openwakeword")
+NAMES = ("whisper-base", "kokoro-int8", "minilm", "openwakeword")
 
 
 def models_dir() -> Path:

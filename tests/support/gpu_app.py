@@ -65,7 +65,7 @@ class Starter:
         slots = [
             Slot("stt", "whisper-base", stt, name="whisper"),
             Slot("tts", "kokoro-int8", tts, name="kokoro"),
-            Slot("embed", "minilm-int8", embed, name="embeddings"),
+            Slot("embed", "minilm", embed, name="embeddings"),
             Slot("wake", "openwakeword", wake, name="wakeword"),
         ]
         if fallback:  # the first ear is then Parakeet, and Whisper is there in case

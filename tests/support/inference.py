@@ -36,6 +36,7 @@ class Inference:
 
     ours: bool = True
     delay_s: float = 0.0
+    width: int = WIDTH
     models: tuple[str, ...] = ("whisper-1", "tts-1", "text-embedding-3-small")
     refuse: Callable[[str], Response | None] = lambda _path: None
     asked: list[tuple[str, str]] = field(default_factory=list)  # (path, session)
@@ -91,8 +92,8 @@ class Inference:
         return JSONResponse({"object": "list", "data": data})
 
     def _vector(self, text: str) -> str | list[float]:
-        vector = [0.0] * WIDTH
-        vector[len(text) % WIDTH] = 1.0 if self.ours else 4.0
+        vector = [0.0] * self.width
+        vector[len(text) % self.width] = 1.0 if self.ours else 4.0
         if not self.ours:
             return vector
         import numpy as np  # noqa: PLC0415 - a foreign server needs none

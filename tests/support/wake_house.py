@@ -28,6 +28,10 @@ class House:
         lines = [line for line in text.splitlines() if line.startswith(name)]
         return sum(float(line.rsplit(" ", 1)[1]) for line in lines)
 
+    async def counts(self, name: str, value: float) -> bool:
+        """Return whether a metric has come to `value`."""
+        return await self.metric(name) == value
+
 
 @asynccontextmanager
 async def house(start: Starter, engine: FakeWakeWords | None = None) -> AsyncIterator[House]:

@@ -86,11 +86,16 @@ async def _say(text: str | None, wav: Path | None, out: Path | None, session: st
             way = _Way(api, gpu)
             if wav is None:
                 await _converse(way, text, wav, out, session)
-            else:  # hearing, answering and speaking are one turn
-                async with gpu.turn(session or f"say-{secrets.token_hex(4)}"):
-                    await _converse(way, text, wav, out, session)
+            else:
+                await _as_one_turn(way, wav, out, session)
         finally:
             await gpu.aclose()
+
+
+async def _as_one_turn(way: _Way, wav: Path, out: Path | None, session: str | None) -> None:
+    """Hear, answer and speak while the inference service keeps what that needs."""
+    async with way.gpu.turn(session or f"say-{secrets.token_hex(4)}"):
+        await _converse(way, None, wav, out, session)
 
 
 async def _converse(

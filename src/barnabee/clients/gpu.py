@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from barnabee.clients import answers, turns
 from barnabee.clients.answers import Transcript
 from barnabee.clients.servers import Servers
+from barnabee.core.errors import DependencyDown
 
 if TYPE_CHECKING:
     import httpx
@@ -63,10 +64,14 @@ class GpuClient:
         """
         urls = [url] if isinstance(url, str) else list(url)
         self._names = names or Names()
+        self._width = 0  # of a vector, once there was one
         self._servers = Servers(urls, token, timeout_s=timeout_s, transport=transport, clock=clock)
 
     async def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Return (n, 384) float32 rows of length 1, in the order of `texts`."""
+        """Return (n, 384) float32 rows of length 1, in the order of `texts`.
+
+        Another model than ours may have another width, the same for all servers.
+        """
         import numpy as np  # noqa: PLC0415 - callers that only speak need none
 
         if not texts:
@@ -74,10 +79,18 @@ class GpuClient:
         body = {"model": self._names.embed, "input": list(texts), "encoding_format": "base64"}
         return await self._servers.post(
             "/v1/embeddings",
-            lambda response: answers.vectors(response, len(texts)),
+            lambda response: self._alike(answers.vectors(response, len(texts))),
             turns.current(self._servers),
             json=body,
         )
+
+    def _alike(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return `rows`; DependencyDown when a server embeds with another model than the others."""
+        self._width = self._width or rows.shape[1]
+        if rows.shape[1] != self._width:
+            reason = f"vectors of {rows.shape[1]} numbers, where there were {self._width} before"
+            raise DependencyDown(dependency=answers.NAME, reason=reason)
+        return rows
 
     async def transcribe(self, wav: bytes, *, language: str = "en") -> Transcript:
         """Return what is said in a WAV file."""

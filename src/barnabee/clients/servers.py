@@ -1,8 +1,9 @@
 """The servers behind GPU_SERVICE_URL: sends each request to one of them, and to another if need be.
 
-A request is sent again only while nothing of an answer has reached the caller, at most once, or as
-often as there are servers that refuse the connection. `balance.py` decides who is asked; this is
-the shell around it: connections, clock, looks at the health of whoever was set aside.
+A request is sent again only while nothing of an answer has reached the caller, at most once;
+servers that refuse the connection, or do not do this kind of work, do not count. `balance.py`
+decides who is asked; this is the shell around it: connections, clock, looks at the health of
+whoever was set aside.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import structlog
 
 from barnabee.clients import answers
 from barnabee.clients.balance import Balance
+from barnabee.clients.server import Keeper, Lacking, Server
 from barnabee.core import trace
 from barnabee.core.errors import BadInput, DependencyDown, TimedOut, Unavailable
 from barnabee.core.health import Degraded
@@ -29,34 +31,27 @@ READY_TIMEOUT_S = 1.5  # below a health check's 2 s, so that one silent server i
 CONNECT_TIMEOUT_S = 2.0
 # A caller that gives up before any answer after this long has met a server that hangs.
 SLOW_S = 0.8
+# A server that answers 404 does other work (a server of one model), or calls its model otherwise.
+LACKING = frozenset({404, 405, 501})
+LACKS_S = 60.0
 LEAVE_S = 2.0
 POOL = httpx.Limits(max_connections=32, max_keepalive_connections=16, keepalive_expiry=60)
 
 log = structlog.get_logger()
 
 
-@dataclass(eq=False)
-class Server:
-    """One URL and the connections to it."""
-
-    number: int
-    url: str
-    name: str  # how errors call it
-    http: httpx.AsyncClient
-    turns: bool = True  # False when it has no /v1/turns
-
-
 @dataclass
 class _Attempts:
     """One request's way from server to server."""
 
+    path: str
     tried: set[int] = field(default_factory=set)
     again: int = 1
     answered: bool = False  # something has reached the caller
 
     def may_go_on(self, error: Unavailable) -> bool:
         """Return whether another server may be asked."""
-        if not isinstance(error.__cause__, httpx.ConnectError):
+        if not isinstance(error.__cause__, httpx.ConnectError) and not isinstance(error, Lacking):
             self.again -= 1
         return self.again >= 0 and not self.answered
 
@@ -109,13 +104,13 @@ class Servers:
         **content: Any,
     ) -> T:
         """Return what `read` makes of the answer; it raises DependencyDown for nonsense."""
-        attempts = _Attempts()
+        attempts = _Attempts(path)
         while True:
             server = self._next(attempts, keep_to)
             try:
                 with self._counted(server, attempts):
                     response = await server.http.post(path, headers=_headers(keep_to), **content)
-                    _raise_for(response, server)
+                    self._raise_for(response, server, path)
                     return read(response)
             except Unavailable as error:
                 if not self._go_on(attempts, error, server):
@@ -125,7 +120,7 @@ class Servers:
         self, path: str, keep_to: Keeper | None = None, **content: Any
     ) -> AsyncGenerator[bytes, None]:
         """Yield the answer as it comes; once something has come no other server is asked."""
-        attempts = _Attempts()
+        attempts = _Attempts(path)
         while True:
             server = self._next(attempts, keep_to)
             try:
@@ -134,7 +129,7 @@ class Servers:
                     async with request as response:
                         if response.is_error:
                             await response.aread()
-                        _raise_for(response, server)
+                        self._raise_for(response, server, path)
                         async for chunk in response.aiter_bytes():
                             attempts.answered = True
                             yield chunk
@@ -157,16 +152,17 @@ class Servers:
     async def look(self, server: Server) -> Degraded | None:
         """Return how a server is; one that is not ours is well when it lists its models."""
         with self._named_failures(server, READY_TIMEOUT_S):
-            response = await server.http.get("/health/ready", timeout=READY_TIMEOUT_S)
-            if answers.is_report(response):
-                server.turns = True
-                return answers.health(response, server.name)
-            listed = await server.http.get("/v1/models", timeout=READY_TIMEOUT_S)
+            return await asyncio.wait_for(self._look(server), READY_TIMEOUT_S)
+
+    async def _look(self, server: Server) -> Degraded | None:
+        response = await server.http.get("/health/ready")
+        if answers.is_report(response):
+            server.turns = True
+            return answers.health(response, server.name)
+        listed = await server.http.get("/v1/models")
         if listed.is_error:
-            raise DependencyDown(
-                dependency=server.name,
-                reason=f"/v1/models answers status {listed.status_code}",
-            )
+            reason = f"/v1/models answers status {listed.status_code}"
+            raise DependencyDown(dependency=server.name, reason=reason)
         return None
 
     def spawn(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
@@ -191,12 +187,15 @@ class Servers:
             return self.every[0]
         for number in self.balance.due(self._clock()):
             self.spawn(self._look_and_tell(self.every[number]))
-        server = self.pick(attempts.tried, keep_to.server.number if keep_to else None)
+        now_s = self._clock()
+        lacking = {one.number for one in self.every if one.lacks(attempts.path, now_s)}
+        stick = keep_to.server.number if keep_to else None
+        server = self.pick(attempts.tried | lacking, stick) or self.pick(attempts.tried)
         if server is None:
             msg = "`_go_on` lets nobody come here"
             raise AssertionError(msg)
         attempts.tried.add(server.number)
-        if keep_to is not None and server is not keep_to.server:
+        if keep_to is not None and server is not keep_to.server and stick not in lacking:
             keep_to.move(server)
         return server
 
@@ -220,6 +219,14 @@ class Servers:
         self.balance.looked(server.number, self._clock(), well=well)
         return found
 
+    def _raise_for(self, response: httpx.Response, server: Server, path: str) -> None:
+        error = answers.error_of(response, server.name)
+        if error is not None and response.status_code in LACKING:
+            server.lacks_until_s[path] = self._clock() + LACKS_S
+            raise Lacking(dependency=server.name, reason=error.fields.get("reason", ""))
+        if error is not None:
+            raise error
+
     @contextmanager
     def _counted(self, server: Server, attempts: _Attempts) -> Iterator[None]:
         """Count one request and tell the balance what came of it."""
@@ -228,7 +235,7 @@ class Servers:
         try:
             with self._named_failures(server, self._timeout_s):
                 yield
-        except BadInput:
+        except (BadInput, Lacking):
             self.balance.succeeded(ticket)
             raise
         except Unavailable as error:
@@ -251,7 +258,7 @@ class Servers:
     def _named_failures(self, server: Server, limit_s: float) -> Iterator[None]:
         try:
             yield
-        except httpx.TimeoutException as error:
+        except (httpx.TimeoutException, TimeoutError) as error:
             connecting = isinstance(error, httpx.ConnectTimeout)
             limit_ms = round((min(limit_s, self._connect_s) if connecting else limit_s) * 1000)
             raise TimedOut(what=server.name, limit_ms=limit_ms) from error
@@ -260,28 +267,5 @@ class Servers:
             raise DependencyDown(dependency=server.name, reason=reason) from error
 
 
-class Keeper:
-    """Somebody who wants to stay with one server, and is told when that cannot be."""
-
-    def __init__(self, server: Server) -> None:
-        """Begin with `server`."""
-        self.server = server
-
-    @property
-    def headers(self) -> Mapping[str, str]:
-        """Return what its requests carry."""
-        return {}
-
-    def move(self, server: Server) -> None:
-        """Stay with `server` from now on."""
-        self.server = server
-
-
 def _headers(keep_to: Keeper | None) -> Mapping[str, str]:
     return trace.headers() if keep_to is None else {**trace.headers(), **keep_to.headers}
-
-
-def _raise_for(response: httpx.Response, server: Server) -> None:
-    error = answers.error_of(response, server.name)
-    if error is not None:
-        raise error

@@ -15,7 +15,8 @@ from urllib.parse import quote
 import httpx
 import structlog
 
-from barnabee.clients.servers import Keeper, Server, Servers
+from barnabee.clients.server import Keeper, Server
+from barnabee.clients.servers import Servers
 from barnabee.core import trace
 
 if TYPE_CHECKING:

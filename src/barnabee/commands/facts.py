@@ -49,12 +49,13 @@ def nearest(
 ) -> KnownFact | None:
     """Return the fact that answers `question`: cosine of at least `least`, or enough words shared.
 
-    Words decide only where a vector is missing. Of equally good ones the last told wins.
+    Words decide only where a vector is missing, or another model made it. Of equally good ones the
+    last told wins.
     """
     best: KnownFact | None = None
     best_score = 0.0
     for fact in known:
-        if vector is not None and fact.vector is not None:
+        if vector is not None and fact.vector is not None and vector.shape == fact.vector.shape:
             score = float(np.dot(vector, fact.vector))
             enough = score >= least
         else:

@@ -23,6 +23,8 @@ from __future__ import annotations
 import inspect
 from typing import ClassVar
 
+_MESSAGE_MAX_CHARS = 1000
+
 
 class BarnabeeError(Exception):
     """Something went wrong."""
@@ -41,7 +43,12 @@ class BarnabeeError(Exception):
 
     def body(self, trace_id: str) -> dict[str, str]:
         """Return the HTTP body: code, message and trace id."""
-        return {"code": self.code, "message": str(self), "trace_id": trace_id}
+        message = str(self)
+        if (
+            len(message) > _MESSAGE_MAX_CHARS
+        ):  # a caller's own words come back, not megabytes of them
+            message = f"{message[:500]} … {message[-400:]}"
+        return {"code": self.code, "message": message, "trace_id": trace_id}
 
 
 class BadInput(BarnabeeError):

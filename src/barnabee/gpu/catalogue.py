@@ -15,6 +15,7 @@ from barnabee.gpu.engines.device import Device
 from barnabee.gpu.engines.kokoro import Kokoro
 from barnabee.gpu.engines.kokoro_torch import KokoroTorch
 from barnabee.gpu.engines.minilm import MiniLm
+from barnabee.gpu.engines.minilm_torch import MiniLmTorch
 from barnabee.gpu.engines.parakeet import Parakeet
 from barnabee.gpu.engines.wakeword import WakeWord
 from barnabee.gpu.engines.whisper import Whisper
@@ -141,11 +142,12 @@ def assemble(
 def _makers(system: System, device: Device) -> Mapping[str, Callable[[Path], Any]]:
     """Return what loads each engine of `system.toml` from its folder, on this device."""
     kokoro = KokoroTorch if device.kind == "cuda" else Kokoro
+    minilm = MiniLmTorch if device.kind == "cuda" else MiniLm
     return {
         "parakeet": lambda files: Parakeet.load(files, device=device),
         "whisper": lambda files: Whisper.load(files, device=device),
         "kokoro": lambda files: kokoro.load(files, system.voice, device=device),
-        "minilm": lambda files: MiniLm.load(files, device=device),
+        "minilm": lambda files: minilm.load(files, device=device),
         "openwakeword": lambda files: WakeWord.load(files, system.wake.words),
     }
 

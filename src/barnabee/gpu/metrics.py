@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 _LABELS = ("task", "engine")
 _INFERENCE_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
 _QUEUE_S = (0.001, 0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0)
+_BATCH = (1, 2, 4, 8, 16, 32)
 # a frame lasts 80 ms: beyond that a microphone falls behind
 _FRAME_S = (0.001, 0.002, 0.003, 0.005, 0.01, 0.02, 0.04, 0.08, 0.16, 0.5)
 _FACTOR = (0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0, 1.5, 2.0, 4.0)
@@ -41,6 +42,13 @@ class GpuMetrics(Metrics):
                 "Time a request waited for its engine.",
                 _LABELS,
                 buckets=_QUEUE_S,
+                registry=self.registry,
+            ),
+            "batch": Histogram(
+                "barnabee_inference_batch_texts",
+                "Texts that one call of an embedder took together.",
+                _LABELS,
+                buckets=_BATCH,
                 registry=self.registry,
             ),
             "real_time_factor": Histogram(
@@ -94,6 +102,7 @@ class GpuMetrics(Metrics):
     vram: VramMetrics
     inference: Histogram
     queue: Histogram
+    batch: Histogram
     real_time_factor: Histogram
     audio: Counter
     load_seconds: Gauge

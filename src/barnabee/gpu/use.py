@@ -76,17 +76,20 @@ class Use(Generic[E]):
             audio_s=self.audio_s and round(self.audio_s, 2),
         )
 
-    async def _next(self, steps: Iterator[T]) -> object:
-        return await self._once(lambda: next(steps, _END))
-
-    async def _once(self, job: Callable[[], T]) -> T:
-        waiter = asyncio.wrap_future(self.slot.lane.submit(job))
+    async def until(self, waiter: asyncio.Future[T]) -> T:
+        """Wait for something of this engine; EngineStuck when it is over its limit meanwhile."""
         try:
             while not (await asyncio.wait({waiter}, timeout=self.slot.limit_s))[0]:
                 self.slot.check()
         finally:
             waiter.cancel()
-        timed = waiter.result()
+        return waiter.result()
+
+    async def _next(self, steps: Iterator[T]) -> object:
+        return await self._once(lambda: next(steps, _END))
+
+    async def _once(self, job: Callable[[], T]) -> T:
+        timed = await self.until(asyncio.wrap_future(self.slot.lane.submit(job)))
         self.queue_s += timed.waited_s
         self.inference_s += timed.took_s
         self.renew()

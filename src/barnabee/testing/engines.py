@@ -93,7 +93,7 @@ class FakeEmbedder:
         """Return the normalised sum of one pseudo-random vector for each word."""
         self.asked.append(list(texts))
         rows = [self._vector(text) for text in texts]
-        tokens = sum(len(text.split()) for text in texts)
+        tokens = tuple(len(text.split()) for text in texts)
         return Embeddings(np.array(rows, np.float32).reshape(len(rows), self.dimensions), tokens)
 
     def _vector(self, text: str) -> Samples:

@@ -31,6 +31,7 @@ def build(
     """
     target.mkdir(parents=True)
     for name, file in model.file.items():
+        (target / name).parent.mkdir(exist_ok=True)  # some libraries want a folder in the folder
         if name not in downloads:
             _write(target / name, _content(file, archives))
             manifest.check(target / name, file.entry)
@@ -38,7 +39,8 @@ def build(
         _sync(path)
         path.rename(target / name)
     _write(target / manifest.NAME, [manifest.text(model.entries).encode()])
-    sync_directory(target)
+    for folder in {(target / name).parent for name in model.file} | {target}:
+        sync_directory(folder)
 
 
 def sync_directory(path: Path) -> None:

@@ -76,6 +76,32 @@ async def test_a_recording_is_heard_and_the_reply_is_spoken_into_a_wav(
         assert (file.getnchannels(), file.getframerate(), file.getnframes()) == (1, 24_000, 24_000)
 
 
+async def test_hearing_answering_and_speaking_are_one_turn_that_never_stands_in_the_way(
+    tmp_path: Path,
+) -> None:
+    seen: list[tuple[str, str, str]] = []
+    house = House()
+
+    async def handle(request: httpx.Request) -> httpx.Response:
+        session = request.headers.get("x-barnabee-session", "")
+        seen.append((request.method, request.url.path, session))
+        if request.url.path == "/v1/turns":
+            return httpx.Response(201, json={"id": "t1"})
+        return house.handle(request)
+
+    transport = httpx.MockTransport(handle)
+    api = httpx.AsyncClient(base_url="http://api", transport=transport)
+    gpu = GpuClient("http://gpu", "token", transport=transport)
+    question = tmp_path / "question.wav"
+    question.write_bytes(_wav())
+    await say._as_one_turn(say._Way(api, gpu), question, tmp_path / "reply.wav", "s1")
+    await gpu.aclose()
+    spoken = [path for _, path, session in seen if session == "s1"]
+    assert spoken == ["/v1/audio/transcriptions", "/v1/audio/speech"]
+    assert ("POST", "/v1/turns", "") in seen
+    assert seen[-1] == ("DELETE", "/v1/turns/t1", "")
+
+
 @pytest.mark.parametrize(
     ("status", "body", "error", "message"),
     [

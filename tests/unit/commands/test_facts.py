@@ -86,3 +86,11 @@ def test_what_was_told_last_counts() -> None:
 
 def test_nothing_told_answers_nothing() -> None:
     assert nearest("where is the key", None, [], least=0.5) is None
+
+
+def test_a_vector_of_another_model_is_no_likeness_so_words_decide() -> None:
+    import numpy as np  # noqa: PLC0415 - one use
+
+    known = [KnownFact("the spare key is under the blue pot", np.ones(4, np.float32))]
+    question = "where is the spare key under the pot"
+    assert nearest(question, np.ones(3, np.float32), known, least=0.5) is known[0]

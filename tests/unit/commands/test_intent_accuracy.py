@@ -31,7 +31,7 @@ Embed = Callable[[list[str]], Vectors]
 def embed() -> Embed:
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     models = Path(os.environ.get("BARNABEE_MODELS") or cache / "barnabee" / "models")
-    model = MiniLm.load(models / "minilm-int8", device=Device("cpu", 1))
+    model = MiniLm.load(models / "minilm", device=Device("cpu", 1))
     return lambda texts: np.asarray(model.embed(texts).vectors, dtype=np.float32)
 
 

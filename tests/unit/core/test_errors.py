@@ -44,3 +44,11 @@ def test_the_body_has_code_message_and_trace_id() -> None:
         "message": "The file is larger than the limit of 1 MiB.",
         "trace_id": "abc",
     }
+
+
+def test_a_long_message_is_shortened_in_the_body() -> None:
+    error = errors.NotFound(what="model " + "a" * 100_000)
+    message = error.body("abc")["message"]
+    assert len(message) < 1000
+    assert message.startswith("There is no model aaa")
+    assert message.endswith("a.")

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import httpx
 import numpy as np
@@ -10,7 +10,7 @@ import pytest
 
 from barnabee.core.errors import ModelDamaged
 from barnabee.gpu import wav
-from barnabee.gpu.engines.protocols import Samples, Segment
+from barnabee.gpu.engines.protocols import Embeddings, Samples, Segment
 from barnabee.testing.engines import FakeEars, FakeEmbedder, FakeVoice, Gate
 from support.gpu_app import Service, Starter
 from support.wait import until
@@ -235,6 +235,25 @@ async def test_base64_holds_the_same_numbers(start: Starter) -> None:
     np.testing.assert_allclose(got, FakeEmbedder().embed(["hello"]).vectors[0], atol=1e-6)
 
 
+async def test_floats_are_exact_to_the_last_bit_also_of_many_texts(start: Starter) -> None:
+    service = await start()
+    texts = [f"text {n}" for n in range(40)]
+    rows = (await embed(service, input=texts)).json()["data"]
+    assert [row["index"] for row in rows] == list(range(40))
+    vectors = np.array([row["embedding"] for row in rows], np.float64).astype(np.float32)
+    np.testing.assert_array_equal(vectors, FakeEmbedder().embed(texts).vectors)
+
+
+async def test_what_is_no_number_is_an_error_and_no_answer(start: Starter) -> None:
+    class Broken(FakeEmbedder):
+        def embed(self, texts: Sequence[str]) -> Embeddings:
+            found = super().embed(texts)
+            return Embeddings(found.vectors * np.float32("nan"), found.tokens)
+
+    service = await start(embed=Broken)
+    assert refusal(await embed(service))[:2] == (503, "dependency_down")
+
+
 @pytest.mark.parametrize(
     ("body", "status"),
     [
@@ -319,7 +338,7 @@ async def test_models_are_listed_with_their_state(start: Starter) -> None:
     assert [(row["id"], row["task"], row["state"]) for row in body["data"]] == [
         ("whisper-base", "stt", "ready"),
         ("kokoro-int8", "tts", "ready"),
-        ("minilm-int8", "embed", "ready"),
+        ("minilm", "embed", "ready"),
         ("openwakeword", "wake", "ready"),
     ]
     assert body["data"][-1]["words"] == ["hey_jarvis", "alexa"]

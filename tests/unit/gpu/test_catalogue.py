@@ -27,7 +27,7 @@ async def test_each_task_has_the_model_of_the_graph_that_runs_on_a_cpu(tmp_path:
     assert [(task.name, task.first.model) for task in tasks.all()] == [
         ("stt", "whisper-base"),
         ("tts", "kokoro-int8"),
-        ("embed", "minilm-int8"),
+        ("embed", "minilm"),
         ("wake", "openwakeword"),
     ]
     assert tasks.find("whisper") is tasks.find("whisper-1") is tasks.find("whisper-base")

@@ -37,7 +37,7 @@ async def test_an_engine_is_ready_only_after_its_first_inference() -> None:
 
 async def test_a_missing_model_is_a_failed_engine_that_says_why() -> None:
     def missing() -> FakeEmbedder:
-        raise ModelMissing(model="minilm-int8", directory="/models")
+        raise ModelMissing(model="minilm", directory="/models")
 
     slot = make_slot(missing)
     with pytest.raises(ModelMissing):

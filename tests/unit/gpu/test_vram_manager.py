@@ -354,9 +354,9 @@ async def test_many_sessions_with_one_model_each_get_their_turn() -> None:
 
 async def test_while_a_microphone_listens_growth_is_still_booked_to_whoever_was_used() -> None:
     async with house(names="abc") as one, one.manager.lease("a", standing=True):
-        await use(one, "b")
-        one.card.take("b", 330)
-        await until(lambda: one.manager.ledger.resident["b"].held_mib == 330)
+        async with one.manager.lease("b") as lease:
+            await lease.call(lambda: one.card.take("b", 330))
+            await until(lambda: one.manager.ledger.resident["b"].held_mib == 330)
         gate = Gate()
 
         async def compute() -> None:

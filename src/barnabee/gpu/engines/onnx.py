@@ -9,13 +9,22 @@ from barnabee.core.errors import Misconfigured
 from barnabee.gpu.engines.device import Device
 
 CUDA = "CUDAExecutionProvider"
+WEIGHTS_FOLDER = "session.model_external_initializers_file_folder_path"
 
 
-def open_session(path: Path, *, device: Device) -> Any:
-    """Return an onnxruntime session on `device` for a verified file."""
+def open_session(path: Path, *, device: Device, weights: Path | None = None) -> Any:
+    """Return an onnxruntime session on `device` for a verified file.
+
+    `weights` is the folder of the files that the graph names, where that is not the graph's own.
+    """
     import onnxruntime as ort  # noqa: PLC0415 - heavy
 
-    session = ort.InferenceSession(str(path), options(device), providers=providers(device))
+    chosen = options(device)
+    model: str | bytes = str(path)
+    if weights is not None:
+        chosen.add_session_config_entry(WEIGHTS_FOLDER, str(weights))
+        model = path.read_bytes()  # of a graph in memory alone that folder is asked
+    session = ort.InferenceSession(model, chosen, providers=providers(device))
     require(session, device)
     return session
 

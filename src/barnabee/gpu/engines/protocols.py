@@ -50,10 +50,13 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class Embeddings:
-    """`vectors` is (n, dimensions) float32 with rows of length 1, in the order of the texts."""
+    """`vectors` is (n, dimensions) float32 with rows of length 1, in the order of the texts.
+
+    `tokens` says how many were read of each text.
+    """
 
     vectors: NDArray[np.float32]
-    tokens: int
+    tokens: tuple[int, ...]
 
 
 class Engine(Protocol):
@@ -108,7 +111,7 @@ class Embedder(Engine, Protocol):
         """Return the length of a vector."""
 
     def embed(self, texts: Sequence[str]) -> Embeddings:
-        """Return one vector for each text."""
+        """Return one vector for each text, the same among any others (cosine >= 0.999)."""
 
 
 class Listener(Protocol):

@@ -1,8 +1,7 @@
 """The one owner of the card: drives the ledger, loads and unloads what it says, hands out leases.
 
-Everything happens on one event loop. A model that is there is leased at once, without a look at the
-card; all else goes through `run`, which reads the probe, steps the ledger and has its entries
-carried out. Decides nothing: `ledger` and `budget` do.
+On one event loop. A model that is there is leased at once; all else goes through `run`, which reads
+the probe, steps the ledger and has its entries carried out. Decides nothing: the ledger does.
 """
 
 from __future__ import annotations
@@ -78,9 +77,8 @@ class Manager:
     ) -> AsyncIterator[Use[Any]]:
         """Keep `model` on the card while it is used.
 
-        A `standing` lease lasts as long as a microphone is plugged in: it is never overdue, and
-        memory that others take meanwhile is not taken for its model's. Raises what `refusals`
-        knows, or the error its load failed with.
+        A `standing` lease, of an open microphone, is never overdue, and growth is not booked to it.
+        Raises what `refusals` knows, or the error its load failed with.
         """
         slot = self.slots[model]
         if self.ledger.failing(model, self.now_ms()) and slot.error:
@@ -294,8 +292,9 @@ class Manager:
         self._start(later())
 
     def _users(self) -> set[str]:
-        """Return the models of all leases but the standing ones, which are renewed."""
+        """Return the models that somebody computes with; turns and open microphones only hold."""
         for ticket in self._standing:
             self.ledger.renew(ticket, self.now_ms())
+        holding = self._standing | self.turns.tickets()
         leases = self.ledger.leases.items()
-        return {lease.model for ticket, lease in leases if ticket not in self._standing}
+        return {lease.model for ticket, lease in leases if ticket not in holding}

@@ -71,6 +71,10 @@ class Turns:
             had.append(model)
         return had
 
+    def tickets(self) -> set[int]:
+        """Return the leases that all turns hold."""
+        return {ticket for held in self._open.values() for ticket in held.tickets}
+
     def end(self, turn: str) -> bool:
         """Give back what a turn held; return whether there was one."""
         held = self._open.pop(turn, None)

@@ -82,8 +82,8 @@ class View:
             if len(using) == 1 and grown > 0:
                 (name,) = using
                 self._ledger.measured(name, held_mib=held[name], highest_mib=held[name] + grown)
-        elif self.used & held.keys():
-            for name, mib in settle(held, self.used, grown).items():
+        elif (self.used | using) & held.keys():
+            for name, mib in settle(held, self.used | using, grown).items():
                 self._ledger.measured(name, held_mib=mib, highest_mib=mib)
             self.used.clear()
         else:

@@ -1,0 +1,41 @@
+"""What choosing among servers costs a call: next to nothing, and less with one server."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from statistics import median
+
+import pytest
+
+from barnabee.clients.servers import Servers, _Attempts
+
+LIMIT_US = {1: 20.0, 2: 40.0, 8: 80.0}
+CALLS, ROUNDS = 5_000, 7
+
+
+def per_call_us(work: Callable[[], None]) -> float:
+    """Return the median of several rounds, in processor time, so that others do not count."""
+    took = []
+    for _ in range(ROUNDS):
+        begun = time.process_time()
+        for _ in range(CALLS):
+            work()
+        took.append((time.process_time() - begun) / CALLS * 1e6)
+    return median(took)
+
+
+@pytest.mark.bench
+@pytest.mark.parametrize("count", LIMIT_US)
+def test_choosing_and_counting_cost_next_to_nothing(count: int) -> None:
+    servers = Servers([f"http://s{n}:1" for n in range(count)], "token", timeout_s=10)
+
+    def call() -> None:
+        attempts = _Attempts("/v1/embeddings")
+        server = servers._next(attempts, None)
+        with servers._counted(server, attempts):
+            pass
+
+    took_us = per_call_us(call)
+    print(f"\n{count} servers: {took_us:.1f} us a call (limit {LIMIT_US[count]:.0f} us)")
+    assert took_us <= LIMIT_US[count]

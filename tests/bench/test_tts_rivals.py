@@ -1,0 +1,146 @@
+"""Speaking beside kokoro-onnx called directly, and beside fastkokoro.
+
+The same ONNX file, voice, text and threads everywhere, one after the other in one run, in an order
+that changes, so that a busy machine troubles all. Compared are pairs of the same round. Directly
+means as the library's README does it: `Kokoro(model, voices).create(text, voice=…)`, all in one go.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+import httpx
+import pytest
+
+from support.gpu import GpuProcess, models_dir
+from support.rival_servers import fastkokoro
+
+ATTEMPTS = 3  # what else the machine does in one run is not what is measured; all are printed
+ROUNDS = 3
+FIRST_SHARE = 0.4
+TOTAL_RATIO = 1.05
+RIVAL_RATIO = 1.05
+VOICE = "af_heart"
+SENTENCE = (
+    "The heating in the living room is set to twenty degrees, the front door is locked, and it "
+    "will rain in the afternoon, so take an umbrella with you when you leave the house."
+)
+
+
+@dataclass(frozen=True)
+class Spoken:
+    """How long it took to the first sound and to the last, and how long it sounds."""
+
+    first_s: float
+    total_s: float
+    sound_s: float
+
+
+Mouth = Callable[[], Spoken]
+
+
+@pytest.fixture(scope="module")
+def gpu(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GpuProcess]:
+    service = GpuProcess(tmp_path_factory.mktemp("gpu"), models_dir()).start()
+    try:
+        service.wait_for("/health/live")
+        service.wait_for("/health/ready")
+        yield service
+    finally:
+        service.stop()
+
+
+def over_http(client: httpx.Client, **options: object) -> Mouth:
+    body = {"model": "kokoro", "input": SENTENCE, "voice": VOICE, "response_format": "pcm"}
+
+    def speak() -> Spoken:
+        begun, first_s, size = time.perf_counter(), 0.0, 0
+        with client.stream("POST", "/v1/audio/speech", json={**body, **options}) as response:
+            assert response.is_success, response.read()
+            for chunk in response.iter_bytes():
+                first_s = first_s or time.perf_counter() - begun
+                size += len(chunk)
+        return Spoken(first_s, time.perf_counter() - begun, size / 48_000)
+
+    return speak
+
+
+def directly(files: Path) -> Mouth:
+    from kokoro_onnx import Kokoro  # noqa: PLC0415 - heavy
+
+    model = Kokoro(str(files / "model.onnx"), str(files / "voices.npz"))
+
+    def speak() -> Spoken:
+        begun = time.perf_counter()
+        samples, rate_hz = model.create(SENTENCE, voice=VOICE, speed=1.0, lang="en-us")
+        took_s = time.perf_counter() - begun
+        return Spoken(took_s, took_s, len(samples) / rate_hz)
+
+    return speak
+
+
+@pytest.mark.bench
+@pytest.mark.timeout(1800)
+def test_speaking_is_as_fast_as_the_library_and_as_another_server(
+    gpu: GpuProcess, tmp_path: Path
+) -> None:
+    files = models_dir() / "kokoro-int8"
+    with fastkokoro(files, tmp_path) as rival, gpu.client() as client:
+        mouths = {
+            "service": over_http(client),
+            "kokoro-onnx": directly(files),
+            "fastkokoro": over_http(rival, stream=True),
+        }
+        for mouth in mouths.values():
+            mouth()
+        for _ in range(ATTEMPTS):
+            shares = measured(mouths)
+            if well(shares):
+                break
+    assert well(shares), shares
+
+
+def well(shares: dict[str, float]) -> bool:
+    """Return whether all limits are kept."""
+    return (
+        shares["first"] <= FIRST_SHARE
+        and shares["total"] <= TOTAL_RATIO
+        and shares["rival"] <= RIVAL_RATIO
+    )
+
+
+def measured(mouths: dict[str, Mouth]) -> dict[str, float]:
+    """Return the medians of what the limits are about."""
+    rounds: dict[str, list[Spoken]] = {name: [] for name in mouths}
+    names = list(mouths)
+    for number in range(ROUNDS):
+        turn = number % len(names)
+        for name in names[turn:] + names[:turn]:
+            rounds[name].append(mouths[name]())
+    ours, direct, rival = (rounds[name] for name in names)
+    shares = {
+        "first": median(o.first_s / d.total_s for o, d in zip(ours, direct, strict=True)),
+        "total": median(o.total_s / d.total_s for o, d in zip(ours, direct, strict=True)),
+        "rival": median(o.total_s / r.total_s for o, r in zip(ours, rival, strict=True)),
+        "rival first": median(o.first_s / r.first_s for o, r in zip(ours, rival, strict=True)),
+    }
+    for name, spoken in rounds.items():
+        first, total, sound = (
+            median(getattr(one, field) for one in spoken)
+            for field in ("first_s", "total_s", "sound_s")
+        )
+        print(
+            f"\n{name}: first sound {first:.2f} s, all {total:.2f} s, for {sound:.1f} s of sound",
+            end="",
+        )
+    print(
+        f"\nfirst sound / library's whole {shares['first']:.2f} (limit {FIRST_SHARE}), "
+        f"all / library {shares['total']:.2f} (limit {TOTAL_RATIO}), "
+        f"all / fastkokoro {shares['rival']:.2f} (limit {RIVAL_RATIO}), "
+        f"first / fastkokoro's {shares['rival first']:.2f}"
+    )
+    return shares
