@@ -31,6 +31,10 @@
         specialArgs = { inherit inputs; };
         modules = [ self.nixosModules.default ] ++ modules;
       };
+      optionsText = import ./pkgs/options.nix {
+        inherit lib;
+        inherit (self.nixosConfigurations.beast) options; # it has the modules of all
+      };
       images = import ./pkgs/images { inherit inputs lib system; };
     in
     {
@@ -58,7 +62,7 @@
           ;
         default = pkgs.barnabee;
         proxmox-battleserver = self.nixosConfigurations.battleserver.config.system.build.proxmox;
-        options-md = import ./pkgs/options.nix { inherit pkgs self; };
+        options-md = pkgs.writeText "options.md" optionsText // { text = optionsText; };
       };
 
       devShells.${system}.default = import ./pkgs/shell.nix { inherit inputs system; };

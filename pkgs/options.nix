@@ -1,25 +1,25 @@
 # docs/reference/options.md: every option under `barnabee.`, from the modules themselves.
-{ pkgs, self }:
+{ lib, options }:
 let
-  inherit (pkgs) lib;
-  inherit (self.nixosConfigurations.barnabee-core) options;
   listed = lib.optionAttrSetToDocList { inherit (options) barnabee; };
   shown = lib.filter (option: option.visible && !option.internal) listed;
-  said = value: if value ? text then lib.replaceStrings [ "\n" ] [ " " ] value.text else builtins.toJSON value;
-  entry =
-    option:
-    lib.concatStrings [
-      "## `${option.name}`\n\n"
-      "${lib.removeSuffix "\n" (option.description.text or option.description)}\n\n"
-      "- type: ${option.type}\n"
-      (lib.optionalString (option ? default) "- default: `${said option.default}`\n")
-      (lib.optionalString (option ? example) "- example: `${said option.example}`\n")
-      "\n"
-    ];
+  oneLine = text: lib.concatStringsSep " " (lib.filter (word: word != "") (lib.splitString " " (lib.replaceStrings [ "\n" ] [ " " ] text)));
+  said = value: oneLine (value.text or (builtins.toJSON value));
+  entry = option: ''
+    ## `${option.name}`
+
+    ${lib.removeSuffix "\n" option.description}
+
+    - type: ${option.type}
+    ${lib.optionalString (option ? default) "- default: `${said option.default}`\n"}${lib.optionalString (option ? example) "- example: `${said option.example}`\n"}
+  '';
   sorted = lib.sort (a: b: a.name < b.name) shown;
-  text =
-    "# Options\n\nWritten by `nix eval --raw .#options-md.text`; a test compares. Every key of `system.toml`"
-    + " is an option too, under `barnabee.system`.\n\n"
-    + lib.concatMapStrings entry sorted;
+  heading = ''
+    # Options of the NixOS modules
+
+    Written by `nix eval --raw .#options-md.text > docs/reference/options.md`; a test compares. Under
+    `barnabee.system` stands `system.toml`: each of its keys is an option that a host may set.
+
+  '';
 in
-pkgs.writeText "options.md" (lib.removeSuffix "\n" text) // { inherit text; }
+lib.removeSuffix "\n" (heading + lib.concatMapStrings entry sorted)

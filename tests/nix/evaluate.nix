@@ -111,7 +111,12 @@ in
     description = option ? description;
     example = option ? example;
     type = option ? type;
-  }) (documented hosts.barnabee-core);
+  }) (documented hosts.beast);
+
+  optionsText = import (root + "/pkgs/options.nix") {
+    inherit lib;
+    inherit (hosts.beast) options;
+  };
 
   proxmox = hosts.battleserver.config.system.build.proxmoxFiles;
 }

@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib.util
 import json
 import re
+import shutil
+import subprocess
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -67,6 +69,20 @@ def test_the_lock_is_whole_and_fits_the_inputs() -> None:
         original = LOCK["nodes"][name]["original"]
         assert (original["owner"], original["repo"]) == (owner, repo)
         assert original.get("ref") == (ref[0] if ref else None)
+
+
+@pytest.mark.skipif(shutil.which("nix") is None, reason="there is no nix on this machine")
+def test_nix_accepts_the_lock_without_asking_anybody() -> None:
+    features = "nix-command flakes"
+    command = ["nix", "--extra-experimental-features", features, "flake", "metadata", "--offline"]
+    done = subprocess.run(
+        [*command, "--no-update-lock-file", "--json", str(ROOT)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["locks"]["nodes"].keys() == LOCK["nodes"].keys()
 
 
 @pytest.mark.parametrize("name", sorted(set(LOCK["nodes"]) - {"root"}))

@@ -123,6 +123,11 @@ def test_every_option_says_what_it_is_of_which_type_and_gives_an_example() -> No
     assert lacking == []
 
 
+def test_the_page_of_options_is_what_the_modules_say() -> None:
+    page = (ROOT / "docs/reference/options.md").read_text(encoding="utf-8")
+    assert page == evaluate("hosts.optionsText")
+
+
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="there is no systemd-analyze")
 @pytest.mark.parametrize("host", ["barnabee-core", "barnabee-gpu"])
 def test_units_are_hardened(host: str, tmp_path: Path) -> None:

@@ -83,7 +83,8 @@ in
           "/v1/" = stream // {
             proxyPass = house.urlOf "http" "api";
           };
-          "/health" = {
+          "/health".proxyPass = house.urlOf "http" "api";
+          "/login" = stream // {
             proxyPass = house.urlOf "http" "api";
           };
           "/" =
@@ -94,7 +95,7 @@ in
         }
         // lib.optionalAttrs (house.graph.service ? voice) {
           "/voice/" = stream // {
-            proxyPass = house.urlOf "http" "voice";
+            proxyPass = "${house.urlOf "http" "voice"}/"; # it knows no prefix
           };
         };
       };
