@@ -65,6 +65,10 @@
         options-md = pkgs.writeText "options.md" optionsText // { text = optionsText; };
       };
 
+      checks.${system} = {
+        health-cascade = import ./tests/vm/health-cascade.nix { inherit inputs pkgs self; };
+      };
+
       devShells.${system}.default = import ./pkgs/shell.nix { inherit inputs system; };
 
       formatter.${system} = pkgs.nixfmt;
