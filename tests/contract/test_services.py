@@ -37,6 +37,14 @@ def test_every_service_has_its_page_of_documentation(name: str) -> None:
     assert len(section[1].split()) > 30
 
 
+@pytest.mark.parametrize("name", GRAPH.service)
+def test_every_service_has_its_module(name: str) -> None:
+    module = ROOT / "nixos/modules/services" / f"{name}.nix"
+    assert f'mkService "{name}"' in module.read_text(encoding="utf-8")
+    listed = (ROOT / "nixos/modules/default.nix").read_text(encoding="utf-8")
+    assert f"./services/{name}.nix" in listed
+
+
 @pytest.mark.parametrize(("name", "node"), GRAPH.nodes().items())
 def test_every_daemon_can_be_asked_for_its_health(name: str, node: Service) -> None:
     assert node.kind == "oneshot" or node.port

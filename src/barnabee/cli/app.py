@@ -20,6 +20,7 @@ from barnabee.cli import (
     look,
     models,
     probe,
+    replicate,
     restore,
     run,
     say,
@@ -84,6 +85,7 @@ app.command("probe")(probe.probe)
 app.command("link")(link.link)
 app.command("check")(check.check)
 app.command("restore")(restore.restore)
+app.command("replicate")(replicate.replicate)
 app.add_typer(fillers.app, name="fillers")
 app.add_typer(models.app, name="models")
 app.add_typer(vram.app, name="vram")

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
     from rich.table import Table
 
     from barnabee.up.cascade import Cascade
@@ -33,6 +35,10 @@ def health(
         float, typer.Option("--wait", metavar="SECONDS", help="Wait for all to be well.")
     ] = 0.0,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    at: Annotated[
+        list[str] | None,
+        typer.Option("--at", metavar="SERVICE=HOST", help="Ask this one there; no local run."),
+    ] = None,
 ) -> None:
     """Ask every service how it is; exit 0 only when nothing is wrong.
 
@@ -40,14 +46,12 @@ def health(
     """
     import asyncio
 
-    from barnabee.up import cascade, paths, state
-
-    where = paths.local()
+    look = _looker(at or [])
     begun_s = time.monotonic()
-    seen = asyncio.run(cascade.ask(state.running(where)))
+    seen = asyncio.run(look())
     while not seen.good and not seen.hopeless and time.monotonic() - begun_s < wait:
         time.sleep(_AGAIN_S)
-        seen = asyncio.run(cascade.ask(state.running(where)))
+        seen = asyncio.run(look())
     waited_s = time.monotonic() - begun_s
     if json:
         typer.echo(json_module.dumps(seen.as_dict(), indent=2))
@@ -55,6 +59,20 @@ def health(
         _print_cascade(seen, waited_s if wait else None)
     if not seen.good:
         raise typer.Exit(1)
+
+
+def _looker(at: list[str]) -> Callable[[], Coroutine[None, None, Cascade]]:
+    """Return what asks: the services of `at` where they are, or those of the local run."""
+    from barnabee.core.errors import BadRequest
+    from barnabee.up import cascade, paths, state
+
+    if not at:
+        where = paths.local()
+        return lambda: cascade.ask(state.running(where))
+    places = dict(one.partition("=")[::2] for one in at)
+    if not all(places.values()):
+        raise BadRequest(field="--at", reason="it wants SERVICE=HOST")
+    return lambda: cascade.ask_at(places)
 
 
 def _print_cascade(seen: Cascade, waited_s: float | None) -> None:

@@ -116,6 +116,16 @@ def litestream_config(
     return json.dumps(config, indent=2) + "\n"
 
 
+def replicate_arguments(system: System, settings: Settings, runtime: str) -> list[str]:
+    """Write the configuration into the directory `runtime` and return litestream's arguments."""
+    directory = Path(runtime)
+    socket = Path(settings.litestream_socket or directory / "litestream.sock")
+    config = directory / "litestream.json"
+    text = litestream_config(system, settings, settings.database_path, socket)
+    config.write_text(text, encoding="utf-8")
+    return ["replicate", "-config", str(config), "-no-expand-env"]
+
+
 def environment(base: Mapping[str, str], key_id: str, application_key: str) -> dict[str, str]:
     """Return the environment of a litestream process: `base` and the replica's key. Pure.
 

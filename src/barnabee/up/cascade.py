@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from barnabee.core import system
+from barnabee.core.errors import BadRequest, NotFound
 from barnabee.core.health import State
 from barnabee.core.tables import Service
 from barnabee.up.plan import Phase
@@ -72,6 +73,34 @@ async def ask(run: RunState) -> Cascade:
         for (name, node), look in zip(run.nodes.items(), looks, strict=True)
     }
     return Cascade(nodes, run.healthy_s)
+
+
+async def ask_at(places: Mapping[str, str]) -> Cascade:
+    """Ask services where they are: host by name. For units, where no runner knows of them.
+
+    NotFound when system.toml has no such service, BadRequest when it has nothing to ask.
+    """
+    known = system.current().nodes()
+    for name in places:
+        if name not in known:
+            raise NotFound(what=f"service {name!r}; known are {', '.join(sorted(known))}")
+        if known[name].probe == "exit":
+            raise BadRequest(field="--at", reason=f"{name} runs once and cannot be asked")
+    looks = await asyncio.gather(*(_ask_one(known[name], host) for name, host in places.items()))
+    return Cascade(
+        {
+            name: Asked(look, Phase.READY if look.ready else Phase.STARTING, look.message)
+            for name, look in zip(places, looks, strict=True)
+        }
+    )
+
+
+async def _ask_one(node: Service, host: str) -> Look:
+    prober = Prober(host)
+    try:
+        return await prober.look(node)
+    finally:
+        await prober.aclose()
 
 
 async def _ask(prober: Prober, node: Service, seen: NodeState) -> Look:

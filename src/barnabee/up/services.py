@@ -182,12 +182,8 @@ def _litestream(house: House) -> Command:
     from barnabee.store import litestream  # noqa: PLC0415 - only for this node
 
     settings = Settings.model_validate(settings_for(house))
-    socket = house.paths.litestream_socket
-    text = litestream.litestream_config(house.system, settings, house.paths.database, socket)
-    config = house.paths.run / "litestream.json"
-    config.write_text(text, encoding="utf-8")
     keys = [secrets.read(house.paths, name) or "" for name in (secrets.KEY_ID, secrets.KEY)]
-    arguments = ("replicate", "-config", str(config), "-no-expand-env")
+    arguments = litestream.replicate_arguments(house.system, settings, str(house.paths.run))
     return Command((str(litestream.program()), *arguments), litestream.environment({}, *keys))
 
 

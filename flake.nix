@@ -1,0 +1,76 @@
+{
+  description = "BarnabeeNet: a family's voice assistant that heals itself, rolls itself back and proves its backup";
+
+  inputs = {
+    nixpkgs.url = "github:NixOS/nixpkgs/nixos-26.05";
+    # poetry2nix has not followed nixpkgs since 25.11; it makes the development shell and nothing else.
+    nixpkgs-py311.url = "github:NixOS/nixpkgs/nixos-25.11";
+    poetry2nix.url = "github:nix-community/poetry2nix";
+    poetry2nix.inputs.nixpkgs.follows = "nixpkgs-py311";
+    nixos-generators.url = "github:nix-community/nixos-generators";
+    nixos-generators.inputs.nixpkgs.follows = "nixpkgs";
+    microvm.url = "github:microvm-nix/microvm.nix";
+    microvm.inputs.nixpkgs.follows = "nixpkgs";
+    sops-nix.url = "github:Mic92/sops-nix";
+    sops-nix.inputs.nixpkgs.follows = "nixpkgs";
+    disko.url = "github:nix-community/disko";
+    disko.inputs.nixpkgs.follows = "nixpkgs";
+  };
+
+  outputs =
+    inputs@{ self, nixpkgs, ... }:
+    let
+      inherit (nixpkgs) lib;
+      system = "x86_64-linux"; # the card, its driver and every wheel that is pinned
+      pkgs = import nixpkgs {
+        inherit system;
+        overlays = [ self.overlays.default ];
+        config.allowUnfreePredicate = import ./pkgs/unfree.nix { inherit lib; };
+      };
+      evaluate = modules: lib.nixosSystem {
+        specialArgs = { inherit inputs; };
+        modules = [ self.nixosModules.default ] ++ modules;
+      };
+      optionsText = import ./pkgs/options.nix {
+        inherit lib;
+        inherit (self.nixosConfigurations.beast) options; # it has the modules of all
+      };
+      images = import ./pkgs/images { inherit inputs lib system; };
+    in
+    {
+      nixosConfigurations = import ./nixos/lib/machines.nix { inherit evaluate lib; };
+
+      nixosModules.default = {
+        imports = [
+          ./nixos/modules
+          inputs.sops-nix.nixosModules.sops
+          inputs.disko.nixosModules.disko
+        ];
+        nixpkgs.overlays = [ self.overlays.default ];
+      };
+
+      overlays.default = import ./pkgs;
+
+      packages.${system} = images // {
+        inherit (pkgs)
+          barnabee
+          barnabee-cuda
+          barnabee-fillers
+          barnabee-litestream
+          barnabee-models-cpu
+          barnabee-models-cuda
+          ;
+        default = pkgs.barnabee;
+        proxmox-battleserver = self.nixosConfigurations.battleserver.config.system.build.proxmox;
+        options-md = pkgs.writeText "options.md" optionsText // { text = optionsText; };
+      };
+
+      checks.${system} = {
+        health-cascade = import ./tests/vm/health-cascade.nix { inherit inputs pkgs self; };
+      };
+
+      devShells.${system}.default = import ./pkgs/shell.nix { inherit inputs system; };
+
+      formatter.${system} = pkgs.nixfmt;
+    };
+}

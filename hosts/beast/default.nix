@@ -1,0 +1,49 @@
+# The bare machine with the card. Names of hardware are what `lspci -D` and `ls /dev/disk/by-id` say on
+# it: check them once before the first switch.
+{
+  imports = [
+    ../../nixos/profiles/base.nix
+    ../../nixos/profiles/hypervisor.nix
+  ];
+
+  networking.hostName = "beast";
+  hardware.cpu.amd.updateMicrocode = true;
+  boot.initrd.availableKernelModules = [
+    "ahci"
+    "nvme"
+    "sd_mod"
+    "usbhid"
+    "xhci_pci"
+  ];
+  boot.kernelModules = [ "kvm-amd" ];
+
+  barnabee = {
+    disk = "/dev/disk/by-id/nvme-beast";
+    uplink = "enp5s0";
+
+    passthrough = {
+      enable = true;
+      iommu = "amd";
+      addresses = [
+        "0000:01:00.0"
+        "0000:01:00.1"
+      ];
+    };
+
+    guests = {
+      barnabee-gpu.kind = "vm";
+      barnabee-core = {
+        kind = "container";
+        directories = {
+          "/data" = "/srv/barnabee/data";
+          "/var/lib/barnabee-secrets" = "/var/lib/barnabee-secrets";
+          "/var/lib/barnabee-tls" = "/var/lib/barnabee-tls";
+        };
+      };
+      barnabee-monitoring = {
+        kind = "container";
+        directories."/var/lib/barnabee-secrets" = "/var/lib/barnabee-secrets";
+      };
+    };
+  };
+}

@@ -1,0 +1,18 @@
+# All hosts, each in the form that its hypervisor gives it. `evaluate` makes a system out of modules.
+{ lib, evaluate }:
+let
+  folder = ../../hosts;
+  forms = {
+    barnabee-gpu = ../profiles/form-microvm.nix;
+    barnabee-core = ../profiles/form-container.nix;
+    barnabee-monitoring = ../profiles/form-container.nix;
+  };
+  names = lib.attrNames (lib.filterAttrs (_: kind: kind == "directory") (builtins.readDir folder));
+in
+lib.genAttrs names (
+  name:
+  evaluate [
+    (folder + "/${name}")
+    (forms.${name} or { })
+  ]
+)

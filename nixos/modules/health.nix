@@ -1,0 +1,83 @@
+# When is this machine well? barnabee.target starts the services; barnabee-healthy.target is reached
+# once every service here, and every service elsewhere that these call, says that it is well.
+{
+  config,
+  lib,
+  house,
+  ...
+}:
+let
+  inherit (house) graph graphs here;
+  cfg = config.barnabee.health;
+  roles = config.barnabee.roles;
+  calls = lib.concatMap (name: graph.service.${name}.needs ++ graph.service.${name}.wants) here;
+  asked = service: graph.service ? ${service} && graph.service.${service}.probe != "exit";
+  placed = service: graphs.hostOf graph service != null;
+  # A redis elsewhere is asked by nobody but its own machine.
+  reachable = service: house.runs service || graph.service.${service}.probe != "redis";
+  everything = lib.elem "hypervisor" roles;
+  services = lib.filter (service: asked service && placed service && reachable service) (
+    if everything then lib.attrNames graph.service else lib.unique (here ++ calls)
+  );
+  at = service: "--at ${service}=${house.addressOf service}";
+in
+{
+  options.barnabee.health = {
+    start = lib.mkOption {
+      type = lib.types.bool;
+      default = !lib.elem "standby" config.barnabee.roles;
+      defaultText = lib.literalExpression ''!lib.elem "standby" config.barnabee.roles'';
+      description = "Start the services with the machine. A stand-by starts them when it is promoted.";
+      example = false;
+    };
+    waitSeconds = lib.mkOption {
+      type = lib.types.ints.positive;
+      default = graph.acceptance.healthy_s;
+      defaultText = lib.literalExpression "config.barnabee.system.acceptance.healthy_s";
+      description = "How long the whole cascade may take to be well.";
+      example = 120;
+    };
+  };
+
+  config = lib.mkIf (services != [ ]) {
+    systemd.targets.barnabee = {
+      description = "BarnabeeNet: all services of this machine";
+      wantedBy = lib.mkIf cfg.start [ "multi-user.target" ];
+    };
+    systemd.targets.barnabee-healthy = {
+      description = "BarnabeeNet: the whole cascade is well";
+      wantedBy = lib.mkIf cfg.start [ "multi-user.target" ];
+      requires = [ "barnabee-health.service" ];
+      after = [ "barnabee-health.service" ];
+    };
+
+    systemd.services.barnabee-health = {
+      description = "BarnabeeNet: waits for the whole cascade";
+      after = [
+        "barnabee.target"
+        "network-online.target"
+      ]
+      ++ map (service: "barnabee-${service}.service") here;
+      wants = [
+        "barnabee.target"
+        "network-online.target"
+      ];
+      inherit (house) environment;
+      serviceConfig =
+        import ../lib/hardening.nix
+        // {
+          Type = "oneshot";
+          RemainAfterExit = true;
+          DynamicUser = true;
+          ExecStart = "${house.barnabee} health --wait ${toString cfg.waitSeconds} ${lib.concatMapStringsSep " " at services}";
+          TimeoutStartSec = cfg.waitSeconds + 15;
+          MemoryMax = "256M";
+          IPAddressDeny = "any";
+          IPAddressAllow = [
+            "localhost"
+            config.barnabee.network.subnet
+          ];
+        };
+    };
+  };
+}

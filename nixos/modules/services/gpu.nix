@@ -1,0 +1,55 @@
+# Speech to text, text to speech, embeddings, wake words: the only process that loads a model.
+{
+  config,
+  lib,
+  pkgs,
+  house,
+  ...
+}:
+let
+  card = config.barnabee.gpu.card;
+  # Old drivers say "frontend", new ones "nvidia"; a class that does not exist is passed over.
+  devices = map (name: "char-${name} rw") [
+    "nvidia"
+    "nvidiactl"
+    "nvidia-uvm"
+    "nvidia-caps"
+    "nvidia-frontend"
+  ];
+  libraries = "${config.barnabee.package.env}/${pkgs.barnabeePython.python.sitePackages}/nvidia";
+  wheels = [
+    "cublas"
+    "cudnn"
+    "cuda_runtime"
+    "cuda_nvrtc"
+  ];
+in
+{
+  config = lib.mkIf (house.runs "gpu") {
+    systemd.services.barnabee-gpu = lib.mkMerge [
+      (house.mkService "gpu" {
+        exec = "${house.python} -m barnabee.gpu";
+        compiles = true; # onnxruntime and triton
+        serviceConfig = {
+          CacheDirectory = "barnabee-gpu";
+        }
+        // lib.optionalAttrs card {
+          # The card's devices, and no others.
+          PrivateDevices = false;
+          DeviceAllow = devices;
+          # The driver asks for the device's owner, whom a user namespace would hide.
+          PrivateUsers = false;
+        };
+      })
+      (lib.mkIf card {
+        environment = {
+          BARNABEE_DEVICE = "cuda";
+          # CTranslate2 opens cuBLAS and cuDNN by name: those that came with torch.
+          LD_LIBRARY_PATH = lib.concatStringsSep ":" (
+            [ "/run/opengl-driver/lib" ] ++ map (wheel: "${libraries}/${wheel}/lib") wheels
+          );
+        };
+      })
+    ];
+  };
+}

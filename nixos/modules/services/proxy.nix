@@ -1,0 +1,110 @@
+# nginx: the one door of the house. TLS from an authority of one's own or by ACME (DNS-01); websockets
+# and streamed answers pass unbuffered; each address has a rate.
+{
+  config,
+  lib,
+  house,
+  ...
+}:
+let
+  cfg = config.barnabee.proxy;
+  here = lib.elem "core" config.barnabee.roles && house.runs "api";
+  stream = {
+    proxyWebsockets = true;
+    extraConfig = ''
+      proxy_buffering off;
+      proxy_read_timeout 1h;
+      limit_req zone=house burst=40 nodelay;
+    '';
+  };
+in
+{
+  options.barnabee.proxy = {
+    hostName = lib.mkOption {
+      type = lib.types.str;
+      default = "barnabee.home.arpa";
+      description = "The name under which browsers find the house.";
+      example = "barnabee.example.org";
+    };
+    certificateFiles = lib.mkOption {
+      type = lib.types.nullOr (lib.types.attrsOf lib.types.str);
+      default = {
+        certificate = "/var/lib/barnabee-tls/certificate.pem";
+        key = "/var/lib/barnabee-tls/key.pem";
+      };
+      description = "Certificate and key of an authority of one's own; null to have them by ACME.";
+      example = null;
+    };
+    dashboard = lib.mkOption {
+      type = lib.types.nullOr lib.types.package;
+      default = null;
+      description = "The built dashboard to serve; null while there is none.";
+      example = lib.literalExpression "pkgs.barnabee-dashboard";
+    };
+    requestsPerSecond = lib.mkOption {
+      type = lib.types.ints.positive;
+      default = 20;
+      description = "How many requests one address may make each second, beyond bursts.";
+      example = 50;
+    };
+  };
+
+  config = lib.mkIf here {
+    services.nginx = {
+      enable = true;
+      recommendedGzipSettings = true;
+      recommendedOptimisation = true;
+      recommendedProxySettings = true;
+      recommendedTlsSettings = true;
+      appendHttpConfig = ''
+        limit_req_zone $binary_remote_addr zone=house:1m rate=${toString cfg.requestsPerSecond}r/s;
+      '';
+      virtualHosts.${cfg.hostName} = {
+        default = true;
+        forceSSL = true;
+        enableACME = cfg.certificateFiles == null;
+        sslCertificate = lib.mkIf (cfg.certificateFiles != null) cfg.certificateFiles.certificate;
+        sslCertificateKey = lib.mkIf (cfg.certificateFiles != null) cfg.certificateFiles.key;
+        acmeRoot = null; # DNS-01: the house is not reached from the Internet
+        root = lib.mkIf (cfg.dashboard != null) "${cfg.dashboard}";
+        extraConfig = ''
+          client_max_body_size ${toString house.graph.limits.audio_max_mib}m;
+          add_header Strict-Transport-Security "max-age=31536000" always;
+          add_header X-Content-Type-Options nosniff always;
+          add_header X-Frame-Options DENY always;
+          add_header Referrer-Policy no-referrer always;
+          add_header Content-Security-Policy "default-src 'self'; connect-src 'self' wss:; media-src 'self' blob:" always;
+          add_header Permissions-Policy "microphone=(self), camera=(), geolocation=()" always;
+        '';
+        locations = {
+          "/api/" = stream // {
+            proxyPass = house.urlOf "http" "api";
+          };
+          "/v1/" = stream // {
+            proxyPass = house.urlOf "http" "api";
+          };
+          "/health".proxyPass = house.urlOf "http" "api";
+          "/login" = stream // {
+            proxyPass = house.urlOf "http" "api";
+          };
+          "/" =
+            if cfg.dashboard == null then
+              stream // { proxyPass = house.urlOf "http" "api"; }
+            else
+              { tryFiles = "$uri /index.html"; };
+        }
+        // lib.optionalAttrs (house.graph.service ? voice) {
+          "/voice/" = stream // {
+            proxyPass = "${house.urlOf "http" "voice"}/"; # it knows no prefix
+          };
+        };
+      };
+    };
+
+    systemd.services.nginx = {
+      aliases = [ "barnabee-proxy.service" ];
+      wantedBy = lib.mkForce [ "barnabee.target" ];
+      partOf = [ "barnabee.target" ];
+    };
+  };
+}

@@ -1,0 +1,6 @@
+# A machine that talks: API, voice, Redis, workers, the database, the door.
+{ lib, ... }:
+{
+  time.timeZone = lib.mkDefault "UTC";
+  zramSwap.enable = lib.mkDefault false; # limits of memory are meant
+}

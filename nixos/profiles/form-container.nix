@@ -1,0 +1,14 @@
+# A guest as an nspawn container: the machine beneath brings kernel, address and resolver.
+{ config, lib, ... }:
+let
+  inherit (config.barnabee) network;
+in
+{
+  boot.isContainer = true;
+  services.openssh.enable = false; # machinectl shell leads into it
+  networking = {
+    useHostResolvConf = false; # not the resolver of a loopback that is not its own
+    nameservers = lib.mkDefault [ network.addresses.${network.gateway} ];
+    defaultGateway.address = lib.mkDefault network.addresses.${network.gateway};
+  };
+}

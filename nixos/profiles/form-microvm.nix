@@ -1,0 +1,58 @@
+# A guest as a microvm with the card: qemu's q35, the host's processor, the functions of the card as
+# PCI Express devices. (Proxmox' pcie=1 is q35; x-vga=1 is for pictures, and this card draws none.)
+{
+  config,
+  inputs,
+  lib,
+  ...
+}:
+let
+  inherit (config.barnabee) name network passthrough;
+  address = network.addresses.${name};
+in
+{
+  imports = [ inputs.microvm.nixosModules.microvm ];
+
+  microvm = {
+    hypervisor = lib.mkDefault "qemu";
+    cpu = lib.mkDefault "host";
+    vcpu = lib.mkDefault 8;
+    mem = lib.mkDefault 16384;
+    qemu.machine = "q35";
+    devices = map (path: {
+      bus = "pci";
+      inherit path;
+    }) passthrough.addresses;
+    interfaces = [
+      {
+        type = "tap";
+        id = "vm-gpu";
+        mac = "02:00:00:77:00:0b";
+      }
+    ];
+    shares = [
+      {
+        proto = "virtiofs";
+        tag = "store";
+        source = "/nix/store";
+        mountPoint = "/nix/.ro-store";
+      }
+    ];
+    volumes = [
+      {
+        image = "state.img";
+        mountPoint = "/var";
+        size = 8192;
+      }
+    ];
+  };
+
+  networking.useDHCP = false;
+  networking.useNetworkd = true;
+  systemd.network.networks."10-bridge" = {
+    matchConfig.MACAddress = "02:00:00:77:00:0b";
+    address = [ "${address}/24" ];
+    gateway = [ network.addresses.${network.gateway} ];
+    dns = [ network.addresses.${network.gateway} ];
+  };
+}

@@ -1,0 +1,21 @@
+# What the voice says while it works, recorded once by Kokoro on a CPU.
+{
+  barnabee,
+  barnabeeModels,
+  linkFarm,
+  runCommand,
+  systemFile ? ../../system.toml,
+}:
+let
+  models = linkFarm "barnabee-fillers-models" { inherit (barnabeeModels.folders) kokoro-int8; };
+in
+runCommand "barnabee-fillers"
+  {
+    nativeBuildInputs = [ barnabee ];
+    BARNABEE_SYSTEM = systemFile;
+    BARNABEE_MODELS = models;
+  }
+  ''
+    export HOME=$TMPDIR
+    barnabee fillers generate --out $out
+  ''

@@ -1,0 +1,41 @@
+# What a Proxmox node imports: each guest as an LXC template, a VM image and a plain UEFI disk, from the
+# same host files as the guests of `beast`; only the form differs.
+{
+  inputs,
+  lib,
+  system,
+}:
+let
+  guests = [
+    "barnabee-core"
+    "barnabee-gpu"
+    "barnabee-monitoring"
+  ];
+  formats = {
+    lxc = "proxmox-lxc";
+    vm = "proxmox";
+    qcow = "qcow-efi";
+  };
+  image =
+    name: format:
+    inputs.nixos-generators.nixosGenerate {
+      inherit system format;
+      specialArgs = { inherit inputs; };
+      modules = [
+        inputs.self.nixosModules.default
+        ../../hosts/${name}
+        ../../nixos/profiles/form-image.nix
+        # Both Proxmox formats reset the name, which says what the machine is.
+        { networking.hostName = lib.mkOverride 40 name; }
+      ];
+    };
+in
+lib.listToAttrs (
+  lib.concatMap (
+    name:
+    lib.mapAttrsToList (kind: format: {
+      name = "image-${name}-${kind}";
+      value = image name format;
+    }) formats
+  ) guests
+)

@@ -1,0 +1,90 @@
+# poetry.lock, read: for each package the one file that Python 3.11 on x86_64 Linux installs, with the
+# hash that the lock has. Builtins and lib alone; fetches nothing.
+{ lib }:
+let
+  lock = builtins.fromTOML (builtins.readFile ../../poetry.lock);
+
+  # name-version-python-abi-platform.whl; a build number is in no file of this lock (tests/nix).
+  parts =
+    entry:
+    let
+      found = builtins.match "([^-]+)-([^-]+)-([^-]+)-([^-]+)-([^-]+)[.]whl" entry.file;
+    in
+    if found == null then
+      null
+    else
+      {
+        inherit (entry) file hash;
+        pname = lib.elemAt found 0;
+        version = lib.elemAt found 1;
+        python = lib.elemAt found 2;
+        abi = lib.elemAt found 3;
+        platform = lib.elemAt found 4;
+      };
+
+  # 0 is best; null does not run here.
+  rank =
+    wheel:
+    let
+      linux = lib.hasInfix "manylinux" wheel.platform && lib.hasInfix "x86_64" wheel.platform;
+      anywhere = wheel.platform == "any";
+      stable = builtins.match "cp3([0-9]|1[01])" wheel.python != null && wheel.abi == "abi3";
+      pure = lib.elem "py3" (lib.splitString "." wheel.python) && wheel.abi == "none";
+    in
+    if linux && wheel.python == "cp311" && wheel.abi == "cp311" then
+      0
+    else if linux && stable then
+      1
+    else if linux && pure then
+      2
+    else if anywhere && pure then
+      3
+    else
+      null;
+
+  best =
+    package:
+    let
+      wheels = lib.filter (wheel: wheel != null && rank wheel != null) (map parts package.files);
+      sorted = lib.sort (a: b: rank a < rank b) wheels;
+    in
+    if sorted != [ ] then lib.head sorted else null;
+
+  source =
+    package:
+    let
+      found = lib.filter (entry: lib.hasSuffix ".tar.gz" entry.file) package.files;
+    in
+    if found != [ ] then lib.head found else throw "poetry.lock has no file of ${package.name} for Linux";
+
+  # The names of an exported requirements file, less those for other systems or older Pythons.
+  # `poetry export` resolved extras and optional groups; these markers are all that is left.
+  names =
+    file:
+    let
+      lines = lib.splitString "\n" (builtins.readFile file);
+      entry = line: builtins.match "([a-z0-9-]+)([[][^]]*[]])?==([^ ;]+)(.*)" line;
+      elsewhere =
+        rest:
+        lib.any (marker: lib.hasInfix marker rest) [
+          ''sys_platform == "win32"''
+          ''python_full_version < "3.11.3"''
+        ];
+      chosen = lib.filter (found: found != null && !elsewhere (lib.elemAt found 3)) (map entry lines);
+    in
+    map lib.head chosen;
+in
+{
+  inherit names;
+
+  packages = lib.listToAttrs (
+    map (package: {
+      inherit (package) name;
+      value = {
+        inherit (package) name version;
+        wheel = best package;
+        source = if best package == null then source package else null;
+      };
+    }) lock.package
+  );
+}

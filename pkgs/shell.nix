@@ -1,0 +1,68 @@
+# The development shell: Poetry's environment, built by poetry2nix against the last nixpkgs it follows.
+{ inputs, system }:
+let
+  inherit (inputs.nixpkgs-py311) lib;
+  # pip's manual is made by sphinx, which left Python 3.11 with version 9; 25.11 still has this one.
+  sphinx =
+    final: prev:
+    lib.optionalAttrs (prev.python.pythonVersion == "3.11") {
+      sphinx =
+        (final.callPackage "${inputs.nixpkgs-py311}/pkgs/development/python-modules/sphinx" {
+          pythonOlder = _: false;
+        }).overridePythonAttrs
+          (old: rec {
+            version = "8.2.3";
+            src = old.src.override {
+              tag = "v${version}";
+              hash = "sha256-FoyCpDGDKNN2GMhE7gDpJLmWRWhbMCYlcVEaBTfXSEw=";
+            };
+          });
+    };
+  pkgs = import inputs.nixpkgs-py311 {
+    inherit system;
+    overlays = [
+      (_: prev: { pythonPackagesExtensions = prev.pythonPackagesExtensions ++ [ sphinx ]; })
+    ];
+  };
+  poetry2nix = inputs.poetry2nix.lib.mkPoetry2Nix { inherit pkgs; };
+
+  # poetry2nix stumbles over wheels for processors and Pythons that it has never heard of: it is shown
+  # the ones that this system installs, and sources.
+  packages = lib.attrValues (import ./python/lock.nix { inherit lib; }).packages;
+  installed = lib.listToAttrs (
+    map (package: lib.nameValuePair package.wheel.file null) (
+      lib.filter (package: package.wheel != null) packages
+    )
+  );
+  known =
+    line:
+    let
+      wheel = builtins.match ".*file = \"([^\"]+[.]whl)\".*" line;
+    in
+    wheel == null || installed ? ${lib.head wheel};
+  lines = lib.splitString "\n" (builtins.readFile ../poetry.lock);
+  lock = builtins.toFile "poetry.lock" (lib.concatStringsSep "\n" (lib.filter known lines));
+  environment = poetry2nix.mkPoetryEnv {
+    projectDir = ../.;
+    poetrylock = lock;
+    python = pkgs.python311;
+    extras = [ ]; # neither a card nor the programs of a plain machine
+    preferWheels = true; # Rust packages no longer build from source there
+    overrides = poetry2nix.defaultPoetryOverrides.extend (
+      _: super: {
+        # poetry2nix gives it a package that nixpkgs has removed; the wheel needs nothing.
+        mypy = super.mypy.overridePythonAttrs { buildInputs = [ ]; };
+      }
+    );
+    editablePackageSources.barnabee = ../src;
+  };
+in
+pkgs.mkShell {
+  packages = [
+    environment
+    pkgs.poetry
+    pkgs.litestream
+    pkgs.valkey
+    pkgs.shellcheck
+  ];
+}

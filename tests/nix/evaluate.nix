@@ -1,0 +1,122 @@
+# The hosts with nothing but a nixpkgs: sops-nix, disko and microvm.nix are stood in for by options
+# that take anything. Evaluated by tests/nix; builds and fetches nothing.
+{ nixpkgs }:
+let
+  root = ../..;
+  lib = import (nixpkgs + "/lib");
+  anything = lib.mkOption {
+    type = lib.types.attrsOf lib.types.anything;
+    default = { };
+  };
+  standIns = {
+    options = {
+      disko = anything;
+      sops = lib.mkOption {
+        type = lib.types.submodule {
+          freeformType = lib.types.attrsOf lib.types.anything;
+          options.secrets = lib.mkOption {
+            default = { };
+            type = lib.types.attrsOf (
+              lib.types.submodule (
+                { name, ... }:
+                {
+                  options.path = lib.mkOption {
+                    type = lib.types.str;
+                    default = "/run/secrets/${name}";
+                  };
+                }
+              )
+            );
+          };
+        };
+        default = { };
+      };
+    };
+  };
+  microvm.options.microvm = anything;
+  # What disko and microvm.nix would say of disks.
+  disks =
+    { config, ... }:
+    {
+      config = lib.mkIf (!config.boot.isContainer) {
+        fileSystems."/" = {
+          device = "/dev/disk/by-label/nixos";
+          fsType = "ext4";
+        };
+        boot.loader.grub.enable = false;
+      };
+    };
+
+  system =
+    modules:
+    import (nixpkgs + "/nixos/lib/eval-config.nix") {
+      system = null;
+      specialArgs.inputs = {
+        self.nixosConfigurations = hosts;
+        microvm.nixosModules = {
+          host = microvm;
+          microvm = microvm;
+        };
+      };
+      modules = [
+        (root + "/nixos/modules")
+        standIns
+        disks
+        { nixpkgs.overlays = [ (import (root + "/pkgs")) ]; }
+      ]
+      ++ modules;
+    };
+  hosts = import (root + "/nixos/lib/machines.nix") {
+    inherit lib;
+    evaluate = system;
+  };
+
+  failed = host: map (one: one.message) (lib.filter (one: !one.assertion) host.config.assertions);
+  ours = lib.filterAttrs (name: _: lib.hasPrefix "barnabee" name);
+  documented =
+    host:
+    lib.filter (option: option.visible && !option.internal) (
+      lib.optionAttrSetToDocList { inherit (host.options) barnabee; }
+    );
+in
+{
+  names = lib.attrNames hosts;
+
+  # What a host is; `extra` is a module more.
+  report =
+    name: extra:
+    let
+      host = if extra == { } then hosts.${name} else hosts.${name}.extendModules { modules = [ extra ]; };
+    in
+    {
+      failed = failed host;
+      inherit (host.config) warnings;
+      toplevel = host.config.system.build.toplevel.drvPath;
+      services = lib.attrNames (ours host.config.systemd.services);
+      units = lib.mapAttrs (_: unit: unit.text) (ours host.config.systemd.units);
+      known = lib.attrNames host.config.systemd.units;
+      written = (import (root + "/nixos/lib/system.nix")).toTOML host.config.barnabee.system;
+      firewall = {
+        rules = host.config.networking.firewall.extraInputRules;
+        tcp = host.config.networking.firewall.allowedTCPPorts;
+      };
+      kernel = host.config.boot.kernelParams;
+    };
+
+  # The failed assertions of a host with a module more.
+  messages = name: extra: failed (hosts.${name}.extendModules { modules = [ extra ]; });
+
+  options = map (option: {
+    inherit (option) name;
+    description = option ? description;
+    example = option ? example;
+    type = option ? type;
+  }) (documented hosts.beast);
+
+  optionsText = import (root + "/pkgs/options.nix") {
+    inherit lib;
+    inherit (hosts.beast) options;
+  };
+
+  proxmox = hosts.battleserver.config.system.build.proxmoxFiles;
+}

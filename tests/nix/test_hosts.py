@@ -1,0 +1,146 @@
+"""Every host evaluates with the real NixOS modules, and what it renders is what was meant."""
+
+from __future__ import annotations
+
+import functools
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from barnabee.core import system
+from barnabee.core.tables import System
+from support.nix import ROOT, evaluate, needs_nixpkgs
+
+pytestmark = [needs_nixpkgs, pytest.mark.timeout(400)]
+GRAPH = system.load(ROOT / "system.toml")
+HOSTS = sorted(GRAPH.host)
+EXPOSURE_MAX = 2.0  # of 10; docs/status.md has the figures
+
+
+@functools.cache
+def report(host: str, extra: str = "{ }") -> Any:
+    return evaluate(f'hosts.report "{host}" ({extra})')
+
+
+@pytest.mark.parametrize("host", HOSTS)
+def test_a_host_evaluates_without_a_failed_assertion_or_a_warning(host: str) -> None:
+    found = report(host)
+    assert found["failed"] == []
+    assert found["warnings"] == []
+    assert re.fullmatch(r"/nix/store/\S+\.drv", found["toplevel"])
+
+
+def test_every_service_has_its_unit_on_the_host_of_its_role() -> None:
+    for name, node in GRAPH.service.items():
+        hosts = [host for host, machine in GRAPH.host.items() if node.role in machine.roles]
+        assert hosts, name
+        for host in hosts:
+            assert f"barnabee-{name}" in report(host)["services"]
+
+
+def test_the_stand_by_has_them_all_and_starts_none() -> None:
+    found = report("manofwar")
+    assert {f"barnabee-{name}" for name in GRAPH.service} <= set(found["services"])
+    assert "WantedBy" not in found["units"]["barnabee.target"]
+
+
+def test_units_say_what_the_graph_says() -> None:
+    found = report("barnabee-core")["units"]
+    for name, node in GRAPH.service.items():
+        if node.role != "core":
+            continue
+        lines = found[f"barnabee-{name}.service"].splitlines()
+        assert f"MemoryMax={node.memory_max_mib}M" in lines
+        assert f"TimeoutStartSec={node.startup_budget_s}" in lines
+        assert "WantedBy=barnabee.target" in lines
+        requires = next((line for line in lines if line.startswith("Requires=")), "")
+        for need in node.needs:
+            assert f"barnabee-{need}.service" in requires
+        for credential in node.credentials:
+            assert any(line.startswith(f"LoadCredential={credential}:") for line in lines)
+
+
+@pytest.mark.parametrize("host", HOSTS)
+def test_units_name_no_unit_that_does_not_exist(host: str) -> None:
+    found = report(host)
+    for name, text in found["units"].items():
+        named = re.findall(r"^(?:After|Wants|Requires|PartOf)=(.*)$", text, re.MULTILINE)
+        for other in {one for line in named for one in line.split()}:
+            assert other in found["known"] or other == "network-online.target", (name, other)
+
+
+@pytest.mark.parametrize("host", ["barnabee-core", "barnabee-gpu"])
+def test_what_is_written_back_for_the_services_is_the_same_graph(host: str) -> None:
+    assert system.parse(report(host)["written"]) == GRAPH
+
+
+def test_a_host_may_say_otherwise_and_its_services_hear_of_it() -> None:
+    found = report("barnabee-core", "{ barnabee.system.service.api.memory_max_mib = 2048; }")
+    assert "MemoryMax=2048M" in found["units"]["barnabee-api.service"].splitlines()
+    written = system.parse(found["written"])
+    assert isinstance(written, System)
+    assert written.service["api"].memory_max_mib == 2048
+    assert written.model == GRAPH.model
+
+
+def test_a_port_is_open_to_those_who_call_it_and_no_further() -> None:
+    gpu = report("barnabee-gpu")["firewall"]
+    rule = next(line for line in gpu["rules"].splitlines() if "dport 8001" in line)
+    assert rule == "ip saddr { 10.77.0.12, 10.77.0.13, 10.77.0.1 } tcp dport 8001 accept"
+    core = report("barnabee-core")["firewall"]
+    assert "6379" not in core["rules"]
+    assert core["tcp"][:2] == [80, 443]
+    assert gpu["tcp"] == [22]
+
+
+def test_no_secret_is_in_a_unit() -> None:
+    for text in report("barnabee-core")["units"].values():
+        assert not re.search(r"^Environment=\"(AWS_|\w*(TOKEN|KEY)=)", text, re.MULTILINE)
+
+
+def test_the_card_goes_to_vfio_before_any_driver() -> None:
+    assert "vfio-pci.ids=10de:2705,10de:22bb" in report("beast")["kernel"]
+
+
+def test_proxmox_gets_the_same_facts() -> None:
+    files = evaluate("hosts.proxmox")
+    assert "hostpci0: 0000:01:00,pcie=1,x-vga=1" in files["vm-barnabee-gpu.conf"]
+    assert "machine: q35" in files["vm-barnabee-gpu.conf"]
+    assert "ip=10.77.0.12/24" in files["lxc-barnabee-core.conf"]
+    assert "options vfio-pci ids=10de:2705,10de:22bb" in files["vfio.conf"]
+
+
+def test_every_option_says_what_it_is_of_which_type_and_gives_an_example() -> None:
+    found = evaluate("hosts.options")
+    assert len(found) > 150
+    lacking = [
+        one["name"] for one in found if not (one["description"] and one["example"] and one["type"])
+    ]
+    assert lacking == []
+
+
+def test_the_page_of_options_is_what_the_modules_say() -> None:
+    page = (ROOT / "docs/reference/options.md").read_text(encoding="utf-8")
+    assert page == evaluate("hosts.optionsText")
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="there is no systemd-analyze")
+@pytest.mark.parametrize("host", ["barnabee-core", "barnabee-gpu"])
+def test_units_are_hardened(host: str, tmp_path: Path) -> None:
+    units = report(host)["units"]
+    services = [name for name in units if name.endswith(".service")]
+    for name in services:
+        (tmp_path / name).write_text(units[name], encoding="utf-8")
+    command = ["systemd-analyze", "security", "--offline=true", "--no-pager"]
+    for name in services:
+        done = subprocess.run(
+            [*command, str(tmp_path / name)], capture_output=True, text=True, check=False
+        )
+        found = re.search(r"exposure level for \S+: ([0-9.]+)", done.stdout)
+        assert found, done.stderr
+        print(name, found[1])
+        assert float(found[1]) <= EXPOSURE_MAX, name

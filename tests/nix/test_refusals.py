@@ -1,0 +1,144 @@
+"""What cannot be meant is refused while evaluating, in one sentence that names the option."""
+
+from __future__ import annotations
+
+import pytest
+
+from support.nix import attempt, evaluate, needs_nixpkgs
+
+pytestmark = [needs_nixpkgs, pytest.mark.timeout(400)]
+
+WRONG = {
+    "a card that is too small": (
+        "barnabee-core",
+        "{ barnabee.system.card.vram_mib = 12288; }",
+        "barnabee.system.model takes 14848 MiB at peak",
+    ),
+    "a port twice": (
+        "barnabee-core",
+        "{ barnabee.system.service.worker.port = 8000; }",
+        "barnabee.system.service.api and worker have the same port 8000",
+    ),
+    "a service placed nowhere": (
+        "barnabee-core",
+        '{ barnabee.system.host.barnabee-gpu.roles = [ "monitoring" ]; }',
+        "barnabee.system.service.gpu runs nowhere",
+    ),
+    "a need that is no service": (
+        "barnabee-core",
+        '{ barnabee.system.service.api.needs = [ "restore" "piano" ]; }',
+        "needs or wants piano",
+    ),
+    "a machine that is no host": (
+        "barnabee-core",
+        '{ barnabee.name = "attic"; barnabee.network.addresses.attic = "10.77.0.9"; }',
+        "barnabee.name is attic",
+    ),
+    "a machine without an address": (
+        "barnabee-core",
+        '{ lib, ... }: { barnabee.network.addresses = lib.mkForce { beast = "10.77.0.1"; }; }',
+        "barnabee.network.addresses has no address for barnabee-core",
+    ),
+    "secrets from nowhere": (
+        "barnabee-core",
+        "{ barnabee.secrets.directory = null; }",
+        "barnabee.secrets gives nobody api_token",
+    ),
+    "a replica without credentials": (
+        "barnabee-core",
+        '{ barnabee.secrets.unused = [ "b2_key_id" ]; }',
+        "barnabee.secrets.unused leaves the replica without credentials",
+    ),
+    "secrets in the store": (
+        "barnabee-core",
+        '{ barnabee.secrets.directory = "/nix/store/secrets"; }',
+        "barnabee.secrets.directory is in the store",
+    ),
+    "a stand-by of itself": (
+        "manofwar",
+        '{ barnabee.system.host.manofwar.roles = [ "standby" "core" ]; }',
+        "barnabee.roles makes manofwar its own stand-by",
+    ),
+    "a Redis that fills its limit": (
+        "barnabee-core",
+        "{ barnabee.redis.maxMemoryMib = 768; }",
+        "barnabee.redis.maxMemoryMib is not below",
+    ),
+    "a card where nothing computes": (
+        "barnabee-monitoring",
+        "{ barnabee.gpu.card = true; }",
+        "barnabee.gpu.card is set, but barnabee-monitoring has not the role gpu",
+    ),
+    "passthrough without an IOMMU": (
+        "beast",
+        "{ lib, ... }: { barnabee.passthrough.iommu = lib.mkForce null; }",
+        "barnabee.passthrough.enable needs an IOMMU",
+    ),
+    "passthrough and a driver for the same card": (
+        "beast",
+        "{ barnabee.gpu.card = true; }",
+        "this machine loads the nvidia driver",
+    ),
+    "half of the card": (
+        "beast",
+        '{ lib, ... }: { barnabee.passthrough.addresses = lib.mkForce [ "0000:01:00.0" ]; }',
+        "name different numbers of functions",
+    ),
+    "guests without a way out": (
+        "beast",
+        "{ lib, ... }: { barnabee.uplink = lib.mkForce null; }",
+        "set barnabee.uplink",
+    ),
+    "a VM for a card that stays": (
+        "beast",
+        "{ lib, ... }: { barnabee.passthrough.enable = lib.mkForce false; }",
+        "barnabee.passthrough.enable is off",
+    ),
+    "no disk": (
+        "manofwar",
+        "{ lib, ... }: { barnabee.disk = lib.mkForce null; }",
+        "barnabee.disk is not set",
+    ),
+}
+
+
+@pytest.mark.parametrize(("host", "module", "says"), WRONG.values(), ids=WRONG.keys())
+def test_it_is_refused_in_a_sentence(host: str, module: str, says: str) -> None:
+    messages = evaluate(f'hosts.messages "{host}" ({module})')
+    print(*messages, sep="\n")
+    assert [message for message in messages if says in message]
+    for message in messages:
+        assert message.startswith("barnabee.")
+        assert message.endswith(".")
+
+
+NONSENSE = {
+    "a word for a number": (
+        '{ barnabee.system.service.api.port = "many"; }',
+        "barnabee.system.service.api.port",
+    ),
+    "a number beyond its limit": (
+        "{ barnabee.system.service.api.port = 70000; }",
+        "between 1 and 65535",
+    ),
+    "a word that is none of those": (
+        '{ barnabee.system.service.api.restart = "perhaps"; }',
+        '"always", "on-failure", "never"',
+    ),
+    "a key that is unknown": (
+        "{ barnabee.system.service.api.colour = 1; }",
+        "barnabee.system.service.api.colour",
+    ),
+    "an option that is unknown": ("{ barnabee.piano = true; }", "`barnabee.piano' does not exist"),
+    "a service without what it must have": (
+        '{ barnabee.system.service.piano = { summary = "a"; role = "core"; probe = "tcp"; }; }',
+        "barnabee.system.service.piano.",
+    ),
+}
+
+
+@pytest.mark.parametrize(("module", "says"), NONSENSE.values(), ids=NONSENSE.keys())
+def test_nonsense_does_not_evaluate(module: str, says: str) -> None:
+    done = attempt(f'(hosts.report "barnabee-core" ({module})).written')
+    assert done.returncode != 0
+    assert says in done.stderr

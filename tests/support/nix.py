@@ -1,0 +1,60 @@
+"""Nix for tests: parses where it is installed, evaluates where a nixpkgs is at hand."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+EVALUATE = ROOT / "tests/nix/evaluate.nix"
+FILES = sorted(
+    path
+    for top in ("nixos", "hosts", "pkgs", "tests/nix", "tests/vm", "flake.nix")
+    for path in ([ROOT / top] if top.endswith(".nix") else (ROOT / top).rglob("*.nix"))
+)
+
+needs_nix = pytest.mark.skipif(
+    shutil.which("nix-instantiate") is None, reason="there is no nix-instantiate on this machine"
+)
+
+
+def _nixpkgs() -> str | None:
+    """Return $BARNABEE_NIXPKGS, or the <nixpkgs> of NIX_PATH, or None."""
+    named = os.environ.get("BARNABEE_NIXPKGS")
+    if named or shutil.which("nix-instantiate") is None:
+        return named
+    done = run("--find-file", "nixpkgs", check=False)
+    return done.stdout.strip() or None if done.returncode == 0 else None
+
+
+def run(*arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+    """Run nix-instantiate."""
+    command = ["nix-instantiate", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=check, cwd=ROOT)
+
+
+NIXPKGS = _nixpkgs()
+needs_nixpkgs = pytest.mark.skipif(
+    NIXPKGS is None,
+    reason="no nixpkgs is at hand: set BARNABEE_NIXPKGS to one, or NIX_PATH, and have Nix",
+)
+
+
+def attempt(expression: str) -> subprocess.CompletedProcess[str]:
+    """Evaluate `expression`, in which `hosts` is tests/nix/evaluate.nix."""
+    whole = f"let hosts = import {EVALUATE} {{ nixpkgs = {NIXPKGS}; }}; in {expression}"
+    return run("--eval", "--strict", "--json", "-E", whole, check=False)
+
+
+def evaluate(expression: str) -> Any:
+    """Return the value of `expression`; the test fails with Nix's own words."""
+    done = attempt(expression)
+    if done.returncode:
+        pytest.fail(done.stderr[-3000:])
+    return json.loads(done.stdout)
