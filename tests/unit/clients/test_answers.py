@@ -29,7 +29,7 @@ def tree(root: type[BarnabeeError]) -> Iterator[type[BarnabeeError]]:
 EVERY = [kind for kind in tree(BarnabeeError) if kind.__module__ == errors.__name__]
 # Everything that is not here is a dependency that is down.
 CALLERS = {errors.BadRequest, errors.InvalidAudio, errors.InvalidUtterance, errors.TooLarge}
-BUSY = {errors.Overloaded, errors.QueueFull, errors.RateLimited, errors.TooFast}
+BUSY = {errors.Overloaded, errors.QueueFull, errors.RateLimited}
 # What no inference service of ours sends; a new class must be put here or be decided upon above.
 DOWN = {
     *(errors.BarnabeeError, errors.Misconfigured, errors.Unavailable),
@@ -41,7 +41,8 @@ DOWN = {
     *(errors.VramExhausted, errors.EngineStuck, errors.SetUpFailed),
     *(errors.DatabaseCorrupt, errors.DatabaseReadOnly, errors.DatabaseFull),
     *(errors.DatabaseTooNew, errors.DatabaseMismatch),
-    *(errors.BackupUnreachable, errors.BackupDamaged, errors.ProbeFailed, errors.Replaced),
+    *(errors.BackupUnreachable, errors.BackupDamaged, errors.ProbeFailed),
+    *(errors.Replaced, errors.TooFast),  # what only a microphone is told
 }
 
 
