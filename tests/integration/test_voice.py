@@ -7,17 +7,19 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
+from statistics import median
 
 import pytest
 
 from support.gpu_app import Starter
 from support.serve import served
-from support.voice import FakeApi, VoiceProcess, recording, silence
+from support.voice import FakeApi, Microphone, VoiceProcess, recording, silence
 from support.wait import until
 from support.webrtc import browsing
 
 LIGHT = recording("kitchen_light_af_heart")
 SESSIONS = 25
+TURNS, WARM = 200, 40  # of one conversation; pools have found their size after the first
 
 
 @pytest.fixture
@@ -96,6 +98,29 @@ async def test_sessions_leave_nothing_behind(process: VoiceProcess) -> None:
     print(f"{rss_mib:.0f} MiB, {grown_mib:.1f} more after {2 * SESSIONS} sessions")
     assert held()[0] <= threads + 2
     assert grown_mib < 40
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1200)
+async def test_two_hundred_turns_leave_the_memory_as_it_was(process: VoiceProcess) -> None:
+    async with process.talk() as microphone:
+        mib = [await turn_mib(process, microphone) for _ in range(TURNS)]
+    early, late = median(mib[WARM : WARM + 20]), median(mib[-20:])
+    print(f"\n{early:.0f} MiB after {WARM} turns, {late:.0f} after {TURNS}")
+    assert late < early * 1.05
+    assert len([line for line in process.log if line["event"] == "turn"]) >= TURNS - 1
+
+
+async def turn_mib(process: VoiceProcess, microphone: Microphone) -> float:
+    """Have one turn; return what is resident afterwards."""
+    replies = len(microphone.of("reply"))
+    await microphone.tell(type="talk", on=True)
+    await microphone.until(lambda: microphone.state == "listening")
+    await microphone.say_slowly(LIGHT, silence(0.1))
+    await microphone.tell(type="talk", on=False)
+    await microphone.until(lambda: len(microphone.of("reply")) > replies)
+    await microphone.until(lambda: microphone.state == "follow_up")
+    return float(process.seen().memory_info().rss) / 2**20
 
 
 async def test_every_line_of_a_turn_carries_its_trace_id(process: VoiceProcess) -> None:
