@@ -74,9 +74,17 @@ class Answer(FrameProcessor):
         if clip is None:
             return
         await asyncio.sleep(self._room.talk.filler_after_ms / 1000)
-        if not {"answered", "voiced"} & turn.marks.keys():
+        if not self._sounds_soon(turn):
             turn.told["filler"] = clip.name
             await self.push_frame(FillerFrame(turn, clip.pcm))
+
+    def _sounds_soon(self, turn: Turn) -> bool:
+        """Return whether the reply is heard already, or there and quickly made to sound."""
+        if "answered" not in turn.marks:
+            return "voiced" in turn.marks
+        return "voiced" in turn.marks or (
+            self._estimate.stage_ms("tts") < self._fillers.limits.none_below_ms
+        )
 
     async def _answer(self, turn: Turn, text: str) -> None:
         begun_s = turn.clock()
