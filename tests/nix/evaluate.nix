@@ -100,6 +100,19 @@ in
         rules = host.config.networking.firewall.extraInputRules;
         tcp = host.config.networking.firewall.allowedTCPPorts;
       };
+      # What a hypervisor hands to each guest: { guest = { secret = where it is told; }; }
+      passed = lib.mapAttrs (
+        guest: _:
+        lib.genAttrs hosts.${guest}.config.barnabee.secrets.used (
+          secret:
+          toString (
+            lib.filter (lib.hasInfix "${secret}:") (
+              (host.config.containers.${guest}.extraFlags or [ ])
+              ++ (host.config.systemd.services."microvm@${guest}".serviceConfig.LoadCredential or [ ])
+            )
+          )
+        )
+      ) (host.config.barnabee.guests or { });
       kernel = host.config.boot.kernelParams;
     };
 
