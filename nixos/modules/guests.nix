@@ -128,7 +128,8 @@ in
         externalInterface = config.barnabee.uplink;
         forwardPorts = map (forward "tcp") network.public.tcp ++ ranges network.public.udp;
       };
-      firewall.filterForward = true; # guests answer to what is forwarded, and to nothing else
+      # nat lets guests out; from outside only what is forwarded above comes in.
+      firewall.filterForward = true;
     };
 
     # Guests ask this machine for names.

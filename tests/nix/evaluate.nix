@@ -80,6 +80,7 @@ let
     );
 in
 {
+  inherit hosts;
   names = lib.attrNames hosts;
 
   # What a host is; `extra` is a module more.
