@@ -132,5 +132,14 @@ in
     inherit (hosts.beast) options;
   };
 
+  # What pkgs/python/lock.nix makes of a requirements file: { name = file; }.
+  wheels =
+    file:
+    let
+      lock = import (root + "/pkgs/python/lock.nix") { inherit lib; };
+      chosen = package: if package.wheel != null then package.wheel.file else package.source.file;
+    in
+    lib.genAttrs (lock.names (root + "/requirements/${file}")) (name: chosen lock.packages.${name});
+
   proxmox = hosts.battleserver.config.system.build.proxmoxFiles;
 }
