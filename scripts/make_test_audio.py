@@ -1,4 +1,4 @@
-"""Makes tests/audio: spoken questions and wake words, 16 kHz mono, from the Kokoro model.
+"""Makes tests/audio and the probe's question: speech, 16 kHz mono, from the Kokoro model.
 
 Run from the checkout: `PYTHONPATH=src python scripts/make_test_audio.py` (models must be fetched).
 """
@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from barnabee.clients import probe
 from barnabee.core import system
 from barnabee.gpu import wav
 from barnabee.gpu.engines.device import Device
@@ -28,6 +29,8 @@ WAKE_WORDS = {
     ("hey_mycroft", "af_heart"): "Hey Mycroft!",
     ("alexa", "af_heart"): "Alexa!",
 }
+# What `barnabee probe` asks comes with the package.
+PROBE, PROBE_VOICE = Path("src/barnabee/clients") / probe.RECORDING, "af_heart"
 RATE_HZ = 16_000
 QUIET_S, QUIET_AROUND_WORD_S = 0.25, 0.1
 THREADS = 2
@@ -56,6 +59,8 @@ def main() -> None:
     for name, sentence in () if chosen.only_wake_words else SENTENCES.items():
         for voice in VOICES:
             say(kokoro, sentence, voice, chosen.out / f"{name}_{voice}.wav")
+    if not chosen.only_wake_words:
+        say(kokoro, probe.TEXT, PROBE_VOICE, PROBE)
 
 
 def say(kokoro: Kokoro, sentence: str, voice: str, path: Path, quiet_s: float = QUIET_S) -> None:

@@ -88,7 +88,9 @@ async def test_two_hundred_commands_at_once_are_all_answered(house: WholeHouse) 
     assert len({answer.json()["trace_id"] for answer in answers}) == 200
 
 
-@pytest.mark.parametrize("name", ["redis", "api", "worker", "gpu", "litestream", "s3", "home"])
+@pytest.mark.parametrize(
+    "name", ["redis", "api", "worker", "gpu", "voice", "litestream", "s3", "home"]
+)
 async def test_a_killed_service_is_named_comes_back_and_no_accepted_turn_is_lost(
     house: WholeHouse, name: str
 ) -> None:

@@ -29,6 +29,7 @@ class ApiProcess:
     redis_url: str
     tables: dict[str, dict[str, Any]] = field(default_factory=dict)
     environment: dict[str, str] = field(default_factory=dict)
+    token: str = TOKEN
     port: int = field(default_factory=free_port)
     process: subprocess.Popen[bytes] | None = None
 
@@ -61,7 +62,7 @@ class ApiProcess:
             graph[table].update(changes)
         self.data.mkdir(parents=True, exist_ok=True)
         self.credentials.mkdir(parents=True, exist_ok=True)
-        (self.credentials / "api_token").write_text(TOKEN, encoding="utf-8")
+        (self.credentials / "api_token").write_text(self.token, encoding="utf-8")
         (self.credentials / "home_assistant_token").write_text(HOME_TOKEN, encoding="utf-8")
         (self.directory / "system.toml").write_text(tomli_w.dumps(graph), encoding="utf-8")
         with (self.directory / "api.jsonl").open("ab") as log:
@@ -84,7 +85,7 @@ class ApiProcess:
 
     def client(self, **options: Any) -> httpx.AsyncClient:
         """Return a client that has the token."""
-        options.setdefault("headers", {"Authorization": f"Bearer {TOKEN}"})
+        options.setdefault("headers", {"Authorization": f"Bearer {self.token}"})
         return httpx.AsyncClient(base_url=self.url, timeout=30, trust_env=False, **options)
 
     async def health(self) -> dict[str, Any]:

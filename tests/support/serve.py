@@ -15,12 +15,17 @@ from barnabee.core import serve
 
 @asynccontextmanager
 async def served(
-    app: Any, port: int = 0, *, lifespan: Literal["auto", "off"] = "auto"
+    app: Any,
+    port: int = 0,
+    *,
+    lifespan: Literal["auto", "off"] = "auto",
+    bind: str = "127.0.0.1",
 ) -> AsyncIterator[str]:
-    """Serve `app` on loopback while inside; yield its address."""
-    listener = socket.socket()
+    """Serve `app`, on loopback unless told otherwise, while inside; yield its address."""
+    # asyncio sends at once only where the protocol is named; else answers wait 40 ms for an ACK
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listener.bind(("127.0.0.1", port))
+    listener.bind((bind, port))
     config = serve.config(app, 1)
     config.lifespan = lifespan
     server = uvicorn.Server(config)
@@ -28,7 +33,7 @@ async def served(
     listener.listen(128)  # connections wait in the backlog until the server takes them
     task = asyncio.create_task(server._serve([listener]))
     try:
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        yield f"http://{bind}:{listener.getsockname()[1]}"
     finally:
         server.should_exit = True
         await task

@@ -29,6 +29,9 @@ class WorkerProcess:
     redis_url: str
     data: Path
     command: Sequence[str] = MODULE
+    probe_every_s: int = 0  # 0: there is no house around it that could be heard
+    environment: dict[str, str] = field(default_factory=dict)
+    token: str = TOKEN
     port: int = field(default_factory=free_port)
     process: subprocess.Popen[bytes] | None = None
 
@@ -44,9 +47,13 @@ class WorkerProcess:
         credentials = self.directory / "credentials"
         credentials.mkdir(parents=True, exist_ok=True)
         self.data.mkdir(parents=True, exist_ok=True)
-        (credentials / "api_token").write_text(TOKEN)
+        (credentials / "api_token").write_text(self.token)
         graph = (ROOT / "system.toml").read_text()
         changed, count = re.subn(r"(?m)^port = 8002$", f"port = {self.port}", graph)
+        assert count == 1
+        changed, count = re.subn(
+            r"(?m)^every_s = 300 ", f"every_s = {self.probe_every_s} ", changed
+        )
         assert count == 1
         (self.directory / "system.toml").write_text(changed)
         with (self.directory / "worker.log").open("ab") as log:
@@ -63,6 +70,7 @@ class WorkerProcess:
                     "DATABASE_PATH": str(self.database),
                     "REDIS_URL": self.redis_url,
                     "CREDENTIALS_DIRECTORY": str(credentials),
+                    **self.environment,
                 },
             )
 
@@ -90,7 +98,7 @@ class WorkerProcess:
     async def metrics(self) -> str:
         async with httpx.AsyncClient() as client:
             url = f"http://127.0.0.1:{self.port}/metrics"
-            answer = await client.get(url, headers={"Authorization": f"Bearer {TOKEN}"})
+            answer = await client.get(url, headers={"Authorization": f"Bearer {self.token}"})
         assert answer.status_code == 200
         return answer.text
 

@@ -42,7 +42,7 @@ class Dialogue:
         begun = time.perf_counter()
         trace_id = self._own_trace()
         created_at = timestamp(self.now())
-        session = await self._session(command.session_id)
+        session = await self._session(command.session_id if command.kept else None)
         loaded = time.perf_counter()
         outcome = await process(
             command.utterance,
@@ -55,7 +55,8 @@ class Dialogue:
         outcome.latency_ms["total"] = _ms(time.perf_counter() - begun)
         turn = _turn(trace_id, session, command, outcome, created_at)
         storing = time.perf_counter()
-        await self._keep(session, turn, outcome)
+        if command.kept or outcome.acted:  # what changed something is always in the record
+            await self._keep(session, turn, outcome)
         done = time.perf_counter()
         latency_ms = {
             **outcome.latency_ms,

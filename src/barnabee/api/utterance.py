@@ -18,13 +18,18 @@ _FORBIDDEN = frozenset({"Cc", "Cs"})
 
 
 class Command(BaseModel):
-    """One thing said to the house."""
+    """One thing said to the house.
+
+    `kept` is false for a question nobody asked, such as that of the probe: it is answered like any
+    other, but is neither in the record nor in a session, unless it changed something.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     utterance: str = Field(examples=["turn on the kitchen light"])
     session_id: Annotated[str | None, Field(pattern=r"^[A-Za-z0-9_.:-]{1,64}$")] = None
     speaker: Annotated[str | None, Field(min_length=1, max_length=64)] = None
+    kept: Annotated[bool, Field(strict=True)] = True
 
 
 _COMMAND = TypeAdapter(Command)
@@ -35,7 +40,7 @@ def parse(body: bytes, *, max_chars: int) -> Command:
     try:
         command = _COMMAND.validate_json(body)
     except ValidationError as error:
-        raise _explain(error) from error
+        raise explain(error) from error
     check_text(command.utterance, max_chars=max_chars)
     if command.speaker is not None and not command.speaker.isprintable():
         raise BadRequest(field="field `speaker`", reason="it has control characters")
@@ -55,7 +60,8 @@ def check_text(text: str, *, max_chars: int) -> None:
         raise InvalidUtterance(reason="has no words")
 
 
-def _explain(error: ValidationError) -> BadInput:
+def explain(error: ValidationError) -> BadInput:
+    """Return the first of the errors in a sentence that names the field."""
     first: dict[str, Any] = dict(error.errors()[0])
     name = ".".join(str(part) for part in first["loc"])
     reason = str(first["msg"])

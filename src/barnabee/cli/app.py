@@ -19,10 +19,12 @@ from barnabee.cli import (
     logs,
     look,
     models,
+    probe,
     replicate,
     restore,
     run,
     say,
+    trace,
     vram,
 )
 from barnabee.core.errors import BarnabeeError
@@ -78,6 +80,8 @@ app.command("status")(look.status)
 app.command("health")(look.health)
 app.command("logs")(logs.logs)
 app.command("say")(say.say)
+app.command("trace")(trace.trace)
+app.command("probe")(probe.probe)
 app.command("link")(link.link)
 app.command("check")(check.check)
 app.command("restore")(restore.restore)

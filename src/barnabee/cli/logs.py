@@ -6,6 +6,7 @@ import json
 import time
 from collections import deque
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import IO, Annotated, Any
 
@@ -60,6 +61,15 @@ def logs(
         if follow:
             for record in filter(wanted, _following(path, file)):
                 show(record)
+
+
+def of_trace(path: Path, trace_id: str) -> list[dict[str, Any]]:
+    """Return the records of one trace id in the log and its rotated files, oldest first."""
+    if not path.exists():
+        return []
+    with path.open(encoding="utf-8", errors="replace") as file:
+        everything = chain(_older(path, follow=True), read(file))
+        return [record for record in everything if record.get("trace_id") == trace_id]
 
 
 def read(file: IO[str]) -> Iterator[dict[str, Any]]:

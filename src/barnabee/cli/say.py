@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 import time
 import wave
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from barnabee.cli.way import Way, opened
 from barnabee.core.errors import (
     BadRequest,
     BarnabeeError,
@@ -48,58 +47,22 @@ def say(
     asyncio.run(_say(text, wav, out, session))
 
 
-@dataclass(frozen=True)
-class _Way:
-    """The way to the services of the run that is alive."""
-
-    api: httpx.AsyncClient
-    gpu: GpuClient
-
-
 async def _say(text: str | None, wav: Path | None, out: Path | None, session: str | None) -> None:
-    import httpx
-
-    from barnabee.clients.gpu import GpuClient, Names
-    from barnabee.core import settings, system, trace
-    from barnabee.up import house, paths, state
-
-    run = state.running(paths.local())
-    token = house.token(paths.local())
-    ports = {name: node.port for name, node in run.nodes.items()}
-    told = settings.load(system.current())
-    elsewhere = bool(os.environ.get("GPU_SERVICE_URL"))  # as the run's own services are told
-    trace.adopt(None)  # one trace id for hearing, answering and speaking
-    async with httpx.AsyncClient(
-        base_url=f"http://127.0.0.1:{ports['api']}",
-        headers={"Authorization": f"Bearer {token}", **trace.headers()},
-        timeout=_TIMEOUT_S,
-        trust_env=False,
-    ) as api:
-        gpu = GpuClient(
-            told.gpu_service_urls if elsewhere else f"http://127.0.0.1:{ports['gpu']}",
-            token,
-            names=Names.of(told),
-            timeout_s=_TIMEOUT_S,
-            transport=httpx.AsyncHTTPTransport(),  # never through the user's proxy
-        )
-        try:
-            way = _Way(api, gpu)
-            if wav is None:
-                await _converse(way, text, wav, out, session)
-            else:
-                await _as_one_turn(way, wav, out, session)
-        finally:
-            await gpu.aclose()
+    async with opened(_TIMEOUT_S) as way:
+        if wav is None:
+            await _converse(way, text, wav, out, session)
+        else:
+            await _as_one_turn(way, wav, out, session)
 
 
-async def _as_one_turn(way: _Way, wav: Path, out: Path | None, session: str | None) -> None:
+async def _as_one_turn(way: Way, wav: Path, out: Path | None, session: str | None) -> None:
     """Hear, answer and speak while the inference service keeps what that needs."""
     async with way.gpu.turn(session or f"say-{secrets.token_hex(4)}"):
         await _converse(way, None, wav, out, session)
 
 
 async def _converse(
-    way: _Way, text: str | None, wav: Path | None, out: Path | None, session: str | None
+    way: Way, text: str | None, wav: Path | None, out: Path | None, session: str | None
 ) -> None:
     times_ms: dict[str, float] = {}
     if wav is not None:

@@ -133,6 +133,13 @@ class GpuClient:
         """
         return turns.running(self._servers, session)
 
+    async def ledger(self) -> dict[str, Any]:
+        """Return what models the server that would be asked now has, as its GET /v1/vram says it.
+
+        Empty when it has no such page, or does not answer: it is never worth waiting for.
+        """
+        return await self._servers.ledger()
+
     async def ready(self) -> Degraded | None:
         """Return None when all engines of all servers work, Degraded when some do.
 

@@ -165,6 +165,20 @@ class Servers:
             raise DependencyDown(dependency=server.name, reason=reason)
         return None
 
+    async def ledger(self) -> dict[str, Any]:
+        """Return GET /v1/vram of the server that would be asked now; empty when there is none."""
+        server = self.pick()
+        if server is None:
+            return {}
+        try:
+            response = await server.http.get(
+                "/v1/vram", headers=trace.headers(), timeout=READY_TIMEOUT_S
+            )
+            found = response.raise_for_status().json()
+        except (httpx.HTTPError, ValueError):
+            return {}
+        return found if isinstance(found, dict) else {}
+
     def spawn(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         """Run `work` beside the caller; it raises nothing but what whoever awaits it expects."""
         task = asyncio.create_task(work)

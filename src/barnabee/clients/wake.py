@@ -27,6 +27,7 @@ from barnabee.core import trace
 from barnabee.core.errors import DependencyDown, SettingInvalid
 
 NAME = "wake"
+BYTES_PER_MS = 32
 KEPT_BYTES = 32_000  # one second of sound
 MESSAGE_BYTES = 32_000  # half of what the service takes at a time
 KEPT_WAKES = 16
@@ -41,12 +42,16 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Wake:
-    """A word was heard: where in the sound since the link was built, and the turn's trace id."""
+    """A word was heard: where in the sound since the link was built, and the turn's trace id.
+
+    `ago_ms` is how much sound came after it by the time it is told.
+    """
 
     word: str
     score: float
     at_ms: int
     trace_id: str
+    ago_ms: int = 0
 
 
 class WakeClient:
@@ -70,6 +75,7 @@ class WakeClient:
         self._token = token
         self._pause_s = pause_s or pause
         self._sound = bytearray()
+        self._sent_bytes = 0  # over this link
         self._false: deque[str] = deque(maxlen=KEPT_WAKES)
         self._wakes: asyncio.Queue[Wake | None] = asyncio.Queue()
         self._more = asyncio.Event()
@@ -152,6 +158,7 @@ class WakeClient:
         """Send and receive until the link ends."""
         try:
             self._take(json.loads(await link.recv()))
+            self._sent_bytes = 0
             sender = asyncio.create_task(self._send(link), name=f"{NAME}-send")
             try:
                 while True:
@@ -168,11 +175,13 @@ class WakeClient:
             self._ready = message
             log.info("wake_connected", room=message["room"], words=message["words"])
         elif kind == "wake":
+            at_ms = int(message["at_ms"])
             heard = Wake(
                 str(message["word"]),
                 float(message["score"]),
-                int(message["at_ms"]),
+                at_ms,
                 str(message["trace_id"]),
+                max(0, (self._sent_bytes + len(self._sound)) // BYTES_PER_MS - at_ms),
             )
             if self._wakes.qsize() >= KEPT_WAKES:
                 self._wakes.get_nowait()  # nobody has asked for so long: the oldest is history
@@ -190,6 +199,7 @@ class WakeClient:
                 while whole := len(self._sound) // 2 * 2:
                     sound = bytes(self._sound[: min(whole, MESSAGE_BYTES)])
                     del self._sound[: len(sound)]
+                    self._sent_bytes += len(sound)
                     await link.send(sound)
                 await self._more.wait()
         except ConnectionClosed:  # whoever receives sees it too, and says so

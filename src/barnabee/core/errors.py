@@ -3,7 +3,7 @@
     BarnabeeError
     ├── BadInput            the caller can mend it (4xx, exit 2)
     │   ├── BadRequest · InvalidAudio · InvalidUtterance · TooLarge · NotFound
-    │   ├── Unauthorized · LinkUsed · ModelInUse
+    │   ├── Unauthorized · LinkUsed · ModelInUse · Replaced · TooFast
     │   └── RateLimited
     ├── Misconfigured       whoever runs the house can mend it (500, exit 2)
     │   ├── SystemFileInvalid · SettingMissing · SettingInvalid
@@ -12,7 +12,7 @@
         ├── DependencyDown · Loading · Overloaded · QueueFull · TimedOut · NotRunning · SetUpFailed
         ├── VramTooLarge · VramKept · VramTaken · VramStuck · VramExhausted · EngineStuck
         ├── DatabaseCorrupt · DatabaseReadOnly · DatabaseFull · DatabaseTooNew · DatabaseMismatch
-        └── BackupUnreachable · BackupDamaged
+        └── BackupUnreachable · BackupDamaged · ProbeFailed
 
 The class docstring *is* the message: its fields are filled by keyword. `code` is the same word in
 an HTTP body, a metric label, a log line and on the dashboard. This module knows no service.
@@ -118,6 +118,20 @@ class ModelInUse(BadInput):
     """The model {model} cannot be unloaded now: {reason}."""
 
     code = "model_in_use"
+    status = 409
+
+
+class Replaced(BadInput):
+    """Somebody else talks in the room {room} now: there is one microphone to a room."""
+
+    code = "replaced"
+    status = 409
+
+
+class TooFast(BadInput):
+    """More than {ahead_s} s of sound came ahead of its time: send it as fast as it sounds."""
+
+    code = "too_fast"
     status = 409
 
 
@@ -312,3 +326,9 @@ class BackupDamaged(Unavailable):
     """
 
     code = "backup_damaged"
+
+
+class ProbeFailed(Unavailable):
+    """The voice path fails at `{stage}`: {reason}."""
+
+    code = "probe_failed"

@@ -18,7 +18,19 @@ VOICE_BLEND_PERCENT = 100
 
 def problems(system: System) -> list[tuple[str, str]]:
     """Return (key, what to do) for everything types alone cannot see; empty when all is well."""
-    checks = (_references, _clashing_names, _ports, _cycles, _probes, _vram, _waits, _voice, _bands)
+    checks = (
+        _references,
+        _clashing_names,
+        _ports,
+        _cycles,
+        _probes,
+        _vram,
+        _waits,
+        _voice,
+        _bands,
+        _talk,
+        _recording,
+    )
     return list(chain.from_iterable(check(system) for check in checks))
 
 
@@ -141,3 +153,21 @@ def _bands(system: System) -> Iterator[tuple[str, str]]:
         yield "intent.ask_permille", "is above accept_permille; lower it"
     if system.filler.none_below_ms >= system.filler.acknowledgment_below_ms:
         yield "filler.none_below_ms", "is not below acknowledgment_below_ms; lower it"
+
+
+def _talk(system: System) -> Iterator[tuple[str, str]]:
+    talk = system.talk
+    if talk.media_port_last - talk.media_port_first < talk.rooms_max:
+        yield "talk.media_port_last", "leaves no port for each of rooms_max rooms; raise it"
+    for name, service in system.nodes().items():
+        if service.port and talk.media_port_first <= service.port <= talk.media_port_last:
+            yield "talk.media_port_first", f"the port of {name} is in this range; move one of them"
+    if talk.wait_ms <= talk.pause_ms:
+        yield "talk.wait_ms", "is not above pause_ms; raise it"
+    if talk.hint_ms >= talk.barge_in_ms:
+        yield "talk.hint_ms", "is not below barge_in_ms; lower it"
+
+
+def _recording(system: System) -> Iterator[tuple[str, str]]:
+    if system.recording.enabled and not system.recording.rooms:
+        yield "recording.rooms", "names no room, so nothing is recorded; name one, or disable it"

@@ -31,13 +31,22 @@ class State(StrEnum):
 
 GAUGE = {State.HEALTHY: 1.0, State.DEGRADED: 0.5, State.UNHEALTHY: 0.0, State.UNKNOWN: -1.0}
 
-# A probe returns None when all is well, Degraded(...) when half is, and raises otherwise.
-Probe = Callable[[], Awaitable["Degraded | None"]]
+# A probe returns None when all is well, Degraded(...) when half is, Unknown(...) when nobody has
+# looked yet, and raises otherwise.
+Probe = Callable[[], Awaitable["Degraded | Unknown | None"]]
 
 
 @dataclass(frozen=True)
 class Degraded:
     """A dependency that answers, but not with all it should."""
+
+    code: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Unknown:
+    """A dependency that nobody has looked at yet."""
 
     code: str
     message: str
@@ -148,7 +157,8 @@ class Health:
             async with asyncio.timeout(check.timeout_s):
                 answer = await check.probe()
             if answer is not None:
-                state, code, message = State.DEGRADED, answer.code, answer.message
+                state = State.UNKNOWN if isinstance(answer, Unknown) else State.DEGRADED
+                code, message = answer.code, answer.message
         except TimeoutError:
             state, code = State.UNHEALTHY, "timed_out"
             message = f"{check.name} took longer than {check.timeout_s:g} s"

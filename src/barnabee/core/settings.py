@@ -25,6 +25,7 @@ class Settings(BaseSettings):
 
     database_path: Path = Field(Path("/data/barnabee.db"), validation_alias="DATABASE_PATH")
     data_dir: Path = Field(Path("/data"), validation_alias="BARNABEE_DATA")
+    fillers_dir: Path | None = Field(None, validation_alias="BARNABEE_FILLERS")
     models_dir: Path = Field(Path("/models"), validation_alias="BARNABEE_MODELS")
     redis_url: str = Field("redis://127.0.0.1:6379/0", validation_alias="REDIS_URL")
     gpu_service_url: str = Field("http://127.0.0.1:8001", validation_alias="GPU_SERVICE_URL")

@@ -180,6 +180,31 @@ class Replica(Table):
     validation_interval_h: Count
 
 
+class Talk(Table):
+    """How a conversation in a room goes: places, ports, and when somebody is taken to speak."""
+
+    rooms_max: Count
+    media_port_first: Port
+    media_port_last: Port
+    chime: bool
+    listen_s: Seconds  # after a wake, for somebody to begin
+    follow_up_s: Annotated[int, Field(ge=0, le=600)]  # after a reply, without a wake word
+    utterance_max_s: Seconds
+    think_s: Seconds  # from the end of the utterance to the first sound of the reply
+    reply_max_s: Seconds
+    speech_permille: Permille  # how sure the voice detector must be
+    speech_ms: Milliseconds  # for how long, before it counts as speech
+    before_ms: Milliseconds  # sound kept from before that
+    pause_ms: Milliseconds  # silence after which the end of the turn is considered
+    wait_ms: Milliseconds  # silence that ends a turn which sounds unfinished
+    least_ms: Milliseconds  # less voice than this is noise
+    barge_in_permille: Permille  # while the assistant itself speaks
+    barge_in_ms: Milliseconds
+    hint_ms: Milliseconds  # speech this long pauses the assistant until it is sure
+    echo_permille: Permille  # of a sound's energy, explained by what was just played
+    filler_after_ms: Milliseconds
+
+
 class Retention(Table):
     """How long each kind of data is kept."""
 
@@ -189,6 +214,22 @@ class Retention(Table):
     snapshots_days: Count
     metrics_days: Count
     logs_days: Count
+
+
+class Probe(Table):
+    """How often the voice path is tried with a spoken question; 0 = never."""
+
+    every_s: Annotated[int, Field(ge=0, le=86_400)]
+    every_without_card_s: Seconds
+    limit_ms: Milliseconds  # for each of hearing, answering, speaking
+
+
+class Recording(Table):
+    """Which rooms' utterances are kept as sound; `retention.audio_days` says for how long."""
+
+    enabled: bool
+    rooms: list[Name]
+    free_min_mib: Mib  # nothing is recorded when the disk has less
 
 
 class Acceptance(Table):
@@ -226,8 +267,11 @@ class System(Table):
     limits: Limits
     filler: Filler
     trouble: Trouble
+    talk: Talk
     replica: Replica
     retention: Retention
+    recording: Recording
+    probe: Probe
     acceptance: Acceptance
     host: dict[Name, Host] = {}
 

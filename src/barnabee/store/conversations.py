@@ -11,7 +11,7 @@ import sqlite3
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Protocol
 
 from barnabee.core.errors import BadRequest
 from barnabee.store.db import Database
@@ -44,7 +44,7 @@ class Turn:
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Turn:
         """Return the turn of a JSON form; BadRequest names the field that is missing or wrong."""
-        return cls(**_checked("turn", data, _TURN_FIELDS))
+        return cls(**checked("turn", data, _TURN_FIELDS))
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ class Fact:
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Fact:
         """Return the fact of a JSON form; BadRequest names the field that is missing or wrong."""
-        fields = _checked("fact", data, _FACT_FIELDS)
+        fields = checked("fact", data, _FACT_FIELDS)
         try:
             vector = bytes.fromhex(fields["vector"])
         except ValueError as error:
@@ -84,7 +84,7 @@ class Conversations:
 
     async def record(self, turn: Turn) -> bool:
         """Keep `turn`; False when it was there already, and then nothing changes."""
-        return await self._database.write(lambda connection: _insert(connection, "turns", turn))
+        return await self._database.write(lambda connection: insert(connection, "turns", turn))
 
     async def turn(self, trace_id: str) -> Turn | None:
         """Return one turn, or None."""
@@ -131,7 +131,7 @@ class Facts:
 
     async def remember(self, fact: Fact) -> bool:
         """Keep `fact`; False when it was there already."""
-        return await self._database.write(lambda connection: _insert(connection, "facts", fact))
+        return await self._database.write(lambda connection: insert(connection, "facts", fact))
 
     async def all(self) -> list[Fact]:
         """Return every fact, oldest first."""
@@ -173,19 +173,27 @@ _FACT_FIELDS: dict[str, tuple[type, ...]] = {
 _JSON_COLUMNS = ("actions", "degraded", "latency_ms")
 
 
-def _checked(
+def checked(
     what: str, data: Mapping[str, Any], fields: Mapping[str, tuple[type, ...]]
 ) -> dict[str, Any]:
+    """Return the `fields` of `data`; BadRequest names the first that is missing or wrong."""
     for name, types in fields.items():
         if not isinstance(data.get(name), types):
             raise BadRequest(field=f"{what}'s `{name}`", reason="it is missing or of another type")
     return {name: data[name] for name in fields}
 
 
-def _insert(connection: sqlite3.Connection, table: str, record: Turn | Fact) -> bool:
-    values = [_column(getattr(record, name)) for name in record.__slots__]
+class Row(Protocol):
+    """A dataclass with slots that are the columns of a table, one of them `trace_id`."""
+
+    __slots__: tuple[str, ...]
+
+
+def insert(connection: sqlite3.Connection, table: str, row: Row) -> bool:
+    """Write `row` unless its trace id is there already; return whether it was written."""
+    values = [_column(getattr(row, name)) for name in row.__slots__]
     marks = ", ".join("?" * len(values))
-    sql = f"INSERT INTO {table} ({', '.join(record.__slots__)}) VALUES ({marks}) "  # noqa: S608
+    sql = f"INSERT INTO {table} ({', '.join(row.__slots__)}) VALUES ({marks}) "  # noqa: S608
     return connection.execute(sql + "ON CONFLICT (trace_id) DO NOTHING", values).rowcount > 0
 
 

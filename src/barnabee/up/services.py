@@ -219,6 +219,7 @@ COMMANDS: Mapping[str, CommandFor] = {
     "litestream": _litestream,
     "gpu": lambda _: _python("barnabee.gpu"),
     "api": lambda _: _python("barnabee.api"),
+    "voice": lambda _: _python("barnabee.voice"),
     "worker": lambda _: _python("barnabee.workers"),
     "s3": _s3,
     "home": _home,

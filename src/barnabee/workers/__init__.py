@@ -5,6 +5,7 @@ arq barnabee.workers.WorkerSettings         the same jobs, health and metrics un
 
 jobs/      what is done, and how it is kept from being lost
 loop       keeps arq's worker going while Redis comes and goes
+probing    tries the voice path every now and then
 app        puts the parts together; health and metrics over HTTP
 standalone what `arq …` needs
 """

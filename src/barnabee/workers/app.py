@@ -19,11 +19,14 @@ from barnabee.core.redis_link import RedisLink
 from barnabee.core.serve import Running
 from barnabee.core.settings import Settings, required_credential
 from barnabee.core.tables import System
+from barnabee.store import recordings
 from barnabee.store.keeper import Keeper
 from barnabee.workers import health
 from barnabee.workers.context import KEY, Context
 from barnabee.workers.loop import Loop, make_worker
-from barnabee.workers.metrics import JobMetrics
+from barnabee.workers.metrics import JobMetrics, ProbeMetrics
+from barnabee.workers.probing import Prober
+from barnabee.workers.voice_path import VoicePath
 
 # Shorter than elsewhere, so that the service can stop in time while somebody holds the lock; the
 # job is tried again anyway.
@@ -39,11 +42,28 @@ class Parts:
     context: Context
     metrics: Metrics
     health: Health
+    path: VoicePath | None = None
+    prober: Prober | None = None
+
+    def start_probing(self) -> asyncio.Task[None] | None:
+        """Begin to try the voice path, if that is wanted."""
+        if self.prober is None:
+            return None
+        return asyncio.create_task(self.prober.run_for_ever(), name="probe")
 
     async def close(self) -> None:
         """Close what was opened."""
+        if self.path is not None:
+            await self.path.aclose()
         await self.context.keeper.close()
         await self.context.redis.aclose()
+
+
+async def end(task: asyncio.Task[None] | None) -> None:
+    """Cancel a task that never ends by itself."""
+    if task is not None:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
 
 
 def make_parts(
@@ -59,10 +79,14 @@ def make_parts(
     keeper = Keeper(settings.database_path, busy_timeout_ms=BUSY_TIMEOUT_MS)
     keeper.start()
     redis = RedisLink(settings.redis_url)
-    audio = settings.data_dir / "audio"
-    context = Context(keeper, redis, counted, system.retention, audio, clock)
-    checks = health.checks(keeper, redis, counted)
-    return Parts(context, metrics, Health("worker", checks, metrics))
+    recorded = settings.data_dir / recordings.FOLDER
+    context = Context(keeper, redis, counted, system.retention, recorded, clock)
+    path = prober = None
+    if system.probe.every_s:
+        path = VoicePath(system, settings, required_credential("api_token"))
+        prober = Prober(system.probe, path.ask, path.look, ProbeMetrics.register(metrics))
+    checks = health.checks(keeper, redis, counted, prober)
+    return Parts(context, metrics, Health("worker", checks, metrics), path, prober)
 
 
 def make_front(parts: Parts, app: Starlette) -> Front:
@@ -79,10 +103,12 @@ def build(system: System, settings: Settings) -> Running:
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
         loop = Loop(lambda: make_worker(settings.redis_url, {KEY: parts.context}))
         task = asyncio.create_task(loop.run(), name="jobs")
+        probing = parts.start_probing()
         try:
             yield
         finally:
             loop.stop()
+            await end(probing)
             await task
             await parts.close()
 

@@ -24,5 +24,5 @@ class Context:
     redis: RedisLink
     metrics: JobMetrics
     retention: Retention
-    audio_dir: Path
+    recordings_dir: Path
     clock: Callable[[], datetime]

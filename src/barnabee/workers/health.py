@@ -1,4 +1,7 @@
-"""What the worker depends on: Redis, the database, and its own loop looking for jobs."""
+"""What the worker depends on: Redis, the database, its own loop looking for jobs.
+
+And what it knows of the voice path, which is nobody's need here but everybody's news.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ from barnabee.store.keeper import Keeper
 from barnabee.workers.jobs import HEARTBEAT
 from barnabee.workers.jobs.keeping import SET_ASIDE
 from barnabee.workers.metrics import JobMetrics
+from barnabee.workers.probing import Prober
 
 # The names are arq's (`arq.constants`).
 QUEUE = b"arq:queue"
@@ -23,8 +27,10 @@ BEATS_WAITED_FOR = 10
 BEAT_LOOK_S = 0.1
 
 
-def checks(keeper: Keeper, redis: RedisLink, metrics: JobMetrics) -> list[Check]:
-    """Return the worker's checks; without any of them it cannot do its work."""
+def checks(
+    keeper: Keeper, redis: RedisLink, metrics: JobMetrics, prober: Prober | None = None
+) -> list[Check]:
+    """Return the worker's checks; without the hard ones it cannot do its work."""
 
     async def queue() -> None:
         await _measure(redis, metrics)
@@ -38,6 +44,7 @@ def checks(keeper: Keeper, redis: RedisLink, metrics: JobMetrics) -> list[Check]
         Check("redis", redis.ping, hard=True),
         Check("database", keeper.check, hard=True),
         Check("queue", queue, hard=True),
+        *([] if prober is None else [Check("voice_path", prober.check, hard=False)]),
     ]
 
 

@@ -20,7 +20,7 @@ from barnabee.core import logging as barnabee_logging
 from barnabee.core import serve, settings, system
 from barnabee.core.errors import BarnabeeError
 from barnabee.core.http import standard_routes
-from barnabee.workers.app import Parts, make_front, make_parts
+from barnabee.workers.app import Parts, end, make_front, make_parts
 from barnabee.workers.context import KEY
 from barnabee.workers.jobs import options
 from barnabee.workers.loop import FINISH_S, take_over
@@ -79,6 +79,7 @@ class _Service:
             asyncio.create_task(server.serve(sockets=[listener]), name="http"),
             asyncio.create_task(serve.watch(parts.health), name="watch"),
         ]
+        ctx["probing"] = parts.start_probing()
         await take_over(ctx)
 
 
@@ -87,6 +88,7 @@ async def _stop(ctx: dict[Any, Any]) -> None:
     parts: Parts = ctx["parts"]
     http, watch = ctx["tasks"]
     watch.cancel()
+    await end(ctx["probing"])
     server.should_exit = True
     await asyncio.gather(http, watch, return_exceptions=True)
     await parts.close()

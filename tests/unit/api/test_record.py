@@ -9,14 +9,18 @@ import pytest
 
 from barnabee.api import record
 from barnabee.api.record import Recorder
+from barnabee.api.spoken import SpokenTurn
 from barnabee.clients.queue import JOB, QUEUE, Queue
 from barnabee.core.errors import DatabaseFull, Overloaded
 from barnabee.core.redis_link import RedisLink
 from barnabee.store.conversations import Conversations, Turn
 from barnabee.store.db import Database, open_database
 from barnabee.store.sessions import Exchange, Session, Sessions
+from barnabee.store.spoken import SpokenTurns
 from support.redis import RedisServer
+from support.spoken import BODY
 
+TOLD = SpokenTurn.model_validate(BODY)
 SESSION = Session("s", (Exchange("hi", "hello", "greeting"),))
 
 
@@ -140,3 +144,48 @@ async def test_what_is_held_is_tried_a_last_time_when_the_service_ends(
     with pytest.raises(asyncio.CancelledError):
         await flushing
     assert await written(databases) == [turn(1).trace_id]
+
+
+async def spoken(databases: Databases) -> list[str]:
+    ids = [f"{number:032x}" for number in range(9)]
+    return list(await SpokenTurns(await databases.database()).of(ids))
+
+
+async def test_what_the_voice_measured_waits_in_the_queue_beside_its_turn(
+    recorder: Recorder, link: RedisLink, databases: Databases
+) -> None:
+    for _ in range(2):
+        assert await recorder.record_spoken(turn(1).trace_id, TOLD) == []
+    await recorder.record(turn(1), SESSION, acted=False)
+
+    waiting = await link.command("ZRANGE", QUEUE, 0, -1)
+    assert set(waiting) == {turn(1).trace_id.encode(), f"spoken-{turn(1).trace_id}".encode()}
+    job = json.loads(await link.command("GET", f"{JOB}spoken-{turn(1).trace_id}"))
+    assert job["f"] == "record_spoken"
+    assert job["a"][0]["filler"] == BODY["filler"]
+    assert await spoken(databases) == []
+
+
+async def test_without_redis_what_the_voice_measured_is_written_at_once(
+    recorder: Recorder, redis_server: RedisServer, databases: Databases
+) -> None:
+    redis_server.kill()
+    for _ in range(2):
+        assert await recorder.record_spoken(turn(1).trace_id, TOLD) == ["redis"]
+    assert await spoken(databases) == [turn(1).trace_id]
+
+
+async def test_without_both_what_the_voice_measured_is_held_and_then_refused_not_lost(
+    recorder: Recorder, redis_server: RedisServer, databases: Databases
+) -> None:
+    redis_server.kill()
+    databases.down = True
+    await recorder.record(turn(1), SESSION, acted=True)
+    assert await recorder.record_spoken(turn(1).trace_id, TOLD) == ["redis", "database"]
+    with pytest.raises(Overloaded):
+        await recorder.record_spoken(turn(2).trace_id, TOLD)
+    databases.down = False
+    await recorder.flush()
+    assert recorder.held == 0
+    assert await written(databases) == [turn(1).trace_id]
+    assert await spoken(databases) == [turn(1).trace_id]

@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from barnabee.cli import say
+from barnabee.cli.way import Way
 from barnabee.clients.gpu import GpuClient
 from barnabee.core.errors import BadRequest, DependencyDown, InvalidAudio, Unauthorized, Unavailable
 
@@ -34,10 +35,10 @@ class House:
         self.answer = answer or ANSWER
         self.asked: list[dict[str, Any]] = []
 
-    def way(self) -> say._Way:
+    def way(self) -> Way:
         transport = httpx.MockTransport(self.handle)
         api = httpx.AsyncClient(base_url="http://api", transport=transport)
-        return say._Way(api, GpuClient("http://gpu", "token", transport=transport))
+        return Way(api, GpuClient("http://gpu", "token", transport=transport))
 
     def handle(self, request: httpx.Request) -> httpx.Response:
         if request.url.path == "/v1/command":
@@ -94,7 +95,7 @@ async def test_hearing_answering_and_speaking_are_one_turn_that_never_stands_in_
     gpu = GpuClient("http://gpu", "token", transport=transport)
     question = tmp_path / "question.wav"
     question.write_bytes(_wav())
-    await say._as_one_turn(say._Way(api, gpu), question, tmp_path / "reply.wav", "s1")
+    await say._as_one_turn(Way(api, gpu), question, tmp_path / "reply.wav", "s1")
     await gpu.aclose()
     spoken = [path for _, path, session in seen if session == "s1"]
     assert spoken == ["/v1/audio/transcriptions", "/v1/audio/speech"]

@@ -41,7 +41,8 @@ DOWN = {
     *(errors.VramExhausted, errors.EngineStuck, errors.SetUpFailed),
     *(errors.DatabaseCorrupt, errors.DatabaseReadOnly, errors.DatabaseFull),
     *(errors.DatabaseTooNew, errors.DatabaseMismatch),
-    *(errors.BackupUnreachable, errors.BackupDamaged),
+    *(errors.BackupUnreachable, errors.BackupDamaged, errors.ProbeFailed),
+    *(errors.Replaced, errors.TooFast),  # what only a microphone is told
 }
 
 

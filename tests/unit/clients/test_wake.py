@@ -11,7 +11,7 @@ import pytest
 
 from barnabee.clients.wake import KEPT_BYTES, WakeClient, pause, wake_url
 from barnabee.core.errors import DependencyDown, SettingInvalid
-from barnabee.testing.engines import FakeWakeWords
+from barnabee.testing.engines import FakeWakeWords, Gate
 from support.gpu_app import TOKEN, Service, Starter
 from support.serve import served
 from support.wait import eventually, free_port, until
@@ -166,3 +166,17 @@ def test_addresses() -> None:
 def test_pauses_grow_to_a_limit() -> None:
     assert all(0.125 <= pause(1) <= 0.25 for _ in range(20))
     assert all(2.5 <= pause(10_000) <= 5 for _ in range(20))
+
+
+async def test_how_much_sound_came_after_the_word_is_told_with_it(start: Starter) -> None:
+    engine = FakeWakeWords(gate=Gate())
+    service = await start(wake=lambda: engine)
+    assert engine.gate is not None
+    async with served(service.running.app, lifespan="off") as url, WakeClient(url, TOKEN) as ear:
+        ear.hear(engine.saying("hey_jarvis").tobytes())
+        await asyncio.to_thread(engine.gate.reached.wait, 10)
+        for _ in range(3):  # while the word is still being looked at
+            ear.hear(QUIET)
+        await until(lambda: not ear._sound)
+        engine.gate.opened.set()
+        assert (await anext(ear)).ago_ms == 240

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from barnabee.core.errors import DependencyDown
-from barnabee.core.health import Check, Degraded, Finding, Health, State, combine
+from barnabee.core.health import Check, Degraded, Finding, Health, State, Unknown, combine
 from barnabee.core.metrics import Metrics
 
 
@@ -112,3 +112,15 @@ async def test_the_gauges_follow_the_findings() -> None:
     subject, metrics = health(Check("redis", down, hard=False), Check("gpu", fine, hard=True))
     await subject.report()
     assert (gauge(metrics, "redis"), gauge(metrics, "gpu"), gauge(metrics, "self")) == (0, 1, 0.5)
+
+
+async def test_what_nobody_has_looked_at_is_unknown_and_never_green() -> None:
+    async def not_yet() -> Unknown:
+        return Unknown("not_probed", "nobody has looked")
+
+    looks, metrics = health(Check("voice_path", not_yet, hard=False))
+    report = await looks.report()
+    assert report.state is State.DEGRADED
+    assert report.findings["voice_path"].state is State.UNKNOWN
+    assert report.findings["voice_path"].code == "not_probed"
+    assert gauge(metrics, "voice_path") == -1

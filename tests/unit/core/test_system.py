@@ -45,6 +45,10 @@ def test_the_shipped_file_is_valid() -> None:
 @pytest.mark.parametrize(
     ("path", "value", "key", "says"),
     [
+        ("recording.room", ["kitchen"], "recording.room", "not a key that is known"),
+        ("recording.rooms", ["The Kitchen"], "recording.rooms.0", "match pattern"),
+        ("recording.enabled", True, "recording.rooms", "names no room"),
+        ("probe.every_s", -1, "probe.every_s", "greater than or equal to 0"),
         ("service.api.prt", 1, "service.api.prt", "not a key that is known"),
         ("service.api.port", "8000", "service.api.port", "valid integer"),
         ("service.api.port", 70_000, "service.api.port", "less than or equal to 65535"),
@@ -69,6 +73,10 @@ def test_the_shipped_file_is_valid() -> None:
         ("intent.ask_permille", 999, "intent.ask_permille", "above accept_permille"),
         ("retention.turns_days", 0, "retention.turns_days", "greater than or equal to 1"),
         ("schema", 2, "schema", "should be 1"),
+        ("talk.media_port_last", 10_003, "talk.media_port_last", "no port for each"),
+        ("service.voice.port", 10_050, "talk.media_port_first", "port of voice is in this range"),
+        ("talk.wait_ms", 150, "talk.wait_ms", "is not above pause_ms"),
+        ("talk.hint_ms", 400, "talk.hint_ms", "is not below barge_in_ms"),
     ],
 )
 def test_a_mistake_is_named_with_its_key_and_what_to_do(

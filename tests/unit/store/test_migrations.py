@@ -38,7 +38,18 @@ def test_the_steps_of_this_program_make_its_tables(connection: sqlite3.Connectio
     steps = migrations.known()
 
     assert migrations.apply(connection, steps, "db") == len(steps)
-    assert {"turns", "facts", "migrations"} <= tables(connection)
+    assert {"turns", "facts", "spoken", "migrations"} <= tables(connection)
+
+
+def test_a_database_of_the_first_release_keeps_its_turns(connection: sqlite3.Connection) -> None:
+    steps = migrations.known()
+    migrations.apply(connection, steps[:1], "db")
+    row = ("a" * 32, "s", None, "hi", "hello", "greeting", "[]", "[]", "{}", "2025")
+    connection.execute("INSERT INTO turns VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
+
+    assert migrations.apply(connection, steps, "db") == len(steps) - 1
+    assert connection.execute("SELECT * FROM turns").fetchall() == [row]
+    assert connection.execute("SELECT * FROM spoken").fetchall() == []
 
 
 def test_a_second_run_changes_nothing(connection: sqlite3.Connection) -> None:

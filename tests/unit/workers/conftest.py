@@ -51,6 +51,6 @@ def context(tmp_path: Path, shelf: Shelf, metrics: Metrics) -> Context:
         redis=shelf,  # type: ignore[arg-type]
         metrics=JobMetrics.register(metrics),
         retention=system.load().retention,
-        audio_dir=tmp_path / "audio",
+        recordings_dir=tmp_path / "recordings",
         clock=lambda: NOW,
     )

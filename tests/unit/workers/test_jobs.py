@@ -3,7 +3,6 @@ from __future__ import annotations
 import json
 import os
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,12 +11,16 @@ from hypothesis import strategies as st
 
 import barnabee.workers
 from barnabee.core.errors import BadRequest
+from barnabee.core.metrics import Metrics
+from barnabee.store import recordings
 from barnabee.store.conversations import Conversations, Fact, Facts, timestamp
+from barnabee.store.spoken import SpokenTurns
 from barnabee.workers.context import Context
 from barnabee.workers.health import oldest_age_s
 from barnabee.workers.jobs import dumps, loads, options
 from barnabee.workers.jobs.expire import expire_old
-from barnabee.workers.jobs.record import record_turn, remember_fact
+from barnabee.workers.jobs.record import record_spoken, record_turn, remember_fact
+from support.spoken import make_spoken
 from support.turns import make_turn
 
 NOW = datetime(2025, 6, 1, 12, 0, tzinfo=UTC)  # as in conftest
@@ -28,6 +31,20 @@ async def test_a_turn_is_recorded_once_however_often_the_job_runs(context: Conte
         await record_turn(context, make_turn(1).as_dict())
 
     assert await Conversations(await context.keeper.database()).turns() == [make_turn(1)]
+    await context.keeper.close()
+
+
+async def test_what_the_voice_measured_is_recorded_once_however_often_the_job_runs(
+    context: Context,
+) -> None:
+    spoken = make_spoken(1)
+    for _ in range(3):
+        await record_spoken(context, spoken.as_dict())
+
+    found = await SpokenTurns(await context.keeper.database()).of([spoken.trace_id])
+    assert found == {spoken.trace_id: spoken}
+    with pytest.raises(BadRequest):
+        await record_spoken(context, {"trace_id": "x"})
     await context.keeper.close()
 
 
@@ -52,40 +69,38 @@ async def test_turns_expire_to_the_day_and_facts_stay(context: Context) -> None:
     database = await context.keeper.database()
     for turn in (young, old):
         await Conversations(database).record(turn)
+        measured = make_spoken(0, trace_id=turn.trace_id, created_at=turn.created_at)
+        await SpokenTurns(database).record(measured)
     await Facts(database).remember(Fact("a" * 32, None, "old but dear", b"", "2001"))
 
     await expire_old(context, {})
 
     assert await Conversations(database).turns() == [young]
+    assert list(await SpokenTurns(database).of([young.trace_id, old.trace_id])) == [young.trace_id]
     assert len(await Facts(database).all()) == 1
     await context.keeper.close()
 
 
-async def test_audio_expires_by_its_age_and_links_are_left_alone(context: Context) -> None:
-    def make(path: Path, age_days: float) -> Path:
-        path.parent.mkdir(parents=True, exist_ok=True)
+async def test_recordings_expire_and_what_is_left_is_counted(
+    context: Context, metrics: Metrics
+) -> None:
+    for days, room in ((context.retention.audio_days + 1, "attic"), (0, "kitchen")):
+        day = (NOW - timedelta(days=days)).date()
+        path = recordings.path_of(context.recordings_dir, day, room, "a" * 32)
+        path.parent.mkdir(parents=True)
         path.write_bytes(b"RIFF")
-        moment = (NOW - timedelta(days=age_days)).timestamp()
-        os.utime(path, (moment, moment))
-        return path
-
-    days = context.retention.audio_days
-    young = make(context.audio_dir / "young.wav", days - 0.1)
-    old = make(context.audio_dir / "2025" / "old.wav", days + 0.1)
-    outside = make(context.audio_dir.parent / "outside.wav", days + 100)
-    link = context.audio_dir / "link.wav"
-    link.symlink_to(outside)
+        os.utime(path, (NOW.timestamp(), NOW.timestamp()))
 
     await expire_old(context, {})
 
-    assert young.exists()
-    assert not old.exists()
-    assert outside.exists()
-    assert link.is_symlink()
+    (left,) = context.recordings_dir.rglob("*.wav")
+    assert left.name.startswith("kitchen-")
+    assert metrics.registry.get_sample_value("barnabee_recordings_files") == 1
+    assert metrics.registry.get_sample_value("barnabee_recordings_bytes") == 4
     await context.keeper.close()
 
 
-async def test_no_audio_directory_is_no_failure(context: Context) -> None:
+async def test_no_recordings_are_no_failure(context: Context) -> None:
     await expire_old(context, {})
     await context.keeper.close()
 

@@ -1,20 +1,40 @@
-"""What was said before: the sessions of the moment and the record of turns."""
+"""What was said before: the sessions of the moment, the record of turns, and how they were spoken.
+
+`POST /v1/turns/{trace_id}/spoken` is how the voice adds to a turn what it alone could measure.
+"""
 
 from __future__ import annotations
 
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Request
+from pydantic import BaseModel
 
 from barnabee.api.service import service_of
+from barnabee.api.spoken import SpokenTurn, parse
 from barnabee.core.errors import NotFound
-from barnabee.store.conversations import Conversations, cursor
+from barnabee.store.conversations import Conversations, Turn, cursor
+from barnabee.store.db import Database
+from barnabee.store.spoken import SpokenTurns
 
 router = APIRouter()
 
 SessionId = Annotated[str, Path(pattern=r"^[A-Za-z0-9_.:-]{1,64}$")]
 TraceId = Annotated[str, Path(pattern=r"^[0-9a-f]{32}$")]
 Limit = Annotated[int, Query(ge=1, le=200)]
+_SPOKEN_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {"application/json": {"schema": SpokenTurn.model_json_schema()}},
+    }
+}
+
+
+class Kept(BaseModel):
+    """It is kept; `degraded` names what was missing on the way."""
+
+    trace_id: str
+    degraded: list[str]
 
 
 @router.get("/v1/sessions/{session_id}")
@@ -38,16 +58,42 @@ async def turns(
     session_id: Annotated[str | None, Query(max_length=64)] = None,
 ) -> dict[str, Any]:
     """Return turns, newest first; `next` is the `before` of the page that follows."""
-    conversations = Conversations(await service_of(request).keeper.database())
-    found = await conversations.turns(limit, before, session_id)
+    database = await service_of(request).keeper.database()
+    found = await Conversations(database).turns(limit, before, session_id)
     following = cursor(found[-1]) if len(found) == limit else None
-    return {"turns": [turn.as_dict() for turn in found], "next": following}
+    return {"turns": await _with_spoken(database, found), "next": following}
 
 
 @router.get("/v1/turns/{trace_id}")
 async def turn(request: Request, trace_id: TraceId) -> dict[str, Any]:
     """Return one turn by its trace id."""
-    found = await Conversations(await service_of(request).keeper.database()).turn(trace_id)
+    database = await service_of(request).keeper.database()
+    found = await Conversations(database).turn(trace_id)
     if found is None:
         raise NotFound(what=f"turn {trace_id}")
-    return found.as_dict()
+    return (await _with_spoken(database, [found]))[0]
+
+
+@router.post("/v1/turns/{trace_id}/spoken", status_code=202, openapi_extra=_SPOKEN_BODY)
+async def report_spoken(request: Request, trace_id: TraceId) -> Kept:
+    """Keep how a turn was heard and spoken; the first report of a turn counts."""
+    told = parse(await request.body())
+    missing = await service_of(request).recorder.record_spoken(trace_id, told)
+    request.scope["barnabee.log"] = {"stage": "spoken", "room": told.room, "degraded": missing}
+    return Kept(trace_id=trace_id, degraded=missing)
+
+
+@router.get("/v1/turns/{trace_id}/spoken")
+async def spoken(request: Request, trace_id: TraceId) -> dict[str, Any]:
+    """Return it; it may be there without the turn, when nothing came of what was said."""
+    found = await SpokenTurns(await service_of(request).keeper.database()).of([trace_id])
+    if trace_id not in found:
+        raise NotFound(what=f"spoken turn {trace_id}")
+    return found[trace_id].as_dict()
+
+
+async def _with_spoken(database: Database, turns: list[Turn]) -> list[dict[str, Any]]:
+    """Return the turns with what the voice measured, None where it did not take part."""
+    measured = await SpokenTurns(database).of([turn.trace_id for turn in turns])
+    forms = {trace_id: spoken.as_dict() for trace_id, spoken in measured.items()}
+    return [turn.as_dict() | {"spoken": forms.get(turn.trace_id)} for turn in turns]

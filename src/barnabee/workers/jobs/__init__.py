@@ -11,16 +11,16 @@ from arq.typing import WorkerCoroutine
 
 from barnabee.workers.jobs.expire import expire_old
 from barnabee.workers.jobs.keeping import ATTEMPT_LIMIT_S, kept, unreadable
-from barnabee.workers.jobs.record import record_turn, remember_fact
+from barnabee.workers.jobs.record import record_spoken, record_turn, remember_fact
 
 # Written by arq's own loop every 2 s and gone 3 s later: there as long as jobs are looked for.
 HEARTBEAT = "barnabee:heartbeat:worker"
 MAX_TRIES = 2**31
 
-FUNCTIONS: tuple[WorkerCoroutine, ...] = tuple(
-    kept(job) for job in (record_turn, remember_fact, unreadable)
-)
-_KNOWN = frozenset(job.__name__ for job in (record_turn, remember_fact, unreadable))
+_JOBS = (record_turn, record_spoken, remember_fact, unreadable)
+
+FUNCTIONS: tuple[WorkerCoroutine, ...] = tuple(kept(job) for job in _JOBS)
+_KNOWN = frozenset(job.__name__ for job in _JOBS)
 
 
 async def _expire_old(ctx: dict[Any, Any]) -> None:
@@ -34,8 +34,7 @@ def cron_jobs() -> list[CronJob]:
             _expire_old,
             name="expire_old",
             job_id="expire_old",  # one in the queue at most, however often the worker starts
-            hour=3,
-            minute=17,
+            minute=17,  # of every hour: a recording is not to be kept longer than was promised
             run_at_startup=True,
             max_tries=MAX_TRIES,
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from barnabee.store.conversations import Conversations, Fact, Facts, Turn
+from barnabee.store.spoken import Spoken, SpokenTurns
 from barnabee.workers.context import Context
 
 
@@ -12,6 +13,12 @@ async def record_turn(context: Context, payload: dict[str, Any]) -> None:
     """Keep one turn; `payload` is `Turn.as_dict()`."""
     turn = Turn.from_dict(payload)
     await Conversations(await context.keeper.database()).record(turn)
+
+
+async def record_spoken(context: Context, payload: dict[str, Any]) -> None:
+    """Keep what the voice measured of a turn; `payload` is `Spoken.as_dict()`."""
+    spoken = Spoken.from_dict(payload)
+    await SpokenTurns(await context.keeper.database()).record(spoken)
 
 
 async def remember_fact(context: Context, payload: dict[str, Any]) -> None:

@@ -1,0 +1,98 @@
+"""`barnabee trace`: where the time of one turn went."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from barnabee.core.errors import BadRequest, DependencyDown, NotFound
+
+if TYPE_CHECKING:
+    import httpx
+
+    from barnabee.cli.waterfall import Waterfall
+
+_TIMEOUT_S = 10.0
+_ID = re.compile(r"[0-9a-f]{32}")
+
+
+def trace(
+    trace_id: Annotated[
+        str | None, typer.Argument(metavar="ID", help="Its trace id; default: the last turn.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Show one turn as bars: what each service did when, what was slow, what went wrong."""
+    import asyncio
+
+    from barnabee.cli.waterfall import draw
+
+    if trace_id is not None and not _ID.fullmatch(trace_id):
+        raise BadRequest(field="trace id", reason="it has 32 hexadecimal digits")
+    fall = asyncio.run(_fall(trace_id))
+    if as_json:
+        typer.echo(json.dumps(fall.as_dict(), indent=2, ensure_ascii=False))
+        return
+    for line in draw(fall):
+        typer.echo(line)
+
+
+async def _fall(trace_id: str | None) -> Waterfall:
+    from barnabee.cli.logs import of_trace
+    from barnabee.cli.waterfall import layout
+    from barnabee.cli.way import opened
+    from barnabee.up import paths
+
+    async with opened(_TIMEOUT_S) as way:
+        budgets_ms: dict[str, int] = (await _get(way.api, "/api/system"))["stage_budgets_ms"]
+        turn, spoken = await _record(way.api, trace_id)
+    known = turn or spoken
+    found = known["trace_id"] if known else trace_id or ""
+    lines = of_trace(paths.local().log, found)
+    if known is None and not lines:
+        raise NotFound(what=f"turn {found}, neither in the record nor in the log")
+    return layout(found, turn, spoken, lines, budgets_ms)
+
+
+async def _record(
+    api: httpx.AsyncClient, trace_id: str | None
+) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
+    """Return the turn and what the voice measured of it, as far as either is recorded."""
+    if trace_id is None:
+        turns = (await _get(api, "/v1/turns?limit=1"))["turns"]
+        if not turns:
+            raise NotFound(what="turn yet: say something to the house first")
+        return turns[0], turns[0]["spoken"]
+    try:
+        turn = await _get(api, f"/v1/turns/{trace_id}")
+    except NotFound:
+        turn = None
+    if turn is not None:
+        return turn, turn["spoken"]
+    try:
+        return None, await _get(api, f"/v1/turns/{trace_id}/spoken")
+    except NotFound:
+        return None, None
+
+
+async def _get(api: httpx.AsyncClient, path: str) -> dict[str, Any]:
+    import httpx
+
+    from barnabee.clients import answers
+
+    try:
+        response = await api.get(path)
+    except httpx.HTTPError as error:
+        reason = str(error) or type(error).__name__
+        raise DependencyDown(dependency="api", reason=reason) from error
+    if response.status_code == NotFound.status:
+        raise NotFound(what=path)
+    refusal = answers.error_of(response, "api")
+    if refusal is not None:
+        raise refusal
+    with answers.understood("api"):
+        found: dict[str, Any] = response.json()
+        return found

@@ -1,0 +1,140 @@
+"""The voice service as a process: its sockets, its end, its death, and what it leaves behind."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+from statistics import median
+
+import pytest
+
+from support.gpu_app import Starter
+from support.serve import served
+from support.voice import FakeApi, Microphone, VoiceProcess, recording, silence
+from support.wait import until
+from support.webrtc import browsing
+
+LIGHT = recording("kitchen_light_af_heart")
+SESSIONS = 25
+TURNS, WARM = 200, 40  # of one conversation; pools have found their size after the first
+
+
+@pytest.fixture
+async def process(tmp_path: Path) -> AsyncIterator[VoiceProcess]:
+    async with AsyncExitStack() as stack:
+        service = await Starter(stack)()
+        gpu_url = await stack.enter_async_context(served(service.running.app, lifespan="off"))
+        api_url = await stack.enter_async_context(served(FakeApi().app()))
+        one = await VoiceProcess(tmp_path, gpu_url, api_url).start()
+        try:
+            yield one
+        finally:
+            if one.process and one.process.poll() is None:
+                one.end(signal.SIGKILL)
+
+
+async def test_its_only_udp_sockets_are_within_the_media_ports(process: VoiceProcess) -> None:
+    assert not process.seen().net_connections("udp")
+    async with browsing(process.url) as kitchen, browsing(process.url, room="attic") as attic:
+        assert kitchen.of("ready")
+        assert attic.of("ready")
+        sockets = {one.laddr.port for one in process.seen().net_connections("udp")}
+        assert sockets
+        assert all(10_000 <= port <= 10_100 for port in sockets)
+        assert not [one for one in process.seen().net_connections("udp") if one.raddr]
+
+
+async def test_told_to_end_it_says_so_to_everyone_and_ends_in_time(process: VoiceProcess) -> None:
+    async with process.talk() as microphone:
+        begun_s = time.monotonic()
+        assert process.end() == 0
+        assert time.monotonic() - begun_s < 4
+        await microphone.until(lambda: microphone.closed is not None)
+        assert microphone.of("error")[0]["code"] == "dependency_down"
+        assert microphone.closed == 1013
+
+
+async def test_killed_and_started_again_it_takes_up_where_a_client_comes_back(
+    process: VoiceProcess,
+) -> None:
+    async with process.talk() as microphone:
+        process.end(signal.SIGKILL)
+        await microphone.until(lambda: microphone.closed is not None)
+    await process.start()
+    async with process.talk() as microphone:
+        await microphone.tell(type="talk", on=True)
+        await microphone.until_state("listening")
+        await microphone.say_slowly(LIGHT, silence(0.2))
+        await microphone.tell(type="talk", on=False)
+        await microphone.until(lambda: bool(microphone.of("reply")))
+
+
+async def test_sessions_leave_nothing_behind(process: VoiceProcess) -> None:
+    async def session() -> None:
+        async with process.talk() as microphone:
+            await microphone.tell(type="talk", on=True)
+            await microphone.until_state("listening")
+            await microphone.say(silence(0.5))
+
+    def held() -> tuple[int, int]:
+        seen = process.seen()
+        return seen.num_threads(), len(seen.net_connections("all"))
+
+    await session()
+    async with browsing(process.url):
+        pass
+    await until(lambda: len(process.seen().net_connections("udp")) == 0)
+    threads, sockets = held()
+    rss_mib = process.seen().memory_info().rss / 2**20
+    for _ in range(SESSIONS):
+        await session()
+        async with browsing(process.url):
+            pass
+    await until(lambda: held()[1] <= sockets + 2)
+    grown_mib = process.seen().memory_info().rss / 2**20 - rss_mib
+    print(f"{rss_mib:.0f} MiB, {grown_mib:.1f} more after {2 * SESSIONS} sessions")
+    assert held()[0] <= threads + 2
+    assert grown_mib < 40
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1200)
+async def test_two_hundred_turns_leave_the_memory_as_it_was(process: VoiceProcess) -> None:
+    async with process.talk() as microphone:
+        mib = [await turn_mib(process, microphone) for _ in range(TURNS)]
+    early, late = median(mib[WARM : WARM + 20]), median(mib[-20:])
+    print(f"\n{early:.0f} MiB after {WARM} turns, {late:.0f} after {TURNS}")
+    assert late < early * 1.05
+    assert len([line for line in process.log if line["event"] == "turn"]) >= TURNS - 1
+
+
+async def turn_mib(process: VoiceProcess, microphone: Microphone) -> float:
+    """Have one turn; return what is resident afterwards."""
+    replies = len(microphone.of("reply"))
+    await microphone.tell(type="talk", on=True)
+    await microphone.until(lambda: microphone.state == "listening")
+    await microphone.say_slowly(LIGHT, silence(0.1))
+    await microphone.tell(type="talk", on=False)
+    await microphone.until(lambda: len(microphone.of("reply")) > replies)
+    await microphone.until(lambda: microphone.state == "follow_up")
+    return float(process.seen().memory_info().rss) / 2**20
+
+
+async def test_every_line_of_a_turn_carries_its_trace_id(process: VoiceProcess) -> None:
+    async with process.talk() as microphone:
+        await microphone.tell(type="talk", on=True)
+        await microphone.until_state("listening")
+        await microphone.say_slowly(LIGHT, silence(0.2))
+        await microphone.tell(type="talk", on=False)
+        await microphone.until_state("follow_up")
+        trace_id = microphone.of("reply")[0]["trace_id"]
+    await until(lambda: any(line["event"] == "turn" for line in process.log))
+    turn = next(line for line in process.log if line["event"] == "turn")
+    assert turn["trace_id"] == trace_id
+    assert (turn["component"], turn["outcome"]) == ("voice", "answered")
+    assert {"vad", "stt", "command", "tts_first_byte", "first_audio"} <= turn["stages_ms"].keys()
+    assert not [line for line in process.log if line["level"] == "error"]
+    assert "kitchen light" not in str(process.log)  # what is said in the house stays there

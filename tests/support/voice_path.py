@@ -1,0 +1,75 @@
+"""An api and an inference service on the voice path that answer as told, without a socket."""
+
+from __future__ import annotations
+
+import json
+import math
+import struct
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+
+from barnabee.clients.gpu import GpuClient
+from barnabee.clients.probe import Way
+
+RATE_HZ = 24_000
+ANSWER: dict[str, Any] = {
+    "reply": "It's five o'clock.",
+    "intent": "time",
+    "degraded": [],
+    "code": None,
+    "latency_ms": {"intent": 2.0, "store": 1.0, "total": 3.0},
+}
+
+
+def tone(seconds: float, level: float = 0.3) -> bytes:
+    """Return a 220 Hz tone as 16-bit sound."""
+    count = int(seconds * RATE_HZ)
+    wave = (level * 32_000 * math.sin(2 * math.pi * 220 * n / RATE_HZ) for n in range(count))
+    return b"".join(struct.pack("<h", int(one)) for one in wave)
+
+
+@dataclass
+class VoicePath:
+    """What each service says; an exception or a status in place of an answer is its failure."""
+
+    heard: str = "What time is it?"
+    answer: dict[str, Any] = field(default_factory=lambda: dict(ANSWER))
+    sound: bytes = field(default_factory=lambda: tone(1.2))
+    fails: dict[str, Exception | int] = field(default_factory=dict)  # path -> how
+    asked: list[httpx.Request] = field(default_factory=list)
+    budgets_ms: dict[str, int] = field(default_factory=lambda: {"stt": 60_000})
+
+    def way(self) -> Way:
+        transport = httpx.MockTransport(self._handle)
+        api = httpx.AsyncClient(base_url="http://api", transport=transport)
+        gpu = GpuClient("http://gpu", "token", transport=transport)
+        return Way(gpu, api, RATE_HZ, self.budgets_ms, limit_s=5)
+
+    def of(self, path: str) -> httpx.Request:
+        """Return the one request to `path`."""
+        (found,) = (one for one in self.asked if one.url.path == path)
+        return found
+
+    def said(self) -> dict[str, Any]:
+        """Return the command that was sent."""
+        body: dict[str, Any] = json.loads(self.of("/v1/command").content)
+        return body
+
+    def _handle(self, request: httpx.Request) -> httpx.Response:
+        path = request.url.path
+        self.asked.append(request)
+        failure = self.fails.get(path)
+        if isinstance(failure, Exception):
+            raise failure
+        if failure is not None:
+            return httpx.Response(failure, json={"code": "loading", "message": "Not yet."})
+        if path == "/v1/command":
+            return httpx.Response(200, json=self.answer)
+        if path == "/v1/audio/speech":
+            return httpx.Response(200, content=self.sound)
+        if path == "/v1/turns":
+            return httpx.Response(200, json={"id": "t"})
+        heard = {"text": self.heard, "duration": 1.0, "language": "en", "engine": "parakeet"}
+        return httpx.Response(200, json=heard)

@@ -1,0 +1,167 @@
+"""A browser for tests: aiortc, a microphone that plays what it is told, and a recorder."""
+
+from __future__ import annotations
+
+import asyncio
+import fractions
+import json
+import random
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+import numpy as np
+from aiortc import (
+    MediaStreamTrack,
+    RTCConfiguration,
+    RTCPeerConnection,
+    RTCSessionDescription,
+)
+from aiortc.mediastreams import MediaStreamError
+from av import AudioFrame, AudioResampler
+from numpy.typing import NDArray
+
+from barnabee.voice.transports import jitter
+from support.voice import TOKEN, Samples
+from support.wait import until
+
+RATE_HZ = 16_000
+FRAME = 320  # 20 ms
+
+
+class Speaking(MediaStreamTrack):
+    """A microphone's track: silence, but for what `say` puts in."""
+
+    kind = "audio"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waiting: deque[Samples] = deque()
+        self._sent = 0
+        self._begun_s = 0.0
+
+    def say(self, *sounds: Samples) -> None:
+        whole = np.concatenate(sounds)
+        whole = np.concatenate((whole, np.zeros(-len(whole) % FRAME, np.int16)))
+        self.waiting.extend(whole.reshape(-1, FRAME))
+
+    async def recv(self) -> AudioFrame:
+        loop = asyncio.get_running_loop()
+        self._begun_s = self._begun_s or loop.time()
+        await asyncio.sleep(max(0.0, self._begun_s + self._sent / RATE_HZ - loop.time()))
+        samples = self.waiting.popleft() if self.waiting else np.zeros(FRAME, np.int16)
+        frame = AudioFrame.from_ndarray(samples[None, :], format="s16", layout="mono")
+        frame.sample_rate, frame.pts = RATE_HZ, self._sent
+        frame.time_base = fractions.Fraction(1, RATE_HZ)
+        self._sent += FRAME
+        return frame
+
+
+@dataclass
+class Browser:
+    """One page that talks."""
+
+    peer: RTCPeerConnection
+    microphone: Speaking = field(default_factory=Speaking)
+    messages: list[dict[str, Any]] = field(default_factory=list)
+    heard: list[NDArray[np.int16]] = field(default_factory=list)  # 16 kHz
+    channel: Any = None
+    answer: dict[str, Any] = field(default_factory=dict)
+    _recording: asyncio.Task[None] | None = None
+    _link: tuple[Any, Any] | None = None  # as it was before it lost anything
+
+    def of(self, kind: str) -> list[dict[str, Any]]:
+        return [one for one in self.messages if one.get("type") == kind]
+
+    @property
+    def state(self) -> str:
+        return str(self.of("state")[-1]["state"]) if self.of("state") else ""
+
+    def tell(self, **message: object) -> None:
+        self.channel.send(json.dumps(message))
+
+    @property
+    def sound(self) -> Samples:
+        return np.concatenate(self.heard) if self.heard else np.zeros(0, np.int16)
+
+    async def until(self, true: Callable[[], bool], within_s: float = 20) -> None:
+        try:
+            await until(true, within_s=within_s)
+        except AssertionError as error:
+            raise AssertionError(f"{error}; seen: {self.messages}") from error
+
+    def lose(self, share: float) -> None:
+        """Drop this share of what is sent and received from now on, at the socket's edge."""
+        ice = self.peer.getTransceivers()[0].sender.transport.transport
+        if self._link is None:
+            self._link = ice._send, ice._recv
+        send, receive = self._link
+        dice = random.Random(1)  # noqa: S311 - guards no secret
+
+        async def lossy_send(data: bytes) -> None:
+            if dice.random() >= share:
+                await send(data)
+
+        async def lossy_receive() -> bytes:
+            while True:
+                data: bytes = await receive()
+                if dice.random() >= share:
+                    return data
+
+        ice._send, ice._recv = lossy_send, lossy_receive
+        # a browser conceals a lost packet at once; aiortc's own buffer waits 320 ms for it
+        jitter.put_into(self.peer.getTransceivers()[0].receiver)
+
+    def listen(self, track: MediaStreamTrack) -> None:
+        self._recording = asyncio.create_task(self._record(track))
+
+    async def _record(self, track: MediaStreamTrack) -> None:
+        resampler = AudioResampler("s16", "mono", RATE_HZ)
+        with suppress(MediaStreamError):
+            while True:
+                frame = await track.recv()
+                for one in resampler.resample(frame):
+                    self.heard.append(one.to_ndarray()[0])
+
+    async def close(self) -> None:
+        await self.peer.close()
+        if self._recording:
+            self._recording.cancel()
+            await asyncio.gather(self._recording, return_exceptions=True)
+
+
+@asynccontextmanager
+async def browsing(
+    url: str,
+    *,
+    room: str = "kitchen",
+    token: str = TOKEN,
+    munge: Callable[[str], str] = lambda sdp: sdp,
+) -> AsyncIterator[Browser]:
+    """Be a page that is connected; `munge` changes its offer on the way."""
+    browser = Browser(RTCPeerConnection(RTCConfiguration(iceServers=[])))
+    peer = browser.peer
+    peer.addTrack(browser.microphone)
+    browser.channel = peer.createDataChannel("talk")
+    browser.channel.on("message", lambda text: browser.messages.append(json.loads(text)))
+    peer.on("track", browser.listen)
+    try:
+        await peer.setLocalDescription(await peer.createOffer())
+        async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=30) as client:
+            response = await client.post(
+                "/v1/offer",
+                json={"sdp": munge(peer.localDescription.sdp), "type": "offer", "room": room},
+                headers={"Authorization": f"Bearer {token}"},
+            )
+        response.raise_for_status()
+        browser.answer = response.json()
+        await peer.setRemoteDescription(
+            RTCSessionDescription(browser.answer["sdp"], browser.answer["type"])
+        )
+        await browser.until(lambda: bool(browser.of("ready")))
+        yield browser
+    finally:
+        await browser.close()

@@ -1,0 +1,180 @@
+"""WebRTC end to end, in one process: aiortc as the browser, the real service, engines stood in."""
+
+from __future__ import annotations
+
+import re
+import socket
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import aioice
+import aiortc.rtcicetransport
+import httpx
+import psutil
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from barnabee.core.errors import Misconfigured
+from barnabee.voice.transports import ports
+from support.gpu_app import Starter
+from support.serve import served
+from support.voice import TOKEN, FakeApi, Voice, recording, silence, voice
+from support.wait import until
+from support.webrtc import browsing
+
+LIGHT = recording("kitchen_light_bm_george")
+HEADERS = {"Authorization": f"Bearer {TOKEN}"}
+
+
+@pytest.fixture
+async def house(tmp_path: Path) -> AsyncIterator[Voice]:
+    async with AsyncExitStack() as stack:
+        service = await Starter(stack)()
+        gpu_url = await stack.enter_async_context(served(service.running.app, lifespan="off"))
+        api_url = await stack.enter_async_context(served(FakeApi().app()))
+        yield await stack.enter_async_context(voice(gpu_url, api_url, tmp_path))
+
+
+def media_ports(answer: str) -> set[int]:
+    return {int(port) for port in re.findall(r"a=candidate:\S+ \d udp \d+ \S+ (\d+)", answer)}
+
+
+async def test_a_browser_talks_and_is_answered(house: Voice) -> None:
+    async with browsing(house.url) as browser:
+        browser.tell(type="talk", on=True)
+        await browser.until(lambda: browser.state == "listening")
+        browser.microphone.say(LIGHT, silence(0.3))
+        await browser.until(lambda: not browser.microphone.waiting)
+        browser.tell(type="talk", on=False)
+        await browser.until(lambda: browser.state == "follow_up")
+        assert browser.of("transcript")[0]["text"] == "turn on the kitchen light"
+        assert max(abs(int(n)) for n in (browser.sound.min(), browser.sound.max())) > 3000
+
+
+async def test_media_stays_within_its_ports(house: Voice) -> None:
+    before = {one.laddr.port for one in psutil.Process().net_connections("udp")}
+    async with browsing(house.url) as browser:
+        offered = media_ports(browser.answer["sdp"])
+        assert offered
+        assert all(10_000 <= port <= 10_100 for port in offered)
+        now = {one.laddr.port for one in psutil.Process().net_connections("udp")}
+        browsers = media_ports(browser.peer.localDescription.sdp)
+        assert now - before - browsers == offered - browsers
+        assert "typ srflx" not in browser.answer["sdp"]
+
+
+async def test_the_ports_are_free_again_when_the_browser_has_left(house: Voice) -> None:
+    async with browsing(house.url) as browser:
+        offered = media_ports(browser.answer["sdp"])
+    await until(lambda: house.metric("barnabee_voice_sessions") == 0)
+    await until(
+        lambda: not offered & {one.laddr.port for one in psutil.Process().net_connections("udp")}
+    )
+
+
+async def test_a_browser_that_hides_its_addresses_is_reached_all_the_same(house: Voice) -> None:
+    def hidden(sdp: str) -> str:
+        sdp = re.sub(r"(a=candidate:\S+ \d udp \d+) \S+", r"\1 0b1c2d3e-4f50.local", sdp)
+        return sdp.replace("a=end-of-candidates\r\n", "")
+
+    async with browsing(house.url, munge=hidden) as browser:
+        assert browser.of("ready")
+
+
+async def test_addresses_that_come_late_are_taken(house: Voice) -> None:
+    async with browsing(house.url) as browser, httpx.AsyncClient(base_url=house.url) as client:
+        line = "candidate:1 1 udp 2130706431 192.0.2.7 40000 typ host"
+        late = {
+            "pc_id": browser.answer["pc_id"],
+            "candidates": [{"candidate": line, "sdpMid": "0"}],
+        }
+        assert (await client.patch("/v1/offer", json=late, headers=HEADERS)).status_code == 204
+        late["candidates"][0]["candidate"] = "candidate:nonsense"
+        refused = await client.patch("/v1/offer", json=late, headers=HEADERS)
+        assert (refused.status_code, refused.json()["code"]) == (400, "bad_request")
+        late["pc_id"] = "nobody"
+        assert (await client.patch("/v1/offer", json=late, headers=HEADERS)).status_code == 404
+
+
+@pytest.mark.parametrize(
+    "sdp",
+    [
+        "nonsense",
+        "v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\n",
+        "v=0\r\nm=audio 9 UDP/TLS/RTP/SAVPF 0\r\n",
+        "v=0\r\nm=video 9 UDP/TLS/RTP/SAVPF 96\r\na=rtpmap:96 VP8/90000\r\n",
+        "\0" * 100,
+        "m=" * 1000,
+    ],
+)
+async def test_an_offer_that_is_none_is_refused_in_one_sentence(house: Voice, sdp: str) -> None:
+    async with httpx.AsyncClient(base_url=house.url, headers=HEADERS) as client:
+        response = await client.post("/v1/offer", json={"sdp": sdp, "type": "offer"})
+        assert (response.status_code, response.json()["code"]) == (400, "bad_request")
+        assert "sdp" in response.json()["message"]
+        assert house.metric("barnabee_voice_sessions") == 0
+
+
+async def test_an_offer_needs_the_token(house: Voice) -> None:
+    async with httpx.AsyncClient(base_url=house.url) as client:
+        assert (await client.post("/v1/offer", json={"sdp": "x"})).status_code == 401
+
+
+async def offer_of_aiortc() -> str:
+    peer = aiortc.RTCPeerConnection(aiortc.RTCConfiguration(iceServers=[]))
+    try:
+        peer.addTransceiver("audio")
+        await peer.setLocalDescription(await peer.createOffer())
+        return str(peer.localDescription.sdp)
+    finally:
+        await peer.close()
+
+
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(st.data())
+async def test_damaged_offers_are_refused_and_kill_nothing(
+    house: Voice, data: st.DataObject
+) -> None:
+    lines = (await offer_of_aiortc()).split("\r\n")
+    for _ in range(data.draw(st.integers(1, 4))):
+        at = data.draw(st.integers(0, len(lines) - 1))
+        damage = data.draw(st.sampled_from(["drop", "twice", "cut", "junk", "swap"]))
+        if damage == "drop" and len(lines) > 1:
+            del lines[at]
+        elif damage == "twice":
+            lines.insert(at, lines[at])
+        elif damage == "cut":
+            lines[at] = lines[at][: data.draw(st.integers(0, len(lines[at])))]
+        elif damage == "junk":
+            lines[at] += data.draw(st.text(max_size=20))
+        else:
+            other = data.draw(st.integers(0, len(lines) - 1))
+            lines[at], lines[other] = lines[other], lines[at]
+    sdp = "\r\n".join(lines) or "x"
+    async with httpx.AsyncClient(base_url=house.url, headers=HEADERS, timeout=30) as client:
+        response = await client.post("/v1/offer", json={"sdp": sdp, "room": "fuzz"})
+        assert response.status_code in {200, 400}, (response.text, sdp)
+        assert (await client.get("/health/live")).status_code == 200
+
+
+def test_a_range_that_is_full_gives_no_socket() -> None:
+    one = ports.bound("127.0.0.1", range(10_090, 10_091))
+    assert one is not None
+    assert ports.bound("127.0.0.1", range(10_090, 10_091)) is None
+    assert one.getsockname() == ("127.0.0.1", 10_090)
+    assert one.type == socket.SOCK_DGRAM
+    one.close()
+
+
+def test_another_aioice_is_refused_loudly(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(aiortc.rtcicetransport, "Connection", object)
+    with pytest.raises(Misconfigured, match="aiortc or aioice"):
+        ports.keep_to(range(10_000, 10_101))
+    monkeypatch.undo()
+    monkeypatch.setattr(aioice.Connection, "get_component_candidates", lambda self: [])
+    with pytest.raises(Misconfigured):
+        ports.keep_to(range(10_000, 10_101))
