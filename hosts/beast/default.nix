@@ -34,16 +34,9 @@
       barnabee-gpu.kind = "vm";
       barnabee-core = {
         kind = "container";
-        directories = {
-          "/data" = "/srv/barnabee/data";
-          "/var/lib/barnabee-secrets" = "/var/lib/barnabee-secrets";
-          "/var/lib/barnabee-tls" = "/var/lib/barnabee-tls";
-        };
+        directories."/data" = "/srv/barnabee/data";
       };
-      barnabee-monitoring = {
-        kind = "container";
-        directories."/var/lib/barnabee-secrets" = "/var/lib/barnabee-secrets";
-      };
+      barnabee-monitoring.kind = "container";
     };
   };
 }

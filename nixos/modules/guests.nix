@@ -16,6 +16,14 @@ let
   inherit (config.barnabee) network;
   systemOf = name: inputs.self.nixosConfigurations.${name};
   kind = wanted: lib.filterAttrs (_: guest: guest.kind == wanted) cfg;
+  # name:file of every secret that a guest uses and this machine has.
+  secretsOf =
+    name:
+    map (secret: "${secret}:${config.barnabee.secrets.fileOf secret}") (
+      lib.filter (secret: config.barnabee.secrets.fileOf secret != null) (
+        (systemOf name).config.barnabee.secrets.used
+      )
+    );
   core = network.addresses.barnabee-core;
   forward = proto: port: {
     inherit proto;
@@ -85,12 +93,25 @@ in
         isReadOnly = false;
       }) guest.directories;
       timeoutStartSec = "5min";
+      extraFlags = map (secret: "--load-credential=${secret}") (secretsOf name);
     }) (kind "container");
 
     microvm.vms = lib.mapAttrs (name: _: {
       evaluatedConfig = systemOf name;
       restartIfChanged = true;
     }) (kind "vm");
+
+    # qemu reads them as its own unit's credentials and passes them on.
+    systemd.services = lib.mapAttrs' (
+      name: _:
+      lib.nameValuePair "microvm@${name}" {
+        overrideStrategy = "asDropin";
+        serviceConfig.LoadCredential = secretsOf name;
+      }
+    ) (kind "vm");
+    barnabee.secrets.needed = lib.concatMap (name: (systemOf name).config.barnabee.secrets.used) (
+      lib.attrNames cfg
+    );
 
     networking = {
       useNetworkd = true;
@@ -107,7 +128,8 @@ in
         externalInterface = config.barnabee.uplink;
         forwardPorts = map (forward "tcp") network.public.tcp ++ ranges network.public.udp;
       };
-      firewall.filterForward = true; # guests answer to what is forwarded, and to nothing else
+      # nat lets guests out; from outside only what is forwarded above comes in.
+      firewall.filterForward = true;
     };
 
     # Guests ask this machine for names.

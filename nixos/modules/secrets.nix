@@ -37,6 +37,13 @@ in
       description = "The names that the services of this machine ask for.";
       example = [ "api_token" ];
     };
+    used = lib.mkOption {
+      type = lib.types.listOf lib.types.str;
+      internal = true;
+      readOnly = true;
+      description = "The names that this machine must have.";
+      example = [ "api_token" ];
+    };
     fileOf = lib.mkOption {
       type = lib.types.functionTo (lib.types.nullOr lib.types.str);
       internal = true;
@@ -47,6 +54,7 @@ in
   };
 
   config = {
+    barnabee.secrets.used = used;
     barnabee.secrets.fileOf =
       name:
       if lib.elem name cfg.unused then
@@ -64,9 +72,9 @@ in
       secrets = lib.genAttrs used (_: { });
     };
 
-    systemd.tmpfiles.rules = lib.mkIf (!encrypted && cfg.directory != null) [
-      "d ${cfg.directory} 0700 root root -"
-    ];
+    systemd.tmpfiles.rules = lib.optional (
+      !encrypted && cfg.directory != null && !lib.hasPrefix "/run/" cfg.directory
+    ) "d ${cfg.directory} 0700 root root -";
 
     assertions = [
       {

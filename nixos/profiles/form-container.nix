@@ -6,6 +6,12 @@ in
 {
   boot.isContainer = true;
   services.openssh.enable = false; # machinectl shell leads into it
+  # The machine beneath hands its secrets in (modules/guests.nix); the guest needs no key of its own.
+  barnabee.secrets = {
+    sopsFile = null;
+    directory = "/run/credentials/@system";
+  };
+
   networking = {
     useHostResolvConf = false; # not the resolver of a loopback that is not its own
     nameservers = lib.mkDefault [ network.addresses.${network.gateway} ];

@@ -7,13 +7,27 @@
   ...
 }:
 let
-  inherit (config.barnabee) name network passthrough;
+  inherit (config.barnabee)
+    name
+    network
+    passthrough
+    secrets
+    ;
   address = network.addresses.${name};
 in
 {
   imports = [ inputs.microvm.nixosModules.microvm ];
 
+  # The machine beneath hands its secrets in (modules/guests.nix); the guest needs no key of its own.
+  barnabee.secrets = {
+    sopsFile = null;
+    directory = "/run/credentials/@system";
+  };
+
   microvm = {
+    credentialFiles = lib.genAttrs secrets.used (
+      secret: "/run/credentials/microvm@${name}.service/${secret}"
+    );
     hypervisor = lib.mkDefault "qemu";
     cpu = lib.mkDefault "host";
     vcpu = lib.mkDefault 8;

@@ -31,6 +31,7 @@ let
     };
     build-system = [ python.pkgs.poetry-core ];
     dependencies = runtime;
+    pythonRemoveDeps = lib.optional (variant == "-cuda") "onnxruntime"; # onnxruntime-gpu stands for it
 
     # `pythonRuntimeDepsCheck` (on by default) compares what pyproject.toml asks for with what is
     # there; `pip check` does so for everything that came along.

@@ -1,4 +1,7 @@
-"""Makes one model's folder in a Nix build: `build.py NAME`, with archives and downloads as JSON."""
+"""Makes one model's folder in a Nix build: `build.py NAME TARGET`.
+
+PINS is models.toml; ARCHIVES and DOWNLOADS are JSON, a path by the name of a package or of a file.
+"""
 
 from __future__ import annotations
 
@@ -11,12 +14,12 @@ from pathlib import Path
 
 from barnabee.up import model_files, model_pins
 
-name = sys.argv[1]
-model = model_pins.load(Path(os.environ["pins"])).model[name]
-archives = {key: Path(path) for key, path in json.loads(os.environ["archives"]).items()}
+name, target = sys.argv[1:]
+model = model_pins.load(Path(os.environ["PINS"])).model[name]
+archives = {key: Path(path) for key, path in json.loads(os.environ["ARCHIVES"]).items()}
 scratch = Path(tempfile.mkdtemp())
 downloads = {}
-for key, path in json.loads(os.environ["downloads"]).items():
+for key, path in json.loads(os.environ["DOWNLOADS"]).items():
     downloads[key] = scratch / key  # `build` moves them, and the store is read-only
     shutil.copyfile(path, downloads[key])
-model_files.build(model, archives, downloads, Path(os.environ["out"]))
+model_files.build(model, archives, downloads, Path(target))

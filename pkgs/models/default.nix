@@ -59,9 +59,9 @@ let
     runCommand "barnabee-model-${name}"
       {
         nativeBuildInputs = [ barnabee.env ];
-        pins = ./models.toml;
-        archives = builtins.toJSON (lib.genAttrs (used model) (package: "${packages.${package}}"));
-        downloads = builtins.toJSON (
+        PINS = ./models.toml;
+        ARCHIVES = builtins.toJSON (lib.genAttrs (used model) (package: "${packages.${package}}"));
+        DOWNLOADS = builtins.toJSON (
           lib.mapAttrs (
             _: file:
             "${fetchurl {
@@ -72,7 +72,7 @@ let
         meta.description = model.summary;
       }
       ''
-        python ${./build.py} ${name}
+        python ${./build.py} ${name} $out
       '';
 
   folders = lib.mapAttrs folder pins.model;

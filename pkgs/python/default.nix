@@ -80,7 +80,7 @@ in
 {
   inherit built python;
   runtime = set ../../requirements/default.txt;
-  cuda = set ../../requirements/gpu.txt;
+  cuda = lib.remove built.onnxruntime (set ../../requirements/gpu.txt) ++ [ built.onnxruntime-gpu ];
   # What the tests need beyond the runtime.
   checks = map (name: built.${name}) (
     lib.subtractLists (programs ++ lock.names ../../requirements/default.txt) (

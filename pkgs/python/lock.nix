@@ -2,7 +2,8 @@
 # hash that the lock has. Builtins and lib alone; fetches nothing.
 { lib }:
 let
-  lock = builtins.fromTOML (builtins.readFile ../../poetry.lock);
+  read = file: (builtins.fromTOML (builtins.readFile file)).package;
+  locked = read ../../poetry.lock ++ read ./card.toml;
 
   # name-version-python-abi-platform.whl; a build number is in no file of this lock (tests/nix).
   parts =
@@ -85,6 +86,6 @@ in
         wheel = best package;
         source = if best package == null then source package else null;
       };
-    }) lock.package
+    }) locked
   );
 }

@@ -80,6 +80,7 @@ let
     );
 in
 {
+  inherit hosts;
   names = lib.attrNames hosts;
 
   # What a host is; `extra` is a module more.
@@ -100,6 +101,19 @@ in
         rules = host.config.networking.firewall.extraInputRules;
         tcp = host.config.networking.firewall.allowedTCPPorts;
       };
+      # What a hypervisor hands to each guest: { guest = { secret = where it is told; }; }
+      passed = lib.mapAttrs (
+        guest: _:
+        lib.genAttrs hosts.${guest}.config.barnabee.secrets.used (
+          secret:
+          toString (
+            lib.filter (lib.hasInfix "${secret}:") (
+              (host.config.containers.${guest}.extraFlags or [ ])
+              ++ (host.config.systemd.services."microvm@${guest}".serviceConfig.LoadCredential or [ ])
+            )
+          )
+        )
+      ) (host.config.barnabee.guests or { });
       kernel = host.config.boot.kernelParams;
     };
 
@@ -117,6 +131,15 @@ in
     inherit lib;
     inherit (hosts.beast) options;
   };
+
+  # What pkgs/python/lock.nix makes of a requirements file: { name = file; }.
+  wheels =
+    file:
+    let
+      lock = import (root + "/pkgs/python/lock.nix") { inherit lib; };
+      chosen = package: if package.wheel != null then package.wheel.file else package.source.file;
+    in
+    lib.genAttrs (lock.names (root + "/requirements/${file}")) (name: chosen lock.packages.${name});
 
   proxmox = hosts.battleserver.config.system.build.proxmoxFiles;
 }

@@ -102,6 +102,17 @@ def test_no_secret_is_in_a_unit() -> None:
         assert not re.search(r"^Environment=\"(AWS_|\w*(TOKEN|KEY)=)", text, re.MULTILINE)
 
 
+def test_guests_get_their_secrets_from_the_machine_beneath_and_hold_no_key() -> None:
+    passed = report("beast")["passed"]
+    for host, names in passed.items():
+        for name, told in names.items():
+            assert f"{name}:/var/lib/barnabee-secrets/{name}" in told, host
+    core = report("barnabee-core")["units"]["barnabee-api.service"]
+    assert "LoadCredential=api_token:/run/credentials/@system/api_token" in core.splitlines()
+    assert set(passed["barnabee-gpu"]) == {"api_token"}
+    assert {"b2_application_key", "tls_key"} <= set(passed["barnabee-core"])
+
+
 def test_the_card_goes_to_vfio_before_any_driver() -> None:
     assert "vfio-pci.ids=10de:2705,10de:22bb" in report("beast")["kernel"]
 

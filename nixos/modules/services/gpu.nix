@@ -22,6 +22,9 @@ let
     "cudnn"
     "cuda_runtime"
     "cuda_nvrtc"
+    "cufft"
+    "curand"
+    "nvjitlink"
   ];
 in
 {
@@ -42,9 +45,11 @@ in
         };
       })
       (lib.mkIf card {
+        after = [ "nvidia-persistenced.service" ]; # it makes the device files
+        wants = [ "nvidia-persistenced.service" ];
         environment = {
           BARNABEE_DEVICE = "cuda";
-          # CTranslate2 opens cuBLAS and cuDNN by name: those that came with torch.
+          # CTranslate2 and onnxruntime open CUDA's libraries by name: those that came with torch.
           LD_LIBRARY_PATH = lib.concatStringsSep ":" (
             [ "/run/opengl-driver/lib" ] ++ map (wheel: "${libraries}/${wheel}/lib") wheels
           );

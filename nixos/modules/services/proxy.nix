@@ -9,6 +9,10 @@
 let
   cfg = config.barnabee.proxy;
   here = lib.elem "core" config.barnabee.roles && house.runs "api";
+  tls = [
+    "tls_certificate"
+    "tls_key"
+  ];
   stream = {
     proxyWebsockets = true;
     extraConfig = ''
@@ -26,14 +30,14 @@ in
       description = "The name under which browsers find the house.";
       example = "barnabee.example.org";
     };
-    certificateFiles = lib.mkOption {
-      type = lib.types.nullOr (lib.types.attrsOf lib.types.str);
-      default = {
-        certificate = "/var/lib/barnabee-tls/certificate.pem";
-        key = "/var/lib/barnabee-tls/key.pem";
-      };
-      description = "Certificate and key of an authority of one's own; null to have them by ACME.";
-      example = null;
+    acme = lib.mkOption {
+      type = lib.types.bool;
+      default = false;
+      description = ''
+        Have the certificate by ACME (DNS-01: the house is not reached from outside). Otherwise it is the
+        secret `tls_certificate` with its key `tls_key`, of an authority of one's own.
+      '';
+      example = true;
     };
     dashboard = lib.mkOption {
       type = lib.types.nullOr lib.types.package;
@@ -62,9 +66,9 @@ in
       virtualHosts.${cfg.hostName} = {
         default = true;
         forceSSL = true;
-        enableACME = cfg.certificateFiles == null;
-        sslCertificate = lib.mkIf (cfg.certificateFiles != null) cfg.certificateFiles.certificate;
-        sslCertificateKey = lib.mkIf (cfg.certificateFiles != null) cfg.certificateFiles.key;
+        enableACME = cfg.acme;
+        sslCertificate = lib.mkIf (!cfg.acme) "/run/credentials/nginx.service/tls_certificate";
+        sslCertificateKey = lib.mkIf (!cfg.acme) "/run/credentials/nginx.service/tls_key";
         acmeRoot = null; # DNS-01: the house is not reached from the Internet
         root = lib.mkIf (cfg.dashboard != null) "${cfg.dashboard}";
         extraConfig = ''
@@ -105,6 +109,21 @@ in
       aliases = [ "barnabee-proxy.service" ];
       wantedBy = lib.mkForce [ "barnabee.target" ];
       partOf = [ "barnabee.target" ];
+      serviceConfig.LoadCredential = lib.optionals (!cfg.acme) (
+        map (name: "${name}:${toString (config.barnabee.secrets.fileOf name)}") tls
+      );
     };
+    barnabee.secrets.needed = lib.mkIf (!cfg.acme) tls;
+
+    assertions = [
+      {
+        assertion = cfg.acme -> config.security.acme.defaults.dnsProvider != null;
+        message = "barnabee.proxy.acme needs security.acme.defaults.dnsProvider: the house answers no challenge from outside.";
+      }
+      {
+        assertion = cfg.acme || lib.all (name: config.barnabee.secrets.fileOf name != null) tls;
+        message = "barnabee.secrets.unused leaves nginx without a certificate; keep tls_certificate and tls_key, or set barnabee.proxy.acme.";
+      }
+    ];
   };
 }

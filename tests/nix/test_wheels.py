@@ -1,0 +1,55 @@
+"""What Nix takes out of poetry.lock is what pip would install on the same machine."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from packaging.markers import Marker, default_environment
+from packaging.tags import compatible_tags, cpython_tags
+from packaging.utils import parse_wheel_filename
+
+from support.nix import ROOT, evaluate, needs_nixpkgs
+
+pytestmark = needs_nixpkgs
+GLIBC = range(40, 4, -1)  # manylinux_2_40 down to _2_5
+PLATFORMS = [f"manylinux_2_{minor}_x86_64" for minor in GLIBC] + [
+    "manylinux2014_x86_64",
+    "manylinux2010_x86_64",
+    "manylinux1_x86_64",
+    "linux_x86_64",
+]
+TAGS = [
+    *cpython_tags((3, 11), platforms=PLATFORMS),
+    *compatible_tags((3, 11), "cp311", platforms=PLATFORMS),
+]
+MACHINE = {
+    **default_environment(),
+    "python_version": "3.11",
+    "python_full_version": "3.11.15",
+    "platform_machine": "x86_64",
+    "platform_system": "Linux",
+    "sys_platform": "linux",
+}
+
+
+def wanted(file: str) -> set[str]:
+    lines = (ROOT / "requirements" / file).read_text(encoding="utf-8").splitlines()
+    found = set()
+    for line in lines:
+        entry = re.match(r"([a-z0-9-]+)(?:\[.*?\])?==\S+ ; (.+?) \\$", line)
+        if entry and Marker(entry[2]).evaluate(MACHINE):
+            found.add(entry[1])
+    return found
+
+
+@pytest.mark.parametrize("file", ["default.txt", "dev.txt", "gpu.txt"])
+def test_it_is_the_same_packages_in_files_that_run_there(file: str) -> None:
+    found = evaluate(f'hosts.wheels "{file}"')
+    elsewhere = {"colorama"}  # harmless on Linux, and its marker has more in it than Nix reads
+    assert set(found) - elsewhere == wanted(file) - elsewhere
+    for name, wheel in found.items():
+        if wheel.endswith(".tar.gz"):
+            assert name == "docopt"
+            continue
+        assert parse_wheel_filename(wheel)[3] & set(TAGS), wheel
