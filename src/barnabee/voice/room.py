@@ -126,6 +126,9 @@ class Room:
     def _begin(self) -> None:
         trace_id = self._trace_id or trace.new_trace_id()
         self.turn = Turn(self._stands.turn, trace_id, self.session)
+        if self._trace_id and self.since_ms is not None:  # by a word, so long ago in the sound
+            self.turn.mark("called", self.turn.clock() - self.since_ms / 1000)
+            self.turn.mark("woken")
 
     def _end(self) -> None:
         turn, self.turn = self.turn, None

@@ -20,9 +20,12 @@ from barnabee.core import trace
 from barnabee.voice.metrics import VoiceMetrics
 
 Outcome = Literal["answered", "interrupted", "failed", "nothing", "given_up"]
-Mark = Literal["woken", "spoke", "silent", "ended", "heard", "answered", "voiced", "sounded"]
+Mark = Literal[
+    "called", "woken", "spoke", "silent", "ended", "heard", "answered", "voiced", "sounded"
+]
 # stage: from which mark to which
 STAGES: dict[str, tuple[Mark, Mark]] = {
+    "wake": ("called", "woken"),
     "vad": ("silent", "ended"),
     "stt": ("ended", "heard"),
     "command": ("heard", "answered"),
