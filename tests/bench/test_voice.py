@@ -146,7 +146,8 @@ async def test_the_answer_comes_about_as_soon_as_from_pipecats_stock_pipeline(
             ratios.append(median(one / other for one, other in pairs))
             print(
                 f"\nend of speech -> first sound of the answer, p50 of {len(QUESTIONS)}: ours "
-                f"{mine:.0f} ms, stock {others:.0f} ms, {ratios[-1]:.2f} (limit {STOCK_LIMIT}); {took}"
+                f"{mine:.0f} ms, stock {others:.0f} ms, {ratios[-1]:.2f} (limit "
+                f"{STOCK_LIMIT}); {took}"
             )
             if ratios[-1] <= STOCK_LIMIT:
                 break
