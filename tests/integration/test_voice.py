@@ -18,6 +18,7 @@ from support.wait import until
 from support.webrtc import browsing
 
 LIGHT = recording("kitchen_light_af_heart")
+TIME = recording("what_time_af_heart")  # the shortest there is
 SESSIONS = 25
 TURNS, WARM = 200, 40  # of one conversation; pools have found their size after the first
 
@@ -118,7 +119,7 @@ async def turn_mib(process: VoiceProcess, microphone: Microphone) -> float:
     replies = len(microphone.of("reply"))
     await microphone.tell(type="talk", on=True)
     await microphone.until(lambda: microphone.state == "listening")
-    await microphone.say_slowly(LIGHT, silence(0.1))
+    await microphone.say_slowly(TIME, silence(0.1))
     await microphone.tell(type="talk", on=False)
     await microphone.until(lambda: len(microphone.of("reply")) > replies)
     await microphone.until(lambda: microphone.state == "follow_up")
