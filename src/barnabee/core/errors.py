@@ -44,9 +44,7 @@ class BarnabeeError(Exception):
     def body(self, trace_id: str) -> dict[str, str]:
         """Return the HTTP body: code, message and trace id."""
         message = str(self)
-        if (
-            len(message) > _MESSAGE_MAX_CHARS
-        ):  # a caller's own words come back, not megabytes of them
+        if len(message) > _MESSAGE_MAX_CHARS:  # it may quote the caller, but not megabytes of it
             message = f"{message[:500]} … {message[-400:]}"
         return {"code": self.code, "message": message, "trace_id": trace_id}
 
