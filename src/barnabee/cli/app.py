@@ -13,6 +13,7 @@ from typer.core import TyperGroup
 from barnabee import __version__
 from barnabee.cli import (
     check,
+    compose,
     develop,
     fillers,
     link,
@@ -84,6 +85,7 @@ app.command("trace")(trace.trace)
 app.command("probe")(probe.probe)
 app.command("link")(link.link)
 app.command("check")(check.check)
+app.command("compose")(compose.compose)
 app.command("restore")(restore.restore)
 app.command("replicate")(replicate.replicate)
 app.add_typer(fillers.app, name="fillers")

@@ -39,6 +39,9 @@ def health(
         list[str] | None,
         typer.Option("--at", metavar="SERVICE=HOST", help="Ask this one there; no local run."),
     ] = None,
+    ready: Annotated[
+        bool, typer.Option("--ready", help="Content with a service that works with less.")
+    ] = False,
 ) -> None:
     """Ask every service how it is; exit 0 only when nothing is wrong.
 
@@ -49,7 +52,11 @@ def health(
     look = _looker(at or [])
     begun_s = time.monotonic()
     seen = asyncio.run(look())
-    while not seen.good and not seen.hopeless and time.monotonic() - begun_s < wait:
+
+    def enough() -> bool:
+        return seen.ready if ready else seen.good
+
+    while not enough() and not seen.hopeless and time.monotonic() - begun_s < wait:
         time.sleep(_AGAIN_S)
         seen = asyncio.run(look())
     waited_s = time.monotonic() - begun_s
@@ -57,7 +64,7 @@ def health(
         typer.echo(json_module.dumps(seen.as_dict(), indent=2))
     else:
         _print_cascade(seen, waited_s if wait else None)
-    if not seen.good:
+    if not enough():
         raise typer.Exit(1)
 
 

@@ -139,10 +139,17 @@ def _python(module: str, *arguments: str) -> Command:
 def _redis(house: House) -> Command:
     directory = house.paths.data / "redis"
     directory.mkdir(parents=True, exist_ok=True)
-    options = {
-        "port": str(house.system.port("redis")),
-        "bind": "127.0.0.1",
-        "dir": str(directory),
+    options = redis_options(house.system, "127.0.0.1", str(directory))
+    arguments = (text for key, value in options.items() for text in (f"--{key}", value))
+    return Command((redis_program(directory), *arguments))
+
+
+def redis_options(system: System, bind: str, directory: str) -> dict[str, str]:
+    """Return how Redis or Valkey is told to keep what it has accepted. Pure."""
+    return {
+        "port": str(system.port("redis")),
+        "bind": bind,
+        "dir": directory,
         "appendonly": "yes",
         # "everysec" holds writes back while a sync runs, and kill -9 then loses answered commands
         # (74 of 144 442 in one of 12 tries); "no" writes before it answers: 0 of 202 458
@@ -152,8 +159,6 @@ def _redis(house: House) -> Command:
         "maxmemory-policy": "noeviction",  # a job must never be dropped to make room
         "set-proc-title": "no",  # it would write its title over the run's mark
     }
-    arguments = (text for key, value in options.items() for text in (f"--{key}", value))
-    return Command((redis_program(directory), *arguments))
 
 
 def redis_program(directory: Path) -> str:
