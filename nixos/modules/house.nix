@@ -16,7 +16,9 @@ let
     host: if host == null then "nowhere.invalid" else cfg.network.addresses.${host} or "${host}.invalid";
   addressOf =
     service:
-    if graph.service.${service}.probe == "redis" then "127.0.0.1" else addressOfHost (hostOf service);
+    if cfg.network.services ? ${service} then
+      cfg.network.services.${service}
+    else if graph.service.${service}.probe == "redis" then "127.0.0.1" else addressOfHost (hostOf service);
   urlOf = scheme: service: "${scheme}://${addressOf service}:${toString graph.service.${service}.port}";
   socket = "/run/barnabee-litestream/litestream.sock";
 

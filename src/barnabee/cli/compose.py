@@ -15,7 +15,8 @@ _HEADING = """\
 
 def compose(
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Default: standard output.")
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE", help="Default: standard output."),
     ] = None,
     data: Annotated[
         Path, typer.Option("--data", metavar="DIR", help="The directory of the database.")
@@ -51,7 +52,9 @@ def compose(
     try:
         output.write_text(text, encoding="utf-8")
     except OSError as error:
-        raise BadRequest(field="--output", reason=f"{output} cannot be written ({error})") from error
+        raise BadRequest(
+            field="--output", reason=f"{output} cannot be written ({error})"
+        ) from error
     typer.echo(f"{output}: {len(found.service) + 1} services", err=True)
 
 

@@ -41,7 +41,7 @@ def start_order(nodes: Mapping[str, Service]) -> list[str]:
 
 
 def ordering(nodes: Mapping[str, Service]) -> dict[str, list[str]]:
-    """Return for each name whom it starts after and stops before: needs, and wants as far as they go.
+    """Return for each name whom it starts after: its needs, and its wants as far as they go.
 
     Two that want each other cannot both be second: a want that would close a circle, by the
     alphabet, orders nothing. nixos/lib/system.nix has the same rule for units.

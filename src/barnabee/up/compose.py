@@ -125,7 +125,7 @@ def _service(
     volumes = list(_VOLUMES.get(name, []))
     return _frame(name, place) | _without_nothing(
         {
-            "command": None if ours else _redis(system, node),
+            "command": None if ours else _redis(system),
             "restart": _restart(node),
             "environment": environment(system) if ours else None,
             "ports": _ports(name, node, system),
@@ -154,7 +154,14 @@ def _frame(name: str, place: Place) -> dict[str, Any]:
 
 
 def _proxy(depends_on: Mapping[str, Any], place: Place) -> dict[str, Any]:
-    test = ["CMD", "curl", "--fail", "--silent", "--insecure", f"https://127.0.0.1:{HTTPS}/health"]
+    test = [
+        "CMD",
+        "curl",
+        "--fail",
+        "--silent",
+        "--insecure",
+        f"https://127.0.0.1:{HTTPS}/health/live",
+    ]
     return _frame(PROXY, place) | {
         "tmpfs": [f"{path}:uid={USER}" for path in ("/tmp", "/run/nginx", "/var/cache/nginx")],  # noqa: S108
         "restart": "unless-stopped",
@@ -222,7 +229,7 @@ def _resources(name: str, node: Service, place: Place) -> dict[str, Any]:
     return limits
 
 
-def _redis(system: System, node: Service) -> list[str]:
+def _redis(system: System) -> list[str]:
     # Without a password: no port of it is published, and the network is the house's own.
     options = redis_options(system, "0.0.0.0", "/data") | {"protected-mode": "no"}
     return ["valkey-server", *(text for key in options for text in (f"--{key}", options[key]))]
@@ -249,7 +256,9 @@ def _lines(value: Any) -> Iterator[str]:
                 yield f"{_scalar(key)}: {_scalar(inner)}"
         return
     for inner in value:
-        first, *others = list(_lines(inner)) if isinstance(inner, Mapping) else [_scalar(inner)]
+        first, *others = (
+            list(_lines(inner)) if isinstance(inner, Mapping) and inner else [_scalar(inner)]
+        )
         yield f"- {first}"
         yield from (f"  {line}" for line in others)
 
