@@ -21,8 +21,7 @@ class Alert(BaseModel):
 
     quiet_from_h: Hour
     quiet_until_h: Hour
-    repeat_critical_min: Count
-    repeat_h: Count
+    repeat_min: Count
     mail_repeat_h: Count
     heartbeat_min: Count
     requests_min: Count

@@ -13,6 +13,9 @@ from typing import Any
 from barnabee.core.tables import System
 
 SCRAPE_S = 15
+# What Prometheus sends before it has found Alertmanager is lost, and by itself it says it again only
+# after a minute. nixos/modules/observe/prometheus.nix has the same.
+PROMETHEUS_FLAGS = (f"--rules.alert.resend-delay={SCRAPE_S}s",)
 _PLACE = re.compile(r"@([a-z_]+)@")
 # Tables of system.toml whose numbers rules and dashboards compare with.
 LIMIT_TABLES = ("acceptance", "alert", "probe", "stage")
@@ -44,7 +47,7 @@ def fill(template: Any, values: Mapping[str, Any]) -> Any:
 def alertmanager(template: Table, system: System, ways: Mapping[str, Any]) -> Table:
     """Return Alertmanager's configuration; `ways` are those of the house, by placeholder."""
     alert = system.alert
-    numbers = ("repeat_h", "repeat_critical_min", "mail_repeat_h", "heartbeat_min")
+    numbers = ("repeat_min", "mail_repeat_h", "heartbeat_min")
     values = {name: getattr(alert, name) for name in numbers}
     values["night"] = night(alert.quiet_from_h, alert.quiet_until_h)
     filled: Table = fill(template, {**values, **ways})

@@ -58,6 +58,7 @@ def prometheus(house: House) -> Command:
             f"--storage.tsdb.path={_data(house, 'prometheus')}",
             f"--storage.tsdb.retention.time={house.system.retention.metrics_days}d",
             f"--web.listen-address={_address(house, 'prometheus')}",
+            *monitoring.PROMETHEUS_FLAGS,
             "--log.format=json",
         )
     )
@@ -131,10 +132,8 @@ def webhook(house: House) -> str | None:
 def lacking(house: House) -> list[str]:
     """Return what watching does without here, each in one line."""
     port = house.system.port("prometheus")
-    lines = [
-        f"dashboards and a search of logs: Loki and Grafana come with NixOS alone; here "
-        f"`./barnabee logs` and http://127.0.0.1:{port}/alerts"
-    ]
+    instead = f"`./barnabee logs` and http://127.0.0.1:{port}/alerts"
+    lines = [f"dashboards, search of logs: Grafana and Loki come with NixOS alone; here {instead}"]
     if webhook(house) is None:
         where = house.paths.secrets / WEBHOOK
         lines.append(f"alerts in Home Assistant: put its webhook's address into {where}")
