@@ -13,8 +13,8 @@ from typing import Any
 from barnabee.core.tables import System
 
 SCRAPE_S = 15
-# What Prometheus sends before it has found Alertmanager is lost, and by itself it says it again only
-# after a minute. nixos/modules/observe/prometheus.nix has the same.
+# What Prometheus sends before it has found Alertmanager is lost, and by itself it says it again
+# only after a minute. nixos/modules/observe/prometheus.nix has the same.
 PROMETHEUS_FLAGS = (f"--rules.alert.resend-delay={SCRAPE_S}s",)
 _PLACE = re.compile(r"@([a-z_]+)@")
 # Tables of system.toml whose numbers rules and dashboards compare with.
