@@ -36,6 +36,7 @@ class Settings(BaseSettings):
     tts_voice: str = Field("", validation_alias="BARNABEE_TTS_VOICE")
     api_url: str = Field("http://127.0.0.1:8000", validation_alias="API_URL")
     home_assistant_url: str = Field("", validation_alias="HOME_ASSISTANT_URL")
+    alertmanager_url: str = Field("http://127.0.0.1:9093", validation_alias="ALERTMANAGER_URL")
     azure_openai_endpoint: str = Field("", validation_alias="AZURE_OPENAI_ENDPOINT")
     azure_openai_deployment: str = Field("", validation_alias="AZURE_OPENAI_DEPLOYMENT")
     azure_openai_api_version: str = Field("2024-10-21", validation_alias="AZURE_OPENAI_API_VERSION")
@@ -75,6 +76,8 @@ def load(system: System) -> Settings:
         "GPU_SERVICE_URL": f"http://127.0.0.1:{system.port('gpu')}",
         "API_URL": f"http://127.0.0.1:{system.port('api')}",
     }
+    if "alertmanager" in system.companion:
+        defaults["ALERTMANAGER_URL"] = f"http://127.0.0.1:{system.port('alertmanager')}"
     given = {name: value for name, value in defaults.items() if not os.environ.get(name)}
     try:
         return Settings(**given)  # type: ignore[arg-type]

@@ -9,6 +9,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from barnabee.core.alert_table import Alert
+
 Port = Annotated[int, Field(ge=1, le=65535)]
 Seconds = Annotated[int, Field(ge=1, le=86_400)]
 Mib = Annotated[int, Field(ge=0, le=1_048_576)]
@@ -272,6 +274,7 @@ class System(Table):
     retention: Retention
     recording: Recording
     probe: Probe
+    alert: Alert
     acceptance: Acceptance
     host: dict[Name, Host] = {}
 
