@@ -12,6 +12,7 @@ from typer.core import TyperGroup
 
 from barnabee import __version__
 from barnabee.cli import (
+    accept,
     check,
     develop,
     fillers,
@@ -78,6 +79,7 @@ app.command("up")(run.up)
 app.command("down")(run.down)
 app.command("status")(look.status)
 app.command("health")(look.health)
+app.command("accept")(accept.accept)
 app.command("logs")(logs.logs)
 app.command("say")(say.say)
 app.command("trace")(trace.trace)

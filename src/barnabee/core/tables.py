@@ -238,6 +238,9 @@ class Acceptance(Table):
     cold_start_s: Seconds
     healthy_s: Seconds
     replica_lag_txids: Annotated[int, Field(ge=0)]
+    replica_sync_s: Seconds  # how long a row may take into the replica
+    log_query_s: Seconds  # until a query returns a line that was just written
+    alert_s: Seconds  # until Home Assistant has a test alert
     detect_failure_s: Seconds
     recover_s: Seconds
 

@@ -21,6 +21,11 @@ def new_trace_id() -> str:
     return secrets.token_hex(16)
 
 
+def is_id(text: str) -> bool:
+    """Return whether `text` has the form of a trace id."""
+    return re.fullmatch(r"[0-9a-f]{32}", text) is not None
+
+
 def parse(header: str | None) -> str | None:
     """Return the trace id of a `traceparent` value, or None when it is not one."""
     found = _SHAPE.fullmatch((header or "").strip())

@@ -193,6 +193,7 @@ class Runner:
             node.blocked_by = plan.waits_for(name, self._graph, self._seen)
         if self._run.healthy_s is None and self._well() and self._stop_since_s is None:
             self._run.healthy_s = round(time.monotonic() - self._began_s, 2)
+            self._run.healthy_at = time.time()
             self._run.phase = "running"
             self._say("all healthy", seconds=self._run.healthy_s)
             self._view.healthy(self._run)
@@ -240,7 +241,10 @@ class Runner:
 def _first_state(house: House, graph: plan.Graph) -> state.RunState:
     nodes = {name: state.NodeState(port=node.port) for name, node in graph.nodes.items()}
     return state.of_this_process(
-        str(house.system_file), demo_home=house.demo_home is not None, nodes=nodes
+        str(house.system_file),
+        demo_home=house.demo_home is not None,
+        asked_at=house.asked_at,
+        nodes=nodes,
     )
 
 
