@@ -54,7 +54,11 @@ def run(component: str, factory: Factory) -> NoReturn:
     try:
         graph = system.load()
         chosen = settings.load(graph)
-        barnabee_logging.configure(component, level=chosen.log_level)
+        barnabee_logging.configure(
+            component,
+            level=chosen.log_level,
+            unwritten_max_lines=graph.logs.unwritten_max_lines,
+        )
         listener = listen(component, chosen.bind, graph.port(component))
         running = factory(graph, chosen)
         with asyncio.Runner(loop_factory=loop_factory()) as runner:

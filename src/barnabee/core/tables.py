@@ -245,6 +245,13 @@ class Acceptance(Table):
     recover_s: Seconds
 
 
+class Logs(Table):
+    """What becomes of log lines that cannot be written or sent at once."""
+
+    unsent_max_mib: Count  # compressed lines kept for Loki while it is away
+    unwritten_max_lines: Count  # kept in a service while whoever reads its output does not
+
+
 class Host(Table):
     """A machine and what it is for."""
 
@@ -276,6 +283,7 @@ class System(Table):
     recording: Recording
     probe: Probe
     acceptance: Acceptance
+    logs: Logs
     host: dict[Name, Host] = {}
 
     def nodes(self) -> dict[str, Service]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import sys
 import threading
+from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
 
@@ -44,7 +45,7 @@ class Database:
         return bytes(found.bytes() or b"") if found is not None else b""
 
 
-def handler(database: Database) -> type[BaseHTTPRequestHandler]:
+def handler(database: Database) -> type[BaseHTTPRequestHandler]:  # noqa: C901 - a class in it
     """Return what answers requests out of `database`."""
 
     class Handler(BaseHTTPRequestHandler):
@@ -59,7 +60,7 @@ def handler(database: Database) -> type[BaseHTTPRequestHandler]:
             else:
                 self._run(self.rfile.read(int(self.headers.get("Content-Length") or 0)))
 
-        def _chunks(self):
+        def _chunks(self) -> Iterator[bytes]:
             while size := int(self.rfile.readline(), 16):
                 yield self.rfile.read(size)
                 self.rfile.readline()

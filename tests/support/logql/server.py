@@ -1,8 +1,8 @@
 """A real server of LogQL for the tests: qryn over chDB, two processes beside ours.
 
 Both are made once in the user's cache (about 1 GB), so tests that use this carry the marker `long`.
-Known of qryn 3.2: structured metadata is taken and thrown away, so `| trace_id="…"` without `| json`
-finds nothing there; that form is Loki's alone.
+Known of qryn 3.2: structured metadata is taken and thrown away, so `| trace_id="…"` without
+`| json` finds nothing there; that form is Loki's alone.
 """
 
 from __future__ import annotations
