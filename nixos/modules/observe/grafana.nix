@@ -54,7 +54,9 @@ in
     };
     systemd.services.grafana = {
       aliases = [ "barnabee-grafana.service" ];
-      serviceConfig.LoadCredential = map (one: "${one}:${secrets.fileOf one}") used;
+      serviceConfig = house.inside // {
+        LoadCredential = map (one: "${one}:${secrets.fileOf one}") used;
+      };
     };
   };
 }

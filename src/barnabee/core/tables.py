@@ -245,6 +245,15 @@ class Acceptance(Table):
     recover_s: Seconds
 
 
+class External(Table):
+    """Something the house uses and does not run: how it is asked, and what is said without it."""
+
+    words: Text
+    timeout_ms: Milliseconds
+    every_s: Seconds  # while it answers
+    away_most_s: Seconds  # while it does not: the pauses double up to this
+
+
 class Logs(Table):
     """What becomes of log lines that cannot be written or sent at once."""
 
@@ -282,6 +291,7 @@ class System(Table):
     retention: Retention
     recording: Recording
     probe: Probe
+    external: dict[Name, External]
     acceptance: Acceptance
     logs: Logs
     host: dict[Name, Host] = {}
