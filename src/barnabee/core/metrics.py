@@ -35,6 +35,8 @@ class _DroppedLines(Collector):
         found.add_metric((self.component,), dropped_lines())
         yield found
 
+    describe = collect  # its name is registered like any other's
+
 
 @dataclass(frozen=True)
 class Metrics:

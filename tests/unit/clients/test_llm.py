@@ -5,7 +5,6 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from barnabee.clients import llm
 from barnabee.clients.llm import ANSWER_MAX_CHARS, AzureModel, Deployment, messages
 from barnabee.core.errors import DependencyDown, TimedOut
 from barnabee.store.sessions import Exchange
