@@ -13,6 +13,7 @@ import pytest
 from barnabee.clients.loki import Loki, of_trace
 from barnabee.clients.loki_push import Shipper
 from support.logql.server import logql_server
+from support.otlp import Receiver, receiver
 from support.wait import eventually
 from support.whole_house import WholeHouse
 
@@ -27,9 +28,18 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def house(url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[WholeHouse]:
+def traces() -> Iterator[Receiver]:
+    with receiver() as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def house(
+    url: str, traces: Receiver, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[WholeHouse]:
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("LOKI_URL", url)  # for the runner and for every command
+        environment.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", traces.url)
         found = WholeHouse(tmp_path_factory.mktemp("logged"), demo_home=False)
         try:
             found.up()
@@ -102,6 +112,26 @@ async def test_one_turn_is_the_same_from_loki_and_from_the_file(house: WholeHous
     ]
     assert drawn[0]["stages"] == drawn[1]["stages"]
     assert {bar["service"] for bar in drawn[0]["stages"]} >= {"api", "gpu"}
+
+
+async def test_one_turn_is_one_trace_over_all_services(house: WholeHouse, traces: Receiver) -> None:
+    turn = await house.command("remember that the bins go out on Friday")
+
+    async def exported() -> bool:
+        services = {span.service for span in traces.of_trace(turn["trace_id"])}
+        return services >= {"barnabee-api", "barnabee-gpu", "barnabee-worker"}
+
+    await eventually(exported, within_s=30, every_s=0.5)
+    spans = traces.of_trace(turn["trace_id"])
+    command = next(span for span in spans if span.name == "/v1/command")
+    embedding = next(span for span in spans if span.name == "/v1/embeddings")
+    inference = next(span for span in spans if span.name == "embed")
+    assert embedding.parent_id == command.span_id
+    assert inference.parent_id == embedding.span_id
+    stages = {span.name for span in spans if span.parent_id == command.span_id}
+    assert stages >= {"session", "intent", "store"}
+    assert all(span.took_ms <= command.took_ms + 1 for span in spans if span.name in stages)
+    assert not any("bins" in value for span in spans for value in span.attributes.values())
 
 
 def test_accept_finds_its_line_by_logql(house: WholeHouse, url: str) -> None:

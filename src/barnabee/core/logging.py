@@ -38,10 +38,17 @@ def dropped_lines() -> int:
     return _Lost.outlet.dropped if _Lost.outlet else 0
 
 
-def configure(component: str, *, level: str = "info", unwritten_max_lines: int = 10_000) -> None:
+def configure(
+    component: str,
+    *,
+    level: str = "info",
+    unwritten_max_lines: int = 10_000,
+    watcher: Processor | None = None,
+) -> None:
     """Send every log line of this process to standard output as JSON with `component`.
 
-    Of lines that nobody reads, `unwritten_max_lines` are kept until somebody does.
+    Of lines that nobody reads, `unwritten_max_lines` are kept until somebody does. `watcher` sees
+    each of our lines before it is written.
     """
 
     def notice(lines: int) -> str:
@@ -66,7 +73,11 @@ def configure(component: str, *, level: str = "info", unwritten_max_lines: int =
     number = logging.getLevelNamesMapping()[level.upper()]
     outlet = _Lost.outlet = Outlet(sys.stdout, unwritten_max_lines, notice)
     structlog.configure(
-        processors=[*shared, structlog.processors.JSONRenderer(serializer=dump)],
+        processors=[
+            *shared,
+            *([watcher] if watcher else []),
+            structlog.processors.JSONRenderer(serializer=dump),
+        ],
         wrapper_class=structlog.make_filtering_bound_logger(number),
         logger_factory=lambda *_: outlet,
         cache_logger_on_first_use=True,

@@ -44,6 +44,7 @@ class Settings(BaseSettings):
     replica_endpoint: str = Field("", validation_alias="BARNABEE_REPLICA_ENDPOINT")
     litestream_socket: str = Field("", validation_alias="BARNABEE_LITESTREAM_SOCKET")
     loki_url: str = Field("", validation_alias="LOKI_URL")  # the runner's and the command line's
+    otlp_endpoint: str = Field("", validation_alias="OTEL_EXPORTER_OTLP_ENDPOINT")
     bind: str = Field("127.0.0.1", validation_alias="BARNABEE_BIND")
     device: Literal["cpu", "cuda"] = Field("cpu", validation_alias="BARNABEE_DEVICE")
     threads: int = Field(0, ge=0, le=256, validation_alias="BARNABEE_THREADS")
