@@ -15,7 +15,7 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 
 from barnabee import __version__
-from barnabee.api import health
+from barnabee.api import health, outside
 from barnabee.api.dialogue import Dialogue
 from barnabee.api.limit import Limiter
 from barnabee.api.logins import Logins
@@ -63,7 +63,7 @@ def build(system: System, settings: Settings, *, seams: Seams | None = None) -> 
         database=service.keeper.check,
         redis=service.redis,
         gpu=service.gpu.ready,
-        optional=_optional(service),
+        optional=_optional(service, metrics),
     )
     looks = Health("api", checks, metrics)
     app = make_app(service, looks, metrics)
@@ -192,12 +192,8 @@ def _replica(service: Service) -> Probe:
     return lambda: replica_health(socket, service.keeper.path, allowed)
 
 
-def _optional(service: Service) -> dict[str, Probe]:
-    probes: dict[str, Probe] = {}
-    if service.home is not None:
-        probes["home_assistant"] = service.home.ready
-    if service.llm is not None:
-        probes["llm"] = service.llm.ready
+def _optional(service: Service, metrics: Metrics) -> dict[str, Probe]:
+    probes = outside.probes(service.system, service.settings, metrics, service.home, service.llm)
     if service.settings.litestream_socket:
         probes["replica"] = _replica(service)
     return probes

@@ -14,6 +14,7 @@ from barnabee import __version__
 from barnabee.cli import (
     alert,
     backup,
+    accept,
     check,
     compose,
     develop,
@@ -81,6 +82,7 @@ app.command("up")(run.up)
 app.command("down")(run.down)
 app.command("status")(look.status)
 app.command("health")(look.health)
+app.command("accept")(accept.accept)
 app.command("logs")(logs.logs)
 app.command("say")(say.say)
 app.command("trace")(trace.trace)

@@ -19,6 +19,7 @@ from starlette.routing import Route
 from barnabee import __version__
 from barnabee.core import trace
 from barnabee.core.errors import BadRequest, BarnabeeError, NotFound, TooLarge, Unauthorized
+from barnabee.core.spans import SPANS
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
@@ -120,6 +121,8 @@ class Front:
             return
         headers = {key: value.decode("latin-1") for key, value in scope["headers"]}
         trace.adopt(headers.get(b"traceparent"))
+        if SPANS.sink is not None:
+            SPANS.enter(headers.get(b"traceparent"))
         exchange = _Exchange(scope, receive, send, self.body_max_bytes)
         try:
             error = self._refusal(scope, headers)

@@ -12,6 +12,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import psutil
+
 from barnabee.core.errors import Misconfigured, SettingMissing
 from barnabee.core.settings import Settings
 from barnabee.core.tables import Service, System
@@ -60,6 +62,7 @@ class House:
     environment: Mapping[str, str]  # the user's
     demo_home: Path | None = None  # the Home Assistant environment, with --demo-home
     monitoring: bool = False
+    asked_at: float = field(default_factory=lambda: psutil.Process().create_time())
 
     @property
     def replica_is_local(self) -> bool:
