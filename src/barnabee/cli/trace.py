@@ -13,7 +13,7 @@ from barnabee.core.errors import BadRequest, DependencyDown, NotFound
 if TYPE_CHECKING:
     import httpx
 
-    from barnabee.cli.waterfall import Waterfall
+    from barnabee.store.waterfall import Waterfall
 
 _TIMEOUT_S = 10.0
 _ID = re.compile(r"[0-9a-f]{32}")
@@ -42,8 +42,8 @@ def trace(
 
 async def _fall(trace_id: str | None) -> Waterfall:
     from barnabee.cli.logs import of_trace
-    from barnabee.cli.waterfall import layout
     from barnabee.cli.way import opened
+    from barnabee.store.waterfall import layout
     from barnabee.up import paths
 
     async with opened(_TIMEOUT_S) as way:

@@ -35,6 +35,7 @@ class Settings(BaseSettings):
     embed_model: str = Field("text-embedding-3-small", validation_alias="BARNABEE_EMBED_MODEL")
     tts_voice: str = Field("", validation_alias="BARNABEE_TTS_VOICE")
     api_url: str = Field("http://127.0.0.1:8000", validation_alias="API_URL")
+    voice_url: str = Field("http://127.0.0.1:8080", validation_alias="VOICE_URL")
     home_assistant_url: str = Field("", validation_alias="HOME_ASSISTANT_URL")
     azure_openai_endpoint: str = Field("", validation_alias="AZURE_OPENAI_ENDPOINT")
     azure_openai_deployment: str = Field("", validation_alias="AZURE_OPENAI_DEPLOYMENT")
@@ -47,6 +48,8 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", validation_alias="BARNABEE_LOG_LEVEL"
     )
+    log_file: Path | None = Field(None, validation_alias="BARNABEE_LOG_FILE")
+    dashboard_dir: Path | None = Field(None, validation_alias="BARNABEE_DASHBOARD")
     log_utterances: bool = Field(default=False, validation_alias="BARNABEE_LOG_UTTERANCES")
     time_zone: str = Field("", validation_alias="BARNABEE_TIME_ZONE")
 
@@ -75,6 +78,8 @@ def load(system: System) -> Settings:
         "GPU_SERVICE_URL": f"http://127.0.0.1:{system.port('gpu')}",
         "API_URL": f"http://127.0.0.1:{system.port('api')}",
     }
+    if "voice" in system.service:
+        defaults["VOICE_URL"] = f"http://127.0.0.1:{system.port('voice')}"
     given = {name: value for name, value in defaults.items() if not os.environ.get(name)}
     try:
         return Settings(**given)  # type: ignore[arg-type]

@@ -98,6 +98,7 @@ def settings_for(house: House) -> dict[str, str]:
         "BARNABEE_DATA": str(house.paths.data),
         "BARNABEE_MODELS": str(house.models),
         "BARNABEE_LITESTREAM_SOCKET": str(house.paths.litestream_socket),
+        "BARNABEE_LOG_FILE": str(house.paths.log),
     }
 
 

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Request
 
 from barnabee import __version__
 from barnabee.api.service import service_of
+from barnabee.clients.probe import budgets_ms
 from barnabee.core.tables import Service, System
 
 router = APIRouter()
@@ -35,11 +36,11 @@ def public(system: System) -> dict[str, Any]:
         "models": {name: one.model_dump() for name, one in system.model.items()},
         "card": system.card.model_dump(),
         "voice": system.voice.model_dump(),
-        "stage_budgets_ms": {
-            name.removesuffix("_ms"): budget for name, budget in system.stage.model_dump().items()
-        },
+        "stage_budgets_ms": budgets_ms(system),
         "acceptance": system.acceptance.model_dump(),
         "filler": system.filler.model_dump(),
+        "wake": {"words": list(system.wake.words)},
+        "talk": system.talk.model_dump(),
         "limits": system.limits.model_dump(),
         "retention": system.retention.model_dump(),
         "hosts": {name: one.model_dump() for name, one in system.host.items()},
