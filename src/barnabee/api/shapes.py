@@ -18,6 +18,31 @@ class Shape(BaseModel):
     model_config = ConfigDict(from_attributes=True)
 
 
+class WakeShape(Shape):
+    """What wakes it."""
+
+    words: list[str]
+
+
+class SystemShape(Shape):
+    """The public part of system.toml."""
+
+    version: str
+    services: dict[str, dict[str, Any]]
+    companions: dict[str, dict[str, Any]]
+    models: dict[str, dict[str, Any]]
+    card: dict[str, Any]
+    voice: dict[str, Any]
+    stage_budgets_ms: dict[str, int]
+    acceptance: dict[str, int]
+    filler: dict[str, Any]
+    wake: WakeShape
+    talk: dict[str, Any]
+    limits: dict[str, int]
+    retention: dict[str, int]
+    hosts: dict[str, dict[str, Any]]
+
+
 class Ability(Shape):
     """Whether the house can hear, think, speak or remember, in a sentence for the family."""
 

@@ -8,13 +8,14 @@ from fastapi import APIRouter, Request
 
 from barnabee import __version__
 from barnabee.api.service import service_of
+from barnabee.api.shapes import SystemShape
 from barnabee.clients.probe import budgets_ms
 from barnabee.core.tables import Service, System
 
 router = APIRouter()
 
 
-@router.get("/api/system")
+@router.get("/api/system", response_model=SystemShape)
 async def graph(request: Request) -> dict[str, Any]:
     """Return the public part of the system file this api runs with."""
     return public(service_of(request).system)
