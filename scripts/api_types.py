@@ -42,24 +42,25 @@ def _declared(name: str, schema: Mapping[str, Any]) -> str:
 
 
 def _type(schema: Mapping[str, Any]) -> str:
-    if "$ref" in schema:
-        return str(schema["$ref"]).rpartition("/")[2]
-    if "enum" in schema:
-        return " | ".join(f'"{one}"' for one in schema["enum"])
-    if "const" in schema:
-        return f'"{schema["const"]}"'
-    if "anyOf" in schema:
-        return " | ".join(_type(one) for one in schema["anyOf"])
-    kind = schema.get("type")
-    if kind == "null":
-        return "null"
-    if kind == "array":
-        item = _type(schema.get("items", {}))
-        return f"Array<{item}>"
-    if kind == "object":
-        more = schema.get("additionalProperties", {})
-        return f"Record<string, {_type(more) if isinstance(more, dict) else 'unknown'}>"
-    return PLAIN.get(str(kind), "unknown")
+    match schema:
+        case {"$ref": str(name)}:
+            found = name.rpartition("/")[2]
+        case {"enum": list(values)}:
+            found = " | ".join(f'"{one}"' for one in values)
+        case {"const": value}:
+            found = f'"{value}"'
+        case {"anyOf": list(kinds)}:
+            found = " | ".join(_type(one) for one in kinds)
+        case {"type": "null"}:
+            found = "null"
+        case {"type": "array"}:
+            found = f"Array<{_type(schema.get('items', {}))}>"
+        case {"type": "object"}:
+            more = schema.get("additionalProperties", {})
+            found = f"Record<string, {_type(more) if isinstance(more, dict) else 'unknown'}>"
+        case _:
+            found = PLAIN.get(str(schema.get("type")), "unknown")
+    return found
 
 
 def main() -> int:

@@ -1,4 +1,4 @@
-"""What a machine needs before the house can start: a Redis, the models, Home Assistant.
+"""What a machine needs before the house can start: a Redis, the models, Home Assistant, the page.
 
 Steps that do not depend on one another run at the same time; each is done once and then only
 looked at. What this machine cannot have is listed with its reason, never passed over.
@@ -16,7 +16,7 @@ from rich.console import Console
 from barnabee.core import manifest, settings
 from barnabee.core.errors import BarnabeeError, ModelDamaged, ModelMissing, SettingInvalid
 from barnabee.core.tables import System
-from barnabee.up import apt, environment, paths
+from barnabee.up import apt, dashboard, environment, paths
 from barnabee.up.progress import Steps, shown
 
 _HOME_ASSISTANT = "Home Assistant"
@@ -50,6 +50,7 @@ async def _prepare(system: System, steps: Steps, *, demo_home: bool) -> Path | N
             group.create_task(_redis(steps))
             names = model_names(system, settings.load(system).device)
             group.create_task(fetch_models(names, steps))
+            group.create_task(dashboard.ensure(steps.tell))
             if home is not None:
                 group.create_task(_home_assistant(home, steps))
     except* BarnabeeError as errors:
