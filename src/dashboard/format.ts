@@ -19,10 +19,13 @@ export function number(value: number, digits = 0): string {
   return numbers({ maximumFractionDigits: digits }).format(value);
 }
 
-/** A duration: milliseconds below a second, then seconds with a tenth. */
+const SMALLEST_MS = 0.1;
+
+/** A duration: milliseconds below a second, then seconds with a tenth; the symbols are the SI's. */
 export function took(ms: number): string {
-  if (ms < 1000) return numbers({ style: "unit", unit: "millisecond", maximumFractionDigits: ms < 10 ? 1 : 0 }).format(ms);
-  return numbers({ style: "unit", unit: "second", minimumFractionDigits: 1, maximumFractionDigits: 1 }).format(ms / 1000);
+  if (ms > 0 && ms < SMALLEST_MS) return `< ${number(SMALLEST_MS, 1)} ms`;
+  if (ms < 1000) return `${number(ms, ms < 10 ? 1 : 0)} ms`;
+  return `${numbers({ minimumFractionDigits: 1, maximumFractionDigits: 1 }).format(ms / 1000)} s`;
 }
 
 /** Memory in MiB, as whole gigabytes and a tenth from 1 GiB on. */
@@ -54,15 +57,25 @@ const STEPS: Array<[number, "second" | "minute" | "hour" | "day"]> = [
   [86_400, "hour"],
   [Infinity, "day"],
 ];
+const JUST_NOW_MS = 10_000;
 const LENGTHS = { second: 1, minute: 60, hour: 3600, day: 86_400 };
 
 /** How long ago, in one unit. */
 export function ago(ms: number, now = Date.now()): string {
-  const seconds = Math.max(0, (now - ms) / 1000);
-  if (seconds < 10) return "just now";
+  return now - ms < JUST_NOW_MS ? "just now" : `${lasting(now - ms)} ago`;
+}
+
+/** For how long something has been as it is, in one unit. */
+export function since(ms: number, now = Date.now()): string {
+  return now - ms < JUST_NOW_MS ? "since just now" : `for ${lasting(now - ms)}`;
+}
+
+/** A long duration in one unit. */
+export function lasting(ms: number): string {
+  const seconds = Math.max(0, ms / 1000);
   const [, unit] = STEPS.find(([limit]) => seconds < limit) ?? [0, "day" as const];
   const key = `n${locale()}${unit}`;
   if (!cache.has(key)) cache.set(key, new Intl.NumberFormat(locale(), { style: "unit", unit, unitDisplay: "long", maximumFractionDigits: 0 }));
   const format = cache.get(key) as Intl.NumberFormat;
-  return `${format.format(Math.floor(seconds / LENGTHS[unit]))} ago`;
+  return format.format(Math.floor(seconds / LENGTHS[unit]));
 }

@@ -46,6 +46,19 @@ async function enter(): Promise<void> {
     }
   };
   void learn();
+  void recall();
+}
+
+/** Shows the last turn before anything new is said. */
+async function recall(): Promise<void> {
+  try {
+    const [last] = (await api.turns("", null, 1)).turns;
+    if (last && state.recent.value.length === 0) {
+      state.recent.value = [{ ...last, code: null, total_ms: last.latency_ms.total ?? 0 }];
+    }
+  } catch {
+    // the next turn will be told anyway
+  }
 }
 
 function leave(): void {

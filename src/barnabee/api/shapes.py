@@ -34,6 +34,7 @@ class SystemShape(Shape):
     card: dict[str, Any]
     voice: dict[str, Any]
     stage_budgets_ms: dict[str, int]
+    stage_titles: dict[str, str]
     acceptance: dict[str, int]
     filler: dict[str, Any]
     wake: WakeShape

@@ -225,6 +225,7 @@ export interface SystemShape {
   card: Record<string, unknown>;
   voice: Record<string, unknown>;
   stage_budgets_ms: Record<string, number>;
+  stage_titles: Record<string, string>;
   acceptance: Record<string, number>;
   filler: Record<string, unknown>;
   wake: WakeShape;

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Request
 from barnabee import __version__
 from barnabee.api.service import service_of
 from barnabee.api.shapes import SystemShape
+from barnabee.api.why import WORDS
 from barnabee.clients.probe import budgets_ms
 from barnabee.core.tables import Service, System
 
@@ -38,6 +39,7 @@ def public(system: System) -> dict[str, Any]:
         "card": system.card.model_dump(),
         "voice": system.voice.model_dump(),
         "stage_budgets_ms": budgets_ms(system),
+        "stage_titles": WORDS,
         "acceptance": system.acceptance.model_dump(),
         "filler": system.filler.model_dump(),
         "wake": {"words": list(system.wake.words)},

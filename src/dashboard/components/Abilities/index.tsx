@@ -1,6 +1,6 @@
 /** Whether the house can hear, think, speak and remember, in its own sentences. */
 import type { Ability } from "../../api/types";
-import { ago, exact } from "../../format";
+import { exact, since } from "../../format";
 import { Icon, type IconName } from "../Icon";
 import { StateMark } from "../StateMark";
 import "./style.css";
@@ -31,7 +31,7 @@ export function Abilities({ abilities, trusted, now }: Props) {
             <p class="says">{trusted ? one.says : "Not known while the connection is lost."}</p>
             {trusted && one.since_s > 0 && (
               <p class="small soft" title={exact(one.since_s * 1000)}>
-                since {ago(one.since_s * 1000, now)}
+                {since(one.since_s * 1000, now)}
               </p>
             )}
           </li>

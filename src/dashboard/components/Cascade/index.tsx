@@ -1,6 +1,6 @@
 /** Every service and what it depends on, as a tree: how it is, why, and since when. */
 import type { Need, ServiceNow } from "../../api/types";
-import { ago, exact } from "../../format";
+import { exact, since } from "../../format";
 import { StateMark } from "../StateMark";
 import "./style.css";
 
@@ -70,7 +70,7 @@ function Since({ seconds, now }: { seconds: number; now: number }) {
   const ms = seconds * 1000;
   return (
     <time class="small soft since" dateTime={new Date(ms).toISOString()} title={exact(ms)}>
-      {ago(ms, now)}
+      {since(ms, now)}
     </time>
   );
 }

@@ -16,7 +16,7 @@ export function waitOf(turn: TurnShape): number {
 
 export function TurnRow({ turn, here }: Props) {
   const missing = [...new Set([...turn.degraded, ...(turn.spoken?.degraded ?? [])])];
-  const place = turn.spoken?.room ?? turn.session_id;
+  const place = turn.spoken?.room;
   return (
     <a class="turn-row" href={`#/turns/${turn.trace_id}`} aria-current={here ? "true" : undefined}>
       <span class="turn-text">
@@ -32,7 +32,7 @@ export function TurnRow({ turn, here }: Props) {
               <span class="unseen">with less than usual</span>
             </span>
           )}
-          <span class="turn-place">{place}</span>
+          {place && <span class="turn-place">{place}</span>}
           {took(waitOf(turn))}
         </span>
       </span>

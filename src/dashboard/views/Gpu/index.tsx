@@ -6,7 +6,7 @@ import { Card } from "../../components/Card";
 import { Confirm } from "../../components/Confirm";
 import { MemoryBar, type Piece } from "../../components/MemoryBar";
 import { Notice } from "../../components/Notice";
-import { clock, memory, took } from "../../format";
+import { clock, lasting, memory, took } from "../../format";
 import "./style.css";
 
 const LOOK_EVERY_MS = 2000;
@@ -130,7 +130,7 @@ function Models({ ledger, moving, ask }: { ledger: Ledger; moving: string; ask: 
               {model.state}
               {model.code && `: ${model.code}`}
               {model.leases.length > 0 && `, used by ${model.leases.map((one) => one.session || "somebody").join(", ")}`}
-              {model.unused_ms !== null && model.leases.length === 0 && `, not used for ${took(model.unused_ms)}`}
+              {model.unused_ms !== null && model.leases.length === 0 && `, not used for ${lasting(model.unused_ms)}`}
             </p>
           </li>
         ))}

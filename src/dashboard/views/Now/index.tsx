@@ -5,7 +5,7 @@ import { Card } from "../../components/Card";
 import { Cascade } from "../../components/Cascade";
 import { Notice } from "../../components/Notice";
 import { type HealthState, StateMark } from "../../components/StateMark";
-import { ago, exact, took } from "../../format";
+import { ago, exact, since, took } from "../../format";
 import { useHouse } from "../../state";
 import "./style.css";
 
@@ -38,7 +38,7 @@ export function Now() {
       <Abilities abilities={seen.abilities} trusted={trusted} now={now} />
       <div class="now-columns">
         <Happening rooms={trusted ? seen.rooms : null} last={state.recent.value[0]} />
-        <Tried probe={seen.probe} now={now} trusted={trusted} />
+        <Tried probe={seen.probe} now={now} trusted={trusted} titles={state.system.value?.stage_titles ?? {}} />
         <Copy seen={seen} trusted={trusted} now={now} />
         <Alerts alerts={seen.alerts} trusted={trusted} now={now} />
       </div>
@@ -77,12 +77,20 @@ function Happening({ rooms, last }: { rooms: RoomNow[] | null; last: TurnNow | u
           <span class="small soft figure">{took(last.total_ms)}</span>
         </p>
       )}
-      {!last && (rooms?.length ?? 0) === 0 && <p class="soft">Nobody has said anything since this page was opened.</p>}
+      {!last && <p class="soft">Nobody has said anything yet.</p>}
     </Card>
   );
 }
 
-function Tried({ probe, now, trusted }: { probe: ProbeNow | null; now: number; trusted: boolean }) {
+interface TriedProps {
+  probe: ProbeNow | null;
+  now: number;
+  trusted: boolean;
+  titles: Record<string, string>;
+}
+
+function Tried({ probe, now, trusted, titles }: TriedProps) {
+  const slow = (probe?.over_budget ?? []).map((name) => titles[name] ?? name.replaceAll("_", " "));
   return (
     <Card title="Last try" aside={probe && trusted && <StateMark state={probe.success ? "healthy" : "unhealthy"} small />}>
       {probe ? (
@@ -94,7 +102,7 @@ function Tried({ probe, now, trusted }: { probe: ProbeNow | null; now: number; t
           </p>
           <p class="small soft" title={exact(probe.at_s * 1000)}>
             {ago(probe.at_s * 1000, now)}
-            {probe.over_budget.length > 0 && `; slower than it should be: ${probe.over_budget.join(", ").replaceAll("_", " ")}`}
+            {slow.length > 0 && `; slower than it should be: ${slow.join(", ").toLowerCase()}`}
           </p>
         </>
       ) : (
@@ -118,7 +126,7 @@ function Copy({ seen, trusted, now }: { seen: NowShape; trusted: boolean; now: n
                 : (replica.message ?? "The copy is not up to date.")}
           </p>
           <p class="small soft">
-            {trusted && `since ${ago(replica.since_s * 1000, now)}, `}
+            {trusted && `${since(replica.since_s * 1000, now)}, `}
             <a href="#/backups">more</a>
           </p>
         </>
@@ -141,7 +149,7 @@ function Alerts({ alerts, trusted, now }: { alerts: AlertNow[] | null; trusted: 
           {alerts.map((one) => (
             <li key={one.name}>
               <Notice kind={one.severity === "critical" ? "bad" : "warn"} title={one.summary || one.name}>
-                {one.name}, since {ago(one.since_s * 1000, now)}
+                {one.name}, {since(one.since_s * 1000, now)}
               </Notice>
             </li>
           ))}
