@@ -12,9 +12,9 @@ from typer.core import TyperGroup
 
 from barnabee import __version__
 from barnabee.cli import (
+    accept,
     alert,
     backup,
-    accept,
     check,
     compose,
     develop,

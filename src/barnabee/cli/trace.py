@@ -14,7 +14,7 @@ from barnabee.core.errors import BadRequest, DependencyDown, NotFound
 if TYPE_CHECKING:
     import httpx
 
-    from barnabee.cli.waterfall import Waterfall
+    from barnabee.store.waterfall import Waterfall
 
 _TIMEOUT_S = 10.0
 
@@ -43,8 +43,8 @@ def trace(
 
 
 async def _fall(trace_id: str | None, loki: str | None) -> Waterfall:
-    from barnabee.cli.waterfall import layout
     from barnabee.cli.way import opened
+    from barnabee.store.waterfall import layout
 
     async with opened(_TIMEOUT_S) as way:
         told = await _get(way.api, "/api/system")

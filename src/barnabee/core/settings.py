@@ -35,6 +35,7 @@ class Settings(BaseSettings):
     embed_model: str = Field("text-embedding-3-small", validation_alias="BARNABEE_EMBED_MODEL")
     tts_voice: str = Field("", validation_alias="BARNABEE_TTS_VOICE")
     api_url: str = Field("http://127.0.0.1:8000", validation_alias="API_URL")
+    voice_url: str = Field("http://127.0.0.1:8080", validation_alias="VOICE_URL")
     home_assistant_url: str = Field("", validation_alias="HOME_ASSISTANT_URL")
     alertmanager_url: str = Field("http://127.0.0.1:9093", validation_alias="ALERTMANAGER_URL")
     azure_openai_endpoint: str = Field("", validation_alias="AZURE_OPENAI_ENDPOINT")
@@ -52,6 +53,8 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", validation_alias="BARNABEE_LOG_LEVEL"
     )
+    log_file: Path | None = Field(None, validation_alias="BARNABEE_LOG_FILE")
+    dashboard_dir: Path | None = Field(None, validation_alias="BARNABEE_DASHBOARD")
     log_utterances: bool = Field(default=False, validation_alias="BARNABEE_LOG_UTTERANCES")
     time_zone: str = Field("", validation_alias="BARNABEE_TIME_ZONE")
 
@@ -82,6 +85,8 @@ def load(system: System) -> Settings:
     }
     if "alertmanager" in system.companion:
         defaults["ALERTMANAGER_URL"] = f"http://127.0.0.1:{system.port('alertmanager')}"
+    if "voice" in system.service:
+        defaults["VOICE_URL"] = f"http://127.0.0.1:{system.port('voice')}"
     given = {name: value for name, value in defaults.items() if not os.environ.get(name)}
     try:
         return Settings(**given)  # type: ignore[arg-type]

@@ -140,6 +140,7 @@ class Limits(Table):
     utterance_max_chars: Count
     commands_per_minute: Count
     command_burst: Count
+    logins_per_minute: Count
     text_to_speech_max_chars: Count
 
 

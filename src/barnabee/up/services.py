@@ -17,7 +17,7 @@ import psutil
 from barnabee.core.errors import Misconfigured, SettingMissing
 from barnabee.core.settings import Settings
 from barnabee.core.tables import Service, System
-from barnabee.up import plan, secrets
+from barnabee.up import dashboard, plan, secrets
 from barnabee.up.paths import Paths, checkout
 
 MARK = "BARNABEE_RUN"  # in the environment of every process of a run, with the run's id
@@ -97,6 +97,9 @@ def settings_for(house: House) -> dict[str, str]:
     told = {name: house.environment[name] for name in names if house.environment.get(name)}
     if house.demo_home is not None:
         told["HOME_ASSISTANT_URL"] = f"http://127.0.0.1:{house.system.port('home')}"
+    page = dashboard.built()
+    if page is not None:
+        told.setdefault("BARNABEE_DASHBOARD", str(page))
     if house.replica_is_local:
         told["BARNABEE_REPLICA_ENDPOINT"] = f"http://127.0.0.1:{house.system.port('s3')}"
     return told | {
@@ -104,6 +107,7 @@ def settings_for(house: House) -> dict[str, str]:
         "BARNABEE_DATA": str(house.paths.data),
         "BARNABEE_MODELS": str(house.models),
         "BARNABEE_LITESTREAM_SOCKET": str(house.paths.litestream_socket),
+        "BARNABEE_LOG_FILE": str(house.paths.log),
     }
 
 
