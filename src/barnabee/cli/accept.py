@@ -10,6 +10,7 @@ import typer
 
 if TYPE_CHECKING:
     from barnabee.accept.criteria import Row
+    from barnabee.accept.measures import Fire
 
 _COLOURS = {"passed": "green", "failed": "red", "not checked": "yellow"}
 
@@ -68,7 +69,16 @@ async def _rows(target: str, places: dict[str, str], token: str | None) -> list[
     from barnabee.accept.target import opened
 
     async with opened(target, places=places, token=token) as house:
-        return await run(house)
+        return await run(house, _fire())
+
+
+def _fire() -> Fire | None:
+    """Return what sends a test alert, as `barnabee alert test` does; None without Alertmanager."""
+    from barnabee.cli import alert
+
+    if not alert.can_be_sent():
+        return None
+    return lambda limit_s: alert.tried(limit_s=limit_s)
 
 
 def _print(rows: list[Row], *, good: bool) -> None:

@@ -78,6 +78,12 @@ def silence(
     typer.echo(f"{name} is not told for {hours} h (silence {silence_id})")
 
 
+def can_be_sent() -> bool:
+    """Return whether this house is told of an Alertmanager, or runs one."""
+    told = os.environ.get("ALERTMANAGER_URL") or _port_of_the_run("alertmanager")
+    return bool(told)
+
+
 async def tried(
     *, aloud: bool = False, limit_s: float = 60, token_file: Path | None = None
 ) -> Trial:
