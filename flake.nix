@@ -67,6 +67,7 @@
 
       checks.${system} = {
         health-cascade = import ./tests/vm/health-cascade.nix { inherit inputs pkgs self; };
+        log-query = import ./tests/vm/log-query.nix { inherit inputs pkgs self; };
       };
 
       devShells.${system}.default = import ./pkgs/shell.nix { inherit inputs system; };

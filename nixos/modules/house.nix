@@ -101,6 +101,7 @@ in
           graphs
           here
           addressOf
+          addressOfHost
           urlOf
           mkService
           environment

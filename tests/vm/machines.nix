@@ -30,6 +30,9 @@ let
     };
 in
 {
+  # What every machine of the house is; a test may add one of its own.
+  inherit house;
+
   core =
     { lib, ... }:
     {

@@ -34,6 +34,13 @@ in
         ];
       };
     };
+    # `barnabee accept` and `barnabee alert` of the other machines.
+    barnabee.network.rules = [
+      {
+        inherit (config.services.prometheus.alertmanager) port;
+        from = house.graphs.hostsWith house.graph "core";
+      }
+    ];
     systemd.services.alertmanager = {
       aliases = [ "barnabee-alertmanager.service" ];
       wantedBy = [ "barnabee.target" ];

@@ -38,9 +38,15 @@ def accept(
     Home Assistant. It sends the house one request and one command, which stays in its record.
     """
     import asyncio
+    import sys
+
+    import structlog
 
     from barnabee.accept.criteria import accepted
     from barnabee.cli.look import places_of
+
+    # What the clients have to tell is not the command's answer.
+    structlog.configure(logger_factory=lambda *_: structlog.PrintLogger(sys.stderr))
 
     token = _token(token_file) if token_file else None
     rows = asyncio.run(_rows(target, places_of(at or []), token))
