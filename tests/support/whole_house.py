@@ -65,17 +65,20 @@ class WholeHouse:
     def url(self, name: str) -> str:
         return f"http://127.0.0.1:{self.ports[name]}"
 
-    def cli(self, *arguments: str, limit_s: float = 120) -> subprocess.CompletedProcess[str]:
-        """Run `barnabee …` and return how it ended."""
-        environment = {
+    def environment(self) -> dict[str, str]:
+        """Return the environment of a command of this house."""
+        return {
             **os.environ,
             "PYTHONPATH": str(ROOT / "src"),
             "BARNABEE_HOME": str(self.paths.root),
             "BARNABEE_SYSTEM": str(self.system_file),
         }
+
+    def cli(self, *arguments: str, limit_s: float = 120) -> subprocess.CompletedProcess[str]:
+        """Run `barnabee …` and return how it ended."""
         return subprocess.run(
             [sys.executable, "-m", "barnabee", *arguments],
-            env=environment,
+            env=self.environment(),
             capture_output=True,
             text=True,
             timeout=limit_s,

@@ -39,9 +39,7 @@ with subtest("the other two queries of the specification are answered"):
     monitoring.succeed(logcli('{component="api"} | json | latency_ms > 1000'))
 
 with subtest("labels are three, whoever wrote the line"):
-    labels = monitoring.succeed(
-        f"logcli --addr=http://{address('monitoring')}:3100 --quiet labels"
-    )
+    labels = monitoring.succeed(f"logcli --addr=http://{address('monitoring')}:3100 --quiet labels")
     assert set(labels.split()) == {"component", "host", "level"}, labels
 
 with subtest("barnabee accept finds its line by LogQL"):

@@ -16,7 +16,7 @@ TOKEN = "Zx81-made-up-for-this-test"
 
 @pytest.fixture
 def house() -> Iterator[Path]:
-    """Yield a house with a secret, a turn that was said in it, and a log, out of the suite's way."""
+    """Yield a house with a secret, a turn and a log, out of the suite's way."""
     with TemporaryDirectory() as directory:
         yield _made(Path(directory))
 
