@@ -14,6 +14,7 @@ import httpx
 import pytest
 
 from barnabee.clients.home_assistant import HomeAssistant
+from barnabee.core.errors import DependencyDown
 from barnabee.up import watchers
 from support.alert_rules import exported, metrics_reference
 from support.wait import eventually
@@ -57,7 +58,10 @@ async def test_a_dead_part_is_told_at_home_in_time_and_told_to_be_back(house: Wh
     home.start()
 
     async def told() -> bool:
-        return f"🔴 {DEAF}" in (await home.notifications()).values()
+        try:
+            return f"🔴 {DEAF}" in (await home.notifications()).values()
+        except DependencyDown as error:
+            raise ConnectionError(str(error)) from error
 
     killing = asyncio.create_task(_keep_killing(house, "gpu"))
     begun = time.monotonic()

@@ -91,7 +91,7 @@ class WholeHouse:
         options = ["--demo-home"] if self.demo_home else []
         options += ["--monitoring"] if self.monitoring else []
         for step in (["up", "-d", *options], ["health", "--wait", "60"]):
-            done = self.cli(*step)
+            done = self.cli(*step, limit_s=400)  # the first time it records phrases
             assert done.returncode == 0, f"barnabee {step}: {done.stdout}{done.stderr}{self.tail()}"
 
     def down(self) -> None:

@@ -72,6 +72,15 @@ in
       wantedBy = [ "barnabee.target" ];
       serviceConfig.LoadCredential = map (name: "${name}:${secrets.fileOf name}") used;
     };
+    # `barnabee alert` on this machine: where Alertmanager and Home Assistant are.
+    environment.systemPackages = [ config.barnabee.package ];
+    environment.variables = lib.filterAttrs (
+      name: _:
+      lib.elem name [
+        "ALERTMANAGER_URL"
+        "HOME_ASSISTANT_URL"
+      ]
+    ) house.environment;
     # Core shows what is wrong; the machine beneath tries whether alerts arrive.
     barnabee.network.rules = [
       {
