@@ -93,9 +93,11 @@ in
     systemd.services.prometheus = {
       aliases = [ "barnabee-prometheus.service" ];
       wantedBy = [ "barnabee.target" ];
-      serviceConfig.LoadCredential = lib.optional (
-        secrets.fileOf token != null
-      ) "${token}:${secrets.fileOf token}";
+      serviceConfig = house.inside // {
+        LoadCredential = lib.optional (
+          secrets.fileOf token != null
+        ) "${token}:${secrets.fileOf token}";
+      };
     };
   };
 }

@@ -3,7 +3,7 @@
     BarnabeeError
     ├── BadInput            the caller can mend it (4xx, exit 2)
     │   ├── BadRequest · InvalidAudio · InvalidUtterance · TooLarge · NotFound
-    │   ├── Unauthorized · LinkUsed · ModelInUse · Replaced · TooFast
+    │   ├── Unauthorized · LinkUsed · CrossSite · ModelInUse · Replaced · TooFast
     │   └── RateLimited
     ├── Misconfigured       whoever runs the house can mend it (500, exit 2)
     │   ├── SystemFileInvalid · SettingMissing · SettingInvalid
@@ -105,8 +105,15 @@ class LinkUsed(BadInput):
     status = 401
 
 
+class CrossSite(BadInput):
+    """Another site's page asked for this in the name of a browser that is logged in."""
+
+    code = "cross_site"
+    status = 403
+
+
 class RateLimited(BadInput):
-    """Too many commands from this client: the limit is {limit} a minute."""
+    """Too many requests from this client: the limit is {limit} a minute."""
 
     code = "rate_limited"
     status = 429

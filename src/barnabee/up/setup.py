@@ -1,4 +1,4 @@
-"""What a machine needs before the house can start: a Redis, the models, Home Assistant.
+"""What a machine needs before the house can start: a Redis, the models, Home Assistant, the page.
 
 Steps that do not depend on one another run at the same time; each is done once and then only
 looked at. What this machine cannot have is listed with its reason, never passed over.
@@ -22,7 +22,7 @@ from barnabee.core.errors import (
     SetUpFailed,
 )
 from barnabee.core.tables import System
-from barnabee.up import apt, environment, paths, watchers
+from barnabee.up import apt, dashboard, environment, paths, watchers
 from barnabee.up.progress import Steps, shown
 
 _HOME_ASSISTANT = "Home Assistant"
@@ -60,6 +60,7 @@ async def _prepare(
             group.create_task(_packages(steps, monitoring=monitoring))
             names = model_names(system, settings.load(system).device)
             group.create_task(fetch_models(names, steps))
+            group.create_task(dashboard.ensure(steps.tell))
             if home is not None:
                 group.create_task(_home_assistant(home, steps))
     except* BarnabeeError as errors:
