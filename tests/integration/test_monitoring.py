@@ -50,6 +50,9 @@ async def test_a_dead_part_is_told_at_home_in_time_and_told_to_be_back(house: Wh
     print(tried.stdout)
     assert tried.returncode == 0, tried.stdout + tried.stderr
     assert json.loads(house.cli("alert", "list", "--json").stdout) == []
+    accepted = json.loads(house.cli("accept", "--json", "--allow-unchecked").stdout)
+    (row,) = [one for one in accepted["criteria"] if one["criterion"] == "test alert"]
+    assert row["verdict"] == "passed", row
     await _every_target_is_up(house)
     await _every_series_is_documented(house)
 

@@ -66,9 +66,10 @@ def _token(file: Path) -> str:
 async def _rows(target: str, places: dict[str, str], token: str | None) -> list[Row]:
     from barnabee.accept.run import run
     from barnabee.accept.target import opened
+    from barnabee.cli import alert
 
     async with opened(target, places=places, token=token) as house:
-        return await run(house)
+        return await run(house, alert.tried if alert.can_be_tried() else None)
 
 
 def _print(rows: list[Row], *, good: bool) -> None:

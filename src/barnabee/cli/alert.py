@@ -105,6 +105,11 @@ async def tried(
         await home.aclose()
 
 
+def can_be_tried() -> bool:
+    """Return whether somebody said where Alertmanager is: the settings, or a run that has one."""
+    return bool(os.environ.get("ALERTMANAGER_URL") or _port_of_the_run("alertmanager"))
+
+
 @asynccontextmanager
 async def _alertmanager() -> AsyncIterator[Alertmanager]:
     from barnabee.clients.alertmanager import Alertmanager

@@ -130,3 +130,9 @@ def test_a_watchdog_of_an_hour_ago_is_none() -> None:
         trial.watchdog_seen([alert(trial.WATCHDOG, age_s=-1)], now) == "its Watchdog came 0 s ago"
     )
     assert trial.watchdog_seen([alert("Other")], now) is None
+
+
+def test_delivery_is_from_the_report_to_the_notification() -> None:
+    took_ms = {"Prometheus": 9000.0, trial.TAKEN: 10.0, trial.SHOWN: 490.0, "dismissed": 5000.0}
+    hops = tuple(trial.Hop(name, took, "") for name, took in took_ms.items())
+    assert trial.delivered_s(trial.Trial("id", hops, ok=True)) == 0.5
