@@ -66,6 +66,7 @@
       };
 
       checks.${system} = {
+        alert-delivery = import ./tests/vm/alert-delivery.nix { inherit inputs pkgs self; };
         health-cascade = import ./tests/vm/health-cascade.nix { inherit inputs pkgs self; };
         log-query = import ./tests/vm/log-query.nix { inherit inputs pkgs self; };
       };

@@ -8,7 +8,6 @@ the first version of its groups; the deep probe is part of being well.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest

@@ -125,6 +125,27 @@ in
       kernel = host.config.boot.kernelParams;
     };
 
+  # What Prometheus and Alertmanager of a host read.
+  watching =
+    name: extra:
+    let
+      inherit ((hosts.${name}.extendModules { modules = [ extra ]; }).config.services) prometheus;
+    in
+    {
+      limits = builtins.fromJSON (lib.head prometheus.rules);
+      alertmanager = prometheus.alertmanager.configuration;
+      jobs = map (
+        job:
+        lib.filterAttrs (key: value: value != null) {
+          inherit (job) job_name metrics_path params;
+          authorization =
+            if job.authorization == null then null else { inherit (job.authorization) credentials_file; };
+          static_configs = map (one: { inherit (one) targets labels; }) job.static_configs;
+        }
+      ) prometheus.scrapeConfigs;
+      ruleFiles = map baseNameOf prometheus.ruleFiles;
+    };
+
   # The failed assertions of a host with a module more.
   messages = name: extra: failed (hosts.${name}.extendModules { modules = [ extra ]; });
 

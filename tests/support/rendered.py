@@ -29,7 +29,7 @@ PYTHON, PACKAGES, SOURCE, MODELS, FILLERS, PROGRAMS = (
     f"/opt/barnabee/{name}"
     for name in ("python", "packages", "src", "models", "fillers", "programs")
 )
-SECRET = "made-up-made-up-made-up-made-up-made-up"  # noqa: S105 - for the test alone
+SECRET = "made-up-made-up-made-up-made-up-made-up"
 S3_PORT = 9000
 _STORE = r"/nix/store/[a-z0-9]{32}-[^\s/\"]+"
 
