@@ -71,7 +71,9 @@ def test_redis_is_told_what_the_local_runner_tells_it() -> None:
     unit = report("barnabee-core")["units"]["barnabee-redis.service"]
     line = next(line for line in unit.splitlines() if line.startswith("ExecStart="))
     words = shlex.split(line)[1:]
-    told = {key.removeprefix("--"): value for key, value in zip(words[::2], words[1::2], strict=True)}
+    told = {
+        key.removeprefix("--"): value for key, value in zip(words[::2], words[1::2], strict=True)
+    }
     runner = redis_options(GRAPH, "127.0.0.1", "/var/lib/barnabee-redis")
     del runner["set-proc-title"]  # the runner's own mark
     assert told == {**runner, "supervised": "systemd"}
@@ -84,6 +86,20 @@ def test_units_name_no_unit_that_does_not_exist(host: str) -> None:
         named = re.findall(r"^(?:After|Wants|Requires|PartOf)=(.*)$", text, re.MULTILINE)
         for other in {one for line in named for one in line.split()}:
             assert other in found["known"] or other == "network-online.target", (name, other)
+
+
+@pytest.mark.parametrize("host", ["barnabee-core", "manofwar"])
+def test_units_wait_for_one_another_in_no_circle(host: str) -> None:
+    """Out of a circle systemd drops whichever start it likes."""
+    waiting = {
+        name: set(re.findall(r"[\w-]+\.(?:service|target)", " ".join(lines)))
+        for name, text in report(host)["units"].items()
+        if (lines := re.findall(r"^After=(.*)$", text, re.MULTILINE))
+    }
+    while waiting:
+        free = {name for name, others in waiting.items() if not others & waiting.keys()}
+        assert free, waiting
+        waiting = {name: others for name, others in waiting.items() if name not in free}
 
 
 @pytest.mark.parametrize("host", ["barnabee-core", "barnabee-gpu"])
