@@ -38,6 +38,11 @@ let
   }
   // cfg.settings;
 
+  ownNetworks = [
+    "localhost"
+    cfg.network.subnet
+  ];
+
   mkService = import ../lib/mk-service.nix {
     inherit
       lib
@@ -46,10 +51,7 @@ let
       environment
       ;
     credentialFile = cfg.secrets.fileOf;
-    ownNetworks = [
-      "localhost"
-      cfg.network.subnet
-    ];
+    inherit ownNetworks;
   };
 in
 {
@@ -105,6 +107,11 @@ in
           socket
           ;
         address = addressOfHost cfg.name;
+        # For units of others, too, that have no business outside of the house.
+        inside = {
+          IPAddressDeny = "any";
+          IPAddressAllow = ownNetworks;
+        };
         runs = service: lib.elem service here;
         python = "${cfg.package.env}/bin/python";
         barnabee = "${cfg.package.env}/bin/barnabee";

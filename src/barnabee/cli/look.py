@@ -70,16 +70,23 @@ def health(
 
 def _looker(at: list[str]) -> Callable[[], Coroutine[None, None, Cascade]]:
     """Return what asks: the services of `at` where they are, or those of the local run."""
-    from barnabee.core.errors import BadRequest
     from barnabee.up import cascade, paths, state
 
-    if not at:
+    places = places_of(at)
+    if not places:
         where = paths.local()
         return lambda: cascade.ask(state.running(where))
+    return lambda: cascade.ask_at(places)
+
+
+def places_of(at: list[str]) -> dict[str, str]:
+    """Return host by service of the options `--at SERVICE=HOST`; BadRequest for others. Pure."""
+    from barnabee.core.errors import BadRequest
+
     places = dict(one.partition("=")[::2] for one in at)
     if not all(places.values()):
         raise BadRequest(field="--at", reason="it wants SERVICE=HOST")
-    return lambda: cascade.ask_at(places)
+    return places
 
 
 def _print_cascade(seen: Cascade, waited_s: float | None) -> None:
