@@ -88,6 +88,20 @@ def test_units_name_no_unit_that_does_not_exist(host: str) -> None:
             assert other in found["known"] or other == "network-online.target", (name, other)
 
 
+@pytest.mark.parametrize("host", ["barnabee-core", "manofwar"])
+def test_units_wait_for_one_another_in_no_circle(host: str) -> None:
+    """Out of a circle systemd drops whichever start it likes."""
+    waiting = {
+        name: set(re.findall(r"[\w-]+\.(?:service|target)", " ".join(lines)))
+        for name, text in report(host)["units"].items()
+        if (lines := re.findall(r"^After=(.*)$", text, re.MULTILINE))
+    }
+    while waiting:
+        free = {name for name, others in waiting.items() if not others & waiting.keys()}
+        assert free, waiting
+        waiting = {name: others for name, others in waiting.items() if name not in free}
+
+
 @pytest.mark.parametrize("host", ["barnabee-core", "barnabee-gpu"])
 def test_what_is_written_back_for_the_services_is_the_same_graph(host: str) -> None:
     assert system.parse(report(host)["written"]) == GRAPH

@@ -1,4 +1,4 @@
-"""The units that NixOS renders, on a machine that has no Nix: what their store paths name is stood in for.
+"""The units that NixOS renders, on a machine without Nix: stand-ins under the paths of its store.
 
 Not one line of a unit is changed. Under each path that a unit names lies the same thing as in the
 store: this checkout's Python with the package, the tests' Redis and Litestream, the graph.
