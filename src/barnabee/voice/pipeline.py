@@ -91,12 +91,13 @@ def stages(
     missed_ms = limits.acknowledgment_below_ms
     keep_sound = house.keeping.recordings.wanted(room.name)
     gate = Gate(room, ear)
+    listen = Listen(room, confidence, house.ends, echo)
     speak = Speak(room, house.gpu, house.estimate, house.clips, voice, missed_ms)
     listed = [
         transport.input(),
         gate,
-        Listen(room, confidence, house.ends, echo),
-        Hear(room, house.gpu, house.estimate, wake_words, keep_sound=keep_sound),
+        listen,
+        Hear(room, house.gpu, house.estimate, wake_words, listen.read, keep_sound=keep_sound),
         Answer(room, house.api, house.gpu, house.estimate, fillers),
         speak,
         transport.output(),
