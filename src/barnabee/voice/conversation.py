@@ -234,9 +234,8 @@ def _wait_on(room: Room, now_s: float) -> Step:
 def _thinking(room: Room, event: Event, now_s: float, limits: Limits) -> Step:
     if event is Event.UNDERSTOOD:
         return replace(room, woken=False, hear_until_s=0.0), ()
-    if event is Event.GOES_ON and now_s < room.hear_until_s:
-        hearing = replace(room, state=State.HEARING, deadline_s=room.hear_until_s, hear_until_s=0.0)
-        return hearing, (Effect.RECALL,)
+    if event is Event.GOES_ON:
+        return _recall(room, now_s)
     if event is Event.WORDLESS:
         return _wait_on(room, now_s)
     if event is Event.REPLYING:
@@ -245,11 +244,15 @@ def _thinking(room: Room, event: Event, now_s: float, limits: Limits) -> Step:
             room, state=State.SPEAKING, woken=False, deadline_s=deadline_s, hear_until_s=0.0
         )
         return speaking, ()
-    if event is Event.REPLIED:
-        return _follow_up(room, now_s, limits)
-    if event is Event.PASSED:
-        return _sleep(room, Effect.HUSH)
-    return room, ()
+    return _ends(room, event, now_s, limits)
+
+
+def _recall(room: Room, now_s: float) -> Step:
+    """Hear on, in the same turn, for the rest of the time that an utterance may take."""
+    if now_s >= room.hear_until_s:
+        return room, ()
+    hearing = replace(room, state=State.HEARING, deadline_s=room.hear_until_s, hear_until_s=0.0)
+    return hearing, (Effect.RECALL,)
 
 
 def _speaking(room: Room, event: Event, now_s: float, limits: Limits) -> Step:
@@ -263,6 +266,10 @@ def _speaking(room: Room, event: Event, now_s: float, limits: Limits) -> Step:
             State.HEARING, room.turn + 1, held=room.held, give_up_s=give_up_s, deadline_s=deadline_s
         )
         return hearing, (Effect.BARGED_IN, Effect.HUSH, Effect.END, Effect.BEGIN)
+    return _ends(room, event, now_s, limits)
+
+
+def _ends(room: Room, event: Event, now_s: float, limits: Limits) -> Step:
     if event is Event.REPLIED:
         return _follow_up(room, now_s, limits)
     if event is Event.PASSED:

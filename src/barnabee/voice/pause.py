@@ -15,7 +15,6 @@ is asked early and not again. The words looked whole in 27 and 27.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
@@ -23,11 +22,6 @@ from typing import Protocol
 # Transcripts of pauses that were thrown away, in one turn. Somebody who speaks haltingly must not
 # keep the one engine busy that other rooms need too.
 GUESSES_MOST = 3
-# A sentence does not end in one of these, whatever Whisper puts behind it.
-_OPEN = frozenset(
-    "a an and at because but by for from if into my of or our than the their to with your".split()
-)
-_WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)*")
 
 
 class Sounds(StrEnum):
@@ -118,7 +112,5 @@ def _over(pause: Pause, limits: Limits) -> bool:
 def reads_whole(text: str) -> bool:
     """Return whether a transcript reads like a whole sentence, as Whisper punctuates."""
     text = text.strip().rstrip("\"')]")
-    if not text.endswith((".", "!", "?")) or text.endswith(".."):
-        return False
-    words = _WORD.findall(text.lower())
-    return bool(words) and words[-1] not in _OPEN
+    whole = text.endswith((".", "!", "?")) and not text.endswith("..")
+    return whole and any(map(str.isalnum, text))
