@@ -145,6 +145,7 @@ class _Parts:
     async def running(self) -> AsyncIterator[None]:
         """Load the small models, and let go of everything at the end."""
         ends = await asyncio.to_thread(Ends)
+        await ends.warm_up()
         self.there = House(
             system=self._system,
             gpu=self.gpu,
