@@ -36,8 +36,8 @@ class WakeServers:
         `end` must follow.
         """
         now_s = self._clock()
-        for number in self._balance.due(now_s):
-            self._balance.looked(number, now_s, well=True)
+        for due in self._balance.due(now_s):
+            self._balance.looked(due, now_s, well=True)
         number = self._balance.choose(now_s, tried)
         return None if number is None else self._balance.begin(number)
 
