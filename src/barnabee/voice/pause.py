@@ -7,10 +7,10 @@ pause_ms     the end, if it sounded done (or was too little to be words)
 whole_ms     the end, if what was heard reads like a whole sentence
 wait_ms      the end in any case
 
-Somebody who is just beginning to speak again (not `quiet`) ends nothing. Of 30 spoken sentences, and
-90 cut off after a word, smart-turn took 29 and 24 for done after 96 ms of silence, 29 and 42 after
-160, 30 and 69 after 512. More silence makes it call anything done, so it is asked early and not
-again. The words looked whole in 30 and 30.
+Somebody who is just beginning to speak again (not `quiet`) ends nothing. Of 30 spoken sentences,
+and 90 cut off after a word, smart-turn took 29 and 24 for done after 96 ms of silence, 29 and 42
+after 160, 30 and 69 after 512. More silence makes it call anything done, so it is asked early and
+not again. The words looked whole in 30 and 30.
 """
 
 from __future__ import annotations

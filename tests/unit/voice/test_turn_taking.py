@@ -15,6 +15,7 @@ from barnabee.core.tables import System
 from barnabee.gpu.engines.protocols import Samples, Segment
 from barnabee.testing.engines import FakeEars, Gate
 from barnabee.voice import filler_files
+from barnabee.voice.detect import Detector, Sign
 from barnabee.voice.ends import Ends
 from support.talk import House, talk_house, woken
 from support.voice import ROOT, Microphone, recording, silence
@@ -142,6 +143,30 @@ async def test_once_the_words_are_known_it_answers_them(house: House, ears: Gate
         await microphone.say_slowly(LIGHT, silence(0.4))
         await microphone.until(lambda: bool(microphone.of("reply")))
     assert house.api.asked
+
+
+async def test_who_talks_into_the_reply_begins_a_turn_and_goes_on_with_none(
+    house: House, ears: GatedEars, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house.api.reply = "One, two, three, four, five, six. " * 12
+    signs: list[Sign | None] = []
+
+    def hear(detector: Detector, permille: float, *, careful: bool = False) -> Sign | None:
+        sign = plainly(detector, permille, careful=careful)
+        if careful:
+            signs.append(sign)
+        return sign
+
+    plainly = Detector.hear
+    monkeypatch.setattr(Detector, "hear", hear)
+    ears.gate.opened.set()
+    async with woken(house) as microphone:
+        await microphone.say_slowly(LIGHT, silence(0.4))
+        await microphone.until_state("speaking")
+        await microphone.say_slowly(silence(0.2), LIGHT)
+        await microphone.until(lambda: bool(microphone.of("heard")))
+    assert [sign for sign in signs if sign][-2:] == [Sign.HINTED, Sign.BEGAN]
+    assert Sign.RESUMED not in signs
 
 
 async def test_a_click_while_it_thinks_takes_nothing_back(house: House, ears: GatedEars) -> None:

@@ -69,8 +69,9 @@ class Listen(FrameProcessor):
         self._heard_more.set()
         self._sound += window
         state = self._room.state
-        may_go_on = self._detector.over and self._room.recallable
-        if self._room.turn is None or (state is State.THINKING and not may_go_on):
+        if self._detector.over and not self._room.recallable:
+            self._detector.reset()  # whoever speaks now begins anew
+        if self._room.turn is None or (state is State.THINKING and not self._detector.over):
             self._forget()
             return
         sign = self._detector.hear(self._permille(window), careful=state is State.SPEAKING)
@@ -148,7 +149,7 @@ class Listen(FrameProcessor):
             return
         if turn is self._finished:
             self._room.tell(Event.GOES_ON, turn)
-            if self._room.state is not State.HEARING:  # too late
+            if self._room.state is not State.HEARING:  # it has become too long
                 self._detector.reset()
                 return
             self._finished = None
