@@ -241,8 +241,8 @@ def judged(rounds: list[list[Asked]]) -> dict[str, float]:
     parts = {name: [round(one.stages_ms[name]) for one in last] for name in last[0].stages_ms}
     print(
         f"\nend of speech -> first sound, {len(rounds)} rounds: p50 {found['p50'][0]:.0f} ms, p95 "
-        f"{found['p95'][0]:.0f} ms (limit {p95_limit_ms:.0f}, Whisper p50 {whisper_ms:.0f}), at most "
-        f"{max(sounds):.0f} ms; ours beside the engines p50 "
+        f"{found['p95'][0]:.0f} ms (limit {p95_limit_ms:.0f}, Whisper p50 {whisper_ms:.0f}), "
+        f"at most {max(sounds):.0f} ms; ours beside the engines p50 "
         f"{found['own'][0]:.0f} ms (limit {OWN_MS}); in this round "
         f"{[round(one.sound_ms) for one in last]}, stages {parts}"
     )
