@@ -17,7 +17,8 @@ from barnabee.testing.engines import FakeEars, Gate
 from barnabee.voice import filler_files
 from barnabee.voice.detect import Detector, Sign
 from barnabee.voice.ends import Ends
-from support.talk import House, talk_house, woken
+from barnabee.voice.transports import websocket
+from support.talk import AHEAD_S, House, talk_house, woken
 from support.voice import ROOT, Microphone, recording, silence
 
 LIGHT = recording("kitchen_light_af_heart")
@@ -51,6 +52,11 @@ class Judge:
         return self.done
 
 
+@pytest.fixture(autouse=True)
+def ahead(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(websocket, "AHEAD_S", AHEAD_S)
+
+
 @pytest.fixture
 def judge(monkeypatch: pytest.MonkeyPatch) -> Judge:
     one = Judge()
@@ -81,7 +87,7 @@ def states(microphone: Microphone) -> list[str]:
 
 
 async def until_taken_for_done(microphone: Microphone) -> None:
-    await microphone.say_slowly(LIGHT, silence(0.4))
+    await microphone.say(LIGHT, silence(0.4))
     await microphone.until_state("thinking")
 
 
@@ -91,8 +97,8 @@ async def test_what_reads_like_a_sentence_ends_a_turn_that_sounded_open(
     judge.done, ears.text = False, "Turn on the kitchen light."
     ears.gate.opened.set()
     async with woken(house) as microphone:
-        await microphone.say_slowly(LIGHT, silence(2.0))
-        await microphone.until(lambda: bool(microphone.of("reply")))
+        await microphone.say(LIGHT, silence(2.0))
+        await microphone.until_state("follow_up")
     assert house.api.asked[0]["utterance"] == ears.text
     silent_s = house.voice.metric("barnabee_stage_seconds_sum", stage="vad")
     assert silent_s >= system.load(ROOT / "system.toml").talk.whole_ms / 1000
@@ -105,11 +111,11 @@ async def test_what_reads_like_half_a_sentence_waits_for_the_rest(
     judge.done, ears.text = False, "Turn on the"
     ears.gate.opened.set()
     async with woken(house) as microphone:
-        await microphone.say_slowly(LIGHT, silence(2.0))
+        await microphone.say(LIGHT, silence(2.0))
         await microphone.until(lambda: len(ears.heard) == 1)
         assert microphone.state == "hearing"
         judge.done, ears.text = True, "Turn on the kitchen light."
-        await microphone.say_slowly(LIGHT, silence(0.4))
+        await microphone.say(LIGHT, silence(0.4))
         await microphone.until(lambda: bool(microphone.of("reply")))
     assert [one["utterance"] for one in house.api.asked] == [ears.text]
     assert ears.heard[-1][0] > 2 * LIGHT_S
@@ -120,7 +126,7 @@ async def test_who_goes_on_while_it_thinks_has_said_one_sentence(
 ) -> None:
     async with woken(house) as microphone:
         await until_taken_for_done(microphone)
-        await microphone.say_slowly(LIGHT, silence(0.4))
+        await microphone.say(LIGHT, silence(0.4))
         await microphone.until(
             lambda: states(microphone)[-3:] == ["thinking", "hearing", "thinking"]
         )
@@ -140,7 +146,7 @@ async def test_once_the_words_are_known_it_answers_them(house: House, ears: Gate
         await until_taken_for_done(microphone)
         ears.gate.opened.set()
         await microphone.until(lambda: bool(microphone.of("transcript")))
-        await microphone.say_slowly(LIGHT, silence(0.4))
+        await microphone.say(LIGHT, silence(0.4))
         await microphone.until(lambda: bool(microphone.of("reply")))
     assert house.api.asked
 
@@ -161,9 +167,9 @@ async def test_who_talks_into_the_reply_begins_a_turn_and_goes_on_with_none(
     monkeypatch.setattr(Detector, "hear", hear)
     ears.gate.opened.set()
     async with woken(house) as microphone:
-        await microphone.say_slowly(LIGHT, silence(0.4))
+        await microphone.say(LIGHT, silence(0.4))
         await microphone.until_state("speaking")
-        await microphone.say_slowly(silence(0.2), LIGHT)
+        await microphone.say(silence(0.2), LIGHT)
         await microphone.until(lambda: bool(microphone.of("heard")))
     assert [sign for sign in signs if sign][-2:] == [Sign.HINTED, Sign.BEGAN]
     assert Sign.RESUMED not in signs
@@ -173,7 +179,7 @@ async def test_a_click_while_it_thinks_takes_nothing_back(house: House, ears: Ga
     click = (np.hanning(800) * 12_000).astype(np.int16)
     async with woken(house) as microphone:
         await until_taken_for_done(microphone)
-        await microphone.say_slowly(silence(0.1), click, silence(0.4))
+        await microphone.say(silence(0.1), click, silence(0.4))
         assert microphone.state == "thinking"
         ears.gate.opened.set()
         await microphone.until_state("follow_up")
@@ -192,7 +198,7 @@ async def test_a_filler_falls_silent_for_somebody_who_goes_on(
     async with talk_house(tmp_path, patient(), ears) as house, woken(house) as microphone:
         await until_taken_for_done(microphone)
         await microphone.until(lambda: len(microphone.heard) / 48_000 > 0.16 + 0.3)
-        speaking = asyncio.create_task(microphone.say_slowly(LIGHT[:16_000], silence(0.4)))
+        speaking = asyncio.create_task(microphone.say(LIGHT[:16_000], silence(0.4)))
         await microphone.until(lambda: bool(microphone.of("stop")))
         assert microphone.state == "hearing"
         heard = len(microphone.heard)
