@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from graphlib import CycleError, TopologicalSorter
-from itertools import chain
+from itertools import chain, pairwise
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -182,8 +182,10 @@ def _talk(system: System) -> Iterator[tuple[str, str]]:
     for name, service in system.nodes().items():
         if service.port and talk.media_port_first <= service.port <= talk.media_port_last:
             yield "talk.media_port_first", f"the port of {name} is in this range; move one of them"
-    if talk.wait_ms <= talk.pause_ms:
-        yield "talk.wait_ms", "is not above pause_ms; raise it"
+    silences = ("judge_ms", "pause_ms", "whole_ms", "wait_ms")
+    for shorter, longer in pairwise(silences):
+        if getattr(talk, longer) < getattr(talk, shorter):
+            yield f"talk.{longer}", f"is below {shorter}; raise it"
     if talk.hint_ms >= talk.barge_in_ms:
         yield "talk.hint_ms", "is not below barge_in_ms; lower it"
 

@@ -198,7 +198,9 @@ class Talk(Table):
     speech_permille: Permille  # how sure the voice detector must be
     speech_ms: Milliseconds  # for how long, before it counts as speech
     before_ms: Milliseconds  # sound kept from before that
-    pause_ms: Milliseconds  # silence after which the end of the turn is considered
+    judge_ms: Milliseconds  # silence after which it is judged whether the person is done
+    pause_ms: Milliseconds  # silence that ends a turn which sounds finished
+    whole_ms: Milliseconds  # silence that ends one which reads like a whole sentence
     wait_ms: Milliseconds  # silence that ends a turn which sounds unfinished
     least_ms: Milliseconds  # less voice than this is noise
     barge_in_permille: Permille  # while the assistant itself speaks
