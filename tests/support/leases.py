@@ -93,7 +93,9 @@ class World:
     def restart(self, one: Machine) -> None:
         """Let it die, whatever it was doing, and come back with what is on its disk."""
         names = tuple(self.machines)
-        one.lessee = self._born(one.name, names, one.pace_permille, one.offset_ns, unsure=one.unsure)
+        one.lessee = self._born(
+            one.name, names, one.pace_permille, one.offset_ns, unsure=one.unsure
+        )
         one.round = one.waits_for = one.write = None
 
     def wait(self, true_ns: int) -> None:
@@ -186,11 +188,25 @@ def storm(world: World, seed: int, steps: int) -> None:
     """Do `steps` things to `world`, as chance has it."""
     chance = random.Random(seed)  # noqa: S311 - it must come out the same again
     world.populate(
-        [(chance.choice((-DRIFT, 0, DRIFT)), chance.randrange(10**15)) for _ in HOSTS[: 2 + seed % 2]]
+        [
+            (chance.choice((-DRIFT, 0, DRIFT)), chance.randrange(10**15))
+            for _ in HOSTS[: 2 + seed % 2]
+        ]
     )
     names = list(world.machines)
     wait_s = world.terms.wait_ns / NS
-    pauses = (0.01, 0.3, 1, 3, 5, wait_s / 2, wait_s - 0.4, wait_s - 0.1, wait_s + 0.1, wait_s * 1.02)
+    pauses = (
+        0.01,
+        0.3,
+        1,
+        3,
+        5,
+        wait_s / 2,
+        wait_s - 0.4,
+        wait_s - 0.1,
+        wait_s + 0.1,
+        wait_s * 1.02,
+    )
     weights = (9, 9, 9, 6, 6, 2, 1, 1, 1, 1)
     for _ in range(steps):
         one = world.machines[chance.choice(names)]
@@ -210,4 +226,4 @@ def storm(world: World, seed: int, steps: int) -> None:
             case 6:
                 world.restart(one)
             case _:
-                one.wants = not one.wants or chance.random() < 0.5  # noqa: PLR2004 - more yes than no
+                one.wants = not one.wants or chance.random() < 0.5

@@ -99,7 +99,7 @@ def make_app(service: Service, looks: Health, metrics: Metrics) -> Starlette:
 def make_service(system: System, settings: Settings, metrics: Metrics, seams: Seams) -> Service:
     """Return the parts; opens the database, connects to nothing yet."""
     token = required_credential("api_token")
-    keeper = Keeper(settings.database_path)
+    keeper = Keeper(settings.database_path, lease_dir=settings.lease_dir)
     keeper.start()
     redis = RedisLink(settings.redis_url)
     queue = Queue(redis)

@@ -41,7 +41,7 @@ class Settings(BaseSettings):
     azure_openai_api_version: str = Field("2024-10-21", validation_alias="AZURE_OPENAI_API_VERSION")
     replica_endpoint: str = Field("", validation_alias="BARNABEE_REPLICA_ENDPOINT")
     litestream_socket: str = Field("", validation_alias="BARNABEE_LITESTREAM_SOCKET")
-    # Where the keeper of the lease says whether this machine may write; empty: there is no stand-by.
+    # Where it is said whether this machine may write; empty: there is no stand-by.
     lease_dir: str = Field("", validation_alias="BARNABEE_LEASE_DIR")
     bind: str = Field("127.0.0.1", validation_alias="BARNABEE_BIND")
     device: Literal["cpu", "cuda"] = Field("cpu", validation_alias="BARNABEE_DEVICE")

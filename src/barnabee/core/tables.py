@@ -233,7 +233,7 @@ class Recording(Table):
 
 
 class Standby(Table):
-    """How the machine that may write is told from the one that waits (docs/reference/standby.md)."""
+    """How it is settled which of two machines may write (docs/reference/standby.md)."""
 
     lease_s: Seconds  # how long whoever holds the lease may write without having renewed it
     renew_s: Seconds  # how often it is renewed, and how often the other looks

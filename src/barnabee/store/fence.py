@@ -8,7 +8,6 @@ goes on while the machine sleeps, so that a machine that slept wakes without a p
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -67,10 +66,10 @@ def require(directory: Path, clock_ns: Callable[[], int] = now_ns) -> None:
 def fence(lease_dir: str) -> Fence:
     """Return what a database asks before it writes; `lease_dir` empty: always allowed."""
     if not lease_dir:
-        return _open
-    directory = Path(os.fspath(lease_dir))
+        return nobody
+    directory = Path(lease_dir)
     return lambda: require(directory)
 
 
-def _open() -> None:
-    """There is no stand-by."""
+def nobody() -> None:
+    """Ask nobody: there is no stand-by."""

@@ -15,17 +15,22 @@ from barnabee.core.errors import (
     DatabaseFull,
     DatabaseReadOnly,
     DependencyDown,
+    NotTheHolder,
     Overloaded,
 )
-from barnabee.store import db
+from barnabee.core.health import Degraded
+from barnabee.store import db, fence
 
 
 class Keeper:
     """The one database of a process, opened when first asked for and after it was replaced."""
 
-    def __init__(self, path: Path, *, busy_timeout_ms: int = db.BUSY_TIMEOUT_MS) -> None:
-        """Remember where it is."""
+    def __init__(
+        self, path: Path, *, busy_timeout_ms: int = db.BUSY_TIMEOUT_MS, lease_dir: str = ""
+    ) -> None:
+        """Remember where it is, and where it is said whether this machine may write."""
         self.path = path
+        self._may_write = fence.fence(lease_dir)
         self._busy_timeout_ms = busy_timeout_ms
         self._lock = asyncio.Lock()
         self._database: db.Database | None = None
@@ -34,8 +39,8 @@ class Keeper:
     def start(self) -> None:
         """Check and migrate the file now (blocks); raise only what waiting does not mend."""
         try:
-            db.prepare(self.path, self._busy_timeout_ms)
-        except (DatabaseReadOnly, DatabaseFull, DependencyDown, Overloaded):
+            db.prepare(self.path, self._busy_timeout_ms, self._may_write)
+        except (DatabaseReadOnly, DatabaseFull, DependencyDown, Overloaded, NotTheHolder):
             return
         self._seen = True
 
@@ -51,19 +56,27 @@ class Keeper:
                 if self._seen and not self.path.exists():
                     raise DatabaseCorrupt(path=self.path, reason="the file was removed")
                 self._database = await db.open_database(
-                    self.path, busy_timeout_ms=self._busy_timeout_ms
+                    self.path, busy_timeout_ms=self._busy_timeout_ms, may_write=self._may_write
                 )
                 self._seen = True
             return self._database
 
-    async def check(self) -> None:
-        """Return when it can be read and written; forget it when its file is not the same."""
+    async def check(self) -> Degraded | None:
+        """Return when it can be read and written; forget it when its file is not the same.
+
+        Degraded while this machine may not write: what is to be kept waits in the queue.
+        """
         database = await self.database()
         try:
             await database.check()
         except DatabaseCorrupt:
             await self.close()
             raise
+        try:
+            self._may_write()
+        except NotTheHolder as error:
+            return Degraded(error.code, str(error))
+        return None
 
     async def close(self) -> None:
         """Finish what is being written and close."""

@@ -76,7 +76,9 @@ def make_parts(
     logging.getLogger("arq").setLevel(logging.WARNING)  # its lines below that hold what was said
     metrics = Metrics("worker")
     counted = JobMetrics.register(metrics)
-    keeper = Keeper(settings.database_path, busy_timeout_ms=BUSY_TIMEOUT_MS)
+    keeper = Keeper(
+        settings.database_path, busy_timeout_ms=BUSY_TIMEOUT_MS, lease_dir=settings.lease_dir
+    )
     keeper.start()
     redis = RedisLink(settings.redis_url)
     recorded = settings.data_dir / recordings.FOLDER
