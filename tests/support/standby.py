@@ -212,9 +212,7 @@ class Machine:
             for text in ("--redis", f"{host}=127.0.0.1:{peer.redis.port}")
         ]
         state = ("--state", str(self.directory / "state"))
-        self._start(
-            "follow", sys.executable, "-m", "barnabee", "standby", "follow", *redis, *state
-        )
+        self._start("follow", sys.executable, "-m", "barnabee", "standby", "follow", *redis, *state)
 
     def _runs(self, name: str) -> bool:
         process = self.processes.get(name)

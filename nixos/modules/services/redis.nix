@@ -9,8 +9,9 @@
 }:
 let
   cfg = config.barnabee.redis;
-  file = pkgs.writeText "redis.conf" ''
-    bind 127.0.0.1
+  shared = cfg.peers != [ ];
+  file = pkgs.writeText "redis.conf" (''
+    bind ${lib.concatStringsSep " " ([ "127.0.0.1" ] ++ lib.optional shared house.address)}
     port ${toString house.graph.service.redis.port}
     supervised systemd
     dir /var/lib/barnabee-redis
@@ -19,7 +20,9 @@ let
     save ""
     maxmemory ${toString cfg.maxMemoryMib}mb
     maxmemory-policy noeviction
-  '';
+  ''
+  # It has no password: the firewall and the unit let in its peers alone.
+  + lib.optionalString shared "protected-mode no\n");
 in
 {
   options.barnabee.redis = {
@@ -36,6 +39,12 @@ in
       description = "How much data it may hold; the unit's own limit leaves room to rewrite its log.";
       example = 256;
     };
+    peers = lib.mkOption {
+      type = lib.types.listOf lib.types.str;
+      default = [ ];
+      description = "Addresses of the machines whose Redis copies this one, or is copied by it.";
+      example = [ "10.77.0.3" ];
+    };
   };
 
   config = lib.mkIf (house.runs "redis") {
@@ -45,7 +54,7 @@ in
       serviceConfig = {
         StateDirectory = "barnabee-redis";
         StateDirectoryMode = "0700";
-        IPAddressAllow = [ "localhost" ];
+        IPAddressAllow = [ "localhost" ] ++ cfg.peers ++ lib.optional shared house.address;
         LimitNOFILE = 65536;
       };
     };

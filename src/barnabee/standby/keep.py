@@ -151,6 +151,7 @@ class Keep:
             superseded=lessee.superseded,
             heard=self._heard,
             served=self._notes.served,
+            free=lessee.free and not self._notes.stands_aside,
         )
         shown = signs(view)
         if Sign.HOLD in shown:

@@ -160,6 +160,11 @@ class Lessee:
         """Return whether another machine has held the lease since this one last did."""
         return self.newest > self.epoch
 
+    @property
+    def free(self) -> bool:
+        """Return whether no other machine can have the lease, as far as was asked."""
+        return all(host in self.seen for host in self._others) and self._all_quiet()
+
     def holder(self) -> str | None:
         """Return who holds the lease as far as can be told from here."""
         if self.holds:
