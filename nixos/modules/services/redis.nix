@@ -10,19 +10,26 @@
 let
   cfg = config.barnabee.redis;
   shared = cfg.peers != [ ];
-  file = pkgs.writeText "redis.conf" (''
-    bind ${lib.concatStringsSep " " ([ "127.0.0.1" ] ++ lib.optional shared house.address)}
-    port ${toString house.graph.service.redis.port}
-    supervised systemd
-    dir /var/lib/barnabee-redis
-    appendonly yes
-    appendfsync no
-    save ""
-    maxmemory ${toString cfg.maxMemoryMib}mb
-    maxmemory-policy noeviction
-  ''
+  # The same as up/services.py tells it (tests/nix compares).
+  options = {
+    bind = lib.concatStringsSep " " ([ "127.0.0.1" ] ++ lib.optional shared house.address);
+    port = toString house.graph.service.redis.port;
+    supervised = "systemd";
+    dir = "/var/lib/barnabee-redis";
+    appendonly = "yes";
+    appendfsync = "no";
+    save = "";
+    maxmemory = "${toString cfg.maxMemoryMib}mb";
+    maxmemory-policy = "noeviction";
+  }
   # It has no password: the firewall and the unit let in its peers alone.
-  + lib.optionalString shared "protected-mode no\n");
+  // lib.optionalAttrs shared { protected-mode = "no"; };
+  arguments = lib.concatLists (
+    lib.mapAttrsToList (key: value: [
+      "--${key}"
+      value
+    ]) options
+  );
 in
 {
   options.barnabee.redis = {
@@ -49,7 +56,7 @@ in
 
   config = lib.mkIf (house.runs "redis") {
     systemd.services.barnabee-redis = house.mkService "redis" {
-      exec = "${cfg.program} ${file}";
+      exec = "${cfg.program} ${lib.escapeShellArgs arguments}";
       ours = false;
       serviceConfig = {
         StateDirectory = "barnabee-redis";

@@ -19,17 +19,26 @@ from barnabee.core.errors import (
     Overloaded,
 )
 from barnabee.core.health import Degraded
-from barnabee.store import db, fence
+from barnabee.store import db, fence, pins
 
 
 class Keeper:
     """The one database of a process, opened when first asked for and after it was replaced."""
 
     def __init__(
-        self, path: Path, *, busy_timeout_ms: int = db.BUSY_TIMEOUT_MS, lease_dir: str = ""
+        self,
+        path: Path,
+        *,
+        busy_timeout_ms: int = db.BUSY_TIMEOUT_MS,
+        ask_txid: pins.AskTxid = pins.nobody_knows,
+        lease_dir: str = "",
     ) -> None:
-        """Remember where it is, and where it is said whether this machine may write."""
+        """Remember where it is; `ask_txid` names the moment that is pinned before a migration.
+
+        `lease_dir` is where it is said whether this machine may write.
+        """
         self.path = path
+        self._ask_txid = ask_txid
         self._may_write = fence.fence(lease_dir)
         self._busy_timeout_ms = busy_timeout_ms
         self._lock = asyncio.Lock()
@@ -39,7 +48,7 @@ class Keeper:
     def start(self) -> None:
         """Check and migrate the file now (blocks); raise only what waiting does not mend."""
         try:
-            db.prepare(self.path, self._busy_timeout_ms, self._may_write)
+            db.prepare(self.path, self._busy_timeout_ms, self._ask_txid, self._may_write)
         except (DatabaseReadOnly, DatabaseFull, DependencyDown, Overloaded, NotTheHolder):
             return
         self._seen = True
@@ -56,7 +65,10 @@ class Keeper:
                 if self._seen and not self.path.exists():
                     raise DatabaseCorrupt(path=self.path, reason="the file was removed")
                 self._database = await db.open_database(
-                    self.path, busy_timeout_ms=self._busy_timeout_ms, may_write=self._may_write
+                    self.path,
+                    busy_timeout_ms=self._busy_timeout_ms,
+                    ask_txid=self._ask_txid,
+                    may_write=self._may_write,
                 )
                 self._seen = True
             return self._database

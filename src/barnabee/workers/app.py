@@ -21,6 +21,7 @@ from barnabee.core.settings import Settings, required_credential
 from barnabee.core.tables import System
 from barnabee.store import recordings
 from barnabee.store.keeper import Keeper
+from barnabee.store.litestream import txid_asker
 from barnabee.workers import health
 from barnabee.workers.context import KEY, Context
 from barnabee.workers.loop import Loop, make_worker
@@ -77,7 +78,10 @@ def make_parts(
     metrics = Metrics("worker")
     counted = JobMetrics.register(metrics)
     keeper = Keeper(
-        settings.database_path, busy_timeout_ms=BUSY_TIMEOUT_MS, lease_dir=settings.lease_dir
+        settings.database_path,
+        busy_timeout_ms=BUSY_TIMEOUT_MS,
+        ask_txid=txid_asker(settings),
+        lease_dir=settings.lease_dir,
     )
     keeper.start()
     redis = RedisLink(settings.redis_url)
