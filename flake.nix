@@ -65,9 +65,14 @@
         options-md = pkgs.writeText "options.md" optionsText // { text = optionsText; };
       };
 
-      checks.${system} = {
-        health-cascade = import ./tests/vm/health-cascade.nix { inherit inputs pkgs self; };
-      };
+      # Booted by `nix flake check`: every test of tests/vm, by its name.
+      checks.${system} = lib.genAttrs [
+        "degradation"
+        "failover"
+        "health-cascade"
+        "network"
+        "secrets"
+      ] (name: import (./tests/vm + "/${name}.nix") { inherit inputs pkgs self; });
 
       devShells.${system}.default = import ./pkgs/shell.nix { inherit inputs system; };
 

@@ -77,7 +77,9 @@ in
       settings = {
         BARNABEE_LEASE_DIR = runtime;
         BARNABEE_LINE = "${dataDir}/line";
-      };
+      }
+      # The house's address comes and goes; the firewall says who reaches what.
+      // lib.optionalAttrs (waits || name == cfg.carrier) { BARNABEE_BIND = "0.0.0.0"; };
       secrets.needed = keys;
       redis.peers = map addressOf others;
       network.rules = [

@@ -99,6 +99,20 @@ async def copied(machine: Machine, wanted: set[str]) -> None:
     await eventually(there, within_s=45)
 
 
+async def fail_back(primary: Machine, standby: Machine) -> None:
+    """The stand-by gives up in order, and the primary takes over with every row."""
+    await say(standby, range(60, 80))
+    begun = time.monotonic()
+    primary.served_at = 0.0
+    print(await standby.standby("demote"))
+    await primary.shows("hold")
+    await serves(primary)
+    print(f"fail-back: served again after {primary.served_at - begun:.1f} s")
+    await recorded(primary, ids(range(40)) | ids(range(45, 80)))
+    assert json.loads(await primary.standby("status", "--json"))["line"] == 3
+    await standby.shows("follow")
+
+
 async def test_the_primary_dies_the_stand_by_serves_and_the_primary_comes_back_to_follow(
     tmp_path: Path,
 ) -> None:
@@ -122,8 +136,10 @@ async def test_the_primary_dies_the_stand_by_serves_and_the_primary_comes_back_t
         await standby.shows("hold")
         held = time.monotonic() - died
         await serves(standby)
-        print(f"lease taken {held:.1f} s after the death, serving after ", end="")
-        print(f"{standby.served_at - died:.1f} s (lease {FAST['lease_s']} s)")
+        served = standby.served_at - died
+        print(
+            f"lease of {FAST['lease_s']} s taken {held:.1f} s after the death, served {served:.1f} s"
+        )
         await recorded(standby, ids(range(40)))
         await say(standby, range(45, 60))
         await recorded(standby, ids(range(40)) | ids(range(45, 60)))
@@ -152,17 +168,7 @@ async def test_the_primary_dies_the_stand_by_serves_and_the_primary_comes_back_t
         await copied(primary, ids(range(45, 60)))
         print(await primary.standby("status"))
 
-        # Fail-back: the stand-by gives up in order, the primary takes over with every row.
-        await say(standby, range(60, 80))
-        begun = time.monotonic()
-        primary.served_at = 0.0
-        print(await standby.standby("demote"))
-        await primary.shows("hold")
-        await serves(primary)
-        print(f"fail-back: served again after {primary.served_at - begun:.1f} s")
-        await recorded(primary, ids(range(40)) | ids(range(45, 80)))
-        assert json.loads(await primary.standby("status", "--json"))["line"] == 3
-        await standby.shows("follow")
+        await fail_back(primary, standby)
 
 
 async def test_without_the_store_answers_go_on_and_what_is_to_be_kept_waits(tmp_path: Path) -> None:

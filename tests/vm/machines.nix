@@ -30,6 +30,8 @@ let
     };
 in
 {
+  inherit house secret;
+
   core =
     { lib, ... }:
     {

@@ -201,6 +201,7 @@ def _standby(system: System) -> Iterator[tuple[str, str]]:
     if table.lease_s - table.stop_s < table.renew_s + round_s:
         remedy = "leaves no time for a renewal that fails once before writing must stop; raise it"
         yield "standby.lease_s", remedy
-    if table.stop_s <= system.service["litestream"].stop_timeout_s:
+    litestream = system.service.get("litestream")
+    if litestream and table.stop_s <= litestream.stop_timeout_s:
         remedy = "is not above service.litestream.stop_timeout_s, which it must see through"
         yield "standby.stop_s", f"{remedy}; raise it"

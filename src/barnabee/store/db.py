@@ -66,7 +66,11 @@ class Database:
     """An open database; made by `open_database`."""
 
     def __init__(
-        self, path: Path, *, busy_timeout_ms: int = BUSY_TIMEOUT_MS, may_write: fence.Fence
+        self,
+        path: Path,
+        *,
+        busy_timeout_ms: int = BUSY_TIMEOUT_MS,
+        may_write: fence.Fence = fence.nobody,
     ) -> None:
         """Remember the file; `connect` follows."""
         self.path = path
