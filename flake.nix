@@ -65,11 +65,16 @@
         options-md = pkgs.writeText "options.md" optionsText // { text = optionsText; };
       };
 
-      checks.${system} = {
-        alert-delivery = import ./tests/vm/alert-delivery.nix { inherit inputs pkgs self; };
-        health-cascade = import ./tests/vm/health-cascade.nix { inherit inputs pkgs self; };
-        log-query = import ./tests/vm/log-query.nix { inherit inputs pkgs self; };
-      };
+      # Booted by `nix flake check`: every test of tests/vm, by its name.
+      checks.${system} = lib.genAttrs [
+        "alert-delivery"
+        "degradation"
+        "failover"
+        "health-cascade"
+        "log-query"
+        "network"
+        "secrets"
+      ] (name: import (./tests/vm + "/${name}.nix") { inherit inputs pkgs self; });
 
       devShells.${system}.default = import ./pkgs/shell.nix { inherit inputs system; };
 

@@ -36,7 +36,7 @@ let
 in
 {
   # What every machine of the house is; a test may add one of its own.
-  inherit house;
+  inherit house secret;
 
   core =
     { lib, ... }:

@@ -30,6 +30,7 @@ def problems(system: System) -> list[tuple[str, str]]:
         _bands,
         _talk,
         _recording,
+        _standby,
     )
     return list(chain.from_iterable(check(system) for check in checks))
 
@@ -193,3 +194,16 @@ def _talk(system: System) -> Iterator[tuple[str, str]]:
 def _recording(system: System) -> Iterator[tuple[str, str]]:
     if system.recording.enabled and not system.recording.rooms:
         yield "recording.rooms", "names no room, so nothing is recorded; name one, or disable it"
+
+
+def _standby(system: System) -> Iterator[tuple[str, str]]:
+    table = system.standby
+    # A round is a write, a look, and one of them tried again; then there must be time to stop.
+    round_s = 3 * table.request_limit_ms / 1000
+    if table.lease_s - table.stop_s < table.renew_s + round_s:
+        remedy = "leaves no time for a renewal that fails once before writing must stop; raise it"
+        yield "standby.lease_s", remedy
+    litestream = system.service.get("litestream")
+    if litestream and table.stop_s <= litestream.stop_timeout_s:
+        remedy = "is not above service.litestream.stop_timeout_s, which it must see through"
+        yield "standby.stop_s", f"{remedy}; raise it"

@@ -237,6 +237,18 @@ class Recording(Table):
     free_min_mib: Mib  # nothing is recorded when the disk has less
 
 
+class Standby(Table):
+    """How it is settled which of two machines may write (docs/reference/standby.md)."""
+
+    lease_s: Seconds  # how long whoever holds the lease may write without having renewed it
+    renew_s: Seconds  # how often it is renewed, and how often the other looks
+    request_limit_ms: Milliseconds  # one request to the store
+    stop_s: Seconds  # writing stops this long before the lease ends
+    clock_drift_permille: Annotated[int, Field(ge=0, le=200)]  # how wrong a clock's pace may be
+    follow_s: Seconds  # how often the stand-by fetches what is new
+    takeover_s: Seconds  # how long a promotion may wait for the lease
+
+
 class Acceptance(Table):
     """The promises that `barnabee accept` measures."""
 
@@ -296,6 +308,7 @@ class System(Table):
     retention: Retention
     recording: Recording
     probe: Probe
+    standby: Standby
     alert: Alert
     external: dict[Name, External]
     acceptance: Acceptance
