@@ -95,10 +95,10 @@ class Machine(Protocol):
     def owner(self) -> str:
         """Return a name for whatever is running this."""
 
-    def owner_alive(self, owner: str) -> bool:
+    def owner_alive(self, name: str) -> bool:
         """Return whether that, or anything it started, still runs."""
 
-    def end_owner(self, owner: str) -> None:
+    def end_owner(self, name: str) -> None:
         """Kill it with all it started, and wait until it is gone."""
 
     def arm(self, limits: Limits, program: str) -> None:
