@@ -42,7 +42,7 @@ from barnabee.core.serve import Running
 from barnabee.core.settings import Settings, credential, required_credential
 from barnabee.core.tables import System
 from barnabee.store.keeper import Keeper
-from barnabee.store.litestream import replica_health
+from barnabee.store.litestream import replica_health, txid_asker
 from barnabee.store.sessions import Sessions
 
 KIB = 1024
@@ -99,7 +99,7 @@ def make_app(service: Service, looks: Health, metrics: Metrics) -> Starlette:
 def make_service(system: System, settings: Settings, metrics: Metrics, seams: Seams) -> Service:
     """Return the parts; opens the database, connects to nothing yet."""
     token = required_credential("api_token")
-    keeper = Keeper(settings.database_path)
+    keeper = Keeper(settings.database_path, ask_txid=txid_asker(settings))
     keeper.start()
     redis = RedisLink(settings.redis_url)
     queue = Queue(redis)

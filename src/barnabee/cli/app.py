@@ -12,6 +12,7 @@ from typer.core import TyperGroup
 
 from barnabee import __version__
 from barnabee.cli import (
+    backup,
     check,
     develop,
     fillers,
@@ -86,6 +87,7 @@ app.command("link")(link.link)
 app.command("check")(check.check)
 app.command("restore")(restore.restore)
 app.command("replicate")(replicate.replicate)
+app.add_typer(backup.app, name="backup")
 app.add_typer(fillers.app, name="fillers")
 app.add_typer(models.app, name="models")
 app.add_typer(vram.app, name="vram")
