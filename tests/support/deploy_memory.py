@@ -51,6 +51,7 @@ class World:
     profile_link: Path
     services: Path | None  # whose services run
     schema_now: int | None = 1
+    rows: int = 100
     faults: dict[int, str] = field(default_factory=dict)  # what happens at which act
     once: Path | None = None
     can_boot_once: bool = True
@@ -63,6 +64,7 @@ class World:
     lives: int = 0  # processes so far
     alive: str = ""  # the owner that runs
     pinned: list[PinRef] = field(default_factory=list)
+    rows_of: dict[str, int] = field(default_factory=dict)  # by pin
     held: set[Path] = field(default_factory=set)
     told: list[str] = field(default_factory=list)
 
@@ -107,8 +109,21 @@ class World:
         self.services = self.running
         if self.schema_now is None:
             self.schema_now = max([1, *(pin.data_schema for pin in self.pinned)])
-        if self.systems[self.running].migrates:
-            self.schema_now = max(self.schema_now, self.systems[self.running].schema)
+            self.rows = max(self.rows_of.values(), default=0)
+        wanted = self.systems[self.running].schema
+        if self.systems[self.running].migrates and wanted > self.schema_now:
+            self.pin()  # as migrations do
+            self.schema_now = wanted
+
+    def pin(self) -> PinRef | None:
+        """Remember the database."""
+        if self.schema_now is None:
+            return None
+        number = len(self.pinned) + 1
+        found = PinRef(id=f"pin-{number}", txid=number, data_schema=self.schema_now)
+        self.pinned.append(found)
+        self.rows_of[found.id] = self.rows
+        return found
 
     def well(self) -> bool:
         """Return whether what runs does its work."""
@@ -177,15 +192,7 @@ class MemoryMachine:
         self.world.fate("hold", lambda: self.world.held.update(systems))
 
     def pin(self, data: Data, reason: str, limit_s: float) -> PinRef | None:
-        def act() -> PinRef | None:
-            if self.world.schema_now is None:
-                return None
-            number = len(self.world.pinned) + 1
-            found = PinRef(id=f"pin-{number}", txid=number, data_schema=self.world.schema_now)
-            self.world.pinned.append(found)
-            return found
-
-        return self.world.fate("pin", act)
+        return self.world.fate("pin", self.world.pin)
 
     def restore(self, data: Data, pin: PinRef, limit_s: float) -> None:
         def stop() -> None:
@@ -195,6 +202,7 @@ class MemoryMachine:
         def act() -> None:
             stop()
             self.world.schema_now = pin.data_schema
+            self.world.rows = self.world.rows_of[pin.id]
 
         self.world.fate("restore", act, half=stop)
 

@@ -113,7 +113,6 @@ def _begin(machine: Machine, order: Order, prepared: Prepared, record_id: str) -
         owner=machine.owner(),
         started_at=machine.clock(),
         notes=plan.notes if isinstance(plan, Plan) else (),
-        pin=plan.restore if isinstance(plan, Plan) else None,
         failed_before=tuple(sorted(machine.failed_units())),
         wants_confirmation=order.confirm,
         limits=facts.limits,
@@ -129,7 +128,7 @@ def _ready(book: Book, order: Order, now: Situation) -> None:
     book.enter(State.PLANNED, record.limits.data_s)
     book.do("hold", lambda: machine.hold(held(record)))
     data = now.running_facts.data if now.running_facts else None
-    if data is None or order.without_pin or record.pin is not None:
+    if data is None or order.without_pin:
         return
     reason = f"{record.kind} {record.id}"
     pin = book.do("pin the database", lambda: machine.pin(data, reason, record.limits.data_s))
@@ -157,6 +156,7 @@ def _switch(book: Book, prepared: Prepared) -> Record:
     limit_s = limits.switch_s + (limits.data_s if restore else 0)
     book.enter(State.ACTIVATING, limit_s, activated=True)
     if restore and data:
+        book.note(data_moved=True)
         way_back.put_back(book, data, restore)
     note = book.do("activate", lambda: machine.activate(target, limits.switch_s))
     if note:

@@ -136,13 +136,11 @@ def _close(book: Book) -> Verdict:
     running = machine.running()
     facts = machine.facts(running)
     try:
-        restored = way_back.restore_for(book, facts)
+        way_back.restore_for(book, facts)
         if record.profile_changed and machine.profile() != Path(record.previous_profile):
             before = Path(record.previous_profile)
             book.do("boot what was booted before", lambda: machine.boot_by_default(before))
-        if restored and facts and facts.data:
-            data = facts.data
-            book.do("start the house", lambda: machine.start_house(data))
+        way_back.start_house(book, facts)
     except StepFailed as error:
         book.note(refuge=str(running))
         ended = way_back.take(book, f"{why}; {error}")  # once more, and then the watch

@@ -83,13 +83,14 @@ class Record(BaseModel):
     ended_at: str | None = None
     why: str = ""
     notes: tuple[str, ...] = ()
-    pin: PinRef | None = None
+    pin: PinRef | None = None  # the database before anything was done
     failed_before: tuple[str, ...] = ()
     activated: bool = False  # the target's activation has begun
     profile_changed: bool = False  # what is booted may have changed
     staged: bool = False  # the target is tried by a boot, not by a switch
-    restoring: bool = False  # the database is being put back to the pin
-    restored: bool = False
+    data_moved: bool = False  # the database was to be put back with the system
+    restoring: str = ""  # the pin that the database is being put back to
+    restored: str = ""  # the pin that it was put back to
     wants_confirmation: bool = False
     returns: int = 0
     well: bool | None = None  # what it ended on was found well; None: it could not be asked

@@ -70,7 +70,8 @@ def _move(machine: Machine, record: Record) -> Move:
 def _act(machine: Machine, journal: Journal, record: Record, move: Move, why: str) -> Record:
     book = Book(machine, journal, record)
     book.note(owner=machine.owner())  # this process has it now
-    if move == Move.TAKE_BACK:
+    # A restart may have come between, and the gate have died before it said so.
+    if move == Move.TAKE_BACK or machine.running() != Path(record.target):
         return way_back.take(book, why)
     try:
         unwell = why_unwell(book, machine.facts(Path(record.target)), record.limits.settle_s)

@@ -68,48 +68,52 @@ def _undo(book: Book) -> None:
     machine, record = book.machine, book.record
     refuge, limits = Path(record.refuge), record.limits
     facts = machine.facts(refuge)
-    put_back = restore_for(book, facts)
+    restore_for(book, facts)
     if record.profile_changed:
         before = Path(record.previous_profile)
         book.do("boot what was booted before", lambda: machine.boot_by_default(before))
     if record.activated or machine.running() not in {refuge, Path(record.previous)}:
         book.note(activated=True)
         book.do("activate", lambda: machine.activate(refuge, limits.switch_s))
+    start_house(book, facts)
+
+
+def start_house(book: Book, facts: Facts | None) -> None:
+    """Start what writes the database: a restore stops it, and so may an activation that died."""
     data = facts.data if facts else None
-    if put_back and data:
-        book.do("start the house", lambda: machine.start_house(data))
+    if data:
+        book.do("start the house", lambda: book.machine.start_house(data))
 
 
-def restore_for(book: Book, facts: Facts | None) -> bool:
-    """Put the database back to the pin when `facts` could not read it; StepFailed if impossible."""
+def restore_for(book: Book, facts: Facts | None) -> None:
+    """Put the database to where the programs of `facts` left it, or as near as they can read it.
+
+    Only if it is newer than they know, or this switch itself had put it back. StepFailed.
+    """
     machine, record = book.machine, book.record
     target = machine.facts(Path(record.target))
     data = (facts.data if facts else None) or (target.data if target else None)
     if data is None:
-        return False
-    schema = machine.schema(data)
-    known = facts.data_schema if facts else None
+        return
+    schema, known = machine.schema(data), facts.data_schema if facts else None
     unreadable = known is not None and schema is not None and schema > known
-    if not record.restoring and not unreadable:
-        return record.restored
-    pin = _pin_for(record, machine.pins(data), known)
+    moved = record.data_moved and record.pin is not None and record.restored != record.pin.id
+    if not (unreadable or moved or record.restoring):
+        return
+    # A migration pins as well, later than the switch: less is lost by its pin.
+    newest = suitable(tuple(machine.pins(data)), known) if known is not None else None
+    pin = record.pin if moved or newest is None else newest
+    if pin and known is not None and pin.data_schema > known:
+        pin = None
     if pin is None:
         reason = f"the database has schema {schema}, {Path(record.refuge).name} knows up to {known}"
         raise StepFailed(what="the way back", reason=f"{reason}, and no pin is so old", hopeless=1)
     put_back(book, data, pin)
-    return True
 
 
 def put_back(book: Book, data: Data, pin: PinRef) -> None:
     """Put the database back to `pin`; a record that says `restoring` has it done once more."""
-    book.note(restoring=True)
+    book.note(restoring=pin.id)
     limit_s = book.record.limits.data_s
     book.do(f"restore {pin.id}", lambda: book.machine.restore(data, pin, limit_s))
-    book.note(restoring=False, restored=True)
-
-
-def _pin_for(record: Record, pins: list[PinRef], known: int | None) -> PinRef | None:
-    """Return the pin of this switch, or the newest that the old programs can read."""
-    if record.pin and (known is None or record.pin.data_schema <= known):
-        return record.pin
-    return suitable(tuple(pins), known) if known is not None else None
+    book.note(restoring="", restored=pin.id)

@@ -152,6 +152,7 @@ def test_rolling_code_and_data_back_together(well: bool, faults: dict[int, str])
     world.running = world.default = world.profile_link = world.services = NEW
     world.schema_now = 2
     world.pinned = [PinRef(id="pin-0", txid=7, data_schema=1)]
+    world.rows_of = {"pin-0": 50}
     record = play(world, Order(OLD, kind="rollback", with_data=True))
     expect_sound(world, record, new=OLD, old=NEW)
-    assert world.schema_now == (1 if world.running == OLD else 2)
+    assert (world.schema_now, world.rows) == ((1, 50) if world.running == OLD else (2, 100))
