@@ -1,4 +1,4 @@
-"""A machine of plain memory that can be killed, cut from its power and failed at every single act."""
+"""A machine of plain memory that can be killed, cut from its power and failed at every act."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ class World:
         return done
 
     def _strike(self, fault: str) -> None:
-        kind = fault.split()[0]
+        kind = fault.partition(" ")[0]
         if kind == "kill":
             raise Killed
         if kind == "power":

@@ -5,6 +5,7 @@ Commands import what they need inside, so that `--help` and `logs` answer at onc
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated, Any
 
 import typer
@@ -14,6 +15,8 @@ from barnabee import __version__
 from barnabee.cli import (
     backup,
     check,
+    deploy,
+    deploys,
     develop,
     fillers,
     link,
@@ -88,6 +91,10 @@ app.command("check")(check.check)
 app.command("restore")(restore.restore)
 app.command("replicate")(replicate.replicate)
 app.add_typer(backup.app, name="backup")
+app.command("deploy")(deploy.deploy)
+app.command("switch")(deploy.switch)
+app.command("rollback")(deploy.rollback)
+app.add_typer(deploys.app, name="deploys")
 app.add_typer(fillers.app, name="fillers")
 app.add_typer(models.app, name="models")
 app.add_typer(vram.app, name="vram")
@@ -98,3 +105,8 @@ app.command("bench", context_settings=_PASS_ON)(develop.bench)
 def main() -> None:
     """Run the command line."""
     app(prog_name="barnabee")
+
+
+def switch() -> None:
+    """Run `barnabee switch`: what the program `barnabee-switch` of a host is."""
+    app(["switch", *sys.argv[1:]], prog_name="barnabee")

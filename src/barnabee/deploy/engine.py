@@ -22,7 +22,9 @@ from barnabee.deploy.plan import Action, Order, Plan, Refusal, Situation
 from barnabee.deploy.record import Journal, Record, State
 from barnabee.deploy.steps import Book, held, why_unwell
 
-_LOOK_S = 20.0  # is what runs now well? Not worth a long wait: only where to go back to depends on it
+_LOOK_S = (
+    20.0  # is what runs now well? Not worth a long wait: only where to go back to depends on it
+)
 _CONFIRM_EVERY_S = 0.5
 
 
@@ -67,7 +69,7 @@ def _well(machine: Machine, facts: Facts | None) -> bool:
 
 
 def run(machine: Machine, journal: Journal, order: Order, record_id: str) -> Record:
-    """Switch, or refuse, or go back; the record says which. DeployBusy when another is under way."""
+    """Switch, or refuse, or go back; the record says which. DeployBusy while another goes on."""
     with journal.alone():
         _no_other(machine, journal)
         prepared = prepare(machine, journal, order)

@@ -56,7 +56,7 @@ class Facts(_Table):
 
 
 def of(system: Path) -> Facts | None:
-    """Return what `system` says of itself, None when it says nothing; DeployRefused for nonsense."""
+    """Return what `system` says of itself, None when nothing; DeployRefused for nonsense."""
     try:
         text = (system / FILE).read_text(encoding="utf-8")
     except (FileNotFoundError, NotADirectoryError):

@@ -68,7 +68,7 @@ def pass_through(machine: Machine, journal: Journal) -> Verdict:
             booted = machine.running()
             move = decide(record, booted=booted, boot_id=live.boot_id)
             if record is None or move == Passage.ASK:
-                return _ask(machine, journal, live)
+                return _ask(machine, live)
             if move == Passage.LEAVE:
                 return Verdict(good=True, why="a switch is under way, which asks by itself")
             facts = machine.facts(booted)
@@ -81,8 +81,8 @@ def pass_through(machine: Machine, journal: Journal) -> Verdict:
         return Verdict(good=True, why=str(busy))
 
 
-def _ask(machine: Machine, journal: Journal, live: Live) -> Verdict:
-    why = _unwell(machine, journal, machine.facts(machine.running()))
+def _ask(machine: Machine, live: Live) -> Verdict:
+    why = _unwell(machine, machine.facts(machine.running()))
     if why is None:
         return Verdict(good=True)
     restart = decide_unwell(live)
@@ -92,7 +92,7 @@ def _ask(machine: Machine, journal: Journal, live: Live) -> Verdict:
     return Verdict(good=False, why=why)
 
 
-def _unwell(machine: Machine, journal: Journal, facts: Facts | None) -> str | None:
+def _unwell(machine: Machine, facts: Facts | None) -> str | None:
     if facts is None:
         return "it says nothing of itself"
     end_s = machine.now_s() + facts.limits.settle_s

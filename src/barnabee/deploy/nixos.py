@@ -24,7 +24,9 @@ WATCH = "barnabee-deploy-watch"
 _ARM_S = 20.0
 _UNITS_FAILED = 4  # switch-to-configuration: activated, but units failed; the check decides then
 _EFI = Path("sys/firmware/efi/efivars")
-_COUNTED = "LoaderBootCountPath-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f"  # systemd-boot's own vendor id
+_COUNTED = (
+    "LoaderBootCountPath-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f"  # systemd-boot's own vendor id
+)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -22,9 +23,7 @@ FAILS = ["fail before", "fail half", "fail after"]
 def a_world(new: System, faults: dict[int, str], *, once: bool = True) -> World:
     systems = {OLD: System(driver="1" if new.driver else None), NEW: new}
     loaded = systems[OLD].driver
-    return World(
-        systems, OLD, OLD, OLD, OLD, faults=faults, loaded=loaded, can_boot_once=once
-    )
+    return World(systems, OLD, OLD, OLD, OLD, faults=faults, loaded=loaded, can_boot_once=once)
 
 
 def play(world: World, order: Order) -> Record | None:
@@ -45,14 +44,7 @@ def play(world: World, order: Order) -> Record | None:
 
     work = begin
     for _ in range(60):
-        died = False
-        try:
-            work()
-        except (Killed, BarnabeeError):
-            died = True
-        except PowerCut:
-            world.rebooting = True
-        world.alive = ""
+        died = _dies(world, work)
         record = journal.in_flight()
         if record is not None and record.state == State.BOOTING:
             world.rebooting = True  # somebody restarts it
@@ -68,6 +60,18 @@ def play(world: World, order: Order) -> Record | None:
     found = journal.every()
     assert journal.in_flight() is None, (world.told, found[-1])
     return found[-1] if found else None
+
+
+def _dies(world: World, work: Callable[[], None]) -> bool:
+    try:
+        work()
+    except (Killed, BarnabeeError):
+        return True
+    except PowerCut:
+        world.rebooting = True
+    finally:
+        world.alive = ""
+    return False
 
 
 def expect_sound(world: World, record: Record | None, new: Path = NEW, old: Path = OLD) -> None:
