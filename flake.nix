@@ -65,7 +65,10 @@
         options-md = pkgs.writeText "options.md" optionsText // { text = optionsText; };
       };
 
+      apps.${system} = import ./pkgs/apps.nix { inherit lib pkgs; };
+
       checks.${system} = {
+        rollback = import ./tests/vm/rollback.nix { inherit inputs pkgs self; };
         health-cascade = import ./tests/vm/health-cascade.nix { inherit inputs pkgs self; };
       };
 

@@ -63,6 +63,7 @@ in
         "network-online.target"
       ];
       inherit (house) environment;
+      startLimitIntervalSec = 0; # a switch asks again and again
       serviceConfig =
         import ../lib/hardening.nix
         // {

@@ -18,8 +18,12 @@ from barnabee.deploy.record import Journal, Record
 LIB = Path(__file__).resolve().parents[1] / "data" / "deploy"
 SRC = Path(__file__).resolve().parents[2] / "src"
 LIMITS = {
-    **{"switch_s": 60, "settle_s": 3, "confirm_s": 2, "data_s": 60},
-    **{"watch_every_s": 5, "records_kept": 20},
+    "switch_s": 60,
+    "settle_s": 3,
+    "confirm_s": 2,
+    "data_s": 60,
+    "watch_every_s": 5,
+    "records_kept": 20,
 }
 
 

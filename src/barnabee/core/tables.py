@@ -242,6 +242,18 @@ class Acceptance(Table):
     recover_s: Seconds
 
 
+class Deploy(Table):
+    """How long each part of a switch to another system may take, and how it is looked after."""
+
+    switch_s: Seconds
+    settle_s: Seconds
+    confirm_s: Seconds
+    data_s: Seconds
+    watch_every_s: Seconds
+    boot_tries: Count
+    records_kept: Count
+
+
 class Host(Table):
     """A machine and what it is for."""
 
@@ -273,6 +285,7 @@ class System(Table):
     recording: Recording
     probe: Probe
     acceptance: Acceptance
+    deploy: Deploy
     host: dict[Name, Host] = {}
 
     def nodes(self) -> dict[str, Service]:

@@ -50,13 +50,13 @@ def decide(record: Record | None, *, booted: Path, boot_id: str) -> Passage:
     return Passage.TRY if on_trial else Passage.CLOSE
 
 
-def decide_unwell(live: Live) -> bool:
+def decide_unwell(live: Live, *, was_well: bool) -> bool:
     """Return whether to restart a machine that is not well and not under way. Pure.
 
-    Only when the boot loader counts this boot as a trial: its counter ends that by itself, with an
-    older system. Anything else would restart for ever.
+    Only when the boot loader counts this boot as a trial, whose counter ends that by itself, with
+    an older system; and not for a system that was well once: then something else is the matter.
     """
-    return live.counted
+    return live.counted and not was_well
 
 
 def pass_through(machine: Machine, journal: Journal) -> Verdict:
@@ -68,7 +68,7 @@ def pass_through(machine: Machine, journal: Journal) -> Verdict:
             booted = machine.running()
             move = decide(record, booted=booted, boot_id=live.boot_id)
             if record is None or move == Passage.ASK:
-                return _ask(machine, live)
+                return _ask(machine, journal, live)
             if move == Passage.LEAVE:
                 return Verdict(good=True, why="a switch is under way, which asks by itself")
             facts = machine.facts(booted)
@@ -81,11 +81,11 @@ def pass_through(machine: Machine, journal: Journal) -> Verdict:
         return Verdict(good=True, why=str(busy))
 
 
-def _ask(machine: Machine, live: Live) -> Verdict:
+def _ask(machine: Machine, journal: Journal, live: Live) -> Verdict:
     why = _unwell(machine, machine.facts(machine.running()))
     if why is None:
         return Verdict(good=True)
-    restart = decide_unwell(live)
+    restart = decide_unwell(live, was_well=journal.last_kept() == str(machine.running()))
     log.error("boot_unwell", message=why, restart=restart)
     if restart:
         machine.reboot()

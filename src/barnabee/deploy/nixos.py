@@ -200,6 +200,7 @@ class NixosMachine:
             "--property=Type=oneshot",
             f"--property=TimeoutStartSec={longest_s}",
             f"--setenv={owner.UNIT}={WATCH}.service",
+            "--setenv=PATH",  # a transient unit would have none with nix and systemd in it
             "--quiet",
             *(program, "deploys", "watch"),
             limit_s=_ARM_S,

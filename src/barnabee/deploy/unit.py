@@ -46,6 +46,7 @@ def start(order: Order, record_id: str, program: str) -> None:
         "--quiet",
         "--service-type=exec",
         f"--setenv={owner.UNIT}={name}",
+        "--setenv=PATH",
         *(program, "deploys", "run", record_id),
         *arguments(order),
         limit_s=_START_S,

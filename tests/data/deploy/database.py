@@ -1,4 +1,4 @@
-"""The database of the tests: a real one, with the real pins; `PRAGMA user_version` is its schema."""
+"""The database of the tests: a real one, with real pins; `PRAGMA user_version` is its schema."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def migrate(wanted: int) -> None:
 
 def main(what: str, *given: str) -> None:
     if what == "schema":
-        print(schema())  # noqa: T201 - its answer
+        print(schema())
     elif what == "migrate":
         migrate(int(given[0]))
     else:
