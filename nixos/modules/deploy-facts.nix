@@ -3,7 +3,6 @@
 {
   config,
   lib,
-  pkgs,
   house,
   ...
 }:
@@ -54,8 +53,6 @@ let
 in
 {
   config = lib.mkIf cfg.enable {
-    environment.etc."barnabee/deploy.json".source = pkgs.writeText "deploy.json" (
-      builtins.toJSON facts
-    );
+    environment.etc."barnabee/deploy.json".text = builtins.toJSON facts;
   };
 }

@@ -82,9 +82,19 @@ in
         description = "BarnabeeNet: is what was booted well, and is it to stay?";
         wantedBy = [ "multi-user.target" ];
         requiredBy = [ "boot-complete.target" ];
-        before = [ "boot-complete.target" ];
-        after = [ "network-online.target" ] ++ lib.optional hasHealth "barnabee-health.service";
+        before = [
+          "boot-complete.target"
+          "shutdown.target"
+        ];
+        after = [
+          "basic.target"
+          "network-online.target"
+        ]
+        ++ lib.optional hasHealth "barnabee-health.service";
         wants = [ "network-online.target" ];
+        # multi-user.target must not wait for it: an activation that it may do waits for that target.
+        unitConfig.DefaultDependencies = false;
+        conflicts = [ "shutdown.target" ];
         path = programs;
         environment.BARNABEE_DEPLOY_UNIT = "barnabee-boot-gate.service";
         # It asks once a boot. A switch asks by itself, and must not be stopped by its own activation.

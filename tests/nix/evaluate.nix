@@ -115,6 +115,9 @@ in
         )
       ) (host.config.barnabee.guests or { });
       kernel = host.config.boot.kernelParams;
+      # What `barnabee switch` reads of the system.
+      facts = host.config.environment.etc."barnabee/deploy.json".text or "null";
+      bootCounting = host.config.boot.loader.systemd-boot.bootCounting or null;
     };
 
   # The failed assertions of a host with a module more.
