@@ -6,15 +6,20 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 from fastapi import Request
 
+from barnabee.api.browsers import Browsers
 from barnabee.api.dialogue import Dialogue
 from barnabee.api.limit import Limiter
+from barnabee.api.lines import of_trace
 from barnabee.api.logins import Logins
+from barnabee.api.news import News
 from barnabee.api.record import Recorder
 from barnabee.api.vectors import ExampleVectors
+from barnabee.api.watch import Watch
+from barnabee.clients.neighbour import Neighbour
 from barnabee.clients.queue import Queue
 from barnabee.commands.ports import Embedder, Home, LanguageModel
 from barnabee.core.access import Access
@@ -75,10 +80,15 @@ class Service:
     dialogue: Dialogue
     limiter: Limiter
     logins: Logins
+    login_limiter: Limiter
+    browsers: Browsers
+    news: News
+    neighbours: dict[str, Neighbour]  # services by name, as a page asks them through us
     vectors: ExampleVectors
     gpu: Gpu
     home: House | None
     llm: Model | None
+    watch: Watch = field(init=False)
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
     @asynccontextmanager
@@ -87,12 +97,23 @@ class Service:
         if self.home is not None:
             self.home.start()
         self._spawn("flush", self.recorder.flush_for_ever)
+        self._spawn("watch", self.watch.run_for_ever)
         if not self.vectors.load():
             self._spawn("learn-intents", self.vectors.learn)
         try:
             yield
         finally:
             await self._close()
+
+    async def lines(self, trace_id: str) -> list[dict[str, Any]] | None:
+        """Return a turn's lines of the log, oldest first; None where nobody here keeps any."""
+        if self.settings.log_file is None:
+            return None
+        return await asyncio.to_thread(of_trace, self.settings.log_file, trace_id)
+
+    async def farewell(self) -> None:
+        """Let the open pages go, which would hold the end up."""
+        self.news.end()
 
     def _spawn(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
         async def run() -> None:
@@ -109,6 +130,8 @@ class Service:
         for part in (self.home, self.llm, self.gpu):
             if part is not None:
                 await part.aclose()
+        for neighbour in self.neighbours.values():
+            await neighbour.aclose()
         await self.redis.aclose()
         await self.keeper.close()
 

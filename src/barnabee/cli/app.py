@@ -13,10 +13,13 @@ from typer.core import TyperGroup
 
 from barnabee import __version__
 from barnabee.cli import (
+    accept,
+    alert,
     backup,
     check,
     deploy,
     deploys,
+    compose,
     develop,
     fillers,
     link,
@@ -82,12 +85,14 @@ app.command("up")(run.up)
 app.command("down")(run.down)
 app.command("status")(look.status)
 app.command("health")(look.health)
+app.command("accept")(accept.accept)
 app.command("logs")(logs.logs)
 app.command("say")(say.say)
 app.command("trace")(trace.trace)
 app.command("probe")(probe.probe)
 app.command("link")(link.link)
 app.command("check")(check.check)
+app.command("compose")(compose.compose)
 app.command("restore")(restore.restore)
 app.command("replicate")(replicate.replicate)
 app.add_typer(backup.app, name="backup")
@@ -95,6 +100,7 @@ app.command("deploy")(deploy.deploy)
 app.command("switch")(deploy.switch)
 app.command("rollback")(deploy.rollback)
 app.add_typer(deploys.app, name="deploys")
+app.add_typer(alert.app, name="alert")
 app.add_typer(fillers.app, name="fillers")
 app.add_typer(models.app, name="models")
 app.add_typer(vram.app, name="vram")

@@ -26,7 +26,13 @@ from barnabee.core.errors import (
     SettingInvalid,
 )
 from barnabee.store import migrations, pins
-from barnabee.store.disk import MIN_FREE_BYTES, explain, free_bytes, writable
+from barnabee.store.disk import (
+    MIN_FREE_BYTES,
+    explain,
+    free_bytes,
+    make_for_the_group,
+    writable,
+)
 
 T = TypeVar("T")
 Work = Callable[[sqlite3.Connection], T]
@@ -211,6 +217,7 @@ def prepare(
     try:
         if path.exists() and path.stat().st_size:
             _look_without_touching(path, steps)
+        make_for_the_group(path)
         with closing(_connect(path, busy_timeout_ms, mode="rwc")) as connection:
             _use_write_ahead_log(connection, busy_timeout_ms)
             if 0 < migrations.refuse_unknown(connection, steps, str(path)) < len(steps):

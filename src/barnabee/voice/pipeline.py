@@ -117,6 +117,7 @@ async def converse(house: House, place: Place, transport: BaseTransport) -> None
         place.end()
 
     room = Room(place.room, session, house.system.talk, house.metrics)
+    room.show = place.show
     room.when_over(lambda turn: house.keeping.over(turn, room.name))
     try:
         async with AsyncExitStack() as stack:

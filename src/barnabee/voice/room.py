@@ -35,6 +35,7 @@ class Room:
         self.name, self.session, self.talk, self.metrics = name, session, talk, metrics
         self.messages: asyncio.Queue[dict[str, Any]] = asyncio.Queue(MESSAGES_MOST)
         self.turn: Turn | None = None  # the one that runs
+        self.show: Callable[[str], None] = lambda _state: None  # told of every state
         self.since_ms: int | None = None  # while a turn begins: how far back its sound does
         self._stands = conversation.Room()
         self._hands: dict[Effect, list[Callable[[], None]]] = defaultdict(list)
@@ -81,6 +82,7 @@ class Room:
             self._wind()
         if self._stands.state != before.state:
             self.say("state", state=self._stands.state.value, turn=self._stands.turn)
+            self.show(self._stands.state.value)
 
     def wake(self, word: str, trace_id: str, ago_ms: int) -> None:
         """Begin a turn that a word began, so long ago in the sound."""
