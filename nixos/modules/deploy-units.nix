@@ -44,12 +44,8 @@ in
             LoadCredential = [ "api_token:${fileOf "api_token"}" ];
             TimeoutStartSec = 3 * graph.probe.limit_ms / 1000 + 15;
             MemoryMax = "512M";
-            IPAddressDeny = "any";
-            IPAddressAllow = [
-              "localhost"
-              config.barnabee.network.subnet
-            ];
-          };
+          }
+          // house.inside;
       };
     })
 
