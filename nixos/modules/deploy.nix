@@ -108,7 +108,7 @@ in
           Restart = "on-failure";
           RestartSec = 5;
           RestartPreventExitStatus = 5;
-          TimeoutStartSec = 2 * limits.settle_s + limits.data_s + 2 * limits.switch_s;
+          TimeoutStartSec = 4 * limits.settle_s + limits.data_s + 2 * limits.switch_s;
         };
       };
       # A kernel that panics restarts, into what was booted before.

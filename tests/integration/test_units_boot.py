@@ -88,7 +88,9 @@ def moment_s(machine: Machine, unit: str, name: str = "ActiveEnterTimestampMonot
 
 def told(machine: Machine) -> str:
     failed = machine.run("systemctl", "list-units", "--all", "--no-pager", "barnabee*").stdout
-    lines = [machine.journal(f"barnabee-{name}.service") for name in (*SERVICES, "restore", "health")]
+    lines = [
+        machine.journal(f"barnabee-{name}.service") for name in (*SERVICES, "restore", "health")
+    ]
     return "\n".join([failed, *lines])
 
 

@@ -71,7 +71,9 @@ def test_redis_is_told_what_the_local_runner_tells_it() -> None:
     unit = report("barnabee-core")["units"]["barnabee-redis.service"]
     line = next(line for line in unit.splitlines() if line.startswith("ExecStart="))
     words = shlex.split(line)[1:]
-    told = {key.removeprefix("--"): value for key, value in zip(words[::2], words[1::2], strict=True)}
+    told = {
+        key.removeprefix("--"): value for key, value in zip(words[::2], words[1::2], strict=True)
+    }
     runner = redis_options(GRAPH, "127.0.0.1", "/var/lib/barnabee-redis")
     del runner["set-proc-title"]  # the runner's own mark
     assert told == {**runner, "supervised": "systemd"}

@@ -119,7 +119,9 @@ class Machine:
             return False
         children = psutil.Process(self.process.pid).children()
         self.leader = children[0].pid if children else 0
-        return bool(children) and self.run("systemctl", "show", "--property=Version").returncode == 0
+        return (
+            bool(children) and self.run("systemctl", "show", "--property=Version").returncode == 0
+        )
 
     def run(self, *command: str) -> subprocess.CompletedProcess[str]:
         """Run a command inside, as root."""

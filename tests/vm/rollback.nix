@@ -28,7 +28,7 @@ pkgs.testers.runNixOSTest {
 
         barnabee.deploy.probe = false; # the tests' engines speak no words
         barnabee.system.deploy = {
-          settle_s = 60; # what is bad here stays so
+          settle_s = 90; # what is bad here stays so
           watch_every_s = 5;
         };
 

@@ -52,6 +52,28 @@ def deploy(
     _end(remote.deploy(plan, _tell))
 
 
+def deploy_initial(
+    host: Annotated[str, typer.Argument(help="The host, as the flake calls it.")],
+    to: Annotated[
+        str, typer.Option("--to", metavar="USER@MACHINE", help="Where the NixOS installer runs.")
+    ],
+    erase: Annotated[
+        str, typer.Option("--erase", metavar="DISK", help="The disk of it, which loses everything.")
+    ],
+    flake: Annotated[str, typer.Option("--flake", help="Where the flake is.")] = ".",
+    dry_run: DryRun = False,
+) -> None:
+    """Erase a machine that runs the NixOS installer, and install a host on it."""
+    from barnabee.deploy import install
+
+    plan = install.Plan(host, to, flake, erase)
+    if dry_run:
+        for line in plan.text():
+            typer.echo(line)
+        return
+    install.install(plan, _tell)
+
+
 def switch(
     target: Annotated[str, typer.Argument(help="A system in the store, or FLAKE or FLAKE#HOST.")],
     boot: Boot = False,
@@ -94,15 +116,23 @@ def rollback(
         typer.Option("--with-data", help="Put the database back too, to the pin it can read."),
     ] = False,
     reboot: Reboot = False,
+    on: Annotated[
+        str | None, typer.Option("--on", metavar="USER@MACHINE", help="There, over ssh; not here.")
+    ] = None,
     dry_run: DryRun = False,
 ) -> None:
     """Go back to an earlier generation, by the same gate.
 
     Refused when its programs could not read the database, unless --with-data puts that back too.
     """
-    from barnabee.deploy import generations
+    from barnabee.deploy import generations, remote
     from barnabee.deploy.plan import Order
 
+    if on is not None:
+        given = {"--with-data": with_data, "--reboot": reboot, "--dry-run": dry_run}
+        flags = [name for name, wanted in given.items() if wanted]
+        number = [] if generation is None else [str(generation)]
+        raise typer.Exit(remote.over_ssh(on, ["barnabee", "rollback", *number, *flags]))
     machine, journal = _here()
     kept = journal.last_kept()
     last = Path(kept) if kept and machine.is_system(Path(kept)) else None

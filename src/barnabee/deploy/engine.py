@@ -165,7 +165,7 @@ def _switch(book: Book, prepared: Prepared) -> Record:
         book.note(notes=(*book.record.notes, note))
     if restore and data:
         book.do("start the house", lambda: machine.start_house(data))
-    book.enter(State.CHECKING, limits.settle_s)
+    book.enter(State.CHECKING, 2 * limits.settle_s)
     must_be_well(book, now.wanted)
     if record.wants_confirmation:
         _await_confirmation(book)

@@ -109,7 +109,7 @@ def _try(book: Book) -> Verdict:
     machine, record = book.machine, book.record
     facts = machine.facts(Path(record.target))
     if record.state != State.RETURNING:  # else the way back itself came up with it once more
-        book.enter(State.CHECKING, record.limits.settle_s, why="")
+        book.enter(State.CHECKING, 2 * record.limits.settle_s, why="")
     begun_s = machine.now_s()
     try:
         why = why_unwell(book, facts, record.limits.settle_s)
@@ -132,7 +132,7 @@ def _close(book: Book) -> Verdict:
     why = record.why if record.state == State.RETURNING else ""
     why = why or told.get(record.state, f"the machine restarted while {record.state.value}")
     limits = record.limits
-    book.enter(State.RETURNING, limits.data_s + limits.settle_s, why=why)
+    book.enter(State.RETURNING, limits.data_s + 2 * limits.settle_s, why=why)
     running = machine.running()
     facts = machine.facts(running)
     try:

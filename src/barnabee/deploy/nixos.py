@@ -189,7 +189,7 @@ class NixosMachine:
         """Have the watch run as a transient timer, which no activation touches."""
         self.disarm()
         units.forgive(f"{WATCH}.service")
-        longest_s = 2 * limits.switch_s + limits.data_s + 2 * limits.settle_s + 60
+        longest_s = 2 * limits.switch_s + limits.data_s + 4 * limits.settle_s + 60
         every = f"{limits.watch_every_s}s"
         must(
             "systemd-run",

@@ -7,6 +7,7 @@ never confirmed, and so taken back.
 from __future__ import annotations
 
 import shlex
+import subprocess
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -123,3 +124,8 @@ def _look(done: Done) -> Record | None:
         return Record.model_validate_json(done.output)
     except ValidationError:
         return None
+
+
+def over_ssh(address: str, words: Sequence[str]) -> int:
+    """Run a command on a machine, on this terminal; return its exit status."""
+    return subprocess.run([*_SSH, address, shlex.join(words)], check=False).returncode

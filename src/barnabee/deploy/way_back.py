@@ -26,7 +26,7 @@ def take(book: Book, why: str) -> Record:
         last = next((step.why for step in reversed(record.steps) if not step.ok), "unknown")
         return book.end(State.STUCK, f"{why}; {TRIES} ways back failed, the last: {last}")
     limits = record.limits
-    limit_s = limits.switch_s * 2 + limits.data_s + limits.settle_s
+    limit_s = limits.switch_s * 2 + limits.data_s + 2 * limits.settle_s
     book.enter(State.RETURNING, limit_s, why=why, returns=record.returns + 1)
     try:
         if record.staged and machine.running() == Path(record.target):
