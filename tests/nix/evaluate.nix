@@ -170,5 +170,40 @@ in
       drvs = lib.mapAttrs (_: image: image.drvPath) made.images;
     };
 
+  # A VM test, as the driver that runs it.
+  vm =
+    name:
+    let
+      test = import (root + "/tests/vm/${name}.nix") {
+        inputs.self.nixosConfigurations = hosts;
+        self.nixosModules.default.imports = [
+          (root + "/nixos/modules")
+          standIns
+          { nixpkgs.overlays = [ (import (root + "/pkgs")) ]; }
+        ];
+        pkgs = import nixpkgs {
+          system = "x86_64-linux";
+          overlays = [ (import (root + "/pkgs")) ];
+        };
+      };
+    in
+    {
+      inherit (test) drvPath;
+      script = test.testScript;
+      failed = lib.concatMap (node: map (one: one.message) (lib.filter (one: !one.assertion) node.assertions)) (
+        lib.attrValues test.nodes
+      );
+    };
+
+  apps = lib.mapAttrs (_: one: one.program) (
+    import (root + "/pkgs/apps.nix") {
+      inherit lib;
+      pkgs = import nixpkgs {
+        system = "x86_64-linux";
+        overlays = [ (import (root + "/pkgs")) ];
+      };
+    }
+  );
+
   proxmox = hosts.battleserver.config.system.build.proxmoxFiles;
 }

@@ -11,13 +11,31 @@ from typing import TypeVar
 from barnabee.deploy.errors import StepFailed
 from barnabee.deploy.facts import Data, Facts, Limits
 from barnabee.deploy.machine import Live
-from barnabee.deploy.record import Journal, PinRef, Record
+from barnabee.deploy.record import Journal, PinRef, Record, State
 
 LIMITS = Limits(
     switch_s=300, settle_s=60, confirm_s=30, data_s=60, watch_every_s=10, records_kept=20
 )
 DATA = Data(database="/data/barnabee.db", pin_unit="pin", restore_unit="restore@", house="house")
 T = TypeVar("T")
+
+
+def record(state: State, **changed: object) -> Record:
+    """Return the record of a switch from OLD to NEW."""
+    told = {
+        "id": "1",
+        "kind": "switch",
+        "state": state,
+        "target": "/nix/store/new",
+        "previous": "/nix/store/old",
+        "previous_profile": "/nix/store/old",
+        "refuge": "/nix/store/old",
+        "boot_id": "boot",
+        "deadline_s": 100.0,
+        "started_at": "2026-01-31T12:00:00Z",
+        "limits": LIMITS,
+    }
+    return Record.model_validate(told | changed)
 
 
 class Killed(BaseException):
