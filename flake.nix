@@ -65,6 +65,8 @@
         options-md = pkgs.writeText "options.md" optionsText // { text = optionsText; };
       };
 
+      apps.${system} = import ./pkgs/apps.nix { inherit lib pkgs; };
+
       # Booted by `nix flake check`: every test of tests/vm, by its name.
       checks.${system} = lib.genAttrs [
         "alert-delivery"
@@ -73,6 +75,7 @@
         "health-cascade"
         "log-query"
         "network"
+        "rollback"
         "secrets"
       ] (name: import (./tests/vm + "/${name}.nix") { inherit inputs pkgs self; });
 

@@ -21,6 +21,9 @@
     ./gpu.nix
     ./passthrough.nix
     ./proxmox.nix
+    ./deploy-units.nix
+    ./deploy-facts.nix
+    ./deploy.nix
 
     ./observe/exporters.nix
     ./observe/prometheus.nix

@@ -123,6 +123,9 @@ in
         )
       ) (host.config.barnabee.guests or { });
       kernel = host.config.boot.kernelParams;
+      # What `barnabee switch` reads of the system.
+      facts = host.config.environment.etc."barnabee/deploy.json".text or "null";
+      bootCounting = host.config.boot.loader.systemd-boot.bootCounting or null;
     };
 
   # What Prometheus and Alertmanager of a host read.
@@ -216,6 +219,41 @@ in
       names = lib.mapAttrs (_: image: "${image.imageName}:${image.imageTag}") made.images;
       drvs = lib.mapAttrs (_: image: image.drvPath) made.images;
     };
+
+  # A VM test, as the driver that runs it.
+  vm =
+    name:
+    let
+      test = import (root + "/tests/vm/${name}.nix") {
+        inputs.self.nixosConfigurations = hosts;
+        self.nixosModules.default.imports = [
+          (root + "/nixos/modules")
+          standIns
+          { nixpkgs.overlays = [ (import (root + "/pkgs")) ]; }
+        ];
+        pkgs = import nixpkgs {
+          system = "x86_64-linux";
+          overlays = [ (import (root + "/pkgs")) ];
+        };
+      };
+    in
+    {
+      inherit (test) drvPath;
+      script = test.testScript;
+      failed = lib.concatMap (node: map (one: one.message) (lib.filter (one: !one.assertion) node.assertions)) (
+        lib.attrValues test.nodes
+      );
+    };
+
+  apps = lib.mapAttrs (_: one: one.program) (
+    import (root + "/pkgs/apps.nix") {
+      inherit lib;
+      pkgs = import nixpkgs {
+        system = "x86_64-linux";
+        overlays = [ (import (root + "/pkgs")) ];
+      };
+    }
+  );
 
   proxmox = hosts.battleserver.config.system.build.proxmoxFiles;
 }

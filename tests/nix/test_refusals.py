@@ -159,6 +159,27 @@ WRONG = {
         "{ lib, ... }: { barnabee.passthrough.enable = lib.mkForce false; }",
         "barnabee.passthrough.enable is off",
     ),
+    "a switch that nothing decides": (
+        "beast",
+        '{ barnabee.deploy.checks = [ "my-own.service" ]; }',
+        "barnabee.deploy.checks does without barnabee-health.service",
+    ),
+    "boots counted by a loader that does not": (
+        "beast",
+        "{ lib, ... }: { boot.loader.systemd-boot.enable = lib.mkForce false;"
+        " barnabee.deploy.bootCounting = true; }",
+        "barnabee.deploy.bootCounting needs boot.loader.systemd-boot.enable",
+    ),
+    "a question that nobody would answer": (
+        "manofwar",
+        "{ barnabee.deploy.probe = true; }",
+        "barnabee.deploy.probe asks the api",
+    ),
+    "upgrades to nowhere": (
+        "beast",
+        "{ barnabee.deploy.autoUpgrade = true; }",
+        "barnabee.deploy.autoUpgrade has nothing to follow",
+    ),
     "no disk": (
         "manofwar",
         "{ lib, ... }: { barnabee.disk = lib.mkForce null; }",

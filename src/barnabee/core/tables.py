@@ -262,6 +262,18 @@ class Acceptance(Table):
     recover_s: Seconds
 
 
+class Deploy(Table):
+    """How long each part of a switch to another system may take, and how it is looked after."""
+
+    switch_s: Seconds
+    settle_s: Seconds
+    confirm_s: Seconds
+    data_s: Seconds
+    watch_every_s: Seconds
+    boot_tries: Count
+    records_kept: Count
+
+
 class External(Table):
     """Something the house uses and does not run: how it is asked, and what is said without it."""
 
@@ -312,6 +324,7 @@ class System(Table):
     alert: Alert
     external: dict[Name, External]
     acceptance: Acceptance
+    deploy: Deploy
     logs: Logs
     host: dict[Name, Host] = {}
 
