@@ -35,7 +35,7 @@
         inherit lib;
         inherit (self.nixosConfigurations.beast) options; # it has the modules of all
       };
-      images = import ./pkgs/images { inherit inputs lib system; };
+      images = import ./pkgs/images { inherit inputs lib pkgs system; };
     in
     {
       nixosConfigurations = import ./nixos/lib/machines.nix { inherit evaluate lib; };

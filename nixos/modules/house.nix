@@ -16,7 +16,9 @@ let
     host: if host == null then "nowhere.invalid" else cfg.network.addresses.${host} or "${host}.invalid";
   addressOf =
     service:
-    if graph.service.${service}.probe == "redis" then "127.0.0.1" else addressOfHost (hostOf service);
+    if cfg.network.services ? ${service} then
+      cfg.network.services.${service}
+    else if graph.service.${service}.probe == "redis" then "127.0.0.1" else addressOfHost (hostOf service);
   urlOf = scheme: service: "${scheme}://${addressOf service}:${toString graph.service.${service}.port}";
   socket = "/run/barnabee-litestream/litestream.sock";
 
@@ -36,6 +38,11 @@ let
   }
   // cfg.settings;
 
+  ownNetworks = [
+    "localhost"
+    cfg.network.subnet
+  ];
+
   mkService = import ../lib/mk-service.nix {
     inherit
       lib
@@ -44,10 +51,7 @@ let
       environment
       ;
     credentialFile = cfg.secrets.fileOf;
-    ownNetworks = [
-      "localhost"
-      cfg.network.subnet
-    ];
+    inherit ownNetworks;
   };
 in
 {
@@ -103,6 +107,11 @@ in
           socket
           ;
         address = addressOfHost cfg.name;
+        # For units of others, too, that have no business outside of the house.
+        inside = {
+          IPAddressDeny = "any";
+          IPAddressAllow = ownNetworks;
+        };
         runs = service: lib.elem service here;
         python = "${cfg.package.env}/bin/python";
         barnabee = "${cfg.package.env}/bin/barnabee";

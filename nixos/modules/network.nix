@@ -48,6 +48,14 @@ in
         barnabee-core = "10.77.0.12";
       };
     };
+    services = lib.mkOption {
+      type = lib.types.attrsOf lib.types.str;
+      default = { };
+      description = "Where a service is, when that is not the address of its host.";
+      example = {
+        gpu = "192.168.1.40";
+      };
+    };
     gateway = lib.mkOption {
       type = lib.types.nullOr lib.types.str;
       default = null;

@@ -73,6 +73,10 @@ let
 
   failed = host: map (one: one.message) (lib.filter (one: !one.assertion) host.config.assertions);
   ours = lib.filterAttrs (name: _: lib.hasPrefix "barnabee" name);
+  # The text of a file of /etc that a derivation writes, on a host with a module more.
+  etc =
+    name: extra: file:
+    (hosts.${name}.extendModules { modules = [ extra ]; }).config.environment.etc.${file}.source.text;
   documented =
     host:
     lib.filter (option: option.visible && !option.internal) (
@@ -96,6 +100,10 @@ in
       services = lib.attrNames (ours host.config.systemd.services);
       units = lib.mapAttrs (_: unit: unit.text) (ours host.config.systemd.units);
       known = lib.attrNames host.config.systemd.units;
+      wantedBy = lib.mapAttrs (_: unit: unit.wantedBy) (ours host.config.systemd.units);
+      folders = lib.filter (lib.hasInfix " ${host.config.barnabee.dataDir} ") (
+        host.config.systemd.tmpfiles.rules
+      );
       written = (import (root + "/nixos/lib/system.nix")).toTOML host.config.barnabee.system;
       firewall = {
         rules = host.config.networking.firewall.extraInputRules;
@@ -140,6 +148,24 @@ in
       chosen = package: if package.wheel != null then package.wheel.file else package.source.file;
     in
     lib.genAttrs (lock.names (root + "/requirements/${file}")) (name: chosen lock.packages.${name});
+
+  # The container images, and the configuration of the one with nginx.
+  oci =
+    let
+      made = import (root + "/pkgs/images/oci.nix") {
+        inherit lib;
+        inherit (hosts.barnabee-core) pkgs;
+        core = hosts.barnabee-core;
+      };
+    in
+    {
+      nginx = {
+        compose = made.nginx.text;
+        core = etc "barnabee-core" { services.nginx.enableReload = true; } "nginx/nginx.conf";
+      };
+      names = lib.mapAttrs (_: image: "${image.imageName}:${image.imageTag}") made.images;
+      drvs = lib.mapAttrs (_: image: image.drvPath) made.images;
+    };
 
   proxmox = hosts.battleserver.config.system.build.proxmoxFiles;
 }

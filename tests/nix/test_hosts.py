@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
+import shlex
 import shutil
 import subprocess
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 
 from barnabee.core import system
 from barnabee.core.tables import System
+from barnabee.up.services import redis_options
 from support.nix import ROOT, evaluate, needs_nixpkgs
 
 pytestmark = [needs_nixpkgs, pytest.mark.timeout(400)]
@@ -45,7 +47,8 @@ def test_every_service_has_its_unit_on_the_host_of_its_role() -> None:
 def test_the_stand_by_has_them_all_and_starts_none() -> None:
     found = report("manofwar")
     assert {f"barnabee-{name}" for name in GRAPH.service} <= set(found["services"])
-    assert "WantedBy" not in found["units"]["barnabee.target"]
+    assert found["wantedBy"]["barnabee.target"] == []
+    assert report("barnabee-core")["wantedBy"]["barnabee.target"] == ["multi-user.target"]
 
 
 def test_units_say_what_the_graph_says() -> None:
@@ -62,6 +65,16 @@ def test_units_say_what_the_graph_says() -> None:
             assert f"barnabee-{need}.service" in requires
         for credential in node.credentials:
             assert any(line.startswith(f"LoadCredential={credential}:") for line in lines)
+
+
+def test_redis_is_told_what_the_local_runner_tells_it() -> None:
+    unit = report("barnabee-core")["units"]["barnabee-redis.service"]
+    line = next(line for line in unit.splitlines() if line.startswith("ExecStart="))
+    words = shlex.split(line)[1:]
+    told = {key.removeprefix("--"): value for key, value in zip(words[::2], words[1::2], strict=True)}
+    runner = redis_options(GRAPH, "127.0.0.1", "/var/lib/barnabee-redis")
+    del runner["set-proc-title"]  # the runner's own mark
+    assert told == {**runner, "supervised": "systemd"}
 
 
 @pytest.mark.parametrize("host", HOSTS)

@@ -35,6 +35,8 @@ class WholeHouse:
 
     directory: Path
     demo_home: bool = True
+    monitoring: bool = False
+    service: dict[str, dict[str, Any]] = field(default_factory=dict)  # keys to change, by service
     ports: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -44,6 +46,7 @@ class WholeHouse:
             for name, node in graph[table].items():
                 if "port" in node:
                     node["port"] = self.ports[name] = free_port()
+                node.update(self.service.get(name, {}))
         self.directory.mkdir(parents=True, exist_ok=True)
         self.system_file.write_text(tomli_w.dumps(graph), encoding="utf-8")
 
@@ -82,6 +85,7 @@ class WholeHouse:
     def up(self) -> None:
         """Start everything and wait until all of it is healthy."""
         options = ["--demo-home"] if self.demo_home else []
+        options += ["--monitoring"] if self.monitoring else []
         for step in (["up", "-d", *options], ["health", "--wait", "60"]):
             done = self.cli(*step)
             assert done.returncode == 0, f"barnabee {step}: {done.stdout}{done.stderr}{self.tail()}"

@@ -58,6 +58,7 @@ in
       systemd.services.loki = {
         aliases = [ "barnabee-loki.service" ];
         wantedBy = [ "barnabee.target" ];
+        serviceConfig = house.inside;
       };
       barnabee.network.rules = [
         {

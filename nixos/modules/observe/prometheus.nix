@@ -60,6 +60,7 @@ in
     systemd.services.prometheus = {
       aliases = [ "barnabee-prometheus.service" ];
       wantedBy = [ "barnabee.target" ];
+      serviceConfig = house.inside;
     };
   };
 }

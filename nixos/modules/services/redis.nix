@@ -9,17 +9,24 @@
 }:
 let
   cfg = config.barnabee.redis;
-  file = pkgs.writeText "redis.conf" ''
-    bind 127.0.0.1
-    port ${toString house.graph.service.redis.port}
-    supervised systemd
-    dir /var/lib/barnabee-redis
-    appendonly yes
-    appendfsync no
-    save ""
-    maxmemory ${toString cfg.maxMemoryMib}mb
-    maxmemory-policy noeviction
-  '';
+  # The same as up/services.py tells it (tests/nix compares).
+  options = {
+    bind = "127.0.0.1";
+    port = toString house.graph.service.redis.port;
+    supervised = "systemd";
+    dir = "/var/lib/barnabee-redis";
+    appendonly = "yes";
+    appendfsync = "no";
+    save = "";
+    maxmemory = "${toString cfg.maxMemoryMib}mb";
+    maxmemory-policy = "noeviction";
+  };
+  arguments = lib.concatLists (
+    lib.mapAttrsToList (key: value: [
+      "--${key}"
+      value
+    ]) options
+  );
 in
 {
   options.barnabee.redis = {
@@ -40,7 +47,7 @@ in
 
   config = lib.mkIf (house.runs "redis") {
     systemd.services.barnabee-redis = house.mkService "redis" {
-      exec = "${cfg.program} ${file}";
+      exec = "${cfg.program} ${lib.escapeShellArgs arguments}";
       ours = false;
       serviceConfig = {
         StateDirectory = "barnabee-redis";

@@ -15,7 +15,7 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 
 from barnabee import __version__
-from barnabee.api import health, pages
+from barnabee.api import health, outside, pages
 from barnabee.api.browsers import Browsers
 from barnabee.api.cascade import Cascade, Places
 from barnabee.api.dialogue import Dialogue
@@ -48,7 +48,7 @@ from barnabee.core.serve import Running
 from barnabee.core.settings import Settings, credential, required_credential
 from barnabee.core.tables import System
 from barnabee.store.keeper import Keeper
-from barnabee.store.litestream import replica_health
+from barnabee.store.litestream import replica_health, txid_asker
 from barnabee.store.sessions import Sessions
 
 KIB = 1024
@@ -71,7 +71,7 @@ def build(system: System, settings: Settings, *, seams: Seams | None = None) -> 
         database=service.keeper.check,
         redis=service.redis,
         gpu=service.gpu.ready,
-        optional=_optional(service),
+        optional=_optional(service, metrics),
     )
     looks = Health("api", checks, metrics)
     service.watch = make_watch(service, looks)
@@ -133,7 +133,7 @@ def make_app(
 def make_service(system: System, settings: Settings, metrics: Metrics, seams: Seams) -> Service:
     """Return the parts; opens the database, connects to nothing yet."""
     token = required_credential("api_token")
-    keeper = Keeper(settings.database_path)
+    keeper = Keeper(settings.database_path, ask_txid=txid_asker(settings))
     keeper.start()
     redis = RedisLink(settings.redis_url)
     queue = Queue(redis)
@@ -244,12 +244,8 @@ def _replica(service: Service) -> Probe:
     return lambda: replica_health(socket, service.keeper.path, allowed)
 
 
-def _optional(service: Service) -> dict[str, Probe]:
-    probes: dict[str, Probe] = {}
-    if service.home is not None:
-        probes["home_assistant"] = service.home.ready
-    if service.llm is not None:
-        probes["llm"] = service.llm.ready
+def _optional(service: Service, metrics: Metrics) -> dict[str, Probe]:
+    probes = outside.probes(service.system, service.settings, metrics, service.home, service.llm)
     if service.settings.litestream_socket:
         probes["replica"] = _replica(service)
     return probes

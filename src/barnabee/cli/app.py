@@ -12,7 +12,11 @@ from typer.core import TyperGroup
 
 from barnabee import __version__
 from barnabee.cli import (
+    accept,
+    alert,
+    backup,
     check,
+    compose,
     develop,
     fillers,
     link,
@@ -78,14 +82,18 @@ app.command("up")(run.up)
 app.command("down")(run.down)
 app.command("status")(look.status)
 app.command("health")(look.health)
+app.command("accept")(accept.accept)
 app.command("logs")(logs.logs)
 app.command("say")(say.say)
 app.command("trace")(trace.trace)
 app.command("probe")(probe.probe)
 app.command("link")(link.link)
 app.command("check")(check.check)
+app.command("compose")(compose.compose)
 app.command("restore")(restore.restore)
 app.command("replicate")(replicate.replicate)
+app.add_typer(backup.app, name="backup")
+app.add_typer(alert.app, name="alert")
 app.add_typer(fillers.app, name="fillers")
 app.add_typer(models.app, name="models")
 app.add_typer(vram.app, name="vram")

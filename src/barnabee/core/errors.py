@@ -12,7 +12,7 @@
         ├── DependencyDown · Loading · Overloaded · QueueFull · TimedOut · NotRunning · SetUpFailed
         ├── VramTooLarge · VramKept · VramTaken · VramStuck · VramExhausted · EngineStuck
         ├── DatabaseCorrupt · DatabaseReadOnly · DatabaseFull · DatabaseTooNew · DatabaseMismatch
-        └── BackupUnreachable · BackupDamaged · ProbeFailed
+        └── BackupUnreachable · BackupDamaged · ProbeFailed · AlertLost
 
 The class docstring *is* the message: its fields are filled by keyword. `code` is the same word in
 an HTTP body, a metric label, a log line and on the dashboard. This module knows no service.
@@ -337,3 +337,9 @@ class ProbeFailed(Unavailable):
     """The voice path fails at `{stage}`: {reason}."""
 
     code = "probe_failed"
+
+
+class AlertLost(Unavailable):
+    """The test alert was lost after {hop}: {why}."""
+
+    code = "alert_lost"

@@ -40,6 +40,26 @@ def start_order(nodes: Mapping[str, Service]) -> list[str]:
     return list(TopologicalSorter(known).static_order())
 
 
+def ordering(nodes: Mapping[str, Service]) -> dict[str, list[str]]:
+    """Return for each name whom it starts after: its needs, and its wants as far as they go.
+
+    Two that want each other cannot both be second: a want that would close a circle, by the
+    alphabet, orders nothing. nixos/lib/system.nix has the same rule for units.
+    """
+    after: dict[str, list[str]] = {name: [] for name in nodes}
+    names = sorted(nodes)
+    edges = [(name, need) for name in names for need in sorted(nodes[name].needs)]
+    edges += [(name, want) for name in names for want in sorted(nodes[name].wants)]
+    for name, other in edges:
+        if other in nodes and not _reaches(other, name, after):
+            after[name].append(other)
+    return after
+
+
+def _reaches(start: str, goal: str, after: Mapping[str, list[str]]) -> bool:
+    return start == goal or any(_reaches(one, goal, after) for one in after[start])
+
+
 def vram_totals(system: System) -> dict[str, int]:
     """Return MiB reserved and at peak, for the preloaded models and with every model active."""
     preloaded = [model for model in system.model.values() if model.preload]

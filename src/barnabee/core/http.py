@@ -27,6 +27,7 @@ from barnabee.core.errors import (
     TooLarge,
     Unauthorized,
 )
+from barnabee.core.spans import SPANS
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
@@ -129,6 +130,8 @@ class Front:
             return
         headers = {key: value.decode("latin-1") for key, value in scope["headers"]}
         trace.adopt(headers.get(b"traceparent"))
+        if SPANS.sink is not None:
+            SPANS.enter(headers.get(b"traceparent"))
         exchange = _Exchange(scope, receive, send, self.body_max_bytes)
         try:
             error = self._refusal(scope, headers)

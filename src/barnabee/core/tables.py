@@ -9,6 +9,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from barnabee.core.alert_table import Alert
+
 Port = Annotated[int, Field(ge=1, le=65535)]
 Seconds = Annotated[int, Field(ge=1, le=86_400)]
 Mib = Annotated[int, Field(ge=0, le=1_048_576)]
@@ -239,8 +241,27 @@ class Acceptance(Table):
     cold_start_s: Seconds
     healthy_s: Seconds
     replica_lag_txids: Annotated[int, Field(ge=0)]
+    replica_sync_s: Seconds  # how long a row may take into the replica
+    log_query_s: Seconds  # until a query returns a line that was just written
+    alert_s: Seconds  # until Home Assistant has a test alert
     detect_failure_s: Seconds
     recover_s: Seconds
+
+
+class External(Table):
+    """Something the house uses and does not run: how it is asked, and what is said without it."""
+
+    words: Text
+    timeout_ms: Milliseconds
+    every_s: Seconds  # while it answers
+    away_most_s: Seconds  # while it does not: the pauses double up to this
+
+
+class Logs(Table):
+    """What becomes of log lines that cannot be written or sent at once."""
+
+    unsent_max_mib: Count  # compressed lines kept for Loki while it is away
+    unwritten_max_lines: Count  # kept in a service while whoever reads its output does not
 
 
 class Host(Table):
@@ -273,7 +294,10 @@ class System(Table):
     retention: Retention
     recording: Recording
     probe: Probe
+    alert: Alert
+    external: dict[Name, External]
     acceptance: Acceptance
+    logs: Logs
     host: dict[Name, Host] = {}
 
     def nodes(self) -> dict[str, Service]:

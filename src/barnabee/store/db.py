@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
 
@@ -24,8 +25,14 @@ from barnabee.core.errors import (
     DependencyDown,
     SettingInvalid,
 )
-from barnabee.store import migrations
-from barnabee.store.disk import MIN_FREE_BYTES, explain, free_bytes, writable
+from barnabee.store import migrations, pins
+from barnabee.store.disk import (
+    MIN_FREE_BYTES,
+    explain,
+    free_bytes,
+    make_for_the_group,
+    writable,
+)
 
 T = TypeVar("T")
 Work = Callable[[sqlite3.Connection], T]
@@ -35,14 +42,19 @@ BUSY_TIMEOUT_MS = 5000
 _RETRY_EVERY_S = 0.02
 
 
-async def open_database(path: Path, *, busy_timeout_ms: int = BUSY_TIMEOUT_MS) -> Database:
+async def open_database(
+    path: Path,
+    *,
+    busy_timeout_ms: int = BUSY_TIMEOUT_MS,
+    ask_txid: pins.AskTxid = pins.nobody_knows,
+) -> Database:
     """Check, migrate and open the database at `path`, which is made when it is not there.
 
     Raises DatabaseCorrupt and DatabaseTooNew before a byte was changed, DatabaseReadOnly,
     DatabaseFull, DatabaseMismatch, or SettingInvalid when the directory is missing (a data disk
     that is not mounted must not be replaced by an empty database).
     """
-    await asyncio.to_thread(prepare, path, busy_timeout_ms)
+    await asyncio.to_thread(prepare, path, busy_timeout_ms, ask_txid)
     database = Database(path, busy_timeout_ms=busy_timeout_ms)
     await database.connect()
     return database
@@ -189,8 +201,15 @@ def _closed() -> DependencyDown:
     return DependencyDown(dependency="database", reason="it was closed", retry_after_s=1)
 
 
-def prepare(path: Path, busy_timeout_ms: int = BUSY_TIMEOUT_MS) -> None:
-    """Check and migrate the database at `path` without opening it; raises as `open_database`."""
+def prepare(
+    path: Path,
+    busy_timeout_ms: int = BUSY_TIMEOUT_MS,
+    ask_txid: pins.AskTxid = pins.nobody_knows,
+) -> None:
+    """Check and migrate the database at `path` without opening it; raises as `open_database`.
+
+    What is there is pinned before it is migrated; when it cannot be, it is not migrated either.
+    """
     if not path.parent.is_dir():
         hint = "create the directory, or mount the data disk"
         raise SettingInvalid(name="DATABASE_PATH", reason=f"{path.parent} is missing", hint=hint)
@@ -198,11 +217,28 @@ def prepare(path: Path, busy_timeout_ms: int = BUSY_TIMEOUT_MS) -> None:
     try:
         if path.exists() and path.stat().st_size:
             _look_without_touching(path, steps)
+        make_for_the_group(path)
         with closing(_connect(path, busy_timeout_ms, mode="rwc")) as connection:
             _use_write_ahead_log(connection, busy_timeout_ms)
+            if 0 < migrations.refuse_unknown(connection, steps, str(path)) < len(steps):
+                _pin_first(connection, path, steps, ask_txid)
             migrations.apply(connection, steps, str(path))
     except sqlite3.Error as error:
         raise explain(error, path) from error
+
+
+def _pin_first(
+    connection: sqlite3.Connection,
+    path: Path,
+    steps: tuple[migrations.Migration, ...],
+    ask_txid: pins.AskTxid,
+) -> None:
+    """Pin and migrate while no other process does, so that what is pinned is the old schema."""
+    with pins.alone(path):
+        version = migrations.refuse_unknown(connection, steps, str(path))
+        if version < len(steps):  # nobody was faster
+            pins.take(path, f"before migration to {len(steps)}", ask_txid, datetime.now(UTC))
+            migrations.apply(connection, steps, str(path))
 
 
 def _look_without_touching(path: Path, steps: tuple[migrations.Migration, ...]) -> None:

@@ -17,15 +17,22 @@ from barnabee.core.errors import (
     DependencyDown,
     Overloaded,
 )
-from barnabee.store import db
+from barnabee.store import db, pins
 
 
 class Keeper:
     """The one database of a process, opened when first asked for and after it was replaced."""
 
-    def __init__(self, path: Path, *, busy_timeout_ms: int = db.BUSY_TIMEOUT_MS) -> None:
-        """Remember where it is."""
+    def __init__(
+        self,
+        path: Path,
+        *,
+        busy_timeout_ms: int = db.BUSY_TIMEOUT_MS,
+        ask_txid: pins.AskTxid = pins.nobody_knows,
+    ) -> None:
+        """Remember where it is; `ask_txid` names the moment that is pinned before a migration."""
         self.path = path
+        self._ask_txid = ask_txid
         self._busy_timeout_ms = busy_timeout_ms
         self._lock = asyncio.Lock()
         self._database: db.Database | None = None
@@ -34,7 +41,7 @@ class Keeper:
     def start(self) -> None:
         """Check and migrate the file now (blocks); raise only what waiting does not mend."""
         try:
-            db.prepare(self.path, self._busy_timeout_ms)
+            db.prepare(self.path, self._busy_timeout_ms, self._ask_txid)
         except (DatabaseReadOnly, DatabaseFull, DependencyDown, Overloaded):
             return
         self._seen = True
@@ -51,7 +58,7 @@ class Keeper:
                 if self._seen and not self.path.exists():
                     raise DatabaseCorrupt(path=self.path, reason="the file was removed")
                 self._database = await db.open_database(
-                    self.path, busy_timeout_ms=self._busy_timeout_ms
+                    self.path, busy_timeout_ms=self._busy_timeout_ms, ask_txid=self._ask_txid
                 )
                 self._seen = True
             return self._database

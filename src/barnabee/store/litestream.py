@@ -18,10 +18,13 @@ import json
 import os
 import shutil
 import sysconfig
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import structlog
 
 from barnabee.core.errors import DependencyDown, SettingInvalid, SettingMissing
 from barnabee.core.health import Degraded
@@ -33,6 +36,8 @@ ASK_TIMEOUT_S = 1.5
 ASK_AGAIN_S = 0.25
 SOCKET_MODE = 0o660
 ANSWER_MAX_BYTES = 64 * 1024
+
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
@@ -168,6 +173,26 @@ async def lag(socket: Path, database_path: Path, *, timeout_s: float = ASK_TIMEO
     except (OSError, ValueError, EOFError) as error:
         raise DependencyDown(dependency="litestream", reason=str(error)) from error
     return found
+
+
+def txid_asker(settings: Settings) -> Callable[[], int]:
+    """Return what asks for the transaction id of what is in the database now (blocks); 0 = unknown.
+
+    In a thread of its own, because whoever pins may be inside an event loop already.
+    """
+
+    def ask() -> int:
+        if not settings.litestream_socket:
+            return 0
+        question = lag(Path(settings.litestream_socket), settings.database_path)
+        with ThreadPoolExecutor(max_workers=1) as thread:
+            try:
+                return thread.submit(asyncio.run, question).result().local_txid
+            except DependencyDown as error:
+                log.warning("txid_unknown", code=error.code, reason=str(error))
+                return 0
+
+    return ask
 
 
 async def replica_health(socket: Path, database_path: Path, allowed_txids: int) -> Degraded | None:

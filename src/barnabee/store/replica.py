@@ -30,7 +30,7 @@ from barnabee.core.errors import (
 )
 from barnabee.core.settings import Settings
 from barnabee.core.tables import System
-from barnabee.store import litestream
+from barnabee.store import disk, litestream
 
 # Asking what there is takes one round trip; litestream itself would try for minutes.
 ASK_LIMIT_S = 15.0
@@ -214,6 +214,7 @@ class _Fetch:
 def _exchange(copy: Path, path: Path) -> Path | None:
     """Put `copy` where `path` is, for good: also when the power fails right after."""
     aside = move_aside(path, datetime.now(UTC))
+    copy.chmod(disk.SHARED_MODE)  # all of the house's users write it
     with copy.open("rb") as file:
         os.fsync(file.fileno())
     copy.replace(path)

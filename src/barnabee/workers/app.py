@@ -21,6 +21,7 @@ from barnabee.core.settings import Settings, required_credential
 from barnabee.core.tables import System
 from barnabee.store import recordings
 from barnabee.store.keeper import Keeper
+from barnabee.store.litestream import txid_asker
 from barnabee.workers import health
 from barnabee.workers.context import KEY, Context
 from barnabee.workers.loop import Loop, make_worker
@@ -76,7 +77,9 @@ def make_parts(
     logging.getLogger("arq").setLevel(logging.WARNING)  # its lines below that hold what was said
     metrics = Metrics("worker")
     counted = JobMetrics.register(metrics)
-    keeper = Keeper(settings.database_path, busy_timeout_ms=BUSY_TIMEOUT_MS)
+    keeper = Keeper(
+        settings.database_path, busy_timeout_ms=BUSY_TIMEOUT_MS, ask_txid=txid_asker(settings)
+    )
     keeper.start()
     redis = RedisLink(settings.redis_url)
     recorded = settings.data_dir / recordings.FOLDER

@@ -153,3 +153,13 @@ def test_start_order_puts_needs_first_or_finds_the_cycle(edges: list[tuple[int, 
         assert all(order.index(f"s{b}") < order.index(f"s{a}") for a, b in edges)
     else:
         assert any("cycle" in problem.remedy for problem in result)
+
+
+def test_two_that_want_each_other_start_in_one_order_and_needs_come_before_wants() -> None:
+    one = system.load(ROOT / "system.toml").service["worker"]
+    edges = {"b": (["c"], ["a", "b", "x"]), "a": ([], ["b", "c"]), "c": ([], ["b"])}
+    nodes = {
+        name: one.model_copy(update={"needs": needs, "wants": wants})
+        for name, (needs, wants) in edges.items()
+    }
+    assert graph.ordering(nodes) == {"a": ["b", "c"], "b": ["c"], "c": []}
