@@ -21,7 +21,7 @@ import barnabee.gpu.health
 import barnabee.voice.health
 import barnabee.workers.health
 from barnabee.api.metrics import CommandMetrics
-from barnabee.core.external import gauge_of
+from barnabee.core import external, system
 from barnabee.core.health import Check, Health
 from barnabee.core.metrics import Metrics
 from barnabee.gpu.metrics import GpuMetrics
@@ -31,7 +31,7 @@ from barnabee.workers.metrics import JobMetrics, ProbeMetrics
 
 TARGET = Path(__file__).resolve().parents[1] / "docs/reference/metrics.md"
 # Soft needs that a house may have: `api/app.py` adds them where they are configured.
-OPTIONAL = ("home_assistant", "azure_openai", "smtp", "azure_communication", "replica")
+OPTIONAL = (*system.load().external, "replica")
 TASKS = ("stt", "tts", "embed", "wake")
 HEAD = """\
 # Metrics
@@ -87,7 +87,7 @@ async def _nothing() -> None:
 
 def _api(metrics: Metrics) -> list[Check]:
     CommandMetrics.register(metrics)
-    gauge_of(metrics)
+    external.gauge_of(metrics)
     return barnabee.api.health.checks(
         database=_nothing,
         redis=cast("Any", _Redis()),
@@ -146,7 +146,6 @@ def _families(registry: CollectorRegistry) -> Iterable[Series]:
         if isinstance(collector, MetricWrapperBase):
             labels = tuple(collector._labelnames)  # noqa: SLF001
         for family in collector.collect():
-            labels = labels or tuple(getattr(family, "_labelnames", ()))
             yield Series(family.name, family.type, labels, family.documentation)
 
 
