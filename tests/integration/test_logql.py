@@ -118,7 +118,7 @@ async def test_one_turn_is_the_same_from_loki_and_from_the_file(house: WholeHous
 
 async def test_lines_are_followed_as_they_come_and_each_is_shown_once(house: WholeHouse) -> None:
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "barnabee", "logs", "-f", "-n", "0", "--json", "-c", "api"),
+        *(sys.executable, "-m", "barnabee", "logs", "-f", "--json", "-c", "api"),
         env=house.environment(),
         stdout=asyncio.subprocess.PIPE,
     )
