@@ -106,7 +106,6 @@ in
           graphs
           here
           addressOf
-          addressOfHost
           urlOf
           mkService
           environment
