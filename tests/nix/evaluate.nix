@@ -196,5 +196,24 @@ in
       drvs = lib.mapAttrs (_: image: image.drvPath) made.images;
     };
 
+  # What Prometheus and Alertmanager read.
+  observed =
+    let
+      host = hosts.barnabee-monitoring.extendModules {
+        modules = [
+          {
+            services.prometheus = {
+              enableReload = true; # the configuration is a file of its own then
+              checkConfig = false; # this is what the test does
+            };
+          }
+        ];
+      };
+    in
+    {
+      prometheus = host.config.environment.etc."prometheus/prometheus.yaml".source.value;
+      alertmanager = host.config.services.prometheus.alertmanager.configuration;
+    };
+
   proxmox = hosts.battleserver.config.system.build.proxmoxFiles;
 }
