@@ -22,6 +22,8 @@ let
   urlOf = scheme: service: "${scheme}://${addressOf service}:${toString graph.service.${service}.port}";
   socket = "/run/barnabee-litestream/litestream.sock";
 
+  monitors = lib.filter (host: cfg.network.addresses ? ${host}) (graphs.hostsWith graph "monitoring");
+
   environment = {
     API_URL = urlOf "http" "api";
     BARNABEE_BIND = addressOfHost cfg.name;
@@ -37,6 +39,9 @@ let
   }
   # Where nothing computes, a third of a gigabyte would only lie in the closure.
   // lib.optionalAttrs (lib.elem "gpu" here) { BARNABEE_MODELS = "${cfg.models}"; }
+  // lib.optionalAttrs (monitors != [ ]) {
+    ALERTMANAGER_URL = "http://${addressOfHost (lib.head monitors)}:${toString graph.companion.alertmanager.port}";
+  }
   // cfg.settings;
 
   ownNetworks = [
@@ -102,6 +107,7 @@ in
           graphs
           here
           addressOf
+          addressOfHost
           urlOf
           mkService
           environment
