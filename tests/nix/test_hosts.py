@@ -141,6 +141,11 @@ def test_what_is_written_back_for_the_services_is_the_same_graph(host: str) -> N
     assert system.parse(report(host)["written"]) == GRAPH
 
 
+def test_only_where_something_computes_are_there_models() -> None:
+    for host, there in (("barnabee-core", False), ("barnabee-gpu", True), ("manofwar", True)):
+        assert ("BARNABEE_MODELS=" in "".join(report(host)["units"].values())) is there
+
+
 def test_a_host_may_say_otherwise_and_its_services_hear_of_it() -> None:
     found = report("barnabee-core", "{ barnabee.system.service.api.memory_max_mib = 2048; }")
     assert "MemoryMax=2048M" in found["units"]["barnabee-api.service"].splitlines()
