@@ -81,7 +81,7 @@ WRONG = {
     ),
     "a stand-by without the house's address": (
         "manofwar",
-        "{ lib, ... }: { barnabee.standby.enable = true; barnabee.standby.address = lib.mkForce null; }",
+        "{ lib, ... }: { barnabee.standby = { enable = true; address = lib.mkForce null; }; }",
         "barnabee.standby.enable needs the house's one address",
     ),
     "a stand-by without an address of its own": (
