@@ -189,7 +189,7 @@ in
     in
     {
       inherit (test) drvPath;
-      script = test.testScript;
+      script = test.config.testScriptString;
       failed = lib.concatMap (node: map (one: one.message) (lib.filter (one: !one.assertion) node.assertions)) (
         lib.attrValues test.nodes
       );
