@@ -67,10 +67,17 @@
 
       apps.${system} = import ./pkgs/apps.nix { inherit lib pkgs; };
 
-      checks.${system} = {
-        rollback = import ./tests/vm/rollback.nix { inherit inputs pkgs self; };
-        health-cascade = import ./tests/vm/health-cascade.nix { inherit inputs pkgs self; };
-      };
+      # Booted by `nix flake check`: every test of tests/vm, by its name.
+      checks.${system} = lib.genAttrs [
+        "alert-delivery"
+        "degradation"
+        "failover"
+        "health-cascade"
+        "log-query"
+        "network"
+        "rollback"
+        "secrets"
+      ] (name: import (./tests/vm + "/${name}.nix") { inherit inputs pkgs self; });
 
       devShells.${system}.default = import ./pkgs/shell.nix { inherit inputs system; };
 

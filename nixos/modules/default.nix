@@ -16,6 +16,8 @@
     ./services/proxy.nix
 
     ./health.nix
+    ./address.nix
+    ./standby.nix
     ./gpu.nix
     ./passthrough.nix
     ./proxmox.nix

@@ -128,6 +128,56 @@ in
       bootCounting = host.config.boot.loader.systemd-boot.bootCounting or null;
     };
 
+  # What Prometheus and Alertmanager of a host read.
+  watching =
+    name: extra:
+    let
+      inherit ((hosts.${name}.extendModules { modules = [ extra ]; }).config.services) prometheus;
+    in
+    {
+      limits = builtins.fromJSON (lib.head prometheus.rules);
+      alertmanager = prometheus.alertmanager.configuration;
+      jobs = map (
+        job:
+        lib.filterAttrs (key: value: value != null) {
+          inherit (job) job_name metrics_path params;
+          authorization =
+            if job.authorization == null then null else { inherit (job.authorization) credentials_file; };
+          static_configs = map (one: { inherit (one) targets labels; }) job.static_configs;
+        }
+      ) prometheus.scrapeConfigs;
+      ruleFiles = map baseNameOf prometheus.ruleFiles;
+    };
+
+  # A container of NixOS with the services that barnabee-core has of nixpkgs, and nothing of ours: what
+  # evaluation costs without us.
+  bare =
+    (import (nixpkgs + "/nixos/lib/eval-config.nix") {
+      system = null;
+      modules = [
+        {
+          nixpkgs.hostPlatform = "x86_64-linux";
+          boot.isContainer = true;
+          system.stateVersion = "26.05";
+          documentation.enable = false;
+          networking.nftables.enable = true;
+          services = {
+            alloy.enable = true;
+            nginx = {
+              enable = true;
+              virtualHosts.house.locations."/".proxyPass = "http://127.0.0.1:8000";
+            };
+            openssh.enable = true;
+            prometheus.exporters.node.enable = true;
+            redis.servers.house.enable = true;
+          };
+        }
+      ];
+    }).config.system.build.toplevel.drvPath;
+
+  # Import from derivation is refused while these tests evaluate: this is how that is known.
+  builds = import (hosts.barnabee-core.pkgs.writeText "one.nix" "1");
+
   # The failed assertions of a host with a module more.
   messages = name: extra: failed (hosts.${name}.extendModules { modules = [ extra ]; });
 

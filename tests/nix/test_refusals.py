@@ -71,6 +71,61 @@ WRONG = {
         '{ barnabee.system.host.manofwar.roles = [ "standby" "core" ]; }',
         "barnabee.roles makes manofwar its own stand-by",
     ),
+    "a stand-by at the primary's address": (
+        "manofwar",
+        '{ barnabee.network.addresses.manofwar = "10.77.0.12"; }',
+        "makes the stand-by equal to the primary: barnabee-core and manofwar",
+    ),
+    "a stand-by that no host is": (
+        "beast",
+        '{ barnabee.system.host.manofwar.roles = [ "monitoring" ]; }',
+        "no host of barnabee.system.host has the role standby",
+    ),
+    "a stand-by without the house's address": (
+        "manofwar",
+        "{ lib, ... }: { barnabee.standby.enable = true; barnabee.standby.address = lib.mkForce null; }",
+        "barnabee.standby.enable needs the house's one address",
+    ),
+    "a stand-by without an address of its own": (
+        "beast",
+        '{ lib, ... }: { barnabee.standby.lan = lib.mkForce { beast = "192.168.1.10"; }; }',
+        "barnabee.standby.lan has no address for manofwar",
+    ),
+    "two machines with one address": (
+        "beast",
+        '{ barnabee.standby.lan.manofwar = "192.168.1.10"; }',
+        "barnabee.standby.lan gives two machines the same address",
+    ),
+    "a house at the address of a machine": (
+        "manofwar",
+        '{ barnabee.standby.address = "192.168.1.11/24"; }',
+        "barnabee.standby.address is the own address of manofwar",
+    ),
+    "an address on no interface": (
+        "manofwar",
+        "{ lib, ... }: { barnabee.uplink = lib.mkForce null; }",
+        "barnabee.uplink is not set",
+    ),
+    "a stand-by without a way to the primary": (
+        "manofwar",
+        "{ lib, ... }: { barnabee.network.link = lib.mkForce null; }",
+        "barnabee.network.link is not set",
+    ),
+    "guests that no stand-by reaches": (
+        "beast",
+        "{ lib, ... }: { barnabee.bridgePorts = lib.mkForce [ ]; }",
+        "barnabee.bridgePorts is empty",
+    ),
+    "a lease too short to be renewed": (
+        "barnabee-core",
+        "{ barnabee.system.standby.lease_s = 20; }",
+        "barnabee.system.standby.lease_s leaves no time",
+    ),
+    "a lease that ends before litestream": (
+        "barnabee-core",
+        "{ barnabee.system.standby.stop_s = 8; }",
+        "barnabee.system.standby.stop_s is not above",
+    ),
     "a Redis that fills its limit": (
         "barnabee-core",
         "{ barnabee.redis.maxMemoryMib = 768; }",

@@ -32,19 +32,17 @@ class Nginx:
         """Start it; it answers when this returns."""
         self.directory.mkdir(parents=True, exist_ok=True)
         certificate, key = self.directory / "cert.pem", self.directory / "key.pem"
-        subprocess.run(
-            ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]
-            + ["-nodes", "-days", "1", "-subj", "/CN=127.0.0.1"]
-            + ["-addext", "subjectAltName=IP:127.0.0.1"]
-            + ["-keyout", str(key), "-out", str(certificate)],
-            check=True,
-            capture_output=True,
+        command = (
+            "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 1 "
+            "-subj /CN=127.0.0.1 -addext subjectAltName=IP:127.0.0.1 "
+            f"-keyout {key} -out {certificate}"
         )
+        subprocess.run(command.split(), check=True, capture_output=True)
         config = self.directory / "nginx.conf"
         config.write_text(self._config(certificate, key), encoding="utf-8")
-        command = [program() or "nginx", "-p", str(self.directory), "-c", str(config)]
-        subprocess.run([*command, "-t", "-e", "error.log"], check=True, capture_output=True)
-        self.process = subprocess.Popen([*command, "-e", "error.log"], stderr=subprocess.DEVNULL)
+        nginx = [program() or "nginx", "-p", str(self.directory), "-c", str(config)]
+        subprocess.run([*nginx, "-t", "-e", "error.log"], check=True, capture_output=True)
+        self.process = subprocess.Popen([*nginx, "-e", "error.log"], stderr=subprocess.DEVNULL)
         return self
 
     def stop(self) -> None:

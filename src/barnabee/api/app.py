@@ -20,6 +20,7 @@ from barnabee.api.browsers import Browsers
 from barnabee.api.cascade import Cascade, Places
 from barnabee.api.dialogue import Dialogue
 from barnabee.api.limit import Limiter
+from barnabee.api.lines import Lines
 from barnabee.api.logins import Logins
 from barnabee.api.memory import HouseMemory
 from barnabee.api.metrics import CommandMetrics
@@ -29,7 +30,8 @@ from barnabee.api.record import Recorder
 from barnabee.api.routes import commands, gpu, graph, login, now, records, talk
 from barnabee.api.service import Gpu, House, Model, Seams, Service
 from barnabee.api.vectors import ExampleVectors
-from barnabee.api.watch import Watch
+from barnabee.api.watch import Watch, alerts_of
+from barnabee.clients.alertmanager import Alertmanager
 from barnabee.clients.gpu import GpuClient, Names
 from barnabee.clients.home_assistant import HomeAssistant
 from barnabee.clients.llm import AzureModel, Deployment
@@ -97,7 +99,8 @@ def make_watch(service: Service, looks: Health) -> Watch:
     places = Places(looks, service.redis, neighbours)
     cascade = Cascade(service.system, places, time.time)
     voice, worker = neighbours.get("voice"), neighbours.get("worker")
-    return Watch(service.system, cascade, service.news, voice, worker)
+    alerts = alerts_of(service.alertmanager)
+    return Watch(service.system, cascade, service.news, voice, worker, alerts)
 
 
 def make_app(
@@ -133,7 +136,9 @@ def make_app(
 def make_service(system: System, settings: Settings, metrics: Metrics, seams: Seams) -> Service:
     """Return the parts; opens the database, connects to nothing yet."""
     token = required_credential("api_token")
-    keeper = Keeper(settings.database_path, ask_txid=txid_asker(settings))
+    keeper = Keeper(
+        settings.database_path, ask_txid=txid_asker(settings), lease_dir=settings.lease_dir
+    )
     keeper.start()
     redis = RedisLink(settings.redis_url)
     queue = Queue(redis)
@@ -172,6 +177,8 @@ def make_service(system: System, settings: Settings, metrics: Metrics, seams: Se
         browsers=browsers,
         news=News(BEAT_S),
         neighbours=_neighbours(system, settings, token),
+        lines=Lines(settings, system.retention.logs_days),
+        alertmanager=Alertmanager(settings.alertmanager_url),
         vectors=ExampleVectors(
             understanding, settings.data_dir / "cache", _model(system, settings)
         ),

@@ -31,6 +31,7 @@ from barnabee.cli import (
     restore,
     run,
     say,
+    standby,
     trace,
     vram,
 )
@@ -105,6 +106,7 @@ app.add_typer(alert.app, name="alert")
 app.add_typer(fillers.app, name="fillers")
 app.add_typer(models.app, name="models")
 app.add_typer(vram.app, name="vram")
+app.add_typer(standby.app, name="standby")
 app.command("test", context_settings=_PASS_ON)(develop.run_tests)
 app.command("bench", context_settings=_PASS_ON)(develop.bench)
 
