@@ -21,6 +21,7 @@ import barnabee.gpu.health
 import barnabee.voice.health
 import barnabee.workers.health
 from barnabee.api.metrics import CommandMetrics
+from barnabee.core import external, system
 from barnabee.core.health import Check, Health
 from barnabee.core.metrics import Metrics
 from barnabee.gpu.metrics import GpuMetrics
@@ -30,7 +31,7 @@ from barnabee.workers.metrics import JobMetrics, ProbeMetrics
 
 TARGET = Path(__file__).resolve().parents[1] / "docs/reference/metrics.md"
 # Soft needs that a house may have: `api/app.py` adds them where they are configured.
-OPTIONAL = ("home_assistant", "llm", "replica")
+OPTIONAL = (*system.load().external, "replica")
 TASKS = ("stt", "tts", "embed", "wake")
 HEAD = """\
 # Metrics
@@ -86,6 +87,7 @@ async def _nothing() -> None:
 
 def _api(metrics: Metrics) -> list[Check]:
     CommandMetrics.register(metrics)
+    external.gauge_of(metrics)
     return barnabee.api.health.checks(
         database=_nothing,
         redis=cast("Any", _Redis()),

@@ -15,6 +15,8 @@ let
   placed = service: graphs.hostOf graph service != null;
   # A redis elsewhere is asked by nobody but its own machine.
   reachable = service: house.runs service || graph.service.${service}.probe != "redis";
+  monitors = graphs.hostsWith graph "monitoring";
+  alertmanagerPort = config.services.prometheus.alertmanager.port;
   everything = lib.elem "hypervisor" roles;
   services = lib.filter (service: asked service && placed service && reachable service) (
     if everything then lib.attrNames graph.service else lib.unique (here ++ calls)
@@ -75,6 +77,7 @@ in
 
     systemd.services.barnabee-health = look // {
       description = "BarnabeeNet: waits for the whole cascade";
+      startLimitIntervalSec = 0; # a switch asks again and again
       serviceConfig = hardened // {
         RemainAfterExit = true;
         ExecStart = "${house.barnabee} health --wait ${toString cfg.waitSeconds} ${at}";
@@ -90,6 +93,11 @@ in
       // {
         description = "BarnabeeNet: the five acceptance criteria";
         path = [ config.systemd.package ]; # journalctl: how long the start took
+        environment =
+          house.environment
+          // lib.optionalAttrs (monitors != [ ]) {
+            ALERTMANAGER_URL = "http://${house.addressOfHost (lib.head monitors)}:${toString alertmanagerPort}";
+          };
         serviceConfig = hardened // {
           ExecStart = "${house.barnabee} accept ${at}";
           TimeoutStartSec = 300;

@@ -22,6 +22,8 @@ let
   urlOf = scheme: service: "${scheme}://${addressOf service}:${toString graph.service.${service}.port}";
   socket = "/run/barnabee-litestream/litestream.sock";
 
+  monitors = lib.filter (host: cfg.network.addresses ? ${host}) (graphs.hostsWith graph "monitoring");
+
   environment = {
     API_URL = urlOf "http" "api";
     BARNABEE_BIND = addressOfHost cfg.name;
@@ -35,6 +37,9 @@ let
     GPU_SERVICE_URL = urlOf "http" "gpu";
     PYTHONUNBUFFERED = "1";
     REDIS_URL = "${urlOf "redis" "redis"}/0";
+  }
+  // lib.optionalAttrs (monitors != [ ]) {
+    ALERTMANAGER_URL = "http://${addressOfHost (lib.head monitors)}:${toString graph.companion.alertmanager.port}";
   }
   // cfg.settings;
 
@@ -101,6 +106,7 @@ in
           graphs
           here
           addressOf
+          addressOfHost
           urlOf
           mkService
           environment

@@ -123,7 +123,60 @@ in
         )
       ) (host.config.barnabee.guests or { });
       kernel = host.config.boot.kernelParams;
+      # What `barnabee switch` reads of the system.
+      facts = host.config.environment.etc."barnabee/deploy.json".text or "null";
+      bootCounting = host.config.boot.loader.systemd-boot.bootCounting or null;
     };
+
+  # What Prometheus and Alertmanager of a host read.
+  watching =
+    name: extra:
+    let
+      inherit ((hosts.${name}.extendModules { modules = [ extra ]; }).config.services) prometheus;
+    in
+    {
+      limits = builtins.fromJSON (lib.head prometheus.rules);
+      alertmanager = prometheus.alertmanager.configuration;
+      jobs = map (
+        job:
+        lib.filterAttrs (key: value: value != null) {
+          inherit (job) job_name metrics_path params;
+          authorization =
+            if job.authorization == null then null else { inherit (job.authorization) credentials_file; };
+          static_configs = map (one: { inherit (one) targets labels; }) job.static_configs;
+        }
+      ) prometheus.scrapeConfigs;
+      ruleFiles = map baseNameOf prometheus.ruleFiles;
+    };
+
+  # A container of NixOS with the services that barnabee-core has of nixpkgs, and nothing of ours: what
+  # evaluation costs without us.
+  bare =
+    (import (nixpkgs + "/nixos/lib/eval-config.nix") {
+      system = null;
+      modules = [
+        {
+          nixpkgs.hostPlatform = "x86_64-linux";
+          boot.isContainer = true;
+          system.stateVersion = "26.05";
+          documentation.enable = false;
+          networking.nftables.enable = true;
+          services = {
+            alloy.enable = true;
+            nginx = {
+              enable = true;
+              virtualHosts.house.locations."/".proxyPass = "http://127.0.0.1:8000";
+            };
+            openssh.enable = true;
+            prometheus.exporters.node.enable = true;
+            redis.servers.house.enable = true;
+          };
+        }
+      ];
+    }).config.system.build.toplevel.drvPath;
+
+  # Import from derivation is refused while these tests evaluate: this is how that is known.
+  builds = import (hosts.barnabee-core.pkgs.writeText "one.nix" "1");
 
   # The failed assertions of a host with a module more.
   messages = name: extra: failed (hosts.${name}.extendModules { modules = [ extra ]; });
@@ -166,6 +219,41 @@ in
       names = lib.mapAttrs (_: image: "${image.imageName}:${image.imageTag}") made.images;
       drvs = lib.mapAttrs (_: image: image.drvPath) made.images;
     };
+
+  # A VM test, as the driver that runs it.
+  vm =
+    name:
+    let
+      test = import (root + "/tests/vm/${name}.nix") {
+        inputs.self.nixosConfigurations = hosts;
+        self.nixosModules.default.imports = [
+          (root + "/nixos/modules")
+          standIns
+          { nixpkgs.overlays = [ (import (root + "/pkgs")) ]; }
+        ];
+        pkgs = import nixpkgs {
+          system = "x86_64-linux";
+          overlays = [ (import (root + "/pkgs")) ];
+        };
+      };
+    in
+    {
+      inherit (test) drvPath;
+      script = test.testScript;
+      failed = lib.concatMap (node: map (one: one.message) (lib.filter (one: !one.assertion) node.assertions)) (
+        lib.attrValues test.nodes
+      );
+    };
+
+  apps = lib.mapAttrs (_: one: one.program) (
+    import (root + "/pkgs/apps.nix") {
+      inherit lib;
+      pkgs = import nixpkgs {
+        system = "x86_64-linux";
+        overlays = [ (import (root + "/pkgs")) ];
+      };
+    }
+  );
 
   proxmox = hosts.battleserver.config.system.build.proxmoxFiles;
 }

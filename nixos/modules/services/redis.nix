@@ -9,9 +9,10 @@
 }:
 let
   cfg = config.barnabee.redis;
+  shared = cfg.peers != [ ];
   # The same as up/services.py tells it (tests/nix compares).
   options = {
-    bind = "127.0.0.1";
+    bind = lib.concatStringsSep " " ([ "127.0.0.1" ] ++ lib.optional shared house.address);
     port = toString house.graph.service.redis.port;
     supervised = "systemd";
     dir = "/var/lib/barnabee-redis";
@@ -20,7 +21,9 @@ let
     save = "";
     maxmemory = "${toString cfg.maxMemoryMib}mb";
     maxmemory-policy = "noeviction";
-  };
+  }
+  # It has no password: the firewall and the unit let in its peers alone.
+  // lib.optionalAttrs shared { protected-mode = "no"; };
   arguments = lib.concatLists (
     lib.mapAttrsToList (key: value: [
       "--${key}"
@@ -43,6 +46,12 @@ in
       description = "How much data it may hold; the unit's own limit leaves room to rewrite its log.";
       example = 256;
     };
+    peers = lib.mkOption {
+      type = lib.types.listOf lib.types.str;
+      default = [ ];
+      description = "Addresses of the machines whose Redis copies this one, or is copied by it.";
+      example = [ "10.77.0.3" ];
+    };
   };
 
   config = lib.mkIf (house.runs "redis") {
@@ -52,7 +61,7 @@ in
       serviceConfig = {
         StateDirectory = "barnabee-redis";
         StateDirectoryMode = "0700";
-        IPAddressAllow = [ "localhost" ];
+        IPAddressAllow = [ "localhost" ] ++ cfg.peers ++ lib.optional shared house.address;
         LimitNOFILE = 65536;
       };
     };

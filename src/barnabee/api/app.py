@@ -136,7 +136,9 @@ def make_app(
 def make_service(system: System, settings: Settings, metrics: Metrics, seams: Seams) -> Service:
     """Return the parts; opens the database, connects to nothing yet."""
     token = required_credential("api_token")
-    keeper = Keeper(settings.database_path, ask_txid=txid_asker(settings))
+    keeper = Keeper(
+        settings.database_path, ask_txid=txid_asker(settings), lease_dir=settings.lease_dir
+    )
     keeper.start()
     redis = RedisLink(settings.redis_url)
     queue = Queue(redis)

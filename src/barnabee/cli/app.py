@@ -5,6 +5,7 @@ Commands import what they need inside, so that `--help` and `logs` answer at onc
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated, Any
 
 import typer
@@ -16,6 +17,8 @@ from barnabee.cli import (
     alert,
     backup,
     check,
+    deploy,
+    deploys,
     compose,
     develop,
     fillers,
@@ -28,6 +31,7 @@ from barnabee.cli import (
     restore,
     run,
     say,
+    standby,
     trace,
     vram,
 )
@@ -93,10 +97,16 @@ app.command("compose")(compose.compose)
 app.command("restore")(restore.restore)
 app.command("replicate")(replicate.replicate)
 app.add_typer(backup.app, name="backup")
+app.command("deploy")(deploy.deploy)
+app.command("deploy-initial")(deploy.deploy_initial)
+app.command("switch")(deploy.switch)
+app.command("rollback")(deploy.rollback)
+app.add_typer(deploys.app, name="deploys")
 app.add_typer(alert.app, name="alert")
 app.add_typer(fillers.app, name="fillers")
 app.add_typer(models.app, name="models")
 app.add_typer(vram.app, name="vram")
+app.add_typer(standby.app, name="standby")
 app.command("test", context_settings=_PASS_ON)(develop.run_tests)
 app.command("bench", context_settings=_PASS_ON)(develop.bench)
 
@@ -104,3 +114,8 @@ app.command("bench", context_settings=_PASS_ON)(develop.bench)
 def main() -> None:
     """Run the command line."""
     app(prog_name="barnabee")
+
+
+def switch() -> None:
+    """Run `barnabee switch`: what the program `barnabee-switch` of a host is."""
+    app(["switch", *sys.argv[1:]], prog_name="barnabee")

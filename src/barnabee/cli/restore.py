@@ -54,7 +54,12 @@ def _restore(
     from barnabee.store import replica
 
     if if_missing:
-        outcome = asyncio.run(replica.restore_if_missing(graph, chosen))
+        if chosen.lease_dir:  # there are two machines, and the other may have written
+            from barnabee.cli.standby import settled
+
+            outcome = asyncio.run(settled(chosen))
+        else:
+            outcome = asyncio.run(replica.restore_if_missing(graph, chosen))
         typer.echo(f"restore: {outcome.value}", err=True)
         return
     aside = asyncio.run(replica.restore(graph, chosen, force=force, at=at))

@@ -12,7 +12,7 @@
         ├── DependencyDown · Loading · Overloaded · QueueFull · TimedOut · NotRunning · SetUpFailed
         ├── VramTooLarge · VramKept · VramTaken · VramStuck · VramExhausted · EngineStuck
         ├── DatabaseCorrupt · DatabaseReadOnly · DatabaseFull · DatabaseTooNew · DatabaseMismatch
-        └── BackupUnreachable · BackupDamaged · ProbeFailed · AlertLost
+        └── BackupUnreachable · BackupDamaged · ProbeFailed · AlertLost · NotTheHolder
 
 The class docstring *is* the message: its fields are filled by keyword. `code` is the same word in
 an HTTP body, a metric label, a log line and on the dashboard. This module knows no service.
@@ -337,6 +337,12 @@ class ProbeFailed(Unavailable):
     """The voice path fails at `{stage}`: {reason}."""
 
     code = "probe_failed"
+
+
+class NotTheHolder(Unavailable):
+    """This machine may not write to the database now: {reason}."""
+
+    code = "not_the_holder"
 
 
 class AlertLost(Unavailable):

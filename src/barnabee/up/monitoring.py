@@ -110,7 +110,8 @@ def prometheus(system: System, *, host: str, rules: list[str], token_file: str) 
 
 def blackbox() -> Table:
     """Return the blackbox exporter's configuration: a page that must open."""
-    return {"modules": {"page": {"prober": "http", "timeout": "5s"}}}
+    page = {"prober": "http", "timeout": "5s"}
+    return {"modules": {"page": page}}
 
 
 def _job(system: System, service: str, host: str, token_file: str) -> Table:
