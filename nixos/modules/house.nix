@@ -38,6 +38,7 @@ let
     PYTHONUNBUFFERED = "1";
     REDIS_URL = "${urlOf "redis" "redis"}/0";
   }
+  // lib.optionalAttrs (graph.service ? voice) { VOICE_URL = urlOf "http" "voice"; }
   // lib.optionalAttrs (monitors != [ ]) {
     ALERTMANAGER_URL = "http://${addressOfHost (lib.head monitors)}:${toString graph.companion.alertmanager.port}";
   }
