@@ -17,7 +17,8 @@ from barnabee.core.errors import (
     DependencyDown,
     Overloaded,
 )
-from barnabee.store import db, pins
+from barnabee.store import db
+from barnabee.store.backup.moment import AskTxid, nobody_knows
 
 
 class Keeper:
@@ -28,7 +29,7 @@ class Keeper:
         path: Path,
         *,
         busy_timeout_ms: int = db.BUSY_TIMEOUT_MS,
-        ask_txid: pins.AskTxid = pins.nobody_knows,
+        ask_txid: AskTxid = nobody_knows,
     ) -> None:
         """Remember where it is; `ask_txid` names the moment that is pinned before a migration."""
         self.path = path

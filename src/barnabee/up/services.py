@@ -20,6 +20,12 @@ from barnabee.up.paths import Paths
 
 MARK = "BARNABEE_RUN"  # in the environment of every process of a run, with the run's id
 NODE = "BARNABEE_NODE"
+# What snapshots, drills and restores may be given; what is not there is not needed.
+BACKUP = "backup"
+BACKUP_CREDENTIALS = (
+    *(secrets.KEY_ID, secrets.KEY),
+    *("recovery_recipient", "rclone_conf", "snapshot_key"),
+)
 DEMO_TOKEN = "demo_home_token"  # noqa: S105 - the name of the file
 
 # Our services end with 2 when whoever runs the house must mend something (core.errors).
@@ -120,6 +126,16 @@ def environment_for(house: House, name: str) -> dict[str, str]:
             NODE: name,
         }
     )
+
+
+def environment_for_backup(house: House) -> dict[str, str]:
+    """Return the environment of a `barnabee backup` or `restore` of this house."""
+    credentials = secrets.hand_out(house.paths, BACKUP, BACKUP_CREDENTIALS)
+    return settings_for(house) | {
+        "BARNABEE_HOME": str(house.paths.root),
+        "BARNABEE_SYSTEM": str(house.system_file),
+        "CREDENTIALS_DIRECTORY": str(credentials),
+    }
 
 
 def program(*names: str) -> str:
