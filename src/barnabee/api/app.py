@@ -22,7 +22,7 @@ from barnabee.api.logins import Logins
 from barnabee.api.memory import HouseMemory
 from barnabee.api.metrics import CommandMetrics
 from barnabee.api.record import Recorder
-from barnabee.api.routes import commands, graph, login, records
+from barnabee.api.routes import backups, commands, graph, login, records
 from barnabee.api.service import Gpu, House, Model, Seams, Service
 from barnabee.api.vectors import ExampleVectors
 from barnabee.clients.gpu import GpuClient, Names
@@ -84,7 +84,7 @@ def make_app(service: Service, looks: Health, metrics: Metrics) -> Starlette:
             yield
 
     pages = FastAPI(title="BarnabeeNet", summary=SUMMARY, version=__version__, **FASTAPI)
-    for routes in (commands, graph, records, login):
+    for routes in (commands, graph, records, backups, login):
         pages.include_router(routes.router)
     app = Starlette(
         routes=[commands.route, *standard_routes(looks, metrics), Mount("", pages)],

@@ -24,13 +24,12 @@ _MIB = 1024 * 1024
 def status(as_json: AsJson = False) -> None:
     """Print lag, last snapshot, last verified restore, next drill, calls today."""
     import json
-    from datetime import datetime
 
     from barnabee.cli import place
     from barnabee.store.backup import status as backup_status
 
     with place.told(companions=False) as here:
-        now = datetime.now().astimezone()
+        now = backup_status.house_now(here.settings)
         found = asyncio.run(backup_status.look(here.system, here.settings, now))
     typer.echo(json.dumps(found, indent=2) if as_json else _text(found))
 

@@ -41,6 +41,8 @@ class Settings(BaseSettings):
     azure_openai_api_version: str = Field("2024-10-21", validation_alias="AZURE_OPENAI_API_VERSION")
     replica_endpoint: str = Field("", validation_alias="BARNABEE_REPLICA_ENDPOINT")
     litestream_socket: str = Field("", validation_alias="BARNABEE_LITESTREAM_SOCKET")
+    # Set where the worker makes snapshots and does drills itself; on NixOS timers do.
+    backup_credentials: str = Field("", validation_alias="BARNABEE_BACKUP_CREDENTIALS")
     bind: str = Field("127.0.0.1", validation_alias="BARNABEE_BIND")
     device: Literal["cpu", "cuda"] = Field("cpu", validation_alias="BARNABEE_DEVICE")
     threads: int = Field(0, ge=0, le=256, validation_alias="BARNABEE_THREADS")

@@ -214,6 +214,18 @@ async def replica_health(socket: Path, database_path: Path, allowed_txids: int) 
     return Degraded("replica_behind", f"{found.txids} transactions are not in the replica yet")
 
 
+async def metrics(host: str, port: int) -> str:
+    """Return litestream's own metrics; OSError or TimeoutError when it does not answer."""
+    async with asyncio.timeout(ASK_TIMEOUT_S):
+        reader, writer = await asyncio.open_connection(host, port)
+        try:
+            writer.write(b"GET /metrics HTTP/1.0\r\n\r\n")
+            answer = await reader.read()
+        finally:
+            writer.close()
+    return answer.partition(b"\r\n\r\n")[2].decode(errors="replace")
+
+
 async def _ask(socket: Path, database_path: Path) -> Lag:
     # Such a request has no time limit: it waits for whoever is at work, also when we have gone. So
     # nobody is asked to wait for what hangs already (an S3 server that accepts and says nothing).

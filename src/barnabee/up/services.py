@@ -113,6 +113,9 @@ def environment_for(house: House, name: str) -> dict[str, str]:
     token = house.paths.secrets / DEMO_TOKEN
     instead = {"home_assistant_token": token} if house.demo_home is not None else {}
     listed = house.system.nodes()[name].credentials
+    if name == "worker":  # which starts snapshots and drills, as timers do on NixOS
+        backup = secrets.hand_out(house.paths, BACKUP, BACKUP_CREDENTIALS)
+        passed |= {"BARNABEE_BACKUP_CREDENTIALS": str(backup)}
     return (
         passed
         | settings_for(house)

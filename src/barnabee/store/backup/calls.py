@@ -19,6 +19,7 @@ import fcntl
 import itertools
 import json
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import date, datetime
@@ -108,6 +109,17 @@ class Look:
     started_s: float  # when litestream did
     txid: int
     operations: Mapping[str, int]  # PUT, GET, DELETE: since it started
+
+
+def read_metrics(text: str, now_s: float, txid: int) -> Look:
+    """Return what litestream's metrics say; ValueError when they are none of its. Pure."""
+    started = re.search(r"(?m)^process_start_time_seconds (\S+)$", text)
+    if started is None:
+        raise ValueError("these are not litestream's metrics")
+    found = re.findall(
+        r'(?m)^litestream_replica_operation_total\{operation="(\w+)",[^}]*\} (\S+)$', text
+    )
+    return Look(now_s, float(started[1]), txid, {name: int(float(count)) for name, count in found})
 
 
 def between(

@@ -36,8 +36,9 @@ def run(
     """
     folder = folder_of(settings)
     folder.mkdir(mode=0o770, exist_ok=True)
-    with _alone(folder):
+    with alone(folder):
         snapshots.clear(folder)
+        snapshots.require_room(settings.database_path, folder)
         recipients = keys.recipients(system, folder)
         made = snapshots.make(
             settings.database_path, folder, recipients, ask_txid, pace=pace, tell=tell, now=now
@@ -69,7 +70,8 @@ def _send(elsewhere: offsite.Offsite, folder: Path, tell: Tell) -> None:
 
 
 @contextmanager
-def _alone(folder: Path) -> Iterator[None]:
+def alone(folder: Path) -> Iterator[None]:
+    """Keep others from making a snapshot now; Overloaded when somebody does."""
     handle = os.open(folder / LOCK, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o660)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -93,6 +93,19 @@ class Snapshot:
         return one
 
 
+def require_room(database: Path, folder: Path) -> None:
+    """Raise DatabaseFull when there is no room for the copy and for what is made of it."""
+    if free_bytes(folder) < 2 * moment.size_bytes(database) + MIN_FREE_BYTES:
+        raise DatabaseFull(path=database)
+
+
+def _free_name(folder: Path, at: datetime) -> str:
+    """Return a name that no snapshot has: a clock that is set back must not replace one."""
+    while any((folder / file).exists() for file in files_of(name_of(at))):
+        at += timedelta(seconds=1)
+    return name_of(at)
+
+
 def _require_same(checked: str, packed: str) -> None:
     """Make sure that what was checked is what was packed."""
     if checked != packed:
@@ -120,9 +133,8 @@ def make(
     """
     pace = pace or Pace()
     folder.mkdir(mode=0o770, exist_ok=True)
-    if free_bytes(folder / "x") < 2 * moment.size_bytes(database) + MIN_FREE_BYTES:
-        raise DatabaseFull(path=database)
-    name = name_of(now())
+    require_room(database, folder)
+    name = _free_name(folder, now())
     scratch = folder / _SCRATCH
     sealed = folder / (name + (SEALED if recipients else PLAIN))
     step = "copy"

@@ -9,8 +9,9 @@ from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from barnabee.core.errors import DependencyDown
+from barnabee.core.errors import DependencyDown, SettingInvalid
 from barnabee.core.settings import Settings
 from barnabee.core.tables import System
 from barnabee.store import litestream, pins
@@ -27,6 +28,19 @@ async def look(system: System, settings: Settings, now: datetime) -> dict[str, A
     )
     found = {"replica": replica, **rest}
     return found | {"warnings": warnings(found, system, now)}
+
+
+def house_now(settings: Settings) -> datetime:
+    """Return the time by the house's clock; the machine's own zone when none is named."""
+    now = datetime.now().astimezone()
+    if not settings.time_zone:
+        return now
+    try:
+        return now.astimezone(ZoneInfo(settings.time_zone))
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        hint = "write a name like Europe/Berlin"
+        reason = f"it is {settings.time_zone!r}"
+        raise SettingInvalid(name="BARNABEE_TIME_ZONE", reason=reason, hint=hint) from error
 
 
 def request_drill(settings: Settings) -> None:
