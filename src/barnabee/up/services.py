@@ -198,12 +198,8 @@ def _packaged_valkey() -> str:
 
 
 def _litestream(house: House) -> Command:
-    from barnabee.store import litestream  # noqa: PLC0415 - only for this node
-
-    settings = Settings.model_validate(settings_for(house))
-    keys = [secrets.read(house.paths, name) or "" for name in (secrets.KEY_ID, secrets.KEY)]
-    arguments = litestream.replicate_arguments(house.system, settings, str(house.paths.run))
-    return Command((str(litestream.program()), *arguments), litestream.environment({}, *keys))
+    command = _python("barnabee", "replicate")
+    return replace(command, environment={"RUNTIME_DIRECTORY": str(house.paths.run)})
 
 
 def _s3(house: House) -> Command:

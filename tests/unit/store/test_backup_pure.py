@@ -149,6 +149,8 @@ def test_calls_are_counted_from_look_to_look_and_over_a_restart() -> None:
     assert c >= calls.AT_START
     end_of_window = Look(1860.0, 900.0, 9, {"PUT": 12})
     assert calls.between(plan, second, end_of_window, {0: 1500}) == (3, 0, 5)
+    hour = Look(3600.0, 900.0, 12, {"PUT": 15})
+    assert calls.between(plan, end_of_window, hour, {})[1] == 4
 
 
 def test_litestreams_metrics_are_read() -> None:

@@ -1,12 +1,14 @@
 """What replication, drills and restores ask of the object store in a day, by Backblaze's classes.
 
 a = uploads and deletions (free), b = downloads, c = listings; b and c are free up to 2500 a day.
-Litestream 0.5.17 counts its uploads, downloads and deletions and not its listings. Those follow
-from its configuration, as was seen through a counting proxy; `tests/integration` compares:
+Litestream 0.5.17 counts its uploads and deletions, and neither listings nor what it downloads to
+join it. Those follow from its configuration, as was seen through a counting proxy;
+`tests/integration` compares:
 
 - at each end of a window of the first level: the transactions, and if something was written in it,
   the first level and the transactions again, to clear the old ones away;
-- at each end of a window of a further level: the level before it;
+- at each end of a window of a further level: the level before it, and if something was written,
+  a download of each of its files of that window;
 - every `transactions_check_s`: the first level and the transactions;
 - every `validation_interval_h`: all levels that are compacted; at a snapshot those and its own.
 
@@ -136,7 +138,17 @@ def between(
     listed = listings(plan, before, now, files)
     if fresh:
         listed += AT_START + AT_START_PER_LEVEL * len(plan.compact_every_s)
-    return a, counted.get("GET", 0), listed
+    return a, counted.get("GET", 0) + downloads(plan, before, now), listed
+
+
+def downloads(plan: Replica, before: Look | None, now: Look) -> int:
+    """Return the downloads from one look to the next, by the rules above. Pure."""
+    if before is None or now.txid == before.txid:
+        return 0
+    pairs = itertools.pairwise(plan.compact_every_s)
+    return sum(
+        _ends(long_s, before.at_s, now.at_s) * (long_s // short_s) for short_s, long_s in pairs
+    )
 
 
 def listings(plan: Replica, before: Look | None, now: Look, files: Mapping[int, int]) -> int:
