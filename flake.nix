@@ -35,7 +35,7 @@
         inherit lib;
         inherit (self.nixosConfigurations.beast) options; # it has the modules of all
       };
-      images = import ./pkgs/images { inherit inputs lib system; };
+      images = import ./pkgs/images { inherit inputs lib pkgs system; };
     in
     {
       nixosConfigurations = import ./nixos/lib/machines.nix { inherit evaluate lib; };
@@ -65,9 +65,19 @@
         options-md = pkgs.writeText "options.md" optionsText // { text = optionsText; };
       };
 
-      checks.${system} = {
-        health-cascade = import ./tests/vm/health-cascade.nix { inherit inputs pkgs self; };
-      };
+      apps.${system} = import ./pkgs/apps.nix { inherit lib pkgs; };
+
+      # Booted by `nix flake check`: every test of tests/vm, by its name.
+      checks.${system} = lib.genAttrs [
+        "alert-delivery"
+        "degradation"
+        "failover"
+        "health-cascade"
+        "log-query"
+        "network"
+        "rollback"
+        "secrets"
+      ] (name: import (./tests/vm + "/${name}.nix") { inherit inputs pkgs self; });
 
       devShells.${system}.default = import ./pkgs/shell.nix { inherit inputs system; };
 

@@ -20,6 +20,7 @@
   barnabee = {
     disk = "/dev/disk/by-id/nvme-beast";
     uplink = "enp5s0";
+    bridgePorts = [ "enp6s0" ]; # the cable to manofwar
 
     passthrough = {
       enable = true;

@@ -1,4 +1,4 @@
-# The stand-by: no card, the same house on its processor, silent until it is promoted.
+# The stand-by: no card, the same house on its processor, following until it takes over.
 {
   imports = [
     ../../nixos/profiles/base.nix
@@ -14,5 +14,9 @@
     "usbhid"
     "xhci_pci"
   ];
-  barnabee.disk = "/dev/disk/by-id/nvme-manofwar";
+  barnabee = {
+    disk = "/dev/disk/by-id/nvme-manofwar";
+    uplink = "enp5s0";
+    network.link = "enp6s0"; # the cable to beast
+  };
 }

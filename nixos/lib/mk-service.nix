@@ -31,6 +31,7 @@ let
   # Ordered as well, so that litestream stops after those who write. A wanted service that fails
   # to start holds nobody back longer than its own start-up budget.
   wants = map unit (local node.wants);
+  ordered = map unit (local ((import ./system.nix).ordering graph).${name});
   oneshot = node.kind == "oneshot";
   credentials = lib.filter (credential: credentialFile credential != null) node.credentials;
   restart = if node.restart == "never" then "no" else node.restart;
@@ -39,7 +40,7 @@ in
   description = "BarnabeeNet: ${if description == null then node.summary else description}";
   wantedBy = [ "barnabee.target" ];
   partOf = [ "barnabee.target" ];
-  after = [ "network-online.target" ] ++ needs ++ wants;
+  after = [ "network-online.target" ] ++ ordered;
   wants = [ "network-online.target" ] ++ wants;
   requires = needs;
   inherit environment;

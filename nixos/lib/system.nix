@@ -84,6 +84,35 @@ rec {
       name: elem service (graph.service.${name}.needs ++ graph.service.${name}.wants)
     ) (attrNames graph.service);
 
+  # Whom each service starts after and stops before: its needs, and its wants as far as they close no
+  # circle (by the alphabet). systemd would drop a start out of a circle; core/graph.py has the same rule.
+  ordering =
+    graph:
+    let
+      known = graph.service;
+      names = attrNames known;
+      here = filter (other: known ? ${other});
+      edges = kind: concatMap (
+        name: map (other: { inherit name other; }) (here (builtins.sort builtins.lessThan known.${name}.${kind}))
+      ) names;
+      reaches =
+        after: start: goal:
+        start == goal || builtins.any (one: reaches after one goal) after.${start};
+      add =
+        after: edge:
+        if reaches after edge.other edge.name then
+          after
+        else
+          after // { ${edge.name} = after.${edge.name} ++ [ edge.other ]; };
+      nobody = listToAttrs (
+        map (name: {
+          inherit name;
+          value = [ ];
+        }) names
+      );
+    in
+    foldl' add nobody (edges "needs" ++ edges "wants");
+
   # [ { port, names } ] for every port that two have.
   portClashes =
     graph:

@@ -16,9 +16,14 @@
     ./services/proxy.nix
 
     ./health.nix
+    ./address.nix
+    ./standby.nix
     ./gpu.nix
     ./passthrough.nix
     ./proxmox.nix
+    ./deploy-units.nix
+    ./deploy-facts.nix
+    ./deploy.nix
 
     ./observe/exporters.nix
     ./observe/prometheus.nix

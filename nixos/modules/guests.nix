@@ -67,11 +67,11 @@ in
         barnabee-core.kind = "container";
       };
     };
-    uplink = lib.mkOption {
-      type = lib.types.nullOr lib.types.str;
-      default = null;
-      description = "The interface towards the house's own network.";
-      example = "enp5s0";
+    bridgePorts = lib.mkOption {
+      type = lib.types.listOf lib.types.str;
+      default = [ ];
+      description = "Interfaces of the machine that join the bridge: the way to a stand-by's `barnabee.network.link`.";
+      example = [ "enp6s0" ];
     };
     bridge = lib.mkOption {
       type = lib.types.str;
@@ -115,7 +115,7 @@ in
 
     networking = {
       useNetworkd = true;
-      bridges.${config.barnabee.bridge}.interfaces = [ ];
+      bridges.${config.barnabee.bridge}.interfaces = config.barnabee.bridgePorts;
       interfaces.${config.barnabee.bridge}.ipv4.addresses = [
         {
           address = network.addresses.${config.barnabee.name};
@@ -161,6 +161,10 @@ in
       {
         assertion = config.barnabee.uplink != null;
         message = "barnabee.guests need a way out: set barnabee.uplink to the interface towards the house's network.";
+      }
+      {
+        assertion = config.barnabee.standby.enable -> config.barnabee.bridgePorts != [ ];
+        message = "barnabee.bridgePorts is empty, so no stand-by reaches the guests: name the interface that leads to it, or unset barnabee.standby.address.";
       }
       {
         assertion = kind "vm" == { } || config.barnabee.passthrough.enable;

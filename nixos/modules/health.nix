@@ -15,11 +15,35 @@ let
   placed = service: graphs.hostOf graph service != null;
   # A redis elsewhere is asked by nobody but its own machine.
   reachable = service: house.runs service || graph.service.${service}.probe != "redis";
+  monitors = graphs.hostsWith graph "monitoring";
+  alertmanagerPort = config.services.prometheus.alertmanager.port;
   everything = lib.elem "hypervisor" roles;
   services = lib.filter (service: asked service && placed service && reachable service) (
     if everything then lib.attrNames graph.service else lib.unique (here ++ calls)
   );
-  at = service: "--at ${service}=${house.addressOf service}";
+  at = lib.concatMapStringsSep " " (service: "--at ${service}=${house.addressOf service}") services;
+  # What a look at the services needs, and no more.
+  look = {
+    after = [
+      "barnabee.target"
+      "network-online.target"
+    ]
+    ++ map (service: "barnabee-${service}.service") here;
+    wants = [
+      "barnabee.target"
+      "network-online.target"
+    ];
+    inherit (house) environment;
+  };
+  hardened = import ../lib/hardening.nix // {
+    Type = "oneshot";
+    DynamicUser = true;
+    MemoryMax = "256M";
+  };
+  given = lib.filter (credential: config.barnabee.secrets.fileOf credential != null) [
+    "api_token"
+    "home_assistant_token"
+  ];
 in
 {
   options.barnabee.health = {
@@ -51,33 +75,41 @@ in
       after = [ "barnabee-health.service" ];
     };
 
-    systemd.services.barnabee-health = {
+    systemd.services.barnabee-health = look // {
       description = "BarnabeeNet: waits for the whole cascade";
-      after = [
-        "barnabee.target"
-        "network-online.target"
-      ]
-      ++ map (service: "barnabee-${service}.service") here;
-      wants = [
-        "barnabee.target"
-        "network-online.target"
-      ];
-      inherit (house) environment;
-      serviceConfig =
-        import ../lib/hardening.nix
-        // {
-          Type = "oneshot";
-          RemainAfterExit = true;
-          DynamicUser = true;
-          ExecStart = "${house.barnabee} health --wait ${toString cfg.waitSeconds} ${lib.concatMapStringsSep " " at services}";
-          TimeoutStartSec = cfg.waitSeconds + 15;
-          MemoryMax = "256M";
-          IPAddressDeny = "any";
-          IPAddressAllow = [
-            "localhost"
-            config.barnabee.network.subnet
+      startLimitIntervalSec = 0; # a switch asks again and again
+      serviceConfig = hardened // {
+        RemainAfterExit = true;
+        ExecStart = "${house.barnabee} health --wait ${toString cfg.waitSeconds} ${at}";
+        TimeoutStartSec = cfg.waitSeconds + 15;
+      }
+      // house.inside;
+    };
+
+    # Started by hand, by a deploy or by a test: `systemctl start barnabee-accept`; its journal has the
+    # table. It asks Home Assistant, wherever that is, whether the test alert came.
+    systemd.services.barnabee-accept = lib.mkIf (house.runs "api") (
+      look
+      // {
+        description = "BarnabeeNet: the five acceptance criteria";
+        path = [ config.systemd.package ]; # journalctl: how long the start took
+        environment =
+          house.environment
+          // lib.optionalAttrs (monitors != [ ]) {
+            ALERTMANAGER_URL = "http://${house.addressOfHost (lib.head monitors)}:${toString alertmanagerPort}";
+          };
+        serviceConfig = hardened // {
+          ExecStart = "${house.barnabee} accept ${at}";
+          TimeoutStartSec = 300;
+          LoadCredential = map (
+            credential: "${credential}:${config.barnabee.secrets.fileOf credential}"
+          ) given;
+          SupplementaryGroups = [
+            "barnabee" # litestream's socket
+            "systemd-journal"
           ];
         };
-    };
+      }
+    );
   };
 }

@@ -16,9 +16,13 @@ let
     host: if host == null then "nowhere.invalid" else cfg.network.addresses.${host} or "${host}.invalid";
   addressOf =
     service:
-    if graph.service.${service}.probe == "redis" then "127.0.0.1" else addressOfHost (hostOf service);
+    if cfg.network.services ? ${service} then
+      cfg.network.services.${service}
+    else if graph.service.${service}.probe == "redis" then "127.0.0.1" else addressOfHost (hostOf service);
   urlOf = scheme: service: "${scheme}://${addressOf service}:${toString graph.service.${service}.port}";
   socket = "/run/barnabee-litestream/litestream.sock";
+
+  monitors = lib.filter (host: cfg.network.addresses ? ${host}) (graphs.hostsWith graph "monitoring");
 
   environment = {
     API_URL = urlOf "http" "api";
@@ -34,7 +38,15 @@ let
     PYTHONUNBUFFERED = "1";
     REDIS_URL = "${urlOf "redis" "redis"}/0";
   }
+  // lib.optionalAttrs (monitors != [ ]) {
+    ALERTMANAGER_URL = "http://${addressOfHost (lib.head monitors)}:${toString graph.companion.alertmanager.port}";
+  }
   // cfg.settings;
+
+  ownNetworks = [
+    "localhost"
+    cfg.network.subnet
+  ];
 
   mkService = import ../lib/mk-service.nix {
     inherit
@@ -44,10 +56,7 @@ let
       environment
       ;
     credentialFile = cfg.secrets.fileOf;
-    ownNetworks = [
-      "localhost"
-      cfg.network.subnet
-    ];
+    inherit ownNetworks;
   };
 in
 {
@@ -97,12 +106,18 @@ in
           graphs
           here
           addressOf
+          addressOfHost
           urlOf
           mkService
           environment
           socket
           ;
         address = addressOfHost cfg.name;
+        # For units of others, too, that have no business outside of the house.
+        inside = {
+          IPAddressDeny = "any";
+          IPAddressAllow = ownNetworks;
+        };
         runs = service: lib.elem service here;
         python = "${cfg.package.env}/bin/python";
         barnabee = "${cfg.package.env}/bin/barnabee";

@@ -30,9 +30,17 @@ let
       from = lib.concatMapStringsSep ", " addressOf (places one.from);
     in
     "ip saddr { ${from} } tcp dport ${toString one.port} accept\n";
+  # A stand-by is talked to once it serves; before, nothing listens.
+  talks = lib.elem "core" roles || lib.elem "standby" roles;
   used = lib.filter (one: places one.from != [ ]) (fromGraph ++ cfg.rules);
 in
 {
+  options.barnabee.uplink = lib.mkOption {
+    type = lib.types.nullOr lib.types.str;
+    default = null;
+    description = "The interface towards the house's own network.";
+    example = "enp5s0";
+  };
   options.barnabee.network = {
     subnet = lib.mkOption {
       type = lib.types.str;
@@ -48,17 +56,31 @@ in
         barnabee-core = "10.77.0.12";
       };
     };
+    services = lib.mkOption {
+      type = lib.types.attrsOf lib.types.str;
+      default = { };
+      description = "Where a service is, when that is not the address of its host.";
+      example = {
+        gpu = "192.168.1.40";
+      };
+    };
     gateway = lib.mkOption {
       type = lib.types.nullOr lib.types.str;
       default = null;
       description = "The host whose bridge leads guests to the outside.";
       example = "beast";
     };
+    link = lib.mkOption {
+      type = lib.types.nullOr lib.types.str;
+      default = null;
+      description = "The interface of the private network, on a machine that is neither a guest nor their bridge.";
+      example = "enp6s0";
+    };
     public = {
       tcp = lib.mkOption {
         type = lib.types.listOf lib.types.port;
         default = [ ];
-        description = "TCP ports of `barnabee-core` that anybody in the house may reach.";
+        description = "TCP ports of the machine that serves, which anybody in the house may reach.";
         example = [ 443 ];
       };
       udp = lib.mkOption {
@@ -119,8 +141,16 @@ in
       firewall = {
         enable = true;
         extraInputRules = lib.concatMapStrings rule used;
-        allowedTCPPorts = lib.mkIf (lib.elem "core" roles) cfg.public.tcp;
-        allowedUDPPortRanges = lib.mkIf (lib.elem "core" roles) cfg.public.udp;
+        allowedTCPPorts = lib.mkIf talks cfg.public.tcp;
+        allowedUDPPortRanges = lib.mkIf talks cfg.public.udp;
+      };
+      interfaces = lib.mkIf (cfg.link != null) {
+        ${cfg.link}.ipv4.addresses = [
+          {
+            address = addressOf name;
+            prefixLength = 24;
+          }
+        ];
       };
       # Names for people and for certificates; services are told addresses.
       hosts = lib.mapAttrs' (host: address: lib.nameValuePair address [ host ]) cfg.addresses;

@@ -15,6 +15,14 @@ in
       manofwar = "10.77.0.3";
     };
   };
+  # Where the house is reached, whichever machine serves it; without this there is no stand-by.
+  barnabee.standby = {
+    address = lib.mkDefault "192.168.1.50/24";
+    lan = lib.mapAttrs (_: lib.mkDefault) {
+      beast = "192.168.1.10";
+      manofwar = "192.168.1.11";
+    };
+  };
   barnabee.secrets.sopsFile = lib.mkIf (builtins.pathExists secrets) (lib.mkDefault secrets);
 
   services.openssh = {

@@ -1,8 +1,8 @@
-# A machine that waits: the same services on its processor, started when it is promoted and never before.
-# Promotion is a person's for now (docs/operations.md): two writers would spoil the replica.
+# A machine that waits: the same services on its processor, started when it takes over and never before
+# (docs/reference/standby.md). Its models are loaded all the time.
 { lib, pkgs, ... }:
 {
   barnabee.gpu.card = lib.mkDefault false;
-  barnabee.health.start = lib.mkDefault false;
   barnabee.package = lib.mkDefault pkgs.barnabee;
+  zramSwap.enable = lib.mkDefault false; # limits of memory are meant
 }

@@ -12,6 +12,15 @@ let
   project = builtins.fromTOML (builtins.readFile ../../pyproject.toml);
   root = ../..;
   files = lib.fileset;
+  cudaWheels = [
+    "cublas"
+    "cudnn"
+    "cuda_runtime"
+    "cuda_nvrtc"
+    "cufft"
+    "curand"
+    "nvjitlink"
+  ];
 
   package = python.pkgs.buildPythonApplication {
     pname = "barnabee${variant}";
@@ -50,6 +59,11 @@ let
     ];
 
     passthru = {
+      # CTranslate2 and onnxruntime open CUDA's libraries by name: those that came with torch.
+      cudaLibraries = lib.concatMapStringsSep ":" (
+        wheel: "${package.env}/${python.sitePackages}/nvidia/${wheel}/lib"
+      ) (lib.optionals (variant == "-cuda") cudaWheels);
+
       # A Python that knows the package: `python -m barnabee.api` is what the units start.
       env = python.buildEnv.override {
         extraLibs = [ (python.pkgs.toPythonModule package) ];

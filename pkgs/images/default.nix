@@ -1,8 +1,10 @@
-# What a Proxmox node imports: each guest as an LXC template, a VM image and a plain UEFI disk, from the
-# same host files as the guests of `beast`; only the form differs.
+# What other machines import. For Docker: each service (oci.nix). For a Proxmox node: each guest as an
+# LXC template, a VM image and a plain UEFI disk, from the same host files as the guests of `beast`;
+# only the form differs.
 {
   inputs,
   lib,
+  pkgs,
   system,
 }:
 let
@@ -29,8 +31,16 @@ let
         { networking.hostName = lib.mkOverride 40 name; }
       ];
     };
+  oci = import ./oci.nix {
+    inherit lib pkgs;
+    core = inputs.self.nixosConfigurations.barnabee-core;
+  };
 in
-lib.listToAttrs (
+oci.images
+// {
+  oci-nginx-conf = oci.nginx;
+}
+// lib.listToAttrs (
   lib.concatMap (
     name:
     lib.mapAttrsToList (kind: format: {

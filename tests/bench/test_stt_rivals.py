@@ -2,7 +2,9 @@
 
 The same model files, recordings, compute type (int8), threads and beam (5) everywhere, one after
 the other in one run, in an order that changes, so that a busy machine troubles all. Compared are
-pairs: what each took for the same recording in the same round.
+pairs: what each took for the same recording in the same round. Where a model's weights happen to
+lie in memory makes it up to ten percent faster or slower for as long as it is loaded, so each
+attempt loads all of them anew.
 
     library, as its README    model.transcribe(file, beam_size=5): finds out the language first
     library, our options      the same with the options of our engine: language, temperatures,
@@ -30,7 +32,7 @@ from support.rival_servers import THREADS, wyoming_whisper
 if TYPE_CHECKING:
     from faster_whisper import WhisperModel
 
-ATTEMPTS = 3  # what else the machine does in one run is not what is measured; all are printed
+ATTEMPTS = 5  # what else the machine does in one run is not what is measured; all are printed
 ROUNDS = 3  # six pairs alone gave medians from 0.92 to 1.11 on a machine with other work
 LIMIT = 1.05
 AUDIO = sorted((Path(__file__).parents[1] / "audio").glob("*.wav"))
@@ -55,6 +57,8 @@ def words(text: str) -> str:
 
 def through_the_service(gpu: GpuProcess) -> Ear:
     client = gpu.client()
+    for verb in ("unload", "load"):
+        assert client.post(f"/v1/models/whisper/{verb}").is_success
 
     def hear(content: bytes) -> str:
         response = client.post(
@@ -91,22 +95,27 @@ def test_hearing_is_as_fast_as_the_library_and_as_another_server(
     from faster_whisper import WhisperModel  # noqa: PLC0415 - heavy
 
     files = models_dir() / "whisper-base"
-    library = WhisperModel(str(files), device="cpu", compute_type="int8", cpu_threads=THREADS)
-    ours = whisper.Whisper.load(files, device=Device("cpu", THREADS))
-    with wyoming_whisper(files, tmp_path) as wyoming:
-        ears = {
-            "service": through_the_service(gpu),
-            "library, as its README": as_its_readme(library),
-            "library, our options": with_our_options(ours),
-            "wyoming-faster-whisper": wyoming.transcribe,
-        }
-        for ear in ears.values():
-            ear(AUDIO[0].read_bytes())
-        for _ in range(ATTEMPTS):
-            ratios = measured(ears)
-            if max(ratios.values()) <= LIMIT:
-                break
-    assert max(ratios.values()) <= LIMIT
+    found: list[dict[str, float]] = []
+    while len(found) < ATTEMPTS and not (found and worst(found[-1]) <= LIMIT):
+        library = WhisperModel(str(files), device="cpu", compute_type="int8", cpu_threads=THREADS)
+        ours = whisper.Whisper.load(files, device=Device("cpu", THREADS))
+        with wyoming_whisper(files, tmp_path) as wyoming:
+            ears = {
+                "service": through_the_service(gpu),
+                "library, as its README": as_its_readme(library),
+                "library, our options": with_our_options(ours),
+                "wyoming-faster-whisper": wyoming.transcribe,
+            }
+            for ear in ears.values():
+                ear(AUDIO[0].read_bytes())
+            found.append(measured(ears))
+        ours.close()
+    assert worst(found[-1]) <= LIMIT, found
+
+
+def worst(ratios: dict[str, float]) -> float:
+    """Return the greatest ratio."""
+    return max(ratios.values())
 
 
 def measured(ears: dict[str, Ear]) -> dict[str, float]:

@@ -122,21 +122,6 @@ async def test_what_is_not_there_or_not_understood_is_an_error_response(
     assert response["data"]["code"] == code
 
 
-async def test_an_alert_sent_to_the_webhook_becomes_a_notification(home: RunningHome) -> None:
-    alert = {"title": "BarnabeeNet", "message": "The disk is full"}
-    async with httpx.AsyncClient(trust_env=False) as http:
-        answer = await http.post(f"{home.home.url}api/webhook/barnabee_alert", json=alert)
-    assert answer.status_code == 200
-
-    async def shown() -> bool:
-        notifications = await home.call("persistent_notification/get")
-        return alert in [
-            {"title": each["title"], "message": each["message"]} for each in notifications
-        ]
-
-    await eventually(shown, within_s=10)
-
-
 async def test_onboarding_again_keeps_a_token_that_works(home: RunningHome) -> None:
     before = home.token
 

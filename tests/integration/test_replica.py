@@ -34,6 +34,8 @@ async def test_what_was_replicated_comes_back_after_the_disk_is_lost(house: Hous
 
     assert await rows(house) == expected(range(50))
     assert not list(house.path.parent.glob("*restoring*"))
+    # api, worker and litestream are users of one group
+    assert house.path.stat().st_mode & 0o777 == 0o660
 
 
 async def test_a_restored_database_is_replicated_on_and_comes_back_again(house: House) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
+import shlex
 import shutil
 import subprocess
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 
 from barnabee.core import system
 from barnabee.core.tables import System
+from barnabee.up.services import redis_options
 from support.nix import ROOT, evaluate, needs_nixpkgs
 
 pytestmark = [needs_nixpkgs, pytest.mark.timeout(400)]
@@ -45,7 +47,42 @@ def test_every_service_has_its_unit_on_the_host_of_its_role() -> None:
 def test_the_stand_by_has_them_all_and_starts_none() -> None:
     found = report("manofwar")
     assert {f"barnabee-{name}" for name in GRAPH.service} <= set(found["services"])
-    assert "WantedBy" not in found["units"]["barnabee.target"]
+    assert found["wantedBy"]["barnabee.target"] == []
+    assert report("barnabee-core")["wantedBy"]["barnabee.target"] == ["multi-user.target"]
+
+
+def test_by_the_keepers_signs_the_house_is_served_followed_or_replicated() -> None:
+    for host in ("barnabee-core", "manofwar"):
+        units = report(host)["units"]
+        assert "WantedBy" not in units["barnabee.target"]
+        for sign, path, target in (
+            ("serve", "barnabee-serve", "barnabee.target"),
+            ("serve", "barnabee-well", "barnabee-healthy.target"),
+            ("hold", "barnabee-replicate", "barnabee-litestream.service"),
+            ("follow", "barnabee-follow", "barnabee-follow.service"),
+        ):
+            lines = units[f"{path}.path"].splitlines()
+            assert f"PathExists=/run/barnabee-lease/{sign}" in lines
+            assert f"Unit={target}" in lines
+        litestream = units["barnabee-litestream.service"].splitlines()
+        assert "BindsTo=barnabee-lease.service" in litestream
+        assert "ConditionPathExists=/run/barnabee-lease/hold" in litestream
+        assert "RestartMode=direct" not in units["barnabee-lease.service"]
+        assert "Conflicts=barnabee.target" in units["barnabee-follow.service"]
+        for service in ("api", "worker", "restore", "litestream"):
+            text = units[f"barnabee-{service}.service"]
+            assert 'Environment="BARNABEE_LEASE_DIR=/run/barnabee-lease"' in text
+            assert 'Environment="BARNABEE_LINE=/data/line"' in text
+
+
+def test_the_two_reach_each_others_redis_and_nobody_else_does() -> None:
+    core, standby = (report(host)["firewall"]["rules"] for host in ("barnabee-core", "manofwar"))
+    assert "ip saddr { 10.77.0.3 } tcp dport 6379 accept" in core
+    assert "ip saddr { 10.77.0.12 } tcp dport 6379 accept" in standby
+    assert core.count("6379") == standby.count("6379") == 1
+    assert "ip saddr { 192.168.1.10 } ip protocol 112 accept" in standby
+    beast = report("beast")["firewall"]["rules"]
+    assert "ip saddr { 192.168.1.11 } ip protocol 112 accept" in beast
 
 
 def test_units_say_what_the_graph_says() -> None:
@@ -64,6 +101,18 @@ def test_units_say_what_the_graph_says() -> None:
             assert any(line.startswith(f"LoadCredential={credential}:") for line in lines)
 
 
+def test_redis_is_told_what_the_local_runner_tells_it() -> None:
+    unit = report("barnabee-core")["units"]["barnabee-redis.service"]
+    line = next(line for line in unit.splitlines() if line.startswith("ExecStart="))
+    words = shlex.split(line)[1:]
+    told = {
+        key.removeprefix("--"): value for key, value in zip(words[::2], words[1::2], strict=True)
+    }
+    runner = redis_options(GRAPH, "127.0.0.1", "/var/lib/barnabee-redis")
+    del runner["set-proc-title"]  # the runner's own mark
+    assert told == {**runner, "supervised": "systemd"}
+
+
 @pytest.mark.parametrize("host", HOSTS)
 def test_units_name_no_unit_that_does_not_exist(host: str) -> None:
     found = report(host)
@@ -71,6 +120,20 @@ def test_units_name_no_unit_that_does_not_exist(host: str) -> None:
         named = re.findall(r"^(?:After|Wants|Requires|PartOf)=(.*)$", text, re.MULTILINE)
         for other in {one for line in named for one in line.split()}:
             assert other in found["known"] or other == "network-online.target", (name, other)
+
+
+@pytest.mark.parametrize("host", ["barnabee-core", "manofwar"])
+def test_units_wait_for_one_another_in_no_circle(host: str) -> None:
+    """Out of a circle systemd drops whichever start it likes."""
+    waiting = {
+        name: set(re.findall(r"[\w-]+\.(?:service|target)", " ".join(lines)))
+        for name, text in report(host)["units"].items()
+        if (lines := re.findall(r"^After=(.*)$", text, re.MULTILINE))
+    }
+    while waiting:
+        free = {name for name, others in waiting.items() if not others & waiting.keys()}
+        assert free, waiting
+        waiting = {name: others for name, others in waiting.items() if name not in free}
 
 
 @pytest.mark.parametrize("host", ["barnabee-core", "barnabee-gpu"])
@@ -92,7 +155,6 @@ def test_a_port_is_open_to_those_who_call_it_and_no_further() -> None:
     rule = next(line for line in gpu["rules"].splitlines() if "dport 8001" in line)
     assert rule == "ip saddr { 10.77.0.12, 10.77.0.13, 10.77.0.1 } tcp dport 8001 accept"
     core = report("barnabee-core")["firewall"]
-    assert "6379" not in core["rules"]
     assert core["tcp"][:2] == [80, 443]
     assert gpu["tcp"] == [22]
 
@@ -140,7 +202,7 @@ def test_the_page_of_options_is_what_the_modules_say() -> None:
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="there is no systemd-analyze")
-@pytest.mark.parametrize("host", ["barnabee-core", "barnabee-gpu"])
+@pytest.mark.parametrize("host", ["barnabee-core", "barnabee-gpu", "manofwar"])
 def test_units_are_hardened(host: str, tmp_path: Path) -> None:
     units = report(host)["units"]
     services = [name for name in units if name.endswith(".service")]

@@ -69,6 +69,61 @@ WRONG = {
         '{ barnabee.system.host.manofwar.roles = [ "standby" "core" ]; }',
         "barnabee.roles makes manofwar its own stand-by",
     ),
+    "a stand-by at the primary's address": (
+        "manofwar",
+        '{ barnabee.network.addresses.manofwar = "10.77.0.12"; }',
+        "makes the stand-by equal to the primary: barnabee-core and manofwar",
+    ),
+    "a stand-by that no host is": (
+        "beast",
+        '{ barnabee.system.host.manofwar.roles = [ "monitoring" ]; }',
+        "no host of barnabee.system.host has the role standby",
+    ),
+    "a stand-by without the house's address": (
+        "manofwar",
+        "{ lib, ... }: { barnabee.standby.enable = true; barnabee.standby.address = lib.mkForce null; }",
+        "barnabee.standby.enable needs the house's one address",
+    ),
+    "a stand-by without an address of its own": (
+        "beast",
+        '{ lib, ... }: { barnabee.standby.lan = lib.mkForce { beast = "192.168.1.10"; }; }',
+        "barnabee.standby.lan has no address for manofwar",
+    ),
+    "two machines with one address": (
+        "beast",
+        '{ barnabee.standby.lan.manofwar = "192.168.1.10"; }',
+        "barnabee.standby.lan gives two machines the same address",
+    ),
+    "a house at the address of a machine": (
+        "manofwar",
+        '{ barnabee.standby.address = "192.168.1.11/24"; }',
+        "barnabee.standby.address is the own address of manofwar",
+    ),
+    "an address on no interface": (
+        "manofwar",
+        "{ lib, ... }: { barnabee.uplink = lib.mkForce null; }",
+        "barnabee.uplink is not set",
+    ),
+    "a stand-by without a way to the primary": (
+        "manofwar",
+        "{ lib, ... }: { barnabee.network.link = lib.mkForce null; }",
+        "barnabee.network.link is not set",
+    ),
+    "guests that no stand-by reaches": (
+        "beast",
+        "{ lib, ... }: { barnabee.bridgePorts = lib.mkForce [ ]; }",
+        "barnabee.bridgePorts is empty",
+    ),
+    "a lease too short to be renewed": (
+        "barnabee-core",
+        "{ barnabee.system.standby.lease_s = 20; }",
+        "barnabee.system.standby.lease_s leaves no time",
+    ),
+    "a lease that ends before litestream": (
+        "barnabee-core",
+        "{ barnabee.system.standby.stop_s = 8; }",
+        "barnabee.system.standby.stop_s is not above",
+    ),
     "a Redis that fills its limit": (
         "barnabee-core",
         "{ barnabee.redis.maxMemoryMib = 768; }",
@@ -103,6 +158,27 @@ WRONG = {
         "beast",
         "{ lib, ... }: { barnabee.passthrough.enable = lib.mkForce false; }",
         "barnabee.passthrough.enable is off",
+    ),
+    "a switch that nothing decides": (
+        "beast",
+        '{ barnabee.deploy.checks = [ "my-own.service" ]; }',
+        "barnabee.deploy.checks does without barnabee-health.service",
+    ),
+    "boots counted by a loader that does not": (
+        "beast",
+        "{ lib, ... }: { boot.loader.systemd-boot.enable = lib.mkForce false;"
+        " barnabee.deploy.bootCounting = true; }",
+        "barnabee.deploy.bootCounting needs boot.loader.systemd-boot.enable",
+    ),
+    "a question that nobody would answer": (
+        "manofwar",
+        "{ barnabee.deploy.probe = true; }",
+        "barnabee.deploy.probe asks the api",
+    ),
+    "upgrades to nowhere": (
+        "beast",
+        "{ barnabee.deploy.autoUpgrade = true; }",
+        "barnabee.deploy.autoUpgrade has nothing to follow",
     ),
     "no disk": (
         "manofwar",

@@ -26,12 +26,18 @@ class RunningHome:
 
     directory: Path
     port: int = field(default_factory=free_port)
+    packages: tuple[Path, ...] = ()
     process: subprocess.Popen[bytes] | None = None
 
     @property
     def home(self) -> Home:
         """Return its files and addresses."""
         return Home(directory=self.directory / "config", port=self.port)
+
+    @property
+    def webhook_url(self) -> str:
+        """Return where alerts are sent; it must have been started once."""
+        return f"{self.home.url}api/webhook/{self.home.webhook_file.read_text().strip()}"
 
     @property
     def token_file(self) -> Path:
@@ -56,6 +62,7 @@ class RunningHome:
             *("--config-dir", str(self.home.directory)),
             *("--port", str(self.port)),
             *("--token-file", str(self.token_file)),
+            *(word for path in self.packages for word in ("--package", str(path))),
             *more,
         ]
 

@@ -8,6 +8,7 @@
 }:
 let
   inherit (config.barnabee) name network;
+  lokiUrl = "http://${network.addresses.${lib.head monitors}}:${toString lokiPort}";
   monitors = lib.filter (host: network.addresses ? ${host}) (
     house.graphs.hostsWith house.graph "monitoring"
   );
@@ -23,8 +24,12 @@ in
       aliases = [ "barnabee-alloy.service" ];
       environment = {
         BARNABEE_HOST = name;
-        LOKI_URL = "http://${network.addresses.${lib.head monitors}}:${toString lokiPort}/loki/api/v1/push";
+        LOKI_URL = lokiUrl;
       };
+      serviceConfig = house.inside;
     };
+    # `barnabee logs`, `trace` and `accept` ask there, whoever runs them.
+    barnabee.settings.LOKI_URL = lib.mkDefault lokiUrl;
+    environment.variables.LOKI_URL = lokiUrl;
   };
 }

@@ -44,17 +44,31 @@ in
             type = "loki";
             uid = "loki";
             url = "http://${address}:${toString lokiPort}";
+            # From any line to the whole way of its sentence. A dollar is doubled for Grafana's reader.
+            jsonData.derivedFields = [
+              {
+                name = "trace_id";
+                matcherRegex = ''"trace_id":\s*"([0-9a-f]{32})"'';
+                url = "/d/barnabee-logs?var-trace_id=$${__value.raw}";
+                urlDisplayLabel = "its whole way";
+              }
+            ];
           }
         ];
-        dashboards.settings.providers = lib.optional (builtins.pathExists folder) {
-          name = "BarnabeeNet";
-          options.path = folder;
-        };
+        dashboards.settings.providers = [
+          {
+            name = "BarnabeeNet";
+            disableDeletion = true;
+            options.path = folder;
+          }
+        ];
       };
     };
     systemd.services.grafana = {
       aliases = [ "barnabee-grafana.service" ];
-      serviceConfig.LoadCredential = map (one: "${one}:${secrets.fileOf one}") used;
+      serviceConfig = house.inside // {
+        LoadCredential = map (one: "${one}:${secrets.fileOf one}") used;
+      };
     };
   };
 }

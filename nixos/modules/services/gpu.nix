@@ -2,7 +2,6 @@
 {
   config,
   lib,
-  pkgs,
   house,
   ...
 }:
@@ -15,16 +14,6 @@ let
     "nvidia-uvm"
     "nvidia-caps"
     "nvidia-frontend"
-  ];
-  libraries = "${config.barnabee.package.env}/${pkgs.barnabeePython.python.sitePackages}/nvidia";
-  wheels = [
-    "cublas"
-    "cudnn"
-    "cuda_runtime"
-    "cuda_nvrtc"
-    "cufft"
-    "curand"
-    "nvjitlink"
   ];
 in
 {
@@ -49,10 +38,7 @@ in
         wants = [ "nvidia-persistenced.service" ];
         environment = {
           BARNABEE_DEVICE = "cuda";
-          # CTranslate2 and onnxruntime open CUDA's libraries by name: those that came with torch.
-          LD_LIBRARY_PATH = lib.concatStringsSep ":" (
-            [ "/run/opengl-driver/lib" ] ++ map (wheel: "${libraries}/${wheel}/lib") wheels
-          );
+          LD_LIBRARY_PATH = "/run/opengl-driver/lib:${config.barnabee.package.cudaLibraries}";
         };
       })
     ];

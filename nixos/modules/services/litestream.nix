@@ -18,6 +18,8 @@
       serviceConfig = {
         RuntimeDirectory = "barnabee-litestream";
         RuntimeDirectoryMode = "0750";
+        # It makes its own folder with the mode of the database's, whose group is handed down.
+        RestrictSUIDSGID = false;
       };
     };
   };

@@ -8,7 +8,7 @@
 }:
 let
   cfg = config.barnabee.proxy;
-  here = lib.elem "core" config.barnabee.roles && house.runs "api";
+  here = house.runs "api"; # also on a stand-by, once it serves
   tls = [
     "tls_certificate"
     "tls_key"

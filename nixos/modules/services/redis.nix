@@ -9,17 +9,27 @@
 }:
 let
   cfg = config.barnabee.redis;
-  file = pkgs.writeText "redis.conf" ''
-    bind 127.0.0.1
-    port ${toString house.graph.service.redis.port}
-    supervised systemd
-    dir /var/lib/barnabee-redis
-    appendonly yes
-    appendfsync no
-    save ""
-    maxmemory ${toString cfg.maxMemoryMib}mb
-    maxmemory-policy noeviction
-  '';
+  shared = cfg.peers != [ ];
+  # The same as up/services.py tells it (tests/nix compares).
+  options = {
+    bind = lib.concatStringsSep " " ([ "127.0.0.1" ] ++ lib.optional shared house.address);
+    port = toString house.graph.service.redis.port;
+    supervised = "systemd";
+    dir = "/var/lib/barnabee-redis";
+    appendonly = "yes";
+    appendfsync = "no";
+    save = "";
+    maxmemory = "${toString cfg.maxMemoryMib}mb";
+    maxmemory-policy = "noeviction";
+  }
+  # It has no password: the firewall and the unit let in its peers alone.
+  // lib.optionalAttrs shared { protected-mode = "no"; };
+  arguments = lib.concatLists (
+    lib.mapAttrsToList (key: value: [
+      "--${key}"
+      value
+    ]) options
+  );
 in
 {
   options.barnabee.redis = {
@@ -36,16 +46,22 @@ in
       description = "How much data it may hold; the unit's own limit leaves room to rewrite its log.";
       example = 256;
     };
+    peers = lib.mkOption {
+      type = lib.types.listOf lib.types.str;
+      default = [ ];
+      description = "Addresses of the machines whose Redis copies this one, or is copied by it.";
+      example = [ "10.77.0.3" ];
+    };
   };
 
   config = lib.mkIf (house.runs "redis") {
     systemd.services.barnabee-redis = house.mkService "redis" {
-      exec = "${cfg.program} ${file}";
+      exec = "${cfg.program} ${lib.escapeShellArgs arguments}";
       ours = false;
       serviceConfig = {
         StateDirectory = "barnabee-redis";
         StateDirectoryMode = "0700";
-        IPAddressAllow = [ "localhost" ];
+        IPAddressAllow = [ "localhost" ] ++ cfg.peers ++ lib.optional shared house.address;
         LimitNOFILE = 65536;
       };
     };

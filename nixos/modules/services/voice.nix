@@ -12,6 +12,7 @@
       group = "barnabee";
       outbound = true; # media goes to wherever the microphone is
       compiles = true; # onnxruntime: voice activity and the end of a turn
+      writes = lib.optional house.graph.recording.enabled config.barnabee.dataDir;
       serviceConfig = {
         # aiortc looks at the machine's interfaces for its candidates.
         RestrictAddressFamilies = [
@@ -20,7 +21,6 @@
           "AF_NETLINK"
           "AF_UNIX"
         ];
-        ReadOnlyPaths = [ config.barnabee.dataDir ];
       };
     };
   };

@@ -15,19 +15,27 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 
 from barnabee import __version__
-from barnabee.api import health
+from barnabee.api import health, outside, pages
+from barnabee.api.browsers import Browsers
+from barnabee.api.cascade import Cascade, Places
 from barnabee.api.dialogue import Dialogue
 from barnabee.api.limit import Limiter
+from barnabee.api.lines import Lines
 from barnabee.api.logins import Logins
 from barnabee.api.memory import HouseMemory
 from barnabee.api.metrics import CommandMetrics
+from barnabee.api.news import News
+from barnabee.api.pages import Pages
 from barnabee.api.record import Recorder
-from barnabee.api.routes import backups, commands, graph, login, records
+from barnabee.api.routes import backups, commands, gpu, graph, login, now, records, talk
 from barnabee.api.service import Gpu, House, Model, Seams, Service
 from barnabee.api.vectors import ExampleVectors
+from barnabee.api.watch import Watch, alerts_of
+from barnabee.clients.alertmanager import Alertmanager
 from barnabee.clients.gpu import GpuClient, Names
 from barnabee.clients.home_assistant import HomeAssistant
 from barnabee.clients.llm import AzureModel, Deployment
+from barnabee.clients.neighbour import Neighbour
 from barnabee.clients.queue import Queue
 from barnabee.commands.intent import Thresholds
 from barnabee.commands.process import Parts
@@ -35,7 +43,7 @@ from barnabee.commands.understand import Understanding
 from barnabee.core.access import Access
 from barnabee.core.errors import SettingInvalid
 from barnabee.core.health import Health, Probe
-from barnabee.core.http import Front, handle_errors, standard_routes
+from barnabee.core.http import OPEN_PATHS, Front, handle_errors, standard_routes
 from barnabee.core.metrics import Metrics
 from barnabee.core.redis_link import RedisLink
 from barnabee.core.serve import Running
@@ -46,6 +54,8 @@ from barnabee.store.litestream import replica_health, txid_asker
 from barnabee.store.sessions import Sessions
 
 KIB = 1024
+BEAT_S = 5.0  # an open page that hears nothing for three of these says so
+LOGIN_PATHS = frozenset({"/api/login"})
 # Its documentation pages load scripts from elsewhere; telemetry is ours already.
 FASTAPI: dict[str, Any] = {
     "docs_url": None,
@@ -63,15 +73,39 @@ def build(system: System, settings: Settings, *, seams: Seams | None = None) -> 
         database=service.keeper.check,
         redis=service.redis,
         gpu=service.gpu.ready,
-        optional=_optional(service),
+        optional=_optional(service, metrics),
     )
     looks = Health("api", checks, metrics)
-    app = make_app(service, looks, metrics)
-    front = Front(app, metrics, service.access, system.limits.body_max_kib * KIB)
-    return Running(front, looks)
+    service.watch = make_watch(service, looks)
+    page = pages.read(settings.dashboard_dir)
+    app = make_app(service, looks, metrics, page)
+    open_paths = OPEN_PATHS | LOGIN_PATHS | (page.paths if page else frozenset())
+    body_max_bytes = system.limits.body_max_kib * KIB
+    front = Front(app, metrics, service.access, body_max_bytes, open_paths)
+    return Running(front, looks, farewell=service.farewell)
 
 
-def make_app(service: Service, looks: Health, metrics: Metrics) -> Starlette:
+def make_documented() -> FastAPI:
+    """Return everything that the OpenAPI document describes, without what answers it."""
+    documented = FastAPI(title="BarnabeeNet", summary=SUMMARY, version=__version__, **FASTAPI)
+    for routes in (commands, graph, records, backups, login, now, talk, gpu):
+        documented.include_router(routes.router)
+    return documented
+
+
+def make_watch(service: Service, looks: Health) -> Watch:
+    """Return what keeps the open pages up to date."""
+    neighbours = service.neighbours
+    places = Places(looks, service.redis, neighbours)
+    cascade = Cascade(service.system, places, time.time)
+    voice, worker = neighbours.get("voice"), neighbours.get("worker")
+    alerts = alerts_of(service.alertmanager)
+    return Watch(service.system, cascade, service.news, voice, worker, alerts)
+
+
+def make_app(
+    service: Service, looks: Health, metrics: Metrics, page: Pages | None = None
+) -> Starlette:
     """Return the routes, without what stands in front of them.
 
     Commands and health do not pass FastAPI, whose layers take 25 us of CPU more (see
@@ -83,14 +117,17 @@ def make_app(service: Service, looks: Health, metrics: Metrics) -> Starlette:
         async with service.running():
             yield
 
-    pages = FastAPI(title="BarnabeeNet", summary=SUMMARY, version=__version__, **FASTAPI)
-    for routes in (commands, graph, records, backups, login):
-        pages.include_router(routes.router)
+    documented = make_documented()
     app = Starlette(
-        routes=[commands.route, *standard_routes(looks, metrics), Mount("", pages)],
+        routes=[
+            commands.route,
+            *standard_routes(looks, metrics),
+            *(page.routes() if page else ()),
+            Mount("", documented),
+        ],
         lifespan=lifespan,
     )
-    for one in (pages, app):
+    for one in (documented, app):
         one.state.service = service
         handle_errors(one)
     return app
@@ -99,30 +136,35 @@ def make_app(service: Service, looks: Health, metrics: Metrics) -> Starlette:
 def make_service(system: System, settings: Settings, metrics: Metrics, seams: Seams) -> Service:
     """Return the parts; opens the database, connects to nothing yet."""
     token = required_credential("api_token")
-    keeper = Keeper(settings.database_path, ask_txid=txid_asker(settings))
+    keeper = Keeper(
+        settings.database_path, ask_txid=txid_asker(settings), lease_dir=settings.lease_dir
+    )
     keeper.start()
     redis = RedisLink(settings.redis_url)
     queue = Queue(redis)
-    gpu: Gpu = seams.gpu or GpuClient(settings.gpu_service_urls, token, names=Names.of(settings))
+    engines: Gpu = seams.gpu or GpuClient(
+        settings.gpu_service_urls, token, names=Names.of(settings)
+    )
     home = seams.home or _home(settings)
     llm = seams.llm or _llm(settings)
-    now = clock_of(settings.time_zone)
-    understanding = Understanding(gpu, Thresholds.of(system.intent))
+    house_now = clock_of(settings.time_zone)
+    understanding = Understanding(engines, Thresholds.of(system.intent))
     parts = Parts(
         understanding=understanding,
-        memory=HouseMemory(queue, keeper, now),
+        memory=HouseMemory(queue, keeper, house_now),
         home=home,
         llm=llm,
-        now=now,
+        now=house_now,
         recall_at_least=system.intent.recall_permille / 1000,
     )
     sessions = Sessions(redis, system.session.ttl_s, system.session.turns_kept)
     recorder = Recorder(sessions, queue, keeper)
+    browsers = Browsers(settings.data_dir / "browsers.json", time.time)
     limits = system.limits
     return Service(
         system=system,
         settings=settings,
-        access=Access(token),
+        access=Access(token, browsers.lets_in),
         redis=redis,
         keeper=keeper,
         queue=queue,
@@ -131,13 +173,30 @@ def make_service(system: System, settings: Settings, metrics: Metrics, seams: Se
         dialogue=Dialogue(parts, sessions, recorder, CommandMetrics.register(metrics)),
         limiter=Limiter(limits.commands_per_minute, limits.command_burst, time.monotonic),
         logins=Logins(redis),
+        login_limiter=Limiter(limits.logins_per_minute, limits.logins_per_minute, time.monotonic),
+        browsers=browsers,
+        news=News(BEAT_S),
+        neighbours=_neighbours(system, settings, token),
+        lines=Lines(settings, system.retention.logs_days),
+        alertmanager=Alertmanager(settings.alertmanager_url),
         vectors=ExampleVectors(
             understanding, settings.data_dir / "cache", _model(system, settings)
         ),
-        gpu=gpu,
+        gpu=engines,
         home=home,
         llm=llm,
     )
+
+
+def _neighbours(system: System, settings: Settings, token: str) -> dict[str, Neighbour]:
+    """Return the services that answer over HTTP: where settings say, else on this machine."""
+    told = {"gpu": settings.gpu_service_urls[0], "voice": settings.voice_url}
+    here = {
+        name: f"http://127.0.0.1:{one.port}"
+        for name, one in system.service.items()
+        if one.probe == "http" and name != "api"
+    }
+    return {name: Neighbour(name, url, token) for name, url in (here | told).items()}
 
 
 def clock_of(time_zone: str) -> Callable[[], datetime]:
@@ -192,12 +251,8 @@ def _replica(service: Service) -> Probe:
     return lambda: replica_health(socket, service.keeper.path, allowed)
 
 
-def _optional(service: Service) -> dict[str, Probe]:
-    probes: dict[str, Probe] = {}
-    if service.home is not None:
-        probes["home_assistant"] = service.home.ready
-    if service.llm is not None:
-        probes["llm"] = service.llm.ready
+def _optional(service: Service, metrics: Metrics) -> dict[str, Probe]:
+    probes = outside.probes(service.system, service.settings, metrics, service.home, service.llm)
     if service.settings.litestream_socket:
         probes["replica"] = _replica(service)
     return probes

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-
 from barnabee.core.errors import DependencyDown
 from barnabee.core.health import Check, Probe
 from barnabee.core.redis_link import RedisLink
@@ -14,15 +12,12 @@ WORKER_HEARTBEAT = "barnabee:heartbeat:worker"
 
 def checks(
     *,
-    database: Callable[[], Awaitable[None]],
+    database: Probe,
     redis: RedisLink,
     gpu: Probe,
     optional: dict[str, Probe],
 ) -> list[Check]:
     """Return the checks; `optional` are soft ones that this house has configured."""
-
-    async def database_answers() -> None:
-        await database()
 
     async def worker_lives() -> None:
         if not await redis.command("EXISTS", WORKER_HEARTBEAT):
@@ -30,6 +25,6 @@ def checks(
 
     soft: dict[str, Probe] = {"redis": redis.ping, "gpu": gpu, "worker": worker_lives, **optional}
     return [
-        Check("database", database_answers, hard=True),
+        Check("database", database, hard=True),
         *(Check(name, probe, hard=False) for name, probe in soft.items()),
     ]

@@ -10,11 +10,17 @@ from typing import Protocol
 
 from fastapi import Request
 
+from barnabee.api.browsers import Browsers
 from barnabee.api.dialogue import Dialogue
 from barnabee.api.limit import Limiter
+from barnabee.api.lines import Lines
 from barnabee.api.logins import Logins
+from barnabee.api.news import News
 from barnabee.api.record import Recorder
 from barnabee.api.vectors import ExampleVectors
+from barnabee.api.watch import Watch
+from barnabee.clients.alertmanager import Alertmanager
+from barnabee.clients.neighbour import Neighbour
 from barnabee.clients.queue import Queue
 from barnabee.commands.ports import Embedder, Home, LanguageModel
 from barnabee.core.access import Access
@@ -75,10 +81,17 @@ class Service:
     dialogue: Dialogue
     limiter: Limiter
     logins: Logins
+    login_limiter: Limiter
+    browsers: Browsers
+    news: News
+    neighbours: dict[str, Neighbour]  # services by name, as a page asks them through us
+    lines: Lines
+    alertmanager: Alertmanager
     vectors: ExampleVectors
     gpu: Gpu
     home: House | None
     llm: Model | None
+    watch: Watch = field(init=False)
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
     @asynccontextmanager
@@ -87,12 +100,17 @@ class Service:
         if self.home is not None:
             self.home.start()
         self._spawn("flush", self.recorder.flush_for_ever)
+        self._spawn("watch", self.watch.run_for_ever)
         if not self.vectors.load():
             self._spawn("learn-intents", self.vectors.learn)
         try:
             yield
         finally:
             await self._close()
+
+    async def farewell(self) -> None:
+        """Let the open pages go, which would hold the end up."""
+        self.news.end()
 
     def _spawn(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
         async def run() -> None:
@@ -109,6 +127,10 @@ class Service:
         for part in (self.home, self.llm, self.gpu):
             if part is not None:
                 await part.aclose()
+        for neighbour in self.neighbours.values():
+            await neighbour.aclose()
+        await self.lines.aclose()
+        await self.alertmanager.aclose()
         await self.redis.aclose()
         await self.keeper.close()
 

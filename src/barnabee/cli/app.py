@@ -5,6 +5,7 @@ Commands import what they need inside, so that `--help` and `logs` answer at onc
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated, Any
 
 import typer
@@ -12,8 +13,13 @@ from typer.core import TyperGroup
 
 from barnabee import __version__
 from barnabee.cli import (
+    accept,
+    alert,
     backup,
     check,
+    deploy,
+    deploys,
+    compose,
     develop,
     fillers,
     link,
@@ -25,6 +31,7 @@ from barnabee.cli import (
     restore,
     run,
     say,
+    standby,
     trace,
     vram,
 )
@@ -79,19 +86,28 @@ app.command("up")(run.up)
 app.command("down")(run.down)
 app.command("status")(look.status)
 app.command("health")(look.health)
+app.command("accept")(accept.accept)
 app.command("logs")(logs.logs)
 app.command("say")(say.say)
 app.command("trace")(trace.trace)
 app.command("probe")(probe.probe)
 app.command("link")(link.link)
 app.command("check")(check.check)
+app.command("compose")(compose.compose)
 app.command("restore")(restore.restore)
 app.command("rollback-data")(restore.rollback_data)
 app.command("replicate")(replicate.replicate)
 app.add_typer(backup.app, name="backup")
+app.command("deploy")(deploy.deploy)
+app.command("deploy-initial")(deploy.deploy_initial)
+app.command("switch")(deploy.switch)
+app.command("rollback")(deploy.rollback)
+app.add_typer(deploys.app, name="deploys")
+app.add_typer(alert.app, name="alert")
 app.add_typer(fillers.app, name="fillers")
 app.add_typer(models.app, name="models")
 app.add_typer(vram.app, name="vram")
+app.add_typer(standby.app, name="standby")
 app.command("test", context_settings=_PASS_ON)(develop.run_tests)
 app.command("bench", context_settings=_PASS_ON)(develop.bench)
 
@@ -99,3 +115,8 @@ app.command("bench", context_settings=_PASS_ON)(develop.bench)
 def main() -> None:
     """Run the command line."""
     app(prog_name="barnabee")
+
+
+def switch() -> None:
+    """Run `barnabee switch`: what the program `barnabee-switch` of a host is."""
+    app(["switch", *sys.argv[1:]], prog_name="barnabee")

@@ -1,20 +1,25 @@
-"""`barnabee logs`: the one log, filtered, followed."""
+"""`barnabee logs`: the house's log, filtered, followed; from the local file or from Loki."""
 
 from __future__ import annotations
 
 import json
 import time
-from collections import deque
-from collections.abc import Iterator
-from itertools import chain
-from pathlib import Path
-from typing import IO, Annotated, Any
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from barnabee.core.errors import NotFound
+from barnabee.core.errors import BadRequest, NotFound
 
-_LOOK_EVERY_S = 0.2
+if TYPE_CHECKING:
+    from barnabee.clients.loki import Loki
+
+_LOOK_EVERY_S = 1.0
+_LATE_NS = 5_000_000_000  # a line may reach Loki this long after it was written
+_AT_ONCE = 5000
+LOKI = typer.Option(
+    "--loki", metavar="URL", envvar="LOKI_URL", help="Ask this Loki, not the local log."
+)
 
 
 def logs(
@@ -26,91 +31,110 @@ def logs(
     ] = None,
     trace: Annotated[str | None, typer.Option("--trace", help="Of this trace id only.")] = None,
     lines: Annotated[
-        int, typer.Option("-n", min=0, help="How many of the last lines to show.")
+        int, typer.Option("-n", min=0, max=_AT_ONCE, help="How many of the last lines to show.")
     ] = 50,
     raw: Annotated[bool, typer.Option("--json", help="Print the JSON lines as they are.")] = False,
+    loki: Annotated[str | None, LOKI] = None,
+    since: Annotated[
+        int, typer.Option("--since", metavar="MINUTES", min=1, help="How far back Loki is asked.")
+    ] = 60,
 ) -> None:
     """Show the house's log."""
-    from rich.console import Console
+    import asyncio
+    from contextlib import suppress
 
+    from barnabee.core.trace import is_id
+
+    if loki and trace and not is_id(trace):
+        raise BadRequest(field="trace id", reason="it has 32 hexadecimal digits")
+    with suppress(KeyboardInterrupt):
+        if loki:
+            asked = _Asked(component, trace, lines, since * 60)
+            asyncio.run(_of_loki(loki, asked, follow=follow, raw=raw))
+        else:
+            _of_file(component, trace, lines, follow=follow, raw=raw)
+
+
+def _of_file(
+    component: str | None, trace: str | None, lines: int, *, follow: bool, raw: bool
+) -> None:
+    from barnabee.up import lines as written
     from barnabee.up import paths
-    from barnabee.up.console import log_line
 
     path = paths.local().log
     if not path.exists():
         raise NotFound(what=f"log yet ({path}): start the house with `./barnabee up`")
-    console = Console(highlight=False, soft_wrap=True)
-
-    def show(record: dict[str, Any]) -> None:
-        if raw:
-            typer.echo(json.dumps(record, ensure_ascii=False))
-        else:
-            console.print(log_line(record))
 
     def wanted(record: dict[str, Any]) -> bool:
-        return component in {None, record.get("component")} and trace in {
-            None,
-            record.get("trace_id"),
-        }
+        of_component = component in {None, record.get("component")}
+        return of_component and trace in {None, record.get("trace_id")}
 
-    with path.open(encoding="utf-8", errors="replace") as file:
-        for record in deque(filter(wanted, _older(path, follow=trace is not None)), maxlen=lines):
-            show(record)
-        for record in deque(filter(wanted, read(file)), maxlen=lines):
-            show(record)
-        if follow:
-            for record in filter(wanted, _following(path, file)):
+    show = _Show(raw=raw)
+    for record in written.shown(path, wanted, lines, everything=trace is not None, follow=follow):
+        show(record)
+
+
+class _Asked:
+    """What is asked of Loki."""
+
+    def __init__(self, component: str | None, trace: str | None, lines: int, past_s: int) -> None:
+        from barnabee.clients import loki
+
+        self.logql = loki.of_trace(trace, component) if trace else loki.selector(component)
+        self.lines = lines
+        self.past_s = past_s
+
+
+async def _of_loki(url: str, asked: _Asked, *, follow: bool, raw: bool) -> None:
+    from barnabee.clients.loki import Loki
+
+    show = _Show(raw=raw)
+    client = Loki(url)
+    try:
+        now_ns = time.time_ns()
+        if asked.lines:
+            start_ns = now_ns - asked.past_s * 1_000_000_000
+            for record in await client.query(
+                asked.logql, start_ns, now_ns, limit=asked.lines, newest=True
+            ):
                 show(record)
+        if follow:
+            async for record in _coming(client, asked.logql, now_ns):
+                show(record)
+    finally:
+        await client.aclose()
 
 
-def of_trace(path: Path, trace_id: str) -> list[dict[str, Any]]:
-    """Return the records of one trace id in the log and its rotated files, oldest first."""
-    if not path.exists():
-        return []
-    with path.open(encoding="utf-8", errors="replace") as file:
-        everything = chain(_older(path, follow=True), read(file))
-        return [record for record in everything if record.get("trace_id") == trace_id]
+async def _coming(client: Loki, logql: str, since_ns: int) -> AsyncIterator[dict[str, Any]]:
+    """Return records as they come, for ever; each once, though the windows asked for overlap."""
+    import asyncio
 
-
-def read(file: IO[str]) -> Iterator[dict[str, Any]]:
-    """Return the records up to the end of the file; a half-written line is left for later."""
+    seen: dict[str, int] = {}
     while True:
-        at = file.tell()
-        line = file.readline()
-        if not line.endswith("\n"):
-            file.seek(at)
-            return
-        try:
-            record = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(record, dict):
-            yield {"component": "?", "level": "info", "event": ""} | record
+        now_ns = time.time_ns()
+        begin_ns = max(since_ns, now_ns - _LATE_NS)
+        for record in await client.query(logql, begin_ns, now_ns, limit=_AT_ONCE):
+            text = json.dumps(record, sort_keys=True, default=str)
+            if text not in seen:
+                yield record
+            seen[text] = now_ns
+        seen = {text: at_ns for text, at_ns in seen.items() if at_ns > now_ns - 2 * _LATE_NS}
+        await asyncio.sleep(_LOOK_EVERY_S)
 
 
-def _older(path: Path, *, follow: bool) -> Iterator[dict[str, Any]]:
-    """Return the records of the rotated files, oldest first, when the whole past is asked for."""
-    from barnabee.up.logfile import FILES_KEPT, rotated
+class _Show:
+    """Prints records, as JSON or for people."""
 
-    for number in range(FILES_KEPT, 0, -1) if follow else ():
-        older = rotated(path, number)
-        if older.exists():
-            with older.open(encoding="utf-8", errors="replace") as file:
-                yield from read(file)
+    def __init__(self, *, raw: bool) -> None:
+        from rich.console import Console
 
+        self._raw = raw
+        self._console = Console(highlight=False, soft_wrap=True)
 
-def _following(path: Path, file: IO[str]) -> Iterator[dict[str, Any]]:
-    """Return records as they come, for ever, through rotations."""
-    while True:
-        yield from read(file)
-        if path.exists() and path.stat().st_ino != _inode(file):
-            yield from read(file)
-            with path.open(encoding="utf-8", errors="replace") as newer:
-                yield from _following(path, newer)
-        time.sleep(_LOOK_EVERY_S)
+    def __call__(self, record: dict[str, Any]) -> None:
+        from barnabee.up.console import log_line
 
-
-def _inode(file: IO[str]) -> int:
-    import os
-
-    return os.fstat(file.fileno()).st_ino
+        if self._raw:
+            typer.echo(json.dumps(record, ensure_ascii=False))
+        else:
+            self._console.print(log_line(record))

@@ -39,6 +39,9 @@ def health(
         list[str] | None,
         typer.Option("--at", metavar="SERVICE=HOST", help="Ask this one there; no local run."),
     ] = None,
+    ready: Annotated[
+        bool, typer.Option("--ready", help="Content with a service that works with less.")
+    ] = False,
 ) -> None:
     """Ask every service how it is; exit 0 only when nothing is wrong.
 
@@ -49,7 +52,11 @@ def health(
     look = _looker(at or [])
     begun_s = time.monotonic()
     seen = asyncio.run(look())
-    while not seen.good and not seen.hopeless and time.monotonic() - begun_s < wait:
+
+    def enough() -> bool:
+        return seen.ready if ready else seen.good
+
+    while not enough() and not seen.hopeless and time.monotonic() - begun_s < wait:
         time.sleep(_AGAIN_S)
         seen = asyncio.run(look())
     waited_s = time.monotonic() - begun_s
@@ -57,22 +64,29 @@ def health(
         typer.echo(json_module.dumps(seen.as_dict(), indent=2))
     else:
         _print_cascade(seen, waited_s if wait else None)
-    if not seen.good:
+    if not enough():
         raise typer.Exit(1)
 
 
 def _looker(at: list[str]) -> Callable[[], Coroutine[None, None, Cascade]]:
     """Return what asks: the services of `at` where they are, or those of the local run."""
-    from barnabee.core.errors import BadRequest
     from barnabee.up import cascade, paths, state
 
-    if not at:
+    places = places_of(at)
+    if not places:
         where = paths.local()
         return lambda: cascade.ask(state.running(where))
+    return lambda: cascade.ask_at(places)
+
+
+def places_of(at: list[str]) -> dict[str, str]:
+    """Return host by service of the options `--at SERVICE=HOST`; BadRequest for others. Pure."""
+    from barnabee.core.errors import BadRequest
+
     places = dict(one.partition("=")[::2] for one in at)
     if not all(places.values()):
         raise BadRequest(field="--at", reason="it wants SERVICE=HOST")
-    return lambda: cascade.ask_at(places)
+    return places
 
 
 def _print_cascade(seen: Cascade, waited_s: float | None) -> None:

@@ -164,7 +164,12 @@ def _do(
 def _if_missing(here: Place) -> None:
     from barnabee.store import replica
 
-    outcome = asyncio.run(replica.restore_if_missing(here.system, here.settings))
+    if here.settings.lease_dir:  # there are two machines, and the other may have written
+        from barnabee.cli.standby import settled
+
+        outcome = asyncio.run(settled(here.settings))
+    else:
+        outcome = asyncio.run(replica.restore_if_missing(here.system, here.settings))
     typer.echo(f"restore: {outcome.value}", err=True)
 
 

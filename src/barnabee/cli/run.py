@@ -19,6 +19,9 @@ def up(
     demo_home: Annotated[
         bool, typer.Option("--demo-home", help="Add a real Home Assistant with lights to switch.")
     ] = False,
+    monitoring: Annotated[
+        bool, typer.Option("--monitoring", help="Add Prometheus and Alertmanager.")
+    ] = False,
 ) -> None:
     """Start the whole house and keep it running."""
     from rich.console import Console
@@ -28,11 +31,11 @@ def up(
     from barnabee.up import launch, setup, state
     from barnabee.up.console import SilentView, make_view
 
-    house = houses.local(demo_home=demo_home)
+    house = houses.local(demo_home=demo_home, monitoring=monitoring)
     house.paths.make()
     state.require_none(house.paths)
     console = Console()
-    setup.prepare(house.system, console, demo_home=demo_home)
+    setup.prepare(house.system, console, demo_home=demo_home, monitoring=monitoring)
     fillers.ensure(house.system, house.paths.data / "fillers")
     if detach:
         _say_cleared(console, launch.detached(house, SilentView()))

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import json
-import re
+import time
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from barnabee.cli.logs import LOKI
 from barnabee.core.errors import BadRequest, DependencyDown, NotFound
 
 if TYPE_CHECKING:
     import httpx
 
-    from barnabee.cli.waterfall import Waterfall
+    from barnabee.store.waterfall import Waterfall
 
 _TIMEOUT_S = 10.0
-_ID = re.compile(r"[0-9a-f]{32}")
 
 
 def trace(
@@ -24,15 +24,17 @@ def trace(
         str | None, typer.Argument(metavar="ID", help="Its trace id; default: the last turn.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    loki: Annotated[str | None, LOKI] = None,
 ) -> None:
     """Show one turn as bars: what each service did when, what was slow, what went wrong."""
     import asyncio
 
     from barnabee.cli.waterfall import draw
+    from barnabee.core.trace import is_id
 
-    if trace_id is not None and not _ID.fullmatch(trace_id):
+    if trace_id is not None and not is_id(trace_id):
         raise BadRequest(field="trace id", reason="it has 32 hexadecimal digits")
-    fall = asyncio.run(_fall(trace_id))
+    fall = asyncio.run(_fall(trace_id, loki))
     if as_json:
         typer.echo(json.dumps(fall.as_dict(), indent=2, ensure_ascii=False))
         return
@@ -40,21 +42,36 @@ def trace(
         typer.echo(line)
 
 
-async def _fall(trace_id: str | None) -> Waterfall:
-    from barnabee.cli.logs import of_trace
-    from barnabee.cli.waterfall import layout
+async def _fall(trace_id: str | None, loki: str | None) -> Waterfall:
     from barnabee.cli.way import opened
-    from barnabee.up import paths
+    from barnabee.store.waterfall import layout
 
     async with opened(_TIMEOUT_S) as way:
-        budgets_ms: dict[str, int] = (await _get(way.api, "/api/system"))["stage_budgets_ms"]
+        told = await _get(way.api, "/api/system")
         turn, spoken = await _record(way.api, trace_id)
+    budgets_ms: dict[str, int] = told["stage_budgets_ms"]
     known = turn or spoken
     found = known["trace_id"] if known else trace_id or ""
-    lines = of_trace(paths.local().log, found)
+    lines = await _lines(found, loki, told["retention"]["logs_days"])
     if known is None and not lines:
         raise NotFound(what=f"turn {found}, neither in the record nor in the log")
     return layout(found, turn, spoken, lines, budgets_ms)
+
+
+async def _lines(trace_id: str, loki: str | None, kept_days: int) -> list[dict[str, Any]]:
+    """Return the turn's lines of the log, from Loki when there is one."""
+    if not loki:
+        from barnabee.up import lines, paths
+
+        return lines.of_trace(paths.local().log, trace_id)
+    from barnabee.clients.loki import Loki, of_trace
+
+    client, now_ns = Loki(loki), time.time_ns()
+    try:
+        begin_ns = now_ns - kept_days * 86_400 * 1_000_000_000
+        return await client.query(of_trace(trace_id), begin_ns, now_ns)
+    finally:
+        await client.aclose()
 
 
 async def _record(

@@ -97,6 +97,15 @@ class HomeAssistant:
             return HomeAnswer("error", "", str(code))
         return answer_of(_table(reply, "result"))
 
+    async def notifications(self) -> dict[str, str]:
+        """Return the titles of the notifications that it shows now, by their ids."""
+        reply = await self._request({"type": "persistent_notification/get"})
+        found = reply.get("result")
+        return {
+            str(one.get("notification_id")): str(one.get("title"))
+            for one in (found if isinstance(found, list) else [])
+        }
+
     async def _request(self, message: Mapping[str, Any]) -> dict[str, Any]:
         link = self._link
         if link is None:

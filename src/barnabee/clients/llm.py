@@ -25,7 +25,6 @@ NAME = "llm"
 HISTORY_KEPT = 8
 # About a minute of speech: nobody listens longer, whatever the model would still say.
 ANSWER_MAX_CHARS = 900
-LOOK_EVERY_S = 60.0
 PROMPT = (
     "You are Barnabee, the voice assistant of a family's home. Your answer is spoken aloud: one to "
     "three short sentences, plain words, no lists, no markup, no emoji, numbers as words. "
@@ -63,8 +62,6 @@ class AzureModel:
         self._clock = clock
         self._lock = asyncio.Lock()
         self._client: AsyncAzureOpenAI | None = None
-        self._looked_at_s = float("-inf")
-        self._trouble: DependencyDown | None = None
 
     async def answer(self, utterance: str, history: Sequence[Said]) -> ModelAnswer:
         """Return the whole answer; DependencyDown or TimedOut when there is none."""
@@ -111,33 +108,26 @@ class AzureModel:
             raise _down(error) from error
 
     async def ready(self) -> None:
-        """Return when the endpoint answers and takes the key; asked once a minute at most."""
-        if self._clock() - self._looked_at_s >= LOOK_EVERY_S:
-            self._trouble = await self._look()
-            self._looked_at_s = self._clock()
-        if self._trouble is not None:
-            raise self._trouble
-
-    async def aclose(self) -> None:
-        """Hang up."""
-        if self._client is not None:
-            await self._client.close()
-            self._client = None
-
-    async def _look(self) -> DependencyDown | None:
+        """Return when the endpoint answers and takes the key; DependencyDown otherwise."""
         client = await self._connected()
         import openai  # noqa: PLC0415 - see the module's docstring
 
         try:
             await client.models.list()
         except (openai.AuthenticationError, openai.PermissionDeniedError) as error:
-            return _down(error)
+            raise _down(error) from error
         except openai.APIStatusError as error:
             # it answered and knows the key; some deployments do not let their models be listed
-            return _down(error) if error.status_code >= 500 else None  # noqa: PLR2004
+            if error.status_code >= 500:  # noqa: PLR2004
+                raise _down(error) from error
         except openai.OpenAIError as error:
-            return _down(error)
-        return None
+            raise _down(error) from error
+
+    async def aclose(self) -> None:
+        """Hang up."""
+        if self._client is not None:
+            await self._client.close()
+            self._client = None
 
     async def _connected(self) -> AsyncAzureOpenAI:
         async with self._lock:

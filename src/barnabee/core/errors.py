@@ -3,7 +3,7 @@
     BarnabeeError
     ├── BadInput            the caller can mend it (4xx, exit 2)
     │   ├── BadRequest · InvalidAudio · InvalidUtterance · TooLarge · NotFound
-    │   ├── Unauthorized · LinkUsed · ModelInUse · Replaced · TooFast
+    │   ├── Unauthorized · LinkUsed · CrossSite · ModelInUse · Replaced · TooFast
     │   └── RateLimited
     ├── Misconfigured       whoever runs the house can mend it (500, exit 2)
     │   ├── SystemFileInvalid · SettingMissing · SettingInvalid
@@ -12,7 +12,8 @@
         ├── DependencyDown · Loading · Overloaded · QueueFull · TimedOut · NotRunning · SetUpFailed
         ├── VramTooLarge · VramKept · VramTaken · VramStuck · VramExhausted · EngineStuck
         ├── DatabaseCorrupt · DatabaseReadOnly · DatabaseFull · DatabaseTooNew · DatabaseMismatch
-        └── BackupUnreachable · BackupDamaged · BackupFailed · ProbeFailed
+        ├── BackupUnreachable · BackupDamaged · BackupFailed
+        └── ProbeFailed · AlertLost · NotTheHolder
 
 The class docstring *is* the message: its fields are filled by keyword. `code` is the same word in
 an HTTP body, a metric label, a log line and on the dashboard. This module knows no service.
@@ -105,8 +106,15 @@ class LinkUsed(BadInput):
     status = 401
 
 
+class CrossSite(BadInput):
+    """Another site's page asked for this in the name of a browser that is logged in."""
+
+    code = "cross_site"
+    status = 403
+
+
 class RateLimited(BadInput):
-    """Too many commands from this client: the limit is {limit} a minute."""
+    """Too many requests from this client: the limit is {limit} a minute."""
 
     code = "rate_limited"
     status = 429
@@ -336,3 +344,15 @@ class ProbeFailed(Unavailable):
     """The voice path fails at `{stage}`: {reason}."""
 
     code = "probe_failed"
+
+
+class NotTheHolder(Unavailable):
+    """This machine may not write to the database now: {reason}."""
+
+    code = "not_the_holder"
+
+
+class AlertLost(Unavailable):
+    """The test alert was lost after {hop}: {why}."""
+
+    code = "alert_lost"

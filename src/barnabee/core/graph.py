@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from graphlib import CycleError, TopologicalSorter
-from itertools import chain
+from itertools import chain, pairwise
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ def problems(system: System) -> list[tuple[str, str]]:
         _talk,
         _recording,
         _backup,
+        _standby,
     )
     return list(chain.from_iterable(check(system) for check in checks))
 
@@ -39,6 +40,26 @@ def start_order(nodes: Mapping[str, Service]) -> list[str]:
     """Return names so that each comes after everything it needs; wants do not order."""
     known = {name: [need for need in node.needs if need in nodes] for name, node in nodes.items()}
     return list(TopologicalSorter(known).static_order())
+
+
+def ordering(nodes: Mapping[str, Service]) -> dict[str, list[str]]:
+    """Return for each name whom it starts after: its needs, and its wants as far as they go.
+
+    Two that want each other cannot both be second: a want that would close a circle, by the
+    alphabet, orders nothing. nixos/lib/system.nix has the same rule for units.
+    """
+    after: dict[str, list[str]] = {name: [] for name in nodes}
+    names = sorted(nodes)
+    edges = [(name, need) for name in names for need in sorted(nodes[name].needs)]
+    edges += [(name, want) for name in names for want in sorted(nodes[name].wants)]
+    for name, other in edges:
+        if other in nodes and not _reaches(other, name, after):
+            after[name].append(other)
+    return after
+
+
+def _reaches(start: str, goal: str, after: Mapping[str, list[str]]) -> bool:
+    return start == goal or any(_reaches(one, goal, after) for one in after[start])
 
 
 def vram_totals(system: System) -> dict[str, int]:
@@ -163,8 +184,10 @@ def _talk(system: System) -> Iterator[tuple[str, str]]:
     for name, service in system.nodes().items():
         if service.port and talk.media_port_first <= service.port <= talk.media_port_last:
             yield "talk.media_port_first", f"the port of {name} is in this range; move one of them"
-    if talk.wait_ms <= talk.pause_ms:
-        yield "talk.wait_ms", "is not above pause_ms; raise it"
+    silences = ("judge_ms", "pause_ms", "whole_ms", "wait_ms")
+    for shorter, longer in pairwise(silences):
+        if getattr(talk, longer) < getattr(talk, shorter):
+            yield f"talk.{longer}", f"is below {shorter}; raise it"
     if talk.hint_ms >= talk.barge_in_ms:
         yield "talk.hint_ms", "is not below barge_in_ms; lower it"
 
@@ -180,3 +203,16 @@ def _backup(system: System) -> Iterator[tuple[str, str]]:
         yield "replica.compact_every_s", "is not ascending; put the shortest first"
     if system.backup.offsite and ":" not in system.backup.offsite:
         yield "backup.offsite", "names no remote of rclone; write it like nas:barnabee"
+
+
+def _standby(system: System) -> Iterator[tuple[str, str]]:
+    table = system.standby
+    # A round is a write, a look, and one of them tried again; then there must be time to stop.
+    round_s = 3 * table.request_limit_ms / 1000
+    if table.lease_s - table.stop_s < table.renew_s + round_s:
+        remedy = "leaves no time for a renewal that fails once before writing must stop; raise it"
+        yield "standby.lease_s", remedy
+    litestream = system.service.get("litestream")
+    if litestream and table.stop_s <= litestream.stop_timeout_s:
+        remedy = "is not above service.litestream.stop_timeout_s, which it must see through"
+        yield "standby.stop_s", f"{remedy}; raise it"

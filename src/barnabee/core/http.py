@@ -18,7 +18,16 @@ from starlette.routing import Route
 
 from barnabee import __version__
 from barnabee.core import trace
-from barnabee.core.errors import BadRequest, BarnabeeError, NotFound, TooLarge, Unauthorized
+from barnabee.core.access import cross_site
+from barnabee.core.errors import (
+    BadRequest,
+    BarnabeeError,
+    CrossSite,
+    NotFound,
+    TooLarge,
+    Unauthorized,
+)
+from barnabee.core.spans import SPANS
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
@@ -32,6 +41,7 @@ if TYPE_CHECKING:
 OPEN_PATHS = frozenset({"/health", "/health/live", "/health/ready", "/login"})
 QUIET_PATHS = frozenset({"/health", "/health/live", "/health/ready", "/metrics"})
 MIB = 1024 * 1024
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 SWITCHING = 101  # the status of a WebSocket that was accepted
 _STARTS = frozenset({"http.response.start", "websocket.http.response.start", "websocket.accept"})
 
@@ -111,7 +121,7 @@ class Front:
     metrics: Metrics
     access: Access | None
     body_max_bytes: int = MIB
-    _open: frozenset[str] = field(default=OPEN_PATHS)
+    open_paths: frozenset[str] = field(default=OPEN_PATHS)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one connection."""
@@ -120,6 +130,8 @@ class Front:
             return
         headers = {key: value.decode("latin-1") for key, value in scope["headers"]}
         trace.adopt(headers.get(b"traceparent"))
+        if SPANS.sink is not None:
+            SPANS.enter(headers.get(b"traceparent"))
         exchange = _Exchange(scope, receive, send, self.body_max_bytes)
         try:
             error = self._refusal(scope, headers)
@@ -135,8 +147,11 @@ class Front:
             client = self.access.client(
                 headers.get(b"authorization"), headers.get(b"cookie"), time.time()
             )
-            if client is None and scope["path"] not in self._open:
+            if client is None and scope["path"] not in self.open_paths:
                 return Unauthorized()
+            changes = scope.get("method", "WEBSOCKET") not in SAFE_METHODS
+            if changes and client != "token" and cross_site(headers):
+                return CrossSite()
             peer = scope.get("client")
             scope["barnabee.client"] = f"{client}@{peer[0] if peer else 'local'}"
         length = headers.get(b"content-length", "0")
@@ -183,7 +198,7 @@ class _Exchange:
         self.status = 0
 
     def seconds(self) -> float:
-        """Return how long it took; a WebSocket's is until it was open, which it may be for days."""
+        """Return how long it took; of what stays open for days, until it was open."""
         return (self._accepted or time.perf_counter()) - self._begun
 
     async def receive(self) -> Message:
@@ -197,10 +212,11 @@ class _Exchange:
     async def send(self, message: Message) -> None:
         if message["type"] in _STARTS:
             self.status = message.get("status", SWITCHING)
-            if self.status == SWITCHING:
+            message.setdefault("headers", [])
+            events = (b"content-type", b"text/event-stream") in message["headers"]
+            if self.status == SWITCHING or events:
                 self._accepted = time.perf_counter()
             trace_id = trace.current().encode()
-            message.setdefault("headers", [])
             message["headers"] = [*message["headers"], (b"x-trace-id", trace_id)]
         await self._send(message)
 

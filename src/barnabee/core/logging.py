@@ -11,12 +11,15 @@ import hashlib
 import json
 import logging
 import sys
+from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import structlog
 from pydantic_core import to_json
 
 from barnabee.core import trace
+from barnabee.core.outlet import Outlet
 
 if TYPE_CHECKING:
     from structlog.typing import EventDict, Processor, WrappedLogger
@@ -24,8 +27,34 @@ if TYPE_CHECKING:
 _ALWAYS = ("session_id", "user_id", "stage", "latency_ms")
 
 
-def configure(component: str, *, level: str = "info") -> None:
-    """Send every log line of this process to standard output as JSON with `component`."""
+class _Lost:
+    """How many lines this process could not write; the metrics tell."""
+
+    outlet: Outlet | None = None
+
+
+def dropped_lines() -> int:
+    """Return how many lines were dropped because nobody read them in time."""
+    return _Lost.outlet.dropped if _Lost.outlet else 0
+
+
+def configure(
+    component: str,
+    *,
+    level: str = "info",
+    unwritten_max_lines: int = 10_000,
+    watcher: Processor | None = None,
+) -> None:
+    """Send every log line of this process to standard output as JSON with `component`.
+
+    Of lines that nobody reads, `unwritten_max_lines` are kept until somebody does. `watcher` sees
+    each of our lines before it is written.
+    """
+
+    def notice(lines: int) -> str:
+        event: EventDict = {"event": "log_lines_dropped", "level": "warning", "dropped": lines}
+        event["timestamp"] = datetime.now(UTC).isoformat().replace("+00:00", "Z")
+        return dump(add_context(None, "warning", event))
 
     def add_context(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
         event.setdefault("component", component)
@@ -42,13 +71,18 @@ def configure(component: str, *, level: str = "info") -> None:
         structlog.processors.format_exc_info,
     ]
     number = logging.getLevelNamesMapping()[level.upper()]
+    outlet = _Lost.outlet = Outlet(sys.stdout, unwritten_max_lines, notice)
     structlog.configure(
-        processors=[*shared, structlog.processors.JSONRenderer(serializer=_dump)],
+        processors=[
+            *shared,
+            *([watcher] if watcher else []),
+            structlog.processors.JSONRenderer(serializer=dump),
+        ],
         wrapper_class=structlog.make_filtering_bound_logger(number),
-        logger_factory=structlog.PrintLoggerFactory(sys.stdout),
+        logger_factory=lambda *_: outlet,
         cache_logger_on_first_use=True,
     )
-    _capture_libraries(shared, number)
+    _capture_libraries(shared, number, outlet)
 
 
 def utterance_fields(utterance: str, *, allowed: bool) -> dict[str, object]:
@@ -59,14 +93,28 @@ def utterance_fields(utterance: str, *, allowed: bool) -> dict[str, object]:
     return {"utterance_chars": len(utterance), "utterance_sha256": digest[:12]}
 
 
-def _capture_libraries(shared: list[Processor], number: int) -> None:
-    handler = logging.StreamHandler(sys.stdout)
+class _Handler(logging.Handler):
+    """The lines of libraries, by the same way out."""
+
+    def __init__(self, outlet: Outlet) -> None:
+        super().__init__()
+        self._outlet = outlet
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            self._outlet.write(self.format(record))
+        except (ValueError, TypeError, KeyError):  # a library's own arguments do not fit
+            self.handleError(record)
+
+
+def _capture_libraries(shared: list[Processor], number: int, outlet: Outlet) -> None:
+    handler = _Handler(outlet)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[*shared, structlog.stdlib.ExtraAdder(), _without_colours],
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                structlog.processors.JSONRenderer(serializer=_dump),
+                structlog.processors.JSONRenderer(serializer=dump),
             ],
         )
     )
@@ -88,7 +136,8 @@ def _without_colours(_logger: WrappedLogger, _method: str, event: EventDict) -> 
     return event
 
 
-def _dump(event: EventDict, **_options: object) -> str:
+def dump(event: Mapping[str, object], **_options: object) -> str:
+    """Return a record as one line of JSON, whatever is in it."""
     try:
         return to_json(event, fallback=str).decode()  # a third of the time of json.dumps
     except ValueError:  # half a surrogate pair: a line is never lost for what it says

@@ -5,14 +5,46 @@ Names follow the specification; a service adds its own to `Metrics.registry`.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    disable_created_metrics,
+)
+from prometheus_client.core import CounterMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.registry import Collector
 
+from barnabee.core.logging import dropped_lines
+
+# A second series for each counter and histogram, and nobody asks.
+disable_created_metrics()  # type: ignore[no-untyped-call]
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 # From a cached answer to a slow language model; 2 s is the specification's HighLatencyP95 limit.
 BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0)
+
+
+@dataclass(frozen=True)
+class _DroppedLines(Collector):
+    """Log lines that nobody read in time."""
+
+    component: str
+
+    def collect(self) -> Iterator[CounterMetricFamily]:
+        found = CounterMetricFamily(
+            "barnabee_log_lines_dropped",
+            "Log lines dropped because whoever reads this service's output did not.",
+            labels=("component",),
+        )
+        found.add_metric((self.component,), dropped_lines())
+        yield found
+
+    describe = collect  # its name is registered like any other's
 
 
 @dataclass(frozen=True)
@@ -43,6 +75,7 @@ class Metrics:
         object.__setattr__(self, "requests", requests)
         object.__setattr__(self, "errors", errors)
         ProcessCollector(registry=self.registry)
+        self.registry.register(_DroppedLines(self.component))
 
     def observe(self, method: str, route: str, status: int, seconds: float) -> None:
         """Record one answered request."""

@@ -24,6 +24,7 @@ from barnabee.core import logging as barnabee_logging
 from barnabee.core import notify, settings, system
 from barnabee.core.errors import BarnabeeError, PortTaken
 from barnabee.core.health import Health, Report
+from barnabee.core.spans import SPANS
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
@@ -54,11 +55,18 @@ def run(component: str, factory: Factory) -> NoReturn:
     try:
         graph = system.load()
         chosen = settings.load(graph)
-        barnabee_logging.configure(component, level=chosen.log_level)
+        SPANS.configure(component, chosen.otlp_endpoint)
+        barnabee_logging.configure(
+            component,
+            level=chosen.log_level,
+            unwritten_max_lines=graph.logs.unwritten_max_lines,
+            watcher=SPANS.of_line if SPANS.sink is not None else None,
+        )
         listener = listen(component, chosen.bind, graph.port(component))
         running = factory(graph, chosen)
         with asyncio.Runner(loop_factory=loop_factory()) as runner:
             runner.run(_serve(component, running, listener))
+        SPANS.close()
     except BarnabeeError as error:
         fail(error)
     sys.exit(0)

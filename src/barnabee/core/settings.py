@@ -35,20 +35,30 @@ class Settings(BaseSettings):
     embed_model: str = Field("text-embedding-3-small", validation_alias="BARNABEE_EMBED_MODEL")
     tts_voice: str = Field("", validation_alias="BARNABEE_TTS_VOICE")
     api_url: str = Field("http://127.0.0.1:8000", validation_alias="API_URL")
+    voice_url: str = Field("http://127.0.0.1:8080", validation_alias="VOICE_URL")
     home_assistant_url: str = Field("", validation_alias="HOME_ASSISTANT_URL")
+    alertmanager_url: str = Field("http://127.0.0.1:9093", validation_alias="ALERTMANAGER_URL")
     azure_openai_endpoint: str = Field("", validation_alias="AZURE_OPENAI_ENDPOINT")
     azure_openai_deployment: str = Field("", validation_alias="AZURE_OPENAI_DEPLOYMENT")
     azure_openai_api_version: str = Field("2024-10-21", validation_alias="AZURE_OPENAI_API_VERSION")
+    azure_communication_endpoint: str = Field("", validation_alias="AZURE_COMMUNICATION_ENDPOINT")
+    mail_server: str = Field("", validation_alias="ALERT_MAIL_SMARTHOST")  # host:port
     replica_endpoint: str = Field("", validation_alias="BARNABEE_REPLICA_ENDPOINT")
     litestream_socket: str = Field("", validation_alias="BARNABEE_LITESTREAM_SOCKET")
     # Set where the worker makes snapshots and does drills itself; on NixOS timers do.
     backup_credentials: str = Field("", validation_alias="BARNABEE_BACKUP_CREDENTIALS")
+    # Where it is said whether this machine may write; empty: there is no stand-by.
+    lease_dir: str = Field("", validation_alias="BARNABEE_LEASE_DIR")
+    loki_url: str = Field("", validation_alias="LOKI_URL")  # the runner's and the command line's
+    otlp_endpoint: str = Field("", validation_alias="OTEL_EXPORTER_OTLP_ENDPOINT")
     bind: str = Field("127.0.0.1", validation_alias="BARNABEE_BIND")
     device: Literal["cpu", "cuda"] = Field("cpu", validation_alias="BARNABEE_DEVICE")
     threads: int = Field(0, ge=0, le=256, validation_alias="BARNABEE_THREADS")
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", validation_alias="BARNABEE_LOG_LEVEL"
     )
+    log_file: Path | None = Field(None, validation_alias="BARNABEE_LOG_FILE")
+    dashboard_dir: Path | None = Field(None, validation_alias="BARNABEE_DASHBOARD")
     log_utterances: bool = Field(default=False, validation_alias="BARNABEE_LOG_UTTERANCES")
     time_zone: str = Field("", validation_alias="BARNABEE_TIME_ZONE")
 
@@ -77,6 +87,10 @@ def load(system: System) -> Settings:
         "GPU_SERVICE_URL": f"http://127.0.0.1:{system.port('gpu')}",
         "API_URL": f"http://127.0.0.1:{system.port('api')}",
     }
+    if "alertmanager" in system.companion:
+        defaults["ALERTMANAGER_URL"] = f"http://127.0.0.1:{system.port('alertmanager')}"
+    if "voice" in system.service:
+        defaults["VOICE_URL"] = f"http://127.0.0.1:{system.port('voice')}"
     given = {name: value for name, value in defaults.items() if not os.environ.get(name)}
     try:
         return Settings(**given)  # type: ignore[arg-type]

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from barnabee.core import graph
+from barnabee.core import graph, lines
 from barnabee.core.errors import SystemFileInvalid
 from barnabee.core.tables import System
 
@@ -58,8 +58,12 @@ def parse(text: str, file: str = "system.toml") -> System | list[Problem]:
     return problems or system
 
 
-def load(path: Path | None = None) -> System:
-    """Read and validate the file; SystemFileInvalid lists every problem, one a line."""
+def load(path: Path | None = None, *, of_first_line: bool = False) -> System:
+    """Read and validate the file; SystemFileInvalid lists every problem, one a line.
+
+    The replica is that of this machine's line of the database (core/lines.py), unless the first
+    line is asked for.
+    """
     path = path or default_path()
     try:
         text = path.read_text(encoding="utf-8")
@@ -68,7 +72,7 @@ def load(path: Path | None = None) -> System:
         raise SystemFileInvalid(problems=problem) from error
     result = parse(text, str(path))
     if isinstance(result, System):
-        return result
+        return result if of_first_line else lines.own(result)
     raise SystemFileInvalid(problems=" | ".join(map(str, result)))
 
 

@@ -9,6 +9,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from barnabee.core.alert_table import Alert
+
 Port = Annotated[int, Field(ge=1, le=65535)]
 Seconds = Annotated[int, Field(ge=1, le=86_400)]
 Mib = Annotated[int, Field(ge=0, le=1_048_576)]
@@ -139,6 +141,7 @@ class Limits(Table):
     utterance_max_chars: Count
     commands_per_minute: Count
     command_burst: Count
+    logins_per_minute: Count
     text_to_speech_max_chars: Count
 
 
@@ -214,7 +217,9 @@ class Talk(Table):
     speech_permille: Permille  # how sure the voice detector must be
     speech_ms: Milliseconds  # for how long, before it counts as speech
     before_ms: Milliseconds  # sound kept from before that
-    pause_ms: Milliseconds  # silence after which the end of the turn is considered
+    judge_ms: Milliseconds  # silence after which it is judged whether the person is done
+    pause_ms: Milliseconds  # silence that ends a turn which sounds finished
+    whole_ms: Milliseconds  # silence that ends one which reads like a whole sentence
     wait_ms: Milliseconds  # silence that ends a turn which sounds unfinished
     least_ms: Milliseconds  # less voice than this is noise
     barge_in_permille: Permille  # while the assistant itself speaks
@@ -251,14 +256,57 @@ class Recording(Table):
     free_min_mib: Mib  # nothing is recorded when the disk has less
 
 
+class Standby(Table):
+    """How it is settled which of two machines may write (docs/reference/standby.md)."""
+
+    lease_s: Seconds  # how long whoever holds the lease may write without having renewed it
+    renew_s: Seconds  # how often it is renewed, and how often the other looks
+    request_limit_ms: Milliseconds  # one request to the store
+    stop_s: Seconds  # writing stops this long before the lease ends
+    clock_drift_permille: Annotated[int, Field(ge=0, le=200)]  # how wrong a clock's pace may be
+    follow_s: Seconds  # how often the stand-by fetches what is new
+    takeover_s: Seconds  # how long a promotion may wait for the lease
+
+
 class Acceptance(Table):
     """The promises that `barnabee accept` measures."""
 
     cold_start_s: Seconds
     healthy_s: Seconds
     replica_lag_txids: Annotated[int, Field(ge=0)]
+    replica_sync_s: Seconds  # how long a row may take into the replica
+    log_query_s: Seconds  # until a query returns a line that was just written
+    alert_s: Seconds  # until Home Assistant has a test alert
     detect_failure_s: Seconds
     recover_s: Seconds
+
+
+class Deploy(Table):
+    """How long each part of a switch to another system may take, and how it is looked after."""
+
+    switch_s: Seconds
+    settle_s: Seconds
+    confirm_s: Seconds
+    data_s: Seconds
+    watch_every_s: Seconds
+    boot_tries: Count
+    records_kept: Count
+
+
+class External(Table):
+    """Something the house uses and does not run: how it is asked, and what is said without it."""
+
+    words: Text
+    timeout_ms: Milliseconds
+    every_s: Seconds  # while it answers
+    away_most_s: Seconds  # while it does not: the pauses double up to this
+
+
+class Logs(Table):
+    """What becomes of log lines that cannot be written or sent at once."""
+
+    unsent_max_mib: Count  # compressed lines kept for Loki while it is away
+    unwritten_max_lines: Count  # kept in a service while whoever reads its output does not
 
 
 class Host(Table):
@@ -292,7 +340,12 @@ class System(Table):
     retention: Retention
     recording: Recording
     probe: Probe
+    standby: Standby
+    alert: Alert
+    external: dict[Name, External]
     acceptance: Acceptance
+    deploy: Deploy
+    logs: Logs
     host: dict[Name, Host] = {}
 
     def nodes(self) -> dict[str, Service]:

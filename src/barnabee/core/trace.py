@@ -14,6 +14,8 @@ _SHAPE = re.compile(r"00-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}")
 _NOTHING = "0" * 32
 
 trace_id_var: ContextVar[str] = ContextVar("trace_id", default="")
+# Of what this task was asked for; empty unless spans are exported (core/spans.py).
+span_id_var: ContextVar[str] = ContextVar("span_id", default="")
 
 
 def new_trace_id() -> str:
@@ -21,10 +23,21 @@ def new_trace_id() -> str:
     return secrets.token_hex(16)
 
 
+def is_id(text: str) -> bool:
+    """Return whether `text` has the form of a trace id."""
+    return re.fullmatch(r"[0-9a-f]{32}", text) is not None
+
+
 def parse(header: str | None) -> str | None:
     """Return the trace id of a `traceparent` value, or None when it is not one."""
     found = _SHAPE.fullmatch((header or "").strip())
     return found[1] if found and found[1] != _NOTHING else None
+
+
+def parent(header: str | None) -> str | None:
+    """Return the caller's span id of a `traceparent` value, or None when it is not one."""
+    found = _SHAPE.fullmatch((header or "").strip())
+    return found[2] if found and found[2] != _NOTHING[:16] else None
 
 
 def adopt(header: str | None) -> str:
@@ -42,4 +55,5 @@ def current() -> str:
 def headers() -> dict[str, str]:
     """Return what a client sends along so that the callee's lines carry the same id."""
     trace_id = current() or new_trace_id()
-    return {HEADER: f"00-{trace_id}-{secrets.token_hex(8)}-01"}
+    span_id = span_id_var.get() or secrets.token_hex(8)
+    return {HEADER: f"00-{trace_id}-{span_id}-01"}

@@ -7,6 +7,7 @@ job more than once. Knows no Redis and no HTTP.
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -15,6 +16,13 @@ from typing import Any, Protocol
 
 from barnabee.core.errors import BadRequest
 from barnabee.store.db import Database
+
+SEARCHED_WORDS = 8
+_HOLDS = (
+    "(utterance || ' ' || reply || ' ' || intent || ' ' || session_id || ' ' || "
+    "ifnull(speaker, '') LIKE ? ESCAPE '\\')"
+)
+_ESCAPED = re.compile(r"[\\%_]")
 
 
 def timestamp(moment: datetime) -> str:
@@ -93,9 +101,13 @@ class Conversations:
         return _turn(rows[0]) if rows else None
 
     async def turns(
-        self, limit: int = 50, before: str | None = None, session_id: str | None = None
+        self,
+        limit: int = 50,
+        before: str | None = None,
+        session_id: str | None = None,
+        search: str | None = None,
     ) -> list[Turn]:
-        """Return turns, newest first.
+        """Return turns, newest first; with `search` those that hold all of its words.
 
         `before` is a time, or `cursor(turn)` of the last one seen: then the page goes on exactly
         there, also among turns of the same millisecond.
@@ -105,11 +117,14 @@ class Conversations:
         if session_id is not None:
             conditions.append("session_id = ?")
             values.append(session_id)
+        for word in (search or "").split()[:SEARCHED_WORDS]:
+            conditions.append(_HOLDS)
+            values.append("%" + _ESCAPED.sub(r"\\\g<0>", word) + "%")
         if before is not None:
             conditions.append("(created_at, trace_id) < (?, ?)")
             values += [moment, trace_id]
         sql = (
-            f"SELECT * FROM turns WHERE {' AND '.join(conditions)} "  # noqa: S608 - fixed texts
+            f"SELECT turns.* FROM turns WHERE {' AND '.join(conditions)} "  # noqa: S608 - fixed texts
             "ORDER BY created_at DESC, trace_id DESC LIMIT ?"
         )
         values.append(limit)

@@ -25,9 +25,15 @@ from barnabee.core.errors import (
     DependencyDown,
     SettingInvalid,
 )
-from barnabee.store import migrations, pins
+from barnabee.store import fence, migrations, pins
 from barnabee.store.backup.moment import AskTxid, nobody_knows
-from barnabee.store.disk import MIN_FREE_BYTES, explain, free_bytes, writable
+from barnabee.store.disk import (
+    MIN_FREE_BYTES,
+    explain,
+    free_bytes,
+    make_for_the_group,
+    writable,
+)
 
 T = TypeVar("T")
 Work = Callable[[sqlite3.Connection], T]
@@ -41,16 +47,18 @@ async def open_database(
     path: Path,
     *,
     busy_timeout_ms: int = BUSY_TIMEOUT_MS,
+    may_write: fence.Fence = fence.nobody,
     ask_txid: AskTxid = nobody_knows,
 ) -> Database:
     """Check, migrate and open the database at `path`, which is made when it is not there.
 
-    Raises DatabaseCorrupt and DatabaseTooNew before a byte was changed, DatabaseReadOnly,
-    DatabaseFull, DatabaseMismatch, or SettingInvalid when the directory is missing (a data disk
+    `may_write` is asked before anything is changed, and again before it is for good. Raises
+    DatabaseCorrupt and DatabaseTooNew before a byte was changed, DatabaseReadOnly, DatabaseFull,
+    DatabaseMismatch, NotTheHolder, or SettingInvalid when the directory is missing (a data disk
     that is not mounted must not be replaced by an empty database).
     """
-    await asyncio.to_thread(prepare, path, busy_timeout_ms, ask_txid)
-    database = Database(path, busy_timeout_ms=busy_timeout_ms)
+    await asyncio.to_thread(prepare, path, busy_timeout_ms, ask_txid, may_write)
+    database = Database(path, busy_timeout_ms=busy_timeout_ms, may_write=may_write)
     await database.connect()
     return database
 
@@ -58,9 +66,16 @@ async def open_database(
 class Database:
     """An open database; made by `open_database`."""
 
-    def __init__(self, path: Path, *, busy_timeout_ms: int = BUSY_TIMEOUT_MS) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        busy_timeout_ms: int = BUSY_TIMEOUT_MS,
+        may_write: fence.Fence = fence.nobody,
+    ) -> None:
         """Remember the file; `connect` follows."""
         self.path = path
+        self._may_write = may_write
         self._file_id = _file_id(path)
         self._reading = _Lane(path, "database-read", busy_timeout_ms, query_only=True)
         self._writing = _Lane(path, "database-write", busy_timeout_ms, query_only=False)
@@ -110,7 +125,8 @@ class Database:
 
     def _write(self, connection: sqlite3.Connection, work: Work[T]) -> T:
         self._require_same_file()
-        return _transaction(connection, "BEGIN IMMEDIATE", work)
+        self._may_write()
+        return _transaction(connection, "BEGIN IMMEDIATE", work, self._may_write)
 
     def _try_writing(self, connection: sqlite3.Connection) -> None:
         self._require_same_file()
@@ -200,6 +216,7 @@ def prepare(
     path: Path,
     busy_timeout_ms: int = BUSY_TIMEOUT_MS,
     ask_txid: AskTxid = nobody_knows,
+    may_write: fence.Fence = fence.nobody,
     *,
     checked_copy: bool = False,
 ) -> None:
@@ -213,8 +230,11 @@ def prepare(
         raise SettingInvalid(name="DATABASE_PATH", reason=f"{path.parent} is missing", hint=hint)
     steps = migrations.known()
     try:
-        if not checked_copy and path.exists() and path.stat().st_size:
-            _look_without_touching(path, steps)
+        if not checked_copy:
+            there = path.exists() and path.stat().st_size
+            if not there or _look_without_touching(path, steps) < len(steps):
+                may_write()
+            make_for_the_group(path)
         with closing(_connect(path, busy_timeout_ms, mode="rwc")) as connection:
             _use_write_ahead_log(connection, busy_timeout_ms)
             version = migrations.refuse_unknown(connection, steps, str(path))
@@ -239,13 +259,13 @@ def _pin_first(
             migrations.apply(connection, steps, str(path))
 
 
-def _look_without_touching(path: Path, steps: tuple[migrations.Migration, ...]) -> None:
-    """Refuse a damaged or newer file through a connection that cannot change it."""
+def _look_without_touching(path: Path, steps: tuple[migrations.Migration, ...]) -> int:
+    """Refuse a damaged or newer file without changing it; return its schema's number."""
     with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
         found = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
         if found != "ok":
             raise DatabaseCorrupt(path=path, reason=" ".join(str(found).split()))
-        migrations.refuse_unknown(connection, steps, str(path))
+        return migrations.refuse_unknown(connection, steps, str(path))
 
 
 def _connect(path: Path, busy_timeout_ms: int, *, mode: str) -> sqlite3.Connection:
@@ -282,10 +302,16 @@ def _use_write_ahead_log(connection: sqlite3.Connection, busy_timeout_ms: int) -
             return
 
 
-def _transaction(connection: sqlite3.Connection, begin: str, work: Work[T]) -> T:
+def _transaction(
+    connection: sqlite3.Connection,
+    begin: str,
+    work: Work[T],
+    may_commit: fence.Fence = fence.nobody,
+) -> T:
     connection.execute(begin)
     try:
         result = work(connection)
+        may_commit()  # waiting for the lock may have taken longer than the permit lasts
         connection.execute("COMMIT")
     except BaseException:
         with suppress(sqlite3.Error):  # SQLite may have rolled back by itself (disk full)

@@ -19,6 +19,7 @@ from barnabee.core.errors import (
 # Below this the log could no longer grow between two checkpoints of litestream (1000 pages of
 # 4 KiB, twice).
 MIN_FREE_BYTES = 8 * 1024 * 1024
+SHARED_MODE = 0o660
 
 
 def explain(error: sqlite3.Error, path: Path) -> BarnabeeError | sqlite3.Error:
@@ -44,6 +45,15 @@ def _explain_disk(error: sqlite3.Error, code: int, path: Path) -> BarnabeeError:
     if full:
         return DatabaseFull(path=path, retry_after_s=30)
     return DependencyDown(dependency="database", reason=str(error), retry_after_s=5)
+
+
+def make_for_the_group(path: Path) -> None:
+    """Make the database's file before SQLite does, whose own mode lets the group only read.
+
+    Under systemd api, worker and litestream are users of one group, and all of them write.
+    """
+    with suppress(OSError):  # SQLite says what is wrong
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, SHARED_MODE))
 
 
 def writable(path: Path) -> bool:

@@ -15,9 +15,11 @@ from barnabee.core.errors import (
     DatabaseFull,
     DatabaseReadOnly,
     DependencyDown,
+    NotTheHolder,
     Overloaded,
 )
-from barnabee.store import db
+from barnabee.core.health import Degraded
+from barnabee.store import db, fence
 from barnabee.store.backup.moment import AskTxid, nobody_knows
 
 
@@ -30,10 +32,15 @@ class Keeper:
         *,
         busy_timeout_ms: int = db.BUSY_TIMEOUT_MS,
         ask_txid: AskTxid = nobody_knows,
+        lease_dir: str = "",
     ) -> None:
-        """Remember where it is; `ask_txid` names the moment that is pinned before a migration."""
+        """Remember where it is; `ask_txid` names the moment that is pinned before a migration.
+
+        `lease_dir` is where it is said whether this machine may write.
+        """
         self.path = path
         self._ask_txid = ask_txid
+        self._may_write = fence.fence(lease_dir)
         self._busy_timeout_ms = busy_timeout_ms
         self._lock = asyncio.Lock()
         self._database: db.Database | None = None
@@ -42,8 +49,8 @@ class Keeper:
     def start(self) -> None:
         """Check and migrate the file now (blocks); raise only what waiting does not mend."""
         try:
-            db.prepare(self.path, self._busy_timeout_ms, self._ask_txid)
-        except (DatabaseReadOnly, DatabaseFull, DependencyDown, Overloaded):
+            db.prepare(self.path, self._busy_timeout_ms, self._ask_txid, self._may_write)
+        except (DatabaseReadOnly, DatabaseFull, DependencyDown, Overloaded, NotTheHolder):
             return
         self._seen = True
 
@@ -59,19 +66,30 @@ class Keeper:
                 if self._seen and not self.path.exists():
                     raise DatabaseCorrupt(path=self.path, reason="the file was removed")
                 self._database = await db.open_database(
-                    self.path, busy_timeout_ms=self._busy_timeout_ms, ask_txid=self._ask_txid
+                    self.path,
+                    busy_timeout_ms=self._busy_timeout_ms,
+                    ask_txid=self._ask_txid,
+                    may_write=self._may_write,
                 )
                 self._seen = True
             return self._database
 
-    async def check(self) -> None:
-        """Return when it can be read and written; forget it when its file is not the same."""
+    async def check(self) -> Degraded | None:
+        """Return when it can be read and written; forget it when its file is not the same.
+
+        Degraded while this machine may not write: what is to be kept waits in the queue.
+        """
         database = await self.database()
         try:
             await database.check()
         except DatabaseCorrupt:
             await self.close()
             raise
+        try:
+            self._may_write()
+        except NotTheHolder as error:
+            return Degraded(error.code, str(error))
+        return None
 
     async def close(self) -> None:
         """Finish what is being written and close."""

@@ -9,6 +9,8 @@ from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
+from barnabee.store.disk import SHARED_MODE
+
 
 def taken(path: Path) -> bool:
     """Return whether there is a database: a file of 0 bytes is none."""
@@ -37,6 +39,7 @@ def exchange(copy: Path, path: Path) -> Path | None:
 
     Returns where what was there is now. When the copy cannot be put there, that is put back.
     """
+    copy.chmod(SHARED_MODE)  # all of the house's users write it
     with copy.open("rb") as file:
         os.fsync(file.fileno())
     aside = move_aside(path, datetime.now(UTC))

@@ -39,6 +39,11 @@ class Cascade:
         return bool(self.nodes) and all(node.look.good for node in self.nodes.values())
 
     @property
+    def ready(self) -> bool:
+        """Return whether every node does its job, if with less."""
+        return bool(self.nodes) and all(node.look.ready for node in self.nodes.values())
+
+    @property
     def hopeless(self) -> bool:
         """Return whether waiting cannot help: something was given up."""
         return any(node.phase == Phase.GIVEN_UP for node in self.nodes.values())

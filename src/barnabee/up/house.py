@@ -15,11 +15,13 @@ from barnabee.up.services import House
 from barnabee.up.setup import home_assistant_requirements
 
 
-def local(*, demo_home: bool = False) -> House:
+def local(*, demo_home: bool = False, monitoring: bool = False) -> House:
     """Return the house that `./barnabee up` runs here; SystemFileInvalid when it cannot be."""
     file = system.default_path().resolve()
     home = paths.home_assistant(home_assistant_requirements()) if demo_home else None
-    return House(system.load(file), file, paths.local(), paths.models(), os.environ, home)
+    return House(
+        system.load(file), file, paths.local(), paths.models(), os.environ, home, monitoring
+    )
 
 
 def token(where: Paths) -> str:
@@ -56,6 +58,10 @@ def what_is_off(house: House) -> list[str]:
             f"off-site backup: the replica is on this machine ({where}); put {secrets.KEY_ID} and "
             f"{secrets.KEY} into {files}"
         )
+    if house.monitoring:
+        from barnabee.up import watchers  # noqa: PLC0415 - only with --monitoring
+
+        off += watchers.lacking(house)
     return off
 
 

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import socket
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Protocol
 
+from barnabee.clients.loki import base_url
+from barnabee.clients.loki_push import Shipper, Tell
 from barnabee.core.errors import BarnabeeError, Misconfigured
 from barnabee.up import leftovers, plan, services, state
 from barnabee.up.logfile import LogFile, Record, utc_now, wrap
@@ -24,6 +27,7 @@ from barnabee.up.services import COMMANDS, CommandFor, House
 from barnabee.up.tend import Ended, Tender
 
 _SAMPLE_EVERY_S = 2.0
+MIB = 1024 * 1024
 _NAME = "runner"
 
 
@@ -60,6 +64,7 @@ class Runner:
         self._untold: set[str] = set()  # failed, and not yet shown
         self._prober = Prober()
         self._log = LogFile(house.paths.log)
+        self._shipper = _shipper(house, self._tell)
         self._wake = asyncio.Event()
         self._stop_since_s: float | None = None
         self._began_s = time.monotonic()
@@ -69,6 +74,9 @@ class Runner:
         """Run until asked to stop; when this returns or raises, no process is left."""
         self._began_s = time.monotonic()
         self._hear_signals()
+        self._loop = asyncio.get_running_loop()
+        if self._shipper is not None:
+            self._shipper.start()
         try:
             async with asyncio.TaskGroup() as tasks:
                 sampler = tasks.create_task(self._hold_memory())
@@ -78,6 +86,8 @@ class Runner:
             await asyncio.to_thread(_sweep, self._house.paths)
             await self._prober.aclose()
             self._say("stopped")
+            if self._shipper is not None:
+                await asyncio.to_thread(self._shipper.stop)
             self._log.close()
             self._house.paths.state.unlink(missing_ok=True)
 
@@ -193,6 +203,7 @@ class Runner:
             node.blocked_by = plan.waits_for(name, self._graph, self._seen)
         if self._run.healthy_s is None and self._well() and self._stop_since_s is None:
             self._run.healthy_s = round(time.monotonic() - self._began_s, 2)
+            self._run.healthy_at = time.time()
             self._run.phase = "running"
             self._say("all healthy", seconds=self._run.healthy_s)
             self._view.healthy(self._run)
@@ -232,15 +243,31 @@ class Runner:
     def _say(self, event: str, **fields: object) -> None:
         self._record(wrap(_NAME, "", utc_now()) | {"event": event} | fields)
 
+    def _tell(self, event: str, fields: Mapping[str, object]) -> None:
+        """Say something in the log, from another thread."""
+        with suppress(RuntimeError):  # the loop has ended
+            self._loop.call_soon_threadsafe(lambda: self._say(event, **fields))
+
     def _record(self, record: Record) -> None:
         self._log.write(record)
+        if self._shipper is not None:
+            self._shipper.offer(record)
         self._view.line(record)
+
+
+def _shipper(house: House, tell: Tell) -> Shipper | None:
+    url = house.environment.get("LOKI_URL")
+    kept_bytes = house.system.logs.unsent_max_mib * MIB
+    return Shipper(base_url(url), socket.gethostname(), kept_bytes, tell) if url else None
 
 
 def _first_state(house: House, graph: plan.Graph) -> state.RunState:
     nodes = {name: state.NodeState(port=node.port) for name, node in graph.nodes.items()}
     return state.of_this_process(
-        str(house.system_file), demo_home=house.demo_home is not None, nodes=nodes
+        str(house.system_file),
+        demo_home=house.demo_home is not None,
+        asked_at=house.asked_at,
+        nodes=nodes,
     )
 
 

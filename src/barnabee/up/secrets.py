@@ -17,6 +17,7 @@ from barnabee.core.errors import SettingMissing
 from barnabee.up.paths import Paths
 
 API_TOKEN = "api_token"  # noqa: S105 - the name of the file
+DEMO_WEBHOOK = "demo_home_webhook_id"
 KEY_ID = "b2_key_id"
 KEY = "b2_application_key"
 # Holds the key id that was made up here: a different one in `b2_key_id` is the user's own.
@@ -27,6 +28,7 @@ def make(paths: Paths) -> None:
     """Make the secrets that are missing; SettingMissing when half of Backblaze's pair is there."""
     paths.secrets.chmod(0o700)
     _create(paths.secrets / API_TOKEN, secrets.token_urlsafe(32))
+    _create(paths.secrets / DEMO_WEBHOOK, secrets.token_hex(16))
     given = [name for name in (KEY_ID, KEY) if (paths.secrets / name).is_file()]
     if len(given) == 1:
         missing = KEY if given == [KEY_ID] else KEY_ID

@@ -12,11 +12,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import psutil
+
 from barnabee.core.errors import Misconfigured, SettingMissing
 from barnabee.core.settings import Settings
 from barnabee.core.tables import Service, System
-from barnabee.up import plan, secrets
-from barnabee.up.paths import Paths
+from barnabee.up import dashboard, plan, secrets
+from barnabee.up.paths import Paths, checkout
 
 MARK = "BARNABEE_RUN"  # in the environment of every process of a run, with the run's id
 NODE = "BARNABEE_NODE"
@@ -65,6 +67,8 @@ class House:
     models: Path
     environment: Mapping[str, str]  # the user's
     demo_home: Path | None = None  # the Home Assistant environment, with --demo-home
+    monitoring: bool = False
+    asked_at: float = field(default_factory=lambda: psutil.Process().create_time())
 
     @property
     def replica_is_local(self) -> bool:
@@ -75,7 +79,9 @@ class House:
         """Return the nodes of this run: every service, and the companions it has use for."""
         wanted = {"s3": self.replica_is_local, "home": self.demo_home is not None}
         companions = {
-            name: node for name, node in self.system.companion.items() if wanted.get(name, True)
+            name: node
+            for name, node in self.system.companion.items()
+            if wanted.get(name, self.monitoring if node.role == "monitoring" else True)
         }
         nodes: dict[str, Service] = {**companions, **self.system.service}
         # Home Assistant's token is made at its first start, and the api reads it at its own.
@@ -97,6 +103,9 @@ def settings_for(house: House) -> dict[str, str]:
     told = {name: house.environment[name] for name in names if house.environment.get(name)}
     if house.demo_home is not None:
         told["HOME_ASSISTANT_URL"] = f"http://127.0.0.1:{house.system.port('home')}"
+    page = dashboard.built()
+    if page is not None:
+        told.setdefault("BARNABEE_DASHBOARD", str(page))
     if house.replica_is_local:
         told["BARNABEE_REPLICA_ENDPOINT"] = f"http://127.0.0.1:{house.system.port('s3')}"
     return told | {
@@ -104,6 +113,7 @@ def settings_for(house: House) -> dict[str, str]:
         "BARNABEE_DATA": str(house.paths.data),
         "BARNABEE_MODELS": str(house.models),
         "BARNABEE_LITESTREAM_SOCKET": str(house.paths.litestream_socket),
+        "BARNABEE_LOG_FILE": str(house.paths.log),
     }
 
 
@@ -158,10 +168,17 @@ def _python(module: str, *arguments: str) -> Command:
 def _redis(house: House) -> Command:
     directory = house.paths.data / "redis"
     directory.mkdir(parents=True, exist_ok=True)
-    options = {
-        "port": str(house.system.port("redis")),
-        "bind": "127.0.0.1",
-        "dir": str(directory),
+    options = redis_options(house.system, "127.0.0.1", str(directory))
+    arguments = (text for key, value in options.items() for text in (f"--{key}", value))
+    return Command((redis_program(directory), *arguments))
+
+
+def redis_options(system: System, bind: str, directory: str) -> dict[str, str]:
+    """Return how Redis or Valkey is told to keep what it has accepted. Pure."""
+    return {
+        "port": str(system.port("redis")),
+        "bind": bind,
+        "dir": directory,
         "appendonly": "yes",
         # "everysec" holds writes back while a sync runs, and kill -9 then loses answered commands
         # (74 of 144 442 in one of 12 tries); "no" writes before it answers: 0 of 202 458
@@ -171,8 +188,6 @@ def _redis(house: House) -> Command:
         "maxmemory-policy": "noeviction",  # a job must never be dropped to make room
         "set-proc-title": "no",  # it would write its title over the run's mark
     }
-    arguments = (text for key, value in options.items() for text in (f"--{key}", value))
-    return Command((redis_program(directory), *arguments))
 
 
 def redis_program(directory: Path) -> str:
@@ -222,10 +237,22 @@ def _home(house: House) -> Command:
         "config-dir": house.paths.data / "home",
         "port": house.system.port("home"),
         "token-file": house.paths.secrets / DEMO_TOKEN,
+        "webhook-id-file": house.paths.secrets / secrets.DEMO_WEBHOOK,
+        "package": checkout() / "nixos/monitoring/home-assistant/barnabee_alerts.yaml",
     }
     arguments = (text for key, value in options.items() for text in (f"--{key}", str(value)))
     command = _python("barnabee.up.demo_home", *arguments)
     return replace(command, makes=house.paths.secrets / DEMO_TOKEN)
+
+
+def _watcher(name: str) -> CommandFor:
+    def command(house: House) -> Command:
+        from barnabee.up import watchers  # noqa: PLC0415 - only with --monitoring
+
+        make: CommandFor = getattr(watchers, name)
+        return make(house)
+
+    return command
 
 
 COMMANDS: Mapping[str, CommandFor] = {
@@ -238,6 +265,7 @@ COMMANDS: Mapping[str, CommandFor] = {
     "worker": lambda _: _python("barnabee.workers"),
     "s3": _s3,
     "home": _home,
+    **{name: _watcher(name) for name in ("prometheus", "alertmanager", "node", "blackbox")},
 }
 
 

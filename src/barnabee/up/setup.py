@@ -1,4 +1,4 @@
-"""What a machine needs before the house can start: a Redis, the models, Home Assistant.
+"""What a machine needs before the house can start: a Redis, the models, Home Assistant, the page.
 
 Steps that do not depend on one another run at the same time; each is done once and then only
 looked at. What this machine cannot have is listed with its reason, never passed over.
@@ -14,9 +14,15 @@ from pathlib import Path
 from rich.console import Console
 
 from barnabee.core import manifest, settings
-from barnabee.core.errors import BarnabeeError, ModelDamaged, ModelMissing, SettingInvalid
+from barnabee.core.errors import (
+    BarnabeeError,
+    ModelDamaged,
+    ModelMissing,
+    SettingInvalid,
+    SetUpFailed,
+)
 from barnabee.core.tables import System
-from barnabee.up import apt, environment, paths
+from barnabee.up import apt, dashboard, environment, paths, watchers
 from barnabee.up.progress import Steps, shown
 
 _HOME_ASSISTANT = "Home Assistant"
@@ -34,22 +40,27 @@ def home_assistant_requirements() -> Path:
     return paths.checkout() / "requirements" / "home-assistant.txt"
 
 
-def prepare(system: System, console: Console, *, demo_home: bool) -> Path | None:
+def prepare(
+    system: System, console: Console, *, demo_home: bool, monitoring: bool = False
+) -> Path | None:
     """See to everything; return Home Assistant's environment when `demo_home` asks for one.
 
     Raises SetUpFailed, DependencyDown or ModelDamaged in one sentence.
     """
     with shown(console) as steps:
-        return asyncio.run(_prepare(system, steps, demo_home=demo_home))
+        return asyncio.run(_prepare(system, steps, demo_home=demo_home, monitoring=monitoring))
 
 
-async def _prepare(system: System, steps: Steps, *, demo_home: bool) -> Path | None:
+async def _prepare(
+    system: System, steps: Steps, *, demo_home: bool, monitoring: bool
+) -> Path | None:
     home = paths.home_assistant(home_assistant_requirements()) if demo_home else None
     try:
         async with asyncio.TaskGroup() as group:
-            group.create_task(_redis(steps))
+            group.create_task(_packages(steps, monitoring=monitoring))
             names = model_names(system, settings.load(system).device)
             group.create_task(fetch_models(names, steps))
+            group.create_task(dashboard.ensure(steps.tell))
             if home is not None:
                 group.create_task(_home_assistant(home, steps))
     except* BarnabeeError as errors:
@@ -87,6 +98,18 @@ def _own_model(name: str, error: BarnabeeError) -> str:
     if isinstance(error, ModelMissing):
         return f"put its files into {folder}, then run `barnabee models seal {name}`"
     return f"{error.fields['path']}: {error.fields['reason']}"
+
+
+async def _packages(steps: Steps, *, monitoring: bool) -> None:
+    """One after the other: there is one lock on Debian's packages."""
+    await _redis(steps)
+    for name in watchers.PROGRAMS.values() if monitoring else ():
+        if shutil.which(name):
+            continue
+        if not apt.possible():
+            hint = f"install the Debian package {name}, or leave off --monitoring"
+            raise SetUpFailed(what=name, reason="only root may install Debian packages", hint=hint)
+        await apt.install(name, steps.tell)
 
 
 async def _redis(steps: Steps) -> None:

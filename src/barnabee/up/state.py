@@ -44,7 +44,9 @@ class RunState:
     system_file: str
     phase: str = "starting"  # starting, running, stopping
     demo_home: bool = False
-    healthy_s: float | None = None
+    asked_at: float = 0.0  # seconds since the epoch: when `up` was typed
+    healthy_at: float | None = None
+    healthy_s: float | None = None  # from the first node's start
     nodes: dict[str, NodeState] = field(default_factory=dict)
 
     @property
@@ -58,10 +60,14 @@ class RunState:
         return same and leftovers.lives(process)
 
 
-def of_this_process(system_file: str, *, demo_home: bool, nodes: dict[str, NodeState]) -> RunState:
+def of_this_process(
+    system_file: str, *, demo_home: bool, nodes: dict[str, NodeState], asked_at: float = 0.0
+) -> RunState:
     """Return the first state of a run whose runner is this process."""
     started = psutil.Process().create_time()
-    return RunState(os.getpid(), started, system_file, demo_home=demo_home, nodes=nodes)
+    return RunState(
+        os.getpid(), started, system_file, demo_home=demo_home, asked_at=asked_at, nodes=nodes
+    )
 
 
 def write(paths: Paths, state: RunState) -> None:

@@ -91,7 +91,7 @@ class Recordings:
             return None
         try:
             path = path_of(self._folder, self._clock().astimezone(UTC).date(), room, trace_id)
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            path.parent.mkdir(mode=0o770, parents=True, exist_ok=True)
             if self._free_bytes(self._folder) < self._rules.free_min_mib * MIB:
                 self._failed("disk_full", f"less than {self._rules.free_min_mib} MiB are free")
                 return None

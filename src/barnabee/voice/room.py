@@ -35,6 +35,7 @@ class Room:
         self.name, self.session, self.talk, self.metrics = name, session, talk, metrics
         self.messages: asyncio.Queue[dict[str, Any]] = asyncio.Queue(MESSAGES_MOST)
         self.turn: Turn | None = None  # the one that runs
+        self.show: Callable[[str], None] = lambda _state: None  # told of every state
         self.since_ms: int | None = None  # while a turn begins: how far back its sound does
         self._stands = conversation.Room()
         self._hands: dict[Effect, list[Callable[[], None]]] = defaultdict(list)
@@ -46,6 +47,7 @@ class Room:
         self._over: list[Callable[[Turn], None]] = []
         self.on(Effect.BEGIN, self._begin)
         self.on(Effect.END, self._end)
+        self.on(Effect.RECALL, self._recall)
         self.on(Effect.BARGED_IN, self._barged_in)
 
     @property
@@ -57,6 +59,11 @@ class Room:
     def held(self) -> bool:
         """Return whether somebody holds the button."""
         return self._stands.held
+
+    @property
+    def recallable(self) -> bool:
+        """Return whether somebody who speaks now goes on with what was taken as all."""
+        return self._stands.recallable
 
     def on(self, effect: Effect, hand: Callable[[], None]) -> None:
         """Call `hand` on `effect`; hands are called in the order in which they came."""
@@ -81,6 +88,7 @@ class Room:
             self._wind()
         if self._stands.state != before.state:
             self.say("state", state=self._stands.state.value, turn=self._stands.turn)
+            self.show(self._stands.state.value)
 
     def wake(self, word: str, trace_id: str, ago_ms: int) -> None:
         """Begin a turn that a word began, so long ago in the sound."""
@@ -143,6 +151,10 @@ class Room:
         task = self._loop.create_task(turn.gone())
         self._ending.add(task)
         task.add_done_callback(self._ending.discard)
+
+    def _recall(self) -> None:
+        if self.turn is not None:
+            self.turn.recall()
 
     def _barged_in(self) -> None:
         self.metrics.barge_ins.inc()

@@ -7,6 +7,7 @@ that was restarted, must not wait for its own ghost to be noticed.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -24,6 +25,12 @@ class Place:
     room: str
     ended: asyncio.Event = field(default_factory=asyncio.Event)
     why: BarnabeeError | None = None
+    state: str = "asleep"
+    since_s: float = field(default_factory=time.time)
+
+    def show(self, state: str) -> None:
+        """Remember what the room is doing now."""
+        self.state, self.since_s = state, time.time()
 
     def end(self, why: BarnabeeError | None = None) -> None:
         """Ask whoever holds the place to leave; the first reason counts."""
@@ -70,6 +77,10 @@ class Rooms:
             if self._places.get(room) is place:
                 del self._places[room]
             self._changed()
+
+    def all(self) -> list[Place]:
+        """Return the places that are taken, by the names of their rooms."""
+        return sorted(self._places.values(), key=lambda place: place.room)
 
     async def end(self) -> None:
         """Take no more, ask all to leave, and give them a moment to say so."""

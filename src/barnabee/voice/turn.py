@@ -17,6 +17,7 @@ from typing import Any, Literal
 import structlog
 
 from barnabee.core import trace
+from barnabee.core.spans import SPANS
 from barnabee.voice.metrics import VoiceMetrics
 
 Outcome = Literal["answered", "interrupted", "failed", "nothing", "given_up"]
@@ -63,10 +64,18 @@ class Turn:
     def __post_init__(self) -> None:
         """Put the trace id where everything that works for this turn finds it."""
         self._context.run(trace.trace_id_var.set, self.trace_id)
+        if SPANS.sink is not None:
+            self._context.run(SPANS.enter, None)
 
     def mark(self, name: Mark, at_s: float | None = None) -> None:
         """Record that something was done now, or at `at_s`; the first time counts."""
         self.marks.setdefault(name, self.clock() if at_s is None else at_s)
+
+    def recall(self) -> None:
+        """Forget the end of speech and what came of it: the person goes on."""
+        for name in ("silent", "ended", "heard", "sounded"):
+            self.marks.pop(name, None)
+        self.told = {"recalled": self.told.get("recalled", 0) + 1}
 
     def spawn(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         """Run `work` for this turn; it ends with the turn."""
@@ -141,3 +150,19 @@ class Turn:
             first_sound_ms=round(first_s.get("anything", 0.0) * 1000, 1),
             **self.told,
         )
+        if SPANS.sink is not None:
+            self._context.run(self._trace, room)
+
+    def _trace(self, room: str) -> None:
+        """Export the turn and its stages as spans."""
+        now_s, now_ns = self.clock(), time.time_ns()
+        begin_s = min(self.marks.values())
+
+        def at_ns(moment_s: float) -> int:
+            return now_ns - int((now_s - moment_s) * 1e9)
+
+        told = {"room": room, "outcome": self.outcome, "code": self.code}
+        SPANS.record("turn", at_ns(begin_s), (now_s - begin_s) * 1000, told, own=True)
+        for name, took_s in self.stages_s().items():
+            begun_ns = at_ns(self.marks[STAGES[name][0]])
+            SPANS.record(name, begun_ns, took_s * 1000, {"stage": name})

@@ -84,7 +84,10 @@ def make_parts(
     metrics = Metrics("worker")
     counted = JobMetrics.register(metrics)
     keeper = Keeper(
-        settings.database_path, busy_timeout_ms=BUSY_TIMEOUT_MS, ask_txid=txid_asker(settings)
+        settings.database_path,
+        busy_timeout_ms=BUSY_TIMEOUT_MS,
+        ask_txid=txid_asker(settings),
+        lease_dir=settings.lease_dir,
     )
     keeper.start()
     redis = RedisLink(settings.redis_url)

@@ -7,6 +7,9 @@ from typer.testing import CliRunner
 
 from barnabee.cli.app import app
 from barnabee.core import system
+from barnabee.core.health import State
+from barnabee.core.tables import Service
+from barnabee.up.probe import Look, Prober
 from support.redis import RedisServer
 
 
@@ -44,3 +47,26 @@ def test_what_cannot_be_asked_is_said_in_a_sentence(place: str, says: str) -> No
     result = CliRunner().invoke(app, ["health", "--at", place])
     assert result.exit_code == 2
     assert says in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("state", "code", "well", "ready"),
+    [
+        (State.HEALTHY, "", 0, 0),
+        (State.DEGRADED, "not_configured", 0, 0),
+        (State.DEGRADED, "dependency_down", 1, 0),
+        (State.UNHEALTHY, "dependency_down", 1, 1),
+    ],
+)
+def test_ready_is_content_with_a_service_that_works_with_less(
+    state: State, code: str, well: int, ready: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lacking = {"gpu": {"status": State.UNHEALTHY, "code": code}} if code else {}
+
+    async def look(_prober: Prober, _node: Service) -> Look:
+        return Look(answers=True, state=state, dependencies=lacking)
+
+    monkeypatch.setattr(Prober, "look", look)
+    asked = ["health", "--at", "api=127.0.0.1"]
+    assert CliRunner().invoke(app, asked).exit_code == well
+    assert CliRunner().invoke(app, [*asked, "--ready"]).exit_code == ready

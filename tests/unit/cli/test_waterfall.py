@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from barnabee.cli.waterfall import draw, layout
+from barnabee.cli.waterfall import draw
+from barnabee.store.waterfall import layout
 
 TRACE = "a" * 32
 BUDGETS = {"stt": 500, "intent": 50, "vad": 300, "llm": 1500}

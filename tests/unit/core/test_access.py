@@ -6,11 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from barnabee.core.access import COOKIE, COOKIE_AGE_S, LINK_AGE_S, Access
+from barnabee.core.access import COOKIE, COOKIE_AGE_S, LINK_AGE_S, Access, cross_site
 from barnabee.core.errors import LinkUsed
 
 NOW = 1_800_000_000.0
-HOUSE = Access("the-token-of-this-house")
+BROWSER = "0123456789abcdef"
+HOUSE = Access("the-token-of-this-house", lambda browser: browser == BROWSER)
 
 
 def test_the_token_is_let_in() -> None:
@@ -25,19 +26,49 @@ def test_no_other_header_is_let_in(text: str) -> None:
 
 
 def test_a_cookie_is_let_in_until_it_is_too_old() -> None:
-    cookie = f"{COOKIE}={HOUSE.make_cookie(NOW)}"
+    cookie = f"{COOKIE}={HOUSE.make_cookie(BROWSER, NOW)}"
     client = HOUSE.client(None, cookie, NOW + COOKIE_AGE_S - 1)
-    assert client is not None
-    assert client.startswith("browser:")
+    assert client == f"browser:{BROWSER}"
     assert HOUSE.client(None, cookie, NOW + COOKIE_AGE_S + 1) is None
 
 
 def test_a_cookie_of_another_house_is_refused() -> None:
-    assert HOUSE.client(None, f"{COOKIE}={Access('other').make_cookie(NOW)}", NOW) is None
+    assert HOUSE.client(None, f"{COOKIE}={Access('other').make_cookie(BROWSER, NOW)}", NOW) is None
 
 
 def test_a_link_key_is_not_a_cookie() -> None:
     assert HOUSE.client(None, f"{COOKIE}={HOUSE.make_link_key(NOW)}", NOW) is None
+
+
+def test_a_browser_that_was_shown_out_is_refused_though_its_cookie_is_good() -> None:
+    cookie = f"{COOKIE}={HOUSE.make_cookie('fedcba9876543210', NOW)}"
+    assert HOUSE.browser(cookie, NOW) == "fedcba9876543210"
+    assert HOUSE.client(None, cookie, NOW) is None
+
+
+def test_a_service_that_knows_no_browsers_takes_the_token_alone() -> None:
+    cookie = f"{COOKIE}={HOUSE.make_cookie(BROWSER, NOW)}"
+    assert Access(HOUSE.token).client(None, cookie, NOW) is None
+    assert Access(HOUSE.token).client(f"Bearer {HOUSE.token}", cookie, NOW) == "token"
+
+
+SITES = [
+    ({b"sec-fetch-site": "same-origin"}, False),
+    ({b"sec-fetch-site": "none"}, False),
+    ({b"sec-fetch-site": "cross-site"}, True),
+    ({b"sec-fetch-site": "same-site", b"origin": "http://house:8123", b"host": "house"}, True),
+    ({b"origin": "http://house:8000", b"host": "house:8000"}, False),
+    ({b"origin": "http://house:8123", b"host": "house:8000"}, True),
+    ({b"origin": "null", b"host": "house:8000"}, True),
+    ({b"host": "house:8000"}, False),
+]
+
+
+@pytest.mark.parametrize(("headers", "another"), SITES)
+def test_what_another_site_s_page_asks_for_is_seen(
+    headers: dict[bytes, str], another: bool
+) -> None:
+    assert cross_site(headers) is another
 
 
 def test_a_link_key_opens_until_it_is_too_old() -> None:

@@ -75,7 +75,7 @@ def test_the_shipped_file_is_valid() -> None:
         ("schema", 2, "schema", "should be 1"),
         ("talk.media_port_last", 10_003, "talk.media_port_last", "no port for each"),
         ("service.voice.port", 10_050, "talk.media_port_first", "port of voice is in this range"),
-        ("talk.wait_ms", 150, "talk.wait_ms", "is not above pause_ms"),
+        ("talk.wait_ms", 150, "talk.wait_ms", "is below whole_ms"),
         ("talk.hint_ms", 400, "talk.hint_ms", "is not below barge_in_ms"),
     ],
 )
@@ -153,3 +153,13 @@ def test_start_order_puts_needs_first_or_finds_the_cycle(edges: list[tuple[int, 
         assert all(order.index(f"s{b}") < order.index(f"s{a}") for a, b in edges)
     else:
         assert any("cycle" in problem.remedy for problem in result)
+
+
+def test_two_that_want_each_other_start_in_one_order_and_needs_come_before_wants() -> None:
+    one = system.load(ROOT / "system.toml").service["worker"]
+    edges = {"b": (["c"], ["a", "b", "x"]), "a": ([], ["b", "c"]), "c": ([], ["b"])}
+    nodes = {
+        name: one.model_copy(update={"needs": needs, "wants": wants})
+        for name, (needs, wants) in edges.items()
+    }
+    assert graph.ordering(nodes) == {"a": ["b", "c"], "b": ["c"], "c": []}

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sqlite3
+import stat
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -218,3 +220,15 @@ async def test_the_keeper_raises_damage_at_once(path: Path) -> None:
 
     with pytest.raises(DatabaseCorrupt):
         Keeper(path).start()
+
+
+async def test_every_user_of_the_group_may_write_it(path: Path) -> None:
+    """As under systemd: UMask=0007, and api, worker and litestream are three users."""
+    before = os.umask(0o007)
+    try:
+        database = await open_database(path)
+        await database.close()
+        modes = {stat.S_IMODE(one.stat().st_mode) for one in path.parent.glob(f"{path.name}*")}
+    finally:
+        os.umask(before)
+    assert modes == {0o660}

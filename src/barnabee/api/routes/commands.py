@@ -56,9 +56,19 @@ async def command(request: Request) -> Response:
         "stages_ms": answer["latency_ms"],
         **utterance_fields(said.utterance, allowed=service.settings.log_utterances),
     }
+    if said.kept and service.news.heard:
+        service.news.publish("turn", _told(said, answer))
     if answer["code"]:
         request.scope["barnabee.code"] = answer["code"]
     return Response(to_json(answer), media_type="application/json")
+
+
+def _told(said: Command, answer: dict[str, Any]) -> dict[str, Any]:
+    """Return what open pages are told of a turn: a `TurnNow`."""
+    fields = ("trace_id", "session_id", "reply", "intent", "degraded", "code")
+    total_ms = answer["latency_ms"]["total"]
+    told = {name: answer[name] for name in fields}
+    return told | {"utterance": said.utterance, "total_ms": total_ms}
 
 
 PATH = "/v1/command"

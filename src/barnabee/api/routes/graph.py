@@ -8,12 +8,15 @@ from fastapi import APIRouter, Request
 
 from barnabee import __version__
 from barnabee.api.service import service_of
+from barnabee.api.shapes import SystemShape
+from barnabee.api.why import WORDS
+from barnabee.clients.probe import budgets_ms
 from barnabee.core.tables import Service, System
 
 router = APIRouter()
 
 
-@router.get("/api/system")
+@router.get("/api/system", response_model=SystemShape)
 async def graph(request: Request) -> dict[str, Any]:
     """Return the public part of the system file this api runs with."""
     return public(service_of(request).system)
@@ -35,11 +38,12 @@ def public(system: System) -> dict[str, Any]:
         "models": {name: one.model_dump() for name, one in system.model.items()},
         "card": system.card.model_dump(),
         "voice": system.voice.model_dump(),
-        "stage_budgets_ms": {
-            name.removesuffix("_ms"): budget for name, budget in system.stage.model_dump().items()
-        },
+        "stage_budgets_ms": budgets_ms(system),
+        "stage_titles": WORDS,
         "acceptance": system.acceptance.model_dump(),
         "filler": system.filler.model_dump(),
+        "wake": {"words": list(system.wake.words)},
+        "talk": system.talk.model_dump(),
         "limits": system.limits.model_dump(),
         "retention": system.retention.model_dump(),
         "hosts": {name: one.model_dump() for name, one in system.host.items()},

@@ -1,35 +1,132 @@
-"""The one-time link that lets a browser in."""
+"""Letting browsers in and showing them out: the token or a one-time link, a cookie, a list."""
 
 from __future__ import annotations
 
 import time
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Path, Query, Request
+from pydantic import BaseModel, Field
 from starlette.responses import RedirectResponse, Response
 
 from barnabee.api.service import service_of
-from barnabee.core.access import COOKIE, COOKIE_AGE_S
+from barnabee.api.shapes import BrowserShape, Link
+from barnabee.core.access import COOKIE, COOKIE_AGE_S, LINK_AGE_S
+from barnabee.core.errors import LinkUsed, NotFound, Unauthorized
 
 router = APIRouter()
+BrowserId = Annotated[str, Path(pattern=r"^[0-9a-f]{16}$")]
+
+
+class Token(BaseModel):
+    """What opens the house."""
+
+    token: str = Field(min_length=1, max_length=512)
 
 
 @router.get("/login", status_code=303, response_class=RedirectResponse)
 async def login(request: Request, key: Annotated[str, Query(max_length=256)]) -> Response:
     """Set the cookie of a browser that came with a link not used before, and send it home."""
     service = service_of(request)
-    nonce = service.access.open_link_key(key, time.time())
-    await service.logins.use(nonce)
-    answer = RedirectResponse("/", status_code=303)
+    try:
+        nonce = service.access.open_link_key(key, time.time())
+        await service.logins.use(nonce)
+    except LinkUsed as error:
+        if "text/html" not in request.headers.get("accept", ""):
+            raise
+        return _private(RedirectResponse(f"/?refused={error.code}", status_code=303))
+    return _let_in(request, RedirectResponse("/", status_code=303))
+
+
+@router.post("/api/login", status_code=204, response_class=Response)
+async def login_by_token(request: Request, given: Token) -> Response:
+    """Set the cookie of a browser whose person knows the token; a few tries a minute."""
+    service = service_of(request)
+    peer = request.client
+    service.login_limiter.take(peer.host if peer else "local")
+    if service.access.client(f"Bearer {given.token}", None, time.time()) is None:
+        raise Unauthorized
+    return _let_in(request, Response(status_code=204))
+
+
+@router.post("/api/logout", status_code=204, response_class=Response)
+async def logout(request: Request) -> Response:
+    """Show this browser out; its cookie is worth nothing from now on."""
+    this = _this(request)
+    if this:
+        service_of(request).browsers.remove(this)
+    answer = Response(status_code=204)
+    answer.delete_cookie(COOKIE, path="/")
+    return _private(answer)
+
+
+@router.get("/api/session", response_model=BrowserShape)
+async def session(request: Request, response: Response) -> BrowserShape:
+    """Return who is asking, and make a browser's cookie good for its whole time again."""
+    this = _this(request)
+    for shown in _browsers(request):
+        if shown.id == this:
+            _set_cookie(request, response, this)
+            return shown
+    now_s = int(time.time())
+    return BrowserShape(id="", name="token", since_s=now_s, seen_s=now_s, this=True)
+
+
+@router.get("/api/browsers", response_model=list[BrowserShape])
+async def browsers(request: Request) -> list[BrowserShape]:
+    """Return every browser that is logged in, the one seen last first."""
+    return _browsers(request)
+
+
+@router.delete("/api/browsers/{browser}", status_code=204, response_class=Response)
+async def show_out(request: Request, browser: BrowserId) -> Response:
+    """Show a browser out."""
+    if not service_of(request).browsers.remove(browser):
+        raise NotFound(what=f"browser {browser}")
+    return Response(status_code=204)
+
+
+@router.post("/api/links", response_model=Link, status_code=201)
+async def link(request: Request) -> Link:
+    """Make a link that lets one more browser in, once."""
+    key = service_of(request).access.make_link_key(time.time())
+    return Link(path=f"/login?key={key}", good_for_s=LINK_AGE_S)
+
+
+def _let_in(request: Request, answer: Response) -> Response:
+    browser = service_of(request).browsers.add(request.headers.get("user-agent", ""))
+    _set_cookie(request, answer, browser)
+    return _private(answer)
+
+
+def _set_cookie(request: Request, answer: Response, browser: str) -> None:
     answer.set_cookie(
         COOKIE,
-        service.access.make_cookie(time.time()),
+        service_of(request).access.make_cookie(browser, time.time()),
         max_age=COOKIE_AGE_S,
         path="/",
         secure=request.url.scheme == "https",
         httponly=True,
         samesite="strict",
     )
+
+
+def _private(answer: Response) -> Response:
     answer.headers["Cache-Control"] = "no-store"
     answer.headers["Referrer-Policy"] = "no-referrer"
     return answer
+
+
+def _this(request: Request) -> str:
+    """Return the id of the browser that asks; empty when it came with the token."""
+    return service_of(request).access.browser(request.headers.get("cookie"), time.time()) or ""
+
+
+def _browsers(request: Request) -> list[BrowserShape]:
+    this = _this(request)
+    return [
+        BrowserShape(
+            id=one.id, name=one.name, since_s=one.since_s, seen_s=one.seen_s, this=one.id == this
+        )
+        for one in service_of(request).browsers.all()
+    ]

@@ -24,7 +24,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from barnabee.core.logging import configure  # noqa: PLC0415 - not before --help is answered
 
     configure("home-assistant")
-    home = Home(directory=options.config_dir.resolve(), port=options.port)
+    home = Home(
+        directory=options.config_dir.resolve(),
+        port=options.port,
+        packages=tuple(path.resolve() for path in options.package),
+        webhook_id_file=options.webhook_id_file,
+    )
     try:
         return asyncio.run(_run(home, options))
     except DemoHomeFailed as error:
@@ -53,6 +58,18 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--port", type=int, required=True, help="port on 127.0.0.1")
     parser.add_argument(
         "--token-file", type=Path, required=True, help="where the long-lived token is written"
+    )
+    parser.add_argument(
+        "--package",
+        type=Path,
+        action="append",
+        default=[],
+        help="a file of configuration to give to Home Assistant; may be repeated",
+    )
+    parser.add_argument(
+        "--webhook-id-file",
+        type=Path,
+        help="where the id of the webhook for alerts is, or is written when there is none",
     )
     parser.add_argument(
         "--onboard-only",

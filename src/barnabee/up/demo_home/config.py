@@ -15,10 +15,15 @@ _HIGHEST_PORT = 65535
 
 @dataclass(frozen=True)
 class Home:
-    """One demo home: the directory that holds all it knows, and its port on loopback."""
+    """One demo home: the directory that holds all it knows, and its port on loopback.
+
+    `packages` are files of configuration that it is given, as a user puts them into a real one.
+    """
 
     directory: Path
     port: int
+    packages: tuple[Path, ...] = ()
+    webhook_id_file: Path | None = None
 
     @property
     def url(self) -> str:
@@ -34,6 +39,21 @@ class Home:
     def configuration_file(self) -> Path:
         """Return where Home Assistant reads its configuration."""
         return self.directory / "configuration.yaml"
+
+    @property
+    def packages_directory(self) -> Path:
+        """Return where Home Assistant looks for packages."""
+        return self.directory / "packages"
+
+    @property
+    def secrets_file(self) -> Path:
+        """Return where Home Assistant looks for what `!secret` names."""
+        return self.directory / "secrets.yaml"
+
+    @property
+    def webhook_file(self) -> Path:
+        """Return the file that holds the id of the webhook on which alerts arrive."""
+        return self.webhook_id_file or self.directory / "webhook-id"
 
     @property
     def password_file(self) -> Path:

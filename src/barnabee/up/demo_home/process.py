@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import secrets
+import shutil
 import signal
 import socket
 from collections.abc import Callable, Coroutine
@@ -15,7 +17,7 @@ from pathlib import Path
 
 import structlog
 
-from barnabee.up.demo_home import config
+from barnabee.up.demo_home import config, secret_file
 from barnabee.up.demo_home.config import Home
 from barnabee.up.demo_home.errors import DemoHomeFailed
 
@@ -43,7 +45,7 @@ async def _start(home: Home, venv: Path) -> asyncio.subprocess.Process:
     python = _python_with_home_assistant(venv)
     _require_free(home.port)
     home.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    home.configuration_file.write_text(config.render(home.port), encoding="utf-8")
+    _configure(home)
     libc = ctypes.CDLL(None)
     with home.output_file.open("wb") as output:
         child = await asyncio.create_subprocess_exec(
@@ -59,6 +61,20 @@ async def _start(home: Home, venv: Path) -> asyncio.subprocess.Process:
         )
     _log.info("demo_home_started", pid=child.pid, url=home.url)
     return child
+
+
+def _configure(home: Home) -> None:
+    """Write the configuration anew; the webhook's id is made up once."""
+    home.configuration_file.write_text(config.render(home.port), encoding="utf-8")
+    shutil.rmtree(home.packages_directory, ignore_errors=True)
+    home.packages_directory.mkdir()
+    for package in home.packages:
+        shutil.copyfile(package, home.packages_directory / package.name)
+    webhook_id = secret_file.read(home.webhook_file)
+    if webhook_id is None:
+        webhook_id = secrets.token_hex(16)
+        secret_file.write(home.webhook_file, webhook_id)
+    secret_file.write(home.secrets_file, f"barnabee_webhook_id: {webhook_id}")
 
 
 async def _attend(

@@ -112,4 +112,15 @@ def router(house: Callable[[], House], rooms: Rooms) -> APIRouter:
             await webrtc.add_candidate(connection, one.candidate, one.sdp_mid, one.sdp_mline_index)
         return Response(status_code=204)
 
+    @routes.get("/v1/rooms")
+    async def every_room() -> dict[str, Any]:
+        """Return the rooms that are connected and what each is doing since when (epoch, s)."""
+        places = rooms.all()
+        return {
+            "rooms": [
+                {"room": one.room, "state": one.state, "since_s": round(one.since_s, 3)}
+                for one in places
+            ]
+        }
+
     return routes

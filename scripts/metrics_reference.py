@@ -1,0 +1,174 @@
+"""Writes docs/reference/metrics.md: every series that our own services export.
+
+Built from the registries themselves, so that the page cannot differ from the program; a test fails
+when it does.
+
+    PYTHONPATH=src python scripts/metrics_reference.py
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.metrics import MetricWrapperBase
+
+import barnabee.api.health
+import barnabee.gpu.health
+import barnabee.voice.health
+import barnabee.workers.health
+from barnabee.api.metrics import CommandMetrics
+from barnabee.core import external, system
+from barnabee.core.health import Check, Health
+from barnabee.core.metrics import Metrics
+from barnabee.gpu.metrics import GpuMetrics
+from barnabee.voice.metrics import VoiceMetrics
+from barnabee.voice.recording import RecordingMetrics
+from barnabee.workers.metrics import JobMetrics, ProbeMetrics
+
+TARGET = Path(__file__).resolve().parents[1] / "docs/reference/metrics.md"
+# Soft needs that a house may have: `api/app.py` adds them where they are configured.
+OPTIONAL = (*system.load().external, "replica")
+TASKS = ("stt", "tts", "embed", "wake")
+HEAD = """\
+# Metrics
+
+Written by `scripts/metrics_reference.py` from the registries of the services; do not edit.
+
+Every service answers `GET /metrics` to whoever has the house's token, in Prometheus' text format.
+A counter's name ends in `_total` there, a histogram's in `_bucket`, `_sum`, `_count`. Labels that
+Prometheus adds: `job` (`barnabee-<service>`), `component`, `host`. Litestream, Redis, nginx, the
+machines and the card have exporters of their own ([alerts](alerts.md)).
+
+Beside these there are two kinds of series that Prometheus makes by rules out of `system.toml`, so
+that they are there when no service is: `barnabee_limit{name="<table>.<key>"}`, every number of the
+tables `acceptance`, `alert`, `probe` and `stage`, in the unit of its key; and
+`barnabee_expected{job="barnabee-<service>"}`, 1 for every service that is to be asked.
+"""
+
+
+@dataclass(frozen=True)
+class Series:
+    """One family as its service declares it."""
+
+    name: str
+    kind: str
+    labels: tuple[str, ...]
+    text: str
+
+    @property
+    def exported(self) -> tuple[str, ...]:
+        """Return the names that a query can use."""
+        if self.kind == "counter":
+            return (f"{self.name}_total",)
+        if self.kind == "histogram":
+            return tuple(f"{self.name}_{end}" for end in ("bucket", "sum", "count"))
+        return (self.name,)
+
+
+class _Task:
+    """As much of a task as its check needs."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+
+class _Tasks:
+    def all(self) -> list[_Task]:
+        return [_Task(name) for name in TASKS]
+
+
+async def _nothing() -> None:
+    return None
+
+
+def _api(metrics: Metrics) -> list[Check]:
+    CommandMetrics.register(metrics)
+    external.gauge_of(metrics)
+    return barnabee.api.health.checks(
+        database=_nothing,
+        redis=cast("Any", _Redis()),
+        gpu=_nothing,
+        optional=dict.fromkeys(OPTIONAL, _nothing),
+    )
+
+
+def _gpu(_metrics: Metrics) -> list[Check]:
+    return barnabee.gpu.health.checks(cast("Any", _Tasks()))
+
+
+def _voice(metrics: Metrics) -> list[Check]:
+    RecordingMetrics.register(metrics)
+    return barnabee.voice.health.checks(
+        gpu=_nothing, api=_nothing, recordings=_nothing, ready=lambda: True
+    )
+
+
+def _worker(metrics: Metrics) -> list[Check]:
+    jobs = JobMetrics.register(metrics)
+    ProbeMetrics.register(metrics)
+    some = cast("Any", _Redis())
+    return barnabee.workers.health.checks(some, some, jobs, some)
+
+
+class _Redis:
+    """Stands for whatever is asked later, and is never asked here."""
+
+    ping: Callable[[], Awaitable[None]] = staticmethod(_nothing)
+    check: Callable[[], Awaitable[None]] = staticmethod(_nothing)
+
+
+SERVICES: dict[str, tuple[type[Metrics], Callable[[Metrics], list[Check]]]] = {
+    "api": (Metrics, _api),
+    "gpu": (GpuMetrics, _gpu),
+    "voice": (VoiceMetrics, _voice),
+    "worker": (Metrics, _worker),
+}
+
+
+def series() -> dict[str, list[Series]]:
+    """Return the families of each service, by name."""
+    found = {}
+    for service, (kind, fill) in SERVICES.items():
+        metrics = kind(service)
+        Health(service, fill(metrics), metrics)
+        metrics.health("self", 1)
+        found[service] = sorted(_families(metrics.registry), key=lambda one: one.name)
+    return found
+
+
+def _families(registry: CollectorRegistry) -> Iterable[Series]:
+    for collector in list(registry._collector_to_names):  # noqa: SLF001 - there is no public list
+        labels: tuple[str, ...] = ()
+        if isinstance(collector, MetricWrapperBase):
+            labels = tuple(collector._labelnames)  # noqa: SLF001
+        for family in collector.collect():
+            yield Series(family.name, family.type, labels, family.documentation)
+
+
+def text() -> str:
+    """Return the page."""
+    found = series()
+    shared = set.intersection(*(set(one) for one in found.values()))
+    parts = [HEAD, _table("Every service", [one for one in found["api"] if one in shared])]
+    for service, families in found.items():
+        parts.append(_table(service, [one for one in families if one not in shared]))
+    return "\n".join(parts)
+
+
+def _table(title: str, families: list[Series]) -> str:
+    rows = [
+        f"| `{one.name}` | {one.kind} | {', '.join(f'`{name}`' for name in one.labels)} "
+        f"| {one.text.replace('|', '/')} |"
+        for one in families
+    ]
+    return "\n".join(
+        [f"## {title}\n", "| series | kind | labels | |", "|---|---|---|---|", *rows, ""]
+    )
+
+
+if __name__ == "__main__":
+    TARGET.write_text(text(), encoding="utf-8")

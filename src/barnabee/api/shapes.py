@@ -1,0 +1,379 @@
+"""What the dashboard is sent, as the OpenAPI document describes it; its TypeScript follows this.
+
+`scripts/api_types.py` writes src/dashboard/api/types.ts out of these.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+State = Literal["healthy", "degraded", "unhealthy", "unknown"]
+
+
+class Shape(BaseModel):
+    """A JSON object; made from the attributes of what is inside."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+
+class WakeShape(Shape):
+    """What wakes it."""
+
+    words: list[str]
+
+
+class SystemShape(Shape):
+    """The public part of system.toml."""
+
+    version: str
+    services: dict[str, dict[str, Any]]
+    companions: dict[str, dict[str, Any]]
+    models: dict[str, dict[str, Any]]
+    card: dict[str, Any]
+    voice: dict[str, Any]
+    stage_budgets_ms: dict[str, int]
+    stage_titles: dict[str, str]
+    acceptance: dict[str, int]
+    filler: dict[str, Any]
+    wake: WakeShape
+    talk: dict[str, Any]
+    limits: dict[str, int]
+    retention: dict[str, int]
+    hosts: dict[str, dict[str, Any]]
+
+
+class Ability(Shape):
+    """Whether the house can hear, think, speak or remember, in a sentence for the family."""
+
+    key: str
+    title: str
+    state: State
+    says: str
+    since_s: float
+
+
+class Need(Shape):
+    """One thing that a service depends on; `hard`: it does nothing without."""
+
+    name: str
+    state: State
+    hard: bool
+    code: str | None
+    message: str | None
+    since_s: float
+
+
+class ServiceNow(Shape):
+    """A service; `good`: nothing is wrong with it but what nobody configured."""
+
+    name: str
+    summary: str
+    state: State
+    good: bool
+    code: str | None
+    message: str | None
+    since_s: float
+    needs: list[Need]
+
+
+class RoomNow(Shape):
+    """A room that is connected, and what its conversation is doing."""
+
+    room: str
+    state: str
+    since_s: float
+
+
+class ProbeNow(Shape):
+    """The last spoken question that the house asked itself."""
+
+    at_s: float
+    success: bool
+    stages_ms: dict[str, float]
+    over_budget: list[str]
+
+
+class Now(Shape):
+    """How everything is; null is what nobody here can tell."""
+
+    state: State
+    abilities: list[Ability]
+    services: list[ServiceNow]
+    rooms: list[RoomNow] | None
+    probe: ProbeNow | None
+    alerts: list[AlertNow] | None
+    beat_s: float
+
+
+class AlertNow(Shape):
+    """An alert in force."""
+
+    name: str
+    severity: str
+    summary: str
+    since_s: float
+
+
+class TurnNow(Shape):
+    """A turn that was just answered."""
+
+    trace_id: str
+    session_id: str
+    utterance: str
+    reply: str
+    intent: str
+    degraded: list[str]
+    code: str | None
+    total_ms: float
+
+
+class SpokenNow(Shape):
+    """What the voice measured of a turn has come."""
+
+    trace_id: str
+    room: str
+
+
+class SpokenTimes(Shape):
+    """A stage by the voice's clock, from the moment the person stopped speaking."""
+
+    at_ms: float
+    took_ms: float
+
+
+class SpokenShape(Shape):
+    """How a turn was heard and spoken."""
+
+    trace_id: str
+    room: str
+    said_at: str
+    stages: dict[str, SpokenTimes]
+    engine: str | None
+    filler: str | None
+    interrupted: bool
+    heard: str | None
+    degraded: list[str]
+    code: str | None
+    created_at: str
+
+
+class TurnShape(Shape):
+    """One utterance and what came of it."""
+
+    trace_id: str
+    session_id: str
+    speaker: str | None
+    utterance: str
+    reply: str
+    intent: str
+    actions: list[dict[str, Any]]
+    degraded: list[str]
+    latency_ms: dict[str, float]
+    created_at: str
+    spoken: SpokenShape | None
+
+
+class TurnPage(Shape):
+    """Turns, newest first; `next` is the `before` of the page that follows."""
+
+    turns: list[TurnShape]
+    next: str | None
+
+
+class BarShape(Shape):
+    """A stage in a waterfall."""
+
+    stage: str
+    service: str
+    at_ms: float
+    took_ms: float
+    budget_ms: int | None
+    over_budget: bool
+
+
+class FaultShape(Shape):
+    """Something that went wrong on the way."""
+
+    service: str
+    code: str
+    message: str
+
+
+class LogLine(Shape):
+    """One line of the log; `more` are its other fields."""
+
+    timestamp: str
+    component: str
+    level: str
+    event: str
+    more: dict[str, Any]
+
+
+class WaterfallShape(Shape):
+    """Where the time of a turn went; `why` in sentences, the worst first."""
+
+    trace_id: str
+    total_ms: float
+    stages: list[BarShape]
+    errors: list[FaultShape]
+    why: list[str]
+    lines: list[LogLine] | None
+    turn: TurnShape | None
+    spoken: SpokenShape | None
+
+
+class BrowserShape(Shape):
+    """A browser that is logged in; times in seconds since the epoch."""
+
+    id: str
+    name: str
+    since_s: int
+    seen_s: int
+    this: bool
+
+
+class Link(Shape):
+    """A way in for one more browser, good once."""
+
+    path: str
+    good_for_s: int
+
+
+class Card(Shape):
+    """The card (or main memory, where there is none), in MiB."""
+
+    name: str
+    total_mib: int
+    headroom_mib: int
+    charged_mib: int
+    held_mib: int
+    base_mib: int
+    other_mib: int
+    free_mib: int
+    measured_mib: int | None
+
+
+class Lease(Shape):
+    """Somebody who uses a model."""
+
+    session: str | None
+    left_ms: float
+
+
+class ModelShape(Shape):
+    """A model in the ledger."""
+
+    name: str
+    id: str
+    task: str
+    state: str
+    priority: int
+    preload: bool
+    declared_mib: int
+    measured_mib: int
+    charged_mib: int
+    held_mib: int
+    left_mib: int
+    reload_ms: int
+    unused_ms: float | None
+    leases: list[Lease]
+    code: str | None
+
+
+class Waiting(Shape):
+    """Somebody who waits for a model."""
+
+    model: str
+    session: str | None
+    waited_ms: float
+
+
+class Decision(Shape):
+    """What the ledger decided and why."""
+
+    at: float
+    decision: str
+    model: str
+    reason: str
+    code: str | None
+    charged_mib: int
+    session: str | None
+
+
+class Ledger(Shape):
+    """The memory of the card and who has it; the newest decision last."""
+
+    card: Card
+    models: list[ModelShape]
+    turns: dict[str, str | None]
+    waiting: list[Waiting]
+    decisions: list[Decision]
+
+
+class DrillShape(Shape):
+    """One drill: the newest copies, restored to scratch and compared."""
+
+    started_at: str
+    took_ms: int
+    success: bool
+    step: str | None
+    code: str | None
+    reason: str | None
+    restore_ms: int
+    bytes: int
+    rows: int
+    snapshot: str | None
+    offsite: bool
+
+
+class DrillsNow(Shape):
+    """What drills there were and when the next one is; the newest last."""
+
+    last: DrillShape | None
+    last_verified_at: str | None
+    next_at: str
+    requested: bool
+    history: list[DrillShape] = []
+
+
+class ReplicaNow(Shape):
+    """The stream of the database to its copy."""
+
+    url: str
+    lag_transactions: int | None
+    error: str | None
+
+
+class SnapshotNow(Shape):
+    """The newest daily snapshot, and how many are kept."""
+
+    newest: str | None
+    at: str | None
+    bytes: int | None
+    encrypted: bool | None
+    count: int
+    next_at: str
+
+
+class BackupsNow(Shape):
+    """How safe what the house remembers is; `warnings` are sentences."""
+
+    replica: ReplicaNow
+    snapshot: SnapshotNow
+    drill: DrillsNow
+    calls_today: dict[str, int]
+    recovery_key: bool
+    offsite: str | None
+    warnings: list[str]
+
+
+class Moved(Shape):
+    """What became of a model that was loaded or unloaded by hand."""
+
+    name: str
+    state: str
+
+
+Now.model_rebuild()

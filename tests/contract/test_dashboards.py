@@ -1,0 +1,169 @@
+"""Each panel's query parses, asks for series that exist by labels they have, and has their unit."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from support.exported import TARGET_LABELS, series
+
+ROOT = Path(__file__).resolve().parents[2]
+FILES = sorted((ROOT / "nixos/monitoring/dashboards").glob("*.json"))
+VARIABLES = {"$__rate_interval": "5m", "$__auto": "5m", "$component": ".+", "$trace_id": "ab"}
+FUNCTIONS = {"histogram_quantile", "sum", "by", "rate", "increase", "time", "count_over_time"}
+UNITS = {
+    "_seconds": {"s"},
+    "_seconds_bucket": {"s"},
+    "_bytes": {"bytes", "percentunit"},
+    "_celsius": {"celsius"},
+    "_milliwatts": {"mwatt"},
+    "_total": {"short"},
+    "_success": {"bool_yes_no"},
+    "_up": {"bool_yes_no"},
+}
+
+
+@dataclass(frozen=True)
+class Query:
+    """One query of a panel, its variables filled in."""
+
+    board: str
+    panel: str
+    unit: str
+    source: str
+    legend: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.board}: {self.panel}"
+
+
+def queries() -> Iterator[Query]:
+    for file in FILES:
+        board = json.loads(file.read_text(encoding="utf-8"))
+        for panel in board["panels"]:
+            unit = panel["fieldConfig"]["defaults"]["unit"]
+            for target in panel["targets"]:
+                text = target["expr"]
+                for name, value in VARIABLES.items():
+                    text = text.replace(name, value)
+                source = target["datasource"]["type"]
+                legend = target["legendFormat"]
+                yield Query(file.stem, panel["title"], unit, source, legend, text)
+
+
+QUERIES = list(queries())
+PROMQL = [query for query in QUERIES if query.source == "prometheus"]
+LOGQL = [query for query in QUERIES if query.source == "loki"]
+
+
+def names(text: str) -> set[str]:
+    """Return the series that a query asks for."""
+    bare = re.sub(r'"(?:[^"\\]|\\.)*"|\bby \([^)]*\)|\{[^}]*\}|\[[^\]]*\]', " ", text)
+    found = set(re.findall(r"[a-zA-Z_:][\w:]*", bare)) - FUNCTIONS
+    for pattern in re.findall(r'__name__=~"([^"]+)"', text):
+        found |= {name for name in series() if re.fullmatch(pattern, name)}
+    return found
+
+
+def labels(text: str) -> set[str]:
+    """Return the labels that a query chooses or groups by."""
+    grouped = [one for part in re.findall(r"\bby \(([^)]*)\)", text) for one in part.split(",")]
+    chosen = re.findall(r"(\w+)\s*(?:=~|!~|!=|=)\s*\"", text)
+    return {one.strip() for one in (*grouped, *chosen)}
+
+
+def test_the_five_are_there_and_are_what_their_script_makes() -> None:
+    assert {file.stem for file in FILES} == {"overview", "voice", "vram", "backups", "logs"}
+    code = "import grafana_dashboards as made, json, sys;json.dump(made.texts(), sys.stdout)"
+    done = subprocess.run(
+        ["python3", "-c", code], cwd=ROOT / "scripts", capture_output=True, text=True, check=True
+    )
+    made = json.loads(done.stdout)
+    for file in FILES:
+        assert file.read_text(encoding="utf-8") == made[file.stem], file.name
+
+
+@pytest.mark.parametrize("query", PROMQL, ids=str)
+def test_a_query_asks_for_series_that_are_exported(query: Query) -> None:
+    assert names(query.text)
+    assert names(query.text) <= series().keys()
+
+
+@pytest.mark.parametrize("query", PROMQL, ids=str)
+def test_a_query_uses_labels_that_its_series_have(query: Query) -> None:
+    known = set[str]().union(*(series()[name] for name in names(query.text))) | TARGET_LABELS
+    shown = set(re.findall(r"\{\{(\w+)\}\}", query.legend))
+    assert labels(query.text) | shown <= known
+
+
+@pytest.mark.parametrize("query", PROMQL, ids=str)
+def test_a_panel_has_the_unit_of_its_series(query: Query) -> None:
+    for name in names(query.text):
+        for ending, units in UNITS.items():
+            if name.endswith(ending):
+                assert query.unit in units, name
+
+
+def test_a_series_that_nobody_exports_would_be_seen() -> None:
+    assert not names("rate(barnabee_requests_total[5m])") <= series().keys()
+    assert names("sum by (le) (rate(barnabee_stage_seconds_bucket{a='b'}[5m]))") == {
+        "barnabee_stage_seconds_bucket"
+    }
+
+
+@pytest.mark.skipif(shutil.which("promtool") is None, reason="there is no promtool here")
+def test_prometheus_itself_parses_every_query(tmp_path: Path) -> None:
+    rules = [{"record": f"test:q{at}", "expr": query.text} for at, query in enumerate(PROMQL)]
+    file = tmp_path / "rules.yml"  # JSON is YAML
+    file.write_text(json.dumps({"groups": [{"name": "panels", "rules": rules}]}), encoding="utf-8")
+    command = ["promtool", "check", "rules", str(file)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"{len(PROMQL)} rules found" in done.stdout
+
+
+def test_loki_is_asked_by_its_three_labels() -> None:
+    assert len(LOGQL) >= 3
+    for query in LOGQL:
+        selector = re.match(r"(?:sum by \(component\) \(count_over_time\()?\{([^}]*)\}", query.text)
+        assert selector, query
+        assert set(re.findall(r"(\w+)=", selector[1])) <= {"component", "host", "level"}
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_panels_lie_beside_one_another_and_name_their_source(file: Path) -> None:
+    board = json.loads(file.read_text(encoding="utf-8"))
+    assert board["uid"] == f"barnabee-{file.stem}"
+    taken = set()
+    for panel in board["panels"]:
+        place = panel["gridPos"]
+        cells = {
+            (x, y)
+            for x in range(place["x"], place["x"] + place["w"])
+            for y in range(place["y"], place["y"] + place["h"])
+        }
+        assert place["x"] + place["w"] <= 24
+        assert not cells & taken, panel["title"]
+        taken |= cells
+        assert panel["datasource"]["uid"] in {"prometheus", "loki"}
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_every_variable_that_is_used_is_defined(file: Path) -> None:
+    board = json.loads(file.read_text(encoding="utf-8"))
+    used = {
+        name
+        for panel in board["panels"]
+        for target in panel["targets"]
+        for name in re.findall(r"\$(\w+)", target["expr"])
+        if not name.startswith("__")
+    }
+    assert used == {one["name"] for one in board["templating"]["list"]}

@@ -1,0 +1,295 @@
+"""Alerts all the way: real Prometheus, real Alertmanager, real Home Assistant, a mail server."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from barnabee.alerts import trial
+from barnabee.clients.home_assistant import HomeAssistant
+from barnabee.up import watchers
+from support.alerting import Watch
+from support.demo_home import RunningHome
+from support.serve import served
+from support.wait import eventually
+
+MISSING = [name for name in watchers.PROGRAMS.values() if shutil.which(name) is None]
+pytestmark = [
+    pytest.mark.skipif(bool(MISSING), reason=f"not installed here: {', '.join(MISSING)}"),
+]
+PACKAGE = watchers.files() / "home-assistant" / "barnabee_alerts.yaml"
+# A phone of the test's own: what it is sent is written into a file.
+PHONE = """
+notify:
+  - platform: file
+    name: phone_of_the_test
+    filename: "{directory}/phone"
+"""
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def home(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[RunningHome]:
+    directory = tmp_path_factory.mktemp("home")
+    phone = directory / "phone.yaml"
+    phone.write_text(PHONE.format(directory=directory))
+    found = RunningHome(directory, packages=(PACKAGE, phone))
+    await found.start()
+    await found.call(
+        "call_service",
+        domain="input_text",
+        service="set_value",
+        service_data={
+            "entity_id": "input_text.barnabee_alert_phones",
+            "value": "notify.phone_of_the_test, notify.phone_that_is_gone",
+        },
+    )
+    yield found
+    if found.process is not None:
+        found.stop()
+
+
+@pytest.fixture
+def watch(tmp_path: Path, home: RunningHome) -> Iterator[Watch]:
+    found = Watch(tmp_path / "watch", {"webhook_url": home.webhook_url})
+    yield found
+    found.stop()
+
+
+@asynccontextmanager
+async def asked(home: RunningHome) -> AsyncIterator[HomeAssistant]:
+    client = HomeAssistant(home.home.url, lambda: home.token)
+    client.start()
+    yield client
+    await client.aclose()
+
+
+async def fire(watch: Watch, name: str, **labels: str) -> None:
+    """Report an alert that lasts; its summary is its name."""
+    now = datetime.now(UTC)
+    annotations = {"summary": f"{name} is wrong.", "action": "Do something."}
+    client = watch.client
+    try:
+        await client.post(
+            {"alertname": name, **labels},
+            annotations,
+            started=now,
+            ends=now + timedelta(minutes=10),
+        )
+    finally:
+        await client.aclose()
+
+
+async def titles(home: RunningHome) -> list[str]:
+    return [one["title"] for one in await home.call("persistent_notification/get")]
+
+
+def on_the_phone(home: RunningHome, text: str) -> int:
+    path = home.directory / "phone"
+    return path.read_text().count(text) if path.exists() else 0
+
+
+async def test_a_test_alert_arrives_and_goes(home: RunningHome, watch: Watch) -> None:
+    watch.start_alertmanager()
+    watch.start_prometheus()
+    await watch.until_ready()
+    sender = watch.client
+    async with asked(home) as client:
+        gone = await trial.run(sender, client.notifications, aloud=True, limit_s=60)
+    await sender.aclose()
+    for hop in gone.hops:
+        print(f"{hop.name}: {hop.took_ms:.0f} ms, {hop.seen}")
+
+    assert gone.ok, gone.why
+    names = [hop.name for hop in gone.hops]
+    assert names == ["Prometheus", "Alertmanager", "Home Assistant", "ended", "dismissed"]
+    assert "🔴" in gone.hops[2].seen
+    script = await home.state("script.barnabee_say_aloud")
+    assert script["attributes"]["last_triggered"] is not None
+    assert on_the_phone(home, "Nothing is to be done") == 1
+    assert on_the_phone(home, "clear_notification") == 1
+
+
+@pytest.mark.long
+@pytest.mark.timeout(400)
+async def test_what_home_assistant_missed_comes_when_it_is_back_and_once(
+    home: RunningHome, watch: Watch
+) -> None:
+    home.stop()
+    watch.start_alertmanager()
+    await watch.until_ready()
+    await fire(watch, "FiredWhileAway", severity="warning")
+
+    async def tried_twice() -> bool:
+        return await watch.sample("alertmanager_notification_requests_failed_total") >= 2
+
+    await eventually(tried_twice, within_s=60)
+    before = await watch.sample("alertmanager_notifications_total")
+    await home.start()
+
+    async def said_twice() -> bool:
+        # While it starts it takes what it does not know yet, so the second time is the sure one.
+        return await watch.sample("alertmanager_notifications_total") >= before + 2
+
+    await eventually(said_twice, within_s=150, every_s=0.5)
+
+    async def shown() -> bool:
+        return "🟠 FiredWhileAway is wrong." in await titles(home)
+
+    await eventually(shown, within_s=10)
+    assert (await titles(home)).count("🟠 FiredWhileAway is wrong.") == 1
+    assert on_the_phone(home, "FiredWhileAway") == 1
+
+
+async def test_a_dead_machine_explains_what_ran_on_it(home: RunningHome, watch: Watch) -> None:
+    watch.start_alertmanager()
+    await watch.until_ready()
+    await fire(watch, "MachineDead", severity="critical", kind="machine", host="attic")
+    for number in range(20):
+        await fire(watch, f"PartDead{number}", severity="critical", kind="service", host="attic")
+    await fire(watch, "OnlyAnEffect", severity="critical", kind="effect")
+    await fire(watch, "PartOfAnotherDead", severity="critical", kind="service", host="cellar")
+
+    async def shown() -> bool:
+        found = await titles(home)
+        return "🔴 MachineDead is wrong." in found and "🔴 PartOfAnotherDead is wrong." in found
+
+    await eventually(shown, within_s=30)
+    found = " ".join(await titles(home))
+    assert "PartDead" not in found.replace("PartOfAnotherDead", "")
+    assert "OnlyAnEffect" not in found
+
+
+async def test_at_night_only_what_is_critical_is_told(home: RunningHome, tmp_path: Path) -> None:
+    hour = datetime.now().astimezone().hour
+    night = {"quiet_from_h": (hour - 1) % 24, "quiet_until_h": (hour + 2) % 24}
+    watch = Watch(tmp_path / "night", {"webhook_url": home.webhook_url}, night)
+    try:
+        watch.start_alertmanager()
+        await watch.until_ready()
+        await fire(watch, "CanWait", severity="warning")
+        await fire(watch, "CannotWait", severity="critical")
+
+        async def shown() -> bool:
+            return "🔴 CannotWait is wrong." in await titles(home)
+
+        await eventually(shown, within_s=30)
+        assert "🟠 CanWait is wrong." not in await titles(home)
+        client = watch.client
+        assert {one.name for one in await client.alerts()} == {"CanWait", "CannotWait"}
+        await client.aclose()
+    finally:
+        watch.stop()
+
+
+async def test_a_trial_says_after_which_hop_it_was_lost(home: RunningHome, tmp_path: Path) -> None:
+    wrong = Watch(tmp_path / "wrong", {"webhook_url": f"{home.webhook_url}x"})
+    sender = wrong.client
+    try:
+        async with asked(home) as client:
+            nobody = await trial.run(sender, client.notifications, limit_s=1)
+            assert not nobody.ok
+            assert "alertmanager does not answer" in nobody.why
+
+            wrong.start_alertmanager()
+            await wrong.until_ready()
+            blind = await trial.run(sender, client.notifications, limit_s=1)
+            assert not blind.ok
+            assert not blind.hops
+            assert "no Watchdog" in blind.why
+
+            await fire(wrong, "Watchdog", severity="none")
+            lost = await trial.run(sender, client.notifications, limit_s=3)
+            assert not lost.ok
+            assert [hop.name for hop in lost.hops] == ["Prometheus", "Alertmanager"]
+            assert "home_assistant_webhook" in lost.why
+            assert lost.error().code == "alert_lost"
+
+            async def over() -> bool:
+                return all(one.name != trial.NAME for one in await sender.alerts())
+
+            await eventually(over, within_s=10)
+    finally:
+        await sender.aclose()
+        wrong.stop()
+
+
+async def test_mail_is_the_second_way_and_the_heartbeat_goes_outside(tmp_path: Path) -> None:
+    beats: list[dict[str, Any]] = []
+
+    async def beat(request: Request) -> Response:
+        beats.append(await request.json())
+        return Response()
+
+    mails: list[str] = []
+    server = await asyncio.start_server(_smtp(mails), "127.0.0.1", 0)
+    password = tmp_path / "password"
+    password.write_text("secret")
+    async with served(Starlette(routes=[Route("/beat", beat, methods=["POST"])])) as outside:
+        watch = Watch(
+            tmp_path / "mail",
+            {
+                "heartbeat_url": f"{outside}/beat",
+                "mail_to": "family@example.org",
+                "mail_from": "house@example.org",
+                "mail_host": f"localhost:{server.sockets[0].getsockname()[1]}",
+                "mail_user": "house",
+                "mail_password_file": str(password),
+                "mail_tls": False,
+            },
+        )
+        try:
+            watch.start_alertmanager()
+            await watch.until_ready()
+            await fire(watch, "Watchdog", severity="none")
+            await fire(watch, "Dark", severity="critical")
+            await fire(watch, "Dim", severity="warning")
+            await fire(watch, "HomeAway", severity="warning", path="mail")
+
+            async def both() -> bool:
+                text = "".join(mails)
+                return bool(beats) and "Dark is wrong." in text and "HomeAway is wrong." in text
+
+            await eventually(both, within_s=30)
+            assert "Subject: BarnabeeNet: Dark is wrong." in "".join(mails)
+            assert "Dim" not in "".join(mails)
+            assert beats[0]["alerts"][0]["labels"]["alertname"] == "Watchdog"
+        finally:
+            watch.stop()
+            server.close()
+
+
+def _smtp(mails: list[str]) -> Any:
+    """Return a mail server that takes everything (RFC 5321, as little as is needed)."""
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"220 here\r\n")
+        while line := await reader.readline():
+            word = line.split()[0].upper() if line.split() else b""
+            if word == b"EHLO":
+                writer.write(b"250-here\r\n250 AUTH PLAIN\r\n")
+            elif word == b"AUTH":
+                writer.write(b"235 yes\r\n")
+            elif word == b"DATA":
+                writer.write(b"354 go on\r\n")
+                mails.append((await reader.readuntil(b"\r\n.\r\n")).decode())
+                writer.write(b"250 thanks\r\n")
+            elif word == b"QUIT":
+                writer.write(b"221 bye\r\n")
+                break
+            else:
+                writer.write(b"250 yes\r\n")
+        writer.close()
+
+    return talk

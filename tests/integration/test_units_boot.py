@@ -1,0 +1,188 @@
+"""The rendered units of barnabee-core and barnabee-gpu under a real systemd: boot, and come back.
+
+Sandboxing, credentials, readiness, watchdog and order are systemd's own; engines, models, database,
+Redis and Litestream are real, and the deep probe is part of being well. Memory limits are not seen
+where the kernel keeps that controller among the first version of its groups.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from barnabee.core import graph, system
+from support import rendered
+from support.boot import Machine, why_not
+from support.nix import ROOT, evaluate, needs_nixpkgs
+
+pytestmark = [
+    pytest.mark.long,
+    needs_nixpkgs,
+    pytest.mark.skipif(bool(why_not()), reason=str(why_not())),
+    pytest.mark.timeout(420),
+]
+GRAPH = system.load(ROOT / "system.toml")
+CORE, GPU = "10.77.0.12", "10.77.0.11"
+SERVICES = ("redis", "litestream", "worker", "api", "voice", "gpu")
+UNUSED = ("azure_openai_key", "home_assistant_token")
+PATIENCE = 4  # what the house promises is for a machine that does nothing else
+
+
+def report(host: str, extra: str) -> Any:
+    return evaluate(f'hosts.report "{host}" ({extra})')
+
+
+@pytest.fixture(scope="module")
+def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
+    folder = tmp_path_factory.mktemp("boot")
+    unused = " ".join(f'"{name}"' for name in UNUSED)
+    core = report(
+        "barnabee-core",
+        f"{{ barnabee.secrets.unused = [ {unused} ];"
+        f' barnabee.settings.BARNABEE_REPLICA_ENDPOINT = "http://{CORE}:{rendered.S3_PORT}"; }}',
+    )
+    gpu = report(
+        "barnabee-gpu",
+        "{ lib, pkgs, ... }: { barnabee.gpu.card = false; barnabee.package = pkgs.barnabee;"
+        " barnabee.models = pkgs.barnabee-models-cpu; }",
+    )
+    needed = {name for node in GRAPH.service.values() for name in node.credentials} - set(UNUSED)
+    fillers = rendered.fillers(folder / "fillers")
+    found = Machine(
+        folder,
+        secrets=dict.fromkeys(sorted(needed), rendered.SECRET),
+        binds=rendered.binds(fillers, rendered.programs(folder / "programs")),
+    )
+    try:
+        found.prepare()
+        rendered.install(found, core)
+        rendered.install(found, {**gpu, "units": only(gpu["units"], "barnabee-gpu.service")})
+        rendered.surroundings(found, [CORE, GPU])
+        for wanted in ("barnabee.target", "barnabee-healthy.target"):
+            found.link(f"/etc/systemd/system/proof.target.wants/{wanted}", f"../{wanted}")
+        found.start()
+        yield found
+    finally:
+        found.end()
+
+
+def only(units: dict[str, str], name: str) -> dict[str, str]:
+    return {name: units[name]}
+
+
+def is_active(machine: Machine, unit: str) -> bool:
+    return machine.show(unit, "ActiveState") == "active"
+
+
+def settled(machine: Machine) -> bool:
+    state = machine.show("barnabee-health.service", "ActiveState")
+    return state == "failed" or is_active(machine, "barnabee-healthy.target")
+
+
+def moment_s(machine: Machine, unit: str, name: str = "ActiveEnterTimestampMonotonic") -> float:
+    return int(machine.show(unit, name)) / 1e6
+
+
+def told(machine: Machine) -> str:
+    failed = machine.run("systemctl", "list-units", "--all", "--no-pager", "barnabee*").stdout
+    lines = [
+        machine.journal(f"barnabee-{name}.service") for name in (*SERVICES, "restore", "health")
+    ]
+    return "\n".join([failed, *lines])
+
+
+def test_a_cold_boot_reaches_the_healthy_target(machine: Machine) -> None:
+    limit_s = GRAPH.acceptance.healthy_s * PATIENCE
+    machine.until(lambda: settled(machine), limit_s)
+    assert is_active(machine, "barnabee-healthy.target"), told(machine)
+    begun = int(machine.show("", "UserspaceTimestampMonotonic")) / 1e6
+    well = moment_s(machine, "barnabee-healthy.target")
+    print(machine.show("", "Version"), f"healthy {well - begun:.1f} s after systemd's start")
+    for name in SERVICES:
+        unit = f"barnabee-{name}.service"
+        print(f"{name}: {moment_s(machine, unit) - begun:.1f} s")
+        assert machine.show(unit, "NRestarts") == "0", told(machine)
+
+
+def test_it_came_up_in_the_order_of_the_graph(machine: Machine) -> None:
+    # gpu is another machine's in the house: nothing here is ordered after it
+    core = {name: node for name, node in GRAPH.service.items() if node.role == "core"}
+    for name, others in graph.ordering(core).items():
+        began = moment_s(machine, f"barnabee-{name}.service", "InactiveExitTimestampMonotonic")
+        for other in others:
+            assert moment_s(machine, f"barnabee-{other}.service") <= began, (name, other)
+
+
+def test_systemd_has_nothing_to_object_to_but_what_is_newer_than_itself(machine: Machine) -> None:
+    units = [f"barnabee-{name}.service" for name in (*SERVICES, "restore", "health")]
+    said = machine.run("systemd-analyze", "verify", "barnabee-healthy.target", *units).stderr
+    ours = [line for line in said.splitlines() if "barnabee" in line]
+    newer = re.compile(r"Unknown key (name )?'(RestartSteps|RestartMaxDelaySec|RestartMode)'")
+    assert [line for line in ours if not newer.search(line)] == []
+    assert "cycle" not in machine.run("journalctl", "-b", "--no-pager").stdout
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_what_is_killed_comes_back_and_the_house_is_well_again(machine: Machine, name: str) -> None:
+    unit = f"barnabee-{name}.service"
+    before = machine.show(unit, "MainPID")
+    killed = time.monotonic()
+    assert machine.run("systemctl", "kill", "--signal=KILL", unit).returncode == 0
+
+    def another() -> bool:
+        return is_active(machine, unit) and machine.show(unit, "MainPID") not in {before, "0"}
+
+    assert machine.until(another, GRAPH.acceptance.recover_s * PATIENCE) is not None, told(machine)
+    back_s = time.monotonic() - killed
+    again = machine.run("systemctl", "restart", "barnabee-health.service")
+    assert again.returncode == 0, told(machine)
+    print(f"{name}: back after {back_s:.1f} s, well after {time.monotonic() - killed:.1f} s")
+    for other in SERVICES:
+        assert is_active(machine, f"barnabee-{other}.service"), told(machine)
+
+
+def test_a_service_that_hangs_is_found_by_its_watchdog(machine: Machine) -> None:
+    unit, limit_s = "barnabee-worker.service", GRAPH.service["worker"].watchdog_s
+    before = machine.show(unit, "MainPID")
+    assert machine.run("systemctl", "kill", "--signal=STOP", unit).returncode == 0
+    took_s = machine.until(
+        lambda: is_active(machine, unit) and machine.show(unit, "MainPID") != before,
+        limit_s + GRAPH.acceptance.recover_s * PATIENCE,
+    )
+    assert took_s is not None, told(machine)
+    print(f"killed by its watchdog and back after {took_s:.1f} s")
+    assert "Watchdog timeout" in machine.journal(unit)
+
+
+def test_a_service_sees_its_own_secrets_its_own_files_and_nobody_else_s(machine: Machine) -> None:
+    def inside(unit: str, *command: str) -> subprocess.CompletedProcess[str]:
+        """Run as the unit's user in the unit's own view of the files."""
+        pid, user = machine.show(unit, "MainPID"), machine.show(unit, "User")
+        view = ["nsenter", f"--target={pid}", "--mount"]
+        return machine.run(*view, "setpriv", f"--reuid={user}", "--clear-groups", *command)
+
+    api = "/run/credentials/barnabee-api.service"
+    assert inside("barnabee-api.service", "cat", f"{api}/api_token").stdout == rendered.SECRET
+    for secret in (f"{api}/b2_key_id", "/run/credentials/barnabee-litestream.service/b2_key_id"):
+        assert inside("barnabee-api.service", "cat", secret).returncode != 0
+    assert inside("barnabee-worker.service", "cat", f"{api}/api_token").returncode != 0
+    assert inside("barnabee-voice.service", "touch", "/data/mine").returncode != 0
+    assert inside("barnabee-api.service", "touch", "/etc/mine").returncode != 0
+    for unit in (f"barnabee-{name}.service" for name in SERVICES):
+        pid = machine.show(unit, "MainPID")
+        status = machine.run("cat", f"/proc/{pid}/status").stdout
+        assert re.search(r"^CapBnd:\s+0+$", status, re.MULTILINE), unit
+        assert re.search(r"^NoNewPrivs:\s+1$", status, re.MULTILINE), unit
+        assert re.search(r"^Seccomp:\s+2$", status, re.MULTILINE), unit
+
+
+def test_the_database_is_whole_and_its_replica_has_it(machine: Machine) -> None:
+    modes = machine.run("stat", "--format=%a %G", "/data/barnabee.db", "/data").stdout.split("\n")
+    assert modes[:2] == ["660 barnabee", "2770 barnabee"]
+    stored = machine.run("find", "/srv/s3", "-name", "*.ltx").stdout.split()
+    assert stored

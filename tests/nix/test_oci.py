@@ -1,0 +1,77 @@
+"""The container images are those that the Compose file asks for, wired as the proxy expects."""
+
+from __future__ import annotations
+
+import functools
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from barnabee import __version__
+from barnabee.core import system
+from barnabee.up import compose
+from barnabee.up.compose import Place
+from support.nix import ROOT, evaluate, needs_nixpkgs
+
+pytestmark = [needs_nixpkgs, pytest.mark.timeout(400)]
+GRAPH = system.load(ROOT / "system.toml")
+# What Debian's nginx 1.22 does not know yet.
+NEWER = re.compile(r"^\s*(http2 on|ssl_conf_command Groups .*);$", re.MULTILINE)
+
+
+@functools.cache
+def oci() -> Any:
+    return evaluate("hosts.oci")
+
+
+def test_the_images_are_those_of_the_compose_file() -> None:
+    card, none = (compose.compose(GRAPH, Place(__version__, card=yes)) for yes in (True, False))
+    asked = {one["image"] for file in (card, none) for one in file["services"].values()}
+    assert asked == set(oci()["names"].values())
+
+
+def test_their_owner_is_whom_the_compose_file_starts_them_as() -> None:
+    text = (ROOT / "pkgs/images/oci.nix").read_text(encoding="utf-8")
+    assert f"id = {compose.USER};" in text
+    assert f'"{compose.RUNTIME.removeprefix("/")}"' in text
+
+
+def test_every_image_evaluates() -> None:
+    for name, drv in oci()["drvs"].items():
+        assert re.fullmatch(r"/nix/store/\S+\.drv", drv), name
+
+
+def test_the_proxy_knows_others_by_name_and_reads_compose_s_secrets() -> None:
+    text = oci()["nginx"]["compose"]
+    asked = set(re.findall(r"proxy_pass http://([^/;]+)", text))
+    assert asked == {f"{name}:{GRAPH.service[name].port}" for name in compose.BEHIND_THE_PROXY}
+    for name in compose.TLS:
+        assert f"{compose.SECRETS}/{name};" in text
+    for port in (compose.HTTP, compose.HTTPS):
+        assert f"listen 0.0.0.0:{port} " in text
+
+
+@pytest.mark.skipif(shutil.which("nginx") is None, reason="there is no nginx here")
+@pytest.mark.parametrize("form", ["core", "compose"])
+def test_nginx_accepts_what_was_rendered(form: str, tmp_path: Path) -> None:
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    make = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]
+    make += ["-nodes", "-subj", "/CN=barnabee", "-days", "1", "-keyout", str(key)]
+    subprocess.run([*make, "-out", str(certificate)], check=True, capture_output=True)
+    text = NEWER.sub("", oci()["nginx"][form])
+    text = re.sub(r"ssl_certificate_key \S+;", f"ssl_certificate_key {key};", text)
+    text = re.sub(r"ssl_certificate \S+;", f"ssl_certificate {certificate};", text)
+    text = re.sub(r"^\s*include /nix/store/.*$", "", text, flags=re.MULTILINE)
+    text = re.sub(r"http://(api|voice):", "http://127.0.0.1:", text)  # -t looks names up
+    text = text.replace("/run/nginx/nginx.pid", str(tmp_path / "nginx.pid"))
+    file = tmp_path / "nginx.conf"
+    file.write_text(text, encoding="utf-8")
+    command = ["nginx", "-t", "-p", str(tmp_path), "-e", "stderr", "-c", str(file)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    print(done.stderr)
+    assert done.returncode == 0, done.stderr
+    assert "warn" not in done.stderr

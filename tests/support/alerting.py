@@ -1,0 +1,119 @@
+"""Real Prometheus and Alertmanager for a test, configured as `up --monitoring` does it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import tomllib
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import tomli_w
+from prometheus_client.parser import text_string_to_metric_families
+
+from barnabee.clients.alertmanager import Alertmanager
+from barnabee.core import system
+from barnabee.core.errors import DependencyDown
+from barnabee.core.tables import System
+from barnabee.up import monitoring, watchers
+from support.wait import eventually, free_port
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@dataclass
+class Watch:
+    """Both programs; `ways` are Alertmanager's ways out, by placeholder of its template."""
+
+    directory: Path
+    ways: dict[str, Any] = field(default_factory=dict)
+    numbers: dict[str, int] = field(default_factory=dict)  # instead of those in [alert]
+    system: System = field(init=False)
+    processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        """Give every companion a port of its own; nobody sleeps unless the test says so."""
+        graph = tomllib.loads((ROOT / "system.toml").read_text(encoding="utf-8"))
+        for name in ("prometheus", "alertmanager", "node", "blackbox"):
+            graph["companion"][name]["port"] = free_port()
+        graph["alert"] |= {"quiet_from_h": 0, "quiet_until_h": 0} | self.numbers
+        self.directory.mkdir(parents=True)
+        file = self.directory / "system.toml"
+        file.write_text(tomli_w.dumps(graph), encoding="utf-8")
+        self.system = system.load(file)
+
+    @property
+    def client(self) -> Alertmanager:
+        return Alertmanager(self.url("alertmanager"))
+
+    def url(self, name: str) -> str:
+        return f"http://127.0.0.1:{self.system.port(name)}"
+
+    def start_alertmanager(self) -> None:
+        template = json.loads((watchers.files() / "alertmanager.json").read_text())
+        config = monitoring.alertmanager(template, self.system, self.ways)
+        self._start(
+            "alertmanager",
+            f"--config.file={self._write('alertmanager.json', config)}",
+            f"--storage.path={self.directory / 'alertmanager'}",
+            "--cluster.listen-address=",
+        )
+
+    def start_prometheus(self) -> None:
+        limits = self._write("limits.json", monitoring.limits(self.system))
+        token = self._write("token", "token")
+        rules = [str(limits), str(watchers.files() / "alerts" / "*.yml")]
+        config = monitoring.prometheus(self.system, host="here", rules=rules, token_file=str(token))
+        self._start(
+            "prometheus",
+            f"--config.file={self._write('prometheus.json', config)}",
+            f"--storage.tsdb.path={self.directory / 'prometheus'}",
+            *monitoring.PROMETHEUS_FLAGS,
+        )
+
+    async def until_ready(self) -> None:
+        """Wait until Alertmanager answers."""
+        client = self.client
+        try:
+
+            async def answers() -> bool:
+                with suppress(DependencyDown):
+                    await client.alerts()
+                    return True
+                return False
+
+            await eventually(answers, within_s=20)
+        finally:
+            await client.aclose()
+
+    async def sample(self, name: str, integration: str = "webhook") -> float:
+        """Return a figure of Alertmanager about one kind of ways out."""
+        async with httpx.AsyncClient(trust_env=False) as http:
+            text = (await http.get(f"{self.url('alertmanager')}/metrics")).text
+        for family in text_string_to_metric_families(text):
+            for one in family.samples:
+                if one.name == name and one.labels.get("integration") == integration:
+                    return float(one.value)
+        raise LookupError(name)
+
+    def stop(self) -> None:
+        for process in self.processes:
+            process.kill()
+            process.wait()
+
+    def _start(self, name: str, *arguments: str) -> None:
+        address = f"--web.listen-address=127.0.0.1:{self.system.port(name)}"
+        with (self.directory / f"{name}.log").open("wb") as log:
+            self.processes.append(
+                subprocess.Popen(
+                    [watchers.PROGRAMS[name], *arguments, address], stdout=log, stderr=log
+                )
+            )
+
+    def _write(self, name: str, table: object) -> Path:
+        path = self.directory / name
+        path.write_text(json.dumps(table), encoding="utf-8")
+        return path

@@ -1,0 +1,183 @@
+"""Alloy's language, as much of it as config.alloy uses, and what that file does to a line.
+
+Alloy itself is not to be had everywhere, so this reads the file and follows its rules and stages on
+journal records by what its reference says of them. What Alloy does beyond that is not known here.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+_TOKEN = re.compile(r'//[^\n]*|"(?:[^"\\]|\\.)*"|[A-Za-z_][\w.]*|[{}\[\]()=,+]|\s+')
+
+
+@dataclass
+class Block:
+    """A block: `name "label" { key = value; inner blocks }`."""
+
+    name: str
+    label: str = ""
+    values: dict[str, Any] = field(default_factory=dict)
+    blocks: list[Block] = field(default_factory=list)
+
+    def all(self, name: str) -> list[Block]:
+        return [block for block in self.blocks if block.name == name]
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A name that stands for something else: a component's export, or a call."""
+
+    path: str
+    argument: str = ""
+
+
+@dataclass
+class Line:
+    """A log line on its way to Loki."""
+
+    labels: dict[str, str]
+    text: str
+    metadata: dict[str, str] = field(default_factory=dict)
+
+
+def parse(text: str) -> Block:
+    """Return the file as one block; ValueError names the first thing that is not understood."""
+    tokens = list(_tokens(text))
+    top, rest = _body(tokens, 0, Block("file"))
+    if rest != len(tokens):
+        raise ValueError(f"a closing brace too many after {tokens[max(0, rest - 5) : rest]}")
+    return top
+
+
+def references(block: Block) -> Iterator[Reference]:
+    """Return every reference in a block and in those inside it."""
+    for value in block.values.values():
+        yield from _references(value)
+    for inner in block.blocks:
+        yield from references(inner)
+
+
+def relabelled(rules: list[Block], given: dict[str, str]) -> dict[str, str]:
+    """Apply `replace` rules to the labels of an entry; those with two underscores are inner."""
+    labels = dict(given)
+    for rule in rules:
+        told = rule.values
+        source = ";".join(labels.get(one, "") for one in told.get("source_labels", []))
+        found = re.fullmatch(told.get("regex", "(.*)"), source)
+        if found:
+            replacement = re.sub(r"\$(\d)", r"\\\1", told.get("replacement", "$1"))
+            value = found.expand(replacement) if found.groups() else replacement
+            labels[told["target_label"]] = value
+    return {name: value for name, value in labels.items() if value and not name.startswith("__")}
+
+
+def processed(stages: list[Block], line: Line) -> Line:
+    """Send a line through json, labels, structured_metadata and label_keep."""
+    extracted: dict[str, Any] = {}
+    for stage in stages:
+        values = stage.values.get("values") or stage.values.get("expressions")
+        if stage.name == "stage.json":
+            extracted |= _extracted(values, line.text)
+        elif stage.name == "stage.labels":
+            line.labels |= _chosen(values, extracted)
+        elif stage.name == "stage.structured_metadata":
+            line.metadata |= _chosen(values, extracted)
+            for name, source in values.items():
+                if (source or name) in line.labels:
+                    line.metadata[name] = line.labels.pop(source or name)
+        elif stage.name == "stage.label_keep":
+            line.labels = {name: one for name, one in line.labels.items() if name in values}
+        else:
+            raise ValueError(f"{stage.name} is not known here")
+    return line
+
+
+def _extracted(expressions: dict[str, str], text: str) -> dict[str, Any]:
+    try:
+        told = json.loads(text)
+    except ValueError:
+        return {}
+    return {name: told.get(path) for name, path in expressions.items()}
+
+
+def _chosen(values: dict[str, str], extracted: dict[str, Any]) -> dict[str, str]:
+    found = {name: extracted.get(source or name) for name, source in values.items()}
+    return {name: str(value) for name, value in found.items() if value is not None}
+
+
+def _tokens(text: str) -> Iterator[str]:
+    at = 0
+    while at < len(text):
+        found = _TOKEN.match(text, at)
+        if not found:
+            raise ValueError(f"not understood: {text[at : at + 30]!r}")
+        at = found.end()
+        if not found[0].isspace() and not found[0].startswith("//"):
+            yield found[0]
+
+
+def _body(tokens: list[str], at: int, block: Block) -> tuple[Block, int]:
+    while at < len(tokens) and tokens[at] != "}":
+        name = tokens[at]
+        if tokens[at + 1] == "=":
+            block.values[name], at = _value(tokens, at + 2)
+            continue
+        label = tokens[at + 1].strip('"') if tokens[at + 1] != "{" else ""
+        at += 2 if label else 1
+        if tokens[at] != "{":
+            raise ValueError(f"{name} has no body")
+        inner, at = _body(tokens, at + 1, Block(name, label))
+        if at >= len(tokens):
+            raise ValueError(f"{name} is not closed")
+        block.blocks.append(inner)
+        at += 1
+    return block, at
+
+
+def _value(tokens: list[str], at: int) -> tuple[Any, int]:
+    value, at = _term(tokens, at)
+    while at < len(tokens) and tokens[at] == "+":
+        more, at = _term(tokens, at + 1)
+        value = [value, more]
+    return value, at
+
+
+def _term(tokens: list[str], at: int) -> tuple[Any, int]:
+    token = tokens[at]
+    if token.startswith('"'):
+        return json.loads(token), at + 1
+    if token in "[{":
+        return _collection(tokens, at)
+    if at + 1 < len(tokens) and tokens[at + 1] == "(":
+        return Reference(token, json.loads(tokens[at + 2])), at + 4
+    return Reference(token), at + 1
+
+
+def _collection(tokens: list[str], at: int) -> tuple[Any, int]:
+    pairs, items, keyed = {}, [], tokens[at] == "{"
+    at += 1
+    while tokens[at] not in "]}":
+        if keyed:
+            key = tokens[at]
+            pairs[key], at = _value(tokens, at + 2)
+        else:
+            item, at = _value(tokens, at)
+            items.append(item)
+        if tokens[at] == ",":
+            at += 1
+        elif tokens[at] not in "]}":
+            raise ValueError(f"a comma is missing before {tokens[at]}")
+    return (pairs if keyed else items), at + 1
+
+
+def _references(value: Any) -> Iterator[Reference]:
+    if isinstance(value, Reference):
+        yield value
+    elif isinstance(value, dict | list):
+        for one in value.values() if isinstance(value, dict) else value:
+            yield from _references(one)

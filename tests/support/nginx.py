@@ -1,0 +1,100 @@
+"""A real nginx in front of a house, with the locations of nixos/modules/services/proxy.nix."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from support.wait import free_port
+
+ROOT = Path(__file__).resolve().parents[2]
+HEADERS = ROOT / "src" / "dashboard" / "headers.json"
+
+
+@dataclass
+class Nginx:
+    """nginx on a free port with a certificate of its own; `page` is the built dashboard."""
+
+    directory: Path
+    api: str
+    page: Path
+    port: int = field(default_factory=free_port)
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"https://127.0.0.1:{self.port}"
+
+    def start(self) -> Nginx:
+        """Start it; it answers when this returns."""
+        self.directory.mkdir(parents=True, exist_ok=True)
+        certificate, key = self.directory / "cert.pem", self.directory / "key.pem"
+        command = (
+            "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 1 "
+            "-subj /CN=127.0.0.1 -addext subjectAltName=IP:127.0.0.1 "
+            f"-keyout {key} -out {certificate}"
+        )
+        subprocess.run(command.split(), check=True, capture_output=True)
+        config = self.directory / "nginx.conf"
+        config.write_text(self._config(certificate, key), encoding="utf-8")
+        nginx = [program() or "nginx", "-p", str(self.directory), "-c", str(config)]
+        subprocess.run([*nginx, "-t", "-e", "error.log"], check=True, capture_output=True)
+        self.process = subprocess.Popen([*nginx, "-e", "error.log"], stderr=subprocess.DEVNULL)
+        return self
+
+    def stop(self) -> None:
+        """End it and its workers."""
+        if self.process is not None:
+            self.process.terminate()
+            self.process.wait(timeout=10)
+            self.process = None
+
+    def _config(self, certificate: Path, key: Path) -> str:
+        headers = json.loads(HEADERS.read_text(encoding="utf-8"))
+        added = "\n".join(f'add_header {name} "{value}" always;' for name, value in headers.items())
+        where = self.directory
+        return f"""
+daemon off;
+pid {where}/pid;
+worker_processes 1;
+events {{ worker_connections 256; }}
+http {{
+  types {{
+    text/html html; text/css css; text/javascript js; image/svg+xml svg; image/png png;
+    application/manifest+json webmanifest; application/json json;
+  }}
+  access_log off;
+  client_body_temp_path {where}/body; proxy_temp_path {where}/proxy;
+  fastcgi_temp_path {where}/fcgi; uwsgi_temp_path {where}/uwsgi; scgi_temp_path {where}/scgi;
+  gzip on; gzip_types text/css text/javascript application/json image/svg+xml; gzip_vary on;
+  gzip_proxied any; gzip_min_length 600;
+  limit_req_zone $binary_remote_addr zone=house:1m rate=20r/s;
+  proxy_set_header Host $host; # as recommendedProxySettings does: without a port
+  proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
+  proxy_set_header X-Forwarded-Proto $scheme;
+  server {{
+    listen 127.0.0.1:{self.port} ssl;
+    ssl_certificate {certificate}; ssl_certificate_key {key};
+    root {self.page};
+    {added}
+    location ~ ^/(api/|v1/|login) {{
+      proxy_pass {self.api};
+      proxy_http_version 1.1; proxy_set_header Connection "";
+      proxy_buffering off; proxy_read_timeout 1h;
+      limit_req zone=house burst=40 nodelay;
+    }}
+    location /health {{ proxy_pass {self.api}; }}
+    location = /headers.json {{ return 404; }}
+    location /assets/ {{ expires 1y; }}
+    location / {{ try_files $uri /index.html; expires -1; }}
+  }}
+}}
+"""
+
+
+def program() -> str | None:
+    """Return where nginx is, or None."""
+    return shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")

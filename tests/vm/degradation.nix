@@ -1,0 +1,25 @@
+# The card's machine is gone: answers go on, and everybody is told.
+{
+  self,
+  inputs,
+  pkgs,
+}:
+let
+  machines = import ./machines.nix { inherit self; };
+  graph = builtins.fromTOML (builtins.readFile ../../system.toml);
+in
+pkgs.testers.runNixOSTest {
+  name = "degradation";
+  node.specialArgs = { inherit inputs; };
+  node.pkgsReadOnly = false;
+  nodes = { inherit (machines) backup core gpu; };
+  testScript = ''
+    TOKEN = "${machines.secret}"
+    API_PORT = ${toString graph.service.api.port}
+    VOICE_PORT = ${toString graph.service.voice.port}
+    HEALTHY_S = ${toString graph.acceptance.healthy_s}
+    DETECT_S = ${toString graph.acceptance.detect_failure_s}
+    RECOVER_S = ${toString graph.acceptance.recover_s}
+  ''
+  + builtins.readFile ./degradation.py;
+}

@@ -1,0 +1,32 @@
+# Secrets made while the machines run are nowhere but where they belong.
+{
+  self,
+  inputs,
+  pkgs,
+}:
+let
+  machines = import ./machines.nix { inherit self; };
+  graph = self.nixosConfigurations.barnabee-core.config.barnabee.system; # with its defaults
+  inherit (pkgs) lib;
+  core = lib.filterAttrs (_: node: node.role == "core") graph.service;
+in
+pkgs.testers.runNixOSTest {
+  name = "secrets";
+  node.specialArgs = { inherit inputs; };
+  node.pkgsReadOnly = false;
+  nodes = {
+    inherit (machines) backup gpu;
+    core.imports = [
+      machines.core
+      { barnabee.health.start = false; } # the script makes the secrets first
+    ];
+  };
+  testScript = ''
+    import json
+    CREDENTIALS = json.loads('${builtins.toJSON (lib.mapAttrs (_: node: node.credentials) core)}')
+    UNUSED = {"azure_openai_key", "home_assistant_token"}
+    FOLDER = "/var/lib/barnabee-secrets"
+    HEALTHY_S = ${toString graph.acceptance.healthy_s}
+  ''
+  + builtins.readFile ./secrets.py;
+}
