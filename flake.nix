@@ -73,6 +73,7 @@
         "degradation"
         "failover"
         "health-cascade"
+        "litestream-restore"
         "log-query"
         "network"
         "rollback"

@@ -26,7 +26,7 @@ class Place:
 
 def of_a_unit() -> bool:
     """Return whether systemd or the runner started this, so that the environment says all."""
-    return bool(os.environ.get("CREDENTIALS_DIRECTORY"))
+    return bool(os.environ.get("CREDENTIALS_DIRECTORY") or os.environ.get("DATABASE_PATH"))
 
 
 @contextmanager

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from barnabee.store.backup.drills import Drill
 
 CALLS = "store_calls_today"
-_SERIES = {
+SERIES = {
     "lag_transactions": "Transactions that are not in the replica; NaN when nobody can say.",
     "lag_seconds": "How long the replica has been behind, or litestream silent.",
     "last_snapshot_timestamp_seconds": "Of what moment the newest snapshot is.",
@@ -52,7 +52,7 @@ class BackupMetrics(Collector):
 
     def set(self, name: str, value: float, kind: str = "") -> None:
         """Take note of a value; KeyError for a series that does not exist."""
-        _ = _SERIES[name]
+        _ = SERIES[name]
         self._values.setdefault(name, {})[kind] = value
 
     def record(self, last: Drill | None, good: Drill | None) -> None:
@@ -73,7 +73,7 @@ class BackupMetrics(Collector):
         """Return what is known."""
         for name, values in self._values.items():
             labels = ("class",) if name == CALLS else ()
-            family = GaugeMetricFamily(f"barnabee_backup_{name}", _SERIES[name], labels=labels)
+            family = GaugeMetricFamily(f"barnabee_backup_{name}", SERIES[name], labels=labels)
             for kind, value in values.items():
                 family.add_metric((kind,) if labels else (), value)
             yield family

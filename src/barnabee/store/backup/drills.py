@@ -59,16 +59,17 @@ def record(database: Path, drill: Drill) -> None:
 
 def newest(connection: sqlite3.Connection, *, good: bool = False) -> Drill | None:
     """Return the last drill, or the last one that succeeded; None when there is none."""
+    return next(iter(latest(connection, 1, good=good)), None)
+
+
+def latest(connection: sqlite3.Connection, count: int, *, good: bool = False) -> list[Drill]:
+    """Return the last drills, or the last that succeeded, the newest first."""
     where = "WHERE success = 1" if good else ""
-    row = connection.execute(
-        f"SELECT {', '.join(_COLUMNS)} FROM drills {where} ORDER BY id DESC LIMIT 1"  # noqa: S608
-    ).fetchone()
-    if row is None:
-        return None
-    fields = dict(zip(_COLUMNS, row, strict=True))
-    return Drill(
-        **{**fields, "success": bool(fields["success"]), "offsite": bool(fields["offsite"])}
+    rows = connection.execute(
+        f"SELECT {', '.join(_COLUMNS)} FROM drills {where} ORDER BY id DESC LIMIT ?",  # noqa: S608
+        (count,),
     )
+    return [_drill(row) for row in rows]
 
 
 def last_good_snapshot(database: Path) -> str | None:
@@ -79,3 +80,9 @@ def last_good_snapshot(database: Path) -> str | None:
     except sqlite3.Error:
         return None  # then pruning keeps the newest, and what is young
     return found.snapshot if found else None
+
+
+def _drill(row: tuple[Any, ...]) -> Drill:
+    fields = dict(zip(_COLUMNS, row, strict=True))
+    flags = {name: bool(fields[name]) for name in ("success", "offsite")}
+    return Drill(**{**fields, **flags})

@@ -19,6 +19,7 @@ from barnabee.store.backup import audio, calls, daily, drills, keys, moment, res
 
 REQUEST = "drill.request"
 PINS_TOLD = 5
+DRILLS_TOLD = 30
 
 
 async def look(system: System, settings: Settings, now: datetime) -> dict[str, Any]:
@@ -130,7 +131,8 @@ def _rest(system: System, settings: Settings, now: datetime) -> dict[str, Any]:
     database, data = settings.database_path, settings.data_dir
     here = snapshots.every(daily.folder_of(settings))
     newest = here[-1] if here else None
-    last, good = _drills(database)
+    history, good = _drills(database)
+    last = history[-1] if history else None
     today = calls.read(data).of(now.astimezone(UTC).date())
     return {
         "snapshot": {
@@ -146,6 +148,7 @@ def _rest(system: System, settings: Settings, now: datetime) -> dict[str, Any]:
             "last_verified_at": good.started_at if good else None,
             "next_at": next_at(system.backup.drill_at, now).isoformat(),
             "requested": requested(settings),
+            "history": [one.as_dict() for one in history],
         },
         "calls_today": asdict(today)
         | {
@@ -161,9 +164,10 @@ def _rest(system: System, settings: Settings, now: datetime) -> dict[str, Any]:
     }
 
 
-def _drills(database: Path) -> tuple[drills.Drill | None, drills.Drill | None]:
+def _drills(database: Path) -> tuple[list[drills.Drill], drills.Drill | None]:
     try:
         with closing(moment.connect(database, "ro")) as connection:
-            return drills.newest(connection), drills.newest(connection, good=True)
+            history = drills.latest(connection, DRILLS_TOLD)
+            return history[::-1], drills.newest(connection, good=True)
     except sqlite3.Error:
-        return None, None
+        return [], None
