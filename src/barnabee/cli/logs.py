@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import time
 from typing import TYPE_CHECKING, Annotated, Any
@@ -40,6 +39,7 @@ def logs(
     ] = 60,
 ) -> None:
     """Show the house's log."""
+    import asyncio
     from contextlib import suppress
 
     from barnabee.core.trace import is_id
@@ -85,6 +85,8 @@ class _Asked:
 
 
 async def _of_loki(url: str, asked: _Asked, *, follow: bool, raw: bool) -> None:
+    import asyncio
+
     from barnabee.clients.loki import Loki
 
     show = _Show(raw=raw)
