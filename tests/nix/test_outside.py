@@ -14,7 +14,7 @@ OUTWARD = {
         "barnabee-api",  # Home Assistant, Azure OpenAI, and whether mail and messages are there
         # the replica, read, written or held
         *("barnabee-litestream", "barnabee-restore", "barnabee-follow", "barnabee-lease"),
-        *("barnabee-pin", "barnabee-rollback-data@"),
+        *("barnabee-pin", "barnabee-rollback-data@", "barnabee-drill"),
         "barnabee-voice",  # media goes to wherever the microphone is
     },
     "barnabee-gpu": set[str](),
