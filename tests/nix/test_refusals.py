@@ -83,7 +83,7 @@ WRONG = {
     ),
     "a stand-by without the house's address": (
         "manofwar",
-        "{ lib, ... }: { barnabee.standby.enable = true; barnabee.standby.address = lib.mkForce null; }",
+        "{ lib, ... }: { barnabee.standby = { enable = true; address = lib.mkForce null; }; }",
         "barnabee.standby.enable needs the house's one address",
     ),
     "a stand-by without an address of its own": (
@@ -180,6 +180,26 @@ WRONG = {
         "beast",
         "{ barnabee.deploy.autoUpgrade = true; }",
         "barnabee.deploy.autoUpgrade has nothing to follow",
+    ),
+    "snapshots that leave the house unencrypted": (
+        "barnabee-core",
+        '{ barnabee.system.backup.offsite = "nas:barnabee"; }',
+        "barnabee.system.backup.offsite would take snapshots out of the house unencrypted",
+    ),
+    "a second place that is no remote": (
+        "barnabee-core",
+        '{ barnabee.system.backup.offsite = "nas"; }',
+        "barnabee.system.backup.offsite is nas, which names no remote",
+    ),
+    "a drill at the time of the snapshot": (
+        "barnabee-core",
+        '{ barnabee.system.backup.drill_at = "03:10"; }',
+        "barnabee.system.backup.drill_at is the time of the snapshot",
+    ),
+    "recordings copied and none made": (
+        "barnabee-core",
+        '{ barnabee.system.backup.audio_to = "/mnt/nas"; }',
+        "barnabee.system.backup.audio_to copies recordings, but",
     ),
     "no disk": (
         "manofwar",
