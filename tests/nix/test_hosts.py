@@ -255,7 +255,7 @@ def test_the_page_of_options_is_what_the_modules_say() -> None:
 @pytest.mark.parametrize("host", ["barnabee-core", "barnabee-gpu", "manofwar"])
 def test_units_are_hardened(host: str, tmp_path: Path) -> None:
     units = report(host)["units"]
-    # The gate may activate another system and restart the machine: there is nothing to take from it.
+    # The gate may activate another system and restart the machine: nothing can be taken from it.
     services = [name for name in units if name.endswith(".service") and name != GATE]
     for name in services:
         (tmp_path / name).write_text(units[name], encoding="utf-8")
