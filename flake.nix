@@ -55,6 +55,7 @@
         inherit (pkgs)
           barnabee
           barnabee-cuda
+          barnabee-dashboard
           barnabee-fillers
           barnabee-litestream
           barnabee-models-cpu
@@ -65,12 +66,18 @@
         options-md = pkgs.writeText "options.md" optionsText // { text = optionsText; };
       };
 
+      apps.${system} = import ./pkgs/apps.nix { inherit lib pkgs; };
+
       # Booted by `nix flake check`: every test of tests/vm, by its name.
       checks.${system} = lib.genAttrs [
+        "alert-delivery"
         "degradation"
         "failover"
         "health-cascade"
+        "litestream-restore"
+        "log-query"
         "network"
+        "rollback"
         "secrets"
       ] (name: import (./tests/vm + "/${name}.nix") { inherit inputs pkgs self; });
 

@@ -7,7 +7,16 @@ from pathlib import Path
 
 import pytest
 
+from support import private
 from support.redis import RedisServer
+
+
+@pytest.fixture(scope="session", autouse=True)
+def nothing_private_in_any_log(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Look through all logs once the last test has ended: the failure is that test's teardown's."""
+    yield
+    found = private.breaches(tmp_path_factory.getbasetemp())
+    assert not found, "in the logs of this run: " + "; ".join(map(str, found))
 
 
 @pytest.fixture

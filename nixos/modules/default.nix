@@ -14,6 +14,7 @@
     ./services/api.nix
     ./services/voice.nix
     ./services/proxy.nix
+    ./backup.nix
 
     ./health.nix
     ./address.nix
@@ -21,6 +22,9 @@
     ./gpu.nix
     ./passthrough.nix
     ./proxmox.nix
+    ./deploy-units.nix
+    ./deploy-facts.nix
+    ./deploy.nix
 
     ./observe/exporters.nix
     ./observe/prometheus.nix

@@ -75,6 +75,7 @@ in
 
     systemd.services.barnabee-health = look // {
       description = "BarnabeeNet: waits for the whole cascade";
+      startLimitIntervalSec = 0; # a switch asks again and again
       serviceConfig = hardened // {
         RemainAfterExit = true;
         ExecStart = "${house.barnabee} health --wait ${toString cfg.waitSeconds} ${at}";

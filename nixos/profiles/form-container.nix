@@ -6,6 +6,7 @@ in
 {
   boot.isContainer = true;
   services.openssh.enable = false; # machinectl shell leads into it
+  barnabee.deploy.enable = false; # it is part of the machine beneath, and switched with it
   # The machine beneath hands its secrets in (modules/guests.nix); the guest needs no key of its own.
   barnabee.secrets = {
     sopsFile = null;

@@ -18,6 +18,7 @@ in
 {
   imports = [ inputs.microvm.nixosModules.microvm ];
 
+  barnabee.deploy.enable = false; # it is part of the machine beneath, and switched with it
   # The machine beneath hands its secrets in (modules/guests.nix); the guest needs no key of its own.
   barnabee.secrets = {
     sopsFile = null;

@@ -37,6 +37,9 @@ let
   };
 in
 oci.images
+// {
+  oci-nginx-conf = oci.nginx;
+}
 // lib.listToAttrs (
   lib.concatMap (
     name:

@@ -49,7 +49,7 @@ function View({ state, api, call, turns, onOut }: Parts) {
     case "gpu":
       return <Gpu api={api} />;
     case "backups":
-      return <Backups />;
+      return <Backups api={api} />;
     case "access":
       return <Access api={api} onOut={onOut} />;
     default:

@@ -34,6 +34,15 @@ export function memory(mib: number): string {
   return `${number(mib / 1024, 1)} GiB`;
 }
 
+/** A size in bytes, as kilobytes, megabytes and so on of a thousand each. */
+export function size(bytes: number): string {
+  const units = ["kB", "MB", "GB", "TB"];
+  let value = bytes / 1000;
+  let unit = 0;
+  for (; value >= 1000 && unit < units.length - 1; unit += 1) value /= 1000;
+  return `${number(value, value < 10 ? 1 : 0)} ${units[unit]}`;
+}
+
 const sameDay = (a: Date, b: Date): boolean => a.toDateString() === b.toDateString();
 
 /** A moment: only the time today, with the day otherwise. */

@@ -36,18 +36,21 @@ from support.voice import (
 
 pytestmark = [pytest.mark.bench, pytest.mark.timeout(900)]
 
-ATTEMPTS = 3  # what else the machine does in one run is not what is measured; all are printed
+# What else the machine does in one round is not what is measured: figures are medians over all
+# rounds so far, every round is printed, and the first after which all limits are met is the last.
+ROUNDS = 5
 QUESTIONS = [
     recording(f"{name}_{speaker}")
     for name in ("what_time", "kitchen_light", "what_can_you_do")
     for speaker in ("af_heart", "bm_george")
 ]
 LOUD = 300  # of 32767
-# Aimed at is 1.0. The stock pipeline answers whatever ends in a pause; ours asks smart-turn first,
-# which is about 60 ms of 1500: single runs gave 0.89 to 1.13.
-STOCK_LIMIT = 1.15
+STOCK_LIMIT = 1.0  # of the median of all pairs
 FIRST_SOUND_MS = {50: 500, 95: 900}
-LATE_MS = 400  # after `talk.wait_ms`, where smart-turn took the end of a question for a pause
+# Where smart-turn takes the end for a pause, the words decide, so the 95th percentile is Whisper's
+# time and 0.2 s. It takes 0.7 s on two cores that have nothing else to do; where it takes longer
+# than this, the machine is busy, and the limit grows as it does.
+WHISPER_MS = 800
 OWN_MS = 40
 WAIT_S = 30
 
@@ -123,7 +126,8 @@ async def ask_first(microphone: Microphone) -> None:
 async def test_the_answer_comes_about_as_soon_as_from_pipecats_stock_pipeline(
     gpu: GpuProcess, api: str, tmp_path: Path
 ) -> None:
-    ratios = []
+    pairs: list[tuple[float, float]] = []
+    ratio = 0.0
     async with AsyncExitStack() as stack:
         house = await stack.enter_async_context(
             voice(gpu.url, api, tmp_path, graph=patient(), token=TOKEN)  # without recordings
@@ -133,25 +137,26 @@ async def test_the_answer_comes_about_as_soon_as_from_pipecats_stock_pipeline(
         theirs = await stack.enter_async_context(talking(other, room="home", token=TOKEN))
         await ask_first(ours)
         await first_sound_ms(theirs, QUESTIONS[0])
-        for _ in range(ATTEMPTS):
-            took: dict[str, list[float]] = {"ours": [], "stock": []}
+        for number in range(ROUNDS):
+            both = [ours, theirs] if number % 2 else [theirs, ours]
             for question in QUESTIONS:
-                took["ours"].append(await first_sound_ms(ours, question))
-                await ours.until_state("follow_up", WAIT_S)
-                await until_quiet(ours)
-                took["stock"].append(await first_sound_ms(theirs, question))
-                await until_quiet(theirs)
-            mine, others = median(took["ours"]), median(took["stock"])
-            pairs = zip(took["ours"], took["stock"], strict=True)
-            ratios.append(median(one / other for one, other in pairs))
+                took = {}
+                for microphone in both:
+                    took[microphone is ours] = await first_sound_ms(microphone, question)
+                    if microphone is ours:
+                        await ours.until_state("follow_up", WAIT_S)
+                    await until_quiet(microphone)
+                pairs.append((took[True], took[False]))
+            ratio = median(mine / other for mine, other in pairs)
+            mine, other = (median(one) for one in zip(*pairs, strict=True))
             print(
-                f"\nend of speech -> first sound of the answer, p50 of {len(QUESTIONS)}: ours "
-                f"{mine:.0f} ms, stock {others:.0f} ms, {ratios[-1]:.2f} (limit "
-                f"{STOCK_LIMIT}); {took}"
+                f"\nend of speech -> first sound of the answer, {len(pairs)} pairs: ours p50 "
+                f"{mine:.0f} ms, stock {other:.0f} ms, of a pair p50 {ratio:.2f} (limit "
+                f"{STOCK_LIMIT}); {[f'{one:.0f}/{two:.0f}' for one, two in pairs]}"
             )
-            if ratios[-1] <= STOCK_LIMIT:
+            if ratio <= STOCK_LIMIT:
                 break
-    assert min(ratios) <= STOCK_LIMIT
+    assert ratio <= STOCK_LIMIT
 
 
 @dataclass
@@ -184,53 +189,62 @@ async def test_first_sound_comes_soon_and_little_of_it_is_ours(
     gpu: GpuProcess, api: str, fillers: Path
 ) -> None:
     missed: dict[str, float] = {}
+    rounds: list[list[Asked]] = []
     async with (
         voice(gpu.url, api, fillers.parent, graph=patient(), token=TOKEN) as house,
         house.talk(token=TOKEN) as microphone,
     ):
         await ask_first(microphone)
-        for _ in range(ATTEMPTS):
-            sounds, own, stages = [], [], []
+        for _ in range(ROUNDS):
+            rounds.append([])
             for question in QUESTIONS:
                 before, engines = stages_ms(house), await Computed.read(gpu)
-                sounds.append(await first_sound_ms(microphone, question))
+                sound_ms = await first_sound_ms(microphone, question)
                 await microphone.until_state("follow_up", WAIT_S)
                 await until_quiet(microphone)
                 now = await Computed.read(gpu)
                 took = {name: ms - before[name] for name, ms in stages_ms(house).items()}
                 computed_ms = (now.stt - engines.stt + now.tts - engines.tts) * 1000
-                own.append(took["stt"] + took["command"] + took["tts_first_byte"] - computed_ms)
-                stages.append(took)
-            missed = judged(sounds, own, stages)
+                own_ms = took["stt"] + took["command"] + took["tts_first_byte"] - computed_ms
+                stt_ms = (now.stt - engines.stt) * 1000
+                rounds[-1].append(Asked(sound_ms, own_ms, stt_ms, took))
+            missed = judged(rounds)
             if not missed:
                 break
     assert not missed
 
 
-def judged(
-    sounds: list[float], own: list[float], stages: list[dict[str, float]]
-) -> dict[str, float]:
+@dataclass
+class Asked:
+    """One question: after how long anything sounded, our own part of it, and every stage's."""
+
+    sound_ms: float
+    own_ms: float
+    whisper_ms: float
+    stages_ms: dict[str, float]
+
+
+def judged(rounds: list[list[Asked]]) -> dict[str, float]:
     """Print the figures; return what is over its limit.
 
-    The 95th percentile is that of questions whose end was heard: where smart-turn expects more,
-    waiting is what it is there for.
+    Each question counts with its median over all rounds.
     """
-    wait_ms = system.load().talk.wait_ms
-    pairs = list(zip(sounds, stages, strict=True))
-    known = [ms for ms, took in pairs if took["vad"] < wait_ms]
-    waited = [ms for ms, took in pairs if took["vad"] >= wait_ms]
-    p95 = quantiles(known, n=100, method="inclusive")[94]
+    sounds = [median(one.sound_ms for one in each) for each in zip(*rounds, strict=True)]
+    whisper_ms = median(one.whisper_ms for each in rounds for one in each)
+    p95_limit_ms = FIRST_SOUND_MS[95] * max(1.0, whisper_ms / WHISPER_MS)
     found = {
         "p50": (median(sounds), FIRST_SOUND_MS[50]),
-        "p95": (p95, FIRST_SOUND_MS[95]),
-        "waited": (max(waited, default=0.0), wait_ms + LATE_MS),
-        "own": (median(own), OWN_MS),
+        "p95": (quantiles(sounds, n=100, method="inclusive")[94], p95_limit_ms),
+        "own": (median(one.own_ms for each in rounds for one in each), OWN_MS),
     }
-    parts = {name: round(median(one[name] for one in stages)) for name in stages[0]}
+    last = rounds[-1]
+    parts = {name: [round(one.stages_ms[name]) for one in last] for name in last[0].stages_ms}
     print(
-        f"\nend of speech -> first sound: p50 {found['p50'][0]:.0f} ms, p95 where the end was "
-        f"heard {p95:.0f} ms, otherwise {[round(ms) for ms in waited]}; ours beside the engines "
-        f"p50 {found['own'][0]:.0f} ms (limit {OWN_MS}); stages p50 {parts}"
+        f"\nend of speech -> first sound, {len(rounds)} rounds: p50 {found['p50'][0]:.0f} ms, p95 "
+        f"{found['p95'][0]:.0f} ms (limit {p95_limit_ms:.0f}, Whisper p50 {whisper_ms:.0f}), "
+        f"at most {max(sounds):.0f} ms; ours beside the engines p50 "
+        f"{found['own'][0]:.0f} ms (limit {OWN_MS}); in this round "
+        f"{[round(one.sound_ms) for one in last]}, stages {parts}"
     )
     return {name: ms for name, (ms, limit) in found.items() if ms > limit}
 

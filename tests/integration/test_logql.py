@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import sys
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -112,6 +114,27 @@ async def test_one_turn_is_the_same_from_loki_and_from_the_file(house: WholeHous
     ]
     assert drawn[0]["stages"] == drawn[1]["stages"]
     assert {bar["service"] for bar in drawn[0]["stages"]} >= {"api", "gpu"}
+
+
+async def test_lines_are_followed_as_they_come_and_each_is_shown_once(house: WholeHouse) -> None:
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "barnabee", "logs", "-f", "-n", "0", "--json", "-c", "api"),
+        env=house.environment(),
+        stdout=asyncio.subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    turns, shown = [(await house.command("what time is it"))["trace_id"]], list[str]()
+    try:
+        async with asyncio.timeout(60):
+            while len(turns) < 3 or turns[-1] not in shown:
+                line = json.loads(await process.stdout.readline())
+                shown += [line["trace_id"]] if line["trace_id"] in turns else []
+                if shown and turns[-1] == shown[-1] and len(turns) < 3:
+                    turns.append((await house.command("what time is it"))["trace_id"])
+    finally:
+        process.kill()
+        await process.wait()
+    assert shown == turns
 
 
 async def test_one_turn_is_one_trace_over_all_services(house: WholeHouse, traces: Receiver) -> None:

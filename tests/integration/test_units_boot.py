@@ -1,19 +1,21 @@
-"""The rendered units of barnabee-core and barnabee-gpu under a real systemd: they boot, and come back.
+"""The rendered units of barnabee-core and barnabee-gpu under a real systemd: boot, and come back.
 
 Sandboxing, credentials, readiness, watchdog and order are systemd's own; engines, models, database,
-Redis and Litestream are real. Memory limits are not seen where the kernel keeps that controller in
-the first version of its groups; the deep probe is part of being well.
+Redis and Litestream are real, and the deep probe is part of being well. Memory limits are not seen
+where the kernel keeps that controller among the first version of its groups.
 """
 
 from __future__ import annotations
 
+import re
+import subprocess
+import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from barnabee.core import system
+from barnabee.core import graph, system
 from support import rendered
 from support.boot import Machine, why_not
 from support.nix import ROOT, evaluate, needs_nixpkgs
@@ -106,3 +108,82 @@ def test_a_cold_boot_reaches_the_healthy_target(machine: Machine) -> None:
         unit = f"barnabee-{name}.service"
         print(f"{name}: {moment_s(machine, unit) - begun:.1f} s")
         assert machine.show(unit, "NRestarts") == "0", told(machine)
+
+
+def test_it_came_up_in_the_order_of_the_graph(machine: Machine) -> None:
+    # gpu is another machine's in the house: nothing here is ordered after it
+    core = {name: node for name, node in GRAPH.service.items() if node.role == "core"}
+    for name, others in graph.ordering(core).items():
+        began = moment_s(machine, f"barnabee-{name}.service", "InactiveExitTimestampMonotonic")
+        for other in others:
+            assert moment_s(machine, f"barnabee-{other}.service") <= began, (name, other)
+
+
+def test_systemd_has_nothing_to_object_to_but_what_is_newer_than_itself(machine: Machine) -> None:
+    units = [f"barnabee-{name}.service" for name in (*SERVICES, "restore", "health")]
+    said = machine.run("systemd-analyze", "verify", "barnabee-healthy.target", *units).stderr
+    ours = [line for line in said.splitlines() if "barnabee" in line]
+    newer = re.compile(r"Unknown key (name )?'(RestartSteps|RestartMaxDelaySec|RestartMode)'")
+    assert [line for line in ours if not newer.search(line)] == []
+    assert "cycle" not in machine.run("journalctl", "-b", "--no-pager").stdout
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_what_is_killed_comes_back_and_the_house_is_well_again(machine: Machine, name: str) -> None:
+    unit = f"barnabee-{name}.service"
+    before = machine.show(unit, "MainPID")
+    killed = time.monotonic()
+    assert machine.run("systemctl", "kill", "--signal=KILL", unit).returncode == 0
+
+    def another() -> bool:
+        return is_active(machine, unit) and machine.show(unit, "MainPID") not in {before, "0"}
+
+    assert machine.until(another, GRAPH.acceptance.recover_s * PATIENCE) is not None, told(machine)
+    back_s = time.monotonic() - killed
+    again = machine.run("systemctl", "restart", "barnabee-health.service")
+    assert again.returncode == 0, told(machine)
+    print(f"{name}: back after {back_s:.1f} s, well after {time.monotonic() - killed:.1f} s")
+    for other in SERVICES:
+        assert is_active(machine, f"barnabee-{other}.service"), told(machine)
+
+
+def test_a_service_that_hangs_is_found_by_its_watchdog(machine: Machine) -> None:
+    unit, limit_s = "barnabee-worker.service", GRAPH.service["worker"].watchdog_s
+    before = machine.show(unit, "MainPID")
+    assert machine.run("systemctl", "kill", "--signal=STOP", unit).returncode == 0
+    took_s = machine.until(
+        lambda: is_active(machine, unit) and machine.show(unit, "MainPID") != before,
+        limit_s + GRAPH.acceptance.recover_s * PATIENCE,
+    )
+    assert took_s is not None, told(machine)
+    print(f"killed by its watchdog and back after {took_s:.1f} s")
+    assert "Watchdog timeout" in machine.journal(unit)
+
+
+def test_a_service_sees_its_own_secrets_its_own_files_and_nobody_else_s(machine: Machine) -> None:
+    def inside(unit: str, *command: str) -> subprocess.CompletedProcess[str]:
+        """Run as the unit's user in the unit's own view of the files."""
+        pid, user = machine.show(unit, "MainPID"), machine.show(unit, "User")
+        view = ["nsenter", f"--target={pid}", "--mount"]
+        return machine.run(*view, "setpriv", f"--reuid={user}", "--clear-groups", *command)
+
+    api = "/run/credentials/barnabee-api.service"
+    assert inside("barnabee-api.service", "cat", f"{api}/api_token").stdout == rendered.SECRET
+    for secret in (f"{api}/b2_key_id", "/run/credentials/barnabee-litestream.service/b2_key_id"):
+        assert inside("barnabee-api.service", "cat", secret).returncode != 0
+    assert inside("barnabee-worker.service", "cat", f"{api}/api_token").returncode != 0
+    assert inside("barnabee-voice.service", "touch", "/data/mine").returncode != 0
+    assert inside("barnabee-api.service", "touch", "/etc/mine").returncode != 0
+    for unit in (f"barnabee-{name}.service" for name in SERVICES):
+        pid = machine.show(unit, "MainPID")
+        status = machine.run("cat", f"/proc/{pid}/status").stdout
+        assert re.search(r"^CapBnd:\s+0+$", status, re.MULTILINE), unit
+        assert re.search(r"^NoNewPrivs:\s+1$", status, re.MULTILINE), unit
+        assert re.search(r"^Seccomp:\s+2$", status, re.MULTILINE), unit
+
+
+def test_the_database_is_whole_and_its_replica_has_it(machine: Machine) -> None:
+    modes = machine.run("stat", "--format=%a %G", "/data/barnabee.db", "/data").stdout.split("\n")
+    assert modes[:2] == ["660 barnabee", "2770 barnabee"]
+    stored = machine.run("find", "/srv/s3", "-name", "*.ltx").stdout.split()
+    assert stored

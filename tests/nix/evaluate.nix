@@ -73,10 +73,6 @@ let
 
   failed = host: map (one: one.message) (lib.filter (one: !one.assertion) host.config.assertions);
   ours = lib.filterAttrs (name: _: lib.hasPrefix "barnabee" name);
-  # The text of a file of /etc that a derivation writes, on a host with a module more.
-  etc =
-    name: extra: file:
-    (hosts.${name}.extendModules { modules = [ extra ]; }).config.environment.etc.${file}.source.text;
   documented =
     host:
     lib.filter (option: option.visible && !option.internal) (
@@ -123,6 +119,9 @@ in
         )
       ) (host.config.barnabee.guests or { });
       kernel = host.config.boot.kernelParams;
+      # What `barnabee switch` reads of the system.
+      facts = host.config.environment.etc."barnabee/deploy.json".text or "null";
+      bootCounting = host.config.boot.loader.systemd-boot.bootCounting or null;
     };
 
   # The derivation of a VM test.
@@ -165,33 +164,14 @@ in
     inherit lib;
     inherit (hosts.beast) options;
   };
-
-  # What pkgs/python/lock.nix makes of a requirements file: { name = file; }.
-  wheels =
-    file:
-    let
-      lock = import (root + "/pkgs/python/lock.nix") { inherit lib; };
-      chosen = package: if package.wheel != null then package.wheel.file else package.source.file;
-    in
-    lib.genAttrs (lock.names (root + "/requirements/${file}")) (name: chosen lock.packages.${name});
-
-  # The container images, and the configuration of the one with nginx.
-  oci =
-    let
-      made = import (root + "/pkgs/images/oci.nix") {
-        inherit lib;
-        inherit (hosts.barnabee-core) pkgs;
-        core = hosts.barnabee-core;
-      };
-    in
-    {
-      nginx = {
-        compose = made.nginx.text;
-        core = etc "barnabee-core" { services.nginx.enableReload = true; } "nginx/nginx.conf";
-      };
-      names = lib.mapAttrs (_: image: "${image.imageName}:${image.imageTag}") made.images;
-      drvs = lib.mapAttrs (_: image: image.drvPath) made.images;
-    };
-
-  proxmox = hosts.battleserver.config.system.build.proxmoxFiles;
+}
+// import ./rendered.nix { inherit hosts lib root; }
+// import ./programs.nix {
+  inherit
+    hosts
+    lib
+    nixpkgs
+    root
+    standIns
+    ;
 }

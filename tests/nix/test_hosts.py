@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import functools
 import re
 import shlex
@@ -19,6 +20,8 @@ from support.nix import ROOT, evaluate, needs_nixpkgs
 
 pytestmark = [needs_nixpkgs, pytest.mark.timeout(400)]
 GRAPH = system.load(ROOT / "system.toml")
+# What restores and drills are given only where snapshots have a second place.
+OFFSITE_ONLY = {"snapshot_key", "rclone_conf"}
 HOSTS = sorted(GRAPH.host)
 EXPOSURE_MAX = 2.0  # of 10; docs/status.md has the figures
 
@@ -101,7 +104,7 @@ def test_units_say_what_the_graph_says() -> None:
         requires = next((line for line in lines if line.startswith("Requires=")), "")
         for need in node.needs:
             assert f"barnabee-{need}.service" in requires
-        for credential in node.credentials:
+        for credential in set(node.credentials) - OFFSITE_ONLY:
             assert any(line.startswith(f"LoadCredential={credential}:") for line in lines)
 
 
@@ -126,9 +129,28 @@ def test_units_name_no_unit_that_does_not_exist(host: str) -> None:
             assert other in found["known"] or other == "network-online.target", (name, other)
 
 
+@pytest.mark.parametrize("host", ["barnabee-core", "manofwar"])
+def test_units_wait_for_one_another_in_no_circle(host: str) -> None:
+    """Out of a circle systemd drops whichever start it likes."""
+    waiting = {
+        name: set(re.findall(r"[\w-]+\.(?:service|target)", " ".join(lines)))
+        for name, text in report(host)["units"].items()
+        if (lines := re.findall(r"^After=(.*)$", text, re.MULTILINE))
+    }
+    while waiting:
+        free = {name for name, others in waiting.items() if not others & waiting.keys()}
+        assert free, waiting
+        waiting = {name: others for name, others in waiting.items() if name not in free}
+
+
 @pytest.mark.parametrize("host", ["barnabee-core", "barnabee-gpu"])
 def test_what_is_written_back_for_the_services_is_the_same_graph(host: str) -> None:
     assert system.parse(report(host)["written"]) == GRAPH
+
+
+def test_only_where_something_computes_are_there_models() -> None:
+    for host, there in (("barnabee-core", False), ("barnabee-gpu", True), ("manofwar", True)):
+        assert ("BARNABEE_MODELS=" in "".join(report(host)["units"].values())) is there
 
 
 def test_a_host_may_say_otherwise_and_its_services_hear_of_it() -> None:
@@ -147,6 +169,43 @@ def test_a_port_is_open_to_those_who_call_it_and_no_further() -> None:
     core = report("barnabee-core")["firewall"]
     assert core["tcp"][:2] == [80, 443]
     assert gpu["tcp"] == [22]
+
+
+def test_the_rounds_of_the_backups_are_timers_with_their_own_keys() -> None:
+    found = report("barnabee-core")["units"]
+    snapshot, drill = (found[f"barnabee-{name}.service"] for name in ("snapshot", "drill"))
+    assert f"OnCalendar=*-*-* {GRAPH.backup.snapshot_at}:00" in found["barnabee-snapshot.timer"]
+    assert f"OnCalendar=*-*-* {GRAPH.backup.drill_at}:00" in found["barnabee-drill.timer"]
+    assert "Persistent=true" in found["barnabee-drill.timer"]
+    assert "PathExists=/data/drill.request" in found["barnabee-drill.path"]
+    assert "LoadCredential=b2_key_id:" in drill
+    assert "LoadCredential" not in snapshot
+    assert "IPAddressDeny=any" in snapshot
+    assert "IPAddressDeny" not in drill
+    assert "barnabee-audio.service" not in found
+    assert "Nice=19" in drill.splitlines()
+
+
+def test_a_second_place_and_a_storage_are_reached_with_keys_of_their_own() -> None:
+    extra = """{
+        barnabee.system.backup = { offsite = "nas:barnabee"; recovery_recipient = "age1q";
+          audio_to = "barnabee@nas:recordings"; };
+        barnabee.system.recording = { enabled = true; rooms = [ "kitchen" ]; };
+    }"""
+    units = report("barnabee-core", extra)["units"]
+    for name in ("restore", "snapshot", "drill"):
+        for key in OFFSITE_ONLY:
+            assert f"LoadCredential={key}:" in units[f"barnabee-{name}.service"], name
+    assert "LoadCredential=nas_ssh_key:" in units["barnabee-audio.service"]
+    assert f"OnUnitActiveSec={GRAPH.backup.audio_every_s}" in units["barnabee-audio.timer"]
+
+
+def test_the_vm_test_of_a_restore_evaluates_and_its_script_is_python() -> None:
+    found = evaluate('hosts.vm "litestream-restore"')
+    assert re.fullmatch(r"/nix/store/\S+-vm-test-run-litestream-restore\.drv", found["drvPath"])
+    assert found["failed"] == []
+    used = {node.id for node in ast.walk(ast.parse(found["script"])) if isinstance(node, ast.Name)}
+    assert {"core", "backup", "COLD_START_S", "BUCKET"} <= used
 
 
 def test_no_secret_is_in_a_unit() -> None:

@@ -1,6 +1,7 @@
-"""A machine with a systemd of its own: `systemd-nspawn` over this machine's files, none of them changed.
+"""A machine with a systemd of its own: `systemd-nspawn` over this machine's files, or another's.
 
-What is written lies in memory and is gone afterwards. The network is the container's own.
+None of them is changed: what is written lies in memory and is gone afterwards. The network is the
+container's own. `BARNABEE_BOOT_ROOT` names a folder with another system (a newer systemd, say).
 """
 
 from __future__ import annotations
@@ -65,7 +66,8 @@ class Machine:
         layers = {name: memory / name for name in ("root", "upper", "work")}
         for layer in layers.values():
             layer.mkdir()
-        options = f"lowerdir=/,upperdir={layers['upper']},workdir={layers['work']}"
+        below = os.environ.get("BARNABEE_BOOT_ROOT", "/")
+        options = f"lowerdir={below},upperdir={layers['upper']},workdir={layers['work']}"
         self._mount("-t", "overlay", "overlay", "-o", options, str(layers["root"]))
         (self.root / "etc/machine-id").write_text("", encoding="utf-8")
         for noisy in ("timers.target", "systemd-networkd-wait-online.service"):
@@ -119,7 +121,9 @@ class Machine:
             return False
         children = psutil.Process(self.process.pid).children()
         self.leader = children[0].pid if children else 0
-        return bool(children) and self.run("systemctl", "show", "--property=Version").returncode == 0
+        return (
+            bool(children) and self.run("systemctl", "show", "--property=Version").returncode == 0
+        )
 
     def run(self, *command: str) -> subprocess.CompletedProcess[str]:
         """Run a command inside, as root."""

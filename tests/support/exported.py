@@ -1,19 +1,12 @@
-"""Every series that our services export, with its labels, asked of their own registries."""
+"""Every series that a dashboard can ask for, with its labels."""
 
 from __future__ import annotations
 
 from functools import cache
 
-from prometheus_client import CollectorRegistry
+from support.alert_rules import metrics_reference
 
-from barnabee.api.metrics import CommandMetrics
-from barnabee.core.external import gauge_of
-from barnabee.core.metrics import Metrics
-from barnabee.gpu.metrics import GpuMetrics
-from barnabee.voice.metrics import VoiceMetrics
-from barnabee.workers.metrics import JobMetrics, ProbeMetrics
-
-# Of the backup: the worker's, agreed by name and exported where the drills are.
+# Of the backup: agreed by name, and left out here once the worker itself exports them.
 AGREED = {
     "barnabee_backup_lag_transactions": set[str](),
     "barnabee_backup_lag_seconds": set[str](),
@@ -33,19 +26,9 @@ TARGET_LABELS = {"job", "instance", "component", "host", "__name__"}
 def series() -> dict[str, set[str]]:
     """Return the labels of every series by its name, as an exposition has it."""
     found = dict(BY_PROMETHEUS | AGREED)
-    for registry in _registries():
-        for name, collector in registry._names_to_collectors.items():
-            labels = set(getattr(collector, "_labelnames", ("component",)))
-            found[name] = labels | ({"le"} if name.endswith("_bucket") else set())
+    for families in metrics_reference().series().values():
+        for family in families:
+            for name in family.exported:
+                buckets = {"le"} if name.endswith("_bucket") else set[str]()
+                found[name] = set(family.labels) | buckets
     return found
-
-
-def _registries() -> list[CollectorRegistry]:
-    api, worker = Metrics("api"), Metrics("worker")
-    CommandMetrics.register(api)
-    gauge_of(api)
-    JobMetrics.register(worker)
-    ProbeMetrics.register(worker)
-    for dependency in ("database", "redis", "gpu", "worker"):
-        api.health(dependency, 1)
-    return [one.registry for one in (api, worker, GpuMetrics("gpu"), VoiceMetrics("voice"))]

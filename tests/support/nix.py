@@ -49,7 +49,9 @@ needs_nixpkgs = pytest.mark.skipif(
 def attempt(expression: str) -> subprocess.CompletedProcess[str]:
     """Evaluate `expression`, in which `hosts` is tests/nix/evaluate.nix."""
     whole = f"let hosts = import {EVALUATE} {{ nixpkgs = {NIXPKGS}; }}; in {expression}"
-    return run("--eval", "--strict", "--json", "-E", whole, check=False)
+    # To evaluate must never mean to build.
+    pure = ("--option", "allow-import-from-derivation", "false")
+    return run(*pure, "--eval", "--strict", "--json", "-E", whole, check=False)
 
 
 def evaluate(expression: str) -> Any:

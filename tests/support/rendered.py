@@ -1,4 +1,4 @@
-"""The units that NixOS renders, on a machine that has no Nix: what their store paths name is stood in for.
+"""The units that NixOS renders, on a machine without Nix: stand-ins under the paths of its store.
 
 Not one line of a unit is changed. Under each path that a unit names lies the same thing as in the
 store: this checkout's Python with the package, the tests' Redis and Litestream, the graph.
@@ -29,7 +29,7 @@ PYTHON, PACKAGES, SOURCE, MODELS, FILLERS, PROGRAMS = (
     f"/opt/barnabee/{name}"
     for name in ("python", "packages", "src", "models", "fillers", "programs")
 )
-SECRET = "made-up-made-up-made-up-made-up-made-up"  # noqa: S105 - for the test alone
+SECRET = "made-up-made-up-made-up-made-up-made-up"
 S3_PORT = 9000
 _STORE = r"/nix/store/[a-z0-9]{32}-[^\s/\"]+"
 

@@ -36,7 +36,9 @@ class WholeHouse:
     directory: Path
     demo_home: bool = True
     monitoring: bool = False
-    service: dict[str, dict[str, Any]] = field(default_factory=dict)  # keys to change, by service
+    # keys of system.toml to change: of services, and of other tables
+    service: dict[str, dict[str, Any]] = field(default_factory=dict)
+    tables: dict[str, dict[str, Any]] = field(default_factory=dict)
     ports: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -47,6 +49,8 @@ class WholeHouse:
                 if "port" in node:
                     node["port"] = self.ports[name] = free_port()
                 node.update(self.service.get(name, {}))
+        for table, keys in self.tables.items():
+            graph[table].update(keys)
         self.directory.mkdir(parents=True, exist_ok=True)
         self.system_file.write_text(tomli_w.dumps(graph), encoding="utf-8")
 
@@ -65,17 +69,20 @@ class WholeHouse:
     def url(self, name: str) -> str:
         return f"http://127.0.0.1:{self.ports[name]}"
 
-    def cli(self, *arguments: str, limit_s: float = 120) -> subprocess.CompletedProcess[str]:
-        """Run `barnabee …` and return how it ended."""
-        environment = {
+    def environment(self) -> dict[str, str]:
+        """Return the environment of a command of this house."""
+        return {
             **os.environ,
             "PYTHONPATH": str(ROOT / "src"),
             "BARNABEE_HOME": str(self.paths.root),
             "BARNABEE_SYSTEM": str(self.system_file),
         }
+
+    def cli(self, *arguments: str, limit_s: float = 120) -> subprocess.CompletedProcess[str]:
+        """Run `barnabee …` and return how it ended."""
         return subprocess.run(
             [sys.executable, "-m", "barnabee", *arguments],
-            env=environment,
+            env=self.environment(),
             capture_output=True,
             text=True,
             timeout=limit_s,
@@ -87,7 +94,7 @@ class WholeHouse:
         options = ["--demo-home"] if self.demo_home else []
         options += ["--monitoring"] if self.monitoring else []
         for step in (["up", "-d", *options], ["health", "--wait", "60"]):
-            done = self.cli(*step)
+            done = self.cli(*step, limit_s=400)  # the first time it records phrases
             assert done.returncode == 0, f"barnabee {step}: {done.stdout}{done.stderr}{self.tail()}"
 
     def down(self) -> None:

@@ -3,6 +3,7 @@
 let
   # Made up for the tests, and in the store for that reason alone.
   secret = "only-for-tests-only-for-tests-only";
+  webhook = nodes: "http://${nodes.home.networking.primaryIPAddress}:8123/api/webhook/${secret}";
   house =
     {
       config,
@@ -15,21 +16,26 @@ let
       barnabee = {
         network = {
           subnet = "192.168.1.0/24";
-          addresses = {
-            barnabee-core = nodes.core.networking.primaryIPAddress;
-            barnabee-gpu = nodes.gpu.networking.primaryIPAddress;
-          };
+          # Those that the test has; `nodes` are lazy.
+          addresses = lib.mapAttrs' (
+            node: _: lib.nameValuePair "barnabee-${node}" nodes.${node}.networking.primaryIPAddress
+          ) (lib.intersectAttrs (lib.genAttrs [ "core" "gpu" "monitoring" ] (_: null)) nodes);
         };
         settings.BARNABEE_REPLICA_ENDPOINT = "http://${nodes.backup.networking.primaryIPAddress}:9000";
         fillers = null;
       };
       services.alloy.enable = lib.mkForce false; # nobody collects here
       systemd.tmpfiles.rules = map (
-        name: "f ${toString config.barnabee.secrets.directory}/${name} 0400 root root - ${secret}"
+        name:
+        let
+          content = if name == "home_assistant_webhook" then webhook nodes else secret;
+        in
+        "f ${toString config.barnabee.secrets.directory}/${name} 0400 root root - ${content}"
       ) config.barnabee.secrets.needed;
     };
 in
 {
+  # What every machine of the house is; a test may add one of its own.
   inherit house secret;
 
   core =
@@ -56,6 +62,30 @@ in
         WatchdogSec = lib.mkForce 0;
       };
       virtualisation.memorySize = 1024;
+    };
+
+  monitoring =
+    { lib, nodes, ... }:
+    {
+      imports = [ house ];
+      barnabee.name = "barnabee-monitoring";
+      barnabee.secrets.unused = [ "heartbeat_url" ];
+      barnabee.settings.HOME_ASSISTANT_URL = "http://${nodes.home.networking.primaryIPAddress}:8123";
+      services.grafana.enable = lib.mkForce false;
+      services.loki.enable = lib.mkForce false;
+      environment.etc.home-token.text = secret;
+      virtualisation.memorySize = 1536;
+    };
+
+  home =
+    { pkgs, ... }:
+    {
+      nixpkgs.overlays = [ self.overlays.default ];
+      networking.firewall.allowedTCPPorts = [ 8123 ];
+      systemd.services.home = {
+        wantedBy = [ "multi-user.target" ];
+        serviceConfig.ExecStart = "${pkgs.barnabee.env}/bin/python ${./fake_home.py} ${secret} ${secret}";
+      };
     };
 
   backup =

@@ -45,6 +45,7 @@ in
           storage_config.filesystem.directory = "${directory}/chunks";
           limits_config = {
             allow_structured_metadata = true;
+            discover_service_name = [ ]; # it would make a fourth label of `component`
             retention_period = "${toString (house.graph.retention.logs_days * 24)}h";
           };
           compactor = {

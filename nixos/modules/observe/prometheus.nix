@@ -1,58 +1,91 @@
-# Prometheus: asks every service of the graph and every machine; rules from nixos/monitoring/alerts.
+# Prometheus: asks every service of the graph, every machine and the door; rules from
+# nixos/monitoring/alerts and out of system.toml.
 {
   config,
   lib,
   house,
+  lokiPort,
   ...
 }:
 let
   inherit (house) graph graphs;
-  inherit (config.barnabee) name network;
-  inherit (config.services.prometheus) exporters alertmanager;
-  scraped = lib.filter (
-    service: graph.service.${service}.probe == "http" && graphs.hostOf graph service != null
-  ) (lib.attrNames graph.service);
+  inherit (config.barnabee) network secrets;
+  inherit (config.services.prometheus) exporters;
+  alerts = import ../../lib/alerts.nix { inherit lib; };
+  token = "api_token";
+  interval = "15s";
+  placed = lib.filter (host: network.addresses ? ${host});
+  at = host: port: labels: {
+    targets = [ "${network.addresses.${host}}:${toString port}" ];
+    labels = { inherit host; } // labels;
+  };
   job = service: {
     job_name = "barnabee-${service}";
+    # Its metrics are for whoever has the house's token.
+    authorization.credentials_file = "/run/credentials/prometheus.service/${token}";
     static_configs = [
       {
         targets = [ "${house.addressOf service}:${toString graph.service.${service}.port}" ];
-        labels.component = service;
+        labels = {
+          component = service;
+          host = graphs.hostOf graph service;
+        };
       }
     ];
   };
-  machines = lib.filter (host: network.addresses ? ${host}) (lib.attrNames graph.host);
+  others = job_name: port: hosts: {
+    inherit job_name;
+    static_configs = map (host: at host port { }) (placed hosts);
+  };
+  here = [ config.barnabee.name ];
+  role = graphs.hostsWith graph;
+  door = {
+    job_name = "door";
+    metrics_path = "/probe";
+    params = {
+      module = [ "page" ];
+      target = [ "https://${house.addressOf "api"}/health/live" ];
+    };
+    static_configs = [
+      {
+        targets = [ "127.0.0.1:${toString exporters.blackbox.port}" ];
+        labels.host = graphs.hostOf graph "api";
+      }
+    ];
+  };
   folder = ../../monitoring/alerts;
-  rules = lib.optionals (builtins.pathExists folder) (
-    map (file: folder + "/${file}") (
-      lib.filter (lib.hasSuffix ".yml") (lib.attrNames (builtins.readDir folder))
-    )
-  );
 in
 {
   config = lib.mkIf (lib.elem "monitoring" config.barnabee.roles) {
+    barnabee.secrets.needed = [ token ];
     services.prometheus = {
       enable = true;
       listenAddress = house.address;
+      port = graph.companion.prometheus.port;
       retentionTime = "${toString graph.retention.metrics_days}d";
+      checkConfig = "syntax-only"; # the token is a file of the running unit
+      # What it sends before it has found Alertmanager is lost; by itself it says it again in a minute.
+      extraFlags = [ "--rules.alert.resend-delay=${interval}" ];
       globalConfig = {
-        scrape_interval = "15s";
-        evaluation_interval = "15s";
+        scrape_interval = interval;
+        evaluation_interval = interval;
       };
-      ruleFiles = rules;
-      scrapeConfigs = map job scraped ++ [
-        {
-          job_name = "node";
-          static_configs = map (host: {
-            targets = [ "${network.addresses.${host}}:${toString exporters.node.port}" ];
-            labels = { inherit host; };
-          }) machines;
-        }
+      rules = [ (builtins.toJSON (alerts.limits graph)) ];
+      ruleFiles = map (file: folder + "/${file}") (lib.attrNames (builtins.readDir folder));
+      scrapeConfigs = map job (alerts.asked graph) ++ [
+        (others "prometheus" graph.companion.prometheus.port here)
+        (others "alertmanager" graph.companion.alertmanager.port here)
+        (others "loki" lokiPort here)
+        (others "node" graph.companion.node.port (lib.attrNames graph.host))
+        (others "redis" exporters.redis.port (role "core"))
+        (others "nginx" exporters.nginx.port (role "core"))
+        (others "nvidia" exporters.nvidia-gpu.port (role "gpu"))
+        door
       ];
       alertmanagers = [
         {
           static_configs = [
-            { targets = [ "${house.address}:${toString alertmanager.port}" ]; }
+            { targets = [ "${house.address}:${toString graph.companion.alertmanager.port}" ]; }
           ];
         }
       ];
@@ -60,7 +93,11 @@ in
     systemd.services.prometheus = {
       aliases = [ "barnabee-prometheus.service" ];
       wantedBy = [ "barnabee.target" ];
-      serviceConfig = house.inside;
+      serviceConfig = house.inside // {
+        LoadCredential = lib.optional (
+          secrets.fileOf token != null
+        ) "${token}:${secrets.fileOf token}";
+      };
     };
   };
 }

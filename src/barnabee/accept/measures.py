@@ -15,7 +15,8 @@ import httpx
 from barnabee.accept.criteria import Limit, Row
 from barnabee.accept.started import Start
 from barnabee.accept.target import Target, traced
-from barnabee.core.errors import BarnabeeError, DependencyDown
+from barnabee.alerts.trial import Trial
+from barnabee.core.errors import BarnabeeError, DependencyDown, NotFound, SettingMissing
 from barnabee.core.tables import System
 
 _AGAIN_S = 0.2
@@ -24,6 +25,10 @@ _SESSION = "accept"
 # How long after its answer a command may take to be a row of the database.
 _ROW_WITHIN_S = 10.0
 _OK = 200
+_SHOWN = "Home Assistant"  # the hop of a trial at which it has arrived
+
+# Sends a test alert; each of its hops may take so many seconds.
+Fire = Callable[[float], Awaitable[Trial]]
 
 
 @dataclass(frozen=True)
@@ -113,6 +118,8 @@ async def replica_row(target: Target, limit: Limit, within_s: float) -> Row:
         begun_s = time.monotonic()
         after = await target.lag(within_s)
         took_s += time.monotonic() - begun_s
+    except NotFound as error:
+        return limit.unchecked(str(error))
     except (BarnabeeError, OSError) as error:
         return limit.failed(str(error), source)
     if after.local_txid <= before.local_txid:
@@ -122,14 +129,22 @@ async def replica_row(target: Target, limit: Limit, within_s: float) -> Row:
     return limit.measured(after.txids, told)
 
 
-async def alert_row(limit: Limit, fire: Callable[[], Awaitable[Row]] | None, why: str) -> Row:
-    """Return the row of the test alert; `why` says why it cannot be fired."""
+async def alert_row(limit: Limit, fire: Fire | None) -> Row:
+    """Send a test alert, and return how long until Home Assistant showed it."""
     if fire is None:
+        why = "no Alertmanager: set ALERTMANAGER_URL, or start with `up --demo-home --monitoring`"
         return limit.unchecked(why)
     try:
-        return await fire()
+        trial = await fire(limit.most)
+    except SettingMissing as error:  # there is no Home Assistant that could be asked
+        return limit.unchecked(str(error))
     except (BarnabeeError, OSError) as error:
         return limit.failed(str(error))
+    if not trial.ok:
+        return limit.failed(str(trial.error()), "Home Assistant's own list")
+    names = [hop.name for hop in trial.hops]
+    there = trial.hops[: names.index(_SHOWN) + 1]
+    return limit.measured(sum(hop.took_ms for hop in there) / 1000, "Home Assistant's own list")
 
 
 async def _write_row(api: httpx.AsyncClient) -> float:

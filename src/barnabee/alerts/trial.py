@@ -19,6 +19,7 @@ from barnabee.core.errors import AlertLost, BarnabeeError
 
 NAME = "TestAlert"
 WATCHDOG = "Watchdog"
+TAKEN, SHOWN = "Alertmanager", "Home Assistant"  # hops
 # Prometheus reports what is still true every minute, so a Watchdog older than this is a leftover.
 _WATCHDOG_AGE_MAX = timedelta(minutes=5)
 _LASTS = timedelta(minutes=10)  # it ends by itself when this program cannot end it
@@ -172,13 +173,18 @@ async def _arrive(walk: _Walk, sender: Sender, shown: Shown, trial_id: str) -> s
     async def notified() -> str | None:
         return (await shown()).get(marks[-1])
 
-    await walk.until("Alertmanager", accepted, "Alertmanager took the alert and does not list it")
+    await walk.until(TAKEN, accepted, "Alertmanager took the alert and does not list it")
     missing = (
         "Home Assistant shows no such notification; is the package in it, and is the secret "
         "`home_assistant_webhook` the address of its webhook?"
     )
-    await walk.until("Home Assistant", notified, missing)
+    await walk.until(SHOWN, notified, missing)
     return marks[-1]
+
+
+def delivered_s(trial: Trial) -> float:
+    """Return how long it took from reporting the alert until Home Assistant showed it. Pure."""
+    return sum(hop.took_ms for hop in trial.hops if hop.name in {TAKEN, SHOWN}) / 1000
 
 
 def mark_of(fingerprint: str) -> str:

@@ -65,7 +65,7 @@ ABILITIES = (
         (Part("api", "It cannot think straight just now."),),
         (
             Part("api/home_assistant", "It cannot reach the lights and switches."),
-            Part("api/llm", "It can run the house, but not chat."),
+            Part("api/azure_openai", "It can run the house, but not chat."),
             Part("gpu/embed", "It understands plain commands only."),
         ),
     ),

@@ -6,19 +6,20 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
 
 from fastapi import Request
 
 from barnabee.api.browsers import Browsers
 from barnabee.api.dialogue import Dialogue
 from barnabee.api.limit import Limiter
-from barnabee.api.lines import of_trace
+from barnabee.api.lines import Lines
 from barnabee.api.logins import Logins
 from barnabee.api.news import News
 from barnabee.api.record import Recorder
 from barnabee.api.vectors import ExampleVectors
 from barnabee.api.watch import Watch
+from barnabee.clients.alertmanager import Alertmanager
 from barnabee.clients.neighbour import Neighbour
 from barnabee.clients.queue import Queue
 from barnabee.commands.ports import Embedder, Home, LanguageModel
@@ -84,6 +85,8 @@ class Service:
     browsers: Browsers
     news: News
     neighbours: dict[str, Neighbour]  # services by name, as a page asks them through us
+    lines: Lines
+    alertmanager: Alertmanager
     vectors: ExampleVectors
     gpu: Gpu
     home: House | None
@@ -104,12 +107,6 @@ class Service:
             yield
         finally:
             await self._close()
-
-    async def lines(self, trace_id: str) -> list[dict[str, Any]] | None:
-        """Return a turn's lines of the log, oldest first; None where nobody here keeps any."""
-        if self.settings.log_file is None:
-            return None
-        return await asyncio.to_thread(of_trace, self.settings.log_file, trace_id)
 
     async def farewell(self) -> None:
         """Let the open pages go, which would hold the end up."""
@@ -132,6 +129,8 @@ class Service:
                 await part.aclose()
         for neighbour in self.neighbours.values():
             await neighbour.aclose()
+        await self.lines.aclose()
+        await self.alertmanager.aclose()
         await self.redis.aclose()
         await self.keeper.close()
 

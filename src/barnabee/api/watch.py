@@ -10,12 +10,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-import structlog
-
 from barnabee.api import abilities, figures
 from barnabee.api.cascade import Cascade, Node
 from barnabee.api.news import News, event_text
 from barnabee.api.shapes import Ability, AlertNow, Need, Now, ProbeNow, RoomNow, ServiceNow
+from barnabee.clients.alertmanager import Alertmanager
 from barnabee.clients.neighbour import Neighbour
 from barnabee.core.errors import BarnabeeError
 from barnabee.core.tables import System
@@ -24,14 +23,27 @@ TICK_S = 1.0  # rooms: what a conversation does
 LOOK_TICKS = 2  # the cascade
 FIGURE_TICKS = 10  # what changes every few minutes; also how often anything is asked unwatched
 LIMIT_S = 2.0
+WATCHDOG = "none"  # the severity of an alert that only shows that alerts arrive
 
 Alerts = Callable[[], Awaitable[list[AlertNow] | None]]
-log = structlog.get_logger()
 
 
-async def no_alerts() -> list[AlertNow] | None:
-    """Return None: nobody here knows of alerts."""
-    return None
+def alerts_of(alertmanager: Alertmanager) -> Alerts:
+    """Return what asks for the alerts in force, those held back by others left out."""
+
+    async def ask() -> list[AlertNow] | None:
+        return [
+            AlertNow(
+                name=one.name,
+                severity=one.labels.get("severity", ""),
+                summary=one.annotations.get("summary", ""),
+                since_s=one.started.timestamp(),
+            )
+            for one in await alertmanager.alerts()
+            if not one.held_back and one.labels.get("severity") != WATCHDOG
+        ]
+
+    return ask
 
 
 @dataclass
@@ -43,7 +55,7 @@ class Watch:
     news: News
     voice: Neighbour | None
     worker: Neighbour | None
-    alerts: Alerts = no_alerts
+    alerts: Alerts
     now: Now | None = None
     _rooms: list[RoomNow] | None = None
     _probe: ProbeNow | None = None
@@ -111,8 +123,7 @@ class Watch:
     async def _look_at_alerts(self) -> None:
         try:
             self._alerts = await self.alerts()
-        except BarnabeeError as error:
-            log.warning("alerts_unknown", code=error.code, reason=str(error))
+        except BarnabeeError:  # a house of one machine has no Alertmanager
             self._alerts = None
 
     def _seen(self) -> Now:

@@ -10,6 +10,7 @@ import typer
 
 if TYPE_CHECKING:
     from barnabee.accept.criteria import Row
+    from barnabee.accept.measures import Fire
 
 _COLOURS = {"passed": "green", "failed": "red", "not checked": "yellow"}
 
@@ -37,9 +38,15 @@ def accept(
     Home Assistant. It sends the house one request and one command, which stays in its record.
     """
     import asyncio
+    import sys
+
+    import structlog
 
     from barnabee.accept.criteria import accepted
     from barnabee.cli.look import places_of
+
+    # What the clients have to tell is not the command's answer.
+    structlog.configure(logger_factory=lambda *_: structlog.PrintLogger(sys.stderr))
 
     token = _token(token_file) if token_file else None
     rows = asyncio.run(_rows(target, places_of(at or []), token))
@@ -68,7 +75,16 @@ async def _rows(target: str, places: dict[str, str], token: str | None) -> list[
     from barnabee.accept.target import opened
 
     async with opened(target, places=places, token=token) as house:
-        return await run(house)
+        return await run(house, _fire())
+
+
+def _fire() -> Fire | None:
+    """Return what sends a test alert, as `barnabee alert test` does; None without Alertmanager."""
+    from barnabee.cli import alert
+
+    if not alert.can_be_sent():
+        return None
+    return lambda limit_s: alert.tried(limit_s=limit_s)
 
 
 def _print(rows: list[Row], *, good: bool) -> None:

@@ -78,6 +78,12 @@ def silence(
     typer.echo(f"{name} is not told for {hours} h (silence {silence_id})")
 
 
+def can_be_sent() -> bool:
+    """Return whether this house is told of an Alertmanager, or runs one."""
+    told = os.environ.get("ALERTMANAGER_URL") or _port_of_the_run("alertmanager")
+    return bool(told)
+
+
 async def tried(
     *, aloud: bool = False, limit_s: float = 60, token_file: Path | None = None
 ) -> Trial:
@@ -85,9 +91,16 @@ async def tried(
 
     SettingMissing when there is no Home Assistant or no token to ask it what it shows.
     """
+    import logging
+
+    import structlog
+
     from barnabee.alerts import trial
     from barnabee.clients.home_assistant import HomeAssistant
 
+    # What the client has to tell on its way is not the command's answer; a trial has its own words.
+    silent = structlog.make_filtering_bound_logger(logging.CRITICAL)
+    structlog.configure(wrapper_class=silent)
     url, token = _home(token_file)
     home = HomeAssistant(url, lambda: token, timeout_s=5)
     home.start()
@@ -100,15 +113,9 @@ async def tried(
 
 @asynccontextmanager
 async def _alertmanager() -> AsyncIterator[Alertmanager]:
-    import sys
-
-    import structlog
-
     from barnabee.clients.alertmanager import Alertmanager
     from barnabee.core import settings, system
 
-    # What the clients have to tell is not the command's answer.
-    structlog.configure(logger_factory=lambda *_: structlog.PrintLogger(sys.stderr))
     port = None if os.environ.get("ALERTMANAGER_URL") else _port_of_the_run("alertmanager")
     url = f"http://127.0.0.1:{port}" if port else settings.load(system.current()).alertmanager_url
     sender = Alertmanager(url)

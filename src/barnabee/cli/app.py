@@ -5,6 +5,7 @@ Commands import what they need inside, so that `--help` and `logs` answer at onc
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated, Any
 
 import typer
@@ -17,6 +18,8 @@ from barnabee.cli import (
     backup,
     check,
     compose,
+    deploy,
+    deploys,
     develop,
     fillers,
     link,
@@ -92,8 +95,14 @@ app.command("link")(link.link)
 app.command("check")(check.check)
 app.command("compose")(compose.compose)
 app.command("restore")(restore.restore)
+app.command("rollback-data")(restore.rollback_data)
 app.command("replicate")(replicate.replicate)
 app.add_typer(backup.app, name="backup")
+app.command("deploy")(deploy.deploy)
+app.command("deploy-initial")(deploy.deploy_initial)
+app.command("switch")(deploy.switch)
+app.command("rollback")(deploy.rollback)
+app.add_typer(deploys.app, name="deploys")
 app.add_typer(alert.app, name="alert")
 app.add_typer(fillers.app, name="fillers")
 app.add_typer(models.app, name="models")
@@ -106,3 +115,8 @@ app.command("bench", context_settings=_PASS_ON)(develop.bench)
 def main() -> None:
     """Run the command line."""
     app(prog_name="barnabee")
+
+
+def switch() -> None:
+    """Run `barnabee switch`: what the program `barnabee-switch` of a host is."""
+    app(["switch", *sys.argv[1:]], prog_name="barnabee")

@@ -118,7 +118,7 @@ class Alertmanager:
             reason = f"HTTP {error.response.status_code}: {error.response.text[:200]}"
             raise DependencyDown(dependency=NAME, reason=reason) from error
         except (httpx.HTTPError, ValueError) as error:
-            reason = f"{self.url}: {error or type(error).__name__}"
+            reason = f"{self.url}: {str(error) or type(error).__name__}"
             raise DependencyDown(dependency=NAME, reason=reason) from error
 
 

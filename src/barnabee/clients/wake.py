@@ -4,8 +4,9 @@
         ear.hear(sound)                 # from the microphone, never waits
         async for wake in ear: ...      # for as long as the client is open
 
-The protocol is docs/reference/wake.md. A lost link is built again with growing pauses. Sound is
-worth something only while it is fresh: what cannot be sent within a second is forgotten.
+The protocol is docs/reference/wake.md. A lost link is built again, with another server at once
+where there is one, and with growing pauses. Sound is worth something only while it is fresh: what
+cannot be sent within a second is forgotten.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ import structlog
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 
+from barnabee.clients.balance import Ticket
+from barnabee.clients.wake_servers import WakeServers
 from barnabee.core import trace
 from barnabee.core.errors import DependencyDown, SettingInvalid
 
@@ -59,7 +62,7 @@ class WakeClient:
 
     def __init__(
         self,
-        url: str,
+        servers: str | WakeServers,
         token: str,
         *,
         room: str = "",
@@ -69,9 +72,12 @@ class WakeClient:
     ) -> None:
         """Remember what to listen for; what is left out, the service decides by its system.toml.
 
-        `pause_s` gives the wait after so many failed attempts.
+        `servers` is one address, or several, of which one has the link at a time. `pause_s` gives
+        the wait after all of them were tried so many times.
         """
-        self._url = wake_url(url, room, words, threshold_permille)
+        self._servers = WakeServers([servers]) if isinstance(servers, str) else servers
+        self._urls = [wake_url(url, room, words, threshold_permille) for url in self._servers.urls]
+        self._had = 0  # links so far
         self._token = token
         self._pause_s = pause_s or pause
         self._sound = bytearray()
@@ -128,36 +134,54 @@ class WakeClient:
         return self._ready
 
     async def _stay_connected(self) -> None:
-        failures = 0
+        failures, tried, wait_s = 0, set[int](), None
         while True:
-            wait_s = None
+            ticket = self._servers.begin(tried)
+            if ticket is None:
+                failures += 1
+                await asyncio.sleep(wait_s or self._pause_s(failures))
+                tried, wait_s = set(), None
+                continue
+            had, over = self._had, False
             try:
-                async with connect(
-                    self._url,
-                    additional_headers={"Authorization": f"Bearer {self._token}"} | trace.headers(),
-                    proxy=None,  # the service is near
-                    compression=None,  # sound does not get smaller
-                    open_timeout=OPEN_TIMEOUT_S,
-                    ping_interval=PING_S,
-                    ping_timeout=PING_S,
-                    close_timeout=1,
-                ) as link:
-                    await self._listen(link)
-                    failures = 0
-                    self._lost(link.close_reason or "it closed the link")
-            except InvalidStatus as error:
-                self._lost(_refusal(error))
-                refused = error.response.status_code in _REFUSED
-                wait_s = PAUSE_REFUSED_S if refused else None
-            except (OSError, WebSocketException, ValueError, KeyError, TypeError) as error:
-                self._lost(str(error) or type(error).__name__)
-            failures += 1
-            await asyncio.sleep(wait_s or self._pause_s(failures))
+                wait_s = await self._link(ticket)
+                over = True
+            finally:
+                self._servers.end(ticket, failed=over)  # not when we leave
+            if self._had != had:
+                failures, tried = 0, set()
+            tried.add(ticket.server)
 
-    async def _listen(self, link: ClientConnection) -> None:
+    async def _link(self, ticket: Ticket) -> float | None:
+        """Be linked to one server for as long as it goes; return a wait that the end asks for."""
+        url = self._urls[ticket.server]
+        try:
+            await self._servers.reach(ticket)
+            async with connect(
+                url,
+                additional_headers={"Authorization": f"Bearer {self._token}"} | trace.headers(),
+                proxy=None,  # the service is near
+                compression=None,  # sound does not get smaller
+                open_timeout=OPEN_TIMEOUT_S,
+                ping_interval=PING_S,
+                ping_timeout=PING_S,
+                close_timeout=1,
+            ) as link:
+                await self._listen(link, ticket)
+                self._lost(link.close_reason or "it closed the link")
+        except InvalidStatus as error:
+            self._lost(_refusal(error))
+            return PAUSE_REFUSED_S if error.response.status_code in _REFUSED else None
+        except (OSError, WebSocketException, ValueError, KeyError, TypeError) as error:
+            self._lost(str(error) or type(error).__name__)
+        return None
+
+    async def _listen(self, link: ClientConnection, ticket: Ticket) -> None:
         """Send and receive until the link ends."""
         try:
             self._take(json.loads(await link.recv()))
+            self._servers.linked(ticket)
+            self._had += 1
             self._sent_bytes = 0
             sender = asyncio.create_task(self._send(link), name=f"{NAME}-send")
             try:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from graphlib import CycleError, TopologicalSorter
-from itertools import chain
+from itertools import chain, pairwise
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ def problems(system: System) -> list[tuple[str, str]]:
         _bands,
         _talk,
         _recording,
+        _backup,
         _standby,
     )
     return list(chain.from_iterable(check(system) for check in checks))
@@ -183,8 +184,10 @@ def _talk(system: System) -> Iterator[tuple[str, str]]:
     for name, service in system.nodes().items():
         if service.port and talk.media_port_first <= service.port <= talk.media_port_last:
             yield "talk.media_port_first", f"the port of {name} is in this range; move one of them"
-    if talk.wait_ms <= talk.pause_ms:
-        yield "talk.wait_ms", "is not above pause_ms; raise it"
+    silences = ("judge_ms", "pause_ms", "whole_ms", "wait_ms")
+    for shorter, longer in pairwise(silences):
+        if getattr(talk, longer) < getattr(talk, shorter):
+            yield f"talk.{longer}", f"is below {shorter}; raise it"
     if talk.hint_ms >= talk.barge_in_ms:
         yield "talk.hint_ms", "is not below barge_in_ms; lower it"
 
@@ -192,6 +195,14 @@ def _talk(system: System) -> Iterator[tuple[str, str]]:
 def _recording(system: System) -> Iterator[tuple[str, str]]:
     if system.recording.enabled and not system.recording.rooms:
         yield "recording.rooms", "names no room, so nothing is recorded; name one, or disable it"
+
+
+def _backup(system: System) -> Iterator[tuple[str, str]]:
+    steps = system.replica.compact_every_s
+    if steps != sorted(set(steps)):
+        yield "replica.compact_every_s", "is not ascending; put the shortest first"
+    if system.backup.offsite and ":" not in system.backup.offsite:
+        yield "backup.offsite", "names no remote of rclone; write it like nas:barnabee"
 
 
 def _standby(system: System) -> Iterator[tuple[str, str]]:

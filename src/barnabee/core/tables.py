@@ -19,6 +19,7 @@ Milliseconds = Annotated[int, Field(ge=1, le=600_000)]
 Permille = Annotated[int, Field(ge=0, le=1000)]
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]*$")]
 Text = Annotated[str, Field(min_length=1)]
+Clock = Annotated[str, Field(pattern="^([01][0-9]|2[0-3]):[0-5][0-9]$")]
 Role = Literal["core", "gpu", "monitoring"]
 
 
@@ -181,6 +182,24 @@ class Replica(Table):
     sync_interval_ms: Milliseconds
     snapshot_interval_h: Count
     validation_interval_h: Count
+    compact_every_s: Annotated[list[Seconds], Field(min_length=1, max_length=8)]
+    transactions_kept_s: Seconds
+    transactions_check_s: Seconds
+
+
+class Backup(Table):
+    """The daily snapshot, the nightly drill, and where copies go beside the replica."""
+
+    snapshot_at: Clock
+    drill_at: Clock
+    cpu_percent: Annotated[int, Field(ge=1, le=100)]
+    stale_after_h: Count
+    recovery_recipient: Annotated[str, Field(pattern="^(age1[0-9a-z]+)?$")]
+    offsite: str
+    audio_to: str
+    audio_every_s: Seconds
+    listings_per_day: Count
+    downloads_per_day: Count
 
 
 class Talk(Table):
@@ -198,7 +217,9 @@ class Talk(Table):
     speech_permille: Permille  # how sure the voice detector must be
     speech_ms: Milliseconds  # for how long, before it counts as speech
     before_ms: Milliseconds  # sound kept from before that
-    pause_ms: Milliseconds  # silence after which the end of the turn is considered
+    judge_ms: Milliseconds  # silence after which it is judged whether the person is done
+    pause_ms: Milliseconds  # silence that ends a turn which sounds finished
+    whole_ms: Milliseconds  # silence that ends one which reads like a whole sentence
     wait_ms: Milliseconds  # silence that ends a turn which sounds unfinished
     least_ms: Milliseconds  # less voice than this is noise
     barge_in_permille: Permille  # while the assistant itself speaks
@@ -260,6 +281,18 @@ class Acceptance(Table):
     recover_s: Seconds
 
 
+class Deploy(Table):
+    """How long each part of a switch to another system may take, and how it is looked after."""
+
+    switch_s: Seconds
+    settle_s: Seconds
+    confirm_s: Seconds
+    data_s: Seconds
+    watch_every_s: Seconds
+    boot_tries: Count
+    records_kept: Count
+
+
 class External(Table):
     """Something the house uses and does not run: how it is asked, and what is said without it."""
 
@@ -303,6 +336,7 @@ class System(Table):
     trouble: Trouble
     talk: Talk
     replica: Replica
+    backup: Backup
     retention: Retention
     recording: Recording
     probe: Probe
@@ -310,6 +344,7 @@ class System(Table):
     alert: Alert
     external: dict[Name, External]
     acceptance: Acceptance
+    deploy: Deploy
     logs: Logs
     host: dict[Name, Host] = {}
 

@@ -47,7 +47,7 @@ def fill(template: Any, values: Mapping[str, Any]) -> Any:
 def alertmanager(template: Table, system: System, ways: Mapping[str, Any]) -> Table:
     """Return Alertmanager's configuration; `ways` are those of the house, by placeholder."""
     alert = system.alert
-    numbers = ("repeat_min", "mail_repeat_h", "heartbeat_min")
+    numbers = ("mail_repeat_h", "heartbeat_min")
     values = {name: getattr(alert, name) for name in numbers}
     values["night"] = night(alert.quiet_from_h, alert.quiet_until_h)
     filled: Table = fill(template, {**values, **ways})
@@ -110,7 +110,8 @@ def prometheus(system: System, *, host: str, rules: list[str], token_file: str) 
 
 def blackbox() -> Table:
     """Return the blackbox exporter's configuration: a page that must open."""
-    return {"modules": {"page": {"prober": "http", "timeout": "5s"}}}
+    page = {"prober": "http", "timeout": "5s"}
+    return {"modules": {"page": page}}
 
 
 def _job(system: System, service: str, host: str, token_file: str) -> Table:

@@ -132,7 +132,7 @@ def webhook(house: House) -> str | None:
 def lacking(house: House) -> list[str]:
     """Return what watching does without here, each in one line."""
     port = house.system.port("prometheus")
-    instead = f"`./barnabee logs` and http://127.0.0.1:{port}/alerts"
+    instead = f"`./barnabee logs` and http://127.0.0.1:{port}"
     lines = [f"dashboards, search of logs: Grafana and Loki come with NixOS alone; here {instead}"]
     if webhook(house) is None:
         where = house.paths.secrets / WEBHOOK

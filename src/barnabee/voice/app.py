@@ -15,6 +15,7 @@ from fastapi import FastAPI
 from barnabee import __version__
 from barnabee.clients.api import ApiClient
 from barnabee.clients.gpu import GpuClient, Names
+from barnabee.clients.wake_servers import WakeServers
 from barnabee.core.access import Access
 from barnabee.core.errors import Loading, Misconfigured
 from barnabee.core.health import Health
@@ -126,7 +127,7 @@ class _Parts:
         self.api = ApiClient(settings.api_url, token, timeout_s=COMMAND_S)
         self.there: House | None = None
         self._system, self._metrics, self._phrases = system, metrics, phrases
-        self._wake_url, self._token = urls[0], token
+        self._wakes, self._token = WakeServers(urls), token
         folder, series = settings.data_dir / FOLDER, RecordingMetrics.register(metrics)
         self._keeping = Keeping(
             self.api.report,
@@ -144,6 +145,7 @@ class _Parts:
     async def running(self) -> AsyncIterator[None]:
         """Load the small models, and let go of everything at the end."""
         ends = await asyncio.to_thread(Ends)
+        await ends.warm_up()
         self.there = House(
             system=self._system,
             gpu=self.gpu,
@@ -154,7 +156,7 @@ class _Parts:
             clips=self._phrases.clips,
             keeping=self._keeping,
             metrics=self._metrics,
-            wake_url=self._wake_url,
+            wakes=self._wakes,
             token=self._token,
         )
         try:

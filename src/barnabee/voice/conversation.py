@@ -2,6 +2,7 @@
 
 asleep ── woken, talk on ──> listening ── speech ──> hearing ── turn ended ──> thinking
   ^                              ^  nobody speaks: asleep          no words: listening │
+  │                              │    ^── goes on ── before there are words ──────────┤
   │                              │                                                    v
   └──── nobody speaks ──── follow-up <── all was said ───────────────────────── speaking
                                  └── speech ──> hearing <── speech, at any time ──┘
@@ -43,8 +44,9 @@ class Event(StrEnum):
     DENIED = "denied"  # it was not
     SPEECH = "speech"  # it is
     TURN_ENDED = "turn_ended"
+    GOES_ON = "goes_on"  # it had not ended: the person speaks again
     NOISE = "noise"  # it ended, and was too little to be words
-    UNDERSTOOD = "understood"  # there are words
+    UNDERSTOOD = "understood"  # there are words, or nothing more is waited for
     WORDLESS = "wordless"  # there are none
     REPLYING = "replying"  # the first sound of the reply goes out
     REPLIED = "replied"  # all was said
@@ -54,6 +56,7 @@ class Event(StrEnum):
 OF_A_TURN = frozenset(
     {
         Event.TURN_ENDED,
+        Event.GOES_ON,
         Event.NOISE,
         Event.UNDERSTOOD,
         Event.WORDLESS,
@@ -71,6 +74,7 @@ class Effect(StrEnum):
     CHIME = "chime"
     CUT = "cut"  # take what was said so far as all of it
     THINK = "think"  # the person is done
+    RECALL = "recall"  # no, the person is not: forget what came of it
     PAUSE = "pause"  # the speech, for a moment
     RESUME = "resume"
     HUSH = "hush"  # end the speech
@@ -118,6 +122,12 @@ class Room:
     cut: bool = False
     give_up_s: float = 0.0  # when to stop waiting for somebody to speak
     deadline_s: float | None = None
+    hear_until_s: float = 0.0  # while thinking: until then the person may go on
+
+    @property
+    def recallable(self) -> bool:
+        """Return whether the person may still go on; once the words are known they are used."""
+        return self.state is State.THINKING and bool(self.hear_until_s)
 
 
 Step = tuple[Room, tuple[Effect, ...]]
@@ -194,7 +204,10 @@ def _listening(room: Room, event: Event, now_s: float, limits: Limits) -> Step:
 def _hearing(room: Room, event: Event, now_s: float, limits: Limits) -> Step:
     if event is Event.TURN_ENDED:
         deadline_s = now_s + limits.think_s
-        thinking = replace(room, state=State.THINKING, cut=False, deadline_s=deadline_s)
+        until_s = 0.0 if room.cut else room.deadline_s or 0.0
+        thinking = replace(
+            room, state=State.THINKING, cut=False, deadline_s=deadline_s, hear_until_s=until_s
+        )
         return thinking, (Effect.THINK,)
     if event is Event.NOISE:
         return _wait_on(room, now_s)
@@ -213,23 +226,33 @@ def _wait_on(room: Room, now_s: float) -> Step:
         turn=room.turn + 1,
         cut=False,
         deadline_s=room.give_up_s,
+        hear_until_s=0.0,
     )
     return waiting, (Effect.END, Effect.BEGIN)
 
 
 def _thinking(room: Room, event: Event, now_s: float, limits: Limits) -> Step:
     if event is Event.UNDERSTOOD:
-        return replace(room, woken=False), ()
+        return replace(room, woken=False, hear_until_s=0.0), ()
+    if event is Event.GOES_ON:
+        return _recall(room, now_s)
     if event is Event.WORDLESS:
         return _wait_on(room, now_s)
     if event is Event.REPLYING:
         deadline_s = now_s + limits.reply_max_s
-        return replace(room, state=State.SPEAKING, woken=False, deadline_s=deadline_s), ()
-    if event is Event.REPLIED:
-        return _follow_up(room, now_s, limits)
-    if event is Event.PASSED:
-        return _sleep(room, Effect.HUSH)
-    return room, ()
+        speaking = replace(
+            room, state=State.SPEAKING, woken=False, deadline_s=deadline_s, hear_until_s=0.0
+        )
+        return speaking, ()
+    return _ends(room, event, now_s, limits)
+
+
+def _recall(room: Room, now_s: float) -> Step:
+    """Hear on, in the same turn, for the rest of the time that an utterance may take."""
+    if now_s >= room.hear_until_s:
+        return room, ()
+    hearing = replace(room, state=State.HEARING, deadline_s=room.hear_until_s, hear_until_s=0.0)
+    return hearing, (Effect.RECALL,)
 
 
 def _speaking(room: Room, event: Event, now_s: float, limits: Limits) -> Step:
@@ -243,6 +266,10 @@ def _speaking(room: Room, event: Event, now_s: float, limits: Limits) -> Step:
             State.HEARING, room.turn + 1, held=room.held, give_up_s=give_up_s, deadline_s=deadline_s
         )
         return hearing, (Effect.BARGED_IN, Effect.HUSH, Effect.END, Effect.BEGIN)
+    return _ends(room, event, now_s, limits)
+
+
+def _ends(room: Room, event: Event, now_s: float, limits: Limits) -> Step:
     if event is Event.REPLIED:
         return _follow_up(room, now_s, limits)
     if event is Event.PASSED:

@@ -35,21 +35,28 @@ class Detector:
 
     talk: Talk
     speech: bool = False  # somebody speaks, pauses included
-    paused: bool = False
+    paused: bool = False  # for `judge_ms` at least
     voiced_ms: int = 0  # of the utterance
     silent_ms: int = 0  # since the last voiced window of it
+    over: bool = False  # it was taken as all, which it takes more to take back
     _count: int = 0  # voiced windows, less those that were not
     _hinted: bool = False
 
     def reset(self) -> None:
         """Forget: nobody has spoken yet."""
-        self.speech = self.paused = self._hinted = False
+        self.speech = self.paused = self.over = self._hinted = False
         self.voiced_ms = self.silent_ms = self._count = 0
+
+    @property
+    def quiet(self) -> bool:
+        """Return whether there is nothing like a voice right now, in a pause."""
+        return self.paused and not self._count
 
     def hear(self, permille: float, *, careful: bool = False) -> Sign | None:
         """Take note of one window and return the sign in it."""
         if self.speech:
-            return self._in_speech(permille >= self.talk.speech_permille - SLACK_PERMILLE)
+            slack = 0 if self.over else SLACK_PERMILLE
+            return self._in_speech(permille >= self.talk.speech_permille - slack)
         least = self.talk.barge_in_permille if careful else self.talk.speech_permille
         return self._in_quiet(permille >= least, careful=careful)
 
@@ -75,7 +82,7 @@ class Detector:
             self.silent_ms = 0
             return None
         self.silent_ms += WINDOW_MS
-        if self.silent_ms >= self.talk.pause_ms:
+        if self.silent_ms >= self.talk.judge_ms:
             self.paused, self._count = True, 0
             return Sign.PAUSED
         return None
@@ -83,10 +90,10 @@ class Detector:
     def _in_pause(self, voiced: bool) -> Sign | None:
         self._count = self._count + 1 if voiced else max(0, self._count - 1)
         self.silent_ms += WINDOW_MS
-        if self._count < RESUMED_WINDOWS:
+        if self._count < (_windows(self.talk.speech_ms) if self.over else RESUMED_WINDOWS):
             return None
         self.voiced_ms += self._count * WINDOW_MS
-        self.silent_ms, self._count, self.paused = 0, 0, False
+        self.silent_ms, self._count, self.paused, self.over = 0, 0, False, False
         return Sign.RESUMED
 
 

@@ -22,7 +22,7 @@ class Utterance(DataFrame):
 
 @dataclass
 class GoesOn(DataFrame):
-    """The person goes on: the last `Utterance` was not all of it."""
+    """The person goes on: the last `Utterance` was not all of it, even if it was `Done`."""
 
     turn: Turn
 

@@ -36,6 +36,7 @@ from pipecat.workers.runner import WorkerRunner
 from barnabee.clients.api import ApiClient
 from barnabee.clients.gpu import GpuClient
 from barnabee.clients.wake import WakeClient
+from barnabee.clients.wake_servers import WakeServers
 from barnabee.core.errors import BarnabeeError
 from barnabee.core.tables import System
 from barnabee.voice.echo import Echo
@@ -72,12 +73,12 @@ class House:
     clips: Mapping[str, Sequence[Clip]]
     keeping: Keeping
     metrics: VoiceMetrics
-    wake_url: str
+    wakes: WakeServers
     token: str
 
     def ear(self, room: str) -> WakeClient:
         """Return what listens for wake words in `room`."""
-        return WakeClient(self.wake_url, self.token, room=room)
+        return WakeClient(self.wakes, self.token, room=room)
 
 
 def stages(
@@ -91,12 +92,13 @@ def stages(
     missed_ms = limits.acknowledgment_below_ms
     keep_sound = house.keeping.recordings.wanted(room.name)
     gate = Gate(room, ear)
+    listen = Listen(room, confidence, house.ends, echo)
     speak = Speak(room, house.gpu, house.estimate, house.clips, voice, missed_ms)
     listed = [
         transport.input(),
         gate,
-        Listen(room, confidence, house.ends, echo),
-        Hear(room, house.gpu, house.estimate, wake_words, keep_sound=keep_sound),
+        listen,
+        Hear(room, house.gpu, house.estimate, wake_words, listen.read, keep_sound=keep_sound),
         Answer(room, house.api, house.gpu, house.estimate, fillers),
         speak,
         transport.output(),

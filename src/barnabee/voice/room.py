@@ -47,6 +47,7 @@ class Room:
         self._over: list[Callable[[Turn], None]] = []
         self.on(Effect.BEGIN, self._begin)
         self.on(Effect.END, self._end)
+        self.on(Effect.RECALL, self._recall)
         self.on(Effect.BARGED_IN, self._barged_in)
 
     @property
@@ -58,6 +59,11 @@ class Room:
     def held(self) -> bool:
         """Return whether somebody holds the button."""
         return self._stands.held
+
+    @property
+    def recallable(self) -> bool:
+        """Return whether somebody who speaks now goes on with what was taken as all."""
+        return self._stands.recallable
 
     def on(self, effect: Effect, hand: Callable[[], None]) -> None:
         """Call `hand` on `effect`; hands are called in the order in which they came."""
@@ -145,6 +151,10 @@ class Room:
         task = self._loop.create_task(turn.gone())
         self._ending.add(task)
         task.add_done_callback(self._ending.discard)
+
+    def _recall(self) -> None:
+        if self.turn is not None:
+            self.turn.recall()
 
     def _barged_in(self) -> None:
         self.metrics.barge_ins.inc()

@@ -71,6 +71,12 @@ class Turn:
         """Record that something was done now, or at `at_s`; the first time counts."""
         self.marks.setdefault(name, self.clock() if at_s is None else at_s)
 
+    def recall(self) -> None:
+        """Forget the end of speech and what came of it: the person goes on."""
+        for name in ("silent", "ended", "heard", "sounded"):
+            self.marks.pop(name, None)
+        self.told = {"recalled": self.told.get("recalled", 0) + 1}
+
     def spawn(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         """Run `work` for this turn; it ends with the turn."""
         task = asyncio.get_running_loop().create_task(work, context=self._context)

@@ -1,6 +1,7 @@
 /** How the page asks the api: one function, its errors, and the few calls there are. */
 import type {
   Answer,
+  BackupsNow,
   BrowserShape,
   Ledger,
   Link,
@@ -79,6 +80,8 @@ export const api = {
   ledger: () => ask<Ledger>("GET", "/api/gpu"),
   move: (model: string, how: "load" | "unload") =>
     ask<Moved>("POST", `/api/gpu/models/${encodeURIComponent(model)}/${how}`),
+  backups: () => ask<BackupsNow>("GET", "/v1/backups"),
+  rehearse: () => ask<null>("POST", "/v1/backups/rehearse"),
   offer: (offer: TalkOffer) => ask<TalkAnswer>("POST", "/api/talk/offer", offer),
   late: (candidates: TalkCandidates) => ask<null>("PATCH", "/api/talk/offer", candidates),
 };

@@ -30,6 +30,17 @@ export interface Answer {
   latency_ms: Record<string, number>;
 }
 
+/** How safe what the house remembers is; `warnings` are sentences. */
+export interface BackupsNow {
+  replica: ReplicaNow;
+  snapshot: SnapshotNow;
+  drill: DrillsNow;
+  calls_today: Record<string, number>;
+  recovery_key: boolean;
+  offsite: string | null;
+  warnings: Array<string>;
+}
+
 /** A stage in a waterfall. */
 export interface BarShape {
   stage: string;
@@ -71,6 +82,30 @@ export interface Decision {
   code: string | null;
   charged_mib: number;
   session: string | null;
+}
+
+/** One drill: the newest copies, restored to scratch and compared. */
+export interface DrillShape {
+  started_at: string;
+  took_ms: number;
+  success: boolean;
+  step: string | null;
+  code: string | null;
+  reason: string | null;
+  restore_ms: number;
+  bytes: number;
+  rows: number;
+  snapshot: string | null;
+  offsite: boolean;
+}
+
+/** What drills there were and when the next one is; the newest last. */
+export interface DrillsNow {
+  last: DrillShape | null;
+  last_verified_at: string | null;
+  next_at: string;
+  requested: boolean;
+  history?: Array<DrillShape>;
 }
 
 /** Something that went wrong on the way. */
@@ -170,6 +205,18 @@ export interface ProbeNow {
   over_budget: Array<string>;
 }
 
+/** The stream of the database to its copy. */
+export interface ReplicaNow {
+  url: string;
+  lag_transactions: number | null;
+  error: string | null;
+}
+
+/** A drill was asked for; `GET /v1/backups` has its result under `drill.last` in time. */
+export interface Requested {
+  requested: boolean;
+}
+
 /** A room that is connected, and what its conversation is doing. */
 export interface RoomNow {
   room: string;
@@ -187,6 +234,16 @@ export interface ServiceNow {
   message: string | null;
   since_s: number;
   needs: Array<Need>;
+}
+
+/** The newest daily snapshot, and how many are kept. */
+export interface SnapshotNow {
+  newest: string | null;
+  at: string | null;
+  bytes: number | null;
+  encrypted: boolean | null;
+  count: number;
+  next_at: string;
 }
 
 /** What the voice measured of a turn has come. */

@@ -75,7 +75,7 @@ def test_the_shipped_file_is_valid() -> None:
         ("schema", 2, "schema", "should be 1"),
         ("talk.media_port_last", 10_003, "talk.media_port_last", "no port for each"),
         ("service.voice.port", 10_050, "talk.media_port_first", "port of voice is in this range"),
-        ("talk.wait_ms", 150, "talk.wait_ms", "is not above pause_ms"),
+        ("talk.wait_ms", 150, "talk.wait_ms", "is below whole_ms"),
         ("talk.hint_ms", 400, "talk.hint_ms", "is not below barge_in_ms"),
     ],
 )

@@ -88,6 +88,33 @@ def test_a_hint_that_was_nothing_lets_the_reply_go_on() -> None:
     assert done[-2:] == [Effect.PAUSE, Effect.RESUME]
 
 
+def test_who_goes_on_before_the_words_are_known_says_one_sentence() -> None:
+    before, _ = run(*HEARD)
+    room, done = run(Event.GOES_ON, Event.TURN_ENDED, Event.UNDERSTOOD, room=before)
+    assert (room.state, room.turn) == (State.THINKING, before.turn)
+    assert done == [Effect.RECALL, Effect.THINK]
+    assert room.woken is False
+
+
+def test_who_goes_on_has_the_rest_of_the_time_that_an_utterance_may_take() -> None:
+    room, _ = run(*HEARD, Event.GOES_ON)
+    assert room.deadline_s == pytest.approx(0.2 + LIMITS.utterance_max_s)
+    late, effects = step(run(*HEARD)[0], Event.GOES_ON, 60.0, LIMITS, room.turn)
+    assert (late.state, effects) == (State.THINKING, ())
+
+
+@pytest.mark.parametrize(
+    "events", [(*HEARD, Event.UNDERSTOOD), SPEAKING, (Event.TALK_ON, Event.SPEECH, Event.TALK_OFF)]
+)
+def test_words_that_are_known_and_a_turn_that_was_cut_are_not_taken_back(
+    events: tuple[Event, ...],
+) -> None:
+    room, done = run(*events, *([Event.TURN_ENDED] if events[-1] is Event.TALK_OFF else []))
+    assert not room.recallable
+    assert run(Event.GOES_ON, room=room) == (room, [])
+    assert Effect.RECALL not in done
+
+
 def test_the_button_holds_the_turn_open_and_its_release_ends_it() -> None:
     room, done = run(Event.TALK_ON, Event.SPEECH, Event.TALK_OFF)
     assert (room.state, room.held) == (State.HEARING, False)
@@ -165,6 +192,30 @@ def test_turns_begin_and_end_in_pairs_and_numbers_only_grow(
                 running = False
         assert running == (room.state is not State.ASLEEP)
         assert (room.turn > before.turn) == (Effect.BEGIN in effects)
+
+
+@given(steps)
+@settings(max_examples=400)
+def test_only_what_was_not_understood_is_taken_back_and_only_for_so_long(
+    taken: list[tuple[Event, float, bool]],
+) -> None:
+    understood, until_s = False, 0.0
+    for before, event, effects, room, now_s in walk(taken):
+        if room.state is State.HEARING and before.state is not State.HEARING:
+            if Effect.RECALL in effects:
+                assert not understood
+                assert room.turn == before.turn
+                assert room.deadline_s == until_s
+                assert now_s < until_s
+            else:
+                assert room.deadline_s == now_s + LIMITS.utterance_max_s
+        if room.state is State.HEARING and not room.cut and room.deadline_s is not None:
+            until_s = room.deadline_s
+        if Effect.THINK in effects:
+            understood = False
+        if event is Event.UNDERSTOOD and before.state is State.THINKING:
+            understood = understood or room != before
+        assert room.recallable <= (room.state is State.THINKING and not room.cut)
 
 
 @given(steps)

@@ -46,6 +46,29 @@ def test_a_click_in_a_pause_is_not_going_on() -> None:
     assert signs(VOICE, NONE, NONE, detector=detector) == []
 
 
+def test_after_the_end_it_takes_as_much_to_go_on_as_to_begin() -> None:
+    detector = Detector(TALK)
+    signs(*[VOICE] * 12, *[NONE] * 5, detector=detector)
+    detector.over = True
+    doubtful = TALK.speech_permille - 50.0
+    assert signs(*[doubtful] * 9, detector=detector) == []
+    found = [detector.hear(VOICE) for _ in range(windows(TALK.speech_ms))]
+    assert found[-1] is Sign.RESUMED
+    assert set(found[:-1]) == {None}
+    assert not detector.over
+    assert not detector.paused
+
+
+def test_a_click_in_a_pause_is_not_quiet_until_it_is_over() -> None:
+    detector = Detector(TALK)
+    signs(*[VOICE] * 12, *[NONE] * 4, detector=detector)
+    assert detector.quiet
+    detector.hear(VOICE)
+    assert not detector.quiet
+    detector.hear(NONE)
+    assert detector.quiet
+
+
 def test_while_it_speaks_itself_a_doubtful_voice_is_none() -> None:
     doubtful = TALK.barge_in_permille - 50.0
     assert signs(*[doubtful] * 30, careful=True) == []

@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 
 import httpx
@@ -19,64 +18,21 @@ from starlette.responses import JSONResponse
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from barnabee.core import system
-from barnabee.core.http import Front
-from barnabee.gpu.metrics import GpuMetrics
-from barnabee.testing.engines import FakeEars, FakeVoice, FakeWakeWords
 from barnabee.voice import filler_files
 from barnabee.voice.detect import Detector
 from barnabee.voice.transports import websocket
-from support.gpu_app import Starter
-from support.serve import served
-from support.voice import TOKEN, FakeApi, Microphone, Voice, recording, silence, voice
+from support.talk import AHEAD_S, House, talk_house, woken
+from support.voice import ROOT, TOKEN, recording, silence
 from support.wait import until
 
 LIGHT = recording("kitchen_light_af_heart")
 
 
-@dataclass
-class House:
-    voice: Voice
-    api: FakeApi
-    ears: FakeEars
-    mouth: FakeVoice
-    wake: FakeWakeWords
-    gpu: GpuMetrics
-    data: Path
-
-    def false_wakes(self) -> float:
-        labels = {"room": "other", "word": "hey_jarvis"}
-        return self.gpu.registry.get_sample_value("barnabee_false_wake_total", labels) or 0.0
-
-
-AHEAD_S = 30  # tests need not wait as long as a sentence lasts
-
-
 @pytest.fixture
 async def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[House]:
     monkeypatch.setattr(websocket, "AHEAD_S", AHEAD_S)
-    async with AsyncExitStack() as stack:
-        ears, mouth, wake, api = FakeEars(), FakeVoice(), FakeWakeWords(), FakeApi()
-        start = Starter(stack)
-        service = await start(stt=lambda: ears, tts=lambda: mouth, wake=lambda: wake)
-        gpu_url = await stack.enter_async_context(served(service.running.app, lifespan="off"))
-        api_url = await stack.enter_async_context(served(api.app()))
-        one = await stack.enter_async_context(voice(gpu_url, api_url, tmp_path))
-        assert isinstance(service.running.app, Front)
-        metrics = service.running.app.metrics
-        assert isinstance(metrics, GpuMetrics)
-        yield House(one, api, ears, mouth, wake, metrics, tmp_path)
-
-
-@asynccontextmanager
-async def woken(house: House, room: str = "kitchen") -> AsyncIterator[Microphone]:
-    """Be a microphone that has just woken the assistant."""
-    async with house.voice.talk(room) as microphone:
-        frames = house.wake.frames
-        await microphone.say(silence(0.08))
-        await microphone.until(lambda: house.wake.frames > frames)
-        await microphone.say(house.wake.saying("hey_jarvis"))
-        await microphone.until_state("listening")
-        yield microphone
+    async with talk_house(tmp_path) as one:
+        yield one
 
 
 async def test_a_sentence_is_heard_answered_and_the_answer_is_spoken(house: House) -> None:
@@ -217,13 +173,18 @@ async def test_a_filler_is_heard_while_the_answer_takes_long_and_is_cut_when_it_
 
 
 async def test_no_filler_is_heard_when_the_answer_is_there_at_once(
-    recorded: float, house: House
+    recorded: float, tmp_path: Path
 ) -> None:
-    async with woken(house) as microphone:
+    """A filler has to wait for long here, so that a busy machine answers before it, too."""
+    graph = system.load(ROOT / "system.toml")
+    talk = graph.talk.model_copy(update={"filler_after_ms": 60_000})
+    patient = graph.model_copy(update={"talk": talk})
+    async with talk_house(tmp_path, patient) as house, woken(house) as microphone:
         await microphone.say(LIGHT, silence(2.0))
         await microphone.until_state("follow_up")
         spoken_s = len(house.api.reply) * 0.01
         assert len(microphone.heard) / 48_000 < 0.16 + spoken_s + 0.1
+        assert recorded > spoken_s
     assert house.voice.metric("barnabee_fillers_total", verdict="right") == 1
 
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Query, Request
 from pydantic import BaseModel
 
-from barnabee.api.service import service_of
+from barnabee.api.service import Service, service_of
 from barnabee.api.shapes import (
     LogLine,
     SpokenNow,
@@ -22,7 +22,7 @@ from barnabee.api.shapes import (
 from barnabee.api.spoken import SpokenTurn, parse
 from barnabee.api.why import why
 from barnabee.clients.probe import budgets_ms
-from barnabee.core.errors import NotFound
+from barnabee.core.errors import NotFound, Unavailable
 from barnabee.store.conversations import Conversations, Turn, cursor
 from barnabee.store.db import Database
 from barnabee.store.spoken import SpokenTurns
@@ -112,7 +112,7 @@ async def waterfall(request: Request, trace_id: TraceId) -> WaterfallShape:
     database = await service.keeper.database()
     found = await Conversations(database).turn(trace_id)
     spoken_of = await SpokenTurns(database).of([trace_id])
-    lines = await service.lines(trace_id)
+    lines = await _lines(service, trace_id)
     if found is None and trace_id not in spoken_of and not lines:
         raise NotFound(what=f"turn {trace_id}")
     turn_form = found.as_dict() | {"spoken": None} if found else None
@@ -124,6 +124,14 @@ async def waterfall(request: Request, trace_id: TraceId) -> WaterfallShape:
         "lines": None if lines is None else [_line(one) for one in lines],
     }
     return WaterfallShape.model_validate(shape)
+
+
+async def _lines(service: Service, trace_id: str) -> list[dict[str, Any]] | None:
+    """Return a turn's lines; a log that does not answer must not take the turn with it."""
+    try:
+        return await service.lines.of(trace_id)
+    except Unavailable:
+        return None
 
 
 def _line(record: dict[str, Any]) -> LogLine:

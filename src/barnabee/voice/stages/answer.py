@@ -15,7 +15,7 @@ from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 from barnabee.core.errors import BadInput, Unavailable
 from barnabee.voice.conversation import Effect
 from barnabee.voice.estimate import Estimate, ModelState
-from barnabee.voice.frames import Done, FillerFrame, Reply, Words
+from barnabee.voice.frames import Done, FillerFrame, GoesOn, Reply, Words
 
 if TYPE_CHECKING:
     from barnabee.clients.api import ApiClient
@@ -44,6 +44,7 @@ class Answer(FrameProcessor):
         super().__init__(name=f"answer-{room.name}")
         self._room, self._api, self._gpu = room, api, gpu
         self._estimate, self._fillers = estimate, fillers
+        self._filling: asyncio.Task[None] | None = None
         self._models: dict[str, ModelState] = {}
         room.on(Effect.BEGIN, self._begin)
 
@@ -51,7 +52,11 @@ class Answer(FrameProcessor):
         """Handle one frame."""
         await super().process_frame(frame, direction)
         if isinstance(frame, Done):
-            frame.turn.spawn(self._fill(frame.turn))
+            self._filling = frame.turn.spawn(self._fill(frame.turn))
+        elif isinstance(frame, GoesOn):
+            if self._filling is not None:
+                self._filling.cancel()
+            await self.push_frame(frame)
         elif isinstance(frame, Words):
             frame.turn.spawn(self._answer(frame.turn, frame.text))
         else:
@@ -68,15 +73,26 @@ class Answer(FrameProcessor):
         self._models = ModelState.read(await self._gpu.ledger())
 
     async def _fill(self, turn: Turn) -> None:
-        estimate_ms = self._estimate.answer_ms(REST, self._models)
+        rest = REST[1:] if "heard" in turn.marks else REST
+        estimate_ms = self._estimate.answer_ms(rest, self._models)
         turn.told["estimate_ms"] = estimate_ms
         clip = self._fillers.select_filler("answer", estimate_ms)
         if clip is None:
             return
-        await asyncio.sleep(self._room.talk.filler_after_ms / 1000)
+        await asyncio.sleep(self._patience_s(turn))
         if not self._sounds_soon(turn):
             turn.told["filler"] = clip.name
             await self.push_frame(FillerFrame(turn, clip.pcm))
+
+    def _patience_s(self, turn: Turn) -> float:
+        """Return how much longer nothing need be said.
+
+        Whose words were awaited to be sure of the end has waited already.
+        """
+        talk = self._room.talk
+        waited_s = turn.stages_s().get("vad", 0.0) - talk.pause_ms / 1000
+        since_s = max(0.0, waited_s) if "heard" in turn.marks else 0.0
+        return max(0.0, talk.filler_after_ms / 1000 - since_s)
 
     def _sounds_soon(self, turn: Turn) -> bool:
         """Return whether the reply is heard already, or there and quickly made to sound."""

@@ -1,15 +1,16 @@
 """Stage 2: when somebody speaks, pauses, goes on, and is done.
 
-Silero says how sure it is that a window is speech, `detect` makes signs of that, smart-turn says at
-a pause whether it was the end. What was said is handed on in any case, so that it is transcribed
-while nobody is sure yet whether the person goes on; `GoesOn` takes it back. Not before smart-turn
-has judged, though: on two cores Whisper beside it makes it take 370 ms instead of 60.
+Silero says how sure it is that a window is speech, `detect` makes signs of that, and `pause` says
+whom to ask in a pause whether it was the end: smart-turn how it sounded, `Hear` what was said. What
+was said is transcribed while nobody is sure yet whether the person goes on; `GoesOn` takes it back,
+and a turn that had been taken for done as well, until its words are known.
 """
 
 from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from barnabee.voice.detect import WINDOW, WINDOW_MS, Detector, Sign
 from barnabee.voice.echo import Echo
 from barnabee.voice.ends import Ends
 from barnabee.voice.frames import Done, GoesOn, Utterance
+from barnabee.voice.pause import Ask, Pause, Reads, Sounds, next_step, reads_whole
 from barnabee.voice.room import Room
 from barnabee.voice.silero import Confidence
 from barnabee.voice.turn import Turn
@@ -42,8 +44,8 @@ class Listen(FrameProcessor):
         self._rest = b""
         self._sound = bytearray()  # of the utterance, and a little before it
         self._judging: asyncio.Task[Any] | None = None
+        self._pause = Pause()
         self._finished: Turn | None = None
-        self._handed_on = False  # what was said up to this pause
         self._windows = 0
         self._heard_more = asyncio.Event()
         room.on(Effect.BEGIN, self._begin)
@@ -67,7 +69,9 @@ class Listen(FrameProcessor):
         self._heard_more.set()
         self._sound += window
         state = self._room.state
-        if self._room.turn is None or state is State.THINKING:
+        if self._detector.over and not self._room.recallable:
+            self._detector.reset()  # whoever speaks now begins anew
+        if self._room.turn is None or (state is State.THINKING and not self._detector.over):
             self._forget()
             return
         sign = self._detector.hear(self._permille(window), careful=state is State.SPEAKING)
@@ -75,17 +79,20 @@ class Listen(FrameProcessor):
             self._forget()
         if sign:
             await self._act(sign)
-        elif self._silent_for_good():
-            await self._end_of_turn()
+        await self._consider()
 
-    def _silent_for_good(self) -> bool:
-        long = self._detector.silent_ms >= self._room.talk.wait_ms
-        return self._detector.paused and long and not self._room.held
+    def read(self, turn: Turn, text: str) -> None:
+        """Take note of what was said up to the pause that runs."""
+        if turn is self._room.turn and self._pause.reads is Reads.ASKED:
+            reads = Reads.WHOLE if reads_whole(text) else Reads.PART
+            self._pause = replace(self._pause, reads=reads)
+            turn.spawn(self._consider())
 
     def _permille(self, window: bytes) -> float:
         permille = 1000 * self._confidence(window)
         talk = self._room.talk
-        begins = not self._detector.speech and permille >= talk.speech_permille
+        quiet = not self._detector.speech or self._detector.over
+        begins = quiet and permille >= talk.speech_permille
         if begins and self._echo.possible and 1000 * self._echo.share() >= talk.echo_permille:
             return 0.0
         return permille
@@ -106,45 +113,63 @@ class Listen(FrameProcessor):
             if self._room.turn:
                 self._room.turn.mark("spoke")
         elif sign is Sign.PAUSED:
-            await self._paused()
+            enough = self._detector.voiced_ms >= self._room.talk.least_ms
+            self._pause = Pause(enough=enough, wasted=self._pause.wasted)
         elif sign is Sign.RESUMED:
             await self._resumed()
 
-    async def _paused(self) -> None:
-        turn = self._room.turn
-        if turn is None or self._room.held:
+    async def _consider(self) -> None:
+        """Do what is to be done next in the pause that runs, if one does."""
+        turn, detector = self._room.turn, self._detector
+        if turn is None or turn is self._finished or self._room.held or not detector.paused:
             return
-        if self._detector.voiced_ms < self._room.talk.least_ms:
+        self._pause = replace(self._pause, silent_ms=detector.silent_ms, quiet=detector.quiet)
+        ask = next_step(self._pause, self._room.talk)
+        if ask is Ask.JUDGE:
+            self._pause = replace(self._pause, sounds=Sounds.ASKED)
+            self._judging = turn.spawn(self._judge(bytes(self._sound)))
+        elif ask is Ask.TRANSCRIBE:
+            self._pause = replace(self._pause, reads=Reads.ASKED)
+            await self.push_frame(Utterance(turn, bytes(self._sound)))
+        elif ask is Ask.END:
             await self._end_of_turn()
-            return
-        self._judging = turn.spawn(self._judge(turn, bytes(self._sound)))
 
-    async def _judge(self, turn: Turn, said: bytes) -> None:
-        done = await self._ends.done(said)
-        self._handed_on = True
-        await self.push_frame(Utterance(turn, said))
-        if done:
-            await self._end_of_turn()
+    async def _judge(self, said: bytes) -> None:
+        sounds = Sounds.DONE if await self._ends.done(said) else Sounds.OPEN
+        self._pause = replace(self._pause, sounds=sounds)
+        await self._consider()
 
     async def _resumed(self) -> None:
         if self._judging:
             self._judging.cancel()
             self._judging = None
-        self._handed_on = False
-        if self._room.turn:
-            await self.push_frame(GoesOn(self._room.turn))
+        self._pause = Pause(wasted=self._pause.wasted + (self._pause.reads is not Reads.UNASKED))
+        turn = self._room.turn
+        if turn is None:
+            return
+        if turn is self._finished:
+            self._room.tell(Event.GOES_ON, turn)
+            if self._room.state is not State.HEARING:  # it has become too long
+                self._detector.reset()
+                return
+            self._finished = None
+        await self.push_frame(GoesOn(turn))
 
-    async def _end_of_turn(self) -> None:
+    async def _end_of_turn(self, *, final: bool = False) -> None:
+        """Hand on what was said; unless it is `final`, the person may go on all the same."""
         turn, detector = self._room.turn, self._detector
         if turn is None or turn is self._finished:
             return
         self._finished, self._judging = turn, None
         enough = detector.voiced_ms >= self._room.talk.least_ms
         turn.mark("silent", turn.clock() - detector.silent_ms / 1000)
-        detector.reset()
-        handed_on, self._handed_on = self._handed_on, False
+        if enough and not final:
+            detector.over = True
+        else:
+            detector.reset()
         if enough:
-            if not handed_on:
+            if self._pause.reads is Reads.UNASKED:
+                self._pause = replace(self._pause, reads=Reads.ASKED)
                 await self.push_frame(Utterance(turn, bytes(self._sound)))
             turn.mark("ended")
             self._room.tell(Event.TURN_ENDED, turn)
@@ -154,6 +179,9 @@ class Listen(FrameProcessor):
 
     def _begin(self) -> None:
         """A turn begins: with its own sound from earlier on, or in the middle of speech."""
+        self._pause = Pause()
+        if self._detector.over:
+            self._detector.reset()
         if self._room.since_ms is not None:
             self._detector.reset()
             self._sound.clear()
@@ -172,4 +200,4 @@ class Listen(FrameProcessor):
                 while self._windows < until:
                     self._heard_more.clear()
                     await self._heard_more.wait()
-        await self._end_of_turn()
+        await self._end_of_turn(final=True)

@@ -28,7 +28,7 @@ from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 
 from barnabee.core.errors import BadInput, Unavailable
 from barnabee.voice.conversation import Effect, Event, State
-from barnabee.voice.frames import FillerFrame, Reply
+from barnabee.voice.frames import FillerFrame, GoesOn, Reply
 from barnabee.voice.mouth import Chunk, Kind, Mouth, chime
 from barnabee.voice.words import Piece, heard_up_to, sentences
 
@@ -82,6 +82,9 @@ class Speak(FrameProcessor):
             self._fill(frame)
         elif isinstance(frame, Reply):
             frame.turn.spawn(self._speak(frame))
+        elif isinstance(frame, GoesOn):
+            if self._mouth.has("filler"):
+                self._hush()
         else:
             if isinstance(frame, StartFrame):
                 self._loops = [self.create_task(self._play()), self.create_task(self._show())]
@@ -221,7 +224,7 @@ class Speak(FrameProcessor):
 
     def _sounds(self, chunk: Chunk) -> None:
         turn = self._room.turn
-        if turn is None or chunk.kind == "chime":
+        if turn is None or chunk.kind == "chime" or self._room.state is State.HEARING:
             return
         turn.mark("sounded")
         if chunk.kind == "filler":

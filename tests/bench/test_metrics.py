@@ -1,0 +1,70 @@
+"""What it costs to be asked for metrics: every service's own series, after a busy day."""
+
+from __future__ import annotations
+
+import itertools
+import statistics
+import time
+from typing import Any
+
+import httpx
+import pytest
+from prometheus_client.metrics import MetricWrapperBase
+from starlette.applications import Starlette
+
+from barnabee.core.health import Health
+from barnabee.core.http import standard_routes
+from barnabee.core.metrics import Metrics
+from support.alert_rules import metrics_reference
+from support.serve import served
+
+pytestmark = pytest.mark.bench
+LIMIT_MS, CPU_LIMIT, EVERY_S = 10, 0.02, 15
+VALUES = 4  # of each label: more routes, rooms and codes than a house has
+CHILDREN_MAX = 24
+ROUNDS = 60
+ATTEMPTS = 3
+
+
+def busy(metrics: Metrics) -> int:
+    """Give every family as many children as it could have; return how many there are."""
+    count = 0
+    for collector in list(metrics.registry._collector_to_names):
+        if not isinstance(collector, MetricWrapperBase) or not collector._labelnames:
+            continue
+        names = [f"some_value_{number}" for number in range(VALUES)]
+        labels = itertools.product(names, repeat=len(collector._labelnames))
+        for values in itertools.islice(labels, CHILDREN_MAX):
+            child: Any = collector.labels(*values)
+            (getattr(child, "observe", None) or child.inc)(0.1)
+            count += 1
+    return count
+
+
+@pytest.mark.parametrize("service", metrics_reference().SERVICES)
+async def test_being_asked_costs_little(service: str) -> None:
+    kind, fill = metrics_reference().SERVICES[service]
+    metrics = kind(service)
+    health = Health(service, fill(metrics), metrics)
+    children = busy(metrics)
+    async with (
+        served(Starlette(routes=standard_routes(health, metrics))) as url,
+        httpx.AsyncClient(base_url=url) as http,
+    ):
+        for attempt in range(ATTEMPTS):
+            took_ms, begun_s = [], time.process_time()
+            for _ in range(ROUNDS):
+                before = time.perf_counter()
+                answer = await http.get("/metrics")
+                took_ms.append((time.perf_counter() - before) * 1000)
+            cpu = (time.process_time() - begun_s) / ROUNDS / EVERY_S
+            median_ms = statistics.median(took_ms)
+            print(
+                f"{service}: {children} children, {len(answer.content) / 1024:.0f} KiB, median "
+                f"{median_ms:.1f} ms, worst {max(took_ms):.1f} ms, {cpu:.2%} of a core, "
+                f"client included (attempt {attempt + 1})"
+            )
+            if median_ms <= LIMIT_MS and cpu <= CPU_LIMIT:
+                return
+    assert median_ms <= LIMIT_MS
+    assert cpu <= CPU_LIMIT

@@ -1,0 +1,36 @@
+"""Evaluation is cheap, and never builds anything."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from support.nix import attempt, evaluate, needs_nixpkgs
+
+pytestmark = [needs_nixpkgs, pytest.mark.timeout(600)]
+RATIO_MAX = 1.5
+TRIES = 3
+
+
+def timed_s(expression: str) -> float:
+    begun = time.perf_counter()
+    assert evaluate(expression).endswith(".drv")
+    return time.perf_counter() - begun
+
+
+@pytest.mark.bench
+def test_a_host_costs_little_more_than_nixos_with_the_same_services() -> None:
+    ours: list[float] = []
+    bare: list[float] = []
+    for _ in range(TRIES):  # in turn, so that what else the machine does meets both
+        bare.append(timed_s("hosts.bare"))
+        ours.append(timed_s("hosts.hosts.barnabee-core.config.system.build.toplevel.drvPath"))
+    print(f"barnabee-core {min(ours):.2f} s, the same services without us {min(bare):.2f} s")
+    assert min(ours) <= RATIO_MAX * min(bare)
+
+
+def test_nothing_can_be_built_while_evaluating() -> None:
+    done = attempt("hosts.builds")
+    assert done.returncode != 0
+    assert "one.nix" in done.stderr

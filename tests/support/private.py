@@ -1,0 +1,92 @@
+"""What must never stand in a log, looked for in every log that the suite's services wrote.
+
+Secrets are those that the suite's own houses hold; what was said is what their databases have.
+"""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+SECRET_MIN_CHARS = 8  # less is a word that may stand in any line
+SAID_MIN_CHARS = 10
+ENDINGS = (".jsonl", ".log", ".err", ".out")
+SECRET_FOLDERS = frozenset({"secrets", "credentials"})
+# Other makers' servers, which tests measure beside ours or ask instead of Loki.
+NOT_OURS = frozenset({"infinity.log", "wyoming.log", "fastkokoro.log", "bridge.log", "qryn.log"})
+# Whatever it is that looks like this, it lets somebody in.
+SHAPES = {
+    "a bearer token": re.compile(r"Bearer [\w.~+/-]{16,}"),
+    "a signed token": re.compile(r"eyJ[\w-]{20,}\.[\w-]+"),
+    "a login link": re.compile(r"login\?key=[\w%.-]+"),
+}
+# What the recordings in tests/audio say: services that only hear keep no record of it.
+SPOKEN = ("turn on the kitchen light", "what can you do")
+
+
+@dataclass(frozen=True)
+class Breach:
+    """One thing that stands in one log, without repeating it."""
+
+    log: str
+    what: str
+
+    def __str__(self) -> str:
+        return f"{self.log}: {self.what}"
+
+
+def breaches(base: Path) -> list[Breach]:
+    """Return what stands in the logs below `base` and must not."""
+    hidden = dict(secrets(base)) | dict(said(base))
+    return sorted({one for log in logs(base) for one in _in(log, base, hidden)}, key=str)
+
+
+def logs(base: Path) -> Iterator[Path]:
+    """Return the logs of our services."""
+    for path in sorted(base.rglob("*")):
+        # barnabee.jsonl.3 is a log as well; a link (pytest's "…current") leads to one seen already
+        named = path.name.rstrip("0123456789.").endswith(ENDINGS)
+        if named and path.name not in NOT_OURS and path.is_file() and not path.is_symlink():
+            yield path
+
+
+def secrets(base: Path) -> Iterator[tuple[str, str]]:
+    """Return every secret that a house below `base` holds, and what to call it."""
+    for path in base.rglob("*"):
+        folders = set(path.relative_to(base).parts[:-1])
+        if folders & SECRET_FOLDERS and path.is_file():
+            text = path.read_text(encoding="utf-8", errors="replace").strip()
+            if len(text) >= SECRET_MIN_CHARS and "\n" not in text:
+                yield text, f"the secret {path.name}"
+
+
+def said(base: Path) -> Iterator[tuple[str, str]]:
+    """Return everything that somebody said in a house below `base`, or was told there."""
+    yield from ((text, "a spoken sentence") for text in SPOKEN)
+    for path in base.rglob("*.db"):
+        try:
+            with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as database:
+                for utterance, reply in database.execute("SELECT utterance, reply FROM turns"):
+                    yield from _long(utterance, "an utterance")
+                    yield from _long(reply, "a reply")
+        except sqlite3.Error:  # damaged or locked on purpose, or no database of turns
+            continue
+
+
+def _long(text: str | None, what: str) -> Iterator[tuple[str, str]]:
+    if text and len(text) >= SAID_MIN_CHARS:
+        yield text, what
+
+
+def _in(log: Path, base: Path, hidden: dict[str, str]) -> Iterator[Breach]:
+    text = log.read_text(encoding="utf-8", errors="replace")
+    name = str(log.relative_to(base))
+    for needle, what in hidden.items():
+        if needle in text:
+            yield Breach(name, what)
+    for what, shape in SHAPES.items():
+        if shape.search(text):
+            yield Breach(name, what)

@@ -1,0 +1,16 @@
+# Alerts on their way: the real Prometheus and Alertmanager, and a node that plays Home Assistant.
+{
+  self,
+  inputs,
+  pkgs,
+}:
+let
+  machines = import ./machines.nix { inherit self; };
+in
+pkgs.testers.runNixOSTest {
+  name = "alert-delivery";
+  node.specialArgs = { inherit inputs; };
+  node.pkgsReadOnly = false;
+  nodes = { inherit (machines) backup gpu home monitoring; };
+  testScript = builtins.readFile ./alert-delivery.py;
+}
