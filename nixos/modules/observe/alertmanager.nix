@@ -81,7 +81,7 @@ in
         "HOME_ASSISTANT_URL"
       ]
     ) house.environment;
-    # `barnabee accept` and `barnabee alert` of core, and of the machine beneath.
+    # Core shows what is wrong and asks in `barnabee accept`; the machine beneath tries whether alerts arrive.
     barnabee.network.rules = [
       {
         inherit port;
