@@ -146,10 +146,10 @@ def series() -> dict[str, list[Series]]:
 
 def _families(registry: CollectorRegistry) -> Iterable[Series]:
     for collector in list(registry._collector_to_names):  # noqa: SLF001 - there is no public list
+        labels: tuple[str, ...] = ()
+        if isinstance(collector, MetricWrapperBase):
+            labels = tuple(collector._labelnames)  # noqa: SLF001
         for family in collector.collect():
-            labels = tuple(family.samples[0].labels) if family.samples else ()
-            if isinstance(collector, MetricWrapperBase):  # it may have no samples yet
-                labels = tuple(collector._labelnames)  # noqa: SLF001
             if not isinstance(collector, MetricWrapperBase) and family.samples:
                 labels = tuple(family.samples[0].labels)
             yield Series(family.name, family.type, labels, family.documentation)
