@@ -74,6 +74,7 @@
         "degradation"
         "failover"
         "health-cascade"
+        "litestream-restore"
         "log-query"
         "network"
         "rollback"

@@ -14,6 +14,7 @@
     ./services/api.nix
     ./services/voice.nix
     ./services/proxy.nix
+    ./backup.nix
 
     ./health.nix
     ./address.nix

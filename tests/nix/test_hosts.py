@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import functools
 import re
 import shlex
@@ -19,8 +20,14 @@ from support.nix import ROOT, evaluate, needs_nixpkgs
 
 pytestmark = [needs_nixpkgs, pytest.mark.timeout(400)]
 GRAPH = system.load(ROOT / "system.toml")
+# What restores and drills are given only where snapshots have a second place.
+OFFSITE_ONLY = {"snapshot_key", "rclone_conf"}
 HOSTS = sorted(GRAPH.host)
 EXPOSURE_MAX = 2.0  # of 10; docs/status.md has the figures
+
+
+# A house without a stand-by.
+ALONE = "{ barnabee.standby.enable = false; }"
 
 
 @functools.cache
@@ -48,7 +55,7 @@ def test_the_stand_by_has_them_all_and_starts_none() -> None:
     found = report("manofwar")
     assert {f"barnabee-{name}" for name in GRAPH.service} <= set(found["services"])
     assert found["wantedBy"]["barnabee.target"] == []
-    assert report("barnabee-core")["wantedBy"]["barnabee.target"] == ["multi-user.target"]
+    assert report("barnabee-core", ALONE)["wantedBy"]["barnabee.target"] == ["multi-user.target"]
 
 
 def test_by_the_keepers_signs_the_house_is_served_followed_or_replicated() -> None:
@@ -86,7 +93,7 @@ def test_the_two_reach_each_others_redis_and_nobody_else_does() -> None:
 
 
 def test_units_say_what_the_graph_says() -> None:
-    found = report("barnabee-core")["units"]
+    found = report("barnabee-core", ALONE)["units"]
     for name, node in GRAPH.service.items():
         if node.role != "core":
             continue
@@ -97,12 +104,12 @@ def test_units_say_what_the_graph_says() -> None:
         requires = next((line for line in lines if line.startswith("Requires=")), "")
         for need in node.needs:
             assert f"barnabee-{need}.service" in requires
-        for credential in node.credentials:
+        for credential in set(node.credentials) - OFFSITE_ONLY:
             assert any(line.startswith(f"LoadCredential={credential}:") for line in lines)
 
 
 def test_redis_is_told_what_the_local_runner_tells_it() -> None:
-    unit = report("barnabee-core")["units"]["barnabee-redis.service"]
+    unit = report("barnabee-core", ALONE)["units"]["barnabee-redis.service"]
     line = next(line for line in unit.splitlines() if line.startswith("ExecStart="))
     words = shlex.split(line)[1:]
     told = {
@@ -141,6 +148,11 @@ def test_what_is_written_back_for_the_services_is_the_same_graph(host: str) -> N
     assert system.parse(report(host)["written"]) == GRAPH
 
 
+def test_only_where_something_computes_are_there_models() -> None:
+    for host, there in (("barnabee-core", False), ("barnabee-gpu", True), ("manofwar", True)):
+        assert ("BARNABEE_MODELS=" in "".join(report(host)["units"].values())) is there
+
+
 def test_a_host_may_say_otherwise_and_its_services_hear_of_it() -> None:
     found = report("barnabee-core", "{ barnabee.system.service.api.memory_max_mib = 2048; }")
     assert "MemoryMax=2048M" in found["units"]["barnabee-api.service"].splitlines()
@@ -157,6 +169,43 @@ def test_a_port_is_open_to_those_who_call_it_and_no_further() -> None:
     core = report("barnabee-core")["firewall"]
     assert core["tcp"][:2] == [80, 443]
     assert gpu["tcp"] == [22]
+
+
+def test_the_rounds_of_the_backups_are_timers_with_their_own_keys() -> None:
+    found = report("barnabee-core")["units"]
+    snapshot, drill = (found[f"barnabee-{name}.service"] for name in ("snapshot", "drill"))
+    assert f"OnCalendar=*-*-* {GRAPH.backup.snapshot_at}:00" in found["barnabee-snapshot.timer"]
+    assert f"OnCalendar=*-*-* {GRAPH.backup.drill_at}:00" in found["barnabee-drill.timer"]
+    assert "Persistent=true" in found["barnabee-drill.timer"]
+    assert "PathExists=/data/drill.request" in found["barnabee-drill.path"]
+    assert "LoadCredential=b2_key_id:" in drill
+    assert "LoadCredential" not in snapshot
+    assert "IPAddressDeny=any" in snapshot
+    assert "IPAddressDeny" not in drill
+    assert "barnabee-audio.service" not in found
+    assert "Nice=19" in drill.splitlines()
+
+
+def test_a_second_place_and_a_storage_are_reached_with_keys_of_their_own() -> None:
+    extra = """{
+        barnabee.system.backup = { offsite = "nas:barnabee"; recovery_recipient = "age1q";
+          audio_to = "barnabee@nas:recordings"; };
+        barnabee.system.recording = { enabled = true; rooms = [ "kitchen" ]; };
+    }"""
+    units = report("barnabee-core", extra)["units"]
+    for name in ("restore", "snapshot", "drill"):
+        for key in OFFSITE_ONLY:
+            assert f"LoadCredential={key}:" in units[f"barnabee-{name}.service"], name
+    assert "LoadCredential=nas_ssh_key:" in units["barnabee-audio.service"]
+    assert f"OnUnitActiveSec={GRAPH.backup.audio_every_s}" in units["barnabee-audio.timer"]
+
+
+def test_the_vm_test_of_a_restore_evaluates_and_its_script_is_python() -> None:
+    found = evaluate('hosts.vm "litestream-restore"')
+    assert re.fullmatch(r"/nix/store/\S+-vm-test-run-litestream-restore\.drv", found["drvPath"])
+    assert found["failed"] == []
+    used = {node.id for node in ast.walk(ast.parse(found["script"])) if isinstance(node, ast.Name)}
+    assert {"core", "backup", "COLD_START_S", "BUCKET"} <= used
 
 
 def test_no_secret_is_in_a_unit() -> None:

@@ -67,13 +67,6 @@ in
         mail_tls = true;
       };
     };
-    # `barnabee accept` and `barnabee alert` of the other machines.
-    barnabee.network.rules = [
-      {
-        inherit (config.services.prometheus.alertmanager) port;
-        from = house.graphs.hostsWith house.graph "core";
-      }
-    ];
     systemd.services.alertmanager = {
       aliases = [ "barnabee-alertmanager.service" ];
       wantedBy = [ "barnabee.target" ];
@@ -88,7 +81,7 @@ in
         "HOME_ASSISTANT_URL"
       ]
     ) house.environment;
-    # Core shows what is wrong; the machine beneath tries whether alerts arrive.
+    # Core shows what is wrong and asks in `barnabee accept`; the machine beneath tries whether alerts arrive.
     barnabee.network.rules = [
       {
         inherit port;

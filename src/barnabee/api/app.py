@@ -27,7 +27,7 @@ from barnabee.api.metrics import CommandMetrics
 from barnabee.api.news import News
 from barnabee.api.pages import Pages
 from barnabee.api.record import Recorder
-from barnabee.api.routes import commands, gpu, graph, login, now, records, talk
+from barnabee.api.routes import backups, commands, gpu, graph, login, now, records, talk
 from barnabee.api.service import Gpu, House, Model, Seams, Service
 from barnabee.api.vectors import ExampleVectors
 from barnabee.api.watch import Watch, alerts_of
@@ -88,7 +88,7 @@ def build(system: System, settings: Settings, *, seams: Seams | None = None) -> 
 def make_documented() -> FastAPI:
     """Return everything that the OpenAPI document describes, without what answers it."""
     documented = FastAPI(title="BarnabeeNet", summary=SUMMARY, version=__version__, **FASTAPI)
-    for routes in (commands, graph, records, login, now, talk, gpu):
+    for routes in (commands, graph, records, backups, login, now, talk, gpu):
         documented.include_router(routes.router)
     return documented
 

@@ -17,9 +17,9 @@ from barnabee.cli import (
     alert,
     backup,
     check,
+    compose,
     deploy,
     deploys,
-    compose,
     develop,
     fillers,
     link,
@@ -95,6 +95,7 @@ app.command("link")(link.link)
 app.command("check")(check.check)
 app.command("compose")(compose.compose)
 app.command("restore")(restore.restore)
+app.command("rollback-data")(restore.rollback_data)
 app.command("replicate")(replicate.replicate)
 app.add_typer(backup.app, name="backup")
 app.command("deploy")(deploy.deploy)

@@ -48,6 +48,8 @@ class Settings(BaseSettings):
     mail_server: str = Field("", validation_alias="ALERT_MAIL_SMARTHOST")  # host:port
     replica_endpoint: str = Field("", validation_alias="BARNABEE_REPLICA_ENDPOINT")
     litestream_socket: str = Field("", validation_alias="BARNABEE_LITESTREAM_SOCKET")
+    # Set where the worker makes snapshots and does drills itself; on NixOS timers do.
+    backup_credentials: str = Field("", validation_alias="BARNABEE_BACKUP_CREDENTIALS")
     # Where it is said whether this machine may write; empty: there is no stand-by.
     lease_dir: str = Field("", validation_alias="BARNABEE_LEASE_DIR")
     loki_url: str = Field("", validation_alias="LOKI_URL")  # the runner's and the command line's

@@ -212,6 +212,11 @@ export interface ReplicaNow {
   error: string | null;
 }
 
+/** A drill was asked for; `GET /v1/backups` has its result under `drill.last` in time. */
+export interface Requested {
+  requested: boolean;
+}
+
 /** A room that is connected, and what its conversation is doing. */
 export interface RoomNow {
   room: string;
