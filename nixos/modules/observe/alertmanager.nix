@@ -67,13 +67,6 @@ in
         mail_tls = true;
       };
     };
-    # `barnabee accept` and `barnabee alert` of the other machines.
-    barnabee.network.rules = [
-      {
-        inherit (config.services.prometheus.alertmanager) port;
-        from = house.graphs.hostsWith house.graph "core";
-      }
-    ];
     systemd.services.alertmanager = {
       aliases = [ "barnabee-alertmanager.service" ];
       wantedBy = [ "barnabee.target" ];
