@@ -55,6 +55,7 @@
         inherit (pkgs)
           barnabee
           barnabee-cuda
+          barnabee-dashboard
           barnabee-fillers
           barnabee-litestream
           barnabee-models-cpu

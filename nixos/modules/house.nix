@@ -30,7 +30,6 @@ let
     BARNABEE_DATA = cfg.dataDir;
     BARNABEE_LITESTREAM = lib.getExe pkgs.barnabee-litestream;
     BARNABEE_LITESTREAM_SOCKET = socket;
-    BARNABEE_MODELS = "${cfg.models}";
     BARNABEE_SYSTEM = "${pkgs.writeText "system.toml" (graphs.toTOML graph)}";
     BARNABEE_TIME_ZONE = toString config.time.timeZone;
     DATABASE_PATH = "${cfg.dataDir}/barnabee.db";
@@ -38,6 +37,9 @@ let
     PYTHONUNBUFFERED = "1";
     REDIS_URL = "${urlOf "redis" "redis"}/0";
   }
+  # Where nothing computes, a third of a gigabyte would only lie in the closure.
+  // lib.optionalAttrs (lib.elem "gpu" here) { BARNABEE_MODELS = "${cfg.models}"; }
+  // lib.optionalAttrs (graph.service ? voice) { VOICE_URL = urlOf "http" "voice"; }
   // lib.optionalAttrs (monitors != [ ]) {
     ALERTMANAGER_URL = "http://${addressOfHost (lib.head monitors)}:${toString graph.companion.alertmanager.port}";
   }
@@ -106,7 +108,6 @@ in
           graphs
           here
           addressOf
-          addressOfHost
           urlOf
           mkService
           environment

@@ -98,7 +98,12 @@ in
     systemd.paths = {
       barnabee-serve = shown "serve" "barnabee.target";
       barnabee-well = shown "serve" "barnabee-healthy.target";
-      barnabee-replicate = shown "hold" "barnabee-litestream.service";
+      # Goes with the keeper: it would start litestream anew, and with it the keeper that is to stop.
+      barnabee-replicate = shown "hold" "barnabee-litestream.service" // {
+        wantedBy = [ "barnabee-lease.service" ];
+        partOf = [ "barnabee-lease.service" ];
+        after = [ "barnabee-lease.service" ];
+      };
       barnabee-follow = shown "follow" "barnabee-follow.service";
     };
 

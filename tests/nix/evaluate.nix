@@ -73,10 +73,6 @@ let
 
   failed = host: map (one: one.message) (lib.filter (one: !one.assertion) host.config.assertions);
   ours = lib.filterAttrs (name: _: lib.hasPrefix "barnabee" name);
-  # The text of a file of /etc that a derivation writes, on a host with a module more.
-  etc =
-    name: extra: file:
-    (hosts.${name}.extendModules { modules = [ extra ]; }).config.environment.etc.${file}.source.text;
   documented =
     host:
     lib.filter (option: option.visible && !option.internal) (
@@ -128,55 +124,31 @@ in
       bootCounting = host.config.boot.loader.systemd-boot.bootCounting or null;
     };
 
-  # What Prometheus and Alertmanager of a host read.
-  watching =
-    name: extra:
-    let
-      inherit ((hosts.${name}.extendModules { modules = [ extra ]; }).config.services) prometheus;
-    in
-    {
-      limits = builtins.fromJSON (lib.head prometheus.rules);
-      alertmanager = prometheus.alertmanager.configuration;
-      jobs = map (
-        job:
-        lib.filterAttrs (key: value: value != null) {
-          inherit (job) job_name metrics_path params;
-          authorization =
-            if job.authorization == null then null else { inherit (job.authorization) credentials_file; };
-          static_configs = map (one: { inherit (one) targets labels; }) job.static_configs;
-        }
-      ) prometheus.scrapeConfigs;
-      ruleFiles = map baseNameOf prometheus.ruleFiles;
-    };
-
-  # A container of NixOS with the services that barnabee-core has of nixpkgs, and nothing of ours: what
-  # evaluation costs without us.
-  bare =
-    (import (nixpkgs + "/nixos/lib/eval-config.nix") {
-      system = null;
-      modules = [
-        {
-          nixpkgs.hostPlatform = "x86_64-linux";
-          boot.isContainer = true;
-          system.stateVersion = "26.05";
-          documentation.enable = false;
-          networking.nftables.enable = true;
-          services = {
-            alloy.enable = true;
-            nginx = {
-              enable = true;
-              virtualHosts.house.locations."/".proxyPass = "http://127.0.0.1:8000";
-            };
-            openssh.enable = true;
-            prometheus.exporters.node.enable = true;
-            redis.servers.house.enable = true;
-          };
-        }
-      ];
-    }).config.system.build.toplevel.drvPath;
-
-  # Import from derivation is refused while these tests evaluate: this is how that is known.
-  builds = import (hosts.barnabee-core.pkgs.writeText "one.nix" "1");
+  # The derivation of a VM test.
+  check =
+    name:
+    (import (root + "/tests/vm/${name}.nix") {
+      inputs = {
+        self = null;
+        microvm.nixosModules = { inherit microvm; };
+      };
+      self = {
+        nixosConfigurations = hosts;
+        overlays.default = import (root + "/pkgs");
+        nixosModules.default = {
+          imports = [
+            (root + "/nixos/modules")
+            standIns
+          ];
+          nixpkgs.overlays = [ (import (root + "/pkgs")) ];
+        };
+      };
+      pkgs = import nixpkgs {
+        system = "x86_64-linux";
+        overlays = [ (import (root + "/pkgs")) ];
+        config.allowUnfreePredicate = import (root + "/pkgs/unfree.nix") { inherit lib; };
+      };
+    }).drvPath;
 
   # The failed assertions of a host with a module more.
   messages = name: extra: failed (hosts.${name}.extendModules { modules = [ extra ]; });
@@ -192,68 +164,14 @@ in
     inherit lib;
     inherit (hosts.beast) options;
   };
-
-  # What pkgs/python/lock.nix makes of a requirements file: { name = file; }.
-  wheels =
-    file:
-    let
-      lock = import (root + "/pkgs/python/lock.nix") { inherit lib; };
-      chosen = package: if package.wheel != null then package.wheel.file else package.source.file;
-    in
-    lib.genAttrs (lock.names (root + "/requirements/${file}")) (name: chosen lock.packages.${name});
-
-  # The container images, and the configuration of the one with nginx.
-  oci =
-    let
-      made = import (root + "/pkgs/images/oci.nix") {
-        inherit lib;
-        inherit (hosts.barnabee-core) pkgs;
-        core = hosts.barnabee-core;
-      };
-    in
-    {
-      nginx = {
-        compose = made.nginx.text;
-        core = etc "barnabee-core" { services.nginx.enableReload = true; } "nginx/nginx.conf";
-      };
-      names = lib.mapAttrs (_: image: "${image.imageName}:${image.imageTag}") made.images;
-      drvs = lib.mapAttrs (_: image: image.drvPath) made.images;
-    };
-
-  # A VM test, as the driver that runs it.
-  vm =
-    name:
-    let
-      test = import (root + "/tests/vm/${name}.nix") {
-        inputs.self.nixosConfigurations = hosts;
-        self.nixosModules.default.imports = [
-          (root + "/nixos/modules")
-          standIns
-          { nixpkgs.overlays = [ (import (root + "/pkgs")) ]; }
-        ];
-        pkgs = import nixpkgs {
-          system = "x86_64-linux";
-          overlays = [ (import (root + "/pkgs")) ];
-        };
-      };
-    in
-    {
-      inherit (test) drvPath;
-      script = test.testScript;
-      failed = lib.concatMap (node: map (one: one.message) (lib.filter (one: !one.assertion) node.assertions)) (
-        lib.attrValues test.nodes
-      );
-    };
-
-  apps = lib.mapAttrs (_: one: one.program) (
-    import (root + "/pkgs/apps.nix") {
-      inherit lib;
-      pkgs = import nixpkgs {
-        system = "x86_64-linux";
-        overlays = [ (import (root + "/pkgs")) ];
-      };
-    }
-  );
-
-  proxmox = hosts.battleserver.config.system.build.proxmoxFiles;
+}
+// import ./rendered.nix { inherit hosts lib root; }
+// import ./programs.nix {
+  inherit
+    hosts
+    lib
+    nixpkgs
+    root
+    standIns
+    ;
 }

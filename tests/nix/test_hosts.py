@@ -26,6 +26,10 @@ HOSTS = sorted(GRAPH.host)
 EXPOSURE_MAX = 2.0  # of 10; docs/status.md has the figures
 
 
+# A house without a stand-by.
+ALONE = "{ barnabee.standby.enable = false; }"
+
+
 @functools.cache
 def report(host: str, extra: str = "{ }") -> Any:
     return evaluate(f'hosts.report "{host}" ({extra})')
@@ -51,7 +55,7 @@ def test_the_stand_by_has_them_all_and_starts_none() -> None:
     found = report("manofwar")
     assert {f"barnabee-{name}" for name in GRAPH.service} <= set(found["services"])
     assert found["wantedBy"]["barnabee.target"] == []
-    assert report("barnabee-core")["wantedBy"]["barnabee.target"] == ["multi-user.target"]
+    assert report("barnabee-core", ALONE)["wantedBy"]["barnabee.target"] == ["multi-user.target"]
 
 
 def test_by_the_keepers_signs_the_house_is_served_followed_or_replicated() -> None:
@@ -89,7 +93,7 @@ def test_the_two_reach_each_others_redis_and_nobody_else_does() -> None:
 
 
 def test_units_say_what_the_graph_says() -> None:
-    found = report("barnabee-core")["units"]
+    found = report("barnabee-core", ALONE)["units"]
     for name, node in GRAPH.service.items():
         if node.role != "core":
             continue
@@ -105,7 +109,7 @@ def test_units_say_what_the_graph_says() -> None:
 
 
 def test_redis_is_told_what_the_local_runner_tells_it() -> None:
-    unit = report("barnabee-core")["units"]["barnabee-redis.service"]
+    unit = report("barnabee-core", ALONE)["units"]["barnabee-redis.service"]
     line = next(line for line in unit.splitlines() if line.startswith("ExecStart="))
     words = shlex.split(line)[1:]
     told = {
@@ -142,6 +146,11 @@ def test_units_wait_for_one_another_in_no_circle(host: str) -> None:
 @pytest.mark.parametrize("host", ["barnabee-core", "barnabee-gpu"])
 def test_what_is_written_back_for_the_services_is_the_same_graph(host: str) -> None:
     assert system.parse(report(host)["written"]) == GRAPH
+
+
+def test_only_where_something_computes_are_there_models() -> None:
+    for host, there in (("barnabee-core", False), ("barnabee-gpu", True), ("manofwar", True)):
+        assert ("BARNABEE_MODELS=" in "".join(report(host)["units"].values())) is there
 
 
 def test_a_host_may_say_otherwise_and_its_services_hear_of_it() -> None:

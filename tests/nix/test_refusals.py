@@ -8,6 +8,8 @@ from support.nix import attempt, evaluate, needs_nixpkgs
 
 pytestmark = [needs_nixpkgs, pytest.mark.timeout(400)]
 
+NO_LOADER = "boot.loader.systemd-boot.enable = lib.mkForce false;"
+
 WRONG = {
     "a card that is too small": (
         "barnabee-core",
@@ -81,7 +83,7 @@ WRONG = {
     ),
     "a stand-by without the house's address": (
         "manofwar",
-        "{ lib, ... }: { barnabee.standby.enable = true; barnabee.standby.address = lib.mkForce null; }",
+        "{ lib, ... }: { barnabee.standby = { enable = true; address = lib.mkForce null; }; }",
         "barnabee.standby.enable needs the house's one address",
     ),
     "a stand-by without an address of its own": (
@@ -166,8 +168,7 @@ WRONG = {
     ),
     "boots counted by a loader that does not": (
         "beast",
-        "{ lib, ... }: { boot.loader.systemd-boot.enable = lib.mkForce false;"
-        " barnabee.deploy.bootCounting = true; }",
+        f"{{ lib, ... }}: {{ {NO_LOADER} barnabee.deploy.bootCounting = true; }}",
         "barnabee.deploy.bootCounting needs boot.loader.systemd-boot.enable",
     ),
     "a question that nobody would answer": (

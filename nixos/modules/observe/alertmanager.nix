@@ -81,7 +81,7 @@ in
         "HOME_ASSISTANT_URL"
       ]
     ) house.environment;
-    # Core shows what is wrong; the machine beneath tries whether alerts arrive.
+    # Core shows what is wrong and asks in `barnabee accept`; the machine beneath tries whether alerts arrive.
     barnabee.network.rules = [
       {
         inherit port;

@@ -190,13 +190,19 @@ def make_service(system: System, settings: Settings, metrics: Metrics, seams: Se
 
 def _neighbours(system: System, settings: Settings, token: str) -> dict[str, Neighbour]:
     """Return the services that answer over HTTP: where settings say, else on this machine."""
-    told = {"gpu": settings.gpu_service_urls[0], "voice": settings.voice_url}
-    here = {
-        name: f"http://127.0.0.1:{one.port}"
+    told = {
+        "gpu": settings.gpu_service_urls[0],
+        "voice": settings.voice_url,
+        "worker": settings.worker_url,
+        "litestream": settings.litestream_url,
+    }
+    host = "127.0.0.1" if settings.bind in {"0.0.0.0", "::"} else settings.bind
+    host = f"[{host}]" if ":" in host else host
+    return {
+        name: Neighbour(name, told.get(name) or f"http://{host}:{one.port}", token)
         for name, one in system.service.items()
         if one.probe == "http" and name != "api"
     }
-    return {name: Neighbour(name, url, token) for name, url in (here | told).items()}
 
 
 def clock_of(time_zone: str) -> Callable[[], datetime]:

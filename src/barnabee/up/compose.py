@@ -102,6 +102,9 @@ def environment(system: System) -> dict[str, str]:
         "GPU_SERVICE_URL": f"http://gpu:{system.port('gpu')}",
         "REDIS_URL": f"redis://redis:{system.port('redis')}/0",
     }
+    for name in ("voice", "worker", "litestream"):
+        if name in system.service:
+            told[f"{name.upper()}_URL"] = f"http://{name}:{system.port(name)}"
     return told | dict(_choices(set(told)))
 
 

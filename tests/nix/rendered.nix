@@ -1,0 +1,73 @@
+# The files that hosts and images read, as text. Used by evaluate.nix.
+{
+  hosts,
+  lib,
+  root,
+}:
+let
+  # The text of a file of /etc that a derivation writes, on a host with a module more.
+  etc =
+    name: extra: file:
+    (hosts.${name}.extendModules { modules = [ extra ]; }).config.environment.etc.${file}.source.text;
+in
+{
+  # What Prometheus and Alertmanager of a host read.
+  watching =
+    name: extra:
+    let
+      inherit ((hosts.${name}.extendModules { modules = [ extra ]; }).config.services) prometheus;
+    in
+    {
+      limits = builtins.fromJSON (lib.head prometheus.rules);
+      alertmanager = prometheus.alertmanager.configuration;
+      jobs = map (
+        job:
+        lib.filterAttrs (key: value: value != null) {
+          inherit (job) job_name metrics_path params;
+          authorization =
+            if job.authorization == null then null else { inherit (job.authorization) credentials_file; };
+          static_configs = map (one: { inherit (one) targets labels; }) job.static_configs;
+        }
+      ) prometheus.scrapeConfigs;
+      ruleFiles = map baseNameOf prometheus.ruleFiles;
+    };
+
+  # What Prometheus and Alertmanager read.
+  observed =
+    let
+      host = hosts.barnabee-monitoring.extendModules {
+        modules = [
+          {
+            services.prometheus = {
+              enableReload = true; # the configuration is a file of its own then
+              checkConfig = lib.mkForce false; # this is what the test does
+            };
+          }
+        ];
+      };
+    in
+    {
+      prometheus = host.config.environment.etc."prometheus/prometheus.yaml".source.value;
+      alertmanager = host.config.services.prometheus.alertmanager.configuration;
+    };
+
+  # The container images, and the configuration of the one with nginx.
+  oci =
+    let
+      made = import (root + "/pkgs/images/oci.nix") {
+        inherit lib;
+        inherit (hosts.barnabee-core) pkgs;
+        core = hosts.barnabee-core;
+      };
+    in
+    {
+      nginx = {
+        compose = made.nginx.text;
+        core = etc "barnabee-core" { services.nginx.enableReload = true; } "nginx/nginx.conf";
+      };
+      names = lib.mapAttrs (_: image: "${image.imageName}:${image.imageTag}") made.images;
+      drvs = lib.mapAttrs (_: image: image.drvPath) made.images;
+    };
+
+  proxmox = hosts.battleserver.config.system.build.proxmoxFiles;
+}

@@ -1,0 +1,54 @@
+"""What NixOS renders for Prometheus and Alertmanager is accepted by the real programs."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from barnabee.core import system
+from support.nix import ROOT, evaluate, needs_nixpkgs
+
+pytestmark = [needs_nixpkgs, pytest.mark.timeout(400)]
+GRAPH = system.load(ROOT / "system.toml")
+ALERTS = sorted((ROOT / "nixos/monitoring/alerts").glob("*.yml"))
+
+
+def rendered() -> dict[str, Any]:
+    found: dict[str, Any] = evaluate("hosts.observed")
+    return found
+
+
+@pytest.mark.skipif(shutil.which("promtool") is None, reason="there is no promtool here")
+def test_prometheus_accepts_its_configuration_and_asks_every_service(tmp_path: Path) -> None:
+    found = rendered()["prometheus"]
+    jobs = {one["job_name"]: one for one in found["scrape_configs"]}
+    for name, node in GRAPH.service.items():
+        if node.probe == "http":
+            targets = jobs[f"barnabee-{name}"]["static_configs"][0]["targets"]
+            assert all(one.endswith(f":{node.port}") for one in targets), name
+    named = "\n".join(found["rule_files"])
+    assert all(one.name in named for one in ALERTS)
+    file = tmp_path / "prometheus.json"
+    file.write_text(json.dumps({**found, "rule_files": list(map(str, ALERTS))}), encoding="utf-8")
+    command = ["promtool", "check", "config", str(file)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    print(done.stdout)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.skipif(shutil.which("amtool") is None, reason="there is no amtool here")
+def test_alertmanager_accepts_its_configuration(tmp_path: Path) -> None:
+    text = json.dumps(rendered()["alertmanager"])
+    # Debian's 0.25 reads no address from a file yet.
+    known = text.replace('"url_file": "/', '"url": "http://localhost/')
+    file = tmp_path / "alertmanager.json"
+    file.write_text(known, encoding="utf-8")
+    command = ["amtool", "check-config", str(file)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    print(done.stdout)
+    assert done.returncode == 0, done.stderr
