@@ -143,33 +143,36 @@ async def busy_s(session: CDPSession) -> float:
 async def test_an_open_page_costs_next_to_nothing(
     tmp_path: Path, redis_server: RedisServer
 ) -> None:
-    async with page_house(tmp_path, redis_server) as house, browsing() as browser:
-        async with visiting(browser, house.url, viewport=DESKTOP) as visit:
-            await visit.enter()
-            await visit.page.locator(".abilities").wait_for()
-            session = await visit.context.new_cdp_session(visit.page)
-            await session.send("Performance.enable")
-            await visit.page.wait_for_timeout(3000)
-            before, begun = await busy_s(session), time.monotonic()
-            await visit.page.wait_for_timeout(30_000)
-            idle = (await busy_s(session) - before) / (time.monotonic() - begun)
-            print(f"idle: {idle:.2%} of a core")
-            assert idle <= 0.01
+    async with (
+        page_house(tmp_path, redis_server) as house,
+        browsing() as browser,
+        visiting(browser, house.url, viewport=DESKTOP) as visit,
+    ):
+        await visit.enter()
+        await visit.page.locator(".abilities").wait_for()
+        session = await visit.context.new_cdp_session(visit.page)
+        await session.send("Performance.enable")
+        await visit.page.wait_for_timeout(3000)
+        before, begun = await busy_s(session), time.monotonic()
+        await visit.page.wait_for_timeout(30_000)
+        idle = (await busy_s(session) - before) / (time.monotonic() - begun)
+        print(f"idle: {idle:.2%} of a core")
+        assert idle <= 0.01
 
-            async with house.api.client() as client:
+        async with house.api.client() as client:
 
-                async def talk(count: int) -> None:
-                    for _ in range(count):
-                        await client.post("/v1/command", json={"utterance": "what time is it"})
-                    await asyncio.sleep(1)
+            async def talk(count: int) -> None:
+                for _ in range(count):
+                    await client.post("/v1/command", json={"utterance": "what time is it"})
+                await asyncio.sleep(1)
 
-                await talk(50)
-                first = await heap_mib(session)
-                await talk(200)
-                second = await heap_mib(session)
-            grown = second - first
-            print(f"200 turns: {first:.2f} -> {second:.2f} MiB")
-            assert grown < 0.5
+            await talk(50)
+            first = await heap_mib(session)
+            await talk(200)
+            second = await heap_mib(session)
+        grown = second - first
+        print(f"200 turns: {first:.2f} -> {second:.2f} MiB")
+        assert grown < 0.5
 
 
 async def load(visit: Visit, url: str, mark: str) -> dict[str, float]:

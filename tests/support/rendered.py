@@ -73,7 +73,8 @@ def install(machine: Machine, report: Mapping[str, Any]) -> None:
     for name, text in report["units"].items():
         machine.write(f"/etc/systemd/system/{name}", text)
         for target in report["wantedBy"][name]:
-            machine.link(f"/etc/systemd/system/{target}.wants/{name}", f"../{name}")
+            begun = target.replace("multi-user.target", "proof.target")
+            machine.link(f"/etc/systemd/system/{begun}.wants/{name}", f"../{name}")
         _users(machine, text)
         for path in sorted(set(re.findall(rf"{_STORE}[^\s\"]*", text))):
             _stand_in(machine, path, report)

@@ -54,7 +54,6 @@ from barnabee.store.litestream import replica_health, txid_asker
 from barnabee.store.sessions import Sessions
 
 KIB = 1024
-BEAT_S = 5.0  # an open page that hears nothing for three of these says so
 LOGIN_PATHS = frozenset({"/api/login"})
 # Its documentation pages load scripts from elsewhere; telemetry is ours already.
 FASTAPI: dict[str, Any] = {
@@ -175,7 +174,7 @@ def make_service(system: System, settings: Settings, metrics: Metrics, seams: Se
         logins=Logins(redis),
         login_limiter=Limiter(limits.logins_per_minute, limits.logins_per_minute, time.monotonic),
         browsers=browsers,
-        news=News(BEAT_S),
+        news=News(),
         neighbours=_neighbours(system, settings, token),
         lines=Lines(settings, system.retention.logs_days),
         alertmanager=Alertmanager(settings.alertmanager_url),

@@ -105,7 +105,7 @@ export interface DrillsNow {
   last_verified_at: string | null;
   next_at: string;
   requested: boolean;
-  history?: Array<DrillShape>;
+  history: Array<DrillShape>;
 }
 
 /** Something that went wrong on the way. */

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel
 
 from barnabee.api.service import service_of
+from barnabee.api.shapes import BackupsNow
 from barnabee.store.backup import status
 
 router = APIRouter()
@@ -20,7 +21,7 @@ class Requested(BaseModel):
     requested: bool
 
 
-@router.get("/v1/backups")
+@router.get("/v1/backups", response_model=BackupsNow)
 async def backups(request: Request) -> dict[str, Any]:
     """Return what `barnabee backup status --json` prints."""
     service = service_of(request)
