@@ -55,6 +55,7 @@
         inherit (pkgs)
           barnabee
           barnabee-cuda
+          barnabee-dashboard
           barnabee-fillers
           barnabee-litestream
           barnabee-models-cpu
@@ -73,6 +74,7 @@
         "degradation"
         "failover"
         "health-cascade"
+        "litestream-restore"
         "log-query"
         "network"
         "rollback"

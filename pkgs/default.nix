@@ -16,5 +16,7 @@ final: _: {
   barnabee-models-cpu = final.barnabeeModels.forDevice "cpu";
   barnabee-models-cuda = final.barnabeeModels.forDevice "cuda";
 
+  barnabee-dashboard = final.callPackage ./dashboard { };
+
   barnabee-fillers = final.callPackage ./fillers { };
 }

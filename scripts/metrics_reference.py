@@ -27,6 +27,7 @@ from barnabee.core.metrics import Metrics
 from barnabee.gpu.metrics import GpuMetrics
 from barnabee.voice.metrics import VoiceMetrics
 from barnabee.voice.recording import RecordingMetrics
+from barnabee.workers.backup_metrics import SERIES, BackupMetrics
 from barnabee.workers.metrics import JobMetrics, ProbeMetrics
 
 TARGET = Path(__file__).resolve().parents[1] / "docs/reference/metrics.md"
@@ -110,6 +111,9 @@ def _voice(metrics: Metrics) -> list[Check]:
 def _worker(metrics: Metrics) -> list[Check]:
     jobs = JobMetrics.register(metrics)
     ProbeMetrics.register(metrics)
+    backups = BackupMetrics.register(metrics)
+    for name in SERIES:  # a series of which nothing is known is absent
+        backups.set(name, 0, "c")
     some = cast("Any", _Redis())
     return barnabee.workers.health.checks(some, some, jobs, some)
 
@@ -146,6 +150,8 @@ def _families(registry: CollectorRegistry) -> Iterable[Series]:
         if isinstance(collector, MetricWrapperBase):
             labels = tuple(collector._labelnames)  # noqa: SLF001
         for family in collector.collect():
+            if not isinstance(collector, MetricWrapperBase) and family.samples:
+                labels = tuple(family.samples[0].labels)
             yield Series(family.name, family.type, labels, family.documentation)
 
 

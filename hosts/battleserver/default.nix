@@ -8,6 +8,7 @@
 
   barnabee = {
     fillers = null;
+    deploy.enable = false;
     proxmox.guests = {
       barnabee-core = {
         kind = "lxc";

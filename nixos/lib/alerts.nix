@@ -44,7 +44,7 @@ rec {
     graph: ways:
     fill (
       {
-        inherit (graph.alert) repeat_min mail_repeat_h heartbeat_min;
+        inherit (graph.alert) mail_repeat_h heartbeat_min;
         night = night graph.alert.quiet_from_h graph.alert.quiet_until_h;
       }
       // ways

@@ -14,8 +14,10 @@
     ./services/api.nix
     ./services/voice.nix
     ./services/proxy.nix
+    ./backup.nix
 
     ./health.nix
+    ./standby-facts.nix
     ./address.nix
     ./standby.nix
     ./gpu.nix

@@ -86,11 +86,7 @@ in
           "boot-complete.target"
           "shutdown.target"
         ];
-        after = [
-          "basic.target"
-          "network-online.target"
-        ]
-        ++ lib.optional hasHealth "barnabee-health.service";
+        after = [ "network-online.target" ] ++ lib.optional hasHealth "barnabee-health.service";
         wants = [ "network-online.target" ];
         # multi-user.target must not wait for it: an activation that it may do waits for that target.
         unitConfig.DefaultDependencies = false;

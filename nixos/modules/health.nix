@@ -15,8 +15,6 @@ let
   placed = service: graphs.hostOf graph service != null;
   # A redis elsewhere is asked by nobody but its own machine.
   reachable = service: house.runs service || graph.service.${service}.probe != "redis";
-  monitors = graphs.hostsWith graph "monitoring";
-  alertmanagerPort = config.services.prometheus.alertmanager.port;
   everything = lib.elem "hypervisor" roles;
   services = lib.filter (service: asked service && placed service && reachable service) (
     if everything then lib.attrNames graph.service else lib.unique (here ++ calls)
@@ -94,11 +92,6 @@ in
       // {
         description = "BarnabeeNet: the five acceptance criteria";
         path = [ config.systemd.package ]; # journalctl: how long the start took
-        environment =
-          house.environment
-          // lib.optionalAttrs (monitors != [ ]) {
-            ALERTMANAGER_URL = "http://${house.addressOfHost (lib.head monitors)}:${toString alertmanagerPort}";
-          };
         serviceConfig = hardened // {
           ExecStart = "${house.barnabee} accept ${at}";
           TimeoutStartSec = 300;

@@ -39,6 +39,7 @@ let
   }
   # Where nothing computes, a third of a gigabyte would only lie in the closure.
   // lib.optionalAttrs (lib.elem "gpu" here) { BARNABEE_MODELS = "${cfg.models}"; }
+  // lib.optionalAttrs (graph.service ? voice) { VOICE_URL = urlOf "http" "voice"; }
   // lib.optionalAttrs (monitors != [ ]) {
     ALERTMANAGER_URL = "http://${addressOfHost (lib.head monitors)}:${toString graph.companion.alertmanager.port}";
   }
@@ -107,7 +108,6 @@ in
           graphs
           here
           addressOf
-          addressOfHost
           urlOf
           mkService
           environment

@@ -1,6 +1,7 @@
 # A machine that talks: API, voice, Redis, workers, the database, the door.
-{ lib, ... }:
+{ lib, pkgs, ... }:
 {
+  barnabee.proxy.dashboard = lib.mkDefault pkgs.barnabee-dashboard;
   time.timeZone = lib.mkDefault "UTC";
   zramSwap.enable = lib.mkDefault false; # limits of memory are meant
 }

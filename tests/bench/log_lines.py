@@ -71,6 +71,8 @@ def cost(write: Callable[[], None], lines: int) -> dict[str, float]:
 async def hold(write: Callable[[], None], rate: int, seconds: float) -> dict[str, float]:
     """Return how long the loop stood still at most while `rate` lines a second were written."""
     longest_s, written = 0.0, 0
+    sys.stderr.write("begun\n")
+    sys.stderr.flush()
     begun = before = time.perf_counter()
     while (passed_s := time.perf_counter() - begun) < seconds:
         while written < passed_s * rate:

@@ -44,7 +44,10 @@ def told(*arguments: str, read_after_s: float = 0.0) -> dict[str, float]:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )
-    time.sleep(read_after_s)
+    if read_after_s:
+        assert process.stderr is not None
+        assert process.stderr.readline() == b"begun\n"
+        time.sleep(read_after_s)
     _, errors = process.communicate(timeout=120)
     assert process.returncode == 0, errors.decode()
     found: dict[str, float] = json.loads(errors)

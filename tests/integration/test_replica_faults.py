@@ -21,7 +21,8 @@ from barnabee.core.errors import (
     NotFound,
     SettingMissing,
 )
-from barnabee.store import litestream, replica
+from barnabee.store import litestream
+from barnabee.store.backup import restoring, sources
 from barnabee.store.conversations import Conversations
 from barnabee.store.replica import Outcome
 from support.replica import House, expected, opened, record, replicated_house, restored, rows
@@ -104,10 +105,10 @@ async def test_a_damaged_database_is_replaced_on_request_and_kept(house: House) 
     house.path.write_bytes(rubbish)
 
     with pytest.raises(BadRequest, match="--force"):
-        await replica.restore(house.system, house.settings, force=False)
+        await put_back(house, force=False)
     assert house.path.read_bytes() == rubbish
 
-    aside = await replica.restore(house.system, house.settings, force=True)
+    aside = await put_back(house, force=True)
     assert aside is not None
     assert (aside / "barnabee.db").read_bytes() == rubbish
     assert await rows(house) == expected(range(10))
@@ -117,7 +118,7 @@ async def test_with_an_empty_replica_a_forced_restore_changes_nothing(house: Hou
     await record(house, range(3))
 
     with pytest.raises(NotFound, match="backup"):
-        await replica.restore(house.system, house.settings, force=True)
+        await put_back(house, force=True)
     assert await rows(house) == expected(range(3))
 
 
@@ -195,6 +196,12 @@ async def test_a_litestream_that_hangs_is_not_asked_again_and_again(house: House
         started = time.monotonic()
         await hangs()
         assert time.monotonic() - started < litestream.ASK_TIMEOUT_S / 2
+
+
+async def put_back(house: House, *, force: bool) -> Path | None:
+    source = await sources.from_replica(house.system, house.settings)
+    nobody, quiet = restoring.Nobody(), restoring.quiet
+    return (await restoring.in_place(house.path, source, nobody, quiet, force=force)).aside
 
 
 async def _first_snapshot(house: House) -> bool:

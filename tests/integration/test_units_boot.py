@@ -43,7 +43,8 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
     unused = " ".join(f'"{name}"' for name in UNUSED)
     core = report(
         "barnabee-core",
-        f"{{ barnabee.secrets.unused = [ {unused} ];"
+        f"{{ lib, ... }}: {{ barnabee.standby.enable = lib.mkForce false;"
+        f" barnabee.secrets.unused = [ {unused} ];"
         f' barnabee.settings.BARNABEE_REPLICA_ENDPOINT = "http://{CORE}:{rendered.S3_PORT}"; }}',
     )
     gpu = report(

@@ -124,6 +124,32 @@ in
       bootCounting = host.config.boot.loader.systemd-boot.bootCounting or null;
     };
 
+  # The derivation of a VM test.
+  check =
+    name:
+    (import (root + "/tests/vm/${name}.nix") {
+      inputs = {
+        self = null;
+        microvm.nixosModules = { inherit microvm; };
+      };
+      self = {
+        nixosConfigurations = hosts;
+        overlays.default = import (root + "/pkgs");
+        nixosModules.default = {
+          imports = [
+            (root + "/nixos/modules")
+            standIns
+          ];
+          nixpkgs.overlays = [ (import (root + "/pkgs")) ];
+        };
+      };
+      pkgs = import nixpkgs {
+        system = "x86_64-linux";
+        overlays = [ (import (root + "/pkgs")) ];
+        config.allowUnfreePredicate = import (root + "/pkgs/unfree.nix") { inherit lib; };
+      };
+    }).drvPath;
+
   # The failed assertions of a host with a module more.
   messages = name: extra: failed (hosts.${name}.extendModules { modules = [ extra ]; });
 

@@ -64,7 +64,7 @@
     in
     {
       inherit (test) drvPath;
-      script = test.testScript;
+      script = test.config.testScriptString;
       failed = lib.concatMap (node: map (one: one.message) (lib.filter (one: !one.assertion) node.assertions)) (
         lib.attrValues test.nodes
       );

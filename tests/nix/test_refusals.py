@@ -8,6 +8,8 @@ from support.nix import attempt, evaluate, needs_nixpkgs
 
 pytestmark = [needs_nixpkgs, pytest.mark.timeout(400)]
 
+NO_LOADER = "boot.loader.systemd-boot.enable = lib.mkForce false;"
+
 WRONG = {
     "a card that is too small": (
         "barnabee-core",
@@ -81,7 +83,7 @@ WRONG = {
     ),
     "a stand-by without the house's address": (
         "manofwar",
-        "{ lib, ... }: { barnabee.standby.enable = true; barnabee.standby.address = lib.mkForce null; }",
+        "{ lib, ... }: { barnabee.standby = { enable = true; address = lib.mkForce null; }; }",
         "barnabee.standby.enable needs the house's one address",
     ),
     "a stand-by without an address of its own": (
@@ -166,8 +168,7 @@ WRONG = {
     ),
     "boots counted by a loader that does not": (
         "beast",
-        "{ lib, ... }: { boot.loader.systemd-boot.enable = lib.mkForce false;"
-        " barnabee.deploy.bootCounting = true; }",
+        f"{{ lib, ... }}: {{ {NO_LOADER} barnabee.deploy.bootCounting = true; }}",
         "barnabee.deploy.bootCounting needs boot.loader.systemd-boot.enable",
     ),
     "a question that nobody would answer": (
@@ -179,6 +180,26 @@ WRONG = {
         "beast",
         "{ barnabee.deploy.autoUpgrade = true; }",
         "barnabee.deploy.autoUpgrade has nothing to follow",
+    ),
+    "snapshots that leave the house unencrypted": (
+        "barnabee-core",
+        '{ barnabee.system.backup.offsite = "nas:barnabee"; }',
+        "barnabee.system.backup.offsite would take snapshots out of the house unencrypted",
+    ),
+    "a second place that is no remote": (
+        "barnabee-core",
+        '{ barnabee.system.backup.offsite = "nas"; }',
+        "barnabee.system.backup.offsite is nas, which names no remote",
+    ),
+    "a drill at the time of the snapshot": (
+        "barnabee-core",
+        '{ barnabee.system.backup.drill_at = "03:10"; }',
+        "barnabee.system.backup.drill_at is the time of the snapshot",
+    ),
+    "recordings copied and none made": (
+        "barnabee-core",
+        '{ barnabee.system.backup.audio_to = "/mnt/nas"; }',
+        "barnabee.system.backup.audio_to copies recordings, but",
     ),
     "no disk": (
         "manofwar",

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import socket
 import subprocess
+import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from support.wait import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
+STARTS_WITHIN_S = 10
 HEADERS = ROOT / "src" / "dashboard" / "headers.json"
 
 
@@ -43,7 +48,12 @@ class Nginx:
         nginx = [program() or "nginx", "-p", str(self.directory), "-c", str(config)]
         subprocess.run([*nginx, "-t", "-e", "error.log"], check=True, capture_output=True)
         self.process = subprocess.Popen([*nginx, "-e", "error.log"], stderr=subprocess.DEVNULL)
-        return self
+        deadline = time.monotonic() + STARTS_WITHIN_S
+        while time.monotonic() < deadline:
+            with suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1):
+                return self
+            time.sleep(0.02)
+        raise AssertionError((self.directory / "error.log").read_text(encoding="utf-8"))
 
     def stop(self) -> None:
         """End it and its workers."""
@@ -58,6 +68,7 @@ class Nginx:
         where = self.directory
         return f"""
 daemon off;
+{"user root;" if os.geteuid() == 0 else ""} # the test's folders are its own alone
 pid {where}/pid;
 worker_processes 1;
 events {{ worker_connections 256; }}
@@ -72,9 +83,6 @@ http {{
   gzip on; gzip_types text/css text/javascript application/json image/svg+xml; gzip_vary on;
   gzip_proxied any; gzip_min_length 600;
   limit_req_zone $binary_remote_addr zone=house:1m rate=20r/s;
-  proxy_set_header Host $host; # as recommendedProxySettings does: without a port
-  proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
-  proxy_set_header X-Forwarded-Proto $scheme;
   server {{
     listen 127.0.0.1:{self.port} ssl;
     ssl_certificate {certificate}; ssl_certificate_key {key};
@@ -83,6 +91,9 @@ http {{
     location ~ ^/(api/|v1/|login) {{
       proxy_pass {self.api};
       proxy_http_version 1.1; proxy_set_header Connection "";
+      proxy_set_header Host $host; # as recommendedProxySettings does: without a port
+      proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
+      proxy_set_header X-Forwarded-Proto $scheme;
       proxy_buffering off; proxy_read_timeout 1h;
       limit_req zone=house burst=40 nodelay;
     }}

@@ -126,7 +126,7 @@ def surroundings(machine: Machine, addresses: list[str]) -> None:
         f"{order}After=addresses.service\n[Service]\n"
         f"ExecStartPre=/bin/mkdir -p /srv/s3/{bucket}\n"
         f"ExecStart={PROGRAMS}/rclone serve s3 --addr {addresses[0]}:{S3_PORT} "
-        f"--auth-key {SECRET},{SECRET} --config /dev/null /srv/s3\n",
+        f"--auth-key {SECRET},{SECRET} --dir-cache-time 0 --config /dev/null /srv/s3\n",
     )
     for name in ("addresses.service", "s3.service"):
         machine.link(f"/etc/systemd/system/network-online.target.wants/{name}", f"../{name}")

@@ -91,13 +91,15 @@ def replicated_house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterato
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(credentials))
     monkeypatch.setenv("BARNABEE_REPLICA_ENDPOINT", s3.url)
     monkeypatch.setenv("DATABASE_PATH", str(tmp_path / "data" / "barnabee.db"))
+    monkeypatch.setenv("BARNABEE_DATA", str(tmp_path / "data"))
     monkeypatch.setenv("AWS_CA_BUNDLE", "/etc/ssl/certs/ca-certificates.crt")  # must not matter
     text = system_module.default_path().read_text().replace("port = 9092", f"port = {free_port()}")
     system = system_module.parse(text)
     assert isinstance(system, System)
-    settings = settings_module.load(system)
     with tempfile.TemporaryDirectory() as short:  # a socket's path has at most 107 bytes
         socket_path = Path(short) / "l.sock"
+        monkeypatch.setenv("BARNABEE_LITESTREAM_SOCKET", str(socket_path))
+        settings = settings_module.load(system)
         house = House(system, settings, s3, socket_path, tmp_path / "litestream.log")
         yield house
         house.stop_litestream(signal.SIGKILL)

@@ -35,7 +35,7 @@ let
           content = if name == "home_assistant_webhook" then webhook nodes else secret;
         in
         "f ${toString config.barnabee.secrets.directory}/${name} 0400 root root - ${content}"
-      ) config.barnabee.secrets.needed;
+      ) config.barnabee.secrets.used;
     };
 in
 {

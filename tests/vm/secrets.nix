@@ -24,7 +24,7 @@ pkgs.testers.runNixOSTest {
   testScript = ''
     import json
     CREDENTIALS = json.loads('${builtins.toJSON (lib.mapAttrs (_: node: node.credentials) core)}')
-    UNUSED = {"azure_openai_key", "home_assistant_token"}
+    UNUSED = {"azure_openai_key", "home_assistant_token", "snapshot_key", "rclone_conf"}
     FOLDER = "/var/lib/barnabee-secrets"
     HEALTHY_S = ${toString graph.acceptance.healthy_s}
   ''

@@ -13,6 +13,7 @@ let
     "tls_certificate"
     "tls_key"
   ];
+  headers = lib.importJSON ../../../src/dashboard/headers.json; # as the api sends them
   stream = {
     proxyWebsockets = true;
     extraConfig = ''
@@ -74,12 +75,10 @@ in
         extraConfig = ''
           client_max_body_size ${toString house.graph.limits.audio_max_mib}m;
           add_header Strict-Transport-Security "max-age=31536000" always;
-          add_header X-Content-Type-Options nosniff always;
-          add_header X-Frame-Options DENY always;
-          add_header Referrer-Policy no-referrer always;
-          add_header Content-Security-Policy "default-src 'self'; connect-src 'self' wss:; media-src 'self' blob:" always;
-          add_header Permissions-Policy "microphone=(self), camera=(), geolocation=()" always;
-        '';
+        ''
+        + lib.concatStrings (
+          lib.mapAttrsToList (name: value: "add_header ${name} \"${value}\" always;\n") headers
+        );
         locations = {
           "/api/" = stream // {
             proxyPass = house.urlOf "http" "api";
@@ -95,7 +94,14 @@ in
             if cfg.dashboard == null then
               stream // { proxyPass = house.urlOf "http" "api"; }
             else
-              { tryFiles = "$uri /index.html"; };
+              {
+                tryFiles = "$uri /index.html";
+                extraConfig = "expires -1;";
+              };
+        }
+        // lib.optionalAttrs (cfg.dashboard != null) {
+          "/assets/".extraConfig = "expires 1y;"; # their names hold their content's hash
+          "= /headers.json".return = "404"; # is for us
         }
         // lib.optionalAttrs (house.graph.service ? voice) {
           "/voice/" = stream // {

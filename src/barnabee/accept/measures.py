@@ -16,7 +16,7 @@ from barnabee.accept.criteria import Limit, Row
 from barnabee.accept.started import Start
 from barnabee.accept.target import Target, traced
 from barnabee.alerts.trial import Trial
-from barnabee.core.errors import BarnabeeError, DependencyDown, SettingMissing
+from barnabee.core.errors import BarnabeeError, DependencyDown, NotFound, SettingMissing
 from barnabee.core.tables import System
 
 _AGAIN_S = 0.2
@@ -118,6 +118,8 @@ async def replica_row(target: Target, limit: Limit, within_s: float) -> Row:
         begun_s = time.monotonic()
         after = await target.lag(within_s)
         took_s += time.monotonic() - begun_s
+    except NotFound as error:
+        return limit.unchecked(str(error))
     except (BarnabeeError, OSError) as error:
         return limit.failed(str(error), source)
     if after.local_txid <= before.local_txid:

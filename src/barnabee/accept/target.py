@@ -15,7 +15,7 @@ from barnabee.accept import started
 from barnabee.accept.started import Start
 from barnabee.clients.loki import Loki, of_trace
 from barnabee.core import settings, system, trace
-from barnabee.core.errors import DependencyDown, NotRunning, SettingMissing
+from barnabee.core.errors import DependencyDown, NotFound, NotRunning, SettingMissing
 from barnabee.core.settings import Settings
 from barnabee.core.tables import System
 from barnabee.store import litestream
@@ -152,7 +152,19 @@ def _remote(api: httpx.AsyncClient, _told: Settings, loki: Loki | None) -> Targe
             raise DependencyDown(dependency="api", reason=str(error)) from error
         return [] if look.good else [look.message or look.state.value]
 
-    return Target(str(api.base_url), system.current(), api, None, well, _of_loki(loki), None)
+    async def lag(_timeout_s: float) -> Lag:
+        try:
+            answer = await api.get("/v1/backups")
+            if answer.status_code == NotFound.status:
+                raise NotFound(what="word of its replica from that api")
+            replica = answer.raise_for_status().json()["replica"]
+        except (httpx.HTTPError, ValueError, KeyError, TypeError) as error:
+            raise DependencyDown(dependency="api", reason=str(error)) from error
+        if replica["error"]:
+            raise DependencyDown(dependency="replica", reason=replica["error"])
+        return Lag(replica["txid"], replica["txid"] - replica["lag_transactions"])
+
+    return Target(str(api.base_url), system.current(), api, None, well, _of_loki(loki), lag)
 
 
 def _of_loki(loki: Loki | None) -> Logs | None:

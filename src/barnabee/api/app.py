@@ -27,7 +27,7 @@ from barnabee.api.metrics import CommandMetrics
 from barnabee.api.news import News
 from barnabee.api.pages import Pages
 from barnabee.api.record import Recorder
-from barnabee.api.routes import commands, gpu, graph, login, now, records, talk
+from barnabee.api.routes import backups, commands, gpu, graph, login, now, records, talk
 from barnabee.api.service import Gpu, House, Model, Seams, Service
 from barnabee.api.vectors import ExampleVectors
 from barnabee.api.watch import Watch, alerts_of
@@ -54,7 +54,6 @@ from barnabee.store.litestream import replica_health, txid_asker
 from barnabee.store.sessions import Sessions
 
 KIB = 1024
-BEAT_S = 5.0  # an open page that hears nothing for three of these says so
 LOGIN_PATHS = frozenset({"/api/login"})
 # Its documentation pages load scripts from elsewhere; telemetry is ours already.
 FASTAPI: dict[str, Any] = {
@@ -88,7 +87,7 @@ def build(system: System, settings: Settings, *, seams: Seams | None = None) -> 
 def make_documented() -> FastAPI:
     """Return everything that the OpenAPI document describes, without what answers it."""
     documented = FastAPI(title="BarnabeeNet", summary=SUMMARY, version=__version__, **FASTAPI)
-    for routes in (commands, graph, records, login, now, talk, gpu):
+    for routes in (commands, graph, records, backups, login, now, talk, gpu):
         documented.include_router(routes.router)
     return documented
 
@@ -175,7 +174,7 @@ def make_service(system: System, settings: Settings, metrics: Metrics, seams: Se
         logins=Logins(redis),
         login_limiter=Limiter(limits.logins_per_minute, limits.logins_per_minute, time.monotonic),
         browsers=browsers,
-        news=News(BEAT_S),
+        news=News(),
         neighbours=_neighbours(system, settings, token),
         lines=Lines(settings, system.retention.logs_days),
         alertmanager=Alertmanager(settings.alertmanager_url),
@@ -190,13 +189,19 @@ def make_service(system: System, settings: Settings, metrics: Metrics, seams: Se
 
 def _neighbours(system: System, settings: Settings, token: str) -> dict[str, Neighbour]:
     """Return the services that answer over HTTP: where settings say, else on this machine."""
-    told = {"gpu": settings.gpu_service_urls[0], "voice": settings.voice_url}
-    here = {
-        name: f"http://127.0.0.1:{one.port}"
+    told = {
+        "gpu": settings.gpu_service_urls[0],
+        "voice": settings.voice_url,
+        "worker": settings.worker_url,
+        "litestream": settings.litestream_url,
+    }
+    host = "127.0.0.1" if settings.bind in {"0.0.0.0", "::"} else settings.bind
+    host = f"[{host}]" if ":" in host else host
+    return {
+        name: Neighbour(name, told.get(name) or f"http://{host}:{one.port}", token)
         for name, one in system.service.items()
         if one.probe == "http" and name != "api"
     }
-    return {name: Neighbour(name, url, token) for name, url in (here | told).items()}
 
 
 def clock_of(time_zone: str) -> Callable[[], datetime]:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import suppress
 from typing import Any
 
 from pydantic_core import to_json
@@ -22,9 +21,8 @@ RETRY_AFTER_S = 5
 class News:
     """Hands on what is published to whoever listens."""
 
-    def __init__(self, beat_s: float) -> None:
-        """Let every page hear something at least every `beat_s`."""
-        self.beat_s = beat_s
+    def __init__(self) -> None:
+        """Begin with no page."""
         self._pages: set[asyncio.Queue[bytes | None]] = set()
         self._ended = False
 
@@ -45,7 +43,7 @@ class News:
                 page.put_nowait(text)
 
     async def listen(self) -> AsyncIterator[bytes]:
-        """Yield what is published from now on, and a beat when there is nothing."""
+        """Return what is published from now on."""
         if len(self._pages) >= PAGES_MAX or self._ended:
             raise Overloaded(what="the stream of events", retry_after_s=RETRY_AFTER_S)
         page: asyncio.Queue[bytes | None] = asyncio.Queue(QUEUE_MAX)
@@ -54,13 +52,7 @@ class News:
 
     async def _stream(self, page: asyncio.Queue[bytes | None]) -> AsyncIterator[bytes]:
         try:
-            while True:
-                text: bytes | None = event_text("beat", {})
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(self.beat_s):
-                        text = await page.get()
-                if text is None:
-                    return
+            while (text := await page.get()) is not None:
                 yield text
         finally:
             self._pages.discard(page)

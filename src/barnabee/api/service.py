@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Protocol
 
+import structlog
 from fastapi import Request
 
 from barnabee.api.browsers import Browsers
@@ -30,6 +31,8 @@ from barnabee.core.settings import Settings
 from barnabee.core.tables import System
 from barnabee.store.keeper import Keeper
 from barnabee.store.sessions import Sessions
+
+log = structlog.get_logger()
 
 
 class Part(Protocol):
@@ -116,7 +119,9 @@ class Service:
         async def run() -> None:
             await work()
 
-        self._tasks.append(asyncio.create_task(run(), name=name))
+        task = asyncio.create_task(run(), name=name)
+        task.add_done_callback(_tell_if_broken)
+        self._tasks.append(task)
 
     async def _close(self) -> None:
         for task in self._tasks:
@@ -133,6 +138,12 @@ class Service:
         await self.alertmanager.aclose()
         await self.redis.aclose()
         await self.keeper.close()
+
+
+def _tell_if_broken(task: asyncio.Task[None]) -> None:
+    """Say in the log that something which should run for ever does not."""
+    if not task.cancelled() and task.exception() is not None:
+        log.error("task_broken", code="internal", task=task.get_name(), exc_info=task.exception())
 
 
 def service_of(request: Request) -> Service:

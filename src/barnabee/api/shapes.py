@@ -312,7 +312,13 @@ class Ledger(Shape):
     decisions: list[Decision]
 
 
-class DrillShape(Shape):
+class OpenShape(Shape):
+    """One of which the page reads a part; the rest is sent as it is."""
+
+    model_config = ConfigDict(from_attributes=True, extra="allow")
+
+
+class DrillShape(OpenShape):
     """One drill: the newest copies, restored to scratch and compared."""
 
     started_at: str
@@ -328,17 +334,17 @@ class DrillShape(Shape):
     offsite: bool
 
 
-class DrillsNow(Shape):
+class DrillsNow(OpenShape):
     """What drills there were and when the next one is; the newest last."""
 
     last: DrillShape | None
     last_verified_at: str | None
     next_at: str
     requested: bool
-    history: list[DrillShape] = []
+    history: list[DrillShape]
 
 
-class ReplicaNow(Shape):
+class ReplicaNow(OpenShape):
     """The stream of the database to its copy."""
 
     url: str
@@ -346,7 +352,7 @@ class ReplicaNow(Shape):
     error: str | None
 
 
-class SnapshotNow(Shape):
+class SnapshotNow(OpenShape):
     """The newest daily snapshot, and how many are kept."""
 
     newest: str | None
@@ -357,7 +363,7 @@ class SnapshotNow(Shape):
     next_at: str
 
 
-class BackupsNow(Shape):
+class BackupsNow(OpenShape):
     """How safe what the house remembers is; `warnings` are sentences."""
 
     replica: ReplicaNow

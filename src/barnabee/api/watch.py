@@ -1,6 +1,7 @@
 """Keeps what the open pages see up to date: looks around, and publishes what has changed.
 
-While no page is open it looks seldom, only so that "since when" stays true.
+Beats come from here too, after a look: a page goes on trusting what it shows only while somebody
+looks. While no page is open it looks seldom, only so that "since when" stays true.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from barnabee.core.tables import System
 
 TICK_S = 1.0  # rooms: what a conversation does
 LOOK_TICKS = 2  # the cascade
+BEAT_TICKS = 5  # a page that hears nothing for three of these says so
 FIGURE_TICKS = 10  # what changes every few minutes; also how often anything is asked unwatched
 LIMIT_S = 2.0
 WATCHDOG = "none"  # the severity of an alert that only shows that alerts arrive
@@ -88,6 +90,8 @@ class Watch:
         if seen != self.now:
             self.now = seen
             self.news.publish("now", seen)
+        if tick % BEAT_TICKS == 0:
+            self.news.publish("beat", {})
 
     async def listen(self) -> AsyncIterator[bytes]:
         """Return everything as it is, then what changes."""
@@ -136,7 +140,7 @@ class Watch:
             rooms=self._rooms,
             probe=self._probe,
             alerts=self._alerts,
-            beat_s=self.news.beat_s,
+            beat_s=BEAT_TICKS * TICK_S,
         )
 
     def _service(self, name: str, node: Node) -> ServiceNow:

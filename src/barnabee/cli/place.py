@@ -1,27 +1,109 @@
-"""Whose database is meant: that of the service that runs the command, or of `./barnabee up`."""
+"""Whose database is meant: that of the unit that runs the command, or of `./barnabee up`."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from barnabee.core.settings import Settings
+    from barnabee.core.tables import System
+    from barnabee.store.backup.restoring import Writers
+    from barnabee.up.services import House
 
 
-def of_a_service() -> bool:
+@dataclass(frozen=True)
+class Place:
+    """The graph, the settings, and who writes."""
+
+    system: System
+    settings: Settings
+    writers: Writers
+
+
+def of_a_unit() -> bool:
     """Return whether systemd or the runner started this, so that the environment says all."""
     return bool(os.environ.get("CREDENTIALS_DIRECTORY") or os.environ.get("DATABASE_PATH"))
 
 
-def chosen_settings() -> Settings:
-    """Return the settings of whoever asks; of the local house when it is a person."""
+@contextmanager
+def told(*, companions: bool = True) -> Iterator[Place]:
+    """Give what the environment says, or what the local house would; a running one goes on.
+
+    With `companions` the house's own S3 server is started when it is needed and does not run.
+    """
     from barnabee.core import settings, system
+    from barnabee.store.backup.restoring import Nobody
 
-    if of_a_service():
-        return settings.load(system.load())
+    if of_a_unit():
+        from barnabee.core import logging
+
+        graph = system.load()
+        chosen = settings.load(graph)
+        logging.configure("backup", level=chosen.log_level)
+        yield Place(graph, chosen, Nobody())
+        return
     from barnabee.up import house as houses
-    from barnabee.up import services
 
-    told = services.settings_for(houses.local())
-    return settings.Settings.model_validate(told)
+    with _as_the_runner_would(houses.local(), companions=companions) as graph:
+        yield Place(graph, settings.load(graph), Nobody())
+
+
+@contextmanager
+def taken(*, read_only: bool) -> Iterator[Place]:
+    """Give what `told` gives, and with `read_only` unset who is to be stopped.
+
+    A local house is stopped here and started again afterwards, whatever happens in between.
+    """
+    from barnabee.cli import writers
+
+    if of_a_unit():
+        with told() as here:
+            yield Place(here.system, here.settings, writers.of_units() or here.writers)
+        return
+    if read_only:
+        with told() as here:
+            yield here
+        return
+    from barnabee.core import settings
+    from barnabee.up import house as houses
+    from barnabee.up import preflight
+
+    house = houses.local()
+    local = writers.LocalHouse(house)
+    local.end()
+    try:
+        with preflight.takeover(house), _as_the_runner_would(house) as graph:
+            yield Place(graph, settings.load(graph), local)
+    finally:
+        local.begin()
+
+
+@contextmanager
+def _as_the_runner_would(house: House, *, companions: bool = True) -> Iterator[System]:
+    """Set the environment, and have the house's own S3 server if the replica is there."""
+    from barnabee.up import alone, secrets, services, state
+
+    house.paths.make()
+    secrets.make(house.paths)
+    os.environ.update(services.environment_for_backup(house))
+    runs = state.runner(house.paths) is not None
+    needed = companions and house.replica_is_local and not runs
+    with alone.running(house, ["s3"] if needed else []):
+        yield house.system
+
+
+def keep_recipient(recipient: str) -> str | None:
+    """Keep the public half of a recovery key in the local house; None where a person must."""
+    from barnabee.store.backup import keys
+    from barnabee.up import paths
+
+    if os.environ.get("BARNABEE_HOME") is None:  # a unit: what it reads is not ours to write
+        return None
+    path = paths.local().secrets / keys.RECIPIENT
+    path.write_text(recipient + "\n", encoding="utf-8")
+    path.chmod(0o600)
+    return str(path)

@@ -1,12 +1,17 @@
-"""`barnabee replicate`: what a unit starts to stream the database to its replica."""
+"""`barnabee replicate`: what a unit or the runner starts to stream the database to its replica."""
 
 from __future__ import annotations
+
+from pathlib import Path
+
+LOCK = ".litestream.lock"
 
 
 def replicate() -> None:
     """Become litestream, told by system.toml and with this service's credentials.
 
-    For units: `barnabee up` starts litestream by itself.
+    For units and `barnabee up`. Refuses to be the second on one database: two that copy the same
+    log spoil the replica, and litestream itself does not look.
     """
     import os
 
@@ -21,4 +26,23 @@ def replicate() -> None:
         raise SettingMissing(name="RUNTIME_DIRECTORY", hint="start it from a unit that has one")
     program, environment = litestream.program(), litestream.own_environment()
     arguments = litestream.replicate_arguments(graph, chosen, runtime)
+    _be_the_only_one(chosen.database_path)
     os.execve(program, [str(program), *arguments], environment)  # noqa: S606 - no shell is wanted
+
+
+def _be_the_only_one(database: Path) -> None:
+    """Hold a lock that lives as long as this process, also when it has become litestream."""
+    import fcntl
+    import os
+
+    from barnabee.core.errors import Misconfigured
+
+    if not database.parent.is_dir():
+        return  # litestream waits for the data disk, and says so
+    handle = os.open(database.parent / LOCK, os.O_CREAT | os.O_RDWR, 0o660)
+    os.set_inheritable(handle, True)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        what = f"{database} is streamed by another litestream already: stop that one first"
+        raise Misconfigured(what=what) from error

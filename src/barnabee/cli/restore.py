@@ -1,18 +1,26 @@
-"""`barnabee restore`: the database out of its replica."""
+"""`barnabee restore` and `barnabee rollback-data`: the database out of a copy of itself."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated
+import asyncio
+from collections.abc import Callable, Coroutine
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 if TYPE_CHECKING:
-    from barnabee.core.settings import Settings
-    from barnabee.core.tables import System
-    from barnabee.up.services import House
+    from barnabee.cli.place import Place
+    from barnabee.store.backup.restoring import Restored
+    from barnabee.store.backup.sources import Source
+
+    Make = Callable[[Place], Coroutine[Any, Any, Source]]
+
+KitFile = Annotated[
+    Path | None,
+    typer.Option("--key", help="A file with the recovery kit; `-` reads it from the terminal."),
+]
 
 
 def restore(
@@ -26,54 +34,175 @@ def restore(
         bool, typer.Option("--force", help="Also when there is one: it is moved aside and kept.")
     ] = False,
     at: Annotated[
-        str | None, typer.Option("--at", help="The backup of this moment (RFC 3339).")
+        str | None, typer.Option("--at", help="The last backup before this moment (RFC 3339).")
     ] = None,
+    txid: Annotated[
+        int, typer.Option("--txid", min=0, help="The replica at this transaction.")
+    ] = 0,
+    source: Annotated[
+        Literal["litestream", "snapshot"], typer.Option("--from", help="Out of which copy.")
+    ] = "litestream",
+    to: Annotated[
+        Path | None, typer.Option("--to", help="Write it to this new file; change nothing else.")
+    ] = None,
+    new_replica: Annotated[
+        bool,
+        typer.Option("--new-replica", help="The replica is damaged: put it aside, begin another."),
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be used, and end.")
+    ] = False,
+    rehearse: Annotated[
+        bool,
+        typer.Option(
+            "--rehearse-recovery-kit", help="Prove that the kit opens the newest snapshot."
+        ),
+    ] = False,
+    key: KitFile = None,
 ) -> None:
-    """Bring the database back from its replica; the house must be stopped."""
-    from barnabee.core import settings, system
+    """Bring the database back; who writes into it is stopped and started again."""
+    from barnabee.cli import place
+    from barnabee.core.errors import BadInput
 
-    graph = system.load()
-    if os.environ.get("CREDENTIALS_DIRECTORY"):  # started by systemd or by the runner
-        from barnabee.core import logging
-
-        chosen = settings.load(graph)
-        logging.configure("restore", level=chosen.log_level)
-        _restore(graph, chosen, if_missing=if_missing, force=force, at=at)
+    if at and txid:
+        raise BadInput(what="Give --at or --txid, not both")
+    if if_missing:
+        with place.taken(read_only=False) as here:
+            _if_missing(here)
         return
-    from barnabee.up import house as houses
+    if rehearse:
+        with place.told() as here:
+            _rehearse(here, key)
+        return
+    identity = kit(key) if key else None
+    make = partial(_source, source=source, at=at, txid=txid, identity=identity)
+    if _looked(make, dry_run=dry_run, force=force or to is not None):
+        with place.taken(read_only=to is not None) as here:
+            _do(here, make, to=to, force=force, new_replica=new_replica)
 
-    with _as_the_runner_would(houses.local()):
-        _restore(graph, settings.load(graph), if_missing=if_missing, force=force, at=at)
 
-
-def _restore(
-    graph: System, chosen: Settings, *, if_missing: bool, force: bool, at: str | None
+def rollback_data(
+    pin_id: Annotated[
+        str | None, typer.Argument(metavar="[PIN]", help="Which pin; the newest by default.")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be used, and end.")
+    ] = False,
 ) -> None:
-    import asyncio
+    """Return to what the database was when it was pinned, such as before the last migration."""
+    from barnabee.cli import place
 
+    make = partial(_pinned, pin_id=pin_id)
+    if _looked(make, dry_run=dry_run, force=True):
+        with place.taken(read_only=False) as here:
+            _do(here, make, force=True, migrate=False)
+
+
+async def _source(here: Place, *, source: str, at: str | None, txid: int, identity: Any) -> Source:
+    from barnabee.store.backup import sources
+
+    if source == "litestream":
+        return await sources.from_replica(here.system, here.settings, txid=txid, at=at)
+    sources.no_txid(txid)
+    return await asyncio.to_thread(
+        sources.from_snapshot, here.system, here.settings, at=at, identity=identity
+    )
+
+
+async def _pinned(here: Place, *, pin_id: str | None) -> Source:
+    from barnabee.core.errors import NotFound
+    from barnabee.store import pins
+    from barnabee.store.backup import sources
+
+    database = here.settings.database_path
+    found = pins.find(database, pin_id) if pin_id else pins.newest(database)
+    if found is None:
+        raise NotFound(what="pin: nothing was ever migrated or pinned here")
+    return sources.from_pin(here.settings, found)
+
+
+def _looked(make: Make, *, dry_run: bool, force: bool) -> bool:
+    """Say what would be used before anybody is stopped; return whether to go on."""
+    from barnabee.cli import place
+    from barnabee.store.backup import restoring
+
+    with place.told() as here:
+        source = asyncio.run(make(here))
+        if not dry_run:
+            restoring.require_force(here.settings.database_path, force=force)
+    typer.echo(f"from {source.name}", err=True)
+    if dry_run:
+        typer.echo("\n".join(source.describe()))
+    return not dry_run
+
+
+def _do(
+    here: Place,
+    make: Make,
+    *,
+    force: bool,
+    to: Path | None = None,
+    migrate: bool = True,
+    new_replica: bool = False,
+) -> None:
+    from datetime import UTC, datetime
+
+    from barnabee.cli.progress import shown
+    from barnabee.store.backup import renew, restoring
+
+    async def work() -> Restored:
+        source = await make(here)
+        with shown() as tell:
+            if to is not None:
+                return await restoring.elsewhere(to, source, tell)
+            database = here.settings.database_path
+            aside = partial(renew.put_aside, here.system, here.settings, datetime.now(UTC))
+            return await restoring.in_place(
+                *(database, source, here.writers, tell),
+                force=force,
+                migrate=migrate,
+                before_swap=aside if new_replica else None,
+            )
+
+    done = asyncio.run(work())
+    typer.echo(f"restored {to or here.settings.database_path}: {done.rows} rows", err=True)
+    for line in done.notes:
+        typer.echo(f"  compared with what was there: {line}", err=True)
+    if done.aside is not None:
+        typer.echo(f"  what was there is in {done.aside}", err=True)
+
+
+def _if_missing(here: Place) -> None:
     from barnabee.store import replica
 
-    if if_missing:
-        if chosen.lease_dir:  # there are two machines, and the other may have written
-            from barnabee.cli.standby import settled
+    if here.settings.lease_dir:  # there are two machines, and the other may have written
+        from barnabee.cli.standby import settled
 
-            outcome = asyncio.run(settled(chosen))
-        else:
-            outcome = asyncio.run(replica.restore_if_missing(graph, chosen))
-        typer.echo(f"restore: {outcome.value}", err=True)
-        return
-    aside = asyncio.run(replica.restore(graph, chosen, force=force, at=at))
-    kept = f"; what was there is in {aside}" if aside is not None else ""
-    typer.echo(f"restored {chosen.database_path}{kept}", err=True)
+        outcome = asyncio.run(settled(here.settings))
+    else:
+        outcome = asyncio.run(replica.restore_if_missing(here.system, here.settings))
+    typer.echo(f"restore: {outcome.value}", err=True)
 
 
-@contextmanager
-def _as_the_runner_would(house: House) -> Iterator[None]:
-    """Hold the directory, set the environment, and run the S3 server if it has the replica."""
-    from barnabee.up import alone, preflight, services
+def _rehearse(here: Place, key: Path | None) -> None:
+    from barnabee.cli.progress import shown
+    from barnabee.store.backup import rehearsal
 
-    with preflight.takeover(house):
-        os.environ.update(services.environment_for(house, "restore"))
-        companions = ["s3"] if house.replica_is_local else []
-        with alone.running(house, companions):
-            yield
+    identity = kit(key or Path("-"))
+    with shown() as tell:
+        done = rehearsal.run(here.system, here.settings, identity, tell)
+    typer.echo(f"the recovery kit opens {done.name}: {done.rows} rows, sound and equal")
+
+
+def kit(path: Path) -> Any:
+    """Return the key in the kit, out of a file or typed without being shown."""
+    from barnabee.core.errors import BadInput
+    from barnabee.store.backup import keys
+
+    if str(path) == "-":
+        prompt = "The line AGE-SECRET-KEY-1… of the recovery kit"
+        return keys.identity(typer.prompt(prompt, hide_input=True, err=True))
+    try:
+        return keys.identity(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInput(what=f"{path} cannot be read: {error}") from error

@@ -21,7 +21,6 @@ class Alert(BaseModel):
 
     quiet_from_h: Hour
     quiet_until_h: Hour
-    repeat_min: Count
     mail_repeat_h: Count
     heartbeat_min: Count
     requests_min: Count

@@ -12,7 +12,8 @@
         ├── DependencyDown · Loading · Overloaded · QueueFull · TimedOut · NotRunning · SetUpFailed
         ├── VramTooLarge · VramKept · VramTaken · VramStuck · VramExhausted · EngineStuck
         ├── DatabaseCorrupt · DatabaseReadOnly · DatabaseFull · DatabaseTooNew · DatabaseMismatch
-        └── BackupUnreachable · BackupDamaged · ProbeFailed · AlertLost · NotTheHolder
+        ├── BackupUnreachable · BackupDamaged · BackupFailed
+        └── ProbeFailed · AlertLost · NotTheHolder
 
 The class docstring *is* the message: its fields are filled by keyword. `code` is the same word in
 an HTTP body, a metric label, a log line and on the dashboard. This module knows no service.
@@ -331,6 +332,12 @@ class BackupDamaged(Unavailable):
     """
 
     code = "backup_damaged"
+
+
+class BackupFailed(Unavailable):
+    """The {what} failed at the step `{step}` ({reason}): what was there before is as it was."""
+
+    code = "backup_failed"
 
 
 class ProbeFailed(Unavailable):

@@ -30,6 +30,7 @@ def problems(system: System) -> list[tuple[str, str]]:
         _bands,
         _talk,
         _recording,
+        _backup,
         _standby,
     )
     return list(chain.from_iterable(check(system) for check in checks))
@@ -194,6 +195,14 @@ def _talk(system: System) -> Iterator[tuple[str, str]]:
 def _recording(system: System) -> Iterator[tuple[str, str]]:
     if system.recording.enabled and not system.recording.rooms:
         yield "recording.rooms", "names no room, so nothing is recorded; name one, or disable it"
+
+
+def _backup(system: System) -> Iterator[tuple[str, str]]:
+    steps = system.replica.compact_every_s
+    if steps != sorted(set(steps)):
+        yield "replica.compact_every_s", "is not ascending; put the shortest first"
+    if system.backup.offsite and ":" not in system.backup.offsite:
+        yield "backup.offsite", "names no remote of rclone; write it like nas:barnabee"
 
 
 def _standby(system: System) -> Iterator[tuple[str, str]]:

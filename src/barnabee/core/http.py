@@ -39,7 +39,8 @@ if TYPE_CHECKING:
     from barnabee.core.metrics import Metrics
 
 OPEN_PATHS = frozenset({"/health", "/health/live", "/health/ready", "/login"})
-QUIET_PATHS = frozenset({"/health", "/health/live", "/health/ready", "/metrics"})
+# Asked again and again by machines: a line in the log only when something is wrong.
+QUIET_PATHS = frozenset({"/health", "/health/live", "/health/ready", "/metrics", "/v1/rooms"})
 MIB = 1024 * 1024
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 SWITCHING = 101  # the status of a WebSocket that was accepted

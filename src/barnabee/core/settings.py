@@ -35,7 +35,10 @@ class Settings(BaseSettings):
     embed_model: str = Field("text-embedding-3-small", validation_alias="BARNABEE_EMBED_MODEL")
     tts_voice: str = Field("", validation_alias="BARNABEE_TTS_VOICE")
     api_url: str = Field("http://127.0.0.1:8000", validation_alias="API_URL")
-    voice_url: str = Field("http://127.0.0.1:8080", validation_alias="VOICE_URL")
+    # Where the api finds its neighbours; empty: on this machine, at the address that all bind to.
+    voice_url: str = Field("", validation_alias="VOICE_URL")
+    worker_url: str = Field("", validation_alias="WORKER_URL")
+    litestream_url: str = Field("", validation_alias="LITESTREAM_URL")
     home_assistant_url: str = Field("", validation_alias="HOME_ASSISTANT_URL")
     alertmanager_url: str = Field("http://127.0.0.1:9093", validation_alias="ALERTMANAGER_URL")
     azure_openai_endpoint: str = Field("", validation_alias="AZURE_OPENAI_ENDPOINT")
@@ -45,6 +48,8 @@ class Settings(BaseSettings):
     mail_server: str = Field("", validation_alias="ALERT_MAIL_SMARTHOST")  # host:port
     replica_endpoint: str = Field("", validation_alias="BARNABEE_REPLICA_ENDPOINT")
     litestream_socket: str = Field("", validation_alias="BARNABEE_LITESTREAM_SOCKET")
+    # Set where the worker makes snapshots and does drills itself; on NixOS timers do.
+    backup_credentials: str = Field("", validation_alias="BARNABEE_BACKUP_CREDENTIALS")
     # Where it is said whether this machine may write; empty: there is no stand-by.
     lease_dir: str = Field("", validation_alias="BARNABEE_LEASE_DIR")
     loki_url: str = Field("", validation_alias="LOKI_URL")  # the runner's and the command line's
@@ -87,8 +92,6 @@ def load(system: System) -> Settings:
     }
     if "alertmanager" in system.companion:
         defaults["ALERTMANAGER_URL"] = f"http://127.0.0.1:{system.port('alertmanager')}"
-    if "voice" in system.service:
-        defaults["VOICE_URL"] = f"http://127.0.0.1:{system.port('voice')}"
     given = {name: value for name, value in defaults.items() if not os.environ.get(name)}
     try:
         return Settings(**given)  # type: ignore[arg-type]

@@ -19,6 +19,7 @@ Milliseconds = Annotated[int, Field(ge=1, le=600_000)]
 Permille = Annotated[int, Field(ge=0, le=1000)]
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]*$")]
 Text = Annotated[str, Field(min_length=1)]
+Clock = Annotated[str, Field(pattern="^([01][0-9]|2[0-3]):[0-5][0-9]$")]
 Role = Literal["core", "gpu", "monitoring"]
 
 
@@ -181,6 +182,24 @@ class Replica(Table):
     sync_interval_ms: Milliseconds
     snapshot_interval_h: Count
     validation_interval_h: Count
+    compact_every_s: Annotated[list[Seconds], Field(min_length=1, max_length=8)]
+    transactions_kept_s: Seconds
+    transactions_check_s: Seconds
+
+
+class Backup(Table):
+    """The daily snapshot, the nightly drill, and where copies go beside the replica."""
+
+    snapshot_at: Clock
+    drill_at: Clock
+    cpu_percent: Annotated[int, Field(ge=1, le=100)]
+    stale_after_h: Count
+    recovery_recipient: Annotated[str, Field(pattern="^(age1[0-9a-z]+)?$")]
+    offsite: str
+    audio_to: str
+    audio_every_s: Seconds
+    listings_per_day: Count
+    downloads_per_day: Count
 
 
 class Talk(Table):
@@ -317,6 +336,7 @@ class System(Table):
     trouble: Trouble
     talk: Talk
     replica: Replica
+    backup: Backup
     retention: Retention
     recording: Recording
     probe: Probe

@@ -74,7 +74,7 @@ def pass_through(machine: Machine, journal: Journal) -> Verdict:
             facts = machine.facts(booted)
             if facts:  # if this process dies, the watch goes on
                 machine.arm(record.limits, facts.program)
-            book = Book(machine, journal, record)
+            book = Book(machine, journal, record, going_back=True)
             book.note(boot_id=live.boot_id, owner=machine.owner())
             return _try(book) if move == Passage.TRY else _close(book)
     except DeployBusy as busy:
@@ -125,12 +125,10 @@ def _try(book: Book) -> Verdict:
 def _close(book: Book) -> Verdict:
     """Write down how a switch ended that a restart has ended, and see that all of it is undone."""
     machine, record = book.machine, book.record
-    told = {
+    why = {
         State.BOOTING: "the new system did not come up and the boot loader took the one before it",
         State.RETURNING: record.why,
-    }
-    why = record.why if record.state == State.RETURNING else ""
-    why = why or told.get(record.state, f"the machine restarted while {record.state.value}")
+    }.get(record.state, f"the machine restarted while {record.state.value}")
     limits = record.limits
     book.enter(State.RETURNING, limits.data_s + 2 * limits.settle_s, why=why)
     running = machine.running()

@@ -48,12 +48,19 @@ class NixosMachine:
     def live(self) -> Live:
         """Return kernel, driver and boot."""
         return Live(
-            boot_id=_text(self.root / "proc/sys/kernel/random/boot_id") or "",
+            boot_id=self._boot_id(),
             kernel=os.uname().release,
             driver=_text(self.root / "sys/module/nvidia/version"),
             container=(self.root / "run/systemd/container").exists(),
             counted=(self.root / _EFI / _COUNTED).exists(),
         )
+
+    def _boot_id(self) -> str:
+        """Name this boot: a container has the id of the machine beneath, but a PID 1 of its own."""
+        kernel = _text(self.root / "proc/sys/kernel/random/boot_id") or ""
+        first = _text(self.root / "proc/1/stat") or ""
+        started = first.rpartition(")")[2].split()[19:20]  # field 22 of proc(5), after the name
+        return "/".join([kernel, *started])
 
     def now_s(self) -> float:
         """Return the seconds since boot, sleep included."""

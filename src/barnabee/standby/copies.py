@@ -14,7 +14,7 @@ from barnabee.core.errors import BackupDamaged, BackupUnreachable
 from barnabee.core.settings import Settings
 from barnabee.core.tables import System
 from barnabee.store import litestream
-from barnabee.store.replica import check_copy
+from barnabee.store.backup import sound
 
 ASK_LIMIT_S = 15.0
 LAST_WORDS_CHARS = 300
@@ -38,7 +38,7 @@ async def fetch(
         *(system, settings, line, "restore", "-force", "-o", str(copy), source), limit_s=limit_s
     )
     try:
-        await asyncio.to_thread(check_copy, copy)
+        await asyncio.to_thread(sound.check, copy)
     except ValueError as error:
         url = litestream.replica_url(lines.at(system, line), settings)
         raise BackupDamaged(url=url, reason=str(error)) from error

@@ -22,7 +22,9 @@ from barnabee.core.settings import Settings
 from barnabee.core.tables import System
 from barnabee.standby import copies, lost
 from barnabee.store import fence
-from barnabee.store.replica import Outcome, check_copy, move_aside
+from barnabee.store.backup import sound
+from barnabee.store.place import move_aside
+from barnabee.store.replica import Outcome
 
 # What the stand-by follows lies here, in the directory of the database.
 FOLDER = "standby"
@@ -106,7 +108,7 @@ def _take(followed: Path, arriving: Path, error: BackupUnreachable | BackupDamag
     """Use what was followed, if it is sound; otherwise what went wrong before stays the reason."""
     try:
         shutil.copyfile(followed, arriving)
-        check_copy(arriving)
+        sound.check(arriving)
     except (OSError, ValueError):
         raise error from None
 

@@ -26,6 +26,7 @@ from barnabee.core.errors import (
     SettingInvalid,
 )
 from barnabee.store import fence, migrations, pins
+from barnabee.store.backup.moment import AskTxid, nobody_knows
 from barnabee.store.disk import (
     MIN_FREE_BYTES,
     explain,
@@ -47,7 +48,7 @@ async def open_database(
     *,
     busy_timeout_ms: int = BUSY_TIMEOUT_MS,
     may_write: fence.Fence = fence.nobody,
-    ask_txid: pins.AskTxid = pins.nobody_knows,
+    ask_txid: AskTxid = nobody_knows,
 ) -> Database:
     """Check, migrate and open the database at `path`, which is made when it is not there.
 
@@ -214,25 +215,30 @@ def _closed() -> DependencyDown:
 def prepare(
     path: Path,
     busy_timeout_ms: int = BUSY_TIMEOUT_MS,
-    ask_txid: pins.AskTxid = pins.nobody_knows,
+    ask_txid: AskTxid = nobody_knows,
     may_write: fence.Fence = fence.nobody,
+    *,
+    checked_copy: bool = False,
 ) -> None:
     """Check and migrate the database at `path` without opening it; raises as `open_database`.
 
-    What is there is pinned before it is migrated; when it cannot be, it is not migrated either.
+    What is there is pinned before it is migrated, and not migrated when it cannot be. A copy that
+    was fully checked just now needs no second look and no pin.
     """
     if not path.parent.is_dir():
         hint = "create the directory, or mount the data disk"
         raise SettingInvalid(name="DATABASE_PATH", reason=f"{path.parent} is missing", hint=hint)
     steps = migrations.known()
     try:
-        there = path.exists() and path.stat().st_size
-        if not there or _look_without_touching(path, steps) < len(steps):
-            may_write()
-        make_for_the_group(path)
+        if not checked_copy:
+            there = path.exists() and path.stat().st_size
+            if not there or _look_without_touching(path, steps) < len(steps):
+                may_write()
+            make_for_the_group(path)
         with closing(_connect(path, busy_timeout_ms, mode="rwc")) as connection:
             _use_write_ahead_log(connection, busy_timeout_ms)
-            if 0 < migrations.refuse_unknown(connection, steps, str(path)) < len(steps):
+            version = migrations.refuse_unknown(connection, steps, str(path))
+            if not checked_copy and 0 < version < len(steps):
                 _pin_first(connection, path, steps, ask_txid)
             migrations.apply(connection, steps, str(path))
     except sqlite3.Error as error:
@@ -243,7 +249,7 @@ def _pin_first(
     connection: sqlite3.Connection,
     path: Path,
     steps: tuple[migrations.Migration, ...],
-    ask_txid: pins.AskTxid,
+    ask_txid: AskTxid,
 ) -> None:
     """Pin and migrate while no other process does, so that what is pinned is the old schema."""
     with pins.alone(path):

@@ -19,7 +19,8 @@ from barnabee.core.errors import (
     Overloaded,
 )
 from barnabee.core.health import Degraded
-from barnabee.store import db, fence, pins
+from barnabee.store import db, fence
+from barnabee.store.backup.moment import AskTxid, nobody_knows
 
 
 class Keeper:
@@ -30,7 +31,7 @@ class Keeper:
         path: Path,
         *,
         busy_timeout_ms: int = db.BUSY_TIMEOUT_MS,
-        ask_txid: pins.AskTxid = pins.nobody_knows,
+        ask_txid: AskTxid = nobody_knows,
         lease_dir: str = "",
     ) -> None:
         """Remember where it is; `ask_txid` names the moment that is pinned before a migration.

@@ -96,10 +96,16 @@ def litestream_config(
             "interval": f"{place.snapshot_interval_h}h",
             "retention": f"{system.retention.replica_hours}h",
         },
+        "levels": [{"interval": f"{every_s}s"} for every_s in place.compact_every_s],
+        # By default it lists the bucket eight times a minute to clear old transactions away.
+        "l0-retention": f"{place.transactions_kept_s}s",
+        "l0-retention-check-interval": f"{place.transactions_check_s}s",
         "validation": {"interval": f"{place.validation_interval_h}h"},
         "dbs": [
             {
                 "path": str(database_path),
+                # As often as it uploads: by default it looks at the log once a second.
+                "monitor-interval": f"{place.sync_interval_ms}ms",
                 "replica": {
                     "type": "s3",
                     "endpoint": endpoint(system, settings),
@@ -178,19 +184,24 @@ async def lag(socket: Path, database_path: Path, *, timeout_s: float = ASK_TIMEO
 def txid_asker(settings: Settings) -> Callable[[], int]:
     """Return what asks for the transaction id of what is in the database now (blocks); 0 = unknown.
 
-    In a thread of its own, because whoever pins may be inside an event loop already.
+    In a thread of its own, because whoever pins may be inside an event loop already. Does not wait
+    for the replica, because whoever asks holds the write lock.
     """
+
+    async def once() -> int:
+        try:
+            async with asyncio.timeout(ASK_TIMEOUT_S):
+                found = await _ask(Path(settings.litestream_socket), settings.database_path)
+        except (DependencyDown, OSError, ValueError, EOFError) as error:  # also TimeoutError
+            log.warning("txid_unknown", code=DependencyDown.code, reason=str(error))
+            return 0
+        return found.local_txid
 
     def ask() -> int:
         if not settings.litestream_socket:
             return 0
-        question = lag(Path(settings.litestream_socket), settings.database_path)
         with ThreadPoolExecutor(max_workers=1) as thread:
-            try:
-                return thread.submit(asyncio.run, question).result().local_txid
-            except DependencyDown as error:
-                log.warning("txid_unknown", code=error.code, reason=str(error))
-                return 0
+            return thread.submit(asyncio.run, once()).result()
 
     return ask
 
@@ -203,6 +214,18 @@ async def replica_health(socket: Path, database_path: Path, allowed_txids: int) 
     if not found.replica_txid:
         raise DependencyDown(dependency="replica", reason="litestream cannot reach it")
     return Degraded("replica_behind", f"{found.txids} transactions are not in the replica yet")
+
+
+async def metrics(host: str, port: int) -> str:
+    """Return litestream's own metrics; OSError or TimeoutError when it does not answer."""
+    async with asyncio.timeout(ASK_TIMEOUT_S):
+        reader, writer = await asyncio.open_connection(host, port)
+        try:
+            writer.write(b"GET /metrics HTTP/1.0\r\n\r\n")
+            answer = await reader.read()
+        finally:
+            writer.close()
+    return answer.partition(b"\r\n\r\n")[2].decode(errors="replace")
 
 
 async def _ask(socket: Path, database_path: Path) -> Lag:

@@ -16,7 +16,7 @@ import os
 import secrets
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,15 +24,13 @@ from pathlib import Path
 import structlog
 
 from barnabee.core.errors import DatabaseFull, NotFound
+from barnabee.store.backup import moment
+from barnabee.store.backup.moment import AskTxid, nobody_knows
 from barnabee.store.disk import MIN_FREE_BYTES, explain, free_bytes
 
 LIST, FOLDER, LOCK = "pins.json", "pins", ".pins.lock"
 COPIES_KEPT = 3
 REASON_MAX_CHARS = 200
-_BUSY_TIMEOUT_S = 5.0
-
-# Returns the transaction id of what is in the database now, 0 when nobody can say.
-AskTxid = Callable[[], int]
 
 log = structlog.get_logger()
 
@@ -48,11 +46,6 @@ class Pin:
     reason: str
 
 
-def nobody_knows() -> int:
-    """Return the transaction id of a database that nobody streams."""
-    return 0
-
-
 def pin(
     database: Path,
     reason: str,
@@ -60,7 +53,7 @@ def pin(
     *,
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> Pin:
-    """Remember this moment and keep a copy of it; blocks, and holds writers back meanwhile.
+    """Remember this moment and keep a copy of it; blocks, writers hardly notice.
 
     Raises NotFound when there is no database, DatabaseFull when there is no room for the copy,
     Overloaded when somebody else keeps the write lock.
@@ -73,18 +66,16 @@ def pin(
 
 def take(database: Path, reason: str, ask_txid: AskTxid, now: datetime) -> Pin:
     """Do what `pin` does, for whoever is `alone` already."""
-    _require_room(database)
+    if free_bytes(database) < moment.size_bytes(database) + MIN_FREE_BYTES:
+        raise DatabaseFull(path=database)
     try:
-        with closing(_connect(database)) as connection:
-            connection.execute("BEGIN IMMEDIATE")  # the copy and the number are of one moment
-            try:
-                schema = int(connection.execute("PRAGMA user_version").fetchone()[0])
-                moment = f"{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
-                at = f"{now:%Y-%m-%dT%H:%M:%SZ}"
-                found = Pin(moment, ask_txid(), schema, at, reason[:REASON_MAX_CHARS])
-                _copy(database, copy_of(database, found))
-            finally:
-                connection.execute("ROLLBACK")
+        with moment.held(database, ask_txid) as seen:
+            name = f"{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
+            at = f"{now:%Y-%m-%dT%H:%M:%SZ}"
+            found = Pin(name, seen.txid, seen.schema, at, reason[:REASON_MAX_CHARS])
+            target = copy_of(database, found)
+            target.parent.mkdir(mode=0o770, exist_ok=True)  # whoever restores is of the group
+            moment.copy(seen.connection, target)
     except sqlite3.Error as error:
         raise explain(error, database) from error
     _write(database, [*every(database), found])
@@ -133,38 +124,6 @@ def alone(database: Path) -> Iterator[None]:
         yield
     finally:
         os.close(handle)
-
-
-def _connect(path: Path) -> sqlite3.Connection:
-    uri = f"{path.absolute().as_uri()}?mode=rw"
-    connection = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=_BUSY_TIMEOUT_S)
-    connection.execute("PRAGMA wal_autocheckpoint = 0")  # as in `db`: only litestream empties it
-    return connection
-
-
-def _copy(database: Path, target: Path) -> None:
-    """Copy as whoever reads now sees it: with what is in the log."""
-    target.parent.mkdir(mode=0o770, exist_ok=True)  # whoever restores is of the group
-    scratch = target.with_suffix(".part")
-    try:
-        scratch.touch(mode=0o660)
-        source = sqlite3.connect(f"{database.absolute().as_uri()}?mode=ro", uri=True)
-        with closing(source), closing(sqlite3.connect(scratch)) as copy:
-            copy.execute("PRAGMA synchronous = OFF")  # synced once, below
-            source.backup(copy)
-            copy.execute("PRAGMA journal_mode = DELETE")
-        with scratch.open("rb") as file:
-            os.fsync(file.fileno())
-        scratch.replace(target)
-    finally:
-        scratch.unlink(missing_ok=True)
-
-
-def _require_room(database: Path) -> None:
-    log_file = database.with_name(f"{database.name}-wal")
-    size = sum(file.stat().st_size for file in (database, log_file) if file.exists())
-    if free_bytes(database) < size + MIN_FREE_BYTES:
-        raise DatabaseFull(path=database)
 
 
 def _write(database: Path, all_of_them: list[Pin]) -> None:

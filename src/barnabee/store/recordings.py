@@ -28,6 +28,7 @@ class Expired:
 
     files: int = 0
     refused: int = 0
+    waiting: int = 0  # too old, but not copied yet
     reason: str = ""  # of the last that would not
     left_files: int = 0
     left_bytes: int = 0
@@ -42,8 +43,13 @@ def path_of(folder: Path, day: date, room: str, trace_id: str) -> Path:
     return folder / day.isoformat() / name
 
 
-def expire(folder: Path, now: datetime, days: int) -> Expired:
-    """Delete what is older than `days`, by its day or by when it was written; blocks."""
+def expire(
+    folder: Path, now: datetime, days: int, copied_before: datetime | None = None
+) -> Expired:
+    """Delete what is older than `days`, by its day or by when it was written; blocks.
+
+    Where recordings are copied elsewhere, what was not written `copied_before` stays.
+    """
     oldest, gone = now - timedelta(days=days), Expired()
     for day, path in _days(folder):
         for entry in _recordings(path):
@@ -51,7 +57,10 @@ def expire(folder: Path, now: datetime, days: int) -> Expired:
                 found = entry.stat(follow_symlinks=False)
                 written = datetime.fromtimestamp(found.st_mtime, now.tzinfo)
                 unfinished = entry.name.endswith(UNFINISHED) and now - written > UNFINISHED_FOR
-                if day < oldest.date() or written < oldest or unfinished:
+                old = day < oldest.date() or written < oldest
+                waits = old and copied_before is not None and written >= copied_before
+                gone.waiting += waits
+                if (old and not waits) or unfinished:
                     os.unlink(entry.path)  # noqa: PTH108 - a path in text is what scandir gives
                     gone.files += 1
                 else:

@@ -1,43 +1,43 @@
-"""Brings the database back from its replica, and never puts an empty one where a backup may be.
+"""Brings the database back at a cold start, and never puts an empty one where a backup may be.
 
-The copy is fetched beside the database, checked, and only then put in its place in one step. What
-was there before is moved aside, never deleted.
+The replica comes first. When what it gives back is damaged, or it is empty although snapshots went
+to the second place, the newest snapshot that this machine can open takes its place, and a damaged
+replica is put aside in its bucket.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
-import os
-import sqlite3
-import tempfile
 import time
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
-from pathlib import Path
+from typing import TypeVar
 
 import structlog
 
 from barnabee.core.errors import (
     BackupDamaged,
+    BackupFailed,
     BackupUnreachable,
-    BadRequest,
+    DependencyDown,
     NotFound,
-    SettingInvalid,
 )
 from barnabee.core.settings import Settings
 from barnabee.core.tables import System
-from barnabee.store import disk, litestream
+from barnabee.store import place
+from barnabee.store.backup import renew, restoring, sources
+from barnabee.store.backup.remote import ASK_LIMIT_S, Remote
+from barnabee.store.backup.sources import FromReplica, Source
 
-# Asking what there is takes one round trip; litestream itself would try for minutes.
-ASK_LIMIT_S = 15.0
 PAUSE_S = 1.0
 # What is left of the start-up budget for checking the copy and saying why it failed.
 MARGIN_S = 5.0
-LAST_WORDS_CHARS = 300
+# A replica that can be listed and not be restored so often in a row is taken to be damaged.
+FETCHES = 2
+
+T = TypeVar("T")
 
 log = structlog.get_logger()
 
@@ -47,6 +47,7 @@ class Outcome(StrEnum):
 
     PRESENT = "present"
     RESTORED = "restored"
+    SNAPSHOT = "restored from a snapshot, because the replica could not give it back"
     EMPTY = "empty"
 
 
@@ -57,176 +58,97 @@ async def restore_if_missing(
     budget_s: float | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> Outcome:
-    """Restore the database when there is none and the replica has one.
+    """Restore the database when there is none and there is a backup.
 
     Tries until `budget_s` (default: the start-up budget of `service.restore`) is nearly over, then
-    raises BackupUnreachable; BackupDamaged when what comes back is not a sound database.
+    raises BackupUnreachable; BackupDamaged when neither the replica nor a snapshot gives back a
+    sound database.
     """
     path = settings.database_path
-    if path.exists() and path.stat().st_size:
+    if place.taken(path):
         return Outcome.PRESENT
-    _require_directory(path)
+    restoring.require_directory(path)
     budget_s = budget_s or system.service["restore"].startup_budget_s
-    fetch = _Fetch(system, settings, clock() + max(1.0, budget_s - MARGIN_S), clock)
-    if not await fetch.there_is_one():
-        log.info("replica_is_empty", replica=fetch.url)
-        return Outcome.EMPTY
-    await fetch.into_place()
-    return Outcome.RESTORED
-
-
-async def restore(
-    system: System,
-    settings: Settings,
-    *,
-    force: bool,
-    at: str | None = None,
-    clock: Callable[[], float] = time.monotonic,
-) -> Path | None:
-    """Put the newest backup (or that of the moment `at`, RFC 3339) in the database's place.
-
-    The services that use it must be stopped. Returns where the database that was there is now.
-    With `force` unset an existing database is left alone (BadRequest). Raises NotFound when the
-    replica is empty, BackupUnreachable, BackupDamaged; then nothing has changed.
-    """
-    path = settings.database_path
-    if path.exists() and path.stat().st_size and not force:
-        reason = f"there is a database at {path}; with --force it is moved aside and kept"
-        raise BadRequest(field="command", reason=reason)
-    _require_directory(path)
-    budget_s = system.service["restore"].startup_budget_s
-    fetch = _Fetch(system, settings, clock() + budget_s, clock, at)
-    if not await fetch.there_is_one():
-        raise NotFound(what=f"backup in {fetch.url}")
-    return await fetch.into_place()
-
-
-def check_copy(path: Path) -> None:
-    """Raise ValueError with what is wrong with the database file at `path` (blocks)."""
+    cold = _ColdStart(system, settings, clock() + max(1.0, budget_s - MARGIN_S), clock)
     try:
-        # immutable: nobody else has this copy, and no file is made beside it
-        uri = f"{path.absolute().as_uri()}?immutable=1"
-        with closing(sqlite3.connect(uri, uri=True)) as connection:
-            found = [row[0] for row in connection.execute("PRAGMA integrity_check(5)")]
-            if found != ["ok"]:
-                raise ValueError("; ".join(map(str, found)))
-            broken = connection.execute("PRAGMA foreign_key_check").fetchone()
-            if broken is not None:
-                raise ValueError(f"a row of {broken[0]} refers to one of {broken[2]} that is gone")
-    except sqlite3.Error as error:
-        raise ValueError(str(error)) from error
-
-
-def move_aside(path: Path, now: datetime) -> Path | None:
-    """Move the database and everything that belongs to it into a folder of its own; return it.
-
-    Its log and litestream's own notes go too: beside another database they would spoil it.
-    """
-    parts = [path, *(path.with_name(path.name + end) for end in ("-wal", "-shm", "-journal"))]
-    parts.append(path.with_name(f".{path.name}-litestream"))
-    there = [part for part in parts if part.exists()]
-    if not there:
-        return None
-    folder = path.parent / f"{path.name}.before-restore-{now:%Y%m%dT%H%M%S.%fZ}"
-    folder.mkdir(mode=0o700)
-    for part in there:
-        part.rename(folder / part.name)
-    return folder
+        if await cold.from_replica():
+            return Outcome.RESTORED
+    except BackupDamaged as error:
+        log.error("replica_damaged", code=error.code, reason=str(error))  # noqa: TRY400 - told whole
+        await cold.from_snapshot(error)
+        await asyncio.to_thread(renew.put_aside, system, settings, datetime.now(UTC))
+        return Outcome.SNAPSHOT
+    if system.backup.offsite and await cold.from_snapshot(None):
+        return Outcome.SNAPSHOT
+    log.info("replica_is_empty", replica=cold.remote.url)
+    return Outcome.EMPTY
 
 
 @dataclass(frozen=True)
-class _Fetch:
-    """One restore: asks, fetches, checks, puts into place."""
+class _ColdStart:
+    """One try to bring the database back, with a deadline."""
 
     system: System
     settings: Settings
     deadline_s: float
     clock: Callable[[], float]
-    at: str | None = None
 
     @property
-    def url(self) -> str:
-        return litestream.replica_url(self.system, self.settings)
+    def remote(self) -> Remote:
+        return Remote(self.system, self.settings)
 
-    async def there_is_one(self) -> bool:
-        """Return whether the replica holds anything; asks until the deadline."""
-        path = str(self.settings.database_path)
-        answer = await self._insist("ltx", "-level", "all", "-json", path, limit_s=ASK_LIMIT_S)
-        return bool(json.loads(answer or "[]"))
+    async def from_replica(self) -> bool:
+        """Return whether the replica holds anything, and if so, have it in place."""
+        remote = self.remote
+        for number in range(1, FETCHES + 1):
+            if not await self._insist(lambda limit_s: remote.parts(limit_s=limit_s)):
+                return False
+            left_s = max(self.deadline_s - self.clock(), 1.0)
+            try:
+                await self._into_place(FromReplica(remote, (), limit_s=left_s))
+            except BackupFailed as error:
+                step, reason = error.fields["step"], error.fields["reason"]
+                if step not in {"fetch", "check", "open"}:
+                    raise
+                if number < FETCHES and step == "fetch":
+                    log.warning("replica_not_restored", code=error.code, reason=reason)
+                    continue
+                raise BackupDamaged(url=remote.url, reason=reason) from error
+            return True
+        return True
 
-    async def into_place(self) -> Path | None:
-        path = self.settings.database_path
-        copy = path.with_name(f".{path.name}.restoring")
-        moment = ("-timestamp", self.at) if self.at else ()
-        left_s = self.deadline_s - self.clock()
-        await self._insist(
-            "restore", "-force", *moment, "-o", str(copy), str(path), limit_s=max(left_s, 1.0)
-        )
+    async def from_snapshot(self, damage: BackupDamaged | None) -> bool:
+        """Have the newest snapshot in place; without any, raise `damage` or return False."""
         try:
-            await asyncio.to_thread(check_copy, copy)
-        except ValueError as error:
-            raise BackupDamaged(url=self.url, reason=str(error)) from error
-        aside = await asyncio.to_thread(_exchange, copy, path)
-        log.info("database_restored", replica=self.url, before=str(aside) if aside else None)
-        return aside
+            source = await asyncio.to_thread(sources.from_snapshot, self.system, self.settings)
+        except NotFound as error:
+            if damage is None:
+                return False
+            raise damage from error
+        except DependencyDown as error:
+            raise damage or BackupUnreachable(
+                url=self.system.backup.offsite, reason=str(error)
+            ) from error
+        try:
+            await self._into_place(source)
+        except BackupFailed as error:
+            reason = f"{damage or 'the replica is empty'}; and {source.name}: {error}"
+            raise BackupDamaged(url=self.remote.url, reason=reason) from error
+        log.error("snapshot_used", code=BackupDamaged.code, source=source.name)
+        return True
 
-    async def _insist(self, *arguments: str, limit_s: float) -> str:
+    async def _into_place(self, source: Source) -> None:
+        database = self.settings.database_path
+        writers = restoring.Nobody()
+        await restoring.in_place(database, source, writers, restoring.quiet, force=True)
+
+    async def _insist(self, ask: Callable[[float], Awaitable[T]]) -> T:
         while True:
             left_s = self.deadline_s - self.clock()
             try:
-                return await self._run(*arguments, limit_s=max(1.0, min(limit_s, left_s)))
+                return await ask(max(1.0, min(ASK_LIMIT_S, left_s)))
             except BackupUnreachable as error:
                 if self.clock() + PAUSE_S >= self.deadline_s:
                     raise
                 log.warning("replica_unreachable", code=error.code, reason=str(error))
             await asyncio.sleep(PAUSE_S)
-
-    async def _run(self, command: str, *arguments: str, limit_s: float) -> str:
-        text = litestream.litestream_config(
-            self.system, self.settings, self.settings.database_path, None
-        )
-        with tempfile.NamedTemporaryFile("w", suffix=".yml") as config:
-            config.write(text)
-            config.flush()
-            process = await asyncio.create_subprocess_exec(
-                litestream.program(),
-                *(command, "-config", config.name, "-no-expand-env", *arguments),
-                env=litestream.own_environment(),
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.PIPE,
-            )
-            try:
-                async with asyncio.timeout(limit_s):
-                    output, errors = await process.communicate()
-            except TimeoutError as error:
-                reason = f"no answer within {limit_s:.0f} s"
-                raise BackupUnreachable(url=self.url, reason=reason) from error
-            finally:
-                if process.returncode is None:
-                    process.kill()
-                    await process.wait()
-        if process.returncode:
-            reason = errors.decode(errors="replace").strip()[-LAST_WORDS_CHARS:]
-            raise BackupUnreachable(url=self.url, reason=reason or "litestream gave no reason")
-        return output.decode()
-
-
-def _exchange(copy: Path, path: Path) -> Path | None:
-    """Put `copy` where `path` is, for good: also when the power fails right after."""
-    aside = move_aside(path, datetime.now(UTC))
-    copy.chmod(disk.SHARED_MODE)  # all of the house's users write it
-    with copy.open("rb") as file:
-        os.fsync(file.fileno())
-    copy.replace(path)
-    directory = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
-    return aside
-
-
-def _require_directory(path: Path) -> None:
-    if not path.parent.is_dir():
-        hint = "create the directory, or mount the data disk"
-        raise SettingInvalid(name="DATABASE_PATH", reason=f"{path.parent} is missing", hint=hint)

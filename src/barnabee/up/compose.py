@@ -103,6 +103,9 @@ def environment(system: System) -> dict[str, str]:
         "REDIS_URL": f"redis://redis:{system.port('redis')}/0",
         "VOICE_URL": f"http://voice:{system.port('voice')}",
     }
+    for name in ("voice", "worker", "litestream"):
+        if name in system.service:
+            told[f"{name.upper()}_URL"] = f"http://{name}:{system.port(name)}"
     return told | dict(_choices(set(told)))
 
 

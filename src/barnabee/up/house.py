@@ -6,6 +6,7 @@ import os
 import time
 from pathlib import Path
 
+from barnabee.clients.loki import base_url
 from barnabee.core import system
 from barnabee.core.access import Access
 from barnabee.core.errors import NotRunning
@@ -18,6 +19,8 @@ from barnabee.up.setup import home_assistant_requirements
 def local(*, demo_home: bool = False, monitoring: bool = False) -> House:
     """Return the house that `./barnabee up` runs here; SystemFileInvalid when it cannot be."""
     file = system.default_path().resolve()
+    if os.environ.get("LOKI_URL"):
+        base_url(os.environ["LOKI_URL"])  # said where the user typed, before anything starts
     home = paths.home_assistant(home_assistant_requirements()) if demo_home else None
     return House(
         system.load(file), file, paths.local(), paths.models(), os.environ, home, monitoring

@@ -47,7 +47,7 @@ def fill(template: Any, values: Mapping[str, Any]) -> Any:
 def alertmanager(template: Table, system: System, ways: Mapping[str, Any]) -> Table:
     """Return Alertmanager's configuration; `ways` are those of the house, by placeholder."""
     alert = system.alert
-    numbers = ("repeat_min", "mail_repeat_h", "heartbeat_min")
+    numbers = ("mail_repeat_h", "heartbeat_min")
     values = {name: getattr(alert, name) for name in numbers}
     values["night"] = night(alert.quiet_from_h, alert.quiet_until_h)
     filled: Table = fill(template, {**values, **ways})

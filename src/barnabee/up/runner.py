@@ -27,7 +27,7 @@ from barnabee.up.services import COMMANDS, CommandFor, House
 from barnabee.up.tend import Ended, Tender
 
 _SAMPLE_EVERY_S = 2.0
-MIB = 1024 * 1024
+_MIB = 1024 * 1024
 _NAME = "runner"
 
 
@@ -257,7 +257,7 @@ class Runner:
 
 def _shipper(house: House, tell: Tell) -> Shipper | None:
     url = house.environment.get("LOKI_URL")
-    kept_bytes = house.system.logs.unsent_max_mib * MIB
+    kept_bytes = house.system.logs.unsent_max_mib * _MIB
     return Shipper(base_url(url), socket.gethostname(), kept_bytes, tell) if url else None
 
 

@@ -22,6 +22,12 @@ from barnabee.up.paths import Paths, checkout
 
 MARK = "BARNABEE_RUN"  # in the environment of every process of a run, with the run's id
 NODE = "BARNABEE_NODE"
+# What snapshots, drills and restores may be given; what is not there is not needed.
+BACKUP = "backup"
+BACKUP_CREDENTIALS = (
+    *(secrets.KEY_ID, secrets.KEY),
+    *("recovery_recipient", "rclone_conf", "snapshot_key"),
+)
 DEMO_TOKEN = "demo_home_token"  # noqa: S105 - the name of the file
 
 # Our services end with 2 when whoever runs the house must mend something (core.errors).
@@ -117,6 +123,9 @@ def environment_for(house: House, name: str) -> dict[str, str]:
     token = house.paths.secrets / DEMO_TOKEN
     instead = {"home_assistant_token": token} if house.demo_home is not None else {}
     listed = house.system.nodes()[name].credentials
+    if name == "worker":  # which starts snapshots and drills, as timers do on NixOS
+        backup = secrets.hand_out(house.paths, BACKUP, BACKUP_CREDENTIALS)
+        passed |= {"BARNABEE_BACKUP_CREDENTIALS": str(backup)}
     return (
         passed
         | settings_for(house)
@@ -130,6 +139,16 @@ def environment_for(house: House, name: str) -> dict[str, str]:
             NODE: name,
         }
     )
+
+
+def environment_for_backup(house: House) -> dict[str, str]:
+    """Return the environment of a `barnabee backup` or `restore` of this house."""
+    credentials = secrets.hand_out(house.paths, BACKUP, BACKUP_CREDENTIALS)
+    return settings_for(house) | {
+        "BARNABEE_HOME": str(house.paths.root),
+        "BARNABEE_SYSTEM": str(house.system_file),
+        "CREDENTIALS_DIRECTORY": str(credentials),
+    }
 
 
 def program(*names: str) -> str:
@@ -194,12 +213,8 @@ def _packaged_valkey() -> str:
 
 
 def _litestream(house: House) -> Command:
-    from barnabee.store import litestream  # noqa: PLC0415 - only for this node
-
-    settings = Settings.model_validate(settings_for(house))
-    keys = [secrets.read(house.paths, name) or "" for name in (secrets.KEY_ID, secrets.KEY)]
-    arguments = litestream.replicate_arguments(house.system, settings, str(house.paths.run))
-    return Command((str(litestream.program()), *arguments), litestream.environment({}, *keys))
+    command = _python("barnabee", "replicate")
+    return replace(command, environment={"RUNTIME_DIRECTORY": str(house.paths.run)})
 
 
 def _s3(house: House) -> Command:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 
 from starlette.applications import Starlette
 
@@ -20,9 +21,12 @@ from barnabee.core.serve import Running
 from barnabee.core.settings import Settings, required_credential
 from barnabee.core.tables import System
 from barnabee.store import recordings
+from barnabee.store.backup import audio
 from barnabee.store.keeper import Keeper
 from barnabee.store.litestream import txid_asker
 from barnabee.workers import health
+from barnabee.workers.backup_metrics import BackupMetrics
+from barnabee.workers.backups import Backups
 from barnabee.workers.context import KEY, Context
 from barnabee.workers.loop import Loop, make_worker
 from barnabee.workers.metrics import JobMetrics, ProbeMetrics
@@ -43,14 +47,16 @@ class Parts:
     context: Context
     metrics: Metrics
     health: Health
+    backups: Backups
     path: VoicePath | None = None
     prober: Prober | None = None
 
-    def start_probing(self) -> asyncio.Task[None] | None:
-        """Begin to try the voice path, if that is wanted."""
-        if self.prober is None:
-            return None
-        return asyncio.create_task(self.prober.run_for_ever(), name="probe")
+    def start_watching(self) -> list[asyncio.Task[None]]:
+        """Begin to watch the backups, and to try the voice path if that is wanted."""
+        found = [asyncio.create_task(self.backups.run_for_ever(), name="backups")]
+        if self.prober is not None:
+            found.append(asyncio.create_task(self.prober.run_for_ever(), name="probe"))
+        return found
 
     async def close(self) -> None:
         """Close what was opened."""
@@ -60,11 +66,11 @@ class Parts:
         await self.context.redis.aclose()
 
 
-async def end(task: asyncio.Task[None] | None) -> None:
-    """Cancel a task that never ends by itself."""
-    if task is not None:
+async def end(tasks: Sequence[asyncio.Task[None]]) -> None:
+    """Cancel tasks that never end by themselves."""
+    for task in tasks:
         task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def make_parts(
@@ -86,13 +92,17 @@ def make_parts(
     keeper.start()
     redis = RedisLink(settings.redis_url)
     recorded = settings.data_dir / recordings.FOLDER
-    context = Context(keeper, redis, counted, system.retention, recorded, clock)
+    context = Context(
+        *(keeper, redis, counted, system.retention, recorded, clock),
+        copied_before=partial(audio.copied_before, system, settings),
+    )
     path = prober = None
     if system.probe.every_s:
         path = VoicePath(system, settings, required_credential("api_token"))
         prober = Prober(system.probe, path.ask, path.look, ProbeMetrics.register(metrics))
     checks = health.checks(keeper, redis, counted, prober)
-    return Parts(context, metrics, Health("worker", checks, metrics), path, prober)
+    backups = Backups(system, settings, keeper, BackupMetrics.register(metrics))
+    return Parts(context, metrics, Health("worker", checks, metrics), backups, path, prober)
 
 
 def make_front(parts: Parts, app: Starlette) -> Front:
@@ -109,12 +119,12 @@ def build(system: System, settings: Settings) -> Running:
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
         loop = Loop(lambda: make_worker(settings.redis_url, {KEY: parts.context}))
         task = asyncio.create_task(loop.run(), name="jobs")
-        probing = parts.start_probing()
+        watching = parts.start_watching()
         try:
             yield
         finally:
             loop.stop()
-            await end(probing)
+            await end(watching)
             await task
             await parts.close()
 

@@ -26,3 +26,5 @@ class Context:
     retention: Retention
     recordings_dir: Path
     clock: Callable[[], datetime]
+    # Before which moment a recording must be written to be deleted; None: no matter when.
+    copied_before: Callable[[], datetime | None] = lambda: None

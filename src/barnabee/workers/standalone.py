@@ -79,7 +79,7 @@ class _Service:
             asyncio.create_task(server.serve(sockets=[listener]), name="http"),
             asyncio.create_task(serve.watch(parts.health), name="watch"),
         ]
-        ctx["probing"] = parts.start_probing()
+        ctx["watching"] = parts.start_watching()
         await take_over(ctx)
 
 
@@ -88,7 +88,7 @@ async def _stop(ctx: dict[Any, Any]) -> None:
     parts: Parts = ctx["parts"]
     http, watch = ctx["tasks"]
     watch.cancel()
-    await end(ctx["probing"])
+    await end(ctx["watching"])
     server.should_exit = True
     await asyncio.gather(http, watch, return_exceptions=True)
     await parts.close()

@@ -105,7 +105,7 @@ export interface DrillsNow {
   last_verified_at: string | null;
   next_at: string;
   requested: boolean;
-  history?: Array<DrillShape>;
+  history: Array<DrillShape>;
 }
 
 /** Something that went wrong on the way. */
@@ -210,6 +210,11 @@ export interface ReplicaNow {
   url: string;
   lag_transactions: number | null;
   error: string | null;
+}
+
+/** A drill was asked for; `GET /v1/backups` has its result under `drill.last` in time. */
+export interface Requested {
+  requested: boolean;
 }
 
 /** A room that is connected, and what its conversation is doing. */

@@ -106,7 +106,7 @@ async def test_an_outage_loses_nothing_and_is_told_once() -> None:
 async def test_beyond_the_limit_the_oldest_go_and_are_counted() -> None:
     loki = FakeLoki()
     loki.away = True
-    with loki.shipper(buffer_max_bytes=600_000) as shipper:  # two batches of 5000 and a bit
+    with loki.shipper(buffer_max_bytes=600_000) as shipper:  # some batches, and not all ten
         for number in range(20_000):
             shipper.offer(record(number, text=secrets.token_hex(50)))
         await until(lambda: shipper.counts.dropped > 0)

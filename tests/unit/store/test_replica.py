@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from barnabee.store import replica
+from barnabee.store import place
+from barnabee.store.backup import sound
 
 NOW = datetime(2025, 3, 1, 12, 0, 0, 5000, UTC)
 
@@ -23,7 +24,7 @@ def make_database(path: Path) -> None:
 def test_a_sound_copy_passes_and_nothing_is_made_beside_it(tmp_path: Path) -> None:
     make_database(tmp_path / "copy.db")
 
-    replica.check_copy(tmp_path / "copy.db")
+    sound.check(tmp_path / "copy.db")
 
     assert [one.name for one in tmp_path.iterdir()] == ["copy.db"]
 
@@ -36,14 +37,14 @@ def test_a_damaged_copy_is_refused(tmp_path: Path) -> None:
     path.write_bytes(content)
 
     with pytest.raises(ValueError, match=r"[Tt]ree|page|malformed"):
-        replica.check_copy(path)
+        sound.check(path)
 
 
 def test_a_copy_that_is_no_database_is_refused(tmp_path: Path) -> None:
     (tmp_path / "copy.db").write_bytes(b"nothing like it" * 1000)
 
     with pytest.raises(ValueError, match="not a database"):
-        replica.check_copy(tmp_path / "copy.db")
+        sound.check(tmp_path / "copy.db")
 
 
 def test_a_reference_to_a_missing_row_is_refused(tmp_path: Path) -> None:
@@ -54,7 +55,7 @@ def test_a_reference_to_a_missing_row_is_refused(tmp_path: Path) -> None:
         connection.commit()
 
     with pytest.raises(ValueError, match="child refers to one of parent"):
-        replica.check_copy(path)
+        sound.check(path)
 
 
 def test_what_was_there_is_moved_aside_with_all_that_belongs_to_it(tmp_path: Path) -> None:
@@ -64,7 +65,7 @@ def test_what_was_there_is_moved_aside_with_all_that_belongs_to_it(tmp_path: Pat
     (tmp_path / ".barnabee.db-litestream").mkdir()
     (tmp_path / "unrelated").write_text("stays")
 
-    folder = replica.move_aside(path, NOW)
+    folder = place.move_aside(path, NOW)
 
     assert folder is not None
     assert (folder / "barnabee.db-wal").read_text() == "barnabee.db-wal"
@@ -78,5 +79,5 @@ def test_what_was_there_is_moved_aside_with_all_that_belongs_to_it(tmp_path: Pat
 
 
 def test_where_nothing_was_nothing_is_moved(tmp_path: Path) -> None:
-    assert replica.move_aside(tmp_path / "barnabee.db", NOW) is None
+    assert place.move_aside(tmp_path / "barnabee.db", NOW) is None
     assert list(tmp_path.iterdir()) == []

@@ -129,7 +129,15 @@ def test_services_understand_what_they_are_told(monkeypatch: pytest.MonkeyPatch)
     assert told.redis_url == "redis://redis:6379/0"
     assert str(told.database_path) == "/data/barnabee.db"
     left = {"bind", "data_dir", "database_path", "api_url", "gpu_service_url", "redis_url"}
-    left |= {"voice_url"} | {"litestream_socket", "models_dir", "device", "fillers_dir"}
+    left |= {
+        "voice_url",
+        "worker_url",
+        "litestream_url",
+        "litestream_socket",
+        "models_dir",
+        "device",
+        "fillers_dir",
+    }
     for field, about in Settings.model_fields.items():
         if field not in left:
             assert getattr(told, field) == about.default, field

@@ -27,7 +27,7 @@ export function Abilities({ abilities, trusted, now }: Props) {
               </span>
               <StateMark state={state} />
             </div>
-            <h3>{one.title}</h3>
+            <h2>{one.title}</h2>
             <p class="says">{trusted ? one.says : "Not known while the connection is lost."}</p>
             {trusted && one.since_s > 0 && (
               <p class="small soft" title={exact(one.since_s * 1000)}>

@@ -57,7 +57,7 @@ export function Backups({ api }: { api: Pick<Api, "backups" | "rehearse"> }) {
       {found && !trouble && (
         <>
           {found.warnings.map((one) => (
-            <Notice key={one} kind="warn" title={sentence(one)} />
+            <Notice key={one} kind="warn" title={sentence(one).replaceAll("`", "")} />
           ))}
           <div class="backup-columns">
             <Replica found={found} />

@@ -74,7 +74,7 @@ function Happening({ rooms, last }: { rooms: RoomNow[] | null; last: TurnNow | u
         <p class="last-turn">
           <span>“{last.utterance}”</span>
           <a href={`#/turns/${last.trace_id}`}>{last.reply}</a>
-          <span class="small soft figure">{took(last.total_ms)}</span>
+          <span class="small soft figure">decided in {took(last.total_ms)}</span>
         </p>
       )}
       {!last && <p class="soft">Nobody has said anything yet.</p>}

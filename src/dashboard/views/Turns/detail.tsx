@@ -39,7 +39,7 @@ export function TurnDetail({ trace, api, spoken }: Props) {
       {fall && (
         <>
           <div>
-            <h2 class="turn-title">{turn ? turn.utterance : "Nothing came of it"}</h2>
+            <h1 class="turn-title">{turn ? turn.utterance : "Nothing came of it"}</h1>
             {turn && <p class="turn-answer">{turn.reply}</p>}
             <Facts fall={fall} />
           </div>

@@ -31,7 +31,7 @@ export function Turns({ store, api }: { store: Store; api: Api }) {
   return (
     <div class={`view turns ${trace ? "one-open" : ""}`}>
       <div class="turns-list">
-        <h1 class={trace ? "unseen" : ""}>Turns</h1>
+        {!trace && <h1>Turns</h1>}
         <div class="search" role="search">
           <label class="unseen" for="turn-search">
             Search what was said and answered

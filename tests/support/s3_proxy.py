@@ -1,0 +1,103 @@
+"""Stands between a client and the S3 server: counts what is asked, and fails when told to.
+
+One request a connection, so that every one of them is seen. Runs on threads of its own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import socket
+import socketserver
+import threading
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Literal
+
+from support.wait import free_port
+
+Mode = Literal["pass", "refuse", "error", "full", "slow"]
+CHUNK = 64 * 1024
+
+
+@dataclass
+class S3Proxy:
+    """A proxy on a port of its own in front of `target_port`."""
+
+    target_port: int
+    port: int = field(default_factory=free_port)
+    mode: Mode = "pass"
+    slow_s: float = 0.5
+    asked: Counter[str] = field(default_factory=Counter)
+    paths: list[str] = field(default_factory=list)
+    _server: socketserver.ThreadingTCPServer | None = None
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def classes(self) -> dict[str, int]:
+        """Return the calls by Backblaze's classes: a is free, b downloads, c lists."""
+        kinds = {"PUT": "a", "DELETE": "a", "POST": "a", "GET": "b", "HEAD": "b", "LIST": "c"}
+        found = {"a": 0, "b": 0, "c": 0}
+        for kind, count in self.asked.items():
+            found[kinds[kind]] += count
+        return found
+
+    def start(self) -> None:
+        proxy = self
+
+        class Handler(socketserver.StreamRequestHandler):
+            def handle(self) -> None:
+                with contextlib.suppress(OSError):
+                    proxy._handle(self)
+
+        class Server(socketserver.ThreadingTCPServer):
+            allow_reuse_address = True
+            daemon_threads = True
+            request_queue_size = 64
+
+        self._server = Server(("127.0.0.1", self.port), Handler)
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    def stop(self) -> None:
+        if self._server is not None:
+            self._server.shutdown()
+            self._server.server_close()
+            self._server = None
+
+    def _handle(self, handler: socketserver.StreamRequestHandler) -> None:
+        head = b""
+        while not head.endswith(b"\r\n\r\n"):
+            line = handler.rfile.readline()
+            if not line:
+                return
+            head += line
+        if self.mode == "refuse":
+            return
+        method, path = head.decode("latin-1").split(" ", 2)[:2]
+        self.asked["LIST" if method == "GET" and "list-type=2" in path else method] += 1
+        self.paths.append(f"{method} {path}")
+        if re.search(rb"(?im)^expect: *100-continue\r\n", head):
+            handler.wfile.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            head = re.sub(rb"(?im)^expect:.*\r\n", b"", head)
+        found = re.search(rb"(?im)^content-length: *(\d+)", head)
+        body = handler.rfile.read(int(found[1])) if found else b""
+        if self.mode == "slow":
+            time.sleep(self.slow_s)
+        if self.mode == "error" or (self.mode == "full" and method == "PUT"):
+            status, code = ("500", "InternalError") if self.mode == "error" else ("507", "Full")
+            text = f"<Error><Code>{code}</Code><Message>told to</Message></Error>"
+            handler.wfile.write(
+                f"HTTP/1.1 {status} No\r\nContent-Type: application/xml\r\n"
+                f"Content-Length: {len(text)}\r\nConnection: close\r\n\r\n{text}".encode()
+            )
+            return
+        head = re.sub(rb"(?im)^connection:.*\r\n", b"", head)
+        head = head.replace(b"\r\n", b"\r\nConnection: close\r\n", 1)
+        with socket.create_connection(("127.0.0.1", self.target_port), timeout=30) as server:
+            server.sendall(head + body)
+            while chunk := server.recv(CHUNK):
+                handler.wfile.write(chunk)

@@ -1,0 +1,41 @@
+from __future__ import annotations
+
+from prometheus_client import generate_latest
+
+from barnabee.core.metrics import Metrics
+from barnabee.store.backup.drills import Drill
+from barnabee.workers.backup_metrics import CALLS, BackupMetrics
+
+
+def shown(metrics: Metrics) -> dict[str, float]:
+    lines = generate_latest(metrics.registry).decode().splitlines()
+    found = (line.rsplit(" ", 1) for line in lines if line.startswith("barnabee_backup_"))
+    return {name: float(value) for name, value in found}
+
+
+def test_what_is_not_known_is_absent_and_a_failure_is_a_nought() -> None:
+    metrics = Metrics("worker")
+    backups = BackupMetrics.register(metrics)
+    assert shown(metrics) == {}
+
+    failed = Drill("2026-01-31T03:40:00.000Z", 5000, 900, success=False, restore_ms=1500)
+    good = Drill("2026-01-30T03:40:00.000Z", 5000, 900, success=True)
+    backups.record(failed, good)
+    backups.set("lag_transactions", 0)
+    backups.set(CALLS, 17, "c")
+
+    assert shown(metrics) == {
+        "barnabee_backup_drill_success": 0,
+        "barnabee_backup_drill_last_run_timestamp_seconds": 1769830800,
+        "barnabee_backup_last_verified_restore_timestamp_seconds": 1769744400,
+        "barnabee_backup_restore_seconds": 1.5,
+        "barnabee_backup_restore_bytes": 0,
+        "barnabee_backup_lag_transactions": 0,
+        'barnabee_backup_store_calls_today{class="c"}': 17,
+    }
+
+
+def test_before_the_first_drill_there_is_none() -> None:
+    metrics = Metrics("worker")
+    BackupMetrics.register(metrics).record(None, None)
+    assert shown(metrics) == {}
