@@ -57,7 +57,8 @@ def programs(folder: Path) -> Path:
 def fillers(folder: Path) -> Path:
     """Record every phrase as a tone, as the VM tests do."""
     environment = {"PYTHONPATH": str(ROOT / "src"), "BARNABEE_SYSTEM": str(ROOT / "system.toml")}
-    command = [sys.executable, str(ROOT / "tests/vm/tones.py"), str(folder)]
+    # -P: beside it lies a secrets.py, the script of a VM test, which is not Python's own.
+    command = [sys.executable, "-P", str(ROOT / "tests/vm/tones.py"), str(folder)]
     subprocess.run(command, check=True, env=environment)
     return folder
 
