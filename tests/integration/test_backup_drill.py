@@ -18,6 +18,7 @@ from barnabee.store.backup.drills import Drill
 from barnabee.store.backup.remote import Asked, Remote
 from support.backup import cut, flip, folder, snapshot, with_backup
 from support.replica import House, record, replicated_house
+from support.wait import eventually
 
 
 @pytest.fixture
@@ -151,6 +152,11 @@ async def test_an_object_that_is_listed_and_gone_is_not_asked_for_for_ever(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await ready(house)
+
+    async def settled() -> bool:  # what is written later would be there
+        return bool(ltx(house, "0009") and ltx(house, "0001"))
+
+    await eventually(settled, within_s=30)
     for file in ltx(house):
         file.unlink()  # and the server still lists them
     monkeypatch.setattr(drill, "Remote", partial(Remote, stall_s=2.0))
