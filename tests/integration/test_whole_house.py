@@ -137,7 +137,7 @@ async def test_what_was_recorded_survives_the_loss_of_the_data_directory(
     conversation = Conversation(house, accepted=[answer["trace_id"]])
     await conversation.recorded()
     house.down()
-    for file in house.paths.data.glob("barnabee.db*"):
+    for file in filter(Path.is_file, house.paths.data.glob("barnabee.db*")):
         file.unlink()
     shutil.rmtree(house.paths.data / ".barnabee.db-litestream", ignore_errors=True)
     house.up()
@@ -210,7 +210,7 @@ async def test_a_damaged_database_is_refused_left_alone_and_restored_on_demand(
     await conversation.recorded()
     house.down()
     damaged = b"not a database any more" * 500
-    for file in house.paths.data.glob("barnabee.db*"):
+    for file in filter(Path.is_file, house.paths.data.glob("barnabee.db*")):
         file.unlink()  # the write-ahead log would mend what it covers
     house.paths.database.write_bytes(damaged)
     house.cli("up", "-d")
