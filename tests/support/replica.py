@@ -48,7 +48,10 @@ class House:
         )
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [litestream.program(), "replicate", "-config", str(config), "-no-expand-env"],
+                [
+                    *("nice", "-n", str(litestream.NICE), str(litestream.program())),
+                    *("replicate", "-config", str(config), "-no-expand-env"),
+                ],
                 env=litestream.own_environment(),
                 stdout=log,
                 stderr=subprocess.STDOUT,

@@ -18,6 +18,7 @@
       serviceConfig = {
         RuntimeDirectory = "barnabee-litestream";
         RuntimeDirectoryMode = "0750";
+        Nice = 10; # whoever writes comes first
         # It makes its own folder with the mode of the database's, whose group is handed down.
         RestrictSUIDSGID = false;
       };

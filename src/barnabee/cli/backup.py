@@ -68,23 +68,15 @@ def snapshot(gentle: Gentle = False) -> None:
 @app.command()
 def drill(gentle: Gentle = False) -> None:
     """Restore the newest replica and the newest snapshot to scratch, and compare them."""
-    from datetime import UTC, datetime
-
     from barnabee.cli import place
     from barnabee.cli.progress import shown
-    from barnabee.store.backup import calls
     from barnabee.store.backup import drill as drills
     from barnabee.store.backup import status as backup_status
-    from barnabee.store.backup.remote import Asked
 
-    asked = Asked()
     with place.told() as here, shown() as tell:
         backup_status.begun(here.settings)
         pace = _pace(here, gentle=gentle)
-        done = asyncio.run(
-            drills.run(here.system, here.settings, pace=pace, tell=tell, asked=asked)
-        )
-        calls.add_asked(here.settings.data_dir, asked, datetime.now(UTC))
+        done = asyncio.run(drills.run(here.system, here.settings, pace=pace, tell=tell))
     typer.echo(
         f"{done.rows} rows at transaction {done.txid}, snapshot {done.snapshot}; "
         f"{done.took_ms / 1000:.1f} s, of which the processor {done.cpu_ms / 1000:.1f} s"

@@ -14,6 +14,7 @@ def replicate() -> None:
     log spoil the replica, and litestream itself does not look.
     """
     import os
+    from contextlib import suppress
 
     from barnabee.core import settings, system
     from barnabee.core.errors import SettingMissing
@@ -27,6 +28,8 @@ def replicate() -> None:
     program, environment = litestream.program(), litestream.own_environment()
     arguments = litestream.replicate_arguments(graph, chosen, runtime)
     _be_the_only_one(chosen.database_path)
+    with suppress(OSError):  # on NixOS the unit says so, and this is not allowed
+        os.nice(litestream.NICE)
     os.execve(program, [str(program), *arguments], environment)  # noqa: S606 - no shell is wanted
 
 

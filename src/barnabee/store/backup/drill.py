@@ -24,11 +24,11 @@ from barnabee.core.errors import BackupFailed, BarnabeeError, DatabaseFull, Depe
 from barnabee.core.settings import Settings
 from barnabee.core.tables import System
 from barnabee.store import litestream
-from barnabee.store.backup import content, drills, moment, sound, sources
+from barnabee.store.backup import calls, content, drills, moment, sound, sources
 from barnabee.store.backup.content import Content
 from barnabee.store.backup.drills import Drill
 from barnabee.store.backup.pace import Pace
-from barnabee.store.backup.remote import Asked, Remote
+from barnabee.store.backup.remote import Asked, Part, Remote
 from barnabee.store.backup.snapshots import Tell, quiet
 from barnabee.store.disk import MIN_FREE_BYTES, free_bytes
 
@@ -49,13 +49,15 @@ async def run(
     tell: Tell = quiet,
     asked: Asked | None = None,
 ) -> Drill:
-    """Do the drill, write down how it went, and return that; a failure is a result too.
+    """Do the drill, write down how it went and what it asked of the store, and return how it went.
 
-    Raises only when the result itself cannot be written.
+    A failure is a result too; raises only when the result itself cannot be written.
     """
     work = _Work(system, settings, pace or Pace(), tell, asked or Asked())
     done = await work.run()
     await asyncio.to_thread(drills.record, settings.database_path, done)
+    now = datetime.now(UTC)
+    await asyncio.to_thread(calls.add_asked, settings.data_dir, work.asked, now, work.parts)
     write = log.info if done.success else log.error
     write("drill", **done.as_dict())
     return done
@@ -75,6 +77,7 @@ class _Work:
     tell: Tell
     asked: Asked
     step: str = "begin"
+    parts: list[Part] | None = None
     found: Drill = field(
         default_factory=lambda: Drill(
             f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S.000Z}", took_ms=0, cpu_ms=0, success=False
@@ -101,8 +104,9 @@ class _Work:
         self.found = replace(self.found, txid=txid, rows=expected.rows)
         await self._replicated(txid)
         self._at("replica: fetch")
-        begun_s = time.monotonic()
         remote = Remote(self.system, self.settings, self.asked)
+        self.parts = await remote.parts()
+        begun_s = time.monotonic()
         await remote.fetch(copy, txid=txid, limit_s=FETCH_LIMIT_S)
         restore_ms = round((time.monotonic() - begun_s) * 1000)
         self.found = replace(self.found, restore_ms=restore_ms)
