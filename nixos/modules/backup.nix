@@ -90,6 +90,11 @@ let
       lib.mapAttrsToList (name: value: "${name}=${value}\n") (
         house.environment
         // {
+          PATH = lib.makeBinPath [
+            pkgs.coreutils
+            pkgs.rclone
+            pkgs.systemd
+          ];
           BARNABEE_UNITS = "barnabee.target barnabee-api.service barnabee-worker.service barnabee-litestream.service";
         }
       )

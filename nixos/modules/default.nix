@@ -17,6 +17,7 @@
     ./backup.nix
 
     ./health.nix
+    ./standby-facts.nix
     ./address.nix
     ./standby.nix
     ./gpu.nix

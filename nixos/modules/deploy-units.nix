@@ -22,7 +22,6 @@ let
         TimeoutStartSec = graph.deploy.data_s;
         MemoryMax = "${toString graph.service.restore.memory_max_mib}M";
         ReadWritePaths = [ config.barnabee.dataDir ];
-        SetCredential = "unit:%n"; # so that the command knows that it is a unit, whatever else it is given
         LoadCredential = map (name: "${name}:${fileOf name}") (
           lib.filter (name: fileOf name != null) credentials
         );

@@ -80,6 +80,7 @@ in
         RemainAfterExit = true;
         ExecStart = "${house.barnabee} health --wait ${toString cfg.waitSeconds} ${at}";
         TimeoutStartSec = cfg.waitSeconds + 15;
+        SupplementaryGroups = lib.optional (here != [ ]) "barnabee"; # which line the database is of
       }
       // house.inside;
     };

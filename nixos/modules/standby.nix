@@ -1,6 +1,5 @@
-# A second machine that takes over: the keeper of the lease, and what systemd does by its signs. Which
-# machine may write is settled in the replica's bucket (docs/reference/standby.md); the keeper shows
-# what follows from it as files in its runtime directory, which go when it goes.
+# A second machine that takes over: the keeper of the lease (docs/reference/standby.md), and what systemd
+# does by its signs, which are files in its runtime directory and go when it goes.
 {
   config,
   lib,
@@ -8,20 +7,25 @@
   ...
 }:
 let
-  inherit (house) graph graphs;
+  inherit (house) graph;
+  inherit (graph.service.redis) port;
   cfg = config.barnabee.standby;
   inherit (config.barnabee) name network dataDir;
-  table = graph.standby;
   runtime = "/run/barnabee-lease";
   others = lib.filter (host: host != name) cfg.parties;
   here = cfg.enable && lib.elem name cfg.parties;
   waits = lib.elem name cfg.waiting;
   addressOf = host: network.addresses.${host} or "${host}.invalid";
-  redisPort = toString graph.service.redis.port;
-  credentials = map (secret: "${secret}:${toString (config.barnabee.secrets.fileOf secret)}") keys;
+  credentials = map (key: "${key}:${toString (config.barnabee.secrets.fileOf key)}") keys;
   keys = [
     "b2_key_id"
     "b2_application_key"
+  ];
+
+  running = [
+    "barnabee.target"
+    "barnabee-healthy.target"
+    "barnabee-health.service"
   ];
 
   # What a unit of ours that is no node of the graph has in common with those that are.
@@ -73,7 +77,6 @@ in
 {
   config = lib.mkIf here {
     barnabee = {
-      health.start = false; # the keeper's sign does
       settings = {
         BARNABEE_LEASE_DIR = runtime;
         BARNABEE_LINE = "${dataDir}/line";
@@ -84,7 +87,7 @@ in
       redis.peers = map addressOf others;
       network.rules = [
         {
-          inherit (graph.service.redis) port;
+          inherit port;
           from = others;
         }
       ];
@@ -94,6 +97,10 @@ in
       isSystemUser = true;
       group = "barnabee";
     });
+
+    # The keeper's sign starts them, and nothing else.
+    systemd.targets.barnabee.wantedBy = lib.mkForce [ ];
+    systemd.targets.barnabee-healthy.wantedBy = lib.mkForce [ ];
 
     systemd.paths = {
       barnabee-serve = shown "serve" "barnabee.target";
@@ -108,7 +115,7 @@ in
     };
 
     systemd.services = {
-      barnabee-lease = lib.recursiveUpdate (unit {
+      barnabee-lease = unit {
         description = "BarnabeeNet: keeps the lease without which nothing is written";
         exec = lib.concatStringsSep " " (
           [
@@ -125,46 +132,40 @@ in
           RuntimeDirectory = "barnabee-lease"; # gone with the keeper, and with it every sign
           UMask = "0022";
           LoadCredential = credentials;
-          TimeoutStartSec = table.lease_s + 30;
+          TimeoutStartSec = graph.standby.lease_s + 30;
           TimeoutStopSec = 5;
           # Not RestartMode=direct: whoever is bound to the keeper must stop when it ends.
           Restart = "always";
           RestartSec = "1s";
-          WatchdogSec = table.lease_s; # shortened by the keeper to the time that its lease has left
+          WatchdogSec = graph.standby.lease_s; # shortened by the keeper to the time that its lease has left
           WatchdogSignal = "SIGKILL";
         };
-      }) { wantedBy = [ "multi-user.target" ]; startLimitIntervalSec = 0; };
+      }
+      // {
+        wantedBy = [ "multi-user.target" ];
+        startLimitIntervalSec = 0;
+      };
 
       barnabee-follow =
-        let
-          services = map (service: "barnabee-${service}.service") house.here;
-          running = [
-            "barnabee.target"
-            "barnabee-healthy.target"
-            "barnabee-health.service"
-          ];
-        in
-        lib.mkMerge [
-          (unit {
-            description = "BarnabeeNet: fetches what the other machine writes";
-            exec = "${house.barnabee} standby follow ${
-              lib.concatMapStringsSep " " (host: "--redis ${host}=${addressOf host}:${redisPort}") others
-            }";
-            serviceConfig = {
-              User = "barnabee-follow";
-              LoadCredential = credentials;
-              MemoryMax = "512M";
-              ReadWritePaths = [ dataDir ];
-              Restart = "always";
-              RestartSec = "5s";
-            };
-          })
-          {
-            # Whichever of them starts, the others have stopped before.
-            conflicts = running;
-            after = running ++ services;
-          }
-        ];
+        unit {
+          description = "BarnabeeNet: fetches what the other machine writes";
+          exec = "${house.barnabee} standby follow ${
+            lib.concatMapStringsSep " " (host: "--redis ${host}=${addressOf host}:${toString port}") others
+          }";
+          serviceConfig = {
+            User = "barnabee-follow";
+            LoadCredential = credentials;
+            MemoryMax = "512M";
+            ReadWritePaths = [ dataDir ];
+            Restart = "always";
+            RestartSec = "5s";
+          };
+        }
+        // {
+          # Whichever of them starts, the others have stopped before.
+          conflicts = running;
+          after = [ "network-online.target" ] ++ running ++ map (one: "barnabee-${one}.service") house.here;
+        };
 
       barnabee-promote = once "BarnabeeNet: takes over as soon as the lease is free" "promote --no-wait";
       barnabee-demote = once "BarnabeeNet: gives up the lease" "demote --no-wait --no-aside";
@@ -176,27 +177,13 @@ in
         wantedBy = lib.mkForce [ ];
         unitConfig.ConditionPathExists = "${runtime}/hold";
       };
+      # Where nothing is served nothing is asked, and asking starts nothing.
+      barnabee-health = {
+        wants = lib.mkForce [ "network-online.target" ];
+        unitConfig.ConditionPathExists = "${runtime}/serve";
+      };
       barnabee-redis = always;
       barnabee-gpu = lib.mkIf (waits && house.runs "gpu") always; # its models are loaded already
     };
-
-    assertions = [
-      {
-        assertion = lib.length (lib.unique (map addressOf cfg.parties)) == lib.length cfg.parties;
-        message = "barnabee.network.addresses makes the stand-by equal to the primary: ${lib.concatStringsSep " and " cfg.parties} have the same address; give each its own.";
-      }
-      {
-        assertion = waits && !config.boot.isContainer -> network.link != null;
-        message = "barnabee.network.link is not set: name the interface of ${name} that leads to ${lib.concatStringsSep ", " others}.";
-      }
-      {
-        assertion = table.lease_s - table.stop_s >= table.renew_s + 3 * table.request_limit_ms / 1000;
-        message = "barnabee.system.standby.lease_s leaves no time for a renewal that fails once before writing must stop; raise it.";
-      }
-      {
-        assertion = table.stop_s > graph.service.litestream.stop_timeout_s;
-        message = "barnabee.system.standby.stop_s is not above barnabee.system.service.litestream.stop_timeout_s, which it must see through; raise it.";
-      }
-    ];
   };
 }

@@ -20,8 +20,9 @@ from support.serve import served
 
 pytestmark = pytest.mark.bench
 LIMIT_MS, CPU_LIMIT, EVERY_S = 10, 0.02, 15
-VALUES = 4  # of each label: more routes, rooms and codes than a house has
-CHILDREN_MAX = 24
+# An api that was just started has 67 samples; this is ten times as much.
+VALUES = 4
+REQUESTS, OTHERS = 24, 6  # children of the series of requests, and of every other
 ROUNDS = 60
 ATTEMPTS = 3
 
@@ -34,7 +35,8 @@ def busy(metrics: Metrics) -> int:
             continue
         names = [f"some_value_{number}" for number in range(VALUES)]
         labels = itertools.product(names, repeat=len(collector._labelnames))
-        for values in itertools.islice(labels, CHILDREN_MAX):
+        most = REQUESTS if collector._name == "barnabee_request_duration_seconds" else OTHERS
+        for values in itertools.islice(labels, most):
             child: Any = collector.labels(*values)
             (getattr(child, "observe", None) or child.inc)(0.1)
             count += 1
@@ -57,14 +59,16 @@ async def test_being_asked_costs_little(service: str) -> None:
                 before = time.perf_counter()
                 answer = await http.get("/metrics")
                 took_ms.append((time.perf_counter() - before) * 1000)
-            cpu = (time.process_time() - begun_s) / ROUNDS / EVERY_S
-            median_ms = statistics.median(took_ms)
+            # The processor's time, because what else the machine does is not what is measured; the
+            # client's share is in it.
+            cost_ms = (time.process_time() - begun_s) / ROUNDS * 1000
+            cpu = cost_ms / 1000 / EVERY_S
             print(
-                f"{service}: {children} children, {len(answer.content) / 1024:.0f} KiB, median "
-                f"{median_ms:.1f} ms, worst {max(took_ms):.1f} ms, {cpu:.2%} of a core, "
-                f"client included (attempt {attempt + 1})"
+                f"{service}: {children} children, {len(answer.content) / 1024:.0f} KiB, "
+                f"{cost_ms:.1f} ms of a core, client included, {cpu:.2%} of it at every 15 s; "
+                f"median {statistics.median(took_ms):.1f} ms by the clock (attempt {attempt + 1})"
             )
-            if median_ms <= LIMIT_MS and cpu <= CPU_LIMIT:
+            if cost_ms <= LIMIT_MS and cpu <= CPU_LIMIT:
                 return
-    assert median_ms <= LIMIT_MS
+    assert cost_ms <= LIMIT_MS
     assert cpu <= CPU_LIMIT

@@ -7,11 +7,13 @@ import re
 import shutil
 import subprocess
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
+import typer
 import yaml
 
+from barnabee.cli.app import app
 from barnabee.core import system
 from barnabee.up import monitoring, watchers
 from support.alert_rules import FOLDER, ROOT, exported, metrics_reference, rules, series_in
@@ -20,6 +22,7 @@ GRAPH = system.load(ROOT / "system.toml")
 RULES = rules()
 FILES = sorted((FOLDER / "alerts").glob("*.yml"))
 TESTS = sorted((FOLDER / "tests").glob("*.yml"))
+COMMANDS = cast("Any", typer.main.get_command(app))
 needs_promtool = pytest.mark.skipif(
     shutil.which("promtool") is None, reason="there is no promtool here (Debian: prometheus)"
 )
@@ -36,13 +39,6 @@ FOREIGN = {
     "node_filesystem_size_bytes",
     "probe_ssl_earliest_cert_expiry",
     "probe_success",
-}
-# What the worker says of the backup.
-BACKUP = {
-    "barnabee_backup_drill_success",
-    "barnabee_backup_lag_seconds",
-    "barnabee_backup_last_snapshot_timestamp_seconds",
-    "barnabee_backup_last_verified_restore_timestamp_seconds",
 }
 
 
@@ -75,6 +71,18 @@ def test_an_alert_says_what_is_wrong_what_to_do_and_where_to_read_on(name: str) 
     assert page.read_text(encoding="utf-8").startswith(f"# {name}\n")
 
 
+@pytest.mark.parametrize("name", [*RULES, "TestAlert"])
+def test_a_command_that_somebody_is_told_to_run_exists(name: str) -> None:
+    text = (ROOT / f"docs/runbooks/{name}.md").read_text(encoding="utf-8")
+    text += RULES[name]["annotations"]["action"] if name in RULES else ""
+    for words in re.findall(r"(?:^|`)barnabee ([a-z]+(?: [a-z]+)?)", text, re.MULTILINE):
+        first, *rest = words.split()
+        command = COMMANDS.commands[first]
+        inner = getattr(command, "commands", None)
+        if inner is not None and rest:
+            assert rest[0] in inner, words
+
+
 def test_every_runbook_belongs_to_an_alert() -> None:
     pages = {path.stem for path in (ROOT / "docs/runbooks").glob("*.md")}
     assert pages == set(RULES) | {"TestAlert"}
@@ -83,7 +91,7 @@ def test_every_runbook_belongs_to_an_alert() -> None:
 @pytest.mark.parametrize("name", RULES)
 def test_an_alert_asks_for_series_that_there_are(name: str) -> None:
     asked = series_in(RULES[name]["expr"])
-    assert asked - exported() - FOREIGN - BACKUP - set(recorded()) == set()
+    assert asked - exported() - FOREIGN - set(recorded()) == set()
     for limit in re.findall(r"barnabee_limit\{name=\"([^\"]+)\"\}", RULES[name]["expr"]):
         assert limit in recorded()["barnabee_limit"]
 

@@ -9,7 +9,12 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-SCRIPTS = [ROOT / "barnabee", ROOT / ".ci/run", *sorted((ROOT / "scripts").glob("*.sh"))]
+SCRIPTS = [
+    ROOT / "barnabee",
+    ROOT / ".ci/run",
+    *sorted((ROOT / "scripts").glob("*.sh")),
+    *sorted((ROOT / "tests/data/deploy").rglob("*.sh")),
+]
 
 
 @pytest.mark.skipif(shutil.which("shellcheck") is None, reason="there is no shellcheck here")

@@ -85,7 +85,7 @@ async def asked(home: RunningHome) -> AsyncIterator[HomeAssistant]:
 async def fire(watch: Watch, name: str, **labels: str) -> None:
     """Report an alert that lasts; its summary is its name."""
     now = datetime.now(UTC)
-    annotations = {"summary": f"{name} is wrong.", "action": "Do something."}
+    annotations = {"summary": f"{name} is wrong.", "action": f"Mend {name}."}
     client = watch.client
     try:
         await client.post(
@@ -157,7 +157,7 @@ async def test_what_home_assistant_missed_comes_when_it_is_back_and_once(
 
     await eventually(shown, within_s=30)
     assert (await titles(home)).count("FiredWhileAway is wrong.") == 1
-    assert on_the_phone(home, "FiredWhileAway") == 1
+    assert on_the_phone(home, "Mend FiredWhileAway") == 1
 
 
 @pytest.mark.long

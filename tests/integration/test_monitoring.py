@@ -26,7 +26,7 @@ pytestmark = [
     pytest.mark.timeout(600),
     pytest.mark.skipif(bool(MISSING), reason=f"not installed here: {', '.join(MISSING)}"),
 ]
-ADDED = ("up", "scrape_", "ALERTS")  # by Prometheus itself
+ADDED = ("up", "scrape_", "ALERTS", "barnabee_expected")  # by Prometheus itself
 TOLD_WITHIN_S = 90
 DEAF = "The assistant is deaf and cannot speak."
 

@@ -137,9 +137,8 @@ async def test_the_primary_dies_the_stand_by_serves_and_the_primary_comes_back_t
         held = time.monotonic() - died
         await serves(standby)
         served = standby.served_at - died
-        print(
-            f"lease of {FAST['lease_s']} s taken {held:.1f} s after the death, served {served:.1f} s"
-        )
+        print(f"after the death: lease of {FAST['lease_s']} s taken {held:.1f} s, ", end="")
+        print(f"served {served:.1f} s")
         await recorded(standby, ids(range(40)))
         await say(standby, range(45, 60))
         await recorded(standby, ids(range(40)) | ids(range(45, 60)))

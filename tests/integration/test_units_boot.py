@@ -62,18 +62,13 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
     try:
         found.prepare()
         rendered.install(found, core)
-        rendered.install(found, {**gpu, "units": only(gpu["units"], "barnabee-gpu.service")})
+        unit = {"barnabee-gpu.service": gpu["units"]["barnabee-gpu.service"]}
+        rendered.install(found, {**gpu, "units": unit})
         rendered.surroundings(found, [CORE, GPU])
-        for wanted in ("barnabee.target", "barnabee-healthy.target"):
-            found.link(f"/etc/systemd/system/proof.target.wants/{wanted}", f"../{wanted}")
         found.start()
         yield found
     finally:
         found.end()
-
-
-def only(units: dict[str, str], name: str) -> dict[str, str]:
-    return {name: units[name]}
 
 
 def is_active(machine: Machine, unit: str) -> bool:
@@ -91,9 +86,8 @@ def moment_s(machine: Machine, unit: str, name: str = "ActiveEnterTimestampMonot
 
 def told(machine: Machine) -> str:
     failed = machine.run("systemctl", "list-units", "--all", "--no-pager", "barnabee*").stdout
-    lines = [
-        machine.journal(f"barnabee-{name}.service") for name in (*SERVICES, "restore", "health")
-    ]
+    others = ("lease", "restore", "health")
+    lines = [machine.journal(f"barnabee-{name}.service") for name in (*SERVICES, *others)]
     return "\n".join([failed, *lines])
 
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+import httpx
 import psutil
 import pytest
 
@@ -141,6 +142,64 @@ async def test_what_was_recorded_survives_the_loss_of_the_data_directory(
     shutil.rmtree(house.paths.data / ".barnabee.db-litestream", ignore_errors=True)
     house.up()
     await conversation.recorded(within_s=1)
+
+
+async def test_copies_are_made_proven_and_told_while_the_house_runs(house: WholeHouse) -> None:
+    await house.command("what time is it")
+    made = house.cli("backup", "kit")
+    assert made.returncode == 0, made.stderr
+    secret = re.search(r"AGE-SECRET-KEY-1\S+", made.stdout)
+    assert secret
+    assert house.cli("backup", "kit").returncode == 2  # there is one already
+    for command in ("snapshot", "drill"):
+        done = house.cli("backup", command)
+        assert done.returncode == 0, done.stdout + done.stderr
+    kit = house.directory / "kit.txt"
+    kit.write_text(made.stdout)
+    rehearsed = house.cli("restore", "--rehearse-recovery-kit", "--key", str(kit))
+    assert rehearsed.returncode == 0, rehearsed.stderr
+    assert "sound and equal" in rehearsed.stdout
+    kept = (path for path in house.paths.root.rglob("*") if path.is_file())
+    assert not [path for path in kept if secret[0].encode() in path.read_bytes()]
+
+    print(house.cli("backup", "status").stdout)
+    found = json.loads(house.cli("backup", "status", "--json").stdout)
+    assert found["drill"]["last"]["success"]
+    assert found["snapshot"]["encrypted"]
+    async with httpx.AsyncClient() as client:
+        url, headers = f"{house.url('api')}/v1/backups", {"Authorization": f"Bearer {house.token}"}
+        told = (await client.get(url, headers=headers)).json()
+        assert told.keys() == found.keys()
+        assert told["drill"]["last"] == found["drill"]["last"]
+        asked = await client.post(f"{url}/rehearse", headers=headers)
+        assert asked.status_code == 202
+
+        async def drilled() -> bool:
+            now = (await client.get(url, headers=headers)).json()["drill"]
+            return len(now["history"]) == 2 and not now["requested"]
+
+        await eventually(drilled, within_s=60, every_s=1)
+        metrics = (await client.get(f"{house.url('worker')}/metrics", headers=headers)).text
+    assert "barnabee_backup_lag_transactions 0.0" in metrics
+
+
+async def test_a_restore_of_a_running_house_stops_it_and_starts_it_again(
+    house: WholeHouse,
+) -> None:
+    answer = await house.command("what time is it")
+    conversation = Conversation(house, accepted=[answer["trace_id"]])
+    await conversation.recorded()
+    refused = house.cli("restore")
+    assert refused.returncode == 2
+    assert "--force" in refused.stderr
+    house.cli("health", "--wait", "60")
+
+    begun_s = time.monotonic()
+    done = house.cli("restore", "--force")
+    assert done.returncode == 0, done.stderr
+    print(done.stderr, f"{time.monotonic() - begun_s:.1f} s until it starts again")
+    assert house.cli("health", "--wait", "90").returncode == 0
+    await conversation.recorded(within_s=5)
 
 
 async def test_a_damaged_database_is_refused_left_alone_and_restored_on_demand(

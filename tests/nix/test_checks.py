@@ -36,8 +36,3 @@ def test_a_script_is_python(name: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_a_vm_test_evaluates(name: str) -> None:
     assert re.fullmatch(r"/nix/store/\S+-vm-test-run-\S+\.drv", evaluate(f'hosts.check "{name}"'))
-
-
-def test_vm_tests_take_the_promises_of_the_house_from_system_toml() -> None:
-    for name in NAMES:
-        assert "acceptance." in (VM / f"{name}.nix").read_text(encoding="utf-8"), name

@@ -12,8 +12,9 @@ OUTWARD = {
     "barnabee-core": {
         "barnabee-accept",  # asks Home Assistant whether the test alert came
         "barnabee-api",  # Home Assistant, Azure OpenAI, and whether mail and messages are there
-        "barnabee-litestream",  # the replica
-        "barnabee-restore",
+        # the replica, read, written or held
+        *("barnabee-litestream", "barnabee-restore", "barnabee-follow", "barnabee-lease"),
+        *("barnabee-pin", "barnabee-rollback-data@", "barnabee-drill"),
         "barnabee-voice",  # media goes to wherever the microphone is
     },
     "barnabee-gpu": set[str](),

@@ -75,6 +75,9 @@ def test_everything_is_asked_that_the_local_runner_asks_and_the_machines_exporte
         assert place["labels"]["component"] == name
         assert place["labels"]["host"] in GRAPH.host
         assert jobs[f"barnabee-{name}"]["authorization"]["credentials_file"].endswith("api_token")
+    machines = {place["labels"]["host"] for place in jobs["node"]["static_configs"]}
+    carrying = {"battleserver"}  # it has no exporter: its silence must not be told
+    assert machines == set(GRAPH.host) - carrying
     files = {path.name for path in (watchers.files() / "alerts").glob("*.yml")}
     assert set(found["ruleFiles"]) == files
 

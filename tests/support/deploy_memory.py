@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -306,7 +307,10 @@ class MemoryJournal(Journal):
             self.texts[record.id] = record.model_dump_json()
             return record
 
-        return self.world.fate(f"write {record.state}", act)
+        try:
+            return self.world.fate(f"write {record.state}", act)
+        except StepFailed as error:
+            raise OSError(errno.ENOSPC, "the disk is full") from error
 
     def every(self) -> list[Record]:
         return [Record.model_validate_json(self.texts[name]) for name in sorted(self.texts)]

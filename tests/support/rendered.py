@@ -8,19 +8,16 @@ from __future__ import annotations
 
 import re
 import shutil
+import subprocess
 import sys
 import sysconfig
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from barnabee.core import system
 from barnabee.store import litestream
 from barnabee.up.services import redis_program
-from barnabee.voice.filler_files import Maker, generate
 from support.boot import Machine
 from support.gpu import ROOT, models_dir
 
@@ -58,13 +55,11 @@ def programs(folder: Path) -> Path:
 
 
 def fillers(folder: Path) -> Path:
-    """Record every phrase as a tone: what they say is not what this is about."""
-
-    def speak(text: str) -> NDArray[np.float32]:
-        angle = 2 * np.pi * 220 * np.arange(240 * len(text)) / 24_000
-        return (0.3 * np.sin(angle)).astype(np.float32)
-
-    generate(system.load(ROOT / "system.toml"), Maker(speak, {"test": 1}, 24_000), folder)
+    """Record every phrase as a tone, as the VM tests do."""
+    environment = {"PYTHONPATH": str(ROOT / "src"), "BARNABEE_SYSTEM": str(ROOT / "system.toml")}
+    # -P: beside it lies a secrets.py, the script of a VM test, which is not Python's own.
+    command = [sys.executable, "-P", str(ROOT / "tests/vm/tones.py"), str(folder)]
+    subprocess.run(command, check=True, env=environment)
     return folder
 
 
@@ -73,7 +68,8 @@ def install(machine: Machine, report: Mapping[str, Any]) -> None:
     for name, text in report["units"].items():
         machine.write(f"/etc/systemd/system/{name}", text)
         for target in report["wantedBy"][name]:
-            machine.link(f"/etc/systemd/system/{target}.wants/{name}", f"../{name}")
+            begun = target.replace("multi-user.target", "proof.target")
+            machine.link(f"/etc/systemd/system/{begun}.wants/{name}", f"../{name}")
         _users(machine, text)
         for path in sorted(set(re.findall(rf"{_STORE}[^\s\"]*", text))):
             _stand_in(machine, path, report)

@@ -47,11 +47,8 @@ pkgs.testers.runNixOSTest {
           "home_assistant_token"
         ];
         services.nginx.enable = lib.mkForce false; # it has no certificate here
-        systemd.services.barnabee-gpu.serviceConfig = {
-          ExecStart = lib.mkForce "${config.barnabee.package.env}/bin/python ${./fake_gpu.py}";
-          Type = lib.mkForce "exec";
-          WatchdogSec = lib.mkForce 0;
-        };
+        systemd.services.barnabee-gpu.serviceConfig.ExecStart =
+          lib.mkForce "${config.barnabee.package.env}/bin/python ${./fake_gpu.py}";
         virtualisation.memorySize = 3072;
       };
   };

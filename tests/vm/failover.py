@@ -26,15 +26,20 @@ def wait_for_turn(machine: Any, address: str, trace_id: str) -> None:
     machine.wait_until_succeeds(f"curl -fsS -H 'Authorization: Bearer {TOKEN}' {url}", timeout=30)
 
 
+def wait_for(machine: Any, unit: str, limit_s: int) -> None:
+    """Wait until a unit is active; wait_for_unit gives up on one that a path unit starts later."""
+    machine.wait_until_succeeds(f"systemctl is-active {unit}", timeout=limit_s)
+
+
 start_all()
 backup.wait_for_unit("s3.service")
 gpu.wait_for_unit("barnabee-gpu.service")
 
 with subtest("the primary serves under the house's address, and the stand-by follows"):
-    core.wait_for_unit("barnabee-healthy.target", timeout=HEALTHY_S + DRIVEN_S)
+    wait_for(core, "barnabee-healthy.target", HEALTHY_S + DRIVEN_S)
     core.wait_until_succeeds(f"ip -4 addr show eth1 | grep -F {ADDRESS}/", timeout=DRIVEN_S)
     backup.wait_until_succeeds(f"curl -fsS {VOICE}", timeout=DRIVEN_S)
-    manofwar.wait_for_unit("barnabee-follow.service", timeout=DRIVEN_S)
+    wait_for(manofwar, "barnabee-follow.service", DRIVEN_S)
     manofwar.fail("systemctl is-active barnabee.target")
     manofwar.fail(f"ip -4 addr show eth1 | grep -F {ADDRESS}/")
     assert status(manofwar)["holder"] == "barnabee-core"
@@ -51,7 +56,7 @@ with subtest("what the primary wrote is with the stand-by"):
 
 with subtest("the primary dies, and the stand-by serves with every turn"):
     core.crash()
-    manofwar.wait_for_unit("barnabee-healthy.target", timeout=LEASE_S + HEALTHY_S + DRIVEN_S)
+    wait_for(manofwar, "barnabee-healthy.target", LEASE_S + HEALTHY_S + DRIVEN_S)
     manofwar.wait_until_succeeds(f"ip -4 addr show eth1 | grep -F {ADDRESS}/", timeout=DRIVEN_S)
     backup.wait_until_succeeds(f"curl -fsS {VOICE}", timeout=DRIVEN_S)
     for turn in turns:
@@ -61,7 +66,7 @@ with subtest("the primary dies, and the stand-by serves with every turn"):
 
 with subtest("the primary comes back, writes nothing and follows"):
     core.start()
-    core.wait_for_unit("barnabee-follow.service", timeout=HEALTHY_S + DRIVEN_S)
+    wait_for(core, "barnabee-follow.service", HEALTHY_S + DRIVEN_S)
     core.fail("systemctl is-active barnabee-worker.service")
     core.fail("systemctl is-active barnabee-litestream.service")
     core.fail(f"ip -4 addr show eth1 | grep -F {ADDRESS}/")
@@ -72,8 +77,8 @@ with subtest("the primary comes back, writes nothing and follows"):
 
 with subtest("the stand-by gives up, and the primary serves again with every turn"):
     manofwar.succeed("barnabee standby demote")
-    core.wait_for_unit("barnabee-healthy.target", timeout=HEALTHY_S + DRIVEN_S)
+    wait_for(core, "barnabee-healthy.target", HEALTHY_S + DRIVEN_S)
     core.wait_until_succeeds(f"ip -4 addr show eth1 | grep -F {ADDRESS}/", timeout=DRIVEN_S)
     for turn in turns:
         wait_for_turn(core, "127.0.0.1", turn)
-    manofwar.wait_for_unit("barnabee-follow.service", timeout=DRIVEN_S)
+    wait_for(manofwar, "barnabee-follow.service", DRIVEN_S)

@@ -8,9 +8,8 @@ let
   machines = import ./machines.nix { inherit self; };
   graph = builtins.fromTOML (builtins.readFile ../../system.toml);
   watched =
-    { lib, nodes, ... }:
+    { lib, ... }:
     {
-      barnabee.network.addresses.barnabee-monitoring = nodes.monitoring.networking.primaryIPAddress;
       services.alloy.enable = lib.mkOverride 40 true; # the other tests go without
     };
 in
@@ -32,7 +31,10 @@ pkgs.testers.runNixOSTest {
           watched
         ];
         barnabee.name = "barnabee-monitoring";
-        barnabee.secrets.unused = [ "home_assistant_webhook" ];
+        barnabee.secrets.unused = [
+          "heartbeat_url"
+          "home_assistant_webhook"
+        ];
         services.grafana.enable = lib.mkForce false; # nobody looks here
         environment.systemPackages = [ pkgs.grafana-loki ]; # logcli
         virtualisation.memorySize = 2048;

@@ -9,6 +9,7 @@ let
       config,
       lib,
       nodes,
+      pkgs,
       ...
     }:
     {
@@ -22,7 +23,10 @@ let
           ) (lib.intersectAttrs (lib.genAttrs [ "core" "gpu" "monitoring" ] (_: null)) nodes);
         };
         settings.BARNABEE_REPLICA_ENDPOINT = "http://${nodes.backup.networking.primaryIPAddress}:9000";
-        fillers = null;
+        # Without recordings the voice is not well.
+        fillers = pkgs.runCommand "tones" { } ''
+          ${config.barnabee.package.env}/bin/python ${./tones.py} $out
+        '';
       };
       services.alloy.enable = lib.mkForce false; # nobody collects here
       systemd.tmpfiles.rules = map (
@@ -31,7 +35,7 @@ let
           content = if name == "home_assistant_webhook" then webhook nodes else secret;
         in
         "f ${toString config.barnabee.secrets.directory}/${name} 0400 root root - ${content}"
-      ) config.barnabee.secrets.needed;
+      ) config.barnabee.secrets.used;
     };
 in
 {
@@ -56,11 +60,8 @@ in
     {
       imports = [ house ];
       barnabee.name = "barnabee-gpu";
-      systemd.services.barnabee-gpu.serviceConfig = {
-        ExecStart = lib.mkForce "${config.barnabee.package.env}/bin/python ${./fake_gpu.py}";
-        Type = lib.mkForce "exec";
-        WatchdogSec = lib.mkForce 0;
-      };
+      systemd.services.barnabee-gpu.serviceConfig.ExecStart =
+        lib.mkForce "${config.barnabee.package.env}/bin/python ${./fake_gpu.py}";
       virtualisation.memorySize = 1024;
     };
 

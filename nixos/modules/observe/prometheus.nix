@@ -56,6 +56,22 @@ let
   folder = ../../monitoring/alerts;
 in
 {
+  # A hypervisor that only carries images has no exporter of ours: it counts when it is the gateway.
+  options.barnabee.alerts.machines = lib.mkOption {
+    type = lib.types.listOf lib.types.str;
+    default = placed (
+      lib.filter (host: host == network.gateway || graph.host.${host}.roles != [ "hypervisor" ]) (
+        lib.attrNames graph.host
+      )
+    );
+    defaultText = lib.literalMD "the gateway, and the hosts of `system.toml` that run services";
+    description = "The machines that are asked how they are, and whose silence is told.";
+    example = [
+      "beast"
+      "barnabee-core"
+    ];
+  };
+
   config = lib.mkIf (lib.elem "monitoring" config.barnabee.roles) {
     barnabee.secrets.needed = [ token ];
     services.prometheus = {
@@ -76,7 +92,7 @@ in
         (others "prometheus" graph.companion.prometheus.port here)
         (others "alertmanager" graph.companion.alertmanager.port here)
         (others "loki" lokiPort here)
-        (others "node" graph.companion.node.port (lib.attrNames graph.host))
+        (others "node" graph.companion.node.port config.barnabee.alerts.machines)
         (others "redis" exporters.redis.port (role "core"))
         (others "nginx" exporters.nginx.port (role "core"))
         (others "nvidia" exporters.nvidia-gpu.port (role "gpu"))

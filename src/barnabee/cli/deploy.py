@@ -162,8 +162,9 @@ def _carry_out(order: Order, *, detach: bool, dry_run: bool) -> None:
     from barnabee.deploy import engine, unit
 
     machine, journal = _here()
+    prepared = engine.prepare(machine, journal, order, ask=False)  # what cannot be is said here
     if dry_run:
-        _tell_plan(engine.prepare(machine, journal, order, ask=False), order)
+        _tell_plan(prepared, order)
         return
     _require_none(machine, journal)
     record_id = unit.new_id()

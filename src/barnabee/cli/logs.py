@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -86,40 +85,60 @@ class _Asked:
 
 
 async def _of_loki(url: str, asked: _Asked, *, follow: bool, raw: bool) -> None:
+    import asyncio
+
     from barnabee.clients.loki import Loki
 
     show = _Show(raw=raw)
     client = Loki(url)
     try:
-        now_ns = time.time_ns()
-        if asked.lines:
-            start_ns = now_ns - asked.past_s * 1_000_000_000
-            for record in await client.query(
-                asked.logql, start_ns, now_ns, limit=asked.lines, newest=True
-            ):
-                show(record)
+        coming = _Coming(client, asked.logql)
         if follow:
-            async for record in _coming(client, asked.logql, now_ns):
+            await coming.look()  # what is there already is not what comes next
+        if asked.lines:
+            now_ns = time.time_ns()
+            for record in await client.query(
+                asked.logql,
+                now_ns - asked.past_s * 1_000_000_000,
+                now_ns,
+                limit=asked.lines,
+                newest=True,
+            ):
+                coming.is_new(record)
+                show(record)
+        while follow:
+            await asyncio.sleep(_LOOK_EVERY_S)
+            for record in await coming.look():
                 show(record)
     finally:
         await client.aclose()
 
 
-async def _coming(client: Loki, logql: str, since_ns: int) -> AsyncIterator[dict[str, Any]]:
-    """Return records as they come, for ever; each once, though the windows asked for overlap."""
-    import asyncio
+class _Coming:
+    """Lines as they come, each once: every look goes back as far as a line may be late."""
 
-    seen: dict[str, int] = {}
-    while True:
+    def __init__(self, client: Loki, logql: str) -> None:
+        self._client = client
+        self._logql = logql
+        self._seen: dict[str, int] = {}
+
+    async def look(self) -> list[dict[str, Any]]:
+        """Return the lines that were not seen yet."""
         now_ns = time.time_ns()
-        begin_ns = max(since_ns, now_ns - _LATE_NS)
-        for record in await client.query(logql, begin_ns, now_ns, limit=_AT_ONCE):
-            text = json.dumps(record, sort_keys=True, default=str)
-            if text not in seen:
-                yield record
-            seen[text] = now_ns
-        seen = {text: at_ns for text, at_ns in seen.items() if at_ns > now_ns - 2 * _LATE_NS}
-        await asyncio.sleep(_LOOK_EVERY_S)
+        found = await self._client.query(
+            self._logql, now_ns - _LATE_NS, now_ns, limit=_AT_ONCE, newest=True
+        )
+        new = [record for record in found if self.is_new(record)]
+        oldest_ns = now_ns - 2 * _LATE_NS
+        self._seen = {text: at_ns for text, at_ns in self._seen.items() if at_ns > oldest_ns}
+        return new
+
+    def is_new(self, record: dict[str, Any]) -> bool:
+        """Return whether a line was not seen yet, and remember it."""
+        text = json.dumps(record, sort_keys=True, default=str)
+        new = text not in self._seen
+        self._seen[text] = time.time_ns()
+        return new
 
 
 class _Show:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -84,16 +85,25 @@ def taken(*, read_only: bool) -> Iterator[Place]:
 
 @contextmanager
 def _as_the_runner_would(house: House, *, companions: bool = True) -> Iterator[System]:
-    """Set the environment, and have the house's own S3 server if the replica is there."""
+    """Set the environment for the block, and have the house's own S3 server if it is needed."""
+    import structlog
+
     from barnabee.up import alone, secrets, services, state
 
+    # What the parts log on the way is for people here, and not part of the answer.
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     house.paths.make()
     secrets.make(house.paths)
-    os.environ.update(services.environment_for_backup(house))
     runs = state.runner(house.paths) is not None
     needed = companions and house.replica_is_local and not runs
-    with alone.running(house, ["s3"] if needed else []):
-        yield house.system
+    before = dict(os.environ)
+    os.environ.update(services.environment_for_backup(house))
+    try:
+        with alone.running(house, ["s3"] if needed else []):
+            yield house.system
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
 
 
 def keep_recipient(recipient: str) -> str | None:

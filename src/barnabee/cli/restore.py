@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
     from barnabee.cli.place import Place
     from barnabee.store.backup.restoring import Restored
     from barnabee.store.backup.sources import Source
+
+    Make = Callable[[Place], Coroutine[Any, Any, Source]]
 
 KitFile = Annotated[
     Path | None,
@@ -63,14 +66,19 @@ def restore(
 
     if at and txid:
         raise BadInput(what="Give --at or --txid, not both")
-    with place.taken(read_only=dry_run or rehearse or to is not None) as here:
-        if if_missing:
+    if if_missing:
+        with place.taken(read_only=False) as here:
             _if_missing(here)
-        elif rehearse:
+        return
+    if rehearse:
+        with place.told() as here:
             _rehearse(here, key)
-        else:
-            make = _finder(here, source, at, txid, key)
-            _do(here, make, to=to, dry_run=dry_run, force=force, new_replica=new_replica)
+        return
+    identity = kit(key) if key else None
+    make = partial(_source, source=source, at=at, txid=txid, identity=identity)
+    if _looked(make, dry_run=dry_run, force=force or to is not None):
+        with place.taken(read_only=to is not None) as here:
+            _do(here, make, to=to, force=force, new_replica=new_replica)
 
 
 def rollback_data(
@@ -83,62 +91,67 @@ def rollback_data(
 ) -> None:
     """Return to what the database was when it was pinned, such as before the last migration."""
     from barnabee.cli import place
+
+    make = partial(_pinned, pin_id=pin_id)
+    if _looked(make, dry_run=dry_run, force=True):
+        with place.taken(read_only=False) as here:
+            _do(here, make, force=True, migrate=False)
+
+
+async def _source(here: Place, *, source: str, at: str | None, txid: int, identity: Any) -> Source:
+    from barnabee.store.backup import sources
+
+    if source == "litestream":
+        return await sources.from_replica(here.system, here.settings, txid=txid, at=at)
+    sources.no_txid(txid)
+    return await asyncio.to_thread(
+        sources.from_snapshot, here.system, here.settings, at=at, identity=identity
+    )
+
+
+async def _pinned(here: Place, *, pin_id: str | None) -> Source:
     from barnabee.core.errors import NotFound
     from barnabee.store import pins
     from barnabee.store.backup import sources
 
-    with place.taken(read_only=dry_run) as here:
-        database = here.settings.database_path
-        found = pins.find(database, pin_id) if pin_id else pins.newest(database)
-        if found is None:
-            raise NotFound(what="pin: nothing was ever migrated or pinned here")
-        one = found
-
-        async def make() -> Source:
-            return sources.from_pin(here.settings, one)
-
-        _do(here, make, to=None, dry_run=dry_run, force=True, migrate=False)
+    database = here.settings.database_path
+    found = pins.find(database, pin_id) if pin_id else pins.newest(database)
+    if found is None:
+        raise NotFound(what="pin: nothing was ever migrated or pinned here")
+    return sources.from_pin(here.settings, found)
 
 
-def _finder(
-    here: Place, source: str, at: str | None, txid: int, key: Path | None
-) -> Callable[[], Coroutine[Any, Any, Source]]:
-    from barnabee.store.backup import sources
+def _looked(make: Make, *, dry_run: bool, force: bool) -> bool:
+    """Say what would be used before anybody is stopped; return whether to go on."""
+    from barnabee.cli import place
+    from barnabee.store.backup import restoring
 
-    async def make() -> Source:
-        if source == "litestream":
-            return await sources.from_replica(here.system, here.settings, txid=txid, at=at)
-        sources.no_txid(txid)
-        identity = kit(key) if key else None
-        return await asyncio.to_thread(
-            sources.from_snapshot, here.system, here.settings, at=at, identity=identity
-        )
-
-    return make
+    with place.told() as here:
+        source = asyncio.run(make(here))
+        if not dry_run:
+            restoring.require_force(here.settings.database_path, force=force)
+    typer.echo(f"from {source.name}", err=True)
+    if dry_run:
+        typer.echo("\n".join(source.describe()))
+    return not dry_run
 
 
 def _do(
     here: Place,
-    make: Callable[[], Coroutine[Any, Any, Source]],
+    make: Make,
     *,
-    to: Path | None,
-    dry_run: bool,
     force: bool,
+    to: Path | None = None,
     migrate: bool = True,
     new_replica: bool = False,
 ) -> None:
     from datetime import UTC, datetime
-    from functools import partial
 
     from barnabee.cli.progress import shown
     from barnabee.store.backup import renew, restoring
 
-    async def work() -> Restored | None:
-        source = await make()
-        typer.echo(f"from {source.name}", err=True)
-        if dry_run:
-            typer.echo("\n".join(source.describe()))
-            return None
+    async def work() -> Restored:
+        source = await make(here)
         with shown() as tell:
             if to is not None:
                 return await restoring.elsewhere(to, source, tell)
@@ -152,8 +165,6 @@ def _do(
             )
 
     done = asyncio.run(work())
-    if done is None:
-        return
     typer.echo(f"restored {to or here.settings.database_path}: {done.rows} rows", err=True)
     for line in done.notes:
         typer.echo(f"  compared with what was there: {line}", err=True)

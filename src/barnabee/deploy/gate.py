@@ -74,7 +74,7 @@ def pass_through(machine: Machine, journal: Journal) -> Verdict:
             facts = machine.facts(booted)
             if facts:  # if this process dies, the watch goes on
                 machine.arm(record.limits, facts.program)
-            book = Book(machine, journal, record)
+            book = Book(machine, journal, record, going_back=True)
             book.note(boot_id=live.boot_id, owner=machine.owner())
             return _try(book) if move == Passage.TRY else _close(book)
     except DeployBusy as busy:

@@ -60,7 +60,9 @@ class Plan:
             (self.there("DISKO"), _DISK_S),
             (self.copy("SYSTEM", mounted=True), _COPY_S),
             (
-                self.there("nixos-install", "--system", "SYSTEM", "--no-root-passwd"),
+                self.there(
+                    "nixos-install", "--no-root-passwd", "--no-channel-copy", "--system", "SYSTEM"
+                ),
                 _DISK_S,
             ),
         ]

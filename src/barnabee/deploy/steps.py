@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -22,17 +23,32 @@ log = structlog.get_logger()
 
 
 class Book:
-    """A record under way, with the machine it is about. What is changed is on the disk at once."""
+    """A record under way, with the machine it is about. What is changed is on the disk at once.
 
-    def __init__(self, machine: Machine, journal: Journal, record: Record) -> None:
+    `going_back`: a full disk must not keep a machine from its way back, so that goes on unwritten.
+    """
+
+    def __init__(
+        self, machine: Machine, journal: Journal, record: Record, *, going_back: bool = False
+    ) -> None:
         """Begin with a record; nothing is written yet."""
         self.machine = machine
         self.journal = journal
         self.record = record
+        self.going_back = going_back
+        self.written = False
 
     def note(self, **changes: Any) -> Record:
-        """Change the record and write it."""
-        self.record = self.journal.write(self.record.model_copy(update=changes))
+        """Change the record and write it; StepFailed when it cannot be written."""
+        self.record = self.record.model_copy(update=changes)
+        self.written = False
+        try:
+            self.journal.write(self.record)
+            self.written = True
+        except OSError as error:
+            log.error("deploy_unwritten", id=self.record.id, reason=str(error))  # noqa: TRY400
+            if not self.going_back:
+                raise StepFailed(what="writing the record", reason=str(error)) from error
         return self.record
 
     def enter(self, state: State, limit_s: float, **changes: Any) -> Record:
@@ -62,13 +78,19 @@ class Book:
         self.note(steps=(*self.record.steps, step))
 
     def end(self, state: State, why: str = "", **changes: Any) -> Record:
-        """End it: record, log line, the watch disarmed, old records forgotten."""
+        """End it: record, log line, the watch disarmed, old records forgotten.
+
+        An end that is not on the disk is none: the watch comes again and does it once more.
+        """
         ended_at = self.machine.clock() if state in FINAL else None
         record = self.note(state=state, why=why, ended_at=ended_at, **changes)
         level = log.info if state in {State.KEPT, State.BOOTING} else log.error
         level("deploy_ended", id=record.id, state=state.value, message=record.sentence())
+        if not self.written:
+            return record
         self.machine.disarm()
-        self.journal.prune(record.limits.records_kept)
+        with suppress(OSError):
+            self.journal.prune(record.limits.records_kept)
         return record
 
 

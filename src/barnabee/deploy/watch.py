@@ -68,7 +68,7 @@ def _move(machine: Machine, record: Record) -> Move:
 
 
 def _act(machine: Machine, journal: Journal, record: Record, move: Move, why: str) -> Record:
-    book = Book(machine, journal, record)
+    book = Book(machine, journal, record, going_back=True)
     book.note(owner=machine.owner())  # this process has it now
     # A restart may have come between, and the gate have died before it said so.
     if move == Move.TAKE_BACK or machine.running() != Path(record.target):

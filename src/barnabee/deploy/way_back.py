@@ -21,6 +21,7 @@ TRIES = 5
 def take(book: Book, why: str) -> Record:
     """Go back to the refuge of the record; RETURNED, or RETURNING when it is to be tried again."""
     machine, record = book.machine, book.record
+    book.going_back = True
     why = (record.why if record.state == State.RETURNING else "") or why  # the first one counts
     if record.returns >= TRIES:
         last = next((step.why for step in reversed(record.steps) if not step.ok), "unknown")

@@ -10,12 +10,9 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import time
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TypeVar
 
 from barnabee.core.errors import (
     BarnabeeError,
@@ -34,9 +31,7 @@ from barnabee.store.disk import (
     make_for_the_group,
     writable,
 )
-
-T = TypeVar("T")
-Work = Callable[[sqlite3.Connection], T]
+from barnabee.store.lane import Lane, T, Work, connect
 
 BUSY_TIMEOUT_MS = 5000
 # How often a starting process asks for the lock that another starting process holds.
@@ -77,8 +72,8 @@ class Database:
         self.path = path
         self._may_write = may_write
         self._file_id = _file_id(path)
-        self._reading = _Lane(path, "database-read", busy_timeout_ms, query_only=True)
-        self._writing = _Lane(path, "database-write", busy_timeout_ms, query_only=False)
+        self._reading = Lane(path, "database-read", busy_timeout_ms, query_only=True)
+        self._writing = Lane(path, "database-write", busy_timeout_ms, query_only=False)
 
     async def connect(self) -> None:
         """Open both connections now: an open file's identity cannot pass to another file."""
@@ -113,7 +108,7 @@ class Database:
         await self._reading.close()
         await self._writing.close()
 
-    async def _on(self, lane: _Lane, work: Work[T]) -> T:
+    async def _on(self, lane: Lane, work: Work[T]) -> T:
         try:
             return await lane.run(work)
         except (DatabaseReadOnly, DependencyDown):
@@ -149,69 +144,6 @@ class Database:
             raise DatabaseCorrupt(path=self.path, reason="the file was removed or replaced")
 
 
-class _Lane:
-    """One connection on one thread, made when first used."""
-
-    def __init__(self, path: Path, name: str, busy_timeout_ms: int, *, query_only: bool) -> None:
-        self._path = path
-        self._busy_timeout_ms = busy_timeout_ms
-        self._query_only = query_only
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=name)
-        self._connection: sqlite3.Connection | None = None
-        self._ended = False
-
-    def ended(self) -> bool:
-        return self._ended
-
-    async def run(self, work: Work[T]) -> T:
-        if self.ended():
-            raise _closed()
-        try:
-            return await asyncio.get_running_loop().run_in_executor(self._thread, self._do, work)
-        except asyncio.CancelledError:
-            if self.ended() and not _being_cancelled():
-                raise _closed() from None  # its turn had not come when `close` was called
-            raise
-
-    async def drop(self) -> None:
-        """Close the connection; the next work opens another."""
-        if not self.ended():
-            await asyncio.get_running_loop().run_in_executor(self._thread, self._close)
-
-    async def close(self) -> None:
-        """Wait for the work in hand only: what still waits for a lock is told that it is over."""
-        if self.ended():
-            return
-        self._ended = True
-        await asyncio.to_thread(self._thread.shutdown, wait=True, cancel_futures=True)
-        await asyncio.to_thread(self._close)
-
-    def _do(self, work: Work[T]) -> T:
-        try:
-            if self._connection is None:
-                self._connection = _connect(self._path, self._busy_timeout_ms, mode="rw")
-                if self._query_only:
-                    self._connection.execute("PRAGMA query_only = ON")
-            return work(self._connection)
-        except sqlite3.Error as error:
-            raise explain(error, self._path) from error
-
-    def _close(self) -> None:
-        if self._connection is not None:
-            with suppress(sqlite3.Error):  # a full disk must not keep the process from ending
-                self._connection.close()
-            self._connection = None
-
-
-def _being_cancelled() -> bool:
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
-
-
-def _closed() -> DependencyDown:
-    return DependencyDown(dependency="database", reason="it was closed", retry_after_s=1)
-
-
 def prepare(
     path: Path,
     busy_timeout_ms: int = BUSY_TIMEOUT_MS,
@@ -235,7 +167,7 @@ def prepare(
             if not there or _look_without_touching(path, steps) < len(steps):
                 may_write()
             make_for_the_group(path)
-        with closing(_connect(path, busy_timeout_ms, mode="rwc")) as connection:
+        with closing(connect(path, busy_timeout_ms, mode="rwc")) as connection:
             _use_write_ahead_log(connection, busy_timeout_ms)
             version = migrations.refuse_unknown(connection, steps, str(path))
             if not checked_copy and 0 < version < len(steps):
@@ -266,25 +198,6 @@ def _look_without_touching(path: Path, steps: tuple[migrations.Migration, ...]) 
         if found != "ok":
             raise DatabaseCorrupt(path=path, reason=" ".join(str(found).split()))
         return migrations.refuse_unknown(connection, steps, str(path))
-
-
-def _connect(path: Path, busy_timeout_ms: int, *, mode: str) -> sqlite3.Connection:
-    uri = f"{path.absolute().as_uri()}?mode={mode}"  # rw, unlike rwc, never makes an empty file
-    wait_s = busy_timeout_ms / 1000
-    connection = sqlite3.connect(
-        uri,
-        uri=True,
-        isolation_level=None,
-        timeout=wait_s,
-        check_same_thread=False,  # closed by another thread than the one that used it
-    )
-    connection.execute("PRAGMA foreign_keys = ON")
-    connection.execute("PRAGMA synchronous = NORMAL")
-    # Only litestream empties the log, because only it knows what it has copied: emptied by
-    # anybody else while it is away, the replica goes bad in silence (docs/reference/store.md).
-    connection.execute("PRAGMA wal_autocheckpoint = 0")
-    connection.row_factory = sqlite3.Row
-    return connection
 
 
 def _use_write_ahead_log(connection: sqlite3.Connection, busy_timeout_ms: int) -> None:

@@ -104,6 +104,8 @@ def litestream_config(
         "dbs": [
             {
                 "path": str(database_path),
+                # As often as it uploads: by default it looks at the log once a second.
+                "monitor-interval": f"{place.sync_interval_ms}ms",
                 "replica": {
                     "type": "s3",
                     "endpoint": endpoint(system, settings),

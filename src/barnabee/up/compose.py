@@ -101,6 +101,7 @@ def environment(system: System) -> dict[str, str]:
         "DATABASE_PATH": "/data/barnabee.db",
         "GPU_SERVICE_URL": f"http://gpu:{system.port('gpu')}",
         "REDIS_URL": f"redis://redis:{system.port('redis')}/0",
+        "VOICE_URL": f"http://voice:{system.port('voice')}",
     }
     for name in ("voice", "worker", "litestream"):
         if name in system.service:

@@ -142,8 +142,11 @@ def environment_for(house: House, name: str) -> dict[str, str]:
 
 
 def environment_for_backup(house: House) -> dict[str, str]:
-    """Return the environment of a `barnabee backup` or `restore` of this house."""
-    credentials = secrets.hand_out(house.paths, BACKUP, BACKUP_CREDENTIALS)
+    """Return the environment of a `barnabee backup` or `restore` that a person starts.
+
+    With a folder of its own: what the worker was handed out may be in use now.
+    """
+    credentials = secrets.hand_out(house.paths, f"{BACKUP}-by-hand", BACKUP_CREDENTIALS)
     return settings_for(house) | {
         "BARNABEE_HOME": str(house.paths.root),
         "BARNABEE_SYSTEM": str(house.system_file),

@@ -31,6 +31,7 @@ AFTER_START_S = 600.0
 FIRST_EVER_AFTER_S = 3600.0
 AGAIN_AFTER_S = 3600.0
 STOP_LIMIT_S = 2.0
+AHEAD = timedelta(hours=1)
 _LAST_WORDS_CHARS = 300
 
 log = structlog.get_logger()
@@ -132,15 +133,19 @@ class Rounds:
             log.info("backup_round_done", round=chosen)
 
     def _known(self) -> Known:
-        here = snapshots.every(daily.folder_of(self._settings))
+        # A clock that was wrong and is set back must not keep the house waiting until it is right.
+        latest = self._now() + AHEAD
+        found = (one.at for one in snapshots.every(daily.folder_of(self._settings)))
+        here = [at for at in found if at <= latest]
         copied = audio.state(self._settings.data_dir)
         try:
             with closing(moment.connect(self._settings.database_path, "ro")) as connection:
                 last = drills.newest(connection)
         except sqlite3.Error:
             last = None
+        drilled = datetime.fromisoformat(last.started_at) if last else None
         return Known(
-            here[-1].at if here else None,
-            datetime.fromisoformat(last.started_at) if last else None,
+            here[-1] if here else None,
+            drilled if drilled and drilled <= latest else None,
             copied.before,
         )

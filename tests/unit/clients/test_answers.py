@@ -26,7 +26,7 @@ def tree(root: type[BarnabeeError]) -> Iterator[type[BarnabeeError]]:
         yield from tree(child)
 
 
-EVERY = [kind for kind in tree(BarnabeeError) if kind.__module__ == errors.__name__]
+EVERY = [kind for kind in tree(BarnabeeError) if kind.__module__.startswith(errors.__name__)]
 # Everything that is not here is a dependency that is down.
 CALLERS = {errors.BadRequest, errors.InvalidAudio, errors.InvalidUtterance, errors.TooLarge}
 BUSY = {errors.Overloaded, errors.QueueFull, errors.RateLimited}
@@ -41,7 +41,8 @@ DOWN = {
     *(errors.VramExhausted, errors.EngineStuck, errors.SetUpFailed),
     *(errors.DatabaseCorrupt, errors.DatabaseReadOnly, errors.DatabaseFull),
     *(errors.DatabaseTooNew, errors.DatabaseMismatch),
-    *(errors.BackupUnreachable, errors.BackupDamaged, errors.ProbeFailed),
+    *(errors.BackupUnreachable, errors.BackupDamaged, errors.BackupFailed),
+    *(errors.ProbeFailed, errors.AlertLost, errors.NotTheHolder, errors.CrossSite),
     *(errors.Replaced, errors.TooFast),  # what only a microphone is told
 }
 

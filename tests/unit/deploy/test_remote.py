@@ -103,7 +103,7 @@ def test_an_installation_comes_in_order(host: Path) -> None:
     assert copied.endswith(f"ssh-ng://root@installer {SYSTEM}")
     assert erased == SYSTEM
     assert onto.endswith(f"ssh-ng://root@installer?remote-store=local%3Froot=/mnt {SYSTEM}")
-    assert installed == f"nixos-install --system {SYSTEM} --no-root-passwd"
+    assert installed == f"nixos-install --no-root-passwd --no-channel-copy --system {SYSTEM}"
 
 
 def test_a_rollback_can_be_asked_for_from_elsewhere(host: Path) -> None:

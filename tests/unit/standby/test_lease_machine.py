@@ -126,7 +126,8 @@ BROKEN = {
 @pytest.mark.parametrize(("kind", "terms"), BROKEN.values(), ids=BROKEN.keys())
 def test_the_storms_would_notice_a_protocol_that(kind: type[Lessee], terms: Terms) -> None:
     def storms() -> None:
-        for seed in range(3000):
+        # The rarest of them showed itself in storm 881.
+        for seed in range(800, 3000):
             storm(World(terms=terms, kind=kind), seed, 1200)
 
     with pytest.raises(TwoHolders):

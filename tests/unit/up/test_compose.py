@@ -129,10 +129,24 @@ def test_services_understand_what_they_are_told(monkeypatch: pytest.MonkeyPatch)
     assert told.redis_url == "redis://redis:6379/0"
     assert str(told.database_path) == "/data/barnabee.db"
     left = {"bind", "data_dir", "database_path", "api_url", "gpu_service_url", "redis_url"}
-    left |= {"voice_url", "worker_url", "litestream_url", "litestream_socket", "models_dir", "device", "fillers_dir"}
+    left |= {
+        "voice_url",
+        "worker_url",
+        "litestream_url",
+        "litestream_socket",
+        "models_dir",
+        "device",
+        "fillers_dir",
+    }
     for field, about in Settings.model_fields.items():
         if field not in left:
             assert getattr(told, field) == about.default, field
+
+
+def test_nobody_looks_for_another_service_in_its_own_container() -> None:
+    for name, text in SERVICES["api"]["environment"].items():
+        for node in GRAPH.service.values():
+            assert f"127.0.0.1:{node.port}" not in text, name
 
 
 def test_redis_is_told_what_the_local_runner_tells_it() -> None:

@@ -10,7 +10,8 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from barnabee.cli.app import app
-from barnabee.up import setup
+from barnabee.core.errors import SetUpFailed
+from barnabee.up import setup, watchers
 from barnabee.up.progress import Steps
 from support import tdt
 
@@ -32,6 +33,27 @@ async def test_a_model_of_ones_own_is_only_looked_at(models: Path) -> None:
     (folder / "vocab.txt").write_text("other")
     assert await setup.fetch_models(["parakeet-mine"], steps) == []
     assert "vocab.txt: 5 bytes instead of" in said.getvalue()
+
+
+async def test_what_watches_the_house_is_installed_one_after_the_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    installed = []
+
+    async def install(package: str, tell: object) -> None:
+        installed.append(package)
+
+    monkeypatch.setattr(setup.shutil, "which", lambda name: name == "redis-server" or None)
+    monkeypatch.setattr(setup.apt, "possible", lambda: True)
+    monkeypatch.setattr(setup.apt, "install", install)
+    steps = Steps(Console(file=io.StringIO()))
+    await setup._packages(steps, monitoring=False)
+    assert installed == []
+    await setup._packages(steps, monitoring=True)
+    assert installed == list(watchers.PROGRAMS.values())
+    monkeypatch.setattr(setup.apt, "possible", lambda: False)
+    with pytest.raises(SetUpFailed, match="only root may install"):
+        await setup._packages(steps, monitoring=True)
 
 
 def test_a_model_of_ones_own_is_sealed_by_a_command(models: Path) -> None:

@@ -87,9 +87,7 @@ async def in_place(
     `before_swap` is done once the copy is known to be good.
     BadRequest when there is a database and `force` is unset; BackupFailed names the step.
     """
-    if place.taken(database) and not force:
-        reason = f"there is a database at {database}; with --force it is moved aside and kept"
-        raise BadRequest(field="command", reason=reason)
+    require_force(database, force=force)
     require_directory(database)
     copy = database.with_name(f".{database.name}.restoring")
     step = _Step("restore", tell)
@@ -208,6 +206,13 @@ def last(database: Path) -> dict[str, str | None] | None:
     except (OSError, ValueError, IndexError):
         return None
     return found
+
+
+def require_force(database: Path, *, force: bool) -> None:
+    """Raise BadRequest when there is a database that nobody said may be replaced."""
+    if place.taken(database) and not force:
+        reason = f"there is a database at {database}; with --force it is moved aside and kept"
+        raise BadRequest(field="command", reason=reason)
 
 
 def require_directory(path: Path) -> None:

@@ -1,0 +1,181 @@
+"""What copies and their proof cost, each beside what it is compared with, in one run.
+
+A database of 1 GB of turns, the real litestream, a real S3 server; `-s` shows the figures.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import sqlite3
+import statistics
+import struct
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from barnabee.store import db
+from barnabee.store.backup import drill, keys, moment, restoring, sources
+from barnabee.store.backup.pace import Pace
+from support.backup import snapshot, with_backup
+from support.replica import House, replicated_house
+from support.wait import eventually
+
+pytestmark = [pytest.mark.bench, pytest.mark.timeout(600)]
+SIZE_MB = int(os.environ.get("BARNABEE_BENCH_MB", "1000"))
+ROW = "INSERT INTO turns VALUES (?,?,?,?,?,?,?,?,?,?)"
+# Where a file of litestream says when it was cut off the log, in milliseconds (LTX format 3).
+LTX_TIMESTAMP = 32
+
+
+@pytest.fixture
+def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[House]:
+    with replicated_house(tmp_path, monkeypatch) as house:
+        kit = keys.make_kit()
+        house.system = with_backup(house.system, recovery_recipient=kit.recipient)
+        yield house
+
+
+def row(number: int, words: bytes) -> tuple[object, ...]:
+    """Return a turn of about 800 bytes whose text is like no other's, as speech is."""
+    start = number * 131 % (len(words) - 700)
+    text = words[start : start + 620].decode()
+    at = f"2026-01-{1 + number % 28:02}T00:00:{number % 60:02}.{number % 1000:03}Z"
+    return (f"{number:032x}", "s", None, text[:60], text, "chat", "[]", "[]", '{"total": 412}', at)
+
+
+def fill(database: Path, size_mb: int) -> None:
+    db.prepare(database)
+    words = os.urandom(4 * 1024 * 1024).hex().encode()
+    with closing(moment.connect(database, "rw")) as connection:
+        connection.execute("PRAGMA synchronous = OFF")
+        number = 0
+        while database.stat().st_size < size_mb * 1_000_000:
+            connection.execute("BEGIN")
+            connection.executemany(ROW, (row(n, words) for n in range(number, number + 20_000)))
+            connection.execute("COMMIT")
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            number += 20_000
+
+
+def copied_and_checked(database: Path, target: Path) -> float:
+    """Return how long `cp` and an integrity check of the copy take."""
+    begun_s = time.monotonic()
+    shutil.copyfile(database, target)
+    moment.durable(target)
+    with closing(sqlite3.connect(target)) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchone()[0] == "ok"
+    took_s = time.monotonic() - begun_s
+    target.unlink()
+    return took_s
+
+
+async def test_a_gigabyte_is_restored_in_twice_the_time_of_a_copy_and_its_drill_is_gentle(
+    house: House, tmp_path: Path
+) -> None:
+    await asyncio.to_thread(fill, house.path, SIZE_MB)
+    house.start_litestream()
+    await eventually(house.replicated, within_s=200)
+    snapshot(house)
+
+    pace = Pace(house.system.backup.cpu_percent)
+    done = await drill.run(house.system, house.settings, pace=pace)
+    share = done.cpu_ms / done.took_ms
+    print(
+        f"\ndrill of {done.bytes / 1e6:.0f} MB: {done.took_ms / 1000:.1f} s, "
+        f"{done.cpu_ms / 1000:.1f} s of processor = {share:.0%} of a core (limits 60 s, 25 %)"
+    )
+    assert done.success, done
+    house.stop_litestream()
+
+    plain_s, restored_s = [], []
+    for number in range(2):
+        plain_s.append(await asyncio.to_thread(copied_and_checked, house.path, tmp_path / "c.db"))
+        target = tmp_path / f"restored{number}.db"
+        source = await sources.from_replica(house.system, house.settings)
+        begun_s = time.monotonic()
+        await restoring.in_place(target, source, restoring.Nobody(), restoring.quiet, force=False)
+        restored_s.append(time.monotonic() - begun_s)
+        target.unlink()
+    ratio = min(restored_s) / min(plain_s)
+    print(
+        f"restore: {min(restored_s):.1f} s, cp and integrity_check: {min(plain_s):.1f} s, "
+        f"{ratio:.2f} times (limit 2)"
+    )
+    assert share <= 0.26
+    assert ratio <= 2
+
+
+def written(database: Path, seconds: float, first: int, per_s: float = 0) -> list[float]:
+    """Write turns for so long, one a transaction; return when each was committed."""
+    words = b"what was said and what was replied " * 40
+    at_s: list[float] = []
+    with closing(moment.connect(database, "rw")) as connection:
+        begun_s = time.monotonic()
+        while (gone_s := time.monotonic() - begun_s) < seconds:
+            if per_s and len(at_s) > gone_s * per_s:
+                time.sleep(1 / per_s)
+                continue
+            connection.execute("BEGIN IMMEDIATE")
+            connection.execute(ROW, row(first + len(at_s), words))
+            connection.execute("COMMIT")
+            at_s.append(time.time())
+    return at_s
+
+
+async def test_replication_costs_no_more_than_a_tenth_of_the_writes(house: House) -> None:
+    db.prepare(house.path)
+    house.start_litestream()
+    await asyncio.to_thread(written, house.path, 1.0, 0)
+    await house.replicated()
+    house.stop_litestream()
+    alone, streamed, first = [], [], 1_000_000
+    for _ in range(4):  # in turns, because the machine is not the same from minute to minute
+        alone.append(len(await asyncio.to_thread(written, house.path, 4.0, first)))
+        first += 1_000_000
+        house.start_litestream()
+        await eventually(house.replicated, within_s=60)
+        streamed.append(len(await asyncio.to_thread(written, house.path, 4.0, first)))
+        first += 1_000_000
+        house.stop_litestream()
+    cost = 1 - statistics.median(streamed) / statistics.median(alone)
+    print(
+        f"\ntransactions in 4 s: alone {alone}, streamed {streamed}: {cost:.1%} fewer (limit 10 %)"
+    )
+    assert cost <= 0.10
+
+
+async def test_two_hundred_writes_a_second_are_in_the_replica_within_a_second_and_a_half(
+    house: House,
+) -> None:
+    db.prepare(house.path)
+    house.start_litestream()
+    await asyncio.to_thread(written, house.path, 1.0, 0, 200)
+    await house.replicated()
+    committed = await asyncio.to_thread(written, house.path, 20.0, 1_000_000, 200)
+    await house.replicated()
+    arrived = []
+    for file in house.s3.directory.rglob("0000/*.ltx"):
+        with file.open("rb") as opened:
+            opened.seek(LTX_TIMESTAMP)
+            [cut_ms] = struct.unpack(">q", opened.read(8))
+        arrived.append((cut_ms / 1000, file.stat().st_mtime))
+    arrived.sort()
+    lags_s = []
+    for at_s in committed:
+        there_s = next((there for cut_s, there in arrived if cut_s >= at_s), None)
+        assert there_s is not None
+        lags_s.append(there_s - at_s)
+    lags_s.sort()
+    p50, p99 = lags_s[len(lags_s) // 2], lags_s[int(len(lags_s) * 0.99)]
+    rate = len(committed) / 20
+    print(
+        f"\n{len(committed)} transactions at {rate:.0f} a second in {len(arrived)} files: lag p50 "
+        f"{p50:.2f} s, p99 {p99:.2f} s, most {lags_s[-1]:.2f} s (limit 1.5 s)"
+    )
+    assert rate > 150
+    assert p99 <= 1.5

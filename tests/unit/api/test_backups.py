@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from barnabee.api.routes import backups
+from barnabee.core import settings as settings_module
+from barnabee.core import system as system_module
+from barnabee.store import db
+from barnabee.store.backup import drills, status
+from barnabee.store.backup.drills import Drill
+
+SYSTEM = system_module.load()
+
+
+async def test_the_status_is_told_and_a_drill_can_be_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BARNABEE_DATA", str(tmp_path))
+    monkeypatch.setenv("DATABASE_PATH", str(tmp_path / "barnabee.db"))
+    monkeypatch.delenv("BARNABEE_LITESTREAM_SOCKET", raising=False)
+    settings = settings_module.load(SYSTEM)
+    db.prepare(settings.database_path)
+    for day in range(1, 4):
+        drill = Drill(
+            f"2026-01-0{day}T03:40:00.000Z", 9, 3, success=day != 3, step="replica: fetch"
+        )
+        drills.record(settings.database_path, drill)
+    app = FastAPI()
+    app.include_router(backups.router)
+    app.state.service = SimpleNamespace(system=SYSTEM, settings=settings)
+    transport = httpx.ASGITransport(app=app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://house") as client:
+        found = (await client.get("/v1/backups")).json()
+        assert found["replica"]["error"] == "litestream is not configured here"
+        assert found["drill"]["last"]["success"] is False
+        assert found["drill"]["last_verified_at"] == "2026-01-02T03:40:00.000Z"
+        assert [one["started_at"][9] for one in found["drill"]["history"]] == ["1", "2", "3"]
+        assert not found["drill"]["requested"]
+        assert "there is no snapshot yet" in found["warnings"]
+
+        asked = await client.post("/v1/backups/rehearse")
+        assert (asked.status_code, asked.json()) == (202, {"requested": True})
+        assert (await client.get("/v1/backups")).json()["drill"]["requested"]
+    status.begun(settings)
+    assert not status.requested(settings)
