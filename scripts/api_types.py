@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[1]
 TARGET = ROOT / "src" / "dashboard" / "api" / "types.ts"
 HEAD = (
     "// Written by scripts/api_types.py out of the api's OpenAPI document. Do not edit:\n"
-    "// change src/barnabee/api/shapes.py and run the script.\n"
+    "// change the shapes in src/barnabee/api and run the script.\n"
 )
 # What only machines send, and FastAPI's own shapes of an error that never leaves the house.
 LEFT_OUT = frozenset({"HTTPValidationError", "ValidationError"})

@@ -1,6 +1,6 @@
 """Writes nixos/lib/system.schema.json: the tables of `system.toml` for the NixOS modules.
 
-core/tables.py says what every key must be; the modules make typed options out of this file, so that
+core/tables says what every key must be; the modules make typed options out of this file, so that
 the two can never differ. A test fails when it is not what this script would write.
 """
 

@@ -32,11 +32,21 @@ export function App(parts: Parts) {
 function Inside(parts: Parts) {
   const entry = parts.state.entry.value;
   if (entry === "out") return <Login api={parts.api} onIn={parts.onIn} />;
-  if (entry === "unknown") return null;
+  if (entry === "unknown") return <Waking />;
   return (
     <Shell>
       <View {...parts} />
     </Shell>
+  );
+}
+
+/** What index.html shows before there is any script. */
+function Waking() {
+  return (
+    <div class="waking">
+      <img src="/icon.svg" alt="" width="72" height="72" />
+      <p>Barnabee</p>
+    </div>
   );
 }
 

@@ -4,7 +4,7 @@
  * Nothing here talks to anybody. `link` says whether what is known is true now: whatever shows a
  * state of the house asks `trusted` first, so that nothing stays green that nobody has confirmed.
  */
-import { type Signal, computed, signal } from "@preact/signals";
+import { computed, signal } from "@preact/signals";
 import { createContext } from "preact";
 import { useContext } from "preact/hooks";
 import type { BrowserShape, Now, SpokenNow, SystemShape, TurnNow } from "./api/types";
@@ -49,7 +49,6 @@ export function createState(hash = "") {
 }
 
 export type State = ReturnType<typeof createState>;
-export type Writable<T> = Signal<T>;
 
 export function routeOf(hash: string): Route {
   const [name = "", ...rest] = hash.replace(/^#\/?/, "").split("/");

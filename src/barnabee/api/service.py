@@ -25,6 +25,7 @@ from barnabee.clients.neighbour import Neighbour
 from barnabee.clients.queue import Queue
 from barnabee.commands.ports import Embedder, Home, LanguageModel
 from barnabee.core.access import Access
+from barnabee.core.errors import NotFound
 from barnabee.core.health import Degraded
 from barnabee.core.redis_link import RedisLink
 from barnabee.core.settings import Settings
@@ -110,6 +111,12 @@ class Service:
             yield
         finally:
             await self._close()
+
+    def neighbour(self, name: str) -> Neighbour:
+        """Return the way to a service; NotFound where this house has none of that name."""
+        if name not in self.neighbours:
+            raise NotFound(what=f"service {name} in this house")
+        return self.neighbours[name]
 
     async def farewell(self) -> None:
         """Let the open pages go, which would hold the end up."""

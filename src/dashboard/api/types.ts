@@ -1,5 +1,5 @@
 // Written by scripts/api_types.py out of the api's OpenAPI document. Do not edit:
-// change src/barnabee/api/shapes.py and run the script.
+// change the shapes in src/barnabee/api and run the script.
 
 /** Whether the house can hear, think, speak or remember, in a sentence for the family. */
 export interface Ability {

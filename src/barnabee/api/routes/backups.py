@@ -8,8 +8,8 @@ from typing import Any
 from fastapi import APIRouter, Request
 from pydantic import BaseModel
 
+from barnabee.api.backup_shapes import BackupsNow
 from barnabee.api.service import service_of
-from barnabee.api.shapes import BackupsNow
 from barnabee.store.backup import status
 
 router = APIRouter()

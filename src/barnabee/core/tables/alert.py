@@ -1,23 +1,19 @@
-"""The table `[alert]` of `system.toml`: data only, and apart because `core.tables` is long."""
+"""When somebody is told: the table `[alert]`."""
 
 from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from barnabee.core.tables.kinds import Count, Mib, Milliseconds, Seconds, Table
 
 Hour = Annotated[int, Field(ge=0, le=23)]
 Percent = Annotated[int, Field(ge=1, le=100)]
-Count = Annotated[int, Field(ge=1, le=1_000_000)]
-Milliseconds = Annotated[int, Field(ge=1, le=600_000)]
-Seconds = Annotated[int, Field(ge=1, le=86_400)]
-Mib = Annotated[int, Field(ge=0, le=1_048_576)]
 
 
-class Alert(BaseModel):
+class Alert(Table):
     """When somebody is told: quiet hours, how often again, and what rules compare with."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
     quiet_from_h: Hour
     quiet_until_h: Hour
