@@ -148,7 +148,8 @@ async def test_replication_costs_no_more_than_a_tenth_of_the_writes(house: House
     cost = 1 - statistics.median(ratios)
     spread = ", ".join(f"{ratio:.2f}" for ratio in sorted(ratios))
     print(
-        f"\nwrites with litestream to those without, in pairs: {spread}: {cost:.1%} fewer (limit 10 %)"
+        f"\nwrites with litestream to those without, in pairs: {spread}: "
+        f"{cost:.1%} fewer (limit 10 %)"
     )
     assert cost <= 0.10
 
