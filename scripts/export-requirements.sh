@@ -6,4 +6,3 @@ cd "$(dirname "$0")/.."
 poetry export --quiet --extras local --output requirements/default.txt
 poetry export --quiet --extras local --with dev --output requirements/dev.txt
 poetry export --quiet --extras gpu --output requirements/gpu.txt
-poetry export --quiet --only dashboard --output requirements/dashboard.txt

