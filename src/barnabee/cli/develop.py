@@ -22,6 +22,9 @@ _STATIC = {
 # Two files at a time, because most tests wait for a process to start; timings need the machine.
 _QUICK = ("-m", "not bench and not long", "-n", "2", "--dist", "loadfile")
 _SLOW = ("-m", "bench or long", "-s")
+# What else a shared machine does fails a timing now and then; what is wrong fails twice.
+_AGAIN = ("--last-failed", "--last-failed-no-failures", "none")
+_SOME_FAILED = 1
 _NO_TESTS = 5  # pytest's exit status where the arguments chose none
 
 
@@ -40,6 +43,10 @@ def run_tests(
         name: _run(name, ("pytest", *chosen, *ctx.args), environment, root)
         for name, chosen in runs.items()
     }
+    slow = "pytest, one at a time"
+    if ended.get(slow) == _SOME_FAILED:
+        command = ("pytest", *_SLOW, *ctx.args, *_AGAIN)
+        ended[slow] = _run(f"{slow}: what failed, once more", command, environment, root)
     # Arguments may choose tests of one run only, but not none at all.
     passing = {0, _NO_TESTS} if 0 in ended.values() else {0}
     failed += [name for name, status in ended.items() if status not in passing]
