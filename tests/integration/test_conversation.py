@@ -30,7 +30,7 @@ from support.redis import RedisServer
 from support.voice import AUDIO, ROOT, Microphone, Samples, Voice, recording, silence, voice
 from support.webrtc import Browser, browsing
 
-pytestmark = [pytest.mark.long, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.alone, pytest.mark.timeout(400)]
 
 TOKEN = "made-up-token"
 RATE_HZ = 24_000

@@ -16,7 +16,7 @@ from support.wait import eventually
 from support.whole_house import WholeHouse
 
 WITHIN_MS = 60_000
-pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.alone, pytest.mark.timeout(600)]
 
 
 @pytest.fixture

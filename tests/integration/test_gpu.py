@@ -128,7 +128,7 @@ def test_the_first_sound_of_a_long_text_comes_long_before_the_last(http: httpx.C
     assert first_s < whole_s * 0.4
 
 
-@pytest.mark.long
+@pytest.mark.alone
 def test_a_short_question_is_not_held_up_by_a_long_answer(http: httpx.Client) -> None:
     body = {"model": "kokoro", "input": LONG, "response_format": "pcm"}
     with http.stream("POST", "/v1/audio/speech", json=body) as response:
@@ -228,7 +228,7 @@ def test_random_bytes_as_sound_never_kill_it(http: httpx.Client) -> None:
         "\\n\t<b>x</b>",
     ],
 )
-@pytest.mark.long
+@pytest.mark.alone
 def test_strange_texts_are_spoken_or_refused(http: httpx.Client, text: str) -> None:
     body = {"model": "kokoro", "input": text, "response_format": "pcm"}
     assert http.post("/v1/audio/speech", json=body).status_code in {200, 400}
@@ -250,7 +250,7 @@ async def test_many_at_once_are_all_answered(gpu: GpuProcess) -> None:
     assert len(vectors) == 20
 
 
-@pytest.mark.long
+@pytest.mark.alone
 def test_who_hangs_up_in_the_middle_leaves_the_engine_free(
     gpu: GpuProcess, http: httpx.Client
 ) -> None:

@@ -152,7 +152,7 @@ def said(*tones_hz: int) -> bytes:
     return wav.header(16_000) + sound
 
 
-@pytest.mark.long
+@pytest.mark.alone
 @pytest.mark.timeout(600)
 async def test_every_turn_is_answered_and_nothing_on_its_way_is_taken_from_it(
     gpu: GpuProcess,

@@ -116,7 +116,7 @@ def test_without_any_model_it_stays_up_and_says_what_to_do(
     assert service.stop()[0] == 0
 
 
-@pytest.mark.long
+@pytest.mark.alone
 def test_it_stops_in_time_in_the_middle_of_inference(make_gpu: MakeGpu) -> None:
     service = make_gpu(models_dir())
     service.wait_for("/health/live")

@@ -35,7 +35,7 @@ def uses(service: GpuProcess) -> int:
     return sum(line["event"] == "inference" for line in service.log())
 
 
-@pytest.mark.long
+@pytest.mark.alone
 @pytest.mark.timeout(400)
 async def test_one_of_two_is_killed_and_every_question_is_still_answered(
     twins: list[GpuProcess],

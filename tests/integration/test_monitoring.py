@@ -22,7 +22,7 @@ from support.whole_house import WholeHouse
 
 MISSING = [name for name in watchers.PROGRAMS.values() if shutil.which(name) is None]
 pytestmark = [
-    pytest.mark.long,
+    pytest.mark.alone,
     pytest.mark.timeout(600),
     pytest.mark.skipif(bool(MISSING), reason=f"not installed here: {', '.join(MISSING)}"),
 ]

@@ -21,7 +21,7 @@ from support.boot import Machine, why_not
 from support.nix import ROOT, evaluate, needs_nixpkgs
 
 pytestmark = [
-    pytest.mark.long,
+    pytest.mark.alone,
     needs_nixpkgs,
     pytest.mark.skipif(bool(why_not()), reason=str(why_not())),
     pytest.mark.timeout(420),

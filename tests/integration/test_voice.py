@@ -101,7 +101,7 @@ async def test_sessions_leave_nothing_behind(process: VoiceProcess) -> None:
     assert grown_mib < 40
 
 
-@pytest.mark.long
+@pytest.mark.alone
 @pytest.mark.timeout(1200)
 async def test_two_hundred_turns_take_no_more_memory(process: VoiceProcess) -> None:
     async with process.talk() as microphone:

@@ -200,7 +200,7 @@ async def test_raw_nonsense_on_the_socket_never_hurts_the_service(gpu: GpuProces
         assert (await link.next())["type"] == "wake"
 
 
-@pytest.mark.long
+@pytest.mark.alone
 async def test_hours_of_sound_and_many_streams_leave_no_memory_behind(gpu: GpuProcess) -> None:
     sound = recording(CALL) * 4
     assert gpu.process is not None

@@ -20,8 +20,12 @@ _STATIC = {
     "import-linter": ("lint-imports",),
 }
 # Two files at a time, because most tests wait for a process to start; timings need the machine.
-_QUICK = ("-m", "not bench and not long", "-n", "2", "--dist", "loadfile")
-_SLOW = ("-m", "bench or long", "-s")
+_TWO = ("-n", "2", "--dist", "loadfile")
+_RUNS = {"pytest": ("-m", "not bench and not long and not alone", *_TWO)}
+_SLOW_RUNS = {
+    "pytest, what takes minutes": ("-m", "long", *_TWO),
+    "pytest, one at a time": ("-m", "bench or alone", "-s"),
+}
 # What else a shared machine does fails a timing now and then; what is wrong fails twice.
 _AGAIN = ("--last-failed", "--last-failed-no-failures", "none")
 _SOME_FAILED = 1
@@ -38,15 +42,16 @@ def run_tests(
     root = _checkout()
     environment = _prepare()
     failed = [name for name, command in _STATIC.items() if _run(name, command, environment, root)]
-    runs = {"pytest": _QUICK, "pytest, one at a time": _SLOW} if everything else {"pytest": _QUICK}
+    runs = _RUNS | _SLOW_RUNS if everything else _RUNS
     ended = {
         name: _run(name, ("pytest", *chosen, *ctx.args), environment, root)
         for name, chosen in runs.items()
     }
-    slow = "pytest, one at a time"
-    if ended.get(slow) == _SOME_FAILED:
-        command = ("pytest", *_SLOW, *ctx.args, *_AGAIN)
-        ended[slow] = _run(f"{slow}: what failed, once more", command, environment, root)
+    for name in _SLOW_RUNS:
+        if ended.get(name) == _SOME_FAILED:
+            marks = _SLOW_RUNS[name][:2]
+            command = ("pytest", *marks, "-s", *ctx.args, *_AGAIN)
+            ended[name] = _run(f"{name}: what failed, once more", command, environment, root)
     # Arguments may choose tests of one run only, but not none at all.
     passing = {0, _NO_TESTS} if 0 in ended.values() else {0}
     failed += [name for name, status in ended.items() if status not in passing]
