@@ -101,7 +101,7 @@ def loki(port: int, lines: list[int]) -> Iterator[None]:
     server.server_close()
 
 
-@pytest.mark.parametrize(("buffer_mib", "loses"), [(64, False), (8, True)])
+@pytest.mark.parametrize(("buffer_mib", "loses"), [(64, False), (4, True)])
 def test_an_outage_of_loki_is_survived(buffer_mib: int, *, loses: bool) -> None:
     outage_s = OUTAGE_S if not loses else OUTAGE_S // 3
     port, lines = free_port(), list[int]()

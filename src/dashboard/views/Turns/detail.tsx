@@ -12,22 +12,35 @@ import { exact, took } from "../../format";
 interface Props {
   trace: string;
   api: Pick<Api, "waterfall">;
-  /** What the voice measured has just come: fetch again. */
+  /** The voice has told what it measured: fetch again, until it is in the record. */
   spoken: boolean;
 }
+
+const AGAIN_MS = 1000;
+const AGAIN_MOST = 20;
 
 export function TurnDetail({ trace, api, spoken }: Props) {
   const [fall, setFall] = useState<WaterfallShape | null>(null);
   const [trouble, setTrouble] = useState("");
   useEffect(() => {
     const running = new AbortController();
-    api.waterfall(trace, running.signal).then(
-      (found) => setFall(found),
-      (error: unknown) => {
-        if (!running.signal.aborted) setTrouble(error instanceof Error ? error.message : String(error));
-      },
-    );
-    return () => running.abort();
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const look = (left: number) =>
+      api.waterfall(trace, running.signal).then(
+        (found) => {
+          setFall(found);
+          // It was told to the house before it was written down.
+          if (spoken && !found.spoken && left > 0) timer = setTimeout(() => void look(left - 1), AGAIN_MS);
+        },
+        (error: unknown) => {
+          if (!running.signal.aborted) setTrouble(error instanceof Error ? error.message : String(error));
+        },
+      );
+    void look(AGAIN_MOST);
+    return () => {
+      running.abort();
+      clearTimeout(timer);
+    };
   }, [trace, spoken]);
   const turn = fall?.turn;
   return (
