@@ -57,7 +57,7 @@ def test_from_the_kit_to_a_restore_that_the_kit_alone_allows(home: Path, tmp_pat
     named = ("restore", "--from", "snapshot")
     assert "no key on this machine" in barnabee(home, *named, status=1).stderr
     listed = barnabee(home, *named, "--key", str(tmp_path / "kit"), "--dry-run")
-    assert ".db.gz.age" in listed.stdout
+    assert ".db.zst.age" in listed.stdout
     assert not database.exists()
     barnabee(home, *named, "--key", str(tmp_path / "kit"))
     assert content_of(database) == before

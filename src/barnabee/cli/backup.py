@@ -192,5 +192,5 @@ snapshots:   {where}
 To try it now, and every few months:   barnabee restore --rehearse-recovery-kit
 To restore from the newest snapshot:   barnabee restore --from snapshot --key FILE --force
                                        (--key - asks for the line above)
-Without BarnabeeNet:                   age -d -i FILE SNAPSHOT.db.gz.age | gunzip > barnabee.db
+Without BarnabeeNet:                   age -d -i FILE SNAPSHOT.db.zst.age | zstd -d > barnabee.db
 """

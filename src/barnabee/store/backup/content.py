@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-# Rows are taken so many at a time: fewer cost more calls, more cost memory.
+# Rows are taken and hashed so many at a time: fewer cost more calls, more cost memory.
 ROWS = 2000
 # The oldest form of marshal: no references, nothing that depends on how Python keeps a value.
 _FORM = 2
@@ -119,8 +119,7 @@ def _table(connection: sqlite3.Connection, name: str, pause: Callable[[], None])
     cursor.row_factory = None
     while chunk := cursor.fetchmany(ROWS):
         rows += len(chunk)
-        for row in chunk:
-            digest.update(marshal.dumps(row, _FORM))
+        digest.update(marshal.dumps(chunk, _FORM))
         pause()
     return Table(rows, digest.hexdigest())
 

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import hashlib
 import os
-import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
+
+import zstandard
 
 from barnabee.store.backup.moment import Progress
 
@@ -19,9 +20,8 @@ if TYPE_CHECKING:
     from pyrage.x25519 import Identity, Recipient
 
 CHUNK = 1024 * 1024
-# Of a database of turns 2.5 times smaller at 120 MB/s; level 6 gives 2.9 times at 35 MB/s.
+# Beside gzip's fastest: as small or smaller, a quarter of the time to pack and to unpack.
 LEVEL = 1
-_GZIP = 31  # window bits that mean: with gzip's head and checksum
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ def unpack(
                     writer.write(chunk)
             else:
                 _decrypt(reader, writer, identities)
-        except zlib.error as error:
+        except zstandard.ZstdError as error:
             raise ValueError(f"it cannot be decompressed: {error}") from error
         reader.rest()
         writer.end()
@@ -143,7 +143,7 @@ class _Compressing:
         self, source: IO[bytes], size: int, pause: Callable[[], None], progress: Progress
     ) -> None:
         self._source, self._size, self._pause, self._progress = source, size, pause, progress
-        self._compressor = zlib.compressobj(LEVEL, zlib.DEFLATED, _GZIP)
+        self._compressor = zstandard.ZstdCompressor(level=LEVEL, write_checksum=True).compressobj()
         self._ready = bytearray()
         self._ended = False
         self.taken = 0
@@ -213,30 +213,46 @@ class _Decompressing:
     """Decompresses what is written to it into a file, up to the size that was promised."""
 
     def __init__(self, file: IO[bytes], size: int) -> None:
-        self._file, self._left = file, size
-        self._decompressor = zlib.decompressobj(_GZIP)
-        self.digest = hashlib.sha256()
+        self._plain = _Promised(file, size)
+        # A stream, because it hands on small pieces whatever a damaged file swells to.
+        self._stream = zstandard.ZstdDecompressor().stream_writer(self._plain, closefd=False)  # type: ignore[arg-type]
         self.failure: Exception | None = None
+
+    @property
+    def digest(self) -> hashlib._Hash:
+        return self._plain.digest
 
     def write(self, data: bytes) -> int:
         try:
-            self._take(self._decompressor.decompress(data))
-        except (zlib.error, OSError, ValueError) as error:
+            self._stream.write(data)
+        except (zstandard.ZstdError, OSError, ValueError) as error:
             self.failure = error  # age would tell its own story instead
             raise
         return len(data)
 
     def flush(self) -> None:
-        self._file.flush()
+        self._plain.flush()
 
     def end(self) -> None:
-        self._take(self._decompressor.flush())
-        if not self._decompressor.eof or self._left:
+        self.flush()
+        if self._plain.left:
             raise ValueError("it is cut short")
 
-    def _take(self, found: bytes) -> None:
-        self._left -= len(found)
-        if self._left < 0:
+
+class _Promised:
+    """Writes to a file as many bytes as were promised, and no more."""
+
+    def __init__(self, file: IO[bytes], size: int) -> None:
+        self._file, self.left = file, size
+        self.digest = hashlib.sha256()
+
+    def write(self, found: bytes) -> int:
+        self.left -= len(found)
+        if self.left < 0:
             raise ValueError("there is more in it than was put into it")
         self._file.write(found)
         self.digest.update(found)
+        return len(found)
+
+    def flush(self) -> None:
+        self._file.flush()

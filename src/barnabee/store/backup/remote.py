@@ -31,6 +31,9 @@ SNAPSHOT_LEVEL = 9
 LISTED_AT_ONCE = 1000
 _LOOK_EVERY_S = 0.2
 
+# Of a gigabyte restored: a third less processor time than over two cores, and done no later.
+_ONE_THREAD = {"GOMAXPROCS": "1"}
+
 
 @dataclass(frozen=True)
 class Part:
@@ -142,7 +145,7 @@ class Remote:
             process = await asyncio.create_subprocess_exec(
                 litestream.program(),
                 *(command, "-config", config.name, "-no-expand-env", *arguments),
-                env=litestream.own_environment(),
+                env=litestream.own_environment() | _ONE_THREAD,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.PIPE,
             )

@@ -1,6 +1,6 @@
 """The daily copy: one consistent moment of the database in one sealed file, with its description.
 
-    <data>/snapshots/20250131T031000Z.db.gz.age    without a recovery key: .db.gz, mode 0640
+    <data>/snapshots/20250131T031000Z.db.zst.age    without a recovery key: .db.zst, mode 0640
     <data>/snapshots/20250131T031000Z.json         sizes, hashes, transaction, rows per table
 
 The description is written last: a file without one is a snapshot that was never finished. What a
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from pyrage.x25519 import Identity, Recipient
 
 FOLDER = "snapshots"
-PLAIN, SEALED, DESCRIPTION = ".db.gz", ".db.gz.age", ".json"
+PLAIN, SEALED, DESCRIPTION = ".db.zst", ".db.zst.age", ".json"
 _STAMP = "%Y%m%dT%H%M%SZ"
 _SCRATCH = ".making.db"
 
