@@ -27,15 +27,24 @@
         overlays = [ self.overlays.default ];
         config.allowUnfreePredicate = import ./pkgs/unfree.nix { inherit lib; };
       };
-      evaluate = modules: lib.nixosSystem {
-        specialArgs = { inherit inputs; };
-        modules = [ self.nixosModules.default ] ++ modules;
-      };
+      evaluate =
+        modules:
+        lib.nixosSystem {
+          specialArgs = { inherit inputs; };
+          modules = [ self.nixosModules.default ] ++ modules;
+        };
       optionsText = import ./pkgs/options.nix {
         inherit lib;
         inherit (self.nixosConfigurations.beast) options; # it has the modules of all
       };
-      images = import ./pkgs/images { inherit inputs lib pkgs system; };
+      images = import ./pkgs/images {
+        inherit
+          inputs
+          lib
+          pkgs
+          system
+          ;
+      };
     in
     {
       nixosConfigurations = import ./nixos/lib/machines.nix { inherit evaluate lib; };
@@ -63,7 +72,9 @@
           ;
         default = pkgs.barnabee;
         proxmox-battleserver = self.nixosConfigurations.battleserver.config.system.build.proxmox;
-        options-md = pkgs.writeText "options.md" optionsText // { text = optionsText; };
+        options-md = pkgs.writeText "options.md" optionsText // {
+          text = optionsText;
+        };
       };
 
       apps.${system} = import ./pkgs/apps.nix { inherit lib pkgs; };
@@ -83,6 +94,6 @@
 
       devShells.${system}.default = import ./pkgs/shell.nix { inherit inputs system; };
 
-      formatter.${system} = pkgs.nixfmt;
+      formatter.${system} = pkgs.nixfmt-tree;
     };
 }

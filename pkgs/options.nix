@@ -3,7 +3,11 @@
 let
   listed = lib.optionAttrSetToDocList { inherit (options) barnabee; };
   shown = lib.filter (option: option.visible && !option.internal) listed;
-  oneLine = text: lib.concatStringsSep " " (lib.filter (word: word != "") (lib.splitString " " (lib.replaceStrings [ "\n" ] [ " " ] text)));
+  oneLine =
+    text:
+    lib.concatStringsSep " " (
+      lib.filter (word: word != "") (lib.splitString " " (lib.replaceStrings [ "\n" ] [ " " ] text))
+    );
   said = value: oneLine (value.text or (builtins.toJSON value));
   entry = option: ''
     ## `${option.name}`
@@ -11,7 +15,9 @@ let
     ${lib.removeSuffix "\n" option.description}
 
     - type: ${option.type}
-    ${lib.optionalString (option ? default) "- default: `${said option.default}`\n"}${lib.optionalString (option ? example) "- example: `${said option.example}`\n"}
+    ${lib.optionalString (option ? default) "- default: `${said option.default}`\n"}${
+      lib.optionalString (option ? example) "- example: `${said option.example}`\n"
+    }
   '';
   sorted = lib.sort (a: b: a.name < b.name) shown;
   heading = ''

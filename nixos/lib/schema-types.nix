@@ -94,9 +94,11 @@ let
       // lib.optionalAttrs (schema ? default) { inherit (schema) default; }
       // (
         if lib.isAttrs example then
-          { example = lib.literalExpression "(builtins.fromTOML (builtins.readFile ./system.toml)).${
-            lib.concatStringsSep "." (path ++ [ key ])
-          }"; }
+          {
+            example = lib.literalExpression "(builtins.fromTOML (builtins.readFile ./system.toml)).${
+              lib.concatStringsSep "." (path ++ [ key ])
+            }";
+          }
         else
           { inherit example; }
       )

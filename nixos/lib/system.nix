@@ -73,16 +73,26 @@ rec {
   servicesOf =
     graph: roles:
     let
-      wide = roles ++ (if elem "standby" roles then [ "core" "gpu" ] else [ ]);
+      wide =
+        roles
+        ++ (
+          if elem "standby" roles then
+            [
+              "core"
+              "gpu"
+            ]
+          else
+            [ ]
+        );
     in
     filter (name: elem graph.service.${name}.role wide) (attrNames graph.service);
 
   # What talks to a service over the wire: those who need or want it.
   callersOf =
     graph: service:
-    filter (
-      name: elem service (graph.service.${name}.needs ++ graph.service.${name}.wants)
-    ) (attrNames graph.service);
+    filter (name: elem service (graph.service.${name}.needs ++ graph.service.${name}.wants)) (
+      attrNames graph.service
+    );
 
   # Whom each service starts after and stops before: its needs, and its wants as far as they close no
   # circle (by the alphabet). systemd would drop a start out of a circle; core/graph.py has the same rule.
@@ -92,9 +102,12 @@ rec {
       known = graph.service;
       names = attrNames known;
       here = filter (other: known ? ${other});
-      edges = kind: concatMap (
-        name: map (other: { inherit name other; }) (here (builtins.sort builtins.lessThan known.${name}.${kind}))
-      ) names;
+      edges =
+        kind:
+        concatMap (
+          name:
+          map (other: { inherit name other; }) (here (builtins.sort builtins.lessThan known.${name}.${kind}))
+        ) names;
       reaches =
         after: start: goal:
         start == goal || builtins.any (one: reaches after one goal) after.${start};

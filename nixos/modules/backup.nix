@@ -68,11 +68,14 @@ let
     wantedBy = [ "barnabee.target" ];
     partOf = [ "barnabee.target" ];
   };
-  timer = when: withHouse // {
-    timerConfig = when // {
-      Persistent = true;
+  timer =
+    when:
+    withHouse
+    // {
+      timerConfig = when // {
+        Persistent = true;
+      };
     };
-  };
   daily = clock: timer { OnCalendar = "*-*-* ${clock}:00"; };
 
   # `barnabee-house restore --force` and the like, for root: with the keys and the settings of the

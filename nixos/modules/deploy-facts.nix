@@ -12,7 +12,8 @@ let
 
   # The database that this machine's services write, or those of the guest that has it.
   coreHost = toString (graphs.hostOf graph "api");
-  directory = ((config.barnabee.guests or { }).${coreHost} or { }).directories.${config.barnabee.dataDir} or null;
+  directory =
+    ((config.barnabee.guests or { }).${coreHost} or { }).directories.${config.barnabee.dataDir} or null;
   database =
     if house.runs "restore" && config.barnabee.health.start then
       {

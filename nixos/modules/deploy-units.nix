@@ -12,20 +12,18 @@ let
   data = credentials: description: command: {
     inherit description;
     inherit (house) environment;
-    serviceConfig =
-      import ../lib/hardening.nix
-      // {
-        Type = "oneshot";
-        User = "barnabee-restore";
-        Group = "barnabee";
-        ExecStart = "${house.barnabee} ${command}";
-        TimeoutStartSec = graph.deploy.data_s;
-        MemoryMax = "${toString graph.service.restore.memory_max_mib}M";
-        ReadWritePaths = [ config.barnabee.dataDir ];
-        LoadCredential = map (name: "${name}:${fileOf name}") (
-          lib.filter (name: fileOf name != null) credentials
-        );
-      };
+    serviceConfig = import ../lib/hardening.nix // {
+      Type = "oneshot";
+      User = "barnabee-restore";
+      Group = "barnabee";
+      ExecStart = "${house.barnabee} ${command}";
+      TimeoutStartSec = graph.deploy.data_s;
+      MemoryMax = "${toString graph.service.restore.memory_max_mib}M";
+      ReadWritePaths = [ config.barnabee.dataDir ];
+      LoadCredential = map (name: "${name}:${fileOf name}") (
+        lib.filter (name: fileOf name != null) credentials
+      );
+    };
   };
 in
 {

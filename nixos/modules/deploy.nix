@@ -117,7 +117,8 @@ in
 
       assertions = [
         {
-          assertion = !(hasHealth && config.barnabee.health.start) || lib.elem "barnabee-health.service" cfg.checks;
+          assertion =
+            !(hasHealth && config.barnabee.health.start) || lib.elem "barnabee-health.service" cfg.checks;
           message = "barnabee.deploy.checks does without barnabee-health.service, so a switch would be kept whatever it breaks; list it, or unset barnabee.deploy.enable.";
         }
         {

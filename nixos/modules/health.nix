@@ -76,13 +76,15 @@ in
     systemd.services.barnabee-health = look // {
       description = "BarnabeeNet: waits for the whole cascade";
       startLimitIntervalSec = 0; # a switch asks again and again
-      serviceConfig = hardened // {
-        RemainAfterExit = true;
-        ExecStart = "${house.barnabee} health --wait ${toString cfg.waitSeconds} ${at}";
-        TimeoutStartSec = cfg.waitSeconds + 15;
-        SupplementaryGroups = lib.optional (here != [ ]) "barnabee"; # which line the database is of
-      }
-      // house.inside;
+      serviceConfig =
+        hardened
+        // {
+          RemainAfterExit = true;
+          ExecStart = "${house.barnabee} health --wait ${toString cfg.waitSeconds} ${at}";
+          TimeoutStartSec = cfg.waitSeconds + 15;
+          SupplementaryGroups = lib.optional (here != [ ]) "barnabee"; # which line the database is of
+        }
+        // house.inside;
     };
 
     # Started by hand, by a deploy or by a test: `systemctl start barnabee-accept`; its journal has the

@@ -13,13 +13,18 @@ let
   hostOf = service: if lib.elem service here then cfg.name else graphs.hostOf graph service;
   # A host without an address has a name that leads nowhere: an assertion says so, not a trace.
   addressOfHost =
-    host: if host == null then "nowhere.invalid" else cfg.network.addresses.${host} or "${host}.invalid";
+    host:
+    if host == null then "nowhere.invalid" else cfg.network.addresses.${host} or "${host}.invalid";
   addressOf =
     service:
     if cfg.network.services ? ${service} then
       cfg.network.services.${service}
-    else if graph.service.${service}.probe == "redis" then "127.0.0.1" else addressOfHost (hostOf service);
-  urlOf = scheme: service: "${scheme}://${addressOf service}:${toString graph.service.${service}.port}";
+    else if graph.service.${service}.probe == "redis" then
+      "127.0.0.1"
+    else
+      addressOfHost (hostOf service);
+  urlOf =
+    scheme: service: "${scheme}://${addressOf service}:${toString graph.service.${service}.port}";
   socket = "/run/barnabee-litestream/litestream.sock";
 
   monitors = lib.filter (host: cfg.network.addresses ? ${host}) (graphs.hostsWith graph "monitoring");

@@ -9,49 +9,49 @@
 let
   cfg = config.barnabee.proxmox;
   inherit (config.barnabee) network passthrough;
-  lxc =
-    name: guest: ''
-      # pct create ${toString guest.id} <storage>:vztmpl/${name}.tar.xz, then this file as
-      # /etc/pve/lxc/${toString guest.id}.conf
-      arch: amd64
-      cores: ${toString guest.cores}
-      features: nesting=1
-      hostname: ${name}
-      memory: ${toString guest.memoryMib}
-      mp0: ${cfg.storage}:${toString guest.diskGib},mp=/data
-      net0: name=eth0,bridge=${cfg.bridge},ip=${network.addresses.${name}}/24,gw=${cfg.gateway},type=veth
-      onboot: 1
-      ostype: nixos
-      rootfs: ${cfg.storage}:${toString guest.diskGib}
-      swap: 0
-      unprivileged: 1
-    '';
+  lxc = name: guest: ''
+    # pct create ${toString guest.id} <storage>:vztmpl/${name}.tar.xz, then this file as
+    # /etc/pve/lxc/${toString guest.id}.conf
+    arch: amd64
+    cores: ${toString guest.cores}
+    features: nesting=1
+    hostname: ${name}
+    memory: ${toString guest.memoryMib}
+    mp0: ${cfg.storage}:${toString guest.diskGib},mp=/data
+    net0: name=eth0,bridge=${cfg.bridge},ip=${network.addresses.${name}}/24,gw=${cfg.gateway},type=veth
+    onboot: 1
+    ostype: nixos
+    rootfs: ${cfg.storage}:${toString guest.diskGib}
+    swap: 0
+    unprivileged: 1
+  '';
   slot = lib.head (lib.splitString "." (lib.head passthrough.addresses));
-  vm =
-    name: guest: ''
-      # /etc/pve/qemu-server/${toString guest.id}.conf
-      balloon: 0
-      bios: ovmf
-      boot: order=scsi0
-      cores: ${toString guest.cores}
-      cpu: host
-      efidisk0: ${cfg.storage}:1,efitype=4m,pre-enrolled-keys=0
-      hostpci0: ${slot},pcie=1,x-vga=1
-      machine: q35
-      memory: ${toString guest.memoryMib}
-      name: ${name}
-      net0: virtio,bridge=${cfg.bridge}
-      ipconfig0: ip=${network.addresses.${name}}/24,gw=${cfg.gateway}
-      onboot: 1
-      ostype: l26
-      scsi0: ${cfg.storage}:${toString guest.diskGib},discard=on,ssd=1
-      scsihw: virtio-scsi-single
-      vga: none
-    '';
+  vm = name: guest: ''
+    # /etc/pve/qemu-server/${toString guest.id}.conf
+    balloon: 0
+    bios: ovmf
+    boot: order=scsi0
+    cores: ${toString guest.cores}
+    cpu: host
+    efidisk0: ${cfg.storage}:1,efitype=4m,pre-enrolled-keys=0
+    hostpci0: ${slot},pcie=1,x-vga=1
+    machine: q35
+    memory: ${toString guest.memoryMib}
+    name: ${name}
+    net0: virtio,bridge=${cfg.bridge}
+    ipconfig0: ip=${network.addresses.${name}}/24,gw=${cfg.gateway}
+    onboot: 1
+    ostype: l26
+    scsi0: ${cfg.storage}:${toString guest.diskGib},discard=on,ssd=1
+    scsihw: virtio-scsi-single
+    vga: none
+  '';
   files =
     lib.mapAttrs' (
       name: guest:
-      lib.nameValuePair "${guest.kind}-${name}.conf" ((if guest.kind == "lxc" then lxc else vm) name guest)
+      lib.nameValuePair "${guest.kind}-${name}.conf" (
+        (if guest.kind == "lxc" then lxc else vm) name guest
+      )
     ) cfg.guests
     // {
       "vfio.conf" = ''

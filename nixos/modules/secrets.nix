@@ -82,10 +82,14 @@ in
         message = "barnabee.secrets gives nobody ${lib.concatStringsSep ", " used}: set barnabee.secrets.sopsFile or barnabee.secrets.directory, or list what you do without in barnabee.secrets.unused.";
       }
       {
-        assertion = !(lib.any (name: lib.elem name cfg.unused) [
-          "b2_key_id"
-          "b2_application_key"
-        ] && lib.any (lib.hasPrefix "b2_") wanted);
+        assertion =
+          !(
+            lib.any (name: lib.elem name cfg.unused) [
+              "b2_key_id"
+              "b2_application_key"
+            ]
+            && lib.any (lib.hasPrefix "b2_") wanted
+          );
         message = "barnabee.secrets.unused leaves the replica without credentials; keep b2_key_id and b2_application_key, or nothing brings the database back.";
       }
     ]

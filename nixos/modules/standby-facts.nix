@@ -74,47 +74,47 @@ in
 
   config.assertions =
     lib.optionals (cfg.enable && lib.elem name carriers) [
-        {
-          assertion = cfg.address != null;
-          message = "barnabee.standby.enable needs the house's one address: set barnabee.standby.address.";
-        }
-        {
-          assertion = cfg.waiting != [ ];
-          message = "barnabee.standby.address is set, but no host of barnabee.system.host has the role standby; give one host that role, or unset barnabee.standby.address.";
-        }
-        {
-          assertion = without == [ ];
-          message = "barnabee.standby.lan has no address for ${lib.concatStringsSep ", " without}; add it.";
-        }
-        {
-          assertion = shared == [ ];
-          message = "barnabee.standby.address is the own address of ${lib.concatStringsSep ", " shared}; choose one that no machine has.";
-        }
-        {
-          assertion = lib.length (lib.unique (lib.attrValues cfg.lan)) == lib.length (lib.attrNames cfg.lan);
-          message = "barnabee.standby.lan gives two machines the same address; give each its own.";
-        }
-        {
-          assertion = uplink != null;
-          message = "barnabee.uplink is not set: name the interface of ${name} towards the house's network, where its address is to be.";
-        }
+      {
+        assertion = cfg.address != null;
+        message = "barnabee.standby.enable needs the house's one address: set barnabee.standby.address.";
+      }
+      {
+        assertion = cfg.waiting != [ ];
+        message = "barnabee.standby.address is set, but no host of barnabee.system.host has the role standby; give one host that role, or unset barnabee.standby.address.";
+      }
+      {
+        assertion = without == [ ];
+        message = "barnabee.standby.lan has no address for ${lib.concatStringsSep ", " without}; add it.";
+      }
+      {
+        assertion = shared == [ ];
+        message = "barnabee.standby.address is the own address of ${lib.concatStringsSep ", " shared}; choose one that no machine has.";
+      }
+      {
+        assertion = lib.length (lib.unique (lib.attrValues cfg.lan)) == lib.length (lib.attrNames cfg.lan);
+        message = "barnabee.standby.lan gives two machines the same address; give each its own.";
+      }
+      {
+        assertion = uplink != null;
+        message = "barnabee.uplink is not set: name the interface of ${name} towards the house's network, where its address is to be.";
+      }
     ]
     ++ lib.optionals (cfg.enable && lib.elem name cfg.parties) [
-        {
-          assertion = lib.length (lib.unique (map addressOf cfg.parties)) == lib.length cfg.parties;
-          message = "barnabee.network.addresses makes the stand-by equal to the primary: ${lib.concatStringsSep " and " cfg.parties} have the same address; give each its own.";
-        }
-        {
-          assertion = waits && !config.boot.isContainer -> network.link != null;
-          message = "barnabee.network.link is not set: name the interface of ${name} that leads to ${lib.concatStringsSep ", " others}.";
-        }
-        {
-          assertion = table.lease_s - table.stop_s >= table.renew_s + 3 * table.request_limit_ms / 1000;
-          message = "barnabee.system.standby.lease_s leaves no time for a renewal that fails once before writing must stop; raise it.";
-        }
-        {
-          assertion = table.stop_s > graph.service.litestream.stop_timeout_s;
-          message = "barnabee.system.standby.stop_s is not above barnabee.system.service.litestream.stop_timeout_s, which it must see through; raise it.";
-        }
+      {
+        assertion = lib.length (lib.unique (map addressOf cfg.parties)) == lib.length cfg.parties;
+        message = "barnabee.network.addresses makes the stand-by equal to the primary: ${lib.concatStringsSep " and " cfg.parties} have the same address; give each its own.";
+      }
+      {
+        assertion = waits && !config.boot.isContainer -> network.link != null;
+        message = "barnabee.network.link is not set: name the interface of ${name} that leads to ${lib.concatStringsSep ", " others}.";
+      }
+      {
+        assertion = table.lease_s - table.stop_s >= table.renew_s + 3 * table.request_limit_ms / 1000;
+        message = "barnabee.system.standby.lease_s leaves no time for a renewal that fails once before writing must stop; raise it.";
+      }
+      {
+        assertion = table.stop_s > graph.service.litestream.stop_timeout_s;
+        message = "barnabee.system.standby.stop_s is not above barnabee.system.service.litestream.stop_timeout_s, which it must see through; raise it.";
+      }
     ];
 }

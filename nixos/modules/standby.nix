@@ -30,7 +30,11 @@ let
 
   # What a unit of ours that is no node of the graph has in common with those that are.
   unit =
-    { description, exec, serviceConfig }:
+    {
+      description,
+      exec,
+      serviceConfig,
+    }:
     {
       inherit description;
       inherit (house) environment;
@@ -115,36 +119,37 @@ in
     };
 
     systemd.services = {
-      barnabee-lease = unit {
-        description = "BarnabeeNet: keeps the lease without which nothing is written";
-        exec = lib.concatStringsSep " " (
-          [
-            "${house.barnabee} standby keep --host ${name}"
-            "--wish ${if waits then "follow" else "hold"}"
-            "--writer ${house.socket}"
-          ]
-          ++ map (host: "--other ${host}") others
-        );
-        serviceConfig = {
-          Type = "notify";
-          NotifyAccess = "main";
-          StateDirectory = "barnabee-lease";
-          RuntimeDirectory = "barnabee-lease"; # gone with the keeper, and with it every sign
-          UMask = "0022";
-          LoadCredential = credentials;
-          TimeoutStartSec = graph.standby.lease_s + 30;
-          TimeoutStopSec = 5;
-          # Not RestartMode=direct: whoever is bound to the keeper must stop when it ends.
-          Restart = "always";
-          RestartSec = "1s";
-          WatchdogSec = graph.standby.lease_s; # shortened by the keeper to the time that its lease has left
-          WatchdogSignal = "SIGKILL";
+      barnabee-lease =
+        unit {
+          description = "BarnabeeNet: keeps the lease without which nothing is written";
+          exec = lib.concatStringsSep " " (
+            [
+              "${house.barnabee} standby keep --host ${name}"
+              "--wish ${if waits then "follow" else "hold"}"
+              "--writer ${house.socket}"
+            ]
+            ++ map (host: "--other ${host}") others
+          );
+          serviceConfig = {
+            Type = "notify";
+            NotifyAccess = "main";
+            StateDirectory = "barnabee-lease";
+            RuntimeDirectory = "barnabee-lease"; # gone with the keeper, and with it every sign
+            UMask = "0022";
+            LoadCredential = credentials;
+            TimeoutStartSec = graph.standby.lease_s + 30;
+            TimeoutStopSec = 5;
+            # Not RestartMode=direct: whoever is bound to the keeper must stop when it ends.
+            Restart = "always";
+            RestartSec = "1s";
+            WatchdogSec = graph.standby.lease_s; # shortened by the keeper to the time that its lease has left
+            WatchdogSignal = "SIGKILL";
+          };
+        }
+        // {
+          wantedBy = [ "multi-user.target" ];
+          startLimitIntervalSec = 0;
         };
-      }
-      // {
-        wantedBy = [ "multi-user.target" ];
-        startLimitIntervalSec = 0;
-      };
 
       barnabee-follow =
         unit {

@@ -96,7 +96,9 @@ let
     ];
     api = ours { } (python "barnabee.api");
     worker = ours { } (python "barnabee.workers");
-    voice = ours { environment.BARNABEE_FILLERS = "${pkgs.barnabee-fillers}"; } (python "barnabee.voice");
+    voice = ours { environment.BARNABEE_FILLERS = "${pkgs.barnabee-fillers}"; } (
+      python "barnabee.voice"
+    );
     gpu-cpu = ours { environment.BARNABEE_MODELS = "${pkgs.barnabee-models-cpu}"; } (
       python "barnabee.gpu"
     );

@@ -56,7 +56,10 @@ let
     let
       found = lib.filter (entry: lib.hasSuffix ".tar.gz" entry.file) package.files;
     in
-    if found != [ ] then lib.head found else throw "poetry.lock has no file of ${package.name} for Linux";
+    if found != [ ] then
+      lib.head found
+    else
+      throw "poetry.lock has no file of ${package.name} for Linux";
 
   # The names of an exported requirements file, less those for other systems or older Pythons.
   # `poetry export` resolved extras and optional groups; these markers are all that is left.

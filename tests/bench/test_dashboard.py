@@ -90,7 +90,7 @@ async def test_it_is_there_within_a_second_on_a_slow_phone(
                 painted, seen = await visit.page.evaluate(f"[{PAINT}, window.seen]")
                 times.append((round(seen), round(painted)))
         print(f"ms until everything is shown and works, until the first paint: {times}")
-        assert min(times)[0] <= INTERACTIVE_MAX_MS
+        assert sorted(times)[len(times) // 2][0] <= INTERACTIVE_MAX_MS
 
 
 def fill(house: PageHouse, count: int) -> None:

@@ -74,6 +74,7 @@ async def test_a_question_spoken_into_the_page_is_answered_aloud_and_parts_may_d
             for component in ("api", "gpu", "voice"):
                 await expect(who.filter(has_text=component).first).to_be_visible()
 
+            await called_by_its_name(house, nginx.url, tmp_path)
             await visit.go("now")
             house.kill("gpu")
             await expect(abilities.nth(0)).to_contain_text("annot", timeout=WITHIN_MS)
@@ -88,3 +89,22 @@ async def test_a_question_spoken_into_the_page_is_answered_aloud_and_parts_may_d
             assert visit.complaints == []
     finally:
         nginx.stop()
+
+
+async def called_by_its_name(house: WholeHouse, url: str, directory: Path) -> None:
+    """Say the wake word and a question into a page that listens, with no hand on it."""
+    said = (recording("wake/hey_jarvis_af_heart"), silence(0.4), recording("what_time_af_heart"))
+    heard = microphone(directory / "called.wav", silence(4), *said)
+    async with browsing(*heard) as browser, visiting(browser, url) as visit:
+        page = visit.page
+        await page.add_init_script(LISTEN)
+        await visit.enter(house.token)
+        await page.locator(".abilities").wait_for(timeout=WITHIN_MS)
+        await visit.go("talk")
+        await page.get_by_role("switch").click()
+        said_here = page.locator(".conversation")
+        asked = re.compile("what time is it", re.IGNORECASE)
+        await expect(said_here.locator(".you")).to_have_text(asked, timeout=WITHIN_MS)
+        await expect(said_here.locator(".house")).to_contain_text("It's", timeout=WITHIN_MS)
+        await eventually(lambda: page.evaluate("window.loudest > 0.05"), within_s=30)
+        assert visit.complaints == []

@@ -65,9 +65,9 @@
     {
       inherit (test) drvPath;
       script = test.config.testScriptString;
-      failed = lib.concatMap (node: map (one: one.message) (lib.filter (one: !one.assertion) node.assertions)) (
-        lib.attrValues test.nodes
-      );
+      failed = lib.concatMap (
+        node: map (one: one.message) (lib.filter (one: !one.assertion) node.assertions)
+      ) (lib.attrValues test.nodes);
     };
 
   apps = lib.mapAttrs (_: one: one.program) (

@@ -26,6 +26,14 @@ def test_every_file_parses() -> None:
         assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.skipif(shutil.which("nixfmt") is None, reason="there is no nixfmt on this machine")
+def test_every_file_is_as_nixfmt_writes_it() -> None:
+    done = subprocess.run(
+        ["nixfmt", "--check", *map(str, FILES)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_files_are_short_and_say_where_names_come_from(path: Path) -> None:
     text = path.read_text(encoding="utf-8")

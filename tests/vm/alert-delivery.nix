@@ -11,6 +11,13 @@ pkgs.testers.runNixOSTest {
   name = "alert-delivery";
   node.specialArgs = { inherit inputs; };
   node.pkgsReadOnly = false;
-  nodes = { inherit (machines) backup gpu home monitoring; };
+  nodes = {
+    inherit (machines)
+      backup
+      gpu
+      home
+      monitoring
+      ;
+  };
   testScript = builtins.readFile ./alert-delivery.py;
 }

@@ -36,7 +36,8 @@ pkgs.testers.runNixOSTest {
           good.configuration.environment.etc."generation".text = "good";
           bad.configuration = {
             environment.etc."generation".text = "bad";
-            systemd.services.barnabee-api.serviceConfig.ExecStart = lib.mkForce "/run/current-system/sw/bin/false";
+            systemd.services.barnabee-api.serviceConfig.ExecStart =
+              lib.mkForce "/run/current-system/sw/bin/false";
           };
         };
       };

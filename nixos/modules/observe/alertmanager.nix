@@ -85,8 +85,7 @@ in
     barnabee.network.rules = [
       {
         inherit port;
-        from =
-          graphs.hostsWith graph "core" ++ lib.optional (network.gateway != null) network.gateway;
+        from = graphs.hostsWith graph "core" ++ lib.optional (network.gateway != null) network.gateway;
       }
     ];
   };

@@ -17,7 +17,10 @@ let
   placed = lib.filter (host: network.addresses ? ${host});
   at = host: port: labels: {
     targets = [ "${network.addresses.${host}}:${toString port}" ];
-    labels = { inherit host; } // labels;
+    labels = {
+      inherit host;
+    }
+    // labels;
   };
   job = service: {
     job_name = "barnabee-${service}";
@@ -110,9 +113,7 @@ in
       aliases = [ "barnabee-prometheus.service" ];
       wantedBy = [ "barnabee.target" ];
       serviceConfig = house.inside // {
-        LoadCredential = lib.optional (
-          secrets.fileOf token != null
-        ) "${token}:${secrets.fileOf token}";
+        LoadCredential = lib.optional (secrets.fileOf token != null) "${token}:${secrets.fileOf token}";
       };
     };
   };
