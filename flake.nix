@@ -22,23 +22,19 @@
     let
       inherit (nixpkgs) lib;
       system = "x86_64-linux"; # the card, its driver and every wheel that is pinned
-      pkgs = import nixpkgs {
-        inherit system;
+      packages = {
         overlays = [ self.overlays.default ];
         config.allowUnfreePredicate = import ./pkgs/unfree.nix { inherit lib; };
       };
-      evaluate =
-        modules:
-        lib.nixosSystem {
-          specialArgs = { inherit inputs; };
-          modules = [ self.nixosModules.default ] ++ modules;
-        };
+      pkgs = import nixpkgs (packages // { inherit system; });
+      evaluate = import ./nixos/lib/evaluate.nix { inherit inputs pkgs; };
       optionsText = import ./pkgs/options.nix {
         inherit lib;
         inherit (self.nixosConfigurations.beast) options; # it has the modules of all
       };
       images = import ./pkgs/images {
         inherit
+          evaluate
           inputs
           lib
           pkgs
@@ -49,13 +45,17 @@
     {
       nixosConfigurations = import ./nixos/lib/machines.nix { inherit evaluate lib; };
 
+      nixosModules.house.imports = [
+        ./nixos/modules
+        inputs.sops-nix.nixosModules.sops
+        inputs.disko.nixosModules.disko
+      ];
+      # For a flake whose packages do not have the overlay.
       nixosModules.default = {
-        imports = [
-          ./nixos/modules
-          inputs.sops-nix.nixosModules.sops
-          inputs.disko.nixosModules.disko
-        ];
-        nixpkgs.overlays = [ self.overlays.default ];
+        imports = [ self.nixosModules.house ];
+        nixpkgs = packages // {
+          hostPlatform = lib.mkDefault system;
+        };
       };
 
       overlays.default = import ./pkgs;

@@ -26,26 +26,13 @@ let
   };
   poetry2nix = inputs.poetry2nix.lib.mkPoetry2Nix { inherit pkgs; };
 
-  # poetry2nix stumbles over wheels for processors and Pythons that it has never heard of: it is shown
-  # the ones that this system installs, and sources.
-  packages = lib.attrValues (import ./python/lock.nix { inherit lib; }).packages;
-  installed = lib.listToAttrs (
-    map (package: lib.nameValuePair package.wheel.file null) (
-      lib.filter (package: package.wheel != null) packages
-    )
-  );
-  known =
-    line:
-    let
-      wheel = builtins.match ".*file = \"([^\"]+[.]whl)\".*" line;
-    in
-    wheel == null || installed ? ${lib.head wheel};
-  lines = lib.splitString "\n" (builtins.readFile ../poetry.lock);
-  lock = builtins.toFile "poetry.lock" (lib.concatStringsSep "\n" (lib.filter known lines));
   environment = poetry2nix.mkPoetryEnv {
     projectDir = ../.;
-    poetrylock = lock;
-    python = pkgs.python311;
+    python = pkgs.python311.overrideAttrs (old: {
+      passthru = old.passthru // {
+        isPy2 = false; # asked for importlib-metadata; the newest nixpkgs does not say it
+      };
+    });
     extras = [ ]; # neither a card nor the programs of a plain machine
     preferWheels = true; # Rust packages no longer build from source there
     overrides = poetry2nix.defaultPoetryOverrides.extend (

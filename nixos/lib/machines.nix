@@ -11,8 +11,11 @@ let
 in
 lib.genAttrs names (
   name:
-  evaluate [
-    (folder + "/${name}")
-    (forms.${name} or { })
-  ]
+  evaluate {
+    ownPackages = forms.${name} or null == ../profiles/form-microvm.nix; # microvm.nix has an overlay
+    modules = [
+      (folder + "/${name}")
+      (forms.${name} or { })
+    ];
+  }
 )

@@ -20,7 +20,6 @@ in
       nvidiaSettings = false;
       modesetting.enable = false;
     };
-    nixpkgs.config.allowUnfreePredicate = import ../../pkgs/unfree.nix { inherit lib; };
 
     assertions = [
       {

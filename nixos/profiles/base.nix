@@ -35,6 +35,5 @@ in
   ];
   documentation.enable = lib.mkDefault false;
   networking.useDHCP = lib.mkDefault (!config.boot.isContainer);
-  nixpkgs.hostPlatform = lib.mkDefault "x86_64-linux";
   system.stateVersion = lib.mkDefault "26.05";
 }

@@ -2,6 +2,7 @@
 # LXC template, a VM image and a plain UEFI disk, from the same host files as the guests of `beast`;
 # only the form differs.
 {
+  evaluate,
   inputs,
   lib,
   pkgs,
@@ -22,9 +23,8 @@ let
     name: format:
     inputs.nixos-generators.nixosGenerate {
       inherit system format;
-      specialArgs = { inherit inputs; };
+      nixosSystem = { modules, ... }: evaluate { inherit modules; };
       modules = [
-        inputs.self.nixosModules.default
         ../../hosts/${name}
         ../../nixos/profiles/form-image.nix
         # Both Proxmox formats reset the name, which says what the machine is.

@@ -68,7 +68,7 @@ let
     };
   hosts = import (root + "/nixos/lib/machines.nix") {
     inherit lib;
-    evaluate = system;
+    evaluate = { modules, ... }: system modules;
   };
 
   failed = host: map (one: one.message) (lib.filter (one: !one.assertion) host.config.assertions);
@@ -135,13 +135,10 @@ in
       self = {
         nixosConfigurations = hosts;
         overlays.default = import (root + "/pkgs");
-        nixosModules.default = {
-          imports = [
-            (root + "/nixos/modules")
-            standIns
-          ];
-          nixpkgs.overlays = [ (import (root + "/pkgs")) ];
-        };
+        nixosModules.house.imports = [
+          (root + "/nixos/modules")
+          standIns
+        ];
       };
       pkgs = import nixpkgs {
         system = "x86_64-linux";

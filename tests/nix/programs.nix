@@ -51,10 +51,9 @@
     let
       test = import (root + "/tests/vm/${name}.nix") {
         inputs.self.nixosConfigurations = hosts;
-        self.nixosModules.default.imports = [
+        self.nixosModules.house.imports = [
           (root + "/nixos/modules")
           standIns
-          { nixpkgs.overlays = [ (import (root + "/pkgs")) ]; }
         ];
         pkgs = import nixpkgs {
           system = "x86_64-linux";

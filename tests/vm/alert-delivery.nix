@@ -10,7 +10,6 @@ in
 pkgs.testers.runNixOSTest {
   name = "alert-delivery";
   node.specialArgs = { inherit inputs; };
-  node.pkgsReadOnly = false;
   nodes = {
     inherit (machines)
       backup

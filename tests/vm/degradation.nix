@@ -11,7 +11,6 @@ in
 pkgs.testers.runNixOSTest {
   name = "degradation";
   node.specialArgs = { inherit inputs; };
-  node.pkgsReadOnly = false;
   nodes = { inherit (machines) backup core gpu; };
   testScript = ''
     TOKEN = "${machines.secret}"

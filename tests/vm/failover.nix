@@ -25,7 +25,6 @@ in
 pkgs.testers.runNixOSTest {
   name = "failover";
   node.specialArgs = { inherit inputs; };
-  node.pkgsReadOnly = false;
   nodes = {
     inherit (machines) backup gpu;
     core.imports = [

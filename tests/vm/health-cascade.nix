@@ -11,7 +11,6 @@ in
 pkgs.testers.runNixOSTest {
   name = "health-cascade";
   node.specialArgs = { inherit inputs; };
-  node.pkgsReadOnly = false;
   nodes = { inherit (machines) backup core gpu; };
   # The promises stand in system.toml; the script takes them from here.
   testScript = ''

@@ -16,7 +16,6 @@ in
 pkgs.testers.runNixOSTest {
   name = "log-query";
   node.specialArgs = { inherit inputs; };
-  node.pkgsReadOnly = false;
   nodes = {
     inherit (machines) backup gpu;
     core.imports = [

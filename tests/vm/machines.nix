@@ -13,7 +13,7 @@ let
       ...
     }:
     {
-      imports = [ self.nixosModules.default ];
+      imports = [ self.nixosModules.house ];
       barnabee = {
         network = {
           subnet = "192.168.1.0/24";
@@ -81,7 +81,6 @@ in
   home =
     { pkgs, ... }:
     {
-      nixpkgs.overlays = [ self.overlays.default ];
       networking.firewall.allowedTCPPorts = [ 8123 ];
       systemd.services.home = {
         wantedBy = [ "multi-user.target" ];

@@ -44,7 +44,6 @@ in
 pkgs.testers.runNixOSTest {
   name = "network";
   node.specialArgs = { inherit inputs; };
-  node.pkgsReadOnly = false;
   defaults.environment.systemPackages = [ pkgs.nmap ];
   nodes = { inherit (machines) backup core gpu; };
   testScript = ''

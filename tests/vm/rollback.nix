@@ -11,7 +11,6 @@ in
 pkgs.testers.runNixOSTest {
   name = "rollback";
   node.specialArgs = { inherit inputs; };
-  node.pkgsReadOnly = false;
   nodes = {
     inherit (machines) backup gpu;
     core =

@@ -13,7 +13,6 @@ in
 pkgs.testers.runNixOSTest {
   name = "secrets";
   node.specialArgs = { inherit inputs; };
-  node.pkgsReadOnly = false;
   nodes = {
     inherit (machines) backup gpu;
     core.imports = [
