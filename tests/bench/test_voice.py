@@ -45,14 +45,8 @@ QUESTIONS = [
     for speaker in ("af_heart", "bm_george")
 ]
 LOUD = 300  # of 32767
-# Of the median of all pairs. 1.0 is aimed at and ends the rounds; machines that do other work gave
-# 0.72 to 1.03, so the test fails only where a change has made it slower.
-STOCK_AIM, STOCK_LIMIT = 1.0, 1.15
+STOCK_LIMIT = 1.0  # of the median of all pairs
 FIRST_SOUND_MS = {50: 500, 95: 900}
-# Where smart-turn takes the end for a pause, the words decide, so the 95th percentile is Whisper's
-# time and 0.2 s. It takes 0.7 s on two cores that have nothing else to do; where it takes longer
-# than this, the machine is busy, and the limit grows as it does.
-WHISPER_MS = 800
 OWN_MS = 40
 WAIT_S = 30
 
@@ -125,7 +119,7 @@ async def ask_first(microphone: Microphone) -> None:
     await microphone.until_state("follow_up", WAIT_S)
 
 
-async def test_the_answer_comes_about_as_soon_as_from_pipecats_stock_pipeline(
+async def test_the_answer_comes_as_soon_as_from_pipecats_stock_pipeline(
     gpu: GpuProcess, api: str, tmp_path: Path
 ) -> None:
     pairs: list[tuple[float, float]] = []
@@ -154,10 +148,10 @@ async def test_the_answer_comes_about_as_soon_as_from_pipecats_stock_pipeline(
             shown = [f"{one:.0f}/{two:.0f}" for one, two in pairs]
             print(
                 f"\nend of speech -> first sound of the answer, {len(pairs)} pairs: ours p50 "
-                f"{mine:.0f} ms, stock {other:.0f} ms, of a pair p50 {ratio:.2f} (aimed "
-                f"at {STOCK_AIM}, limit {STOCK_LIMIT}); {shown}"
+                f"{mine:.0f} ms, stock {other:.0f} ms, of a pair p50 {ratio:.2f} (limit "
+                f"{STOCK_LIMIT}); {shown}"
             )
-            if ratio <= STOCK_AIM:
+            if ratio <= STOCK_LIMIT:
                 break
     assert ratio <= STOCK_LIMIT
 
@@ -234,17 +228,16 @@ def judged(rounds: list[list[Asked]]) -> dict[str, float]:
     """
     sounds = [median(one.sound_ms for one in each) for each in zip(*rounds, strict=True)]
     whisper_ms = median(one.whisper_ms for each in rounds for one in each)
-    p95_limit_ms = FIRST_SOUND_MS[95] * max(1.0, whisper_ms / WHISPER_MS)
     found = {
         "p50": (median(sounds), FIRST_SOUND_MS[50]),
-        "p95": (quantiles(sounds, n=100, method="inclusive")[94], p95_limit_ms),
+        "p95": (quantiles(sounds, n=100, method="inclusive")[94], FIRST_SOUND_MS[95]),
         "own": (median(one.own_ms for each in rounds for one in each), OWN_MS),
     }
     last = rounds[-1]
     parts = {name: [round(one.stages_ms[name]) for one in last] for name in last[0].stages_ms}
     print(
         f"\nend of speech -> first sound, {len(rounds)} rounds: p50 {found['p50'][0]:.0f} ms, p95 "
-        f"{found['p95'][0]:.0f} ms (limit {p95_limit_ms:.0f}, Whisper p50 {whisper_ms:.0f}), "
+        f"{found['p95'][0]:.0f} ms (limits {FIRST_SOUND_MS}, Whisper p50 {whisper_ms:.0f}), "
         f"at most {max(sounds):.0f} ms; ours beside the engines p50 "
         f"{found['own'][0]:.0f} ms (limit {OWN_MS}); in this round "
         f"{[round(one.sound_ms) for one in last]}, stages {parts}"
