@@ -4,11 +4,12 @@ import { type Api, Trouble } from "../../api/client";
 import type { BackupsNow } from "../../api/types";
 import { Card } from "../../components/Card";
 import { Confirm } from "../../components/Confirm";
-import { DrillChart } from "../../components/DrillChart";
 import { Notice } from "../../components/Notice";
 import { StateMark } from "../../components/StateMark";
-import { ago, exact, moment, number, size, took } from "../../format";
+import { ago, exact, moment, number, size } from "../../format";
 import { useHouse } from "../../state";
+import { Calls } from "./calls";
+import { Drills } from "./drills";
 import "./style.css";
 
 const LOOK_EVERY_MS = 10_000;
@@ -119,74 +120,6 @@ function Snapshot({ found }: { found: BackupsNow }) {
       <p class="small soft">
         next {moment(Date.parse(snapshot.next_at), now)}; elsewhere: {found.offsite ?? "nowhere"}
       </p>
-    </Card>
-  );
-}
-
-const CLASSES: Array<[string, string]> = [
-  ["b", "downloads"],
-  ["c", "listings"],
-];
-
-function Calls({ calls }: { calls: Record<string, number> }) {
-  return (
-    <Card title="Calls today">
-      <dl class="calls">
-        {CLASSES.map(([key, name]) => {
-          const used = calls[key] ?? 0;
-          const free = calls[`free_${key}`] ?? 0;
-          return (
-            <div key={key}>
-              <dt>{name}</dt>
-              <dd class="figure">
-                {number(used)} <span class="soft">of {number(free)} free</span>
-              </dd>
-              <dd class="calls-lane" aria-hidden="true">
-                <span class={used > free ? "over" : ""} style={{ width: `${free ? Math.min(100, (100 * used) / free) : 0}%` }} />
-              </dd>
-            </div>
-          );
-        })}
-        <div>
-          <dt>uploads</dt>
-          <dd class="figure">
-            {number(calls.a ?? 0)} <span class="soft">always free</span>
-          </dd>
-        </div>
-      </dl>
-    </Card>
-  );
-}
-
-function Drills({ found, rehearse }: { found: BackupsNow; rehearse: () => void }) {
-  const { drill } = found;
-  const now = useHouse().clock.value;
-  const last = drill.last;
-  return (
-    <Card
-      title="Rehearsals"
-      aside={
-        <button type="button" class="button" disabled={drill.requested} onClick={rehearse}>
-          {drill.requested ? "Asked for" : "Rehearse now"}
-        </button>
-      }
-    >
-      {last ? (
-        <p class="row">
-          <StateMark state={last.success ? "healthy" : "unhealthy"} small />
-          {last.success
-            ? `Restored and equal: ${number(last.rows)} rows, ${size(last.bytes)}, in ${took(last.took_ms)}.`
-            : `Failed at ${last.step ?? "the start"}: ${last.reason ?? ""} (${last.code ?? ""})`}
-        </p>
-      ) : (
-        <p class="soft">A copy has not been restored yet, so nobody knows whether it can be.</p>
-      )}
-      <p class="small soft">
-        {last && `${moment(Date.parse(last.started_at), now)}; `}
-        last that succeeded: {drill.last_verified_at ? moment(Date.parse(drill.last_verified_at), now) : "none"}; next{" "}
-        {moment(Date.parse(drill.next_at), now)}
-      </p>
-      <DrillChart drills={drill.history ?? []} />
     </Card>
   );
 }

@@ -1,16 +1,17 @@
 /** The card's memory: who holds how much of it, who waits, what was decided and why. */
 import { useEffect, useState } from "preact/hooks";
 import type { Api } from "../../api/client";
-import type { Decision, Ledger, ModelShape } from "../../api/types";
+import type { Ledger, ModelShape } from "../../api/types";
 import { Card } from "../../components/Card";
 import { Confirm } from "../../components/Confirm";
 import { MemoryBar, type Piece } from "../../components/MemoryBar";
 import { Notice } from "../../components/Notice";
-import { clock, lasting, memory, took } from "../../format";
+import { memory, took } from "../../format";
+import { Decisions, Queue } from "./decisions";
+import { Models } from "./models";
 import "./style.css";
 
 const LOOK_EVERY_MS = 2000;
-const DECISIONS_SHOWN = 30;
 
 /** What lies on the card, in the order in which it is drawn. Pure. */
 export function piecesOf(ledger: Ledger): Piece[] {
@@ -97,111 +98,5 @@ export function Gpu({ api }: { api: Pick<Api, "ledger" | "move"> }) {
         />
       )}
     </div>
-  );
-}
-
-function Models({ ledger, moving, ask }: { ledger: Ledger; moving: string; ask: (model: ModelShape) => void }) {
-  const most = Math.max(1, ...ledger.models.map((one) => Math.max(one.declared_mib, one.measured_mib)));
-  return (
-    <Card title="Models">
-      <ul class="models">
-        {ledger.models.map((model) => (
-          <li key={model.name}>
-            <div class="model-head">
-              <span>
-                <span class="model-name">{model.name}</span>{" "}
-                <span class="small soft">
-                  {model.id} · {model.task} · importance {model.priority}
-                  {model.preload ? " · always there" : ""}
-                </span>
-              </span>
-              <button
-                type="button"
-                class={`button ${model.charged_mib > 0 ? "risky" : ""}`}
-                disabled={moving !== "" || model.leases.length > 0}
-                onClick={() => ask(model)}
-              >
-                {moving === model.name ? "Moving" : model.charged_mib > 0 ? "Unload" : "Load"}
-                <span class="unseen"> {model.name}</span>
-              </button>
-            </div>
-            <Scale model={model} most={most} />
-            <p class="small soft">
-              {model.state}
-              {model.code && `: ${model.code}`}
-              {model.leases.length > 0 && `, used by ${model.leases.map((one) => one.session || "somebody").join(", ")}`}
-              {model.unused_ms !== null && model.leases.length === 0 && `, not used for ${lasting(model.unused_ms)}`}
-            </p>
-          </li>
-        ))}
-      </ul>
-    </Card>
-  );
-}
-
-function Scale({ model, most }: { model: ModelShape; most: number }) {
-  const rows: Array<[string, number]> = [
-    ["declared", model.declared_mib],
-    ["measured", model.measured_mib],
-    ["held now", model.held_mib],
-    ["left behind", model.left_mib],
-  ];
-  return (
-    <dl class="scale small">
-      {rows
-        .filter(([name, mib]) => mib > 0 || name === "declared")
-        .map(([name, mib]) => (
-          <div key={name} class={name.replace(" ", "-")}>
-            <dt class="soft">{name}</dt>
-            <dd>
-              <span class="scale-bar" style={{ width: `${(100 * mib) / most}%` }} aria-hidden="true" />
-              <span class="figure">{memory(mib)}</span>
-            </dd>
-          </div>
-        ))}
-    </dl>
-  );
-}
-
-function Queue({ ledger }: { ledger: Ledger }) {
-  return (
-    <Card title="Waiting">
-      {ledger.waiting.length === 0 ? (
-        <p class="soft">Nobody waits for a model.</p>
-      ) : (
-        <ol>
-          {ledger.waiting.map((one, index) => (
-            <li key={index} class="row spread">
-              <span>
-                {one.session || "somebody"} for {one.model}
-              </span>
-              <span class="figure soft">{took(one.waited_ms)}</span>
-            </li>
-          ))}
-        </ol>
-      )}
-    </Card>
-  );
-}
-
-function Decisions({ decisions }: { decisions: Decision[] }) {
-  const shown = decisions.slice(-DECISIONS_SHOWN).reverse();
-  return (
-    <Card title="Last decisions">
-      {shown.length === 0 && <p class="soft">None yet.</p>}
-      <ol class="decisions small">
-        {shown.map((one, index) => (
-          <li key={`${one.at}${index}`}>
-            <span class="figure soft">{clock(one.at * 1000)}</span>
-            <span class="decision">{one.decision.replaceAll("_", " ")}</span>
-            <span>{one.model}</span>
-            <span class="soft reason-text">
-              {one.reason}
-              {one.code && ` (${one.code})`}
-            </span>
-          </li>
-        ))}
-      </ol>
-    </Card>
   );
 }
