@@ -47,6 +47,12 @@ let
       };
     };
 
+  pkgs = import nixpkgs {
+    system = "x86_64-linux";
+    overlays = [ (import (root + "/pkgs")) ];
+    config.allowUnfreePredicate = import (root + "/pkgs/unfree.nix") { inherit lib; };
+  };
+
   system =
     modules:
     import (nixpkgs + "/nixos/lib/eval-config.nix") {
@@ -62,7 +68,8 @@ let
         (root + "/nixos/modules")
         standIns
         disks
-        { nixpkgs.overlays = [ (import (root + "/pkgs")) ]; }
+        (nixpkgs + "/nixos/modules/misc/nixpkgs/read-only.nix")
+        { nixpkgs = { inherit pkgs; }; }
       ]
       ++ modules;
     };
@@ -140,11 +147,7 @@ in
           standIns
         ];
       };
-      pkgs = import nixpkgs {
-        system = "x86_64-linux";
-        overlays = [ (import (root + "/pkgs")) ];
-        config.allowUnfreePredicate = import (root + "/pkgs/unfree.nix") { inherit lib; };
-      };
+      inherit pkgs;
     }).drvPath;
 
   # The failed assertions of a host with a module more.
