@@ -32,7 +32,7 @@ from support.rival_servers import THREADS, wyoming_whisper
 if TYPE_CHECKING:
     from faster_whisper import WhisperModel
 
-ATTEMPTS = 5  # what else the machine does in one run is not what is measured; all are printed
+ATTEMPTS = 3  # what else the machine does in one run is not what is measured; all are printed
 ROUNDS = 3  # six pairs alone gave medians from 0.92 to 1.11 on a machine with other work
 LIMIT = 1.05
 AUDIO = sorted((Path(__file__).parents[1] / "audio").glob("*.wav"))

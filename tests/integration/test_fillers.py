@@ -47,7 +47,7 @@ def samples(clip: Clip) -> np.ndarray:
     return np.frombuffer(clip.pcm, "<i2").astype(np.float32) / 32768
 
 
-@pytest.mark.alone
+@pytest.mark.long
 @pytest.mark.timeout(600)
 def test_every_phrase_is_heard_word_for_word(folder: Path) -> None:
     ear = Whisper.load(models_dir() / "whisper-base", device=Device("cpu", 2))
@@ -61,7 +61,7 @@ def test_every_phrase_is_heard_word_for_word(folder: Path) -> None:
     assert not wrong
 
 
-@pytest.mark.alone
+@pytest.mark.long
 @pytest.mark.timeout(600)
 def test_they_have_one_loudness_and_no_silence_around_them(folder: Path) -> None:
     meter = pyloudnorm.Meter(24_000)
@@ -77,7 +77,7 @@ def test_they_have_one_loudness_and_no_silence_around_them(folder: Path) -> None
     assert max(loud.values()) - min(loud.values()) < 2
 
 
-@pytest.mark.alone
+@pytest.mark.long
 @pytest.mark.timeout(600)
 def test_another_run_makes_nothing_and_a_run_elsewhere_the_same_bytes(
     folder: Path, tmp_path: Path

@@ -82,7 +82,7 @@ class House:
         return int(found[1]) // 1024
 
 
-@pytest.mark.alone
+@pytest.mark.long
 @pytest.mark.timeout(2400)
 def test_memory_does_not_grow_over_two_thousand_requests_and_reloads(gpu: GpuProcess) -> None:
     house = House(gpu)

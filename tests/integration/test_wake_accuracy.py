@@ -20,7 +20,7 @@ from support import wake_corpus as corpus
 from support.gpu import models_dir
 from support.wake_corpus import CALLS, Pcm, Speaker, echoing, in_room, with_noise
 
-pytestmark = [pytest.mark.alone, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.long, pytest.mark.timeout(1800)]
 
 GRAPH = system.load().wake
 CONDITIONS = ("quiet", "echo", "hiss 10 dB", "babble 10 dB", "faint")

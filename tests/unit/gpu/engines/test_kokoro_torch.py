@@ -50,7 +50,7 @@ def test_the_network_is_shown_with_the_face_that_kokoro_onnx_reads() -> None:
     assert session.get_modelmeta().custom_metadata_map == {}
 
 
-@pytest.mark.alone
+@pytest.mark.long
 @pytest.mark.timeout(900)
 def test_it_speaks_through_torch_as_the_other_engine_reads(tmp_path: Path) -> None:
     folder = tmp_path / "kokoro-v1.0"

@@ -101,7 +101,7 @@ def test_the_committed_graph_is_what_its_script_makes_for_these_weights(tmp_path
     assert made.read_bytes() == GRAPH.read_bytes()
 
 
-@pytest.mark.alone
+@pytest.mark.long
 @pytest.mark.timeout(3600)  # torch's environment may have to be made
 def test_torch_and_onnxruntime_and_sentence_transformers_agree(tmp_path: Path) -> None:
     models, texts = models_dir(), varied()
