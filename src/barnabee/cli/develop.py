@@ -26,7 +26,7 @@ _SLOW_RUNS = {
     "pytest, what takes minutes": ("-m", "long", *_TWO),
     "pytest, one at a time": ("-m", "bench or alone", "-s"),
 }
-# What else a shared machine does fails a timing now and then; what is wrong fails twice.
+# With --all: what else a shared machine does fails a test now and then; what is wrong fails twice.
 _AGAIN = ("--last-failed", "--last-failed-no-failures", "none")
 _SOME_FAILED = 1
 _NO_TESTS = 5  # pytest's exit status where the arguments chose none
@@ -47,9 +47,9 @@ def run_tests(
         name: _run(name, ("pytest", *chosen, *ctx.args), environment, root)
         for name, chosen in runs.items()
     }
-    for name in _SLOW_RUNS:
-        if ended.get(name) == _SOME_FAILED:
-            marks = _SLOW_RUNS[name][:2]
+    for name, chosen in runs.items() if everything else ():
+        if ended[name] == _SOME_FAILED:
+            marks = chosen[:2]
             command = ("pytest", *marks, "-s", *ctx.args, *_AGAIN)
             ended[name] = _run(f"{name}: what failed, once more", command, environment, root)
     # Arguments may choose tests of one run only, but not none at all.
