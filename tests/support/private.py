@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import re
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 SECRET_MIN_CHARS = 8  # less is a word that may stand in any line
 SAID_MIN_CHARS = 10
+SAID_MAX_BYTES = 50_000_000  # what is larger was filled with noise, to be large
+BEGIN_CHARS = 8
+WORD_BEGINS = re.compile(r"(?<![\w-])[\w-]")
 ENDINGS = (".jsonl", ".log", ".err", ".out")
 SECRET_FOLDERS = frozenset({"secrets", "credentials"})
 # Other makers' servers, which tests measure beside ours or ask instead of Loki.
@@ -40,8 +43,29 @@ class Breach:
 
 def breaches(base: Path) -> list[Breach]:
     """Return what stands in the logs below `base` and must not."""
-    hidden = dict(secrets(base)) | dict(said(base))
+    hidden = Hidden(dict(secrets(base)) | dict(said(base)))
     return sorted({one for log in logs(base) for one in _in(log, base, hidden)}, key=str)
+
+
+class Hidden:
+    """Many texts, looked for all at once: storms leave tens of thousands in hundreds of logs."""
+
+    def __init__(self, texts: Mapping[str, str]) -> None:
+        """Take each text with what it is to be called."""
+        self._by_begin: dict[str, list[tuple[str, str]]] = {}
+        for text, what in texts.items():
+            begin = WORD_BEGINS.search(text)
+            needle = text[begin.start() :] if begin else ""
+            if len(needle) >= BEGIN_CHARS:
+                self._by_begin.setdefault(needle[:BEGIN_CHARS], []).append((needle, what))
+
+    def found(self, text: str) -> Iterator[str]:
+        """Return what each text is that stands in `text`, where a word begins."""
+        for begin in WORD_BEGINS.finditer(text):
+            at = begin.start()
+            for needle, what in self._by_begin.get(text[at : at + BEGIN_CHARS], ()):
+                if text.startswith(needle, at):
+                    yield what
 
 
 def logs(base: Path) -> Iterator[Path]:
@@ -68,11 +92,13 @@ def said(base: Path) -> Iterator[tuple[str, str]]:
     yield from ((text, "a spoken sentence") for text in SPOKEN)
     for path in base.rglob("*.db"):
         try:
+            if path.stat().st_size > SAID_MAX_BYTES:
+                continue
             with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as database:
                 for utterance, reply in database.execute("SELECT utterance, reply FROM turns"):
                     yield from _long(utterance, "an utterance")
                     yield from _long(reply, "a reply")
-        except sqlite3.Error:  # damaged or locked on purpose, or no database of turns
+        except (OSError, sqlite3.Error):  # damaged, locked or gone on purpose, or without turns
             continue
 
 
@@ -81,12 +107,11 @@ def _long(text: str | None, what: str) -> Iterator[tuple[str, str]]:
         yield text, what
 
 
-def _in(log: Path, base: Path, hidden: dict[str, str]) -> Iterator[Breach]:
+def _in(log: Path, base: Path, hidden: Hidden) -> Iterator[Breach]:
     text = log.read_text(encoding="utf-8", errors="replace")
     name = str(log.relative_to(base))
-    for needle, what in hidden.items():
-        if needle in text:
-            yield Breach(name, what)
+    for what in hidden.found(text):
+        yield Breach(name, what)
     for what, shape in SHAPES.items():
         if shape.search(text):
             yield Breach(name, what)

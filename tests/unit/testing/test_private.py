@@ -66,3 +66,13 @@ def test_a_breach_does_not_repeat_what_it_found(house: Path) -> None:
 def test_other_makers_logs_are_not_ours(house: Path) -> None:
     assert wrote(house, TOKEN, "qryn.log") == []
     assert [path.name for path in logs(house)] == []
+
+
+@pytest.mark.timeout(30)  # one by one it would be minutes
+def test_a_storm_s_sentences_are_looked_for_all_at_once(house: Path) -> None:
+    with sqlite3.connect(house / "home/data/barnabee.db") as database:
+        turns = [(f"{number:06} bottles on the wall", "One less.") for number in range(100_000)]
+        database.executemany("INSERT INTO turns VALUES (?, ?)", turns)
+    line = '{"event": "request", "latency_ms": 12.5, "trace_id": "0123456789abcdef"}\n'
+    assert wrote(house, line * 50_000) == []
+    assert wrote(house, line * 50_000 + "099999 bottles on the wall") == ["an utterance"]
