@@ -122,8 +122,7 @@ def window_for(duration_s: float) -> float:
 def doubtful(segment: Any) -> bool:
     """Return whether what was heard should be heard again with the whole window. Pure."""
     return bool(
-        segment.compression_ratio > COMPRESSION_MOST
-        or segment.avg_logprob < LOG_PROBABILITY_LEAST
+        segment.compression_ratio > COMPRESSION_MOST or segment.avg_logprob < LOG_PROBABILITY_LEAST
     )
 
 
