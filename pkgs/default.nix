@@ -1,6 +1,9 @@
-# The overlay: everything of ours that nixpkgs does not have. Names begin with `barnabee`.
-final: _: {
+# The overlay: everything of ours that nixpkgs does not have, by names that begin with `barnabee`, and
+# the Python packages of the lock.
+final: prev: {
   barnabeePython = final.callPackage ./python { };
+  # The same by the names that nixpkgs gives them.
+  python311Packages = prev.python311Packages.overrideScope (_: _: final.barnabeePython.built);
 
   barnabee = final.callPackage ./barnabee { inherit (final.barnabeePython) runtime checks; };
   # The same with the libraries of a CUDA card.

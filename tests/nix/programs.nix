@@ -45,6 +45,17 @@
     in
     lib.genAttrs (lock.names (root + "/requirements/${file}")) (name: chosen lock.packages.${name});
 
+  # What nixpkgs' names of Python packages stand for with the overlay: { name = version; }.
+  versions =
+    names:
+    lib.genAttrs names (
+      name:
+      let
+        package = hosts.barnabee-core.pkgs.python311Packages.${name};
+      in
+      builtins.seq package.drvPath package.version
+    );
+
   # A VM test, as the driver that runs it.
   vm =
     name:

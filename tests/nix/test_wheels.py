@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tomllib
 
 import pytest
 from packaging.markers import Marker, default_environment
@@ -53,3 +54,11 @@ def test_it_is_the_same_packages_in_files_that_run_there(file: str) -> None:
             assert name == "docopt"
             continue
         assert parse_wheel_filename(wheel)[3] & set(TAGS), wheel
+
+
+def test_the_names_of_nixpkgs_stand_for_the_packages_of_the_lock() -> None:
+    lock = tomllib.loads((ROOT / "poetry.lock").read_text(encoding="utf-8"))
+    locked = {package["name"]: package["version"] for package in lock["package"]}
+    names = ("arq", "fastapi", "kokoro", "pipecat-ai", "redis", "sentence-transformers", "torch")
+    found = evaluate("hosts.versions [ " + " ".join(f'"{name}"' for name in names) + " ]")
+    assert found == {name: locked[name] for name in names}
