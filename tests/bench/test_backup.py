@@ -32,6 +32,8 @@ ROW = "INSERT INTO turns VALUES (?,?,?,?,?,?,?,?,?,?)"
 # Where a file of litestream says when it was cut off the log, in milliseconds (LTX format 3).
 LTX_TIMESTAMP = 32
 PAIRS, SLICE_S = 14, 1.0
+# A machine that takes longer than 6 s for `cp` and integrity_check may take longer for the drill.
+SLOWER = 10
 
 
 @pytest.fixture
@@ -110,6 +112,7 @@ async def test_a_gigabyte_is_restored_in_twice_the_time_of_a_copy_and_its_drill_
     )
     assert share <= 0.26
     assert ratio <= 2
+    assert done.took_ms / 1000 <= max(60, SLOWER * min(plain_s))
 
 
 def written(database: Path, seconds: float, first: int, per_s: float = 0) -> list[float]:
