@@ -1,12 +1,13 @@
 /** Everything at a glance: what the house can do, what happens, and why something does not work. */
-import type { AlertNow, Now as NowShape, ProbeNow, RoomNow, TurnNow } from "../../api/types";
+import type { AlertNow, Now as NowShape, RoomNow, TurnNow } from "../../api/types";
 import { Abilities } from "../../components/Abilities";
 import { Card } from "../../components/Card";
 import { Cascade } from "../../components/Cascade";
 import { Notice } from "../../components/Notice";
 import { type HealthState, StateMark } from "../../components/StateMark";
-import { ago, exact, since, took } from "../../format";
+import { since, took } from "../../format";
 import { useHouse } from "../../state";
+import { Tried } from "./tried";
 import "./style.css";
 
 const SENTENCES: Record<HealthState, string> = {
@@ -78,36 +79,6 @@ function Happening({ rooms, last }: { rooms: RoomNow[] | null; last: TurnNow | u
         </p>
       )}
       {!last && <p class="soft">Nobody has said anything yet.</p>}
-    </Card>
-  );
-}
-
-interface TriedProps {
-  probe: ProbeNow | null;
-  now: number;
-  trusted: boolean;
-  titles: Record<string, string>;
-}
-
-function Tried({ probe, now, trusted, titles }: TriedProps) {
-  const slow = (probe?.over_budget ?? []).map((name) => titles[name] ?? name.replaceAll("_", " "));
-  return (
-    <Card title="Last try" aside={probe && trusted && <StateMark state={probe.success ? "healthy" : "unhealthy"} small />}>
-      {probe ? (
-        <>
-          <p>
-            {probe.success
-              ? `A spoken question was heard, understood and answered aloud in ${took(probe.stages_ms.total ?? 0)}.`
-              : "A spoken question was not answered as it should be."}
-          </p>
-          <p class="small soft" title={exact(probe.at_s * 1000)}>
-            {ago(probe.at_s * 1000, now)}
-            {slow.length > 0 && `; slower than it should be: ${slow.join(", ").toLowerCase()}`}
-          </p>
-        </>
-      ) : (
-        <p class="soft">The way from a spoken question to a spoken answer has not been tried yet.</p>
-      )}
     </Card>
   );
 }
