@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
+from barnabee.audio import wav
 from barnabee.clients import probe
 from barnabee.core import system
-from barnabee.gpu import wav
 from barnabee.gpu.engines.device import Device
 from barnabee.gpu.engines.kokoro import Kokoro
 

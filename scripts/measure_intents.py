@@ -16,13 +16,13 @@ from pathlib import Path
 
 import numpy as np
 
-from barnabee.commands import examples, facts, lexical
-from barnabee.commands.intent import Decision, Index, Thresholds, decide
-from barnabee.commands.ports import KnownFact, Vectors
 from barnabee.core import system
 from barnabee.gpu.engines.device import Device
 from barnabee.gpu.engines.minilm import MiniLm
 from barnabee.testing.intents import Tally, judge, labelled
+from barnabee.understanding import facts, intent_examples, lexical_matcher
+from barnabee.understanding.intent_index import Decision, Index, Thresholds, decide
+from barnabee.understanding.interfaces import KnownFact, Vectors
 
 DATA = Path(__file__).parents[1] / "tests" / "data"
 SWEEP = ((500, 400), (550, 450), (600, 500), (650, 550), (700, 600))
@@ -38,8 +38,8 @@ def scores_by_text(
     texts: list[str], embed: Callable[[list[str]], Vectors]
 ) -> dict[str, dict[str, float]]:
     """Return each sentence's scores by embeddings."""
-    known = examples.intents()
-    index = Index(known, embed(examples.sentences(known)))
+    known = intent_examples.intents()
+    index = Index(known, embed(intent_examples.sentences(known)))
     return {text: index.scores(row) for text, row in zip(texts, embed(texts), strict=True)}
 
 
@@ -47,7 +47,7 @@ def tally(
     sentences: list[tuple[str, str]], scores: dict[str, dict[str, float]], limits: Thresholds
 ) -> Tally:
     """Return what becomes of labelled sentences under `limits`."""
-    known = examples.intents()
+    known = intent_examples.intents()
 
     def understood(text: str) -> Decision:
         return decide(scores[text], known, limits)
@@ -81,10 +81,10 @@ def main() -> None:
     def embed(texts: list[str]) -> Vectors:
         return np.asarray(model.embed(texts).vectors, dtype=np.float32)
 
-    lexicon = lexical.Lexicon(examples.intents())
+    lexicon = lexical_matcher.Lexicon(intent_examples.intents())
     for name in ("tuning", "heldout"):
         raw = labelled(DATA / f"intents_{name}.toml")
-        sentences = [(label, examples.tidy(text)) for label, text in raw]
+        sentences = [(label, intent_examples.tidy(text)) for label, text in raw]
         texts = [text for _, text in sentences]
         meaning = scores_by_text(texts, embed)
         by_words = {text: lexicon.scores(text) for text in texts}
@@ -95,7 +95,7 @@ def main() -> None:
             limits = Thresholds(accept / 1000, ask / 1000, margin)
             mark = " *" if accept == chosen.accept_permille else ""
             row(f"embeddings {accept}/{ask}{mark}", tally(sentences, meaning, limits))
-        row("words *", tally(sentences, by_words, lexical.LIMITS))
+        row("words *", tally(sentences, by_words, lexical_matcher.LIMITS))
         if show_wrong:
             wrong(tally(sentences, meaning, Thresholds.of(chosen)))
     for name in ("tuning", "heldout"):

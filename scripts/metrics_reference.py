@@ -21,7 +21,7 @@ import barnabee.gpu.health
 import barnabee.voice.health
 import barnabee.workers.health
 from barnabee.api.metrics import CommandMetrics
-from barnabee.core import external, system
+from barnabee.core import external_checks, system
 from barnabee.core.health import Check, Health
 from barnabee.core.metrics import Metrics
 from barnabee.gpu.metrics import GpuMetrics
@@ -88,7 +88,7 @@ async def _nothing() -> None:
 
 def _api(metrics: Metrics) -> list[Check]:
     CommandMetrics.register(metrics)
-    external.gauge_of(metrics)
+    external_checks.gauge_of(metrics)
     return barnabee.api.health.checks(
         database=_nothing,
         redis=cast("Any", _Redis()),

@@ -1,6 +1,6 @@
 """Writes nixos/lib/system.schema.json: the tables of `system.toml` for the NixOS modules.
 
-core/tables says what every key must be; the modules make typed options out of this file, so that
+core/schema says what every key must be; the modules make typed options out of this file, so that
 the two can never differ. A test fails when it is not what this script would write.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from barnabee.core.tables import System
+from barnabee.core.schema import System
 
 TARGET = Path(__file__).resolve().parents[1] / "nixos/lib/system.schema.json"
 

@@ -1,4 +1,4 @@
-# What src/barnabee/up/monitoring.py does for the local runner, for the modules: the rules that make
+# What src/barnabee/up/monitoring_config.py does for the local runner, for the modules: the rules that make
 # series of system.toml, and Alertmanager's configuration out of its template. tests/nix compares.
 { lib }:
 let

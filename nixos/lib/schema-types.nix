@@ -1,4 +1,4 @@
-# Typed options out of the JSON Schema that core/tables gives (scripts/system_schema.py): one
+# Typed options out of the JSON Schema that core/schema gives (scripts/system_schema.py): one
 # truth for what every key of system.toml must be. The example of a key is what the file says.
 { lib }:
 let

@@ -13,13 +13,13 @@ from pydantic import BaseModel
 
 from barnabee.api.app import build
 from barnabee.api.service import Seams
-from barnabee.commands.ports import HomeAnswer
 from barnabee.core import serve
 from barnabee.core.health import Health
 from barnabee.core.metrics import Metrics
+from barnabee.core.schema import System
 from barnabee.core.settings import Settings
-from barnabee.core.tables import System
 from barnabee.testing.gpu import FakeGpu
+from barnabee.understanding.interfaces import HomeAnswer
 
 REPLY = {
     "reply": "Turned on the light",

@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 import structlog
 
 from barnabee.core import logging as barnabee_logging
-from barnabee.core import trace
+from barnabee.core import trace_context
 
 FIELDS = {
     "method": "POST", "route": "/v1/command", "status": 200, "latency_ms": 12.34,
@@ -36,7 +36,7 @@ class Formatter(logging.Formatter):
             "level": record.levelname.lower(),
             "timestamp": datetime.now(UTC).isoformat(),
             "component": "bench",
-            "trace_id": trace.current(),
+            "trace_id": trace_context.current(),
             **record.__dict__["told"],
         }
         return json.dumps(told, ensure_ascii=False)
@@ -88,7 +88,7 @@ async def hold(write: Callable[[], None], rate: int, seconds: float) -> dict[str
 
 
 def main() -> None:
-    trace.adopt(None)
+    trace_context.adopt(None)
     kind, *rest = sys.argv[1:]
     if kind == "cost":
         found = cost({"ours": ours, "stdlib": stdlib}[rest[0]](), int(rest[1]))

@@ -19,9 +19,9 @@ from pathlib import Path
 
 import pytest
 
+from barnabee.backup import consistent_copy, drill, keys, restore, restore_sources
+from barnabee.backup.cpu_limit import Pace
 from barnabee.store import db
-from barnabee.store.backup import drill, keys, moment, restoring, sources
-from barnabee.store.backup.pace import Pace
 from support.backup import snapshot, with_backup
 from support.replica import House, replicated_house
 from support.wait import eventually
@@ -55,7 +55,7 @@ def row(number: int, words: bytes) -> tuple[object, ...]:
 def fill(database: Path, size_mb: int) -> None:
     db.prepare(database)
     words = os.urandom(4 * 1024 * 1024).hex().encode()
-    with closing(moment.connect(database, "rw")) as connection:
+    with closing(consistent_copy.connect(database, "rw")) as connection:
         connection.execute("PRAGMA synchronous = OFF")
         number = 0
         while database.stat().st_size < size_mb * 1_000_000:
@@ -70,7 +70,7 @@ def copied_and_checked(database: Path, target: Path) -> float:
     """Return how long `cp` and an integrity check of the copy take."""
     begun_s = time.monotonic()
     shutil.copyfile(database, target)
-    moment.durable(target)
+    consistent_copy.durable(target)
     with closing(sqlite3.connect(target)) as connection:
         assert connection.execute("PRAGMA integrity_check").fetchone()[0] == "ok"
     took_s = time.monotonic() - begun_s
@@ -100,9 +100,9 @@ async def test_a_gigabyte_is_restored_in_twice_the_time_of_a_copy_and_its_drill_
     for number in range(2):
         plain_s.append(await asyncio.to_thread(copied_and_checked, house.path, tmp_path / "c.db"))
         target = tmp_path / f"restored{number}.db"
-        source = await sources.from_replica(house.system, house.settings)
+        source = await restore_sources.from_replica(house.system, house.settings)
         begun_s = time.monotonic()
-        await restoring.in_place(target, source, restoring.Nobody(), restoring.quiet, force=False)
+        await restore.in_place(target, source, restore.Nobody(), restore.quiet, force=False)
         restored_s.append(time.monotonic() - begun_s)
         target.unlink()
     ratio = min(restored_s) / min(plain_s)
@@ -119,7 +119,7 @@ def written(database: Path, seconds: float, first: int, per_s: float = 0) -> lis
     """Write turns for so long, one a transaction; return when each was committed."""
     words = b"what was said and what was replied " * 40
     at_s: list[float] = []
-    with closing(moment.connect(database, "rw")) as connection:
+    with closing(consistent_copy.connect(database, "rw")) as connection:
         begun_s = time.monotonic()
         while (gone_s := time.monotonic() - begun_s) < seconds:
             if per_s and len(at_s) > gone_s * per_s:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import psutil
 import pytest
 
-from barnabee.up import state
+from barnabee.up import run_state
 from support.whole_house import WholeHouse
 
 SECOND_START_S = 20
@@ -29,7 +29,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WholeHouse]:
 
 
 def test_the_second_start_is_healthy_in_time(house: WholeHouse) -> None:
-    run = state.running(house.paths)
+    run = run_state.running(house.paths)
     assert run.healthy_s is not None
     parts = {name: node.ready_s for name, node in run.nodes.items() if node.ready_s is not None}
     print(f"\nsecond start: all healthy after {run.healthy_s:.1f} s")

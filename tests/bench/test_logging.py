@@ -18,8 +18,8 @@ from typing import Any
 
 import pytest
 
-from barnabee.core import trace
-from barnabee.core.spans import SPANS
+from barnabee.core import trace_context
+from barnabee.core.tracing import SPANS
 from support.wait import free_port
 
 HERE = Path(__file__).parent
@@ -134,7 +134,7 @@ def test_spans_cost_nothing_while_nobody_wants_them() -> None:
     def asked() -> None:
         if SPANS.sink is not None:
             SPANS.enter(None)
-        trace.span_id_var.get()
+        trace_context.span_id_var.get()
 
     took_us = min(repeat(asked, number=100_000, repeat=5)) * 10
     print(f"\na request without an endpoint: {took_us:.3f} us")

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from barnabee.gpu import wav
+from barnabee.audio import wav
 from barnabee.gpu.engines import whisper
 from support.gpu import GpuProcess, models_dir
 from support.rival_servers import THREADS, wyoming_whisper

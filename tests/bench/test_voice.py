@@ -18,8 +18,8 @@ import numpy as np
 import pytest
 
 from barnabee.core import system
-from barnabee.core.tables import System
-from barnabee.voice.mouth import AHEAD, CHUNK_MS
+from barnabee.core.schema import System
+from barnabee.voice.playback import AHEAD, CHUNK_MS
 from support.gpu import TOKEN, GpuProcess, models_dir
 from support.recorded import record_fillers
 from support.serve import served

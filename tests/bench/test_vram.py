@@ -11,11 +11,11 @@ import pytest
 
 from barnabee.core import system
 from barnabee.gpu.metrics import GpuMetrics
-from barnabee.gpu.slots import Slot
+from barnabee.gpu.model_runtime import Slot
 from barnabee.gpu.vram import budget
 from barnabee.gpu.vram.ledger import Ledger
 from barnabee.gpu.vram.manager import Manager
-from barnabee.gpu.vram.terms import (
+from barnabee.gpu.vram.types import (
     Capacity,
     Claim,
     Decision,
@@ -26,8 +26,8 @@ from barnabee.gpu.vram.terms import (
     Sight,
     Wait,
 )
-from barnabee.testing.card import FakeCard
 from barnabee.testing.engines import FakeVoice
+from barnabee.testing.gpu_memory import FakeCard
 from support.vram import card, model
 from support.wait import until
 

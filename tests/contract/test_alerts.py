@@ -15,7 +15,7 @@ import yaml
 
 from barnabee.cli.app import app
 from barnabee.core import system
-from barnabee.up import monitoring, watchers
+from barnabee.up import monitoring_config, monitoring_services
 from support.alert_rules import FOLDER, ROOT, exported, metrics_reference, rules, series_in
 
 GRAPH = system.load(ROOT / "system.toml")
@@ -45,7 +45,7 @@ FOREIGN = {
 def recorded() -> dict[str, set[str]]:
     """Return the series that the rules made of system.toml record, with their names or jobs."""
     found: dict[str, set[str]] = {}
-    for rule in monitoring.limits(GRAPH)["groups"][0]["rules"]:
+    for rule in monitoring_config.limits(GRAPH)["groups"][0]["rules"]:
         found.setdefault(rule["record"], set()).update(rule["labels"].values())
     return found
 
@@ -149,10 +149,10 @@ def test_an_alert_is_tested_to_be_silent_to_fire_and_to_end(name: str) -> None:
 @needs_promtool
 def test_promtool_takes_what_is_made_of_system_toml(tmp_path: Path) -> None:
     limits = tmp_path / "limits.json"
-    limits.write_text(json.dumps(monitoring.limits(GRAPH)))
+    limits.write_text(json.dumps(monitoring_config.limits(GRAPH)))
     _run("promtool", "check", "rules", str(limits))
     (tmp_path / "token").write_text("token")
-    config = monitoring.prometheus(
+    config = monitoring_config.prometheus(
         GRAPH,
         host="here",
         rules=[str(limits), str(FOLDER / "alerts/*.yml")],
@@ -181,7 +181,7 @@ WAYS: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("ways", WAYS.values(), ids=WAYS.keys())
 def test_amtool_takes_what_is_made_of_the_template(tmp_path: Path, ways: dict[str, Any]) -> None:
     template = json.loads((FOLDER / "alertmanager.json").read_text(encoding="utf-8"))
-    config = monitoring.alertmanager(template, GRAPH, ways)
+    config = monitoring_config.alertmanager(template, GRAPH, ways)
     assert "@" not in json.dumps({key: config[key] for key in ("route", "inhibit_rules")})
     (tmp_path / "alertmanager.json").write_text(json.dumps(config))
     _run("amtool", "check-config", str(tmp_path / "alertmanager.json"))
@@ -202,7 +202,7 @@ ROUTES = {
 def test_an_alert_takes_the_ways_it_should(tmp_path: Path, labels: str, receivers: str) -> None:
     template = json.loads((FOLDER / "alertmanager.json").read_text(encoding="utf-8"))
     file = tmp_path / "alertmanager.json"
-    file.write_text(json.dumps(monitoring.alertmanager(template, GRAPH, WAYS["all"])))
+    file.write_text(json.dumps(monitoring_config.alertmanager(template, GRAPH, WAYS["all"])))
     command = ("amtool", "config", "routes", "test", f"--config.file={file}")
     assert _run(*command, *labels.replace('"', "").split()).strip() == receivers
 
@@ -228,7 +228,7 @@ def test_the_names_of_the_specification_are_exported() -> None:
 
 def test_debian_has_a_program_for_every_companion_that_watches() -> None:
     watching = {name for name, node in GRAPH.companion.items() if node.role == "monitoring"}
-    assert watching == set(watchers.PROGRAMS)
+    assert watching == set(monitoring_services.PROGRAMS)
 
 
 def _run(*command: str) -> str:

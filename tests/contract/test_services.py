@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from barnabee.core import system
-from barnabee.core.tables import Service
+from barnabee.core.schema import Service
 
 ROOT = Path(__file__).resolve().parents[2]
 GRAPH = system.load(ROOT / "system.toml")

@@ -17,19 +17,19 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from barnabee.alerts import trial
+from barnabee.alerts import delivery_test
 from barnabee.clients.home_assistant import HomeAssistant
-from barnabee.up import watchers
+from barnabee.up import monitoring_services
 from support.alerting import Watch
 from support.demo_home import RunningHome
 from support.serve import served
 from support.wait import eventually
 
-MISSING = [name for name in watchers.PROGRAMS.values() if shutil.which(name) is None]
+MISSING = [name for name in monitoring_services.PROGRAMS.values() if shutil.which(name) is None]
 pytestmark = [
     pytest.mark.skipif(bool(MISSING), reason=f"not installed here: {', '.join(MISSING)}"),
 ]
-PACKAGE = watchers.files() / "home-assistant" / "barnabee_alerts.yaml"
+PACKAGE = monitoring_services.files() / "home-assistant" / "barnabee_alerts.yaml"
 # A phone of the test's own: what it is sent is written into a file.
 PHONE = """
 notify:
@@ -113,7 +113,7 @@ async def test_a_test_alert_arrives_and_goes(home: RunningHome, watch: Watch) ->
     await watch.until_ready()
     sender = watch.client
     async with asked(home) as client:
-        gone = await trial.run(sender, client.notifications, aloud=True, limit_s=60)
+        gone = await delivery_test.run(sender, client.notifications, aloud=True, limit_s=60)
     await sender.aclose()
     for hop in gone.hops:
         print(f"{hop.name}: {hop.took_ms:.0f} ms, {hop.seen}")
@@ -229,26 +229,26 @@ async def test_a_trial_says_after_which_hop_it_was_lost(home: RunningHome, tmp_p
     sender = wrong.client
     try:
         async with asked(home) as client:
-            nobody = await trial.run(sender, client.notifications, limit_s=1)
+            nobody = await delivery_test.run(sender, client.notifications, limit_s=1)
             assert not nobody.ok
             assert "alertmanager does not answer" in nobody.why
 
             wrong.start_alertmanager()
             await wrong.until_ready()
-            blind = await trial.run(sender, client.notifications, limit_s=1)
+            blind = await delivery_test.run(sender, client.notifications, limit_s=1)
             assert not blind.ok
             assert not blind.hops
             assert "no Watchdog" in blind.why
 
             await fire(wrong, "Watchdog", severity="none")
-            lost = await trial.run(sender, client.notifications, limit_s=3)
+            lost = await delivery_test.run(sender, client.notifications, limit_s=3)
             assert not lost.ok
             assert [hop.name for hop in lost.hops] == ["Prometheus", "Alertmanager"]
             assert "home_assistant_webhook" in lost.why
             assert lost.error().code == "alert_lost"
 
             async def over() -> bool:
-                return all(one.name != trial.NAME for one in await sender.alerts())
+                return all(one.name != delivery_test.NAME for one in await sender.alerts())
 
             await eventually(over, within_s=10)
     finally:

@@ -15,7 +15,7 @@ import httpx
 import psutil
 import pytest
 
-from barnabee.core.access import COOKIE, Access
+from barnabee.core.auth import COOKIE, Access
 from barnabee.testing import gpu
 from barnabee.testing.home_assistant import FakeHomeAssistant
 from barnabee.testing.llm import FakeAzure

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from barnabee.backup import recordings_copy
 from barnabee.core import settings as settings_module
 from barnabee.core import system as system_module
 from barnabee.core.errors import DependencyDown, SettingMissing
+from barnabee.core.schema import System
 from barnabee.core.settings import Settings
-from barnabee.core.tables import System
 from barnabee.store import recordings
-from barnabee.store.backup import audio
 from support.backup import with_backup
 
 pytestmark = pytest.mark.skipif(
@@ -62,7 +62,7 @@ def named(settings: Settings, path: Path) -> str:
 
 
 def expire(system: System, settings: Settings) -> recordings.Expired:
-    before = audio.copied_before(system, settings)
+    before = recordings_copy.copied_before(system, settings)
     folder = settings.data_dir / recordings.FOLDER
     return recordings.expire(folder, NOW, system.retention.audio_days, before)
 
@@ -75,13 +75,13 @@ def test_recordings_are_copied_once_and_what_is_no_recording_is_not(
     files[0].with_suffix(".wav.part").write_bytes(b"being written")
     (settings.data_dir / recordings.FOLDER / "notes.txt").write_text("somebody's")
 
-    audio.run(system, settings)
+    recordings_copy.run(system, settings)
     assert there(nas) == {named(settings, path) for path in files}
     copied = nas / "audio" / named(settings, files[0])
     before = copied.stat()
     assert (copied.read_bytes(), before.st_mtime) == (b"kitchen 0", files[0].stat().st_mtime)
     assert before.st_mode & 0o077 == 0
-    audio.run(system, settings)
+    recordings_copy.run(system, settings)
     assert copied.stat().st_ino == before.st_ino
 
 
@@ -91,23 +91,23 @@ def test_while_the_nas_is_away_nothing_is_deleted_here_and_failures_are_counted(
     system = to(nas)
     days = system.retention.audio_days
     copied = record(settings, days + 2, "hall")
-    audio.run(system, settings)
+    recordings_copy.run(system, settings)
     late = record(settings, days + 1)
     os.utime(late)  # written after the copy, though its day is old
     nas.rename(nas.with_name("away"))
 
     for number in (1, 2):
         with pytest.raises(DependencyDown, match="No such file"):
-            audio.run(system, settings)
-        assert audio.state(settings.data_dir).failures == number
+            recordings_copy.run(system, settings)
+        assert recordings_copy.state(settings.data_dir).failures == number
     gone = expire(system, settings)
     assert (gone.files, gone.waiting) == (1, 1)
     assert late.exists()
     assert not copied.exists()
 
     nas.with_name("away").rename(nas)
-    audio.run(system, settings)
-    assert audio.state(settings.data_dir).failures == 0
+    recordings_copy.run(system, settings)
+    assert recordings_copy.state(settings.data_dir).failures == 0
     assert late.exists()
 
 
@@ -127,14 +127,14 @@ def test_old_days_go_there_too_and_an_empty_disk_here_empties_nothing_there(
     system = to(nas)
     days = system.retention.audio_days
     young, old = record(settings, 3), record(settings, days - 1)
-    audio.run(system, settings)
+    recordings_copy.run(system, settings)
     aged = nas / "audio" / (NOW - timedelta(days=days + 5)).date().isoformat()
     (nas / "audio" / named(settings, old)).parent.rename(aged)
     (nas / "audio" / "family photos").mkdir()
     shutil.rmtree(settings.data_dir / recordings.FOLDER)
     (settings.data_dir / recordings.FOLDER).mkdir()
 
-    audio.run(system, settings)
+    recordings_copy.run(system, settings)
 
     assert there(nas) == {named(settings, young)}
     assert not aged.exists()
@@ -143,4 +143,4 @@ def test_old_days_go_there_too_and_an_empty_disk_here_empties_nothing_there(
 
 def test_a_house_without_storage_is_told_which_setting_names_it(settings: Settings) -> None:
     with pytest.raises(SettingMissing, match=r"backup\.audio_to"):
-        audio.run(system_module.load(), settings)
+        recordings_copy.run(system_module.load(), settings)

@@ -10,11 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from barnabee.backup import api_usage, consistent_copy, drill, drill_log, keys, litestream
+from barnabee.backup.drill_log import Drill
+from barnabee.backup.replica import Asked, Remote
 from barnabee.core.errors import BackupFailed
-from barnabee.store import litestream
-from barnabee.store.backup import calls, drill, drills, keys, moment
-from barnabee.store.backup.drills import Drill
-from barnabee.store.backup.remote import Asked, Remote
 from support.backup import cut, flip, folder, snapshot, with_backup
 from support.replica import House, record, replicated_house
 from support.wait import eventually
@@ -44,9 +43,9 @@ async def drilled(house: House) -> Drill:
 
 
 def last(house: House) -> Drill | None:
-    connection = moment.connect(house.path, "ro")
+    connection = consistent_copy.connect(house.path, "ro")
     try:
-        return drills.newest(connection)
+        return drill_log.newest(connection)
     finally:
         connection.close()
 
@@ -179,6 +178,6 @@ async def test_the_calls_of_a_drill_are_counted(house: House) -> None:
     asked = Asked()
     await drill.run(house.system, house.settings, asked=asked)
 
-    ledger = calls.read(house.settings.data_dir)
+    ledger = api_usage.read(house.settings.data_dir)
     assert sum(day.c for day in ledger.days.values()) == asked.c > 0
     assert ledger.files[0] == len(ltx(house, "0000"))

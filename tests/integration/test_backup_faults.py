@@ -18,13 +18,12 @@ from pathlib import Path
 
 import pytest
 
+from barnabee.backup import api_usage, cold_start, drill, litestream, restore, restore_sources
+from barnabee.backup.api_usage import Look
 from barnabee.core import settings as settings_module
 from barnabee.core.errors import BackupFailed, DatabaseCorrupt, DependencyDown
-from barnabee.store import litestream, replica
-from barnabee.store.backup import calls, drill, restoring, sources
-from barnabee.store.backup.calls import Look
 from barnabee.store.conversations import Conversations
-from barnabee.store.keeper import Keeper
+from barnabee.store.provider import Keeper
 from support.backup import content_of, snapshot
 from support.disk import SmallDisk
 from support.replica import House, record, replicated_house, restored
@@ -57,7 +56,7 @@ async def comes_back_the_same(house: House) -> None:
     final = content_of(house.path)
     house.stop_litestream()
     house.lose_everything()
-    assert await restored(house) is replica.Outcome.RESTORED
+    assert await restored(house) is cold_start.Outcome.RESTORED
     assert content_of(house.path) == final
 
 
@@ -121,8 +120,8 @@ async def test_the_listings_that_cannot_be_counted_are_computed_rightly(
         await asyncio.sleep(1)  # windows end by the clock alone
         port = house.system.port("litestream")
         text = await litestream.metrics("127.0.0.1", port)
-        now = calls.read_metrics(text, time.time(), lag.local_txid)
-        found = calls.between(house.system.replica, before, now, {})
+        now = api_usage.read_metrics(text, time.time(), lag.local_txid)
+        found = api_usage.between(house.system.replica, before, now, {})
         a, b, c, before = a + found[0], b + found[1], c + found[2], now
     seen = proxy.classes
     print(f"\ncomputed a={a} b={b} c={c}, seen through the proxy {seen}")
@@ -158,8 +157,8 @@ async def test_a_database_replaced_under_litestream_is_never_proven_equal_unless
     await house.replicated()
     snapshot(house)
     other = tmp_path / "other.db"
-    source = sources.from_snapshot(house.system, house.settings)
-    await restoring.elsewhere(other, source, restoring.quiet)
+    source = restore_sources.from_snapshot(house.system, house.settings)
+    await restore.elsewhere(other, source, restore.quiet)
     await record(house, range(50, 90))
     for end in ("-wal", "-shm"):
         house.path.with_name(house.path.name + end).unlink(missing_ok=True)
@@ -226,10 +225,8 @@ async def test_whoever_had_the_database_open_during_a_restore_does_not_write_int
     keeper = Keeper(house.path)
     await Conversations(await keeper.database()).record(make_turn(100))  # not in the replica
 
-    source = await sources.from_replica(house.system, house.settings)
-    done = await restoring.in_place(
-        house.path, source, restoring.Nobody(), restoring.quiet, force=True
-    )
+    source = await restore_sources.from_replica(house.system, house.settings)
+    done = await restore.in_place(house.path, source, restore.Nobody(), restore.quiet, force=True)
 
     assert done.aside is not None
     with pytest.raises(DatabaseCorrupt, match="replaced"):
@@ -250,7 +247,7 @@ async def test_a_disk_that_fills_up_during_a_restore_leaves_what_was_there(
     house.start_litestream()
     await house.replicated()
     house.stop_litestream()
-    source = await sources.from_replica(house.system, house.settings)
+    source = await restore_sources.from_replica(house.system, house.settings)
     disk = SmallDisk(tmp_path / "small", size_mib=24)
     disk.mount()
     try:
@@ -263,11 +260,11 @@ async def test_a_disk_that_fills_up_during_a_restore_leaves_what_was_there(
                 disk.fill()
 
         with pytest.raises(BackupFailed, match=r"`fetch`.*(no space|write)") as failure:
-            await restoring.in_place(target, source, restoring.Nobody(), fill, force=True)
+            await restore.in_place(target, source, restore.Nobody(), fill, force=True)
         print(f"\n{failure.value}")
         assert target.read_bytes() == before
         disk.free()
-        await restoring.in_place(target, source, restoring.Nobody(), restoring.quiet, force=True)
+        await restore.in_place(target, source, restore.Nobody(), restore.quiet, force=True)
         assert content_of(target) == content_of(house.path)
     finally:
         disk.unmount()

@@ -10,10 +10,19 @@ from pathlib import Path
 
 import pytest
 
+from barnabee.backup import (
+    checksums,
+    cold_start,
+    keys,
+    litestream,
+    recovery_kit_test,
+    restore,
+    restore_points,
+    restore_sources,
+)
+from barnabee.backup.restore_sources import Source
 from barnabee.core.errors import BackupDamaged, BackupFailed, BadInput, BadRequest, NotFound
-from barnabee.store import litestream, pins, place, replica
-from barnabee.store.backup import content, keys, rehearsal, restoring, sources
-from barnabee.store.backup.sources import Source
+from barnabee.store import database_files
 from support.backup import content_of, flip, folder, snapshot, with_backup
 from support.replica import House, expected, record, replicated_house, restored, rows
 
@@ -50,7 +59,7 @@ class Writers:
         self.house.start_litestream()
 
 
-async def put_back(house: House, source: Source, **options: bool) -> restoring.Restored:
+async def put_back(house: House, source: Source, **options: bool) -> restore.Restored:
     steps: list[str] = []
     writers = Writers(house)
 
@@ -60,7 +69,7 @@ async def put_back(house: House, source: Source, **options: bool) -> restoring.R
 
     try:
         chosen = {"force": True, **options}
-        return await restoring.in_place(house.path, source, writers, tell, **chosen)
+        return await restore.in_place(house.path, source, writers, tell, **chosen)
     finally:
         assert writers.story == ["stop", "start"]
         assert steps[-1] == "start"
@@ -78,7 +87,9 @@ async def test_a_restore_to_a_transaction_and_on_from_there(house: House) -> Non
     kept = content_of(house.path)
     await written(house, range(20, 60))
 
-    source = await sources.from_replica(house.system, house.settings, txid=before.local_txid)
+    source = await restore_sources.from_replica(
+        house.system, house.settings, txid=before.local_txid
+    )
     done = await put_back(house, source)
 
     assert content_of(house.path) == kept
@@ -90,7 +101,7 @@ async def test_a_restore_to_a_transaction_and_on_from_there(house: House) -> Non
     final = content_of(house.path)
     house.stop_litestream()
     house.lose_everything()
-    assert await restored(house) is replica.Outcome.RESTORED
+    assert await restored(house) is cold_start.Outcome.RESTORED
     assert content_of(house.path) == final
 
 
@@ -101,9 +112,9 @@ async def test_a_transaction_that_cannot_be_restored_is_told_with_its_neighbours
     lag = await written(house, range(5))
 
     with pytest.raises(BadRequest, match=rf"nearest: {lag.local_txid}\b"):
-        await sources.from_replica(house.system, house.settings, txid=lag.local_txid + 500)
+        await restore_sources.from_replica(house.system, house.settings, txid=lag.local_txid + 500)
     with pytest.raises(BadRequest, match="2026-01-31T18:00:00Z"):
-        await sources.from_replica(house.system, house.settings, at="yesterday")
+        await restore_sources.from_replica(house.system, house.settings, at="yesterday")
 
 
 @pytest.mark.parametrize("step", ["fetch", "check", "compare", "open", "swap"])
@@ -114,7 +125,7 @@ async def test_a_failure_leaves_the_old_state_and_names_its_step(
     house.start_litestream()
     await house.replicated()
     snapshot(house)
-    source = sources.from_snapshot(house.system, house.settings)
+    source = restore_sources.from_snapshot(house.system, house.settings)
     before = content_of(house.path)
 
     def fail(*_arguments: object) -> None:
@@ -123,11 +134,11 @@ async def test_a_failure_leaves_the_old_state_and_names_its_step(
     if step == "fetch":
         flip(folder(house.settings) / source.snapshot.file)
     elif step == "check":
-        monkeypatch.setattr(restoring.sound, "check", fail)
+        monkeypatch.setattr(restore.sound, "check", fail)
     elif step == "compare":
-        monkeypatch.setattr(content, "differences", lambda _one, _other: ["not the same"])
+        monkeypatch.setattr(checksums, "differences", lambda _one, _other: ["not the same"])
     elif step == "open":
-        monkeypatch.setattr(restoring.sound, "open_with_application", fail)
+        monkeypatch.setattr(restore.sound, "open_with_application", fail)
     else:
         monkeypatch.setattr(Path, "replace", fail)
 
@@ -152,11 +163,11 @@ async def test_a_snapshot_comes_back_from_elsewhere_with_the_kit_alone(
     house.stop_litestream()
     house.lose_everything()
 
-    source = sources.from_snapshot(
+    source = restore_sources.from_snapshot(
         house.system, house.settings, identity=keys.identity(kit.secret.lower())
     )
     assert source.elsewhere is not None
-    await restoring.in_place(house.path, source, restoring.Nobody(), restoring.quiet, force=False)
+    await restore.in_place(house.path, source, restore.Nobody(), restore.quiet, force=False)
     assert content_of(house.path) == before
 
 
@@ -165,15 +176,15 @@ async def test_a_copy_is_written_elsewhere_and_the_house_is_left_alone(
 ) -> None:
     house.start_litestream()
     await written(house, range(10))
-    source = await sources.from_replica(house.system, house.settings)
+    source = await restore_sources.from_replica(house.system, house.settings)
     assert len(source.describe()) >= 1
 
-    done = await restoring.elsewhere(tmp_path / "look.db", source, restoring.quiet)
+    done = await restore.elsewhere(tmp_path / "look.db", source, restore.quiet)
 
     assert content_of(tmp_path / "look.db") == content_of(house.path)
     assert done.aside is None
     with pytest.raises(BadRequest, match="there already"):
-        await restoring.elsewhere(tmp_path / "look.db", source, restoring.quiet)
+        await restore.elsewhere(tmp_path / "look.db", source, restore.quiet)
     house.stop_litestream()
 
 
@@ -181,17 +192,17 @@ async def test_a_pin_is_returned_to(house: House) -> None:
     house.start_litestream()
     await written(house, range(10))
     ask = litestream.txid_asker(house.settings)
-    pin = pins.pin(house.path, "before the experiment", ask)
+    pin = restore_points.pin(house.path, "before the experiment", ask)
     before = content_of(house.path)
     await written(house, range(10, 40))
 
-    await put_back(house, sources.from_pin(house.settings, pin), migrate=False)
+    await put_back(house, restore_sources.from_pin(house.settings, pin), migrate=False)
 
     assert pin.txid > 0
     assert content_of(house.path) == before
-    shutil.rmtree(house.path.parent / pins.FOLDER)
+    shutil.rmtree(house.path.parent / restore_points.FOLDER)
     with pytest.raises(NotFound, match=f"--txid {pin.txid}"):
-        sources.from_pin(house.settings, pin)
+        restore_sources.from_pin(house.settings, pin)
     house.stop_litestream()
 
 
@@ -201,11 +212,11 @@ async def test_the_kit_is_rehearsed_and_another_key_is_not_enough(
     await record(house, range(10))
     snapshot(house)
 
-    def rehearse(secret: str) -> rehearsal.Rehearsed:
+    def rehearse(secret: str) -> recovery_kit_test.Rehearsed:
         identity = keys.identity(f"BarnabeeNet recovery kit\n\n   {secret}\n")
-        source = sources.from_snapshot(house.system, house.settings, identity=identity)
+        source = restore_sources.from_snapshot(house.system, house.settings, identity=identity)
         assert source.identities == [identity]
-        return rehearsal.prove(source, house.settings, restoring.quiet)
+        return recovery_kit_test.prove(source, house.settings, restore.quiet)
 
     assert (await asyncio.to_thread(rehearse, kit.secret)).rows == 13
     with pytest.raises(BackupFailed, match="cannot be opened with this key"):
@@ -214,7 +225,7 @@ async def test_the_kit_is_rehearsed_and_another_key_is_not_enough(
         keys.identity(kit.secret[:-1] + "B")
     with pytest.raises(BadInput, match="AGE-SECRET-KEY-1"):
         keys.identity("the wrong paper")
-    assert not (house.settings.data_dir / rehearsal.SCRATCH).exists()
+    assert not (house.settings.data_dir / recovery_kit_test.SCRATCH).exists()
 
 
 async def test_a_cold_start_takes_the_snapshot_when_the_replica_is_damaged(
@@ -233,12 +244,12 @@ async def test_a_cold_start_takes_the_snapshot_when_the_replica_is_damaged(
 
     with pytest.raises(BackupDamaged, match="no key on this machine"):
         await restored(house, budget_s=20)
-    assert not place.taken(house.path)
+    assert not database_files.taken(house.path)
 
     (tmp_path / "credentials" / keys.SNAPSHOT_KEY).write_text(key)
-    assert await restored(house, budget_s=20) is replica.Outcome.SNAPSHOT
+    assert await restored(house, budget_s=20) is cold_start.Outcome.SNAPSHOT
     assert content_of(house.path) == before
-    told = restoring.last(house.path)
+    told = restore.last(house.path)
     assert told is not None
     assert "snapshot" in str(told["source"])
     house.start_litestream()  # and the replica is whole again from here on
@@ -246,7 +257,7 @@ async def test_a_cold_start_takes_the_snapshot_when_the_replica_is_damaged(
     final = content_of(house.path)
     house.stop_litestream()
     house.lose_everything()
-    assert await restored(house) is replica.Outcome.RESTORED
+    assert await restored(house) is cold_start.Outcome.RESTORED
     assert content_of(house.path) == final
     assert len(await rows(house)) == len(expected(range(310)))
 
@@ -261,5 +272,5 @@ async def test_an_empty_replica_is_no_fresh_start_when_there_are_snapshots(
     before = content_of(house.path)
     house.lose_everything()
 
-    assert await restored(house) is replica.Outcome.SNAPSHOT
+    assert await restored(house) is cold_start.Outcome.SNAPSHOT
     assert content_of(house.path) == before

@@ -13,6 +13,16 @@ from pathlib import Path
 
 import pytest
 
+from barnabee.backup import (
+    checksums,
+    consistent_copy,
+    integrity,
+    keys,
+    offsite,
+    snapshot_job,
+    snapshots,
+)
+from barnabee.backup.snapshots import Snapshot
 from barnabee.core import settings as settings_module
 from barnabee.core import system as system_module
 from barnabee.core.errors import (
@@ -25,8 +35,6 @@ from barnabee.core.errors import (
 )
 from barnabee.core.settings import Settings
 from barnabee.store import db
-from barnabee.store.backup import content, daily, keys, moment, offsite, snapshots, sound
-from barnabee.store.backup.snapshots import Snapshot
 from support.backup import Clock, content_of, cut, flip, folder, with_backup
 from support.disk import SmallDisk
 
@@ -52,7 +60,7 @@ def at(data: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
 
 def fill(database: Path, first: int, last: int) -> None:
     turn = ("s", None, "what was said " * 10, "what was replied", "chat", "[]", "[]", "{}")
-    with closing(moment.connect(database, "rw")) as connection:
+    with closing(consistent_copy.connect(database, "rw")) as connection:
         connection.execute("BEGIN")
         for number in range(first, last):
             row = (f"{number:032x}", *turn, f"2026-01-31T00:00:{number % 60:02}.000Z")
@@ -60,16 +68,16 @@ def fill(database: Path, first: int, last: int) -> None:
         connection.execute("COMMIT")
 
 
-def opened(settings: Settings, one: Snapshot, target: Path, secret: str) -> content.Content:
+def opened(settings: Settings, one: Snapshot, target: Path, secret: str) -> checksums.Content:
     snapshots.open_into(folder(settings), one, target, [keys.identity(secret)])
-    sound.check(target)
-    return sound.read(target)
+    integrity.check(target)
+    return integrity.read(target)
 
 
 def test_a_snapshot_is_the_database_and_both_keys_open_it(
     settings: Settings, tmp_path: Path
 ) -> None:
-    made = daily.run(SYSTEM, settings)
+    made = snapshot_job.run(SYSTEM, settings)
 
     expected = content_of(settings.database_path)
     machine = (folder(settings) / keys.MACHINE_KEY).read_text()
@@ -79,7 +87,10 @@ def test_a_snapshot_is_the_database_and_both_keys_open_it(
     assert (folder(settings) / made.file).read_bytes()[:16] == b"age-encryption.o"
     assert made.packed.file_bytes < made.packed.database_bytes / 5
     assert (folder(settings) / keys.MACHINE_KEY).stat().st_mode & 0o777 == 0o640
-    left = {path.name for path in folder(settings).iterdir()} - {daily.LOCK, keys.MACHINE_KEY}
+    left = {path.name for path in folder(settings).iterdir()} - {
+        snapshot_job.LOCK,
+        keys.MACHINE_KEY,
+    }
     assert left == {made.file, made.description}
     assert snapshots.every(folder(settings)) == [made]
 
@@ -97,7 +108,7 @@ def test_it_is_of_one_moment_while_somebody_writes(settings: Settings, tmp_path:
     writer.start()
     try:
         # Within one second, or with a clock that stands still: none takes the place of another.
-        made = [daily.run(SYSTEM, settings, now=lambda: Clock().now) for _ in range(3)]
+        made = [snapshot_job.run(SYSTEM, settings, now=lambda: Clock().now) for _ in range(3)]
     finally:
         stop.set()
         writer.join()
@@ -114,23 +125,23 @@ def test_without_a_recovery_key_it_stays_here_and_is_not_encrypted(
     settings: Settings, tmp_path: Path
 ) -> None:
     plain = with_backup(SYSTEM, recovery_recipient="")
-    made = daily.run(plain, settings)
+    made = snapshot_job.run(plain, settings)
 
     assert not made.encrypted
     assert (folder(settings) / made.file).stat().st_mode & 0o007 == 0
     snapshots.open_into(folder(settings), made, tmp_path / "x.db", [])
-    assert sound.read(tmp_path / "x.db") == content_of(settings.database_path)
+    assert integrity.read(tmp_path / "x.db") == content_of(settings.database_path)
 
     beyond = with_backup(plain, offsite=f":local:{tmp_path / 'offsite'}")
     with pytest.raises(SettingMissing, match="barnabee backup kit"):
-        daily.run(beyond, settings, now=Clock())
+        snapshot_job.run(beyond, settings, now=Clock())
     assert len(snapshots.every(folder(settings))) == 2  # made all the same
     assert not (tmp_path / "offsite").exists()
 
 
 def test_a_wrong_recovery_key_is_refused_before_anything_is_made(settings: Settings) -> None:
     with pytest.raises(SettingInvalid, match="recovery_recipient"):
-        daily.run(with_backup(SYSTEM, recovery_recipient="age1nonsense"), settings)
+        snapshot_job.run(with_backup(SYSTEM, recovery_recipient="age1nonsense"), settings)
     assert snapshots.every(folder(settings)) == []
 
 
@@ -143,14 +154,14 @@ def test_the_second_place_gets_what_it_missed_and_is_pruned(
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path / "credentials"))
     clock = Clock()
     with pytest.raises(SettingMissing, match="rclone_conf"):
-        daily.run(away, settings, now=clock)
+        snapshot_job.run(away, settings, now=clock)
     (tmp_path / "credentials/rclone_conf").write_text("[nas]\ntype = unheard-of\n")
     with pytest.raises(DependencyDown, match="off-site nas:snapshots"):
-        daily.run(away, settings, now=clock)
+        snapshot_job.run(away, settings, now=clock)
 
     config = f"[nas]\ntype = alias\nremote = {place}\n"
     (tmp_path / "credentials/rclone_conf").write_text(config)
-    last = daily.run(away, settings, now=clock)
+    last = snapshot_job.run(away, settings, now=clock)
 
     elsewhere = offsite.of(away)
     assert elsewhere is not None
@@ -159,7 +170,7 @@ def test_the_second_place_gets_what_it_missed_and_is_pruned(
     assert elsewhere.names() == here
     assert elsewhere.described(last.name) == last
     clock.now = clock.now.replace(year=2027)
-    newest = daily.run(away, settings, now=clock)
+    newest = snapshot_job.run(away, settings, now=clock)
     assert (
         elsewhere.names()
         == [newest.name]
@@ -182,7 +193,7 @@ def test_a_damaged_snapshot_is_never_taken_for_a_good_one(
     settings: Settings, tmp_path: Path, damage: object, reason: str, encrypted: bool
 ) -> None:
     system = SYSTEM if encrypted else with_backup(SYSTEM, recovery_recipient="")
-    made = daily.run(system, settings)
+    made = snapshot_job.run(system, settings)
     damage(folder(settings) / made.file)  # type: ignore[operator]
 
     with pytest.raises(ValueError, match=reason if encrypted else r".+"):
@@ -190,7 +201,7 @@ def test_a_damaged_snapshot_is_never_taken_for_a_good_one(
 
 
 def test_every_flipped_byte_is_found(settings: Settings, tmp_path: Path) -> None:
-    made = daily.run(with_backup(SYSTEM, recovery_recipient=""), settings)
+    made = snapshot_job.run(with_backup(SYSTEM, recovery_recipient=""), settings)
     path = folder(settings) / made.file
     whole = path.read_bytes()
     for place in range(0, len(whole), max(1, len(whole) // 60)):
@@ -200,20 +211,20 @@ def test_every_flipped_byte_is_found(settings: Settings, tmp_path: Path) -> None
 
 
 def test_a_killed_snapshot_leaves_nothing_that_counts(settings: Settings) -> None:
-    made = daily.run(SYSTEM, settings)
+    made = snapshot_job.run(SYSTEM, settings)
     (folder(settings) / "20260201T031000Z.db.zst.age").write_bytes(b"half of it")
     (folder(settings) / ".making.db").write_bytes(b"half of it")
 
     assert snapshots.every(folder(settings)) == [made]
-    again = daily.run(SYSTEM, settings, now=Clock())
+    again = snapshot_job.run(SYSTEM, settings, now=Clock())
     assert {one.name for one in snapshots.every(folder(settings))} == {made.name, again.name}
     assert not (folder(settings) / "20260201T031000Z.db.zst.age").exists()
 
 
 def test_two_at_a_time_are_one_too_many(settings: Settings) -> None:
     folder(settings).mkdir()
-    with daily.alone(folder(settings)), pytest.raises(Overloaded, match="snapshot"):
-        daily.run(SYSTEM, settings)
+    with snapshot_job.alone(folder(settings)), pytest.raises(Overloaded, match="snapshot"):
+        snapshot_job.run(SYSTEM, settings)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="a small disk of its own can only be mounted by root")
@@ -233,16 +244,16 @@ class TestFullDisk:
         disk.fill()
 
         with pytest.raises(DatabaseFull):
-            daily.run(SYSTEM, settings)
+            snapshot_job.run(SYSTEM, settings)
         disk.free()
         assert content_of(settings.database_path) == before
-        assert daily.run(SYSTEM, settings).content == before
+        assert snapshot_job.run(SYSTEM, settings).content == before
 
     def test_a_disk_that_fills_up_on_the_way_leaves_no_half_snapshot(
         self, disk: SmallDisk, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         settings = at(disk.directory, monkeypatch)
-        good = daily.run(SYSTEM, settings, now=Clock())
+        good = snapshot_job.run(SYSTEM, settings, now=Clock())
         pack = snapshots.packing.pack
 
         def filled(*arguments: object, **options: object) -> object:
@@ -251,7 +262,7 @@ class TestFullDisk:
 
         monkeypatch.setattr(snapshots.packing, "pack", filled)
         with pytest.raises(BackupFailed, match=r"`pack`.*No space left") as failure:
-            daily.run(SYSTEM, settings)
+            snapshot_job.run(SYSTEM, settings)
         assert failure.value.code == "backup_failed"
         assert snapshots.every(folder(settings)) == [good]
         assert len(list(folder(settings).glob("*.age"))) == 1
@@ -261,7 +272,7 @@ class TestFullDisk:
     not (shutil.which("age") and shutil.which("zstd")), reason="age and zstd are not both here"
 )
 def test_the_kit_works_without_barnabee(settings: Settings, tmp_path: Path) -> None:
-    made = daily.run(SYSTEM, settings)
+    made = snapshot_job.run(SYSTEM, settings)
     (tmp_path / "kit").write_text(KIT.secret)
     sealed, target = folder(settings) / made.file, tmp_path / "by-hand.db"
     with target.open("wb") as file:

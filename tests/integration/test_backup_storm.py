@@ -22,9 +22,9 @@ from pathlib import Path
 
 import pytest
 
+from barnabee.backup import consistent_copy, integrity
+from barnabee.backup.replica import Remote
 from barnabee.store import db
-from barnabee.store.backup import moment, sound
-from barnabee.store.backup.remote import Remote
 from support.backup import content_of
 from support.replica import House, replicated_house
 from support.wait import until
@@ -94,8 +94,8 @@ class Storm:
     async def restored(self, target: Path) -> int:
         """Restore as after the loss of the disk; return the last turn that came back."""
         await Remote(self.house.system, self.house.settings).fetch(target, limit_s=60)
-        await asyncio.to_thread(sound.check, target)
-        with closing(moment.connect(target, "ro")) as connection:
+        await asyncio.to_thread(integrity.check, target)
+        with closing(consistent_copy.connect(target, "ro")) as connection:
             count, last = connection.execute("SELECT count(*), max(trace_id) FROM turns").fetchone()
         assert count == int(last, 16), "there is a hole in what came back"
         return int(count)

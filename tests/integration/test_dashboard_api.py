@@ -18,7 +18,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from barnabee.core.access import COOKIE, Access
+from barnabee.core.auth import COOKIE, Access
 from barnabee.testing import gpu
 from support.api import TOKEN, ApiProcess
 from support.redis import RedisServer

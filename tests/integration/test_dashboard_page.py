@@ -14,7 +14,7 @@ from starlette.applications import Starlette
 from starlette.responses import HTMLResponse
 from starlette.routing import Route
 
-from barnabee.core.access import COOKIE, Access
+from barnabee.core.auth import COOKIE, Access
 from support.page import (
     DESKTOP,
     LISTEN,

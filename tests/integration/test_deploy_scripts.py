@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from barnabee.deploy.record import State
+from barnabee.deploy.journal import State
 from support.deploy_scripts import ScriptedMachine
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pyloudnorm
 import pytest
 
-from barnabee.gpu import wav
+from barnabee.audio import wav
 from barnabee.gpu.engines.device import Device
 from barnabee.gpu.engines.whisper import Whisper
 from barnabee.voice import filler_files

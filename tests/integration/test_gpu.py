@@ -14,10 +14,10 @@ import numpy as np
 import openai
 import pytest
 
+from barnabee.audio import wav
 from barnabee.clients.gpu import GpuClient, sized_wav
-from barnabee.core import trace
+from barnabee.core import trace_context
 from barnabee.core.errors import BadInput
-from barnabee.gpu import wav
 from support.gpu import NAMES, TOKEN, GpuProcess, models_dir
 
 AUDIO = Path(__file__).parents[1] / "audio"
@@ -170,7 +170,7 @@ def test_the_official_openai_client_works_unchanged(gpu: GpuProcess) -> None:
 
 async def test_our_own_client_speaks_hears_and_embeds(gpu: GpuProcess) -> None:
     client = GpuClient(gpu.url, TOKEN, timeout_s=60)
-    trace_id = trace.adopt(None)
+    trace_id = trace_context.adopt(None)
     try:
         assert await client.ready() is None
         sound = b"".join([chunk async for chunk in client.speak("What can you do?")])

@@ -17,7 +17,7 @@ import httpx
 import psutil
 import pytest
 
-from barnabee.gpu import wav
+from barnabee.audio import wav
 from support import tdt
 from support.gpu import NAMES, TOKEN, GpuProcess, models_dir
 from support.wait import eventually

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from barnabee.gpu import wav
+from barnabee.audio import wav
 from support.gpu import GpuProcess, models_dir
 from support.sounds import FORMS, packed, tone
 

@@ -12,7 +12,7 @@ import httpx
 import numpy as np
 import pytest
 
-from barnabee.gpu import wav
+from barnabee.audio import wav
 from support.gpu import NAMES, GpuProcess, models_dir
 
 STOP_WITHIN_S = 4

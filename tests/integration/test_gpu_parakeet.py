@@ -13,7 +13,7 @@ import httpx
 import numpy as np
 import pytest
 
-from barnabee.gpu import wav
+from barnabee.audio import wav
 from support import tdt
 from support.gpu import NAMES, GpuProcess, models_dir
 

@@ -11,8 +11,8 @@ import psutil
 import pytest
 
 from barnabee.core import system
-from barnabee.core.tables import System
-from barnabee.up import leftovers
+from barnabee.core.schema import System
+from barnabee.up import orphans
 from support.wait import eventually
 from support.whole_house import WholeHouse
 
@@ -35,7 +35,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WholeHouse]:
 
 
 def processes(house: WholeHouse) -> list[psutil.Process]:
-    found = leftovers.find(house.paths.run_id)
+    found = orphans.find(house.paths.run_id)
     assert len(found) >= len(graph(house).service) - 1  # restore has ended
     return found
 

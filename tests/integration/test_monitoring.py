@@ -15,12 +15,12 @@ import pytest
 
 from barnabee.clients.home_assistant import HomeAssistant
 from barnabee.core.errors import DependencyDown
-from barnabee.up import watchers
+from barnabee.up import monitoring_services
 from support.alert_rules import exported, metrics_reference
 from support.wait import eventually
 from support.whole_house import WholeHouse
 
-MISSING = [name for name in watchers.PROGRAMS.values() if shutil.which(name) is None]
+MISSING = [name for name in monitoring_services.PROGRAMS.values() if shutil.which(name) is None]
 pytestmark = [
     pytest.mark.alone,
     pytest.mark.timeout(600),

@@ -9,8 +9,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+from barnabee.clients.s3 import Bucket, signature
 from barnabee.core.errors import DependencyDown
-from barnabee.store.objects import Bucket, signature
 from support.s3 import S3Server
 
 BUCKET = "barnabee-backups"

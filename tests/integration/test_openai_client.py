@@ -13,7 +13,7 @@ import numpy as np
 import openai
 import pytest
 
-from barnabee.gpu import wav
+from barnabee.audio import wav
 from support.gpu import NAMES, TOKEN, GpuProcess, models_dir
 from support.sounds import FORMS, packed
 

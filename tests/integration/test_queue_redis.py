@@ -12,7 +12,7 @@ from arq.jobs import Job, JobStatus
 
 from barnabee.clients.queue import QUEUE, Queue
 from barnabee.core.errors import DependencyDown
-from barnabee.core.redis_link import RedisLink
+from barnabee.core.redis_client import RedisLink
 from barnabee.workers.jobs import loads
 from support.redis import RedisServer
 from support.turns import make_turn

@@ -9,10 +9,10 @@ from pathlib import Path
 import httpx
 import pytest
 
+from barnabee.backup import litestream
+from barnabee.backup.cold_start import Outcome
 from barnabee.core.health import Check, Degraded, Health, State
 from barnabee.core.metrics import Metrics
-from barnabee.store import litestream
-from barnabee.store.replica import Outcome
 from support.replica import House, expected, record, replicated_house, restored, rows
 from support.wait import eventually
 

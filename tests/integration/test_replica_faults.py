@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from barnabee.backup import litestream, restore, restore_sources
+from barnabee.backup.cold_start import Outcome
 from barnabee.core.errors import (
     BackupDamaged,
     BackupUnreachable,
@@ -21,10 +23,7 @@ from barnabee.core.errors import (
     NotFound,
     SettingMissing,
 )
-from barnabee.store import litestream
-from barnabee.store.backup import restoring, sources
 from barnabee.store.conversations import Conversations
-from barnabee.store.replica import Outcome
 from support.replica import House, expected, opened, record, replicated_house, restored, rows
 from support.turns import make_turn
 from support.wait import eventually
@@ -199,9 +198,9 @@ async def test_a_litestream_that_hangs_is_not_asked_again_and_again(house: House
 
 
 async def put_back(house: House, *, force: bool) -> Path | None:
-    source = await sources.from_replica(house.system, house.settings)
-    nobody, quiet = restoring.Nobody(), restoring.quiet
-    return (await restoring.in_place(house.path, source, nobody, quiet, force=force)).aside
+    source = await restore_sources.from_replica(house.system, house.settings)
+    nobody, quiet = restore.Nobody(), restore.quiet
+    return (await restore.in_place(house.path, source, nobody, quiet, force=force)).aside
 
 
 async def _first_snapshot(house: House) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from barnabee.core.redis_link import RedisLink
+from barnabee.core.redis_client import RedisLink
 from barnabee.store.sessions import KEY, Exchange, Session, Sessions
 from support.redis import RedisServer
 from support.wait import eventually

@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
-from barnabee.clients.spoken import Spoken, Stage, report
+from barnabee.clients.turn_report import Spoken, Stage, report
 from barnabee.testing import gpu
 from support.api import ApiProcess
 from support.redis import RedisServer

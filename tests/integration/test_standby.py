@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
+from barnabee.backup import litestream
 from barnabee.clients.queue import Queue
 from barnabee.core.errors import DependencyDown, NotTheHolder
-from barnabee.core.redis_link import RedisLink
-from barnabee.standby import redises
-from barnabee.store import litestream
+from barnabee.core.redis_client import RedisLink
+from barnabee.standby import redis_replication
 from barnabee.store.conversations import Conversations
 from barnabee.store.db import open_database
 from barnabee.store.fence import fence
@@ -92,7 +92,7 @@ async def copied(machine: Machine, wanted: set[str]) -> None:
         assert wanted <= found
         link = RedisLink(machine.redis.url)
         try:
-            return await redises.master_of(link) is not None
+            return await redis_replication.master_of(link) is not None
         finally:
             await link.aclose()
 
@@ -231,7 +231,7 @@ async def test_a_machine_that_stood_still_wakes_up_and_writes_nothing(tmp_path: 
         await say(standby, range(10, 15))
         await recorded(standby, ids(range(5)) | ids(range(10, 15)))
         link = RedisLink(primary.redis.url)
-        assert await redises.master_of(link) is None
+        assert await redis_replication.master_of(link) is None
         await link.aclose()
         await say(primary, range(5, 10))
 

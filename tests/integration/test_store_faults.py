@@ -16,7 +16,7 @@ from barnabee.core.errors import DatabaseFull, DatabaseReadOnly, Unavailable
 from barnabee.store import migrations
 from barnabee.store.conversations import Conversations
 from barnabee.store.db import open_database
-from barnabee.store.keeper import Keeper
+from barnabee.store.provider import Keeper
 from support.disk import SmallDisk
 from support.turns import make_turn
 

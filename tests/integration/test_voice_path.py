@@ -22,7 +22,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from barnabee.clients.spoken import Spoken, Stage, report
+from barnabee.clients.turn_report import Spoken, Stage, report
 from barnabee.testing import gpu
 from support.api import TOKEN, ApiProcess
 from support.redis import RedisServer

@@ -13,9 +13,9 @@ import numpy as np
 import psutil
 import pytest
 
+from barnabee.audio import wav
 from barnabee.clients.wake import WakeClient
 from barnabee.core.errors import DependencyDown
-from barnabee.gpu import wav
 from support.gpu import TOKEN, GpuProcess, models_dir
 from support.wait import until
 from support.wake_link import listening, refused

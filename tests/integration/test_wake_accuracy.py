@@ -15,7 +15,7 @@ import pytest
 
 from barnabee.core import system
 from barnabee.gpu.engines.wakeword import WakeWord
-from barnabee.gpu.wake import FRAME_MS, Heard, Wanted, Watch
+from barnabee.gpu.wake_session import FRAME_MS, Heard, Wanted, Watch
 from support import wake_corpus as corpus
 from support.gpu import models_dir
 from support.wake_corpus import CALLS, Pcm, Speaker, echoing, in_room, with_noise

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from barnabee.core import system
-from barnabee.core.tables import System
-from barnabee.up.services import redis_options
+from barnabee.core.schema import System
+from barnabee.up.node_commands import redis_options
 from support.nix import ROOT, evaluate, needs_nixpkgs
 
 pytestmark = [needs_nixpkgs, pytest.mark.timeout(400)]

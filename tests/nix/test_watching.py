@@ -11,12 +11,14 @@ from typing import Any
 import pytest
 
 from barnabee.core import system
-from barnabee.up import monitoring, watchers
+from barnabee.up import monitoring_config, monitoring_services
 from support.nix import ROOT, evaluate, needs_nixpkgs
 
 pytestmark = [needs_nixpkgs, pytest.mark.timeout(400)]
 GRAPH = system.load(ROOT / "system.toml")
-TEMPLATE = json.loads((watchers.files() / "alertmanager.json").read_text(encoding="utf-8"))
+TEMPLATE = json.loads(
+    (monitoring_services.files() / "alertmanager.json").read_text(encoding="utf-8")
+)
 CREDENTIALS = "/run/credentials/alertmanager.service/"
 MAIL = """{
   barnabee.alerts.mail = {
@@ -36,7 +38,7 @@ def watching(extra: str = "{ }") -> Any:
 
 
 def test_limits_and_expected_jobs_are_the_same_rules() -> None:
-    assert watching()["limits"] == monitoring.limits(GRAPH)
+    assert watching()["limits"] == monitoring_config.limits(GRAPH)
 
 
 def test_alertmanager_is_told_the_same() -> None:
@@ -44,7 +46,7 @@ def test_alertmanager_is_told_the_same() -> None:
         "webhook_file": f"{CREDENTIALS}home_assistant_webhook",
         "heartbeat_file": f"{CREDENTIALS}heartbeat_url",
     }
-    assert watching()["alertmanager"] == monitoring.alertmanager(TEMPLATE, GRAPH, ways)
+    assert watching()["alertmanager"] == monitoring_config.alertmanager(TEMPLATE, GRAPH, ways)
 
 
 def test_a_house_with_mail_other_nights_and_no_webhook() -> None:
@@ -60,17 +62,17 @@ def test_a_house_with_mail_other_nights_and_no_webhook() -> None:
         "mail_password_file": f"{CREDENTIALS}smtp_password",
         "mail_tls": True,
     }
-    assert watching(MAIL)["alertmanager"] == monitoring.alertmanager(TEMPLATE, graph, ways)
-    assert watching(UNUSED)["alertmanager"] == monitoring.alertmanager(TEMPLATE, GRAPH, {})
+    assert watching(MAIL)["alertmanager"] == monitoring_config.alertmanager(TEMPLATE, graph, ways)
+    assert watching(UNUSED)["alertmanager"] == monitoring_config.alertmanager(TEMPLATE, GRAPH, {})
 
 
 def test_everything_is_asked_that_the_local_runner_asks_and_the_machines_exporters() -> None:
     found = watching()
     jobs = {job["job_name"]: job for job in found["jobs"]}
-    local = monitoring.prometheus(GRAPH, host="here", rules=[], token_file="t")
+    local = monitoring_config.prometheus(GRAPH, host="here", rules=[], token_file="t")
     assert {job["job_name"] for job in local["scrape_configs"]} <= set(jobs)
     assert {"loki", "redis", "nginx", "nvidia"} <= set(jobs)
-    for name in monitoring.asked(GRAPH):
+    for name in monitoring_config.asked(GRAPH):
         (place,) = jobs[f"barnabee-{name}"]["static_configs"]
         assert place["labels"]["component"] == name
         assert place["labels"]["host"] in GRAPH.host
@@ -78,7 +80,7 @@ def test_everything_is_asked_that_the_local_runner_asks_and_the_machines_exporte
     machines = {place["labels"]["host"] for place in jobs["node"]["static_configs"]}
     carrying = {"battleserver"}  # it has no exporter: its silence must not be told
     assert machines == set(GRAPH.host) - carrying
-    files = {path.name for path in (watchers.files() / "alerts").glob("*.yml")}
+    files = {path.name for path in (monitoring_services.files() / "alerts").glob("*.yml")}
     assert set(found["ruleFiles"]) == files
 
 

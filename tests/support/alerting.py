@@ -17,8 +17,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from barnabee.clients.alertmanager import Alertmanager
 from barnabee.core import system
 from barnabee.core.errors import DependencyDown
-from barnabee.core.tables import System
-from barnabee.up import monitoring, watchers
+from barnabee.core.schema import System
+from barnabee.up import monitoring_config, monitoring_services
 from support.wait import eventually, free_port
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -53,8 +53,8 @@ class Watch:
         return f"http://127.0.0.1:{self.system.port(name)}"
 
     def start_alertmanager(self) -> None:
-        template = json.loads((watchers.files() / "alertmanager.json").read_text())
-        config = monitoring.alertmanager(template, self.system, self.ways)
+        template = json.loads((monitoring_services.files() / "alertmanager.json").read_text())
+        config = monitoring_config.alertmanager(template, self.system, self.ways)
         self._start(
             "alertmanager",
             f"--config.file={self._write('alertmanager.json', config)}",
@@ -63,15 +63,17 @@ class Watch:
         )
 
     def start_prometheus(self) -> None:
-        limits = self._write("limits.json", monitoring.limits(self.system))
+        limits = self._write("limits.json", monitoring_config.limits(self.system))
         token = self._write("token", "token")
-        rules = [str(limits), str(watchers.files() / "alerts" / "*.yml")]
-        config = monitoring.prometheus(self.system, host="here", rules=rules, token_file=str(token))
+        rules = [str(limits), str(monitoring_services.files() / "alerts" / "*.yml")]
+        config = monitoring_config.prometheus(
+            self.system, host="here", rules=rules, token_file=str(token)
+        )
         self._start(
             "prometheus",
             f"--config.file={self._write('prometheus.json', config)}",
             f"--storage.tsdb.path={self.directory / 'prometheus'}",
-            *monitoring.PROMETHEUS_FLAGS,
+            *monitoring_config.PROMETHEUS_FLAGS,
         )
 
     async def until_ready(self) -> None:
@@ -109,7 +111,9 @@ class Watch:
         with (self.directory / f"{name}.log").open("wb") as log:
             self.processes.append(
                 subprocess.Popen(
-                    [watchers.PROGRAMS[name], *arguments, address], stdout=log, stderr=log
+                    [monitoring_services.PROGRAMS[name], *arguments, address],
+                    stdout=log,
+                    stderr=log,
                 )
             )
 

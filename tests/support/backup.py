@@ -6,12 +6,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from barnabee.backup import checksums, consistent_copy, litestream, snapshot_job, snapshots
+from barnabee.backup.checksums import Content
+from barnabee.backup.snapshots import Snapshot
+from barnabee.core.schema import System
 from barnabee.core.settings import Settings
-from barnabee.core.tables import System
-from barnabee.store import litestream
-from barnabee.store.backup import content, daily, moment, snapshots
-from barnabee.store.backup.content import Content
-from barnabee.store.backup.snapshots import Snapshot
 from support.replica import House
 
 
@@ -22,13 +21,13 @@ def with_backup(system: System, **changes: object) -> System:
 
 def content_of(database: Path) -> Content:
     """Return what a living database holds now."""
-    with moment.held(database) as seen:
-        return content.read(seen.connection)
+    with consistent_copy.held(database) as seen:
+        return checksums.read(seen.connection)
 
 
 def snapshot(house: House) -> Snapshot:
     """Make one, as the timer does."""
-    return daily.run(house.system, house.settings, litestream.txid_asker(house.settings))
+    return snapshot_job.run(house.system, house.settings, litestream.txid_asker(house.settings))
 
 
 @dataclass

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from barnabee.core import logging
-from barnabee.deploy import engine, gate, watch
+from barnabee.deploy import gate, switch, switch_recovery
+from barnabee.deploy.journal import Journal, Record
 from barnabee.deploy.nixos import NixosMachine
 from barnabee.deploy.plan import Order
-from barnabee.deploy.record import Journal, Record
 
 ACTS = (
     *("hold", "pin", "restore", "start_house", "activate", "check"),
@@ -86,9 +86,9 @@ def main() -> None:
     journal = MortalJournal(given.root / "deploys", death)
     if given.what == "run":
         order = Order(given.target, given.kind, with_data=given.with_data)
-        engine.run(machine, journal, order, "switch-1")
+        switch.run(machine, journal, order, "switch-1")
     elif given.what == "watch":
-        watch.tick(machine, journal)
+        switch_recovery.tick(machine, journal)
     else:
         gate.pass_through(machine, journal)
     sys.stdout.write(f"moments {death.moments}\n")

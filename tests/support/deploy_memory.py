@@ -11,8 +11,8 @@ from typing import TypeVar
 
 from barnabee.deploy.errors import StepFailed
 from barnabee.deploy.facts import Data, Facts, Limits
+from barnabee.deploy.journal import Journal, PinRef, Record, State
 from barnabee.deploy.machine import Live
-from barnabee.deploy.record import Journal, PinRef, Record, State
 
 LIMITS = Limits(
     switch_s=300, settle_s=60, confirm_s=30, data_s=60, watch_every_s=10, records_kept=20

@@ -13,7 +13,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from barnabee.deploy.record import Journal, Record
+from barnabee.deploy.journal import Journal, Record
 
 LIB = Path(__file__).resolve().parents[1] / "data" / "deploy"
 SRC = Path(__file__).resolve().parents[2] / "src"

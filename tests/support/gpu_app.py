@@ -11,20 +11,20 @@ import httpx
 from fastapi import FastAPI
 
 from barnabee.core import system
-from barnabee.core.access import Access
+from barnabee.core.auth import Access
 from barnabee.core.http import Front
 from barnabee.core.serve import Running
 from barnabee.core.settings import Settings
-from barnabee.gpu import catalogue
+from barnabee.gpu import engine_factory
 from barnabee.gpu.app import build
+from barnabee.gpu.capabilities import Tasks
 from barnabee.gpu.engines.device import Device
 from barnabee.gpu.engines.protocols import Embedder, SpeechToText, TextToSpeech, WakeWords
 from barnabee.gpu.metrics import GpuMetrics
-from barnabee.gpu.slots import Slot
-from barnabee.gpu.tasks import Tasks
+from barnabee.gpu.model_runtime import Slot
 from barnabee.gpu.vram.ledger import Ledger
-from barnabee.testing.card import FakeCard
 from barnabee.testing.engines import FakeEars, FakeEmbedder, FakeVoice, FakeWakeWords
+from barnabee.testing.gpu_memory import FakeCard
 from support.wait import until
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -60,7 +60,7 @@ class Starter:
         """Return a service whose engines are made like this; `wait` until they are loaded."""
         metrics = GpuMetrics("gpu")
         graph = system.load(ROOT / "system.toml")
-        card, models = catalogue.tables(graph, Device("cpu"))
+        card, models = engine_factory.tables(graph, Device("cpu"))
         fake = FakeCard(card.vram_mib)
         slots = [
             Slot("stt", "whisper-base", stt, name="whisper"),
@@ -76,7 +76,7 @@ class Starter:
                 update={"preload": False, "priority": 3}
             )
         own = {slot.name: models[slot.name] for slot in slots}
-        tasks = catalogue.assemble(Ledger(card, own), slots, fake, metrics)
+        tasks = engine_factory.assemble(Ledger(card, own), slots, fake, metrics)
         running = build(graph, Settings(), tasks=tasks, access=Access(TOKEN), metrics=metrics)
         assert isinstance(running.app, Front)
         assert isinstance(running.app.app, FastAPI)

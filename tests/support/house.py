@@ -22,10 +22,10 @@ import tomli_w
 from rich.console import Console
 
 from barnabee.core import system
-from barnabee.up import launch, leftovers, state
+from barnabee.up import launch, orphans, run_state
 from barnabee.up.console import PlainView
+from barnabee.up.node_commands import Command, House
 from barnabee.up.paths import Paths
-from barnabee.up.services import Command, House
 from support.wait import eventually, free_port
 
 FAKE = Path(__file__).with_name("fake_service.py")
@@ -89,29 +89,29 @@ class SmallHouse:
         self.runners.append(runner)
         return runner
 
-    async def until(self, name: str, phase: str, within_s: float = 15) -> state.NodeState:
+    async def until(self, name: str, phase: str, within_s: float = 15) -> run_state.NodeState:
         """Wait until node `name` is in `phase`; return it."""
 
-        async def reached() -> state.NodeState:
+        async def reached() -> run_state.NodeState:
             node = self.now().nodes[name]
             assert node.phase == phase, f"{name} is {node.phase}: {node.reason}"
             return node
 
         return await eventually(reached, within_s=within_s)
 
-    async def until_healthy(self, within_s: float = 15) -> state.RunState:
+    async def until_healthy(self, within_s: float = 15) -> run_state.RunState:
         """Wait until the runner says that all is well."""
 
-        async def well() -> state.RunState:
+        async def well() -> run_state.RunState:
             run = self.now()
             assert run.healthy_s is not None, run.nodes
             return run
 
         return await eventually(well, within_s=within_s)
 
-    def now(self) -> state.RunState:
+    def now(self) -> run_state.RunState:
         """Return what the runner wrote last."""
-        run = state.read(self.paths)
+        run = run_state.read(self.paths)
         assert run is not None, "the runner has written nothing yet"
         return run
 
@@ -122,7 +122,7 @@ class SmallHouse:
 
     def processes(self) -> list[psutil.Process]:
         """Return every process that belongs to this house, the runner apart."""
-        return leftovers.find(self.paths.run_id)
+        return orphans.find(self.paths.run_id)
 
     async def down(self, number: signal.Signals = signal.SIGINT) -> str:
         """Signal the newest runner and return what it printed, once it has ended."""
@@ -136,10 +136,10 @@ class SmallHouse:
         for runner in self.runners:
             runner.kill()
             runner.wait()
-        run = state.read(self.paths)
+        run = run_state.read(self.paths)
         if run is not None and run.alive:
             psutil.Process(run.pid).kill()
-        leftovers.kill(self.processes())
+        orphans.kill(self.processes())
 
 
 def command(arguments: list[str]) -> Command:

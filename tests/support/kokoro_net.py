@@ -83,7 +83,7 @@ def make(folder: Path) -> None:
 
 def attempt(folder: Path) -> dict[str, Any]:
     """Return what the engine does with the files in `folder`."""
-    from barnabee.core.tables import Voice  # noqa: PLC0415
+    from barnabee.core.schema import Voice  # noqa: PLC0415
     from barnabee.gpu.engines.device import Device  # noqa: PLC0415
     from barnabee.gpu.engines.kokoro_speaker import mix  # noqa: PLC0415
     from barnabee.gpu.engines.kokoro_torch import KokoroTorch, voices  # noqa: PLC0415

@@ -15,9 +15,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from barnabee.backup import litestream
 from barnabee.core import system
-from barnabee.store import litestream
-from barnabee.up.services import redis_program
+from barnabee.up.node_commands import redis_program
 from support.boot import Machine
 from support.gpu import ROOT, models_dir
 

@@ -12,15 +12,15 @@ from pathlib import Path
 
 import pytest
 
+from barnabee.backup import cold_start, litestream
+from barnabee.backup.cold_start import Outcome
 from barnabee.core import settings as settings_module
 from barnabee.core import system as system_module
 from barnabee.core.errors import DependencyDown
+from barnabee.core.schema import System
 from barnabee.core.settings import Settings
-from barnabee.core.tables import System
-from barnabee.store import litestream, replica
 from barnabee.store.conversations import Conversations
 from barnabee.store.db import Database, open_database
-from barnabee.store.replica import Outcome
 from support.s3 import S3Server
 from support.turns import make_turn
 from support.wait import eventually, free_port
@@ -135,4 +135,4 @@ def expected(numbers: range) -> list[str]:
 
 
 async def restored(house: House, budget_s: float = 30) -> Outcome:
-    return await replica.restore_if_missing(house.system, house.settings, budget_s=budget_s)
+    return await cold_start.restore_if_missing(house.system, house.settings, budget_s=budget_s)

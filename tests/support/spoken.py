@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from barnabee.store.spoken import Spoken
+from barnabee.store.turn_timings import Spoken
 
 BODY: dict[str, Any] = {
     "room": "kitchen",

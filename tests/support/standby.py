@@ -25,7 +25,7 @@ from typing import Any
 import tomli_w
 
 from barnabee.core import system as system_module
-from barnabee.core.tables import System
+from barnabee.core.schema import System
 from support.redis import RedisServer
 from support.s3 import S3Server
 from support.wait import eventually, free_port

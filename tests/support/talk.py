@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from barnabee.core.http import Front
-from barnabee.core.tables import System
+from barnabee.core.schema import System
 from barnabee.gpu.metrics import GpuMetrics
 from barnabee.testing.engines import FakeEars, FakeVoice, FakeWakeWords
 from support.gpu_app import Starter

@@ -29,9 +29,9 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
 from barnabee.core import system
-from barnabee.core.access import Access
+from barnabee.core.auth import Access
+from barnabee.core.schema import System
 from barnabee.core.settings import Settings
-from barnabee.core.tables import System
 from barnabee.voice.app import build
 from barnabee.voice.metrics import VoiceMetrics
 from support.serve import served

@@ -5,9 +5,9 @@ from __future__ import annotations
 from itertools import combinations
 from random import Random
 
-from barnabee.core.tables import Card, Model
+from barnabee.core.schema import Card, Model
 from barnabee.gpu.vram import budget
-from barnabee.gpu.vram.terms import Capacity, Claim, Decision, Lease, Resident
+from barnabee.gpu.vram.types import Capacity, Claim, Decision, Lease, Resident
 
 NOW_MS = 1_000_000
 

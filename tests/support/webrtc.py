@@ -24,7 +24,7 @@ from aiortc.mediastreams import MediaStreamError
 from av import AudioFrame, AudioResampler
 from numpy.typing import NDArray
 
-from barnabee.voice.transports import jitter
+from barnabee.voice.transports import jitter_buffer
 from support.voice import TOKEN, Samples
 from support.wait import until
 
@@ -113,7 +113,7 @@ class Browser:
 
         ice._send, ice._recv = lossy_send, lossy_receive
         # a browser conceals a lost packet at once; aiortc's own buffer waits 320 ms for it
-        jitter.put_into(self.peer.getTransceivers()[0].receiver)
+        jitter_buffer.put_into(self.peer.getTransceivers()[0].receiver)
 
     def listen(self, track: MediaStreamTrack) -> None:
         self._recording = asyncio.create_task(self._record(track))

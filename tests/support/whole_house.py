@@ -22,7 +22,7 @@ import httpx
 import psutil
 import tomli_w
 
-from barnabee.up import leftovers, state
+from barnabee.up import orphans, run_state
 from barnabee.up.paths import Paths
 from support.wait import eventually, free_port
 
@@ -104,14 +104,14 @@ class WholeHouse:
 
     def clean(self) -> None:
         """Leave nothing behind, whatever the test did."""
-        run = state.read(self.paths)
+        run = run_state.read(self.paths)
         if run is not None and run.alive:
             psutil.Process(run.pid).kill()
-        leftovers.kill(leftovers.find(self.paths.run_id))
+        orphans.kill(orphans.find(self.paths.run_id))
 
-    def node(self, name: str) -> state.NodeState:
+    def node(self, name: str) -> run_state.NodeState:
         """Return what the runner knows of `name`."""
-        run = state.read(self.paths)
+        run = run_state.read(self.paths)
         assert run is not None
         return run.nodes[name]
 
@@ -159,7 +159,7 @@ class WholeHouse:
         """Wait until the runner and the API both say that everything is well."""
 
         async def well() -> bool:
-            run = state.read(self.paths)
+            run = run_state.read(self.paths)
             assert run is not None
             bad = {name: node.state for name, node in run.nodes.items() if node.state != "healthy"}
             assert not bad, bad

@@ -13,14 +13,14 @@ import time
 from contextlib import closing
 from pathlib import Path
 
-from barnabee.store.backup import moment
+from barnabee.backup import consistent_copy
 
 LAST = ("s", None, "what was said " * 8, "what was replied", "chat", "[]", "[]", "{}")
 
 
 def write(database: Path, notes: Path, per_s: float) -> None:
     """Write until killed, going on after what is in the database already."""
-    with closing(moment.connect(database, "rw")) as connection, notes.open("a") as noted:
+    with closing(consistent_copy.connect(database, "rw")) as connection, notes.open("a") as noted:
         found = connection.execute("SELECT max(trace_id) FROM turns").fetchone()[0]
         number = int(found or "0", 16)
         due_s = time.monotonic()

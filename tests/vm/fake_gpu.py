@@ -11,17 +11,17 @@ import numpy as np
 
 from barnabee.clients import probe
 from barnabee.core import serve, system
-from barnabee.core.access import Access
+from barnabee.core.auth import Access
 from barnabee.core.settings import Settings, required_credential
-from barnabee.gpu import app, catalogue
+from barnabee.gpu import app, engine_factory
 from barnabee.gpu.engines.device import Device
 from barnabee.gpu.engines.protocols import Embeddings
 from barnabee.gpu.metrics import GpuMetrics
-from barnabee.gpu.slots import Slot
+from barnabee.gpu.model_runtime import Slot
 from barnabee.gpu.vram.ledger import Ledger
 from barnabee.testing import gpu
-from barnabee.testing.card import FakeCard
 from barnabee.testing.engines import FakeEars, FakeEmbedder, FakeVoice, FakeWakeWords
+from barnabee.testing.gpu_memory import FakeCard
 
 
 class Words(FakeEmbedder):
@@ -36,7 +36,7 @@ class Words(FakeEmbedder):
 def build(graph: system.System, settings: Settings) -> serve.Running:
     """Return the service; its engines are loaded as real ones are."""
     metrics = GpuMetrics("gpu")
-    card, models = catalogue.tables(graph, Device("cpu"))
+    card, models = engine_factory.tables(graph, Device("cpu"))
     slots = [
         Slot("stt", "whisper-base", lambda: FakeEars(probe.TEXT), name="whisper"),
         Slot("tts", "kokoro-int8", FakeVoice, name="kokoro"),
@@ -44,7 +44,7 @@ def build(graph: system.System, settings: Settings) -> serve.Running:
         Slot("wake", "openwakeword", FakeWakeWords, name="wakeword"),
     ]
     ledger = Ledger(card, {slot.name: models[slot.name] for slot in slots})
-    tasks = catalogue.assemble(ledger, slots, FakeCard(card.vram_mib), metrics)
+    tasks = engine_factory.assemble(ledger, slots, FakeCard(card.vram_mib), metrics)
     access = Access(required_credential("api_token"))
     return app.build(graph, settings, tasks=tasks, access=access, metrics=metrics)
 

@@ -10,7 +10,7 @@
 let
   cfg = config.barnabee.redis;
   shared = cfg.peers != [ ];
-  # The same as up/services.py tells it (tests/nix compares).
+  # The same as up/node_commands.py tells it (tests/nix compares).
   options = {
     bind = lib.concatStringsSep " " ([ "127.0.0.1" ] ++ lib.optional shared house.address);
     port = toString house.graph.service.redis.port;

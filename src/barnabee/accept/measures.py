@@ -13,11 +13,11 @@ from dataclasses import dataclass
 import httpx
 
 from barnabee.accept.criteria import Limit, Row
-from barnabee.accept.started import Start
+from barnabee.accept.startup import Start
 from barnabee.accept.target import Target, traced
-from barnabee.alerts.trial import Trial
+from barnabee.alerts.delivery_test import Trial
 from barnabee.core.errors import BarnabeeError, DependencyDown, NotFound, SettingMissing
-from barnabee.core.tables import System
+from barnabee.core.schema import System
 
 _AGAIN_S = 0.2
 _QUESTION = "what time is it"

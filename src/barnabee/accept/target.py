@@ -11,16 +11,16 @@ from typing import Any
 
 import httpx
 
-from barnabee.accept import started
-from barnabee.accept.started import Start
+from barnabee.accept import startup
+from barnabee.accept.startup import Start
+from barnabee.backup import litestream
+from barnabee.backup.litestream import Lag
 from barnabee.clients.loki import Loki, of_trace
-from barnabee.core import settings, system, trace
+from barnabee.core import settings, system, trace_context
 from barnabee.core.errors import DependencyDown, NotFound, NotRunning, SettingMissing
+from barnabee.core.schema import System
 from barnabee.core.settings import Settings
-from barnabee.core.tables import System
-from barnabee.store import litestream
-from barnabee.store.litestream import Lag
-from barnabee.up import cascade, house, lines, paths, probe, state
+from barnabee.up import cascade, local_config, log_reader, paths, probe, run_state
 
 LOCAL = "local"
 _TIMEOUT_S = 10.0
@@ -65,13 +65,13 @@ async def opened(
     """
     told = settings.load(system.current())
     token = token or settings.credential("api_token")
-    run = state.read(paths.local()) if name == LOCAL and not places else None
+    run = run_state.read(paths.local()) if name == LOCAL and not places else None
     make: Make = _remote
     if name != LOCAL:
         url = name.rstrip("/")
     elif run is not None and run.alive:
         make, url = _of_run(run), f"http://127.0.0.1:{run.nodes['api'].port}"
-        token = token or house.token(paths.local())
+        token = token or local_config.token(paths.local())
     elif places:
         make, url = _of_machine(places), told.api_url
     else:
@@ -94,13 +94,13 @@ async def opened(
 Make = Callable[[httpx.AsyncClient, Settings, Loki | None], Target]
 
 
-def _of_run(run: state.RunState) -> Make:
+def _of_run(run: run_state.RunState) -> Make:
     """Return what makes a target of the run that `barnabee up` started."""
     graph = system.load(Path(run.system_file))
     where = paths.local()
 
     async def start() -> Start:
-        return started.of_run(run)
+        return startup.of_run(run)
 
     async def well() -> list[str]:
         return _lacking(await cascade.ask(run))
@@ -109,7 +109,7 @@ def _of_run(run: state.RunState) -> Make:
         return await litestream.lag(where.litestream_socket, where.database, timeout_s=timeout_s)
 
     async def written(trace_id: str) -> list[dict[str, Any]]:
-        return lines.of_trace(where.log, trace_id)
+        return log_reader.of_trace(where.log, trace_id)
 
     def make(api: httpx.AsyncClient, _told: Settings, loki: Loki | None) -> Target:
         logs = _of_loki(loki) or Logs("local JSON lines", written)
@@ -134,7 +134,7 @@ def _of_machine(places: Mapping[str, str]) -> Make:
             LOCAL,
             system.current(),
             api,
-            started.read_journal,
+            startup.read_journal,
             well,
             _of_loki(loki),
             lag if socket else None,
@@ -188,5 +188,5 @@ def _lacking(seen: cascade.Cascade) -> list[str]:
 
 def traced() -> tuple[str, dict[str, str]]:
     """Return a new trace id and the header that gives it to whoever is asked."""
-    trace_id = trace.adopt(None)
-    return trace_id, trace.headers()
+    trace_id = trace_context.adopt(None)
+    return trace_id, trace_context.headers()

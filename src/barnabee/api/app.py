@@ -15,43 +15,43 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 
 from barnabee import __version__
-from barnabee.api import health, outside, pages
-from barnabee.api.browsers import Browsers
+from barnabee.api import external_checks, health, static_files
 from barnabee.api.cascade import Cascade, Places
-from barnabee.api.dialogue import Dialogue
-from barnabee.api.limit import Limiter
-from barnabee.api.lines import Lines
-from barnabee.api.logins import Logins
-from barnabee.api.memory import HouseMemory
+from barnabee.api.command_handler import Dialogue
+from barnabee.api.embedding_cache import ExampleVectors
+from barnabee.api.event_bus import News
+from barnabee.api.fact_memory import HouseMemory
+from barnabee.api.log_reader import Lines
+from barnabee.api.login_links import Logins
 from barnabee.api.metrics import CommandMetrics
-from barnabee.api.news import News
-from barnabee.api.pages import Pages
-from barnabee.api.record import Recorder
-from barnabee.api.routes import backups, commands, gpu, graph, login, now, records, talk
+from barnabee.api.rate_limit import Limiter
+from barnabee.api.routes import backups, commands, events, gpu, graph, login, turns, voice_offer
 from barnabee.api.service import Gpu, House, Model, Seams, Service
-from barnabee.api.vectors import ExampleVectors
-from barnabee.api.watch import Watch, alerts_of
+from barnabee.api.static_files import Pages
+from barnabee.api.status_watcher import Watch, alerts_of
+from barnabee.api.turn_recorder import Recorder
+from barnabee.api.web_sessions import Browsers
+from barnabee.backup.litestream import replica_health, txid_asker
 from barnabee.clients.alertmanager import Alertmanager
 from barnabee.clients.gpu import GpuClient, Names
 from barnabee.clients.home_assistant import HomeAssistant
 from barnabee.clients.llm import AzureModel, Deployment
-from barnabee.clients.neighbour import Neighbour
 from barnabee.clients.queue import Queue
-from barnabee.commands.intent import Thresholds
-from barnabee.commands.process import Parts
-from barnabee.commands.understand import Understanding
-from barnabee.core.access import Access
+from barnabee.clients.service_client import Neighbour
+from barnabee.core.auth import Access
 from barnabee.core.errors import SettingInvalid
 from barnabee.core.health import Health, Probe
 from barnabee.core.http import OPEN_PATHS, Front, handle_errors, standard_routes
 from barnabee.core.metrics import Metrics
-from barnabee.core.redis_link import RedisLink
+from barnabee.core.redis_client import RedisLink
+from barnabee.core.schema import System
 from barnabee.core.serve import Running
 from barnabee.core.settings import Settings, credential, required_credential
-from barnabee.core.tables import System
-from barnabee.store.keeper import Keeper
-from barnabee.store.litestream import replica_health, txid_asker
+from barnabee.store.provider import Keeper
 from barnabee.store.sessions import Sessions
+from barnabee.understanding.command_processor import Parts
+from barnabee.understanding.intent_index import Thresholds
+from barnabee.understanding.intent_recognizer import Understanding
 
 KIB = 1024
 LOGIN_PATHS = frozenset({"/api/login"})
@@ -76,7 +76,7 @@ def build(system: System, settings: Settings, *, seams: Seams | None = None) -> 
     )
     looks = Health("api", checks, metrics)
     service.watch = make_watch(service, looks)
-    page = pages.read(settings.dashboard_dir)
+    page = static_files.read(settings.dashboard_dir)
     app = make_app(service, looks, metrics, page)
     open_paths = OPEN_PATHS | LOGIN_PATHS | (page.paths if page else frozenset())
     body_max_bytes = system.limits.body_max_kib * KIB
@@ -87,7 +87,7 @@ def build(system: System, settings: Settings, *, seams: Seams | None = None) -> 
 def make_documented() -> FastAPI:
     """Return everything that the OpenAPI document describes, without what answers it."""
     documented = FastAPI(title="BarnabeeNet", summary=SUMMARY, version=__version__, **FASTAPI)
-    for routes in (commands, graph, records, backups, login, now, talk, gpu):
+    for routes in (commands, graph, turns, backups, login, events, voice_offer, gpu):
         documented.include_router(routes.router)
     return documented
 
@@ -257,7 +257,9 @@ def _replica(service: Service) -> Probe:
 
 
 def _optional(service: Service, metrics: Metrics) -> dict[str, Probe]:
-    probes = outside.probes(service.system, service.settings, metrics, service.home, service.llm)
+    probes = external_checks.probes(
+        service.system, service.settings, metrics, service.home, service.llm
+    )
     if service.settings.litestream_socket:
         probes["replica"] = _replica(service)
     return probes

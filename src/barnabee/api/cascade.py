@@ -13,12 +13,12 @@ from typing import Any
 
 import httpx
 
-from barnabee.clients.neighbour import Neighbour
+from barnabee.clients.service_client import Neighbour
 from barnabee.core.errors import BarnabeeError
 from barnabee.core.health import Health, State
 from barnabee.core.http import report_body
-from barnabee.core.redis_link import RedisLink
-from barnabee.core.tables import System
+from barnabee.core.redis_client import RedisLink
+from barnabee.core.schema import System
 
 LOOK_LIMIT_S = 2.3  # outlasts a health check's own 2 s, so that a service can say what hangs
 NOT_CONFIGURED = "not_configured"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from barnabee.core.errors import DependencyDown
 from barnabee.core.health import Check, Probe
-from barnabee.core.redis_link import RedisLink
+from barnabee.core.redis_client import RedisLink
 
 # Written by the worker every 2 s and gone 3 s later.
 WORKER_HEARTBEAT = "barnabee:heartbeat:worker"

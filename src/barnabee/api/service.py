@@ -11,27 +11,27 @@ from typing import Protocol
 import structlog
 from fastapi import Request
 
-from barnabee.api.browsers import Browsers
-from barnabee.api.dialogue import Dialogue
-from barnabee.api.limit import Limiter
-from barnabee.api.lines import Lines
-from barnabee.api.logins import Logins
-from barnabee.api.news import News
-from barnabee.api.record import Recorder
-from barnabee.api.vectors import ExampleVectors
-from barnabee.api.watch import Watch
+from barnabee.api.command_handler import Dialogue
+from barnabee.api.embedding_cache import ExampleVectors
+from barnabee.api.event_bus import News
+from barnabee.api.log_reader import Lines
+from barnabee.api.login_links import Logins
+from barnabee.api.rate_limit import Limiter
+from barnabee.api.status_watcher import Watch
+from barnabee.api.turn_recorder import Recorder
+from barnabee.api.web_sessions import Browsers
 from barnabee.clients.alertmanager import Alertmanager
-from barnabee.clients.neighbour import Neighbour
 from barnabee.clients.queue import Queue
-from barnabee.commands.ports import Embedder, Home, LanguageModel
-from barnabee.core.access import Access
+from barnabee.clients.service_client import Neighbour
+from barnabee.core.auth import Access
 from barnabee.core.errors import NotFound
 from barnabee.core.health import Degraded
-from barnabee.core.redis_link import RedisLink
+from barnabee.core.redis_client import RedisLink
+from barnabee.core.schema import System
 from barnabee.core.settings import Settings
-from barnabee.core.tables import System
-from barnabee.store.keeper import Keeper
+from barnabee.store.provider import Keeper
 from barnabee.store.sessions import Sessions
+from barnabee.understanding.interfaces import Embedder, Home, LanguageModel
 
 log = structlog.get_logger()
 

@@ -43,7 +43,7 @@ def accept(
     import structlog
 
     from barnabee.accept.criteria import accepted
-    from barnabee.cli.look import places_of
+    from barnabee.cli.health import places_of
 
     # What the clients have to tell is not the command's answer.
     structlog.configure(logger_factory=lambda *_: structlog.PrintLogger(sys.stderr))

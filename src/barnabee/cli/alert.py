@@ -14,7 +14,7 @@ import typer
 from barnabee.core.errors import BadRequest, SettingInvalid, SettingMissing
 
 if TYPE_CHECKING:
-    from barnabee.alerts.trial import Trial
+    from barnabee.alerts.delivery_test import Trial
     from barnabee.clients.alertmanager import Alert, Alertmanager
 
 app = typer.Typer(help="What is wrong now, and whether alerts arrive.", no_args_is_help=True)
@@ -70,7 +70,7 @@ def silence(
     """Say nothing of an alert for a while."""
     import asyncio
 
-    from barnabee.alerts.trial import WATCHDOG
+    from barnabee.alerts.delivery_test import WATCHDOG
 
     if name == WATCHDOG:
         raise BadRequest(field="alert", reason="the Watchdog is what tells that alerts work")
@@ -95,7 +95,7 @@ async def tried(
 
     import structlog
 
-    from barnabee.alerts import trial
+    from barnabee.alerts import delivery_test
     from barnabee.clients.home_assistant import HomeAssistant
 
     # What the client has to tell on its way is not the command's answer; a trial has its own words.
@@ -106,7 +106,7 @@ async def tried(
     home.start()
     try:
         async with _alertmanager() as sender:
-            return await trial.run(sender, home.notifications, aloud=aloud, limit_s=limit_s)
+            return await delivery_test.run(sender, home.notifications, aloud=aloud, limit_s=limit_s)
     finally:
         await home.aclose()
 
@@ -129,7 +129,7 @@ def _home(token_file: Path | None) -> tuple[str, str]:
     """Return where Home Assistant is and a token: of the run, or what the settings say."""
     from barnabee.core import settings, system
     from barnabee.up import paths
-    from barnabee.up.services import DEMO_TOKEN
+    from barnabee.up.node_commands import DEMO_TOKEN
 
     url = settings.load(system.current()).home_assistant_url
     files = [paths.local().secrets / _TOKEN]
@@ -159,15 +159,15 @@ def _read(file: Path) -> str | None:
 
 
 def _port_of_the_run(name: str) -> int | None:
-    from barnabee.up import paths, state
+    from barnabee.up import paths, run_state
 
-    run = state.read(paths.local())
+    run = run_state.read(paths.local())
     node = run.nodes.get(name) if run is not None and run.alive else None
     return node.port if node is not None else None
 
 
 async def _in_force() -> list[Alert]:
-    from barnabee.alerts.trial import WATCHDOG
+    from barnabee.alerts.delivery_test import WATCHDOG
 
     async with _alertmanager() as sender:
         return [alert for alert in await sender.alerts() if alert.name != WATCHDOG]

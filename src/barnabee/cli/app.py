@@ -20,19 +20,19 @@ from barnabee.cli import (
     compose,
     deploy,
     deploys,
-    develop,
+    dev,
     fillers,
+    health,
     link,
     logs,
-    look,
     models,
     probe,
     replicate,
     restore,
-    run,
     say,
     standby,
     trace,
+    up,
     vram,
 )
 from barnabee.core.errors import BarnabeeError
@@ -82,10 +82,10 @@ def _barnabee(
 
 _PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
 
-app.command("up")(run.up)
-app.command("down")(run.down)
-app.command("status")(look.status)
-app.command("health")(look.health)
+app.command("up")(up.up)
+app.command("down")(up.down)
+app.command("status")(health.status)
+app.command("health")(health.health)
 app.command("accept")(accept.accept)
 app.command("logs")(logs.logs)
 app.command("say")(say.say)
@@ -108,8 +108,8 @@ app.add_typer(fillers.app, name="fillers")
 app.add_typer(models.app, name="models")
 app.add_typer(vram.app, name="vram")
 app.add_typer(standby.app, name="standby")
-app.command("test", context_settings=_PASS_ON)(develop.run_tests)
-app.command("bench", context_settings=_PASS_ON)(develop.bench)
+app.command("test", context_settings=_PASS_ON)(dev.run_tests)
+app.command("bench", context_settings=_PASS_ON)(dev.bench)
 
 
 def main() -> None:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from barnabee.cli.place import Place
-    from barnabee.store.backup.pace import Pace
+    from barnabee.backup.cpu_limit import Pace
+    from barnabee.cli.database_context import Place
 
 app = typer.Typer(help="Backups of the database.", no_args_is_help=True)
 
@@ -25,10 +25,10 @@ def status(as_json: AsJson = False) -> None:
     """Print lag, last snapshot, last verified restore, next drill, calls today."""
     import json
 
-    from barnabee.cli import place
-    from barnabee.store.backup import status as backup_status
+    from barnabee.backup import status as backup_status
+    from barnabee.cli import database_context
 
-    with place.told(companions=False) as here:
+    with database_context.told(companions=False) as here:
         now = backup_status.house_now(here.settings)
         found = asyncio.run(backup_status.look(here.system, here.settings, now))
     typer.echo(json.dumps(found, indent=2) if as_json else _text(found))
@@ -39,12 +39,12 @@ def pin(
     reason: Annotated[str, typer.Option("--reason", help="What the pin is for.")] = "by hand",
 ) -> None:
     """Remember this moment, so that `barnabee rollback-data` can return to it."""
-    from barnabee.cli import place
-    from barnabee.store import litestream, pins
+    from barnabee.backup import litestream, restore_points
+    from barnabee.cli import database_context
 
-    with place.told(companions=False) as here:
+    with database_context.told(companions=False) as here:
         database = here.settings.database_path
-        found = pins.pin(database, reason, litestream.txid_asker(here.settings))
+        found = restore_points.pin(database, reason, litestream.txid_asker(here.settings))
     at = f"transaction {found.txid}" if found.txid else "litestream was not asked"
     typer.echo(f"{found.id}: schema {found.schema}, {at}")
 
@@ -52,15 +52,14 @@ def pin(
 @app.command()
 def snapshot(gentle: Gentle = False) -> None:
     """Make a snapshot now, copy it off-site, and delete those that are too old."""
-    from barnabee.cli import place
+    from barnabee.backup import litestream, snapshot_job
+    from barnabee.cli import database_context
     from barnabee.cli.progress import shown
-    from barnabee.store import litestream
-    from barnabee.store.backup import daily
 
-    with place.told(companions=False) as here, shown() as tell:
+    with database_context.told(companions=False) as here, shown() as tell:
         ask = litestream.txid_asker(here.settings)
         pace = _pace(here, gentle=gentle)
-        made = daily.run(here.system, here.settings, ask, pace=pace, tell=tell)
+        made = snapshot_job.run(here.system, here.settings, ask, pace=pace, tell=tell)
     kind = "encrypted" if made.encrypted else "not encrypted, because there is no recovery key"
     typer.echo(f"{made.file}: {made.content.rows} rows, {made.packed.file_bytes} bytes, {kind}")
 
@@ -68,12 +67,12 @@ def snapshot(gentle: Gentle = False) -> None:
 @app.command()
 def drill(gentle: Gentle = False) -> None:
     """Restore the newest replica and the newest snapshot to scratch, and compare them."""
-    from barnabee.cli import place
+    from barnabee.backup import drill as drills
+    from barnabee.backup import status as backup_status
+    from barnabee.cli import database_context
     from barnabee.cli.progress import shown
-    from barnabee.store.backup import drill as drills
-    from barnabee.store.backup import status as backup_status
 
-    with place.told() as here, shown() as tell:
+    with database_context.told() as here, shown() as tell:
         backup_status.begun(here.settings)
         pace = _pace(here, gentle=gentle)
         done = asyncio.run(drills.run(here.system, here.settings, pace=pace, tell=tell))
@@ -88,11 +87,11 @@ def drill(gentle: Gentle = False) -> None:
 @app.command()
 def kit() -> None:
     """Make a recovery key and print the kit: paper for the drawer, once."""
-    from barnabee.cli import place
+    from barnabee.backup import keys
+    from barnabee.cli import database_context
     from barnabee.core.errors import BadInput
-    from barnabee.store.backup import keys
 
-    with place.told(companions=False) as here:
+    with database_context.told(companions=False) as here:
         known = keys.recovery_recipient(here.system)
         if known is not None:
             what = (
@@ -101,23 +100,23 @@ def kit() -> None:
             )
             raise BadInput(what=what)
         made = keys.make_kit()
-        kept = place.keep_recipient(made.recipient)
+        kept = database_context.keep_recipient(made.recipient)
     typer.echo(_kit_text(made.secret, made.recipient, here, kept))
 
 
 @app.command()
 def audio() -> None:
     """Copy recordings to the house's own storage (backup.audio_to)."""
-    from barnabee.cli import place
-    from barnabee.store.backup import audio as copying
+    from barnabee.backup import recordings_copy as copying
+    from barnabee.cli import database_context
 
-    with place.told(companions=False) as here:
+    with database_context.told(companions=False) as here:
         copying.run(here.system, here.settings)
     typer.echo("copied")
 
 
 def _pace(here: Place, *, gentle: bool) -> Pace:
-    from barnabee.store.backup.pace import Pace, step_back
+    from barnabee.backup.cpu_limit import Pace, step_back
 
     if not gentle:
         return Pace()

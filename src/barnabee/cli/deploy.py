@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from barnabee.deploy.engine import Prepared
+    from barnabee.deploy.journal import Journal, Record
     from barnabee.deploy.machine import Machine
     from barnabee.deploy.nixos import NixosMachine
     from barnabee.deploy.plan import Order
-    from barnabee.deploy.record import Journal, Record
+    from barnabee.deploy.switch import Prepared
 
 _BUILD_S = 4 * 3600.0
 
@@ -146,46 +146,49 @@ def _system(target: str) -> Path:
         return Path(target).resolve()
     import socket
 
-    from barnabee.deploy import unit
+    from barnabee.deploy import transient_unit
 
-    return unit.build(target, socket.gethostname().partition(".")[0], limit_s=_BUILD_S)
+    return transient_unit.build(target, socket.gethostname().partition(".")[0], limit_s=_BUILD_S)
 
 
 def _here() -> tuple[NixosMachine, Journal]:
+    from barnabee.deploy.journal import Journal
     from barnabee.deploy.nixos import NixosMachine
-    from barnabee.deploy.record import Journal
 
     return NixosMachine(), Journal()
 
 
 def _carry_out(order: Order, *, detach: bool, dry_run: bool) -> None:
-    from barnabee.deploy import engine, unit
+    from barnabee.deploy import switch as switch_module
+    from barnabee.deploy import transient_unit
 
     machine, journal = _here()
-    prepared = engine.prepare(machine, journal, order, ask=False)  # what cannot be is said here
+    prepared = switch_module.prepare(
+        machine, journal, order, ask=False
+    )  # what cannot be is said here
     if dry_run:
         _tell_plan(prepared, order)
         return
     _require_none(machine, journal)
-    record_id = unit.new_id()
-    unit.start(order, record_id, _program(machine, order))
+    record_id = transient_unit.new_id()
+    transient_unit.start(order, record_id, _program(machine, order))
     if detach:
         typer.echo(record_id)
         return
-    _end(unit.follow(journal, record_id, _tell))
+    _end(transient_unit.follow(journal, record_id, _tell))
 
 
 def _require_none(machine: Machine, journal: Journal) -> None:
     """See an earlier switch to its end that nobody looks after any more; DeployBusy otherwise."""
-    from barnabee.deploy import gate, watch
+    from barnabee.deploy import gate, switch_recovery
     from barnabee.deploy.errors import DeployBusy
-    from barnabee.deploy.record import State
+    from barnabee.deploy.journal import State
 
     left = journal.in_flight()
     if left is not None and left.boot_id != machine.live().boot_id:
         gate.pass_through(machine, journal)
     elif left is not None:
-        watch.tick(machine, journal)
+        switch_recovery.tick(machine, journal)
     left = journal.in_flight()
     if left is not None and left.state != State.BOOTING:
         raise DeployBusy(id=left.id, state=left.state.value)
@@ -218,7 +221,7 @@ def _tell(line: str) -> None:
 
 
 def _end(record: Record) -> None:
-    from barnabee.deploy.record import EXIT
+    from barnabee.deploy.journal import EXIT
 
     for note in record.notes:
         typer.echo(f"note: {note}", err=True)

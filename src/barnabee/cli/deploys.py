@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 if TYPE_CHECKING:
-    from barnabee.deploy.record import Record
+    from barnabee.deploy.journal import Record
 
 app = typer.Typer(help="What was switched on this machine, and how it went.")
 
@@ -21,7 +21,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 @app.callback(invoke_without_command=True)
 def every(ctx: typer.Context) -> None:
     """List what was switched, newest last."""
-    from barnabee.deploy.record import Journal
+    from barnabee.deploy.journal import Journal
 
     if ctx.invoked_subcommand is None:
         for record in Journal().every():
@@ -31,7 +31,7 @@ def every(ctx: typer.Context) -> None:
 @app.command()
 def show(record_id: Id, as_json: Json = False) -> None:
     """Show one switch, step by step."""
-    from barnabee.deploy.record import Journal
+    from barnabee.deploy.journal import Journal
 
     record = Journal().find(record_id)
     typer.echo(record.model_dump_json(indent=2) if as_json else _text(record))
@@ -40,10 +40,10 @@ def show(record_id: Id, as_json: Json = False) -> None:
 @app.command()
 def follow(record_id: Id) -> None:
     """Follow a switch to its end."""
-    from barnabee.deploy import unit
-    from barnabee.deploy.record import EXIT, Journal
+    from barnabee.deploy import transient_unit
+    from barnabee.deploy.journal import EXIT, Journal
 
-    record = unit.follow(Journal(), record_id, typer.echo)
+    record = transient_unit.follow(Journal(), record_id, typer.echo)
     typer.echo(record.sentence())
     raise typer.Exit(EXIT.get(record.state, 1))
 
@@ -51,7 +51,7 @@ def follow(record_id: Id) -> None:
 @app.command()
 def confirm(record_id: Id) -> None:
     """Say that the machine is still reached: a switch that waits for this is kept."""
-    from barnabee.deploy.record import Journal
+    from barnabee.deploy.journal import Journal
 
     Journal().confirm(record_id)
 
@@ -69,15 +69,15 @@ def run(
 ) -> None:
     """Carry out a switch; the transient unit of `barnabee switch` runs this."""
     from barnabee.core import logging
-    from barnabee.deploy import engine
+    from barnabee.deploy import switch
+    from barnabee.deploy.journal import EXIT, Journal
     from barnabee.deploy.nixos import NixosMachine
     from barnabee.deploy.plan import Order
-    from barnabee.deploy.record import EXIT, Journal
 
     logging.configure("deploy")
     told: Literal["switch", "rollback"] = "rollback" if kind == "rollback" else "switch"
     order = Order(target, told, boot, reboot, with_data, confirm, without_pin)
-    record = engine.run(NixosMachine(), Journal(), order, record_id)
+    record = switch.run(NixosMachine(), Journal(), order, record_id)
     raise typer.Exit(EXIT.get(record.state, 1))
 
 
@@ -85,9 +85,9 @@ def run(
 def watch() -> None:
     """Finish a switch that nobody finishes; a timer runs this while one is under way."""
     from barnabee.core import logging
-    from barnabee.deploy import watch as watches
+    from barnabee.deploy import switch_recovery as watches
+    from barnabee.deploy.journal import Journal
     from barnabee.deploy.nixos import NixosMachine
-    from barnabee.deploy.record import Journal
 
     logging.configure("deploy")
     watches.tick(NixosMachine(), Journal())
@@ -98,8 +98,8 @@ def gate() -> None:
     """Answer whether this boot is good; runs before boot-complete.target."""
     from barnabee.core import logging
     from barnabee.deploy import gate as gates
+    from barnabee.deploy.journal import Journal
     from barnabee.deploy.nixos import NixosMachine
-    from barnabee.deploy.record import Journal
 
     logging.configure("deploy")
     verdict = gates.pass_through(NixosMachine(), Journal())
@@ -110,7 +110,7 @@ def gate() -> None:
 
 
 def _text(record: Record) -> str:
-    from barnabee.deploy.unit import step_line
+    from barnabee.deploy.transient_unit import step_line
 
     pin = f"{record.pin.id} (transaction {record.pin.txid})" if record.pin else "none"
     lines = [

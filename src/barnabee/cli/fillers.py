@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
+    from barnabee.core.schema import System
     from barnabee.core.settings import Settings
-    from barnabee.core.tables import System
     from barnabee.voice.filler_files import Maker, Samples
 
 app = typer.Typer(help="What the voice says while it works.", no_args_is_help=True)
@@ -69,13 +69,13 @@ def ensure(graph: System, folder: Path) -> None:
 def maker(graph: System) -> Maker:
     """Return who speaks; the engine is loaded when the first phrase is asked for."""
     from barnabee.core import manifest, settings
-    from barnabee.gpu import catalogue
+    from barnabee.gpu import engine_factory
     from barnabee.up import paths
     from barnabee.voice.filler_files import Maker
 
     chosen = settings.load(graph).model_copy(update={"models_dir": paths.models()})
 
-    engine, files = catalogue.main_files(graph, chosen, "tts")
+    engine, files = engine_factory.main_files(graph, chosen, "tts")
     manifest_text = manifest.text(manifest.read(files))
     identity = {"engine": engine, "files": manifest_text, "voice": graph.voice.model_dump()}
     return Maker(_Speaker(graph, chosen), identity, graph.voice.sample_rate_hz)
@@ -91,10 +91,10 @@ class _Speaker:
     def __call__(self, phrase: str) -> Samples:
         import numpy as np
 
-        from barnabee.gpu import catalogue
+        from barnabee.gpu import engine_factory
 
         if self._engine is None:
-            self._engine = catalogue.load_outside(self._graph, self._chosen, "tts")
+            self._engine = engine_factory.load_outside(self._graph, self._chosen, "tts")
         voice = self._graph.voice
         steps = self._engine.speak(phrase, voice=voice.name, speed=voice.speed_percent / 100)
         return np.concatenate(list(steps))

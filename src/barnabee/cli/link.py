@@ -7,9 +7,9 @@ import typer
 
 def link() -> None:
     """Print an address that logs one browser in, once, within 15 minutes."""
-    from barnabee.up import house as houses
-    from barnabee.up import paths, state
+    from barnabee.up import local_config as houses
+    from barnabee.up import paths, run_state
 
     where = paths.local()
-    port = state.running(where).nodes["api"].port
+    port = run_state.running(where).nodes["api"].port
     typer.echo(houses.login_link(where, port or 0))

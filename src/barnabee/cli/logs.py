@@ -42,7 +42,7 @@ def logs(
     import asyncio
     from contextlib import suppress
 
-    from barnabee.core.trace import is_id
+    from barnabee.core.trace_context import is_id
 
     if loki and trace and not is_id(trace):
         raise BadRequest(field="trace id", reason="it has 32 hexadecimal digits")
@@ -57,7 +57,7 @@ def logs(
 def _of_file(
     component: str | None, trace: str | None, lines: int, *, follow: bool, raw: bool
 ) -> None:
-    from barnabee.up import lines as written
+    from barnabee.up import log_reader as written
     from barnabee.up import paths
 
     path = paths.local().log

@@ -61,7 +61,7 @@ def _question(wav: Path | None, expect: str, intent: str) -> Question:
 
 
 async def _probe(question: Question) -> Result:
-    from barnabee.cli.way import opened
+    from barnabee.cli.clients import opened
     from barnabee.clients import probe as probes
     from barnabee.core import system
 

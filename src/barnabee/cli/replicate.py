@@ -16,9 +16,9 @@ def replicate() -> None:
     import os
     from contextlib import suppress
 
+    from barnabee.backup import litestream
     from barnabee.core import settings, system
     from barnabee.core.errors import SettingMissing
-    from barnabee.store import litestream
 
     graph = system.load()
     chosen = settings.load(graph)

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 if TYPE_CHECKING:
-    from barnabee.cli.place import Place
-    from barnabee.store.backup.restoring import Restored
-    from barnabee.store.backup.sources import Source
+    from barnabee.backup.restore import Restored
+    from barnabee.backup.restore_sources import Source
+    from barnabee.cli.database_context import Place
 
     Make = Callable[[Place], Coroutine[Any, Any, Source]]
 
@@ -61,23 +61,23 @@ def restore(
     key: KitFile = None,
 ) -> None:
     """Bring the database back; who writes into it is stopped and started again."""
-    from barnabee.cli import place
+    from barnabee.cli import database_context
     from barnabee.core.errors import BadInput
 
     if at and txid:
         raise BadInput(what="Give --at or --txid, not both")
     if if_missing:
-        with place.taken(read_only=False) as here:
+        with database_context.taken(read_only=False) as here:
             _if_missing(here)
         return
     if rehearse:
-        with place.told() as here:
+        with database_context.told() as here:
             _rehearse(here, key)
         return
     identity = kit(key) if key else None
     make = partial(_source, source=source, at=at, txid=txid, identity=identity)
     if _looked(make, dry_run=dry_run, force=force or to is not None):
-        with place.taken(read_only=to is not None) as here:
+        with database_context.taken(read_only=to is not None) as here:
             _do(here, make, to=to, force=force, new_replica=new_replica)
 
 
@@ -90,46 +90,45 @@ def rollback_data(
     ] = False,
 ) -> None:
     """Return to what the database was when it was pinned, such as before the last migration."""
-    from barnabee.cli import place
+    from barnabee.cli import database_context
 
     make = partial(_pinned, pin_id=pin_id)
     if _looked(make, dry_run=dry_run, force=True):
-        with place.taken(read_only=False) as here:
+        with database_context.taken(read_only=False) as here:
             _do(here, make, force=True, migrate=False)
 
 
 async def _source(here: Place, *, source: str, at: str | None, txid: int, identity: Any) -> Source:
-    from barnabee.store.backup import sources
+    from barnabee.backup import restore_sources
 
     if source == "litestream":
-        return await sources.from_replica(here.system, here.settings, txid=txid, at=at)
-    sources.no_txid(txid)
+        return await restore_sources.from_replica(here.system, here.settings, txid=txid, at=at)
+    restore_sources.no_txid(txid)
     return await asyncio.to_thread(
-        sources.from_snapshot, here.system, here.settings, at=at, identity=identity
+        restore_sources.from_snapshot, here.system, here.settings, at=at, identity=identity
     )
 
 
 async def _pinned(here: Place, *, pin_id: str | None) -> Source:
+    from barnabee.backup import restore_points, restore_sources
     from barnabee.core.errors import NotFound
-    from barnabee.store import pins
-    from barnabee.store.backup import sources
 
     database = here.settings.database_path
-    found = pins.find(database, pin_id) if pin_id else pins.newest(database)
+    found = restore_points.find(database, pin_id) if pin_id else restore_points.newest(database)
     if found is None:
         raise NotFound(what="pin: nothing was ever migrated or pinned here")
-    return sources.from_pin(here.settings, found)
+    return restore_sources.from_pin(here.settings, found)
 
 
 def _looked(make: Make, *, dry_run: bool, force: bool) -> bool:
     """Say what would be used before anybody is stopped; return whether to go on."""
-    from barnabee.cli import place
-    from barnabee.store.backup import restoring
+    from barnabee.backup import restore as restore_module
+    from barnabee.cli import database_context
 
-    with place.told() as here:
+    with database_context.told() as here:
         source = asyncio.run(make(here))
         if not dry_run:
-            restoring.require_force(here.settings.database_path, force=force)
+            restore_module.require_force(here.settings.database_path, force=force)
     typer.echo(f"from {source.name}", err=True)
     if dry_run:
         typer.echo("\n".join(source.describe()))
@@ -147,17 +146,18 @@ def _do(
 ) -> None:
     from datetime import UTC, datetime
 
+    from barnabee.backup import replica_reset
+    from barnabee.backup import restore as restore_module
     from barnabee.cli.progress import shown
-    from barnabee.store.backup import renew, restoring
 
     async def work() -> Restored:
         source = await make(here)
         with shown() as tell:
             if to is not None:
-                return await restoring.elsewhere(to, source, tell)
+                return await restore_module.elsewhere(to, source, tell)
             database = here.settings.database_path
-            aside = partial(renew.put_aside, here.system, here.settings, datetime.now(UTC))
-            return await restoring.in_place(
+            aside = partial(replica_reset.put_aside, here.system, here.settings, datetime.now(UTC))
+            return await restore_module.in_place(
                 *(database, source, here.writers, tell),
                 force=force,
                 migrate=migrate,
@@ -173,31 +173,31 @@ def _do(
 
 
 def _if_missing(here: Place) -> None:
-    from barnabee.store import replica
+    from barnabee.backup import cold_start
 
     if here.settings.lease_dir:  # there are two machines, and the other may have written
         from barnabee.cli.standby import settled
 
         outcome = asyncio.run(settled(here.settings))
     else:
-        outcome = asyncio.run(replica.restore_if_missing(here.system, here.settings))
+        outcome = asyncio.run(cold_start.restore_if_missing(here.system, here.settings))
     typer.echo(f"restore: {outcome.value}", err=True)
 
 
 def _rehearse(here: Place, key: Path | None) -> None:
+    from barnabee.backup import recovery_kit_test
     from barnabee.cli.progress import shown
-    from barnabee.store.backup import rehearsal
 
     identity = kit(key or Path("-"))
     with shown() as tell:
-        done = rehearsal.run(here.system, here.settings, identity, tell)
+        done = recovery_kit_test.run(here.system, here.settings, identity, tell)
     typer.echo(f"the recovery kit opens {done.name}: {done.rows} rows, sound and equal")
 
 
 def kit(path: Path) -> Any:
     """Return the key in the kit, out of a file or typed without being shown."""
+    from barnabee.backup import keys
     from barnabee.core.errors import BadInput
-    from barnabee.store.backup import keys
 
     if str(path) == "-":
         prompt = "The line AGE-SECRET-KEY-1… of the recovery kit"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from barnabee.cli.way import Way, opened
+from barnabee.cli.clients import Way, opened
 from barnabee.core.errors import (
     BadRequest,
     BarnabeeError,

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
+    from barnabee.backup.cold_start import Outcome
+    from barnabee.core.schema import System
     from barnabee.core.settings import Settings
-    from barnabee.core.tables import System
-    from barnabee.standby.disk import Notes
-    from barnabee.standby.signs import Sign
-    from barnabee.store.replica import Outcome
+    from barnabee.standby.roles import Sign
+    from barnabee.standby.state_files import Notes
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
@@ -46,11 +46,11 @@ def keep(
     """Keep the lease of this machine and show what follows from it (a unit starts this)."""
     import asyncio
 
+    from barnabee.backup import litestream
+    from barnabee.clients.s3 import Bucket
     from barnabee.core.settings import required_credential
-    from barnabee.standby.keep import House, Keep
-    from barnabee.standby.signs import Wish
-    from barnabee.store import litestream
-    from barnabee.store.objects import Bucket
+    from barnabee.standby.lease_keeper import House, Keep
+    from barnabee.standby.roles import Wish
 
     graph, chosen, notes = _here("lease", state)
 
@@ -79,8 +79,8 @@ def follow(
     """Keep a fresh copy of what the holder writes (a unit starts this)."""
     import asyncio
 
-    from barnabee.core.redis_link import RedisLink
-    from barnabee.standby.follow import Follow, Redises
+    from barnabee.core.redis_client import RedisLink
+    from barnabee.standby.follower import Follow, Redises
 
     graph, chosen, notes = _here("follow", state)
     others = dict(_redis_address(one) for one in redis)
@@ -103,7 +103,7 @@ def promote(
     state: StateDirectory = STATE,
 ) -> None:
     """Take over as soon as the lease is free: the other machine released it, or let it run out."""
-    from barnabee.standby.signs import Sign, Wish
+    from barnabee.standby.roles import Sign, Wish
 
     graph, _, notes = _here(None, state)
     notes.set_wish(Wish.HOLD)
@@ -125,7 +125,7 @@ def demote(
     state: StateDirectory = STATE,
 ) -> None:
     """Stop writing, release the lease, and follow whoever takes it."""
-    from barnabee.standby.signs import Sign, Wish
+    from barnabee.standby.roles import Sign, Wish
 
     graph, _, notes = _here(None, state)
     notes.set_wish(Wish.FOLLOW)
@@ -145,7 +145,7 @@ def status(
     """Say who holds the lease, what this machine does, and how fresh its copy is."""
     from barnabee.core.errors import DependencyDown
     from barnabee.standby import status as texts
-    from barnabee.standby.follow import followed
+    from barnabee.standby.follower import followed
 
     graph, chosen, notes = _here(None, state)
     told = notes.told()
@@ -165,14 +165,14 @@ def status(
 async def settled(chosen: Settings) -> Outcome:
     """Put the right database in place, and end being a copy of another's Redis."""
     from barnabee.core import system
-    from barnabee.core.redis_link import RedisLink
-    from barnabee.standby import redises
-    from barnabee.standby.settle import settle
+    from barnabee.core.redis_client import RedisLink
+    from barnabee.standby import redis_replication
+    from barnabee.standby.bootstrap import settle
 
     outcome = await settle(system.load(of_first_line=True), chosen)
     own = RedisLink(chosen.redis_url)
     try:
-        await redises.lead(own)
+        await redis_replication.lead(own)
     finally:
         await own.aclose()
     return outcome
@@ -180,7 +180,7 @@ async def settled(chosen: Settings) -> Outcome:
 
 def _here(component: str | None, state: Path) -> tuple[System, Settings, Notes]:
     from barnabee.core import logging, settings, system
-    from barnabee.standby.disk import Notes
+    from barnabee.standby.state_files import Notes
 
     graph = system.load(of_first_line=True)
     chosen = settings.load(graph)

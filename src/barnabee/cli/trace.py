@@ -30,7 +30,7 @@ def trace(
     import asyncio
 
     from barnabee.cli.waterfall import draw
-    from barnabee.core.trace import is_id
+    from barnabee.core.trace_context import is_id
 
     if trace_id is not None and not is_id(trace_id):
         raise BadRequest(field="trace id", reason="it has 32 hexadecimal digits")
@@ -43,7 +43,7 @@ def trace(
 
 
 async def _fall(trace_id: str | None, loki: str | None) -> Waterfall:
-    from barnabee.cli.way import opened
+    from barnabee.cli.clients import opened
     from barnabee.store.waterfall import layout
 
     async with opened(_TIMEOUT_S) as way:
@@ -61,9 +61,9 @@ async def _fall(trace_id: str | None, loki: str | None) -> Waterfall:
 async def _lines(trace_id: str, loki: str | None, kept_days: int) -> list[dict[str, Any]]:
     """Return the turn's lines of the log, from Loki when there is one."""
     if not loki:
-        from barnabee.up import lines, paths
+        from barnabee.up import log_reader, paths
 
-        return lines.of_trace(paths.local().log, trace_id)
+        return log_reader.of_trace(paths.local().log, trace_id)
     from barnabee.clients.loki import Loki, of_trace
 
     client, now_ns = Loki(loki), time.time_ns()
@@ -98,7 +98,7 @@ async def _record(
 async def _get(api: httpx.AsyncClient, path: str) -> dict[str, Any]:
     import httpx
 
-    from barnabee.clients import answers
+    from barnabee.clients import responses
 
     try:
         response = await api.get(path)
@@ -107,9 +107,9 @@ async def _get(api: httpx.AsyncClient, path: str) -> dict[str, Any]:
         raise DependencyDown(dependency="api", reason=reason) from error
     if response.status_code == NotFound.status:
         raise NotFound(what=path)
-    refusal = answers.error_of(response, "api")
+    refusal = responses.error_of(response, "api")
     if refusal is not None:
         raise refusal
-    with answers.understood("api"):
+    with responses.understood("api"):
         found: dict[str, Any] = response.json()
         return found

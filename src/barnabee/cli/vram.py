@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from barnabee.core.tables import System
-    from barnabee.gpu.vram.journal import Entry
+    from barnabee.core.schema import System
+    from barnabee.gpu.vram.events import Entry
 
 app = typer.Typer(help="The memory of the graphics card.", no_args_is_help=True)
 
@@ -41,7 +41,7 @@ def simulate(
     from barnabee.core import system
     from barnabee.core.errors import BadInput
     from barnabee.gpu.vram.simulate import replay
-    from barnabee.gpu.vram.trace import read
+    from barnabee.gpu.vram.workload import read
 
     graph = system.load()
     try:

@@ -7,9 +7,9 @@ from typing import Any
 
 import httpx
 
-from barnabee.clients import answers
-from barnabee.clients.spoken import Spoken, report
-from barnabee.core import trace
+from barnabee.clients import responses
+from barnabee.clients.turn_report import Spoken, report
+from barnabee.core import trace_context
 from barnabee.core.errors import DependencyDown, TimedOut
 from barnabee.core.health import Degraded
 
@@ -57,10 +57,10 @@ class ApiClient:
         """
         body = {"utterance": utterance, "session_id": session_id}
         response = await self._ask("POST", "/v1/command", self._timeout_s, json=body)
-        error = answers.error_of(response, NAME)
+        error = responses.error_of(response, NAME)
         if error is not None:
             raise error
-        with answers.understood(NAME):
+        with responses.understood(NAME):
             found = response.json()
             return Answer(
                 reply=str(found["reply"]),
@@ -72,13 +72,13 @@ class ApiClient:
             )
 
     async def report(self, spoken: Spoken) -> None:
-        """Return when the api has what was measured of a turn; see `clients.spoken.report`."""
+        """Return when the api has what was measured of a turn; see `clients.turn_report.report`."""
         await report(self._http, spoken)
 
     async def ready(self) -> Degraded | None:
         """Return None when it is well, Degraded when it lacks something; DependencyDown else."""
         response = await self._ask("GET", "/health/ready", READY_TIMEOUT_S)
-        found = answers.health(response, NAME)
+        found = responses.health(response, NAME)
         return Degraded("api_degraded", found.message) if found else None
 
     async def aclose(self) -> None:
@@ -88,7 +88,7 @@ class ApiClient:
     async def _ask(self, method: str, path: str, limit_s: float, **content: Any) -> httpx.Response:
         try:
             return await self._http.request(
-                method, path, headers=trace.headers(), timeout=limit_s, **content
+                method, path, headers=trace_context.headers(), timeout=limit_s, **content
             )
         except httpx.TimeoutException as error:
             raise TimedOut(what=NAME, limit_ms=round(limit_s * 1000)) from error

@@ -13,8 +13,8 @@ from contextlib import AbstractAsyncContextManager, aclosing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from barnabee.clients import answers, turns
-from barnabee.clients.answers import Transcript
+from barnabee.clients import responses, turns
+from barnabee.clients.responses import Transcript
 from barnabee.clients.servers import Servers
 from barnabee.core.errors import DependencyDown
 
@@ -79,7 +79,7 @@ class GpuClient:
         body = {"model": self._names.embed, "input": list(texts), "encoding_format": "base64"}
         return await self._servers.post(
             "/v1/embeddings",
-            lambda response: self._alike(answers.vectors(response, len(texts))),
+            lambda response: self._alike(responses.vectors(response, len(texts))),
             turns.current(self._servers),
             json=body,
         )
@@ -89,14 +89,14 @@ class GpuClient:
         self._width = self._width or rows.shape[1]
         if rows.shape[1] != self._width:
             reason = f"vectors of {rows.shape[1]} numbers, where there were {self._width} before"
-            raise DependencyDown(dependency=answers.NAME, reason=reason)
+            raise DependencyDown(dependency=responses.NAME, reason=reason)
         return rows
 
     async def transcribe(self, wav: bytes, *, language: str = "en") -> Transcript:
         """Return what is said in a WAV file."""
         return await self._servers.post(
             "/v1/audio/transcriptions",
-            lambda response: answers.transcript(response, language),
+            lambda response: responses.transcript(response, language),
             turns.current(self._servers),
             data={"model": self._names.stt, "language": language, "response_format": "json"},
             files={"file": ("speech.wav", wav, "audio/wav")},

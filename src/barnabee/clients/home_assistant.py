@@ -19,8 +19,8 @@ import structlog
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, WebSocketException
 
-from barnabee.commands.ports import HomeAnswer, HomeKind
 from barnabee.core.errors import DependencyDown, SettingInvalid, TimedOut
+from barnabee.understanding.interfaces import HomeAnswer, HomeKind
 
 NAME = "home_assistant"
 PAUSE_FIRST_S, PAUSE_MOST_S = 0.25, 5.0

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from barnabee.commands.ports import ModelAnswer, Said
 from barnabee.core.errors import DependencyDown, TimedOut
+from barnabee.understanding.interfaces import ModelAnswer, Said
 
 if TYPE_CHECKING:
     from openai import AsyncAzureOpenAI

@@ -14,15 +14,15 @@ from dataclasses import asdict, dataclass, field
 from importlib import resources
 from typing import TYPE_CHECKING, Any, Literal
 
-from barnabee.clients import answers, plausible
-from barnabee.core import trace
+from barnabee.clients import probe_assertions, responses
+from barnabee.core import trace_context
 from barnabee.core.errors import BarnabeeError, DependencyDown, ProbeFailed, TimedOut
 
 if TYPE_CHECKING:
     import httpx
 
     from barnabee.clients.gpu import GpuClient
-    from barnabee.core.tables import System
+    from barnabee.core.schema import System
 
 SESSION = "probe"
 RECORDING = "probe.wav"  # made by scripts/make_test_audio.py
@@ -100,7 +100,7 @@ def failure(stage: Step, code: str, reason: str) -> ProbeFailed:
 
 async def run(way: Way, asked: Question) -> Result:
     """Return what came of `asked`; raises nothing that is one of our errors."""
-    result = Result(trace_id=trace.adopt(None))
+    result = Result(trace_id=trace_context.adopt(None))
     probe = _Probe(way, asked, result)
     begun = way.clock()
     try:
@@ -141,8 +141,10 @@ class _Probe:
         self._result.heard, self._result.engine = heard.text, heard.engine
         if not heard.text.strip():
             raise self._wrong("not_heard", "nothing was heard")
-        errors = plausible.word_errors(heard.text, self._asked.text) if self._asked.text else 0.0
-        if errors > plausible.WORD_ERRORS_MAX:
+        errors = (
+            probe_assertions.word_errors(heard.text, self._asked.text) if self._asked.text else 0.0
+        )
+        if errors > probe_assertions.WORD_ERRORS_MAX:
             told = f"{self._asked.text!r} was heard as {heard.text!r}"
             raise self._wrong("misheard", told)
 
@@ -180,7 +182,9 @@ class _Probe:
             took["stt"] + took["command"] + took.get("tts_first_byte", took["tts"]), 1
         )
         self._result.speech_s = round(len(sound) / 2 / self._way.rate_hz, 2)
-        problem = plausible.speech_problem(bytes(sound), self._way.rate_hz, self._result.reply)
+        problem = probe_assertions.speech_problem(
+            bytes(sound), self._way.rate_hz, self._result.reply
+        )
         if problem:
             raise self._wrong(*problem)
 
@@ -191,17 +195,17 @@ class _Probe:
         body = {"utterance": text, "kept": False}
         try:
             response = await self._way.api.post(
-                "/v1/command", json=body, headers=trace.headers(), timeout=limit_s
+                "/v1/command", json=body, headers=trace_context.headers(), timeout=limit_s
             )
         except httpx.TimeoutException as error:
             raise TimedOut(what="api", limit_ms=round(limit_s * 1000)) from error
         except httpx.HTTPError as error:
             reason = str(error) or type(error).__name__
             raise DependencyDown(dependency="api", reason=reason) from error
-        refusal = answers.error_of(response, "api")
+        refusal = responses.error_of(response, "api")
         if refusal is not None:
             raise refusal
-        with answers.understood("api"):
+        with responses.understood("api"):
             found: dict[str, Any] = response.json()
             return {name: found[name] for name in ("reply", "intent", "degraded", "code")} | {
                 "latency_ms": dict(found["latency_ms"])

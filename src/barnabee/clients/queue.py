@@ -12,7 +12,7 @@ import json
 import time
 from typing import Any
 
-from barnabee.core.redis_link import Part, RedisLink
+from barnabee.core.redis_client import Part, RedisLink
 
 # The constants of arq 0.28 (`arq.constants`), written again because importing arq costs 5 MiB.
 QUEUE = "arq:queue"

@@ -18,10 +18,10 @@ from typing import Any, TypeVar
 import httpx
 import structlog
 
-from barnabee.clients import answers
+from barnabee.clients import responses
 from barnabee.clients.balance import Balance
 from barnabee.clients.server import Keeper, Lacking, Server
-from barnabee.core import trace
+from barnabee.core import trace_context
 from barnabee.core.errors import BadInput, DependencyDown, TimedOut, Unavailable
 from barnabee.core.health import Degraded
 
@@ -79,7 +79,7 @@ class Servers:
             Server(
                 number,
                 url,
-                f"{answers.NAME} at {url}" if several else answers.NAME,
+                f"{responses.NAME} at {url}" if several else responses.NAME,
                 httpx.AsyncClient(
                     base_url=url,
                     headers={"Authorization": f"Bearer {token}"},
@@ -146,7 +146,7 @@ class Servers:
         found = await asyncio.gather(*looks)
         bad = [str(one) if isinstance(one, Unavailable) else one.message for one in found if one]
         if all(isinstance(one, Unavailable) for one in found):
-            raise DependencyDown(dependency=answers.NAME, reason="; ".join(bad))
+            raise DependencyDown(dependency=responses.NAME, reason="; ".join(bad))
         return Degraded("gpu_degraded", "; ".join(bad)) if bad else None
 
     async def look(self, server: Server) -> Degraded | None:
@@ -156,9 +156,9 @@ class Servers:
 
     async def _look(self, server: Server) -> Degraded | None:
         response = await server.http.get("/health/ready")
-        if answers.is_report(response):
+        if responses.is_report(response):
             server.turns = True
-            return answers.health(response, server.name)
+            return responses.health(response, server.name)
         listed = await server.http.get("/v1/models")
         if listed.is_error:
             reason = f"/v1/models answers status {listed.status_code}"
@@ -172,7 +172,7 @@ class Servers:
             return {}
         try:
             response = await server.http.get(
-                "/v1/vram", headers=trace.headers(), timeout=READY_TIMEOUT_S
+                "/v1/vram", headers=trace_context.headers(), timeout=READY_TIMEOUT_S
             )
             found = response.raise_for_status().json()
         except (httpx.HTTPError, ValueError):
@@ -234,7 +234,7 @@ class Servers:
         return found
 
     def _raise_for(self, response: httpx.Response, server: Server, path: str) -> None:
-        error = answers.error_of(response, server.name)
+        error = responses.error_of(response, server.name)
         if error is not None and response.status_code in LACKING:
             server.lacks_until_s[path] = self._clock() + LACKS_S
             raise Lacking(dependency=server.name, reason=error.fields.get("reason", ""))
@@ -282,4 +282,8 @@ class Servers:
 
 
 def _headers(keep_to: Keeper | None) -> Mapping[str, str]:
-    return trace.headers() if keep_to is None else {**trace.headers(), **keep_to.headers}
+    return (
+        trace_context.headers()
+        if keep_to is None
+        else {**trace_context.headers(), **keep_to.headers}
+    )

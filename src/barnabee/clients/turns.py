@@ -17,7 +17,7 @@ import structlog
 
 from barnabee.clients.server import Keeper, Server
 from barnabee.clients.servers import Servers
-from barnabee.core import trace
+from barnabee.core import trace_context
 
 if TYPE_CHECKING:
     from asyncio import Task
@@ -65,7 +65,7 @@ class Turn(Keeper):
             response = await server.http.post(
                 "/v1/turns",
                 json={"session": self.session},
-                headers=trace.headers(),
+                headers=trace_context.headers(),
                 timeout=BEGIN_TIMEOUT_S,
             )
             if response.status_code in _ABSENT:
@@ -82,7 +82,9 @@ class Turn(Keeper):
             return
         try:
             await server.http.delete(
-                f"/v1/turns/{quote(turn, safe='')}", headers=trace.headers(), timeout=END_TIMEOUT_S
+                f"/v1/turns/{quote(turn, safe='')}",
+                headers=trace_context.headers(),
+                timeout=END_TIMEOUT_S,
             )
         except httpx.HTTPError as error:  # it ends by itself after card.turn_limit_ms
             log.warning("turn_not_ended", code="turn", url=server.url, reason=repr(error))

@@ -26,7 +26,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketExce
 
 from barnabee.clients.balance import Ticket
 from barnabee.clients.wake_servers import WakeServers
-from barnabee.core import trace
+from barnabee.core import trace_context
 from barnabee.core.errors import DependencyDown, SettingInvalid
 
 NAME = "wake"
@@ -159,7 +159,8 @@ class WakeClient:
             await self._servers.reach(ticket)
             async with connect(
                 url,
-                additional_headers={"Authorization": f"Bearer {self._token}"} | trace.headers(),
+                additional_headers={"Authorization": f"Bearer {self._token}"}
+                | trace_context.headers(),
                 proxy=None,  # the service is near
                 compression=None,  # sound does not get smaller
                 open_timeout=OPEN_TIMEOUT_S,

@@ -11,7 +11,7 @@ from itertools import chain, pairwise
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from barnabee.core.tables import Service, System
+    from barnabee.core.schema import Service, System
 
 VOICE_BLEND_PERCENT = 100
 

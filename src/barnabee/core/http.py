@@ -17,8 +17,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from barnabee import __version__
-from barnabee.core import trace
-from barnabee.core.access import cross_site
+from barnabee.core import trace_context
+from barnabee.core.auth import cross_site
 from barnabee.core.errors import (
     BadRequest,
     BarnabeeError,
@@ -27,14 +27,14 @@ from barnabee.core.errors import (
     TooLarge,
     Unauthorized,
 )
-from barnabee.core.spans import SPANS
+from barnabee.core.tracing import SPANS
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
     from starlette.requests import Request
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-    from barnabee.core.access import Access
+    from barnabee.core.auth import Access
     from barnabee.core.health import Health, Report
     from barnabee.core.metrics import Metrics
 
@@ -89,7 +89,7 @@ def handle_errors(app: Starlette) -> None:
     async def ours(request: Request, error: BarnabeeError) -> Response:
         request.scope["barnabee.code"] = error.code
         headers = {"Retry-After": str(error.retry_after_s)} if error.retry_after_s else None
-        return JSONResponse(error.body(trace.current()), error.status, headers)
+        return JSONResponse(error.body(trace_context.current()), error.status, headers)
 
     async def invalid(request: Request, error: RequestValidationError) -> Response:
         first = error.errors()[0]
@@ -130,7 +130,7 @@ class Front:
             await self.app(scope, receive, send)
             return
         headers = {key: value.decode("latin-1") for key, value in scope["headers"]}
-        trace.adopt(headers.get(b"traceparent"))
+        trace_context.adopt(headers.get(b"traceparent"))
         if SPANS.sink is not None:
             SPANS.enter(headers.get(b"traceparent"))
         exchange = _Exchange(scope, receive, send, self.body_max_bytes)
@@ -217,7 +217,7 @@ class _Exchange:
             events = (b"content-type", b"text/event-stream") in message["headers"]
             if self.status == SWITCHING or events:
                 self._accepted = time.perf_counter()
-            trace_id = trace.current().encode()
+            trace_id = trace_context.current().encode()
             message["headers"] = [*message["headers"], (b"x-trace-id", trace_id)]
         await self._send(message)
 
@@ -229,5 +229,5 @@ class _Exchange:
                 self.status = error.status
                 await self._send({"type": "websocket.close", "code": 4000 + error.status})
                 return
-        response = JSONResponse(error.body(trace.current()), error.status)
+        response = JSONResponse(error.body(trace_context.current()), error.status)
         await response(self._scope, self._receive, self.send)

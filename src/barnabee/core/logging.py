@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING
 import structlog
 from pydantic_core import to_json
 
-from barnabee.core import trace
-from barnabee.core.outlet import Outlet
+from barnabee.core import trace_context
+from barnabee.core.nonblocking_writer import Outlet
 
 if TYPE_CHECKING:
     from structlog.typing import EventDict, Processor, WrappedLogger
@@ -58,7 +58,7 @@ def configure(
 
     def add_context(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
         event.setdefault("component", component)
-        event.setdefault("trace_id", trace.current() or None)
+        event.setdefault("trace_id", trace_context.current() or None)
         for name in _ALWAYS:
             event.setdefault(name, None)
         return event

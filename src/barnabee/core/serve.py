@@ -21,10 +21,10 @@ import structlog
 import uvicorn
 
 from barnabee.core import logging as barnabee_logging
-from barnabee.core import notify, settings, system
+from barnabee.core import sd_notify, settings, system
 from barnabee.core.errors import BarnabeeError, PortTaken
 from barnabee.core.health import Health, Report
-from barnabee.core.spans import SPANS
+from barnabee.core.tracing import SPANS
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
@@ -107,18 +107,18 @@ def port_owner(port: int) -> str:
 
 async def watch(health: Health) -> None:
     """Look at the dependencies for ever: keeps gauges fresh, tells systemd, feeds the watchdog."""
-    interval_s = min(LOOK_EVERY_S, notify.watchdog_interval_s() or LOOK_EVERY_S)
+    interval_s = min(LOOK_EVERY_S, sd_notify.watchdog_interval_s() or LOOK_EVERY_S)
     announced = False
     before: Report | None = None
     while True:
         report = await health.report()
         if report.ready and not announced:
             announced = True
-            notify.notify("READY=1")
+            sd_notify.notify("READY=1")
             log.info("ready", uptime_s=round(health.uptime_s, 2))
         if before is None or report.state != before.state:
             log.info("health", state=report.state.value, not_healthy=report.degraded)
-        notify.notify("WATCHDOG=1", f"STATUS={report.state.value}")
+        sd_notify.notify("WATCHDOG=1", f"STATUS={report.state.value}")
         before = report
         await asyncio.sleep(interval_s)
 
@@ -153,7 +153,7 @@ async def _serve(component: str, running: Running, listener: socket.socket) -> N
         log.exception("crashed", code="internal", service=component)
         raise
     finally:
-        notify.notify("STOPPING=1")
+        sd_notify.notify("STOPPING=1")
         watcher.cancel()
         with suppress(asyncio.CancelledError):
             await watcher

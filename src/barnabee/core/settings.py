@@ -15,7 +15,7 @@ from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from barnabee.core.errors import SettingInvalid, SettingMissing
-from barnabee.core.tables import System
+from barnabee.core.schema import System
 
 
 class Settings(BaseSettings):

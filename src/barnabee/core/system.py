@@ -14,9 +14,9 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from barnabee.core import graph, lines
+from barnabee.core import graph, replica_epoch
 from barnabee.core.errors import SystemFileInvalid
-from barnabee.core.tables import System
+from barnabee.core.schema import System
 
 __all__ = ["Problem", "System", "current", "default_path", "load", "parse"]
 
@@ -61,8 +61,8 @@ def parse(text: str, file: str = "system.toml") -> System | list[Problem]:
 def load(path: Path | None = None, *, of_first_line: bool = False) -> System:
     """Read and validate the file; SystemFileInvalid lists every problem, one a line.
 
-    The replica is that of this machine's line of the database (core/lines.py), unless the first
-    line is asked for.
+    The replica is that of the epoch in `core/replica_epoch.py`, unless the first
+    epoch is asked for.
     """
     path = path or default_path()
     try:
@@ -72,7 +72,7 @@ def load(path: Path | None = None, *, of_first_line: bool = False) -> System:
         raise SystemFileInvalid(problems=problem) from error
     result = parse(text, str(path))
     if isinstance(result, System):
-        return result if of_first_line else lines.own(result)
+        return result if of_first_line else replica_epoch.own(result)
     raise SystemFileInvalid(problems=" | ".join(map(str, result)))
 
 

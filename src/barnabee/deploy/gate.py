@@ -12,11 +12,11 @@ from pathlib import Path
 
 import structlog
 
-from barnabee.deploy import engine, way_back
+from barnabee.deploy import rollback, switch
 from barnabee.deploy.errors import DeployBusy, StepFailed
 from barnabee.deploy.facts import Facts
+from barnabee.deploy.journal import Journal, Record, State
 from barnabee.deploy.machine import Live, Machine
-from barnabee.deploy.record import Journal, Record, State
 from barnabee.deploy.steps import Book, why_unwell
 
 log = structlog.get_logger()
@@ -115,10 +115,10 @@ def _try(book: Book) -> Verdict:
         why = why_unwell(book, facts, record.limits.settle_s)
         book.step("check after the boot", begun_s, why=why or "")
         if why is None:
-            return Verdict(good=True, record=engine.keep(book, "well after the boot"))
+            return Verdict(good=True, record=switch.keep(book, "well after the boot"))
     except StepFailed as error:
         why = str(error)
-    ended = way_back.take(book, why)
+    ended = rollback.take(book, why)
     return Verdict(good=False, why=ended.why, record=ended)
 
 
@@ -134,16 +134,16 @@ def _close(book: Book) -> Verdict:
     running = machine.running()
     facts = machine.facts(running)
     try:
-        way_back.restore_for(book, facts)
+        rollback.restore_for(book, facts)
         if record.profile_changed and machine.profile() != Path(record.previous_profile):
             before = Path(record.previous_profile)
             book.do("boot what was booted before", lambda: machine.boot_by_default(before))
-        way_back.start_house(book, facts)
+        rollback.start_house(book, facts)
     except StepFailed as error:
         book.note(refuge=str(running))
-        ended = way_back.take(book, f"{why}; {error}")  # once more, and then the watch
+        ended = rollback.take(book, f"{why}; {error}")  # once more, and then the watch
         return Verdict(good=bool(ended.well), why=ended.why, record=ended)
     # A restart undoes an activation by itself: what was booted is what was gone back to.
     book.note(refuge=str(running))
-    ended = way_back.finish(book, why)
+    ended = rollback.finish(book, why)
     return Verdict(good=bool(ended.well), why=ended.why, record=ended)

@@ -10,7 +10,7 @@ import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from barnabee.deploy import unit
+from barnabee.deploy import transient_unit
 from barnabee.deploy.command import must
 from barnabee.deploy.errors import DeployRefused
 
@@ -36,18 +36,26 @@ class Plan:
 
     def ask_disk(self) -> tuple[str, ...]:
         """Return how the flake is asked which disk the host is installed to."""
-        return ("nix", *unit.FLAKES, "eval", "--raw", self.attribute("barnabee.disk"))
+        return ("nix", *transient_unit.FLAKES, "eval", "--raw", self.attribute("barnabee.disk"))
 
     def build(self, what: str) -> tuple[str, ...]:
         """Return how a part of the host is built, here."""
         attribute = self.attribute(f"system.build.{what}")
-        return ("nix", *unit.FLAKES, "build", "--no-link", "--print-out-paths", attribute)
+        return ("nix", *transient_unit.FLAKES, "build", "--no-link", "--print-out-paths", attribute)
 
     def copy(self, path: str, *, mounted: bool) -> tuple[str, ...]:
         """Return how something gets there: to the installer, or onto the disk, which has room."""
         store = "?remote-store=local%3Froot=/mnt" if mounted else ""
         to = f"ssh-ng://{self.address}{store}"
-        return ("nix", *unit.FLAKES, "copy", "--substitute-on-destination", "--to", to, path)
+        return (
+            "nix",
+            *transient_unit.FLAKES,
+            "copy",
+            "--substitute-on-destination",
+            "--to",
+            to,
+            path,
+        )
 
     def there(self, *command: str) -> tuple[str, ...]:
         """Return a command on the machine."""

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from barnabee.deploy.facts import Data, Facts, Limits
-from barnabee.deploy.record import PinRef
+from barnabee.deploy.journal import PinRef
 
 
 @dataclass(frozen=True)

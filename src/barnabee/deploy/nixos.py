@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from barnabee.deploy import executor, systemd
 from barnabee.deploy import facts as facts_module
-from barnabee.deploy import owner, units
+from barnabee.deploy.bootloader import Loader
 from barnabee.deploy.command import must, run
 from barnabee.deploy.errors import StepFailed
 from barnabee.deploy.facts import Data, Facts, Limits
-from barnabee.deploy.loader import Loader
+from barnabee.deploy.journal import PinRef
 from barnabee.deploy.machine import Live
-from barnabee.deploy.record import PinRef
 
 WATCH = "barnabee-deploy-watch"
 _ARM_S = 20.0
@@ -105,16 +105,16 @@ class NixosMachine:
         """Return the moments that can be brought back, oldest first."""
         if data is None:
             return []
-        from barnabee.store import pins  # noqa: PLC0415 - only where there is a database
+        from barnabee.backup import restore_points  # noqa: PLC0415 - only where there is a database
 
-        found = pins.every(Path(data.database))
+        found = restore_points.every(Path(data.database))
         return [
             PinRef(id=one.id, txid=one.txid, data_schema=one.schema, at=one.at) for one in found
         ]
 
     def failed_units(self) -> frozenset[str]:
         """Return the units that have failed."""
-        return units.failed()
+        return systemd.failed()
 
     def hold(self, systems: Iterable[Path]) -> None:
         """Keep exactly these from being collected as garbage."""
@@ -131,10 +131,10 @@ class NixosMachine:
     def pin(self, data: Data, reason: str, limit_s: float) -> PinRef | None:
         """Pin the database by the running system's own unit."""
         del reason  # the unit has its own
-        if not Path(data.database).exists() or not units.exists(data.pin_unit, data.machine):
+        if not Path(data.database).exists() or not systemd.exists(data.pin_unit, data.machine):
             return None
         known = {one.id for one in self.pins(data)}
-        units.act("start", data.pin_unit, limit_s=limit_s, machine=data.machine)
+        systemd.act("start", data.pin_unit, limit_s=limit_s, machine=data.machine)
         new = [one for one in self.pins(data) if one.id not in known]
         if not new:
             raise StepFailed(what=data.pin_unit, reason="it ended well, but there is no new pin")
@@ -142,19 +142,19 @@ class NixosMachine:
 
     def restore(self, data: Data, pin: PinRef, limit_s: float) -> None:
         """Stop what writes, and put the database back."""
-        units.act("stop", data.house, limit_s=limit_s, machine=data.machine)
+        systemd.act("stop", data.house, limit_s=limit_s, machine=data.machine)
         unit = f"{data.restore_unit}{pin.id}.service"
-        units.act("start", unit, limit_s=limit_s, machine=data.machine)
+        systemd.act("start", unit, limit_s=limit_s, machine=data.machine)
 
     def start_house(self, data: Data) -> None:
         """Start what is to run, whatever failed before."""
-        units.forgive("barnabee-*", data.machine)
+        systemd.forgive("barnabee-*", data.machine)
         command = ("start", "--no-block")
-        units.act(*command, data.house, limit_s=_ARM_S, machine=data.machine)
+        systemd.act(*command, data.house, limit_s=_ARM_S, machine=data.machine)
 
     def activate(self, system: Path, limit_s: float) -> str:
         """Activate without telling the boot loader."""
-        units.forgive("barnabee-*")
+        systemd.forgive("barnabee-*")
         program = str(system / "bin" / "switch-to-configuration")
         done = run(program, "test", limit_s=limit_s)
         if done.status == _UNITS_FAILED:
@@ -166,7 +166,7 @@ class NixosMachine:
 
     def check(self, unit: str, limit_s: float) -> str | None:
         """Run a check unit."""
-        return units.restarted(unit, limit_s)
+        return systemd.restarted(unit, limit_s)
 
     def boot_by_default(self, system: Path) -> None:
         """Make `system` the profile, and tell the boot loader."""
@@ -178,24 +178,24 @@ class NixosMachine:
 
     def reboot(self) -> None:
         """Restart."""
-        units.act("reboot", "--no-block", limit_s=_ARM_S)
+        systemd.act("reboot", "--no-block", limit_s=_ARM_S)
 
     def owner(self) -> str:
         """Return a name for whatever is running this."""
-        return owner.mine()
+        return executor.mine()
 
     def owner_alive(self, name: str) -> bool:
         """Return whether that still runs."""
-        return owner.alive(name)
+        return executor.alive(name)
 
     def end_owner(self, name: str) -> None:
         """Kill it."""
-        owner.end(name)
+        executor.end(name)
 
     def arm(self, limits: Limits, program: str) -> None:
         """Have the watch run as a transient timer, which no activation touches."""
         self.disarm()
-        units.forgive(f"{WATCH}.service")
+        systemd.forgive(f"{WATCH}.service")
         longest_s = 2 * limits.switch_s + limits.data_s + 4 * limits.settle_s + 60
         every = f"{limits.watch_every_s}s"
         must(
@@ -206,7 +206,7 @@ class NixosMachine:
             "--timer-property=AccuracySec=1s",
             "--property=Type=oneshot",
             f"--property=TimeoutStartSec={longest_s}",
-            f"--setenv={owner.UNIT}={WATCH}.service",
+            f"--setenv={executor.UNIT}={WATCH}.service",
             "--setenv=PATH",  # a transient unit would have none with nix and systemd in it
             "--quiet",
             *(program, "deploys", "watch"),

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Literal
 
 from barnabee.deploy.facts import Facts
+from barnabee.deploy.journal import PinRef
 from barnabee.deploy.machine import Live
-from barnabee.deploy.record import PinRef
 
 
 class Action(StrEnum):

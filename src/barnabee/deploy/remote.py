@@ -15,11 +15,11 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from barnabee.deploy import unit
+from barnabee.deploy import transient_unit
 from barnabee.deploy.command import Done, must, run
 from barnabee.deploy.errors import StepFailed
+from barnabee.deploy.journal import Record, State
 from barnabee.deploy.plan import Order
-from barnabee.deploy.record import Record, State
 
 _BUILD_S = 4 * 3600.0
 _COPY_S = 3600.0
@@ -41,17 +41,25 @@ class Plan:
 
     def build(self) -> tuple[str, ...]:
         """Return how the system is built, here."""
-        attribute = unit.system_attribute(self.flake, self.host)
-        return ("nix", *unit.FLAKES, "build", "--no-link", "--print-out-paths", attribute)
+        attribute = transient_unit.system_attribute(self.flake, self.host)
+        return ("nix", *transient_unit.FLAKES, "build", "--no-link", "--print-out-paths", attribute)
 
     def copy(self, system: str) -> tuple[str, ...]:
         """Return how it gets there; what the host can fetch by itself does not come from here."""
         to = f"ssh-ng://{self.address}"
-        return ("nix", *unit.FLAKES, "copy", "--substitute-on-destination", "--to", to, system)
+        return (
+            "nix",
+            *transient_unit.FLAKES,
+            "copy",
+            "--substitute-on-destination",
+            "--to",
+            to,
+            system,
+        )
 
     def switch(self, system: str) -> tuple[str, ...]:
         """Return how the host is told, by its own programs or, the first time, by the new ones."""
-        order = shlex.join([system, "--detach", *unit.arguments(self.order)[3:]])
+        order = shlex.join([system, "--detach", *transient_unit.arguments(self.order)[3:]])
         found = (
             f"p={_BIN}/barnabee-switch; [ -x $p ] || p={shlex.quote(system)}/sw/bin/barnabee-switch"
         )
@@ -105,7 +113,11 @@ def follow(
                 (record.limits.switch_s, record.limits.settle_s, record.limits.confirm_s)
             )
             for step in record.steps[told:]:
-                tell(unit.step_line(step.what, ok=step.ok, why=step.why, took_s=step.took_s))
+                tell(
+                    transient_unit.step_line(
+                        step.what, ok=step.ok, why=step.why, took_s=step.took_s
+                    )
+                )
             told = len(record.steps)
             if record.final or record.state == State.BOOTING:
                 return record

@@ -12,8 +12,8 @@ import structlog
 from barnabee.core.errors import BarnabeeError
 from barnabee.deploy.errors import StepFailed
 from barnabee.deploy.facts import Facts
+from barnabee.deploy.journal import FINAL, Journal, Record, State, Step
 from barnabee.deploy.machine import Machine
-from barnabee.deploy.record import FINAL, Journal, Record, State, Step
 
 SLACK_S = 30.0  # a step that is told its limit has this long to notice
 _CHECK_EVERY_S = 2.0

@@ -13,23 +13,23 @@ import structlog
 from fastapi import FastAPI
 
 from barnabee import __version__
-from barnabee.core.access import Access
+from barnabee.core.auth import Access
 from barnabee.core.health import Health
 from barnabee.core.http import MIB, Front, handle_errors, standard_routes
 from barnabee.core.serve import Running
 from barnabee.core.settings import required_credential
-from barnabee.gpu import catalogue
+from barnabee.gpu import engine_factory
 from barnabee.gpu.health import checks
 from barnabee.gpu.metrics import GpuMetrics
 from barnabee.gpu.routes import embeddings, models, speech, transcriptions, turns, vram, wake
-from barnabee.gpu.streams import Streams
+from barnabee.gpu.stream_limits import Streams
 from barnabee.gpu.vram.probe import open_probe
 
 if TYPE_CHECKING:
+    from barnabee.core.schema import System
     from barnabee.core.settings import Settings
-    from barnabee.core.tables import System
-    from barnabee.gpu.slots import Slot
-    from barnabee.gpu.tasks import Tasks
+    from barnabee.gpu.capabilities import Tasks
+    from barnabee.gpu.model_runtime import Slot
 
 GRACE_S = 2  # what is being said may end; with LAST_STEP_S it stays below the 4 s promised
 LAST_STEP_S = 0.5
@@ -50,8 +50,8 @@ def build(
     access = access or Access(required_credential("api_token"))
     if tasks is None:
         limit_mib = system.service["gpu"].memory_max_mib
-        probe = open_probe(catalogue.device_of(settings), limit_mib)
-        tasks = catalogue.build(system, settings, metrics, probe)
+        probe = open_probe(engine_factory.device_of(settings), limit_mib)
+        tasks = engine_factory.build(system, settings, metrics, probe)
     health = Health("gpu", checks(tasks), metrics)
     manager = tasks.manager
     streams = Streams(system.wake.streams_max, metrics.wake_streams.set)

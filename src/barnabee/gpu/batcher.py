@@ -19,11 +19,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from barnabee.core.errors import BarnabeeError, Overloaded, VramExhausted
-from barnabee.gpu.batching import MAX_TEXTS, Costs, Last, Line, Part, halve, wait_s, weight
+from barnabee.gpu.batch_policy import MAX_TEXTS, Costs, Last, Line, Part, halve, wait_s, weight
+from barnabee.gpu.engine_thread import Timed
 from barnabee.gpu.engines.protocols import Embedder, Embeddings
-from barnabee.gpu.lane import Timed
-from barnabee.gpu.slots import Slot
-from barnabee.gpu.use import Use
+from barnabee.gpu.model_lease import Use
+from barnabee.gpu.model_runtime import Slot
 
 if TYPE_CHECKING:
     from barnabee.gpu.metrics import GpuMetrics

@@ -12,8 +12,8 @@ from typing import Any
 
 from barnabee.core.errors import Loading
 from barnabee.core.health import Check, Degraded
-from barnabee.gpu.slots import State
-from barnabee.gpu.tasks import Task, Tasks
+from barnabee.gpu.capabilities import Task, Tasks
+from barnabee.gpu.model_runtime import State
 
 
 def checks(tasks: Tasks) -> list[Check]:

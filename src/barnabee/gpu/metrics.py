@@ -8,11 +8,11 @@ from prometheus_client import Counter, Gauge, Histogram
 
 from barnabee.core.metrics import Metrics
 from barnabee.gpu.vram.metrics import VramMetrics
-from barnabee.gpu.wake import OTHER_ROOM
+from barnabee.gpu.wake_session import OTHER_ROOM
 
 if TYPE_CHECKING:
-    from barnabee.core.tables import Wake
-    from barnabee.gpu.use import Use
+    from barnabee.core.schema import Wake
+    from barnabee.gpu.model_lease import Use
 
 _LABELS = ("task", "engine")
 _INFERENCE_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0)

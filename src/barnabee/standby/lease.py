@@ -22,7 +22,7 @@ from collections.abc import Callable, Generator, Iterable
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 
-from barnabee.core.tables import Standby
+from barnabee.core.schema import Standby
 
 NS = 1_000_000_000
 

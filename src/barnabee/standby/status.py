@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from barnabee.core.tables import Standby
-from barnabee.standby import lost
+from barnabee.core.schema import Standby
+from barnabee.standby import divergence
 
 _DOES = {
     "hold": "writes and replicates",
@@ -24,7 +24,7 @@ def set_aside(database: Path) -> list[dict[str, Any]]:
     found = []
     for folder in sorted(database.parent.glob(f"{database.name}.before-restore-*")):
         try:
-            rows = json.loads((folder / lost.FILE).read_text(encoding="utf-8"))
+            rows = json.loads((folder / divergence.FILE).read_text(encoding="utf-8"))
         except (OSError, ValueError):
             rows = None
         found.append({"folder": str(folder), "unreplicated": rows})

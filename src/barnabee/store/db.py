@@ -14,6 +14,8 @@ from contextlib import closing, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
+from barnabee.backup import restore_points
+from barnabee.backup.consistent_copy import AskTxid, nobody_knows
 from barnabee.core.errors import (
     BarnabeeError,
     DatabaseCorrupt,
@@ -22,16 +24,15 @@ from barnabee.core.errors import (
     DependencyDown,
     SettingInvalid,
 )
-from barnabee.store import fence, migrations, pins
-from barnabee.store.backup.moment import AskTxid, nobody_knows
-from barnabee.store.disk import (
+from barnabee.store import fence, migrations
+from barnabee.store.connection import Lane, T, Work, connect
+from barnabee.store.sqlite_errors import (
     MIN_FREE_BYTES,
     explain,
     free_bytes,
     make_for_the_group,
     writable,
 )
-from barnabee.store.lane import Lane, T, Work, connect
 
 BUSY_TIMEOUT_MS = 5000
 # How often a starting process asks for the lock that another starting process holds.
@@ -184,10 +185,12 @@ def _pin_first(
     ask_txid: AskTxid,
 ) -> None:
     """Pin and migrate while no other process does, so that what is pinned is the old schema."""
-    with pins.alone(path):
+    with restore_points.alone(path):
         version = migrations.refuse_unknown(connection, steps, str(path))
         if version < len(steps):  # nobody was faster
-            pins.take(path, f"before migration to {len(steps)}", ask_txid, datetime.now(UTC))
+            restore_points.take(
+                path, f"before migration to {len(steps)}", ask_txid, datetime.now(UTC)
+            )
             migrations.apply(connection, steps, str(path))
 
 

@@ -18,7 +18,7 @@ import structlog
 from pydantic_core import to_json
 
 from barnabee.core.errors import DependencyDown
-from barnabee.core.redis_link import Part
+from barnabee.core.redis_client import Part
 
 KEY = "barnabee:session:"
 KEPT_IN_MEMORY = 512
@@ -28,7 +28,7 @@ log = structlog.get_logger()
 
 
 class Link(Protocol):
-    """The part of `core.redis_link.RedisLink` that is used here."""
+    """The part of `core.redis_client.RedisLink` that is used here."""
 
     async def command(self, *parts: Part) -> Any:
         """Return Redis's answer; DependencyDown when there is none."""

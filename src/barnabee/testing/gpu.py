@@ -17,9 +17,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from barnabee.commands.lexical import words
-from barnabee.commands.ports import Vectors
 from barnabee.core.errors import DependencyDown
+from barnabee.understanding.interfaces import Vectors
+from barnabee.understanding.lexical_matcher import words
 
 WIDTH = 384
 

@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from barnabee.commands import facts
-from barnabee.commands.examples import Intent
-from barnabee.commands.intent import Band, Decision
+from barnabee.understanding import facts
+from barnabee.understanding.intent_examples import Intent
+from barnabee.understanding.intent_index import Band, Decision
 
 CONVERSATION = frozenset({"chat", "none"})
 Decide = Callable[[str], Decision]

@@ -13,8 +13,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from barnabee.commands.ports import ModelAnswer, Said
 from barnabee.core.errors import BarnabeeError
+from barnabee.understanding.interfaces import ModelAnswer, Said
 
 
 @dataclass

@@ -10,10 +10,10 @@ from pathlib import Path
 from barnabee.core import system
 from barnabee.core.errors import BadRequest, NotFound
 from barnabee.core.health import State
-from barnabee.core.tables import Service
+from barnabee.core.schema import Service
 from barnabee.up.plan import Phase
 from barnabee.up.probe import HEALTHY, Look, Prober, silent
-from barnabee.up.state import NodeState, RunState
+from barnabee.up.run_state import NodeState, RunState
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from barnabee.core import graph
+from barnabee.core.schema import Service, System
 from barnabee.core.settings import Settings
-from barnabee.core.tables import Service, System
-from barnabee.up.services import redis_options
+from barnabee.up.node_commands import redis_options
 
 NAME = "barnabee"
 USER = 990  # of pkgs/images/oci.nix: who owns /data and may read the secrets

@@ -13,10 +13,10 @@ from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
 
-from barnabee.up import state
+from barnabee.up import run_state
 from barnabee.up.logfile import Record
+from barnabee.up.node_supervisor import said
 from barnabee.up.runner import View
-from barnabee.up.tend import said
 
 _LINES_SHOWN = 6
 COLOURS = {
@@ -43,13 +43,13 @@ class SilentView:
     def line(self, record: Record) -> None:
         """Show nothing."""
 
-    def changed(self, run: state.RunState) -> None:
+    def changed(self, run: run_state.RunState) -> None:
         """Show nothing."""
 
     def failed(self, name: str, reason: str, last_lines: Sequence[str]) -> None:
         """Show nothing."""
 
-    def healthy(self, run: state.RunState) -> None:
+    def healthy(self, run: run_state.RunState) -> None:
         """Show nothing."""
 
 
@@ -67,7 +67,7 @@ class PlainView:
         if record["level"] in {"warning", "error", "critical"}:
             self.console.print(log_line(record), highlight=False, soft_wrap=True)
 
-    def changed(self, run: state.RunState) -> None:
+    def changed(self, run: run_state.RunState) -> None:
         """Show the nodes whose phase or state is another than before."""
         for name, node in run.nodes.items():
             text = f"{name} {node.phase}"
@@ -81,7 +81,7 @@ class PlainView:
         """Show why, and the last lines."""
         self.console.print(failure_text(name, reason, last_lines), highlight=False, soft_wrap=True)
 
-    def healthy(self, run: state.RunState) -> None:
+    def healthy(self, run: run_state.RunState) -> None:
         """Show the breakdown and what to do next."""
         self.console.print(f"[bold green]{breakdown(run)}[/]", highlight=False, soft_wrap=True)
         self.console.print(self._farewell(), highlight=False, soft_wrap=True)
@@ -102,7 +102,7 @@ class LiveView(PlainView):
         elif record["event"] not in _HIDDEN_EVENTS:
             self.console.print(log_line(record), highlight=False, soft_wrap=True)
 
-    def changed(self, run: state.RunState) -> None:
+    def changed(self, run: run_state.RunState) -> None:
         """Draw the table anew."""
         if self._live is None:
             return
@@ -112,7 +112,7 @@ class LiveView(PlainView):
         self._live.start()
         self._live.update(cascade_table(run), refresh=True)
 
-    def healthy(self, run: state.RunState) -> None:
+    def healthy(self, run: run_state.RunState) -> None:
         """Leave the finished table standing and go on below it."""
         if self._live is not None:
             self._live.update(cascade_table(run), refresh=True)
@@ -126,7 +126,7 @@ class LiveView(PlainView):
         self._live = None
 
 
-def cascade_table(run: state.RunState) -> Table:
+def cascade_table(run: run_state.RunState) -> Table:
     """Return the nodes with their state, their port and how long they took."""
     table = Table(box=None, pad_edge=False, show_header=False)
     for name, node in run.nodes.items():
@@ -145,7 +145,7 @@ def cascade_table(run: state.RunState) -> Table:
     return table
 
 
-def breakdown(run: state.RunState) -> str:
+def breakdown(run: run_state.RunState) -> str:
     """Return one line: how long until all were healthy, and how long each took."""
     parts = [f"{name} {node.ready_s:.1f} s" for name, node in run.nodes.items() if node.ready_s]
     return f"all healthy in {run.healthy_s:.1f} s: {', '.join(parts)}"

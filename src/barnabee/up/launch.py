@@ -14,9 +14,9 @@ from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
 from barnabee.core.errors import BarnabeeError
+from barnabee.up.node_commands import COMMANDS, CommandFor, House
 from barnabee.up.preflight import takeover
 from barnabee.up.runner import Runner, View
-from barnabee.up.services import COMMANDS, CommandFor, House
 
 
 def run(

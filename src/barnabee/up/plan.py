@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from barnabee.core.tables import Service
+from barnabee.core.schema import Service
 
 DELAY_MAX_S = 10.0  # a service must be back within 15 s of its failure
 STOP_LIMIT_S = 8.0  # a stop must be over within 10 s, killing included

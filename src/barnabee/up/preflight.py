@@ -8,9 +8,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 
 from barnabee.core.errors import PortTaken
-from barnabee.core.tables import Service
-from barnabee.up import leftovers, secrets, state
-from barnabee.up.services import House
+from barnabee.core.schema import Service
+from barnabee.up import orphans, run_state, secrets
+from barnabee.up.node_commands import House
 
 
 @contextmanager
@@ -20,10 +20,10 @@ def takeover(house: House) -> Iterator[list[str]]:
     Raises AlreadyRunning, PortTaken or SettingMissing before anything was started.
     """
     house.paths.make()
-    handle = state.lock(house.paths)
+    handle = run_state.lock(house.paths)
     try:
         secrets.make(house.paths)
-        cleared = leftovers.end(state.left(house.paths))
+        cleared = orphans.end(run_state.left(house.paths))
         free_ports(house.graph().nodes, house.environment.get("BARNABEE_BIND") or "127.0.0.1")
         yield cleared
     finally:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from barnabee.core.health import State
-from barnabee.core.tables import Service
+from barnabee.core.schema import Service
 
 if TYPE_CHECKING:
     import httpx

@@ -15,9 +15,9 @@ from contextlib import suppress
 import psutil
 
 from barnabee.core.errors import Misconfigured
-from barnabee.up import leftovers
+from barnabee.up import orphans
 from barnabee.up.logfile import Lines
-from barnabee.up.services import MARK, NODE
+from barnabee.up.node_commands import MARK, NODE
 
 _PIPES_END_S = 1.0
 
@@ -120,4 +120,4 @@ def _start_time(pid: int) -> float:
 
 
 def _sweep(run_id: str, node: str, leaders: Mapping[int, float]) -> None:
-    leftovers.kill(leftovers.find(run_id, node, leaders))
+    orphans.kill(orphans.find(run_id, node, leaders))

@@ -18,13 +18,13 @@ from typing import Protocol
 from barnabee.clients.loki import base_url
 from barnabee.clients.loki_push import Shipper, Tell
 from barnabee.core.errors import BarnabeeError, Misconfigured
-from barnabee.up import leftovers, plan, services, state
+from barnabee.up import node_commands, orphans, plan, run_state
 from barnabee.up.logfile import LogFile, Record, utc_now, wrap
+from barnabee.up.node_commands import COMMANDS, CommandFor, House
+from barnabee.up.node_supervisor import Ended, Tender
 from barnabee.up.paths import Paths
 from barnabee.up.plan import Phase, Seen
 from barnabee.up.probe import Look, Prober
-from barnabee.up.services import COMMANDS, CommandFor, House
-from barnabee.up.tend import Ended, Tender
 
 _SAMPLE_EVERY_S = 2.0
 _MIB = 1024 * 1024
@@ -37,13 +37,13 @@ class View(Protocol):
     def line(self, record: Record) -> None:
         """Show one log line."""
 
-    def changed(self, run: state.RunState) -> None:
+    def changed(self, run: run_state.RunState) -> None:
         """Show how the nodes are now."""
 
     def failed(self, name: str, reason: str, last_lines: Sequence[str]) -> None:
         """Show that a node failed, and what it said last."""
 
-    def healthy(self, run: state.RunState) -> None:
+    def healthy(self, run: run_state.RunState) -> None:
         """Show that everything is well for the first time."""
 
 
@@ -134,8 +134,8 @@ class Runner:
 
     async def _tend(self, tender: Tender) -> None:
         try:
-            command = services.command_for(tender.name, self._house, self._commands)
-            environment = services.environment_for(self._house, tender.name)
+            command = node_commands.command_for(tender.name, self._house, self._commands)
+            environment = node_commands.environment_for(self._house, tender.name)
             ended = await tender.live(command, environment)
         except (BarnabeeError, OSError) as error:
             final = isinstance(error, Misconfigured)
@@ -209,7 +209,7 @@ class Runner:
             self._view.healthy(self._run)
         self._view.changed(self._run)
         with suppress(OSError):  # a full disk must not stop the house
-            state.write(self._house.paths, self._run)
+            run_state.write(self._house.paths, self._run)
 
     def _well(self) -> bool:
         return all(
@@ -228,7 +228,7 @@ class Runner:
                 for name, one in self._tenders.items()
                 if one.pid is not None and self._seen[name].phase in plan.RUNNING
             }
-            used = await asyncio.to_thread(leftovers.memory_mib, list(tenders))
+            used = await asyncio.to_thread(orphans.memory_mib, list(tenders))
             for pid, mib in used.items():
                 limit_mib = tenders[pid].node.memory_max_mib
                 if mib > limit_mib:
@@ -261,9 +261,9 @@ def _shipper(house: House, tell: Tell) -> Shipper | None:
     return Shipper(base_url(url), socket.gethostname(), kept_bytes, tell) if url else None
 
 
-def _first_state(house: House, graph: plan.Graph) -> state.RunState:
-    nodes = {name: state.NodeState(port=node.port) for name, node in graph.nodes.items()}
-    return state.of_this_process(
+def _first_state(house: House, graph: plan.Graph) -> run_state.RunState:
+    nodes = {name: run_state.NodeState(port=node.port) for name, node in graph.nodes.items()}
+    return run_state.of_this_process(
         str(house.system_file),
         demo_home=house.demo_home is not None,
         asked_at=house.asked_at,
@@ -280,4 +280,4 @@ def _state_word(phase: Phase, look: Look | None) -> str:
 
 
 def _sweep(paths: Paths) -> None:
-    leftovers.kill(state.left(paths))
+    orphans.kill(run_state.left(paths))

@@ -21,8 +21,8 @@ from barnabee.core.errors import (
     SettingInvalid,
     SetUpFailed,
 )
-from barnabee.core.tables import System
-from barnabee.up import apt, dashboard, environment, paths, watchers
+from barnabee.core.schema import System
+from barnabee.up import apt, dashboard, environment, monitoring_services, paths
 from barnabee.up.progress import Steps, shown
 
 _HOME_ASSISTANT = "Home Assistant"
@@ -103,7 +103,7 @@ def _own_model(name: str, error: BarnabeeError) -> str:
 async def _packages(steps: Steps, *, monitoring: bool) -> None:
     """One after the other: there is one lock on Debian's packages."""
     await _redis(steps)
-    for name in watchers.PROGRAMS.values() if monitoring else ():
+    for name in monitoring_services.PROGRAMS.values() if monitoring else ():
         if shutil.which(name):
             continue
         if not apt.possible():

@@ -16,7 +16,7 @@ from barnabee import __version__
 from barnabee.clients.api import ApiClient
 from barnabee.clients.gpu import GpuClient, Names
 from barnabee.clients.wake_servers import WakeServers
-from barnabee.core.access import Access
+from barnabee.core.auth import Access
 from barnabee.core.errors import Loading, Misconfigured
 from barnabee.core.health import Health
 from barnabee.core.http import Front, handle_errors, standard_routes
@@ -24,21 +24,21 @@ from barnabee.core.serve import Running
 from barnabee.core.settings import required_credential
 from barnabee.store.recordings import FOLDER
 from barnabee.voice import filler_files, health, logs
-from barnabee.voice.ends import Ends
-from barnabee.voice.estimate import Estimate
 from barnabee.voice.fillers import Clip
-from barnabee.voice.keeping import Keeping
+from barnabee.voice.latency_estimator import Estimate
 from barnabee.voice.metrics import VoiceMetrics
 from barnabee.voice.pipeline import House
 from barnabee.voice.recording import RecordingMetrics, Recordings
-from barnabee.voice.rooms import Rooms
+from barnabee.voice.room_registry import Rooms
 from barnabee.voice.routes import offer, talk
-from barnabee.voice.silero import Detectors
-from barnabee.voice.transports import ports
+from barnabee.voice.silero_vad import Detectors
+from barnabee.voice.transports import ice_ports
+from barnabee.voice.turn_analyzer import Ends
+from barnabee.voice.turn_recorder import Keeping
 
 if TYPE_CHECKING:
+    from barnabee.core.schema import System
     from barnabee.core.settings import Settings
-    from barnabee.core.tables import System
 
 BODY_MAX_BYTES = 64 * 1024
 GRACE_S = 1  # rooms are ended before, by `Rooms.end`
@@ -85,7 +85,7 @@ def build(
     metrics = metrics or VoiceMetrics("voice")
     access = access or Access(required_credential("api_token"))
     talk_table = system.talk
-    ports.keep_to(range(talk_table.media_port_first, talk_table.media_port_last + 1))
+    ice_ports.keep_to(range(talk_table.media_port_first, talk_table.media_port_last + 1))
     phrases = Phrases.of(settings, system.voice.sample_rate_hz)
     parts = _Parts(system, settings, access.token, phrases, metrics)
     rooms = Rooms(talk_table.rooms_max, metrics.sessions.set)

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from barnabee.core.errors import Misconfigured
-from barnabee.core.tables import System
+from barnabee.core.schema import System
 from barnabee.voice.fillers import Clip
 
 Samples = NDArray[np.float32]  # (n,), mono, in [-1, 1]

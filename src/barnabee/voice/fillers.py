@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from barnabee.core.tables import Filler
+from barnabee.core.schema import Filler
 
 Context = Literal["answer", "ask"]  # an answer is awaited; or the assistant is about to ask back
 CATEGORIES = ("acknowledgment", "thinking", "clarification")

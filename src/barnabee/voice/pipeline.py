@@ -38,21 +38,21 @@ from barnabee.clients.gpu import GpuClient
 from barnabee.clients.wake import WakeClient
 from barnabee.clients.wake_servers import WakeServers
 from barnabee.core.errors import BarnabeeError
-from barnabee.core.tables import System
+from barnabee.core.schema import System
 from barnabee.voice.echo import Echo
-from barnabee.voice.ends import Ends
-from barnabee.voice.estimate import Estimate
 from barnabee.voice.fillers import Clip, Fillers
-from barnabee.voice.keeping import Keeping
+from barnabee.voice.latency_estimator import Estimate
 from barnabee.voice.metrics import VoiceMetrics
-from barnabee.voice.room import Room
-from barnabee.voice.rooms import Place
-from barnabee.voice.silero import Confidence, Detectors
-from barnabee.voice.stages.answer import Answer
-from barnabee.voice.stages.gate import Gate
-from barnabee.voice.stages.hear import Hear
-from barnabee.voice.stages.listen import Listen
-from barnabee.voice.stages.speak import Sent, Speak
+from barnabee.voice.room_registry import Place
+from barnabee.voice.room_session import Room
+from barnabee.voice.silero_vad import Confidence, Detectors
+from barnabee.voice.stages.command import Answer
+from barnabee.voice.stages.stt import Hear
+from barnabee.voice.stages.tts import Sent, Speak
+from barnabee.voice.stages.vad import Listen
+from barnabee.voice.stages.wake_word import Gate
+from barnabee.voice.turn_analyzer import Ends
+from barnabee.voice.turn_recorder import Keeping
 
 HEARD_RATE_HZ = 16_000
 LAST_WORDS_S = 0.5  # for the client to be told why it is left

@@ -24,7 +24,7 @@ from barnabee.store.recordings import UNFINISHED, path_of
 
 if TYPE_CHECKING:
     from barnabee.core.metrics import Metrics
-    from barnabee.core.tables import Recording
+    from barnabee.core.schema import Recording
 
 MIB = 1024 * 1024
 SAMPLE_BYTES = 2

@@ -16,8 +16,8 @@ from typing import Any, Literal
 
 import structlog
 
-from barnabee.core import trace
-from barnabee.core.spans import SPANS
+from barnabee.core import trace_context
+from barnabee.core.tracing import SPANS
 from barnabee.voice.metrics import VoiceMetrics
 
 Outcome = Literal["answered", "interrupted", "failed", "nothing", "given_up"]
@@ -63,7 +63,7 @@ class Turn:
 
     def __post_init__(self) -> None:
         """Put the trace id where everything that works for this turn finds it."""
-        self._context.run(trace.trace_id_var.set, self.trace_id)
+        self._context.run(trace_context.trace_id_var.set, self.trace_id)
         if SPANS.sink is not None:
             self._context.run(SPANS.enter, None)
 

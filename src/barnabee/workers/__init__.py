@@ -18,7 +18,7 @@ from typing import Any
 def __getattr__(name: str) -> Any:
     """Make `WorkerSettings` when it is asked for, because that reads the environment."""
     if name == "WorkerSettings":
-        from barnabee.workers.standalone import worker_settings  # noqa: PLC0415 - see above
+        from barnabee.workers.arq_entrypoint import worker_settings  # noqa: PLC0415 - see above
 
         return worker_settings()
     msg = f"module {__name__!r} has no attribute {name!r}"

@@ -12,26 +12,26 @@ from functools import partial
 
 from starlette.applications import Starlette
 
-from barnabee.core.access import Access
+from barnabee.backup import recordings_copy
+from barnabee.backup.litestream import txid_asker
+from barnabee.core.auth import Access
 from barnabee.core.health import Health
 from barnabee.core.http import Front, handle_errors, standard_routes
 from barnabee.core.metrics import Metrics
-from barnabee.core.redis_link import RedisLink
+from barnabee.core.redis_client import RedisLink
+from barnabee.core.schema import System
 from barnabee.core.serve import Running
 from barnabee.core.settings import Settings, required_credential
-from barnabee.core.tables import System
 from barnabee.store import recordings
-from barnabee.store.backup import audio
-from barnabee.store.keeper import Keeper
-from barnabee.store.litestream import txid_asker
+from barnabee.store.provider import Keeper
 from barnabee.workers import health
 from barnabee.workers.backup_metrics import BackupMetrics
-from barnabee.workers.backups import Backups
+from barnabee.workers.backup_monitor import Backups
 from barnabee.workers.context import KEY, Context
 from barnabee.workers.loop import Loop, make_worker
 from barnabee.workers.metrics import JobMetrics, ProbeMetrics
-from barnabee.workers.probing import Prober
 from barnabee.workers.voice_path import VoicePath
+from barnabee.workers.voice_probe import Prober
 
 # Shorter than elsewhere, so that the service can stop in time while somebody holds the lock; the
 # job is tried again anyway.
@@ -94,7 +94,7 @@ def make_parts(
     recorded = settings.data_dir / recordings.FOLDER
     context = Context(
         *(keeper, redis, counted, system.retention, recorded, clock),
-        copied_before=partial(audio.copied_before, system, settings),
+        copied_before=partial(recordings_copy.copied_before, system, settings),
     )
     path = prober = None
     if system.probe.every_s:

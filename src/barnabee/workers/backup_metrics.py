@@ -16,7 +16,7 @@ from prometheus_client.registry import Collector
 from barnabee.core.metrics import Metrics
 
 if TYPE_CHECKING:
-    from barnabee.store.backup.drills import Drill
+    from barnabee.backup.drill_log import Drill
 
 CALLS = "store_calls_today"
 SERIES = {

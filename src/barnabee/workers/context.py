@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from barnabee.core.redis_link import RedisLink
-from barnabee.core.tables import Retention
-from barnabee.store.keeper import Keeper
+from barnabee.core.redis_client import RedisLink
+from barnabee.core.schema import Retention
+from barnabee.store.provider import Keeper
 from barnabee.workers.metrics import JobMetrics
 
 # The name under which arq's context holds ours.

@@ -11,12 +11,12 @@ import time
 
 from barnabee.core.errors import DependencyDown
 from barnabee.core.health import Check
-from barnabee.core.redis_link import RedisLink
-from barnabee.store.keeper import Keeper
+from barnabee.core.redis_client import RedisLink
+from barnabee.store.provider import Keeper
 from barnabee.workers.jobs import HEARTBEAT
-from barnabee.workers.jobs.keeping import SET_ASIDE
+from barnabee.workers.jobs.retry import SET_ASIDE
 from barnabee.workers.metrics import JobMetrics
-from barnabee.workers.probing import Prober
+from barnabee.workers.voice_probe import Prober
 
 # The names are arq's (`arq.constants`).
 QUEUE = b"arq:queue"

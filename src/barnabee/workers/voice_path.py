@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from barnabee.clients import probe
-from barnabee.workers.probing import Situation
+from barnabee.workers.voice_probe import Situation
 
 if TYPE_CHECKING:
+    from barnabee.core.schema import System
     from barnabee.core.settings import Settings
-    from barnabee.core.tables import System
 
 LOOK_LIMIT_S = 2.0
 

@@ -32,12 +32,14 @@ def main(what: str, *given: str) -> None:
     elif what == "migrate":
         migrate(int(given[0]))
     else:
-        from barnabee.store import pins  # noqa: PLC0415 - the others are in a hurry
+        from barnabee.backup import restore_points  # noqa: PLC0415 - the others are in a hurry
 
         if what == "pin":
-            pins.pin(DATABASE, "before a switch")
+            restore_points.pin(DATABASE, "before a switch")
         else:
-            shutil.copy(pins.copy_of(DATABASE, pins.find(DATABASE, given[0])), DATABASE)
+            shutil.copy(
+                restore_points.copy_of(DATABASE, restore_points.find(DATABASE, given[0])), DATABASE
+            )
 
 
 if __name__ == "__main__":

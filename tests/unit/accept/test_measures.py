@@ -11,7 +11,7 @@ import pytest
 from barnabee.accept.criteria import Limit, Row, Verdict
 from barnabee.accept.measures import alert_row, replica_row
 from barnabee.accept.target import _remote
-from barnabee.alerts.trial import Hop, Trial
+from barnabee.alerts.delivery_test import Hop, Trial
 from barnabee.core import system
 from barnabee.core.errors import SettingMissing
 from barnabee.core.settings import Settings

@@ -8,11 +8,11 @@ import pytest
 from fastapi import FastAPI
 
 from barnabee.api.routes import backups
+from barnabee.backup import drill_log, status
+from barnabee.backup.drill_log import Drill
 from barnabee.core import settings as settings_module
 from barnabee.core import system as system_module
 from barnabee.store import db
-from barnabee.store.backup import drills, status
-from barnabee.store.backup.drills import Drill
 
 SYSTEM = system_module.load()
 
@@ -29,7 +29,7 @@ async def test_the_status_is_told_and_a_drill_can_be_asked_for(
         drill = Drill(
             f"2026-01-0{day}T03:40:00.000Z", 9, 3, success=day != 3, step="replica: fetch"
         )
-        drills.record(settings.database_path, drill)
+        drill_log.record(settings.database_path, drill)
     app = FastAPI()
     app.include_router(backups.router)
     app.state.service = SimpleNamespace(system=SYSTEM, settings=settings)

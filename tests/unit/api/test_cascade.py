@@ -5,11 +5,11 @@ from __future__ import annotations
 import httpx
 
 from barnabee.api.cascade import Cascade, Places
-from barnabee.clients.neighbour import Neighbour
+from barnabee.clients.service_client import Neighbour
 from barnabee.core import system
 from barnabee.core.health import Check, Degraded, Health, State
 from barnabee.core.metrics import Metrics
-from barnabee.core.redis_link import RedisLink
+from barnabee.core.redis_client import RedisLink
 from support.redis import RedisServer
 
 

@@ -4,7 +4,7 @@ from barnabee.api.health import WORKER_HEARTBEAT, checks
 from barnabee.core.errors import DatabaseReadOnly, DependencyDown
 from barnabee.core.health import Degraded, Health, State
 from barnabee.core.metrics import Metrics
-from barnabee.core.redis_link import RedisLink
+from barnabee.core.redis_client import RedisLink
 from barnabee.workers import jobs
 from support.redis import RedisServer
 from support.wait import free_port

@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from barnabee.cli.app import app
-from barnabee.up import lines
+from barnabee.up import log_reader
 from barnabee.up.logfile import rotated
 from barnabee.up.paths import Paths
 
@@ -53,11 +53,11 @@ def test_a_trace_is_found_in_older_files_too(log: Path) -> None:
 def test_a_half_written_line_is_read_when_it_is_whole() -> None:
     whole = line(1)
     file = io.StringIO(whole[:10])
-    assert list(lines.read(file)) == []
+    assert list(log_reader.read(file)) == []
     file.seek(0, io.SEEK_END)
     file.write(whole[10:])
     file.seek(0)
-    assert [record["event"] for record in lines.read(file)] == ["e1"]
+    assert [record["event"] for record in log_reader.read(file)] == ["e1"]
 
 
 def test_people_get_a_line_with_time_component_and_event(log: Path) -> None:

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from barnabee.cli import say
-from barnabee.cli.way import Way
+from barnabee.cli.clients import Way
 from barnabee.clients.gpu import GpuClient
 from barnabee.core.errors import BadRequest, DependencyDown, InvalidAudio, Unauthorized, Unavailable
 

@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from barnabee.clients.api import ApiClient
-from barnabee.core import trace
+from barnabee.core import trace_context
 from barnabee.core.errors import BadInput, DependencyDown, Overloaded, TimedOut
 
 ANSWER: dict[str, Any] = {
@@ -40,7 +40,7 @@ async def test_a_command_carries_token_session_and_trace_and_its_answer_is_read(
         asked.append(request)
         return httpx.Response(200, json=ANSWER)
 
-    trace_id = trace.adopt(None)
+    trace_id = trace_context.adopt(None)
     found = await client(answer).command("turn on the light", "kitchen-1")
     assert (found.reply, found.intent, found.degraded) == ("Done.", "home_control", ["llm"])
     assert asked[0].headers["authorization"] == "Bearer secret"

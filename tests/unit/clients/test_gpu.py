@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from barnabee.clients.gpu import GpuClient, Transcript, sized_wav
-from barnabee.core import trace
+from barnabee.core import trace_context
 from barnabee.core.errors import BadInput, DependencyDown, TimedOut
 
 
@@ -31,7 +31,7 @@ async def test_every_call_carries_the_token_and_the_trace() -> None:
         seen.append(request)
         return httpx.Response(200, json={"text": "hi", "duration": 1.5, "engine": "whisper-base"})
 
-    trace_id = trace.adopt(None)
+    trace_id = trace_context.adopt(None)
     heard = await client_of(handler).transcribe(b"RIFF")
     assert heard == Transcript("hi", 1.5, "en", "whisper-base")
     assert seen[0].headers["authorization"] == "Bearer made-up"

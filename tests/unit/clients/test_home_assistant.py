@@ -13,9 +13,9 @@ from barnabee.clients.home_assistant import (
     pause,
     websocket_url,
 )
-from barnabee.commands.ports import HomeAnswer
 from barnabee.core.errors import DependencyDown, SettingInvalid, TimedOut
 from barnabee.testing.home_assistant import FakeHomeAssistant
+from barnabee.understanding.interfaces import HomeAnswer
 from support.wait import eventually
 
 KITCHEN = {"type": "entity", "name": "Kitchen Light", "id": "light.kitchen_light"}

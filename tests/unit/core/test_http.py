@@ -13,7 +13,7 @@ import pytest
 from fastapi import FastAPI, Request, WebSocket
 from pydantic import BaseModel
 
-from barnabee.core.access import Access
+from barnabee.core.auth import Access
 from barnabee.core.errors import BarnabeeError, DependencyDown, RateLimited
 from barnabee.core.health import Check, Health
 from barnabee.core.http import Front, handle_errors, standard_routes

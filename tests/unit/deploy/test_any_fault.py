@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from barnabee.core.errors import BarnabeeError
-from barnabee.deploy import engine, gate, watch
+from barnabee.deploy import gate, switch, switch_recovery
+from barnabee.deploy.journal import PinRef, Record, State
 from barnabee.deploy.plan import Order
-from barnabee.deploy.record import PinRef, Record, State
 from support.deploy_memory import Killed, MemoryJournal, MemoryMachine, PowerCut, System, World
 
 OLD, NEW = Path("/nix/store/old"), Path("/nix/store/new")
@@ -34,13 +34,13 @@ def play(world: World, order: Order) -> Record | None:
     journal = MemoryJournal(world)
 
     def begin() -> None:
-        engine.run(MemoryMachine(world), journal, order, "1")
+        switch.run(MemoryMachine(world), journal, order, "1")
 
     def at_boot() -> None:
         gate.pass_through(MemoryMachine(world), journal)
 
     def watched() -> None:
-        watch.tick(MemoryMachine(world), journal)
+        switch_recovery.tick(MemoryMachine(world), journal)
 
     work = begin
     for _ in range(60):

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from barnabee.deploy import gate, generations, watch
+from barnabee.deploy import gate, generations, switch_recovery
 from barnabee.deploy.errors import DeployRefused
 from barnabee.deploy.facts import Facts
 from barnabee.deploy.gate import Passage
+from barnabee.deploy.journal import PinRef, Record, State
 from barnabee.deploy.machine import Live
 from barnabee.deploy.plan import Action, Order, Plan, Refusal, Situation, decide
-from barnabee.deploy.record import PinRef, Record, State
-from barnabee.deploy.watch import Move
+from barnabee.deploy.switch_recovery import Move
 from support.deploy_memory import DATA, LIMITS, record
 
 OLD, NEW, LAST = Path("/nix/store/old"), Path("/nix/store/new"), Path("/nix/store/last")
@@ -142,7 +142,9 @@ def test_where_to_go_back_to(changed: dict[str, object], expected: Path) -> None
 def test_what_the_watch_does(
     state: State, boot_id: str, alive: bool, now_s: float, expected: Move
 ) -> None:
-    assert watch.decide(record(state), boot_id=boot_id, alive=alive, now_s=now_s) == expected
+    assert (
+        switch_recovery.decide(record(state), boot_id=boot_id, alive=alive, now_s=now_s) == expected
+    )
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,8 @@ from typer.testing import CliRunner
 from barnabee.cli.app import app
 from barnabee.deploy import install, remote
 from barnabee.deploy.errors import DeployRefused, StepFailed
+from barnabee.deploy.journal import State
 from barnabee.deploy.plan import Order
-from barnabee.deploy.record import State
 from support.deploy_memory import record
 
 SYSTEM = "/nix/store/new"

@@ -8,8 +8,8 @@ import httpx
 import numpy as np
 import pytest
 
+from barnabee.audio import wav
 from barnabee.core.errors import ModelDamaged
-from barnabee.gpu import wav
 from barnabee.gpu.engines.protocols import Embeddings, Samples, Segment
 from barnabee.testing.engines import FakeEars, FakeEmbedder, FakeVoice, Gate
 from support.gpu_app import Service, Starter

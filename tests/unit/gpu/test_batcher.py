@@ -11,12 +11,12 @@ import pytest
 
 from barnabee.core.errors import BadRequest, EngineStuck, Overloaded, VramExhausted
 from barnabee.gpu import batcher
+from barnabee.gpu.batch_policy import MAX_TEXTS
 from barnabee.gpu.batcher import Batcher
-from barnabee.gpu.batching import MAX_TEXTS
 from barnabee.gpu.engines.protocols import Embedder, Embeddings
 from barnabee.gpu.metrics import GpuMetrics
-from barnabee.gpu.slots import Slot
-from barnabee.gpu.use import Use
+from barnabee.gpu.model_lease import Use
+from barnabee.gpu.model_runtime import Slot
 from barnabee.testing.engines import FakeEmbedder, Gate
 from support.wait import until
 

@@ -9,13 +9,13 @@ import httpx
 from fastapi import FastAPI
 
 from barnabee.core import system
-from barnabee.core.access import Access
+from barnabee.core.auth import Access
 from barnabee.core.http import Front
 from barnabee.core.settings import Settings
-from barnabee.gpu import catalogue
+from barnabee.gpu import engine_factory
 from barnabee.gpu.app import build
 from barnabee.gpu.metrics import GpuMetrics
-from barnabee.testing.card import FakeCard
+from barnabee.testing.gpu_memory import FakeCard
 from support.wait import until
 
 GRAPH = system.load(Path(__file__).parents[3] / "system.toml")
@@ -23,7 +23,7 @@ GRAPH = system.load(Path(__file__).parents[3] / "system.toml")
 
 async def test_each_engine_fails_with_its_own_sentence_and_the_service_lives() -> None:
     settings, metrics = Settings(BARNABEE_DEVICE="cuda"), GpuMetrics("gpu")
-    tasks = catalogue.build(GRAPH, settings, metrics, FakeCard(16_384))
+    tasks = engine_factory.build(GRAPH, settings, metrics, FakeCard(16_384))
     running = build(GRAPH, settings, tasks=tasks, access=Access("made-up"), metrics=metrics)
     assert isinstance(running.app, Front)
     assert isinstance(running.app.app, FastAPI)

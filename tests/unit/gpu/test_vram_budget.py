@@ -6,7 +6,7 @@ import pytest
 
 from barnabee.core import system
 from barnabee.gpu.vram import budget
-from barnabee.gpu.vram.terms import (
+from barnabee.gpu.vram.types import (
     Capacity,
     Claim,
     Code,

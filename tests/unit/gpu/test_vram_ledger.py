@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from barnabee.core.tables import Model
-from barnabee.gpu.vram.journal import OVERLOADED, TIMED_OUT, UNLOADING, Entry, Kind
+from barnabee.core.schema import Model
+from barnabee.gpu.vram.events import OVERLOADED, TIMED_OUT, UNLOADING, Entry, Kind
 from barnabee.gpu.vram.ledger import Ledger
-from barnabee.gpu.vram.terms import Code, Lease, Sight
-from barnabee.gpu.vram.wishes import RETRY_MS
+from barnabee.gpu.vram.preload import RETRY_MS
+from barnabee.gpu.vram.types import Code, Lease, Sight
 from support.vram import card, model
 
 FREE = Sight(free_mib=10_000)

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from barnabee.gpu.vram.budget import CRITICAL
-from barnabee.gpu.vram.journal import UNLOADING, Entry, Kind
+from barnabee.gpu.vram.events import UNLOADING, Entry, Kind
 from barnabee.gpu.vram.ledger import Ledger
 from barnabee.gpu.vram.queue import place
-from barnabee.gpu.vram.terms import Sight
+from barnabee.gpu.vram.types import Sight
 from support.vram import card, model, seeded
 
 GONE = frozenset({Kind.UNLOADED, Kind.LOAD_FAILED})

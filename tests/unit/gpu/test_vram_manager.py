@@ -20,12 +20,12 @@ from barnabee.core.errors import (
     VramTooLarge,
 )
 from barnabee.gpu.metrics import GpuMetrics
-from barnabee.gpu.slots import Slot, State
-from barnabee.gpu.vram.journal import Kind
+from barnabee.gpu.model_runtime import Slot, State
+from barnabee.gpu.vram.events import Kind
 from barnabee.gpu.vram.ledger import Ledger
 from barnabee.gpu.vram.manager import Manager
-from barnabee.testing.card import FakeCard
 from barnabee.testing.engines import FakeVoice, Gate
+from barnabee.testing.gpu_memory import FakeCard
 from support.vram import card, model
 from support.wait import until
 
@@ -209,7 +209,7 @@ async def test_a_refused_unloading_leaves_everything_as_it_was() -> None:
 async def test_leftovers_of_an_unloading_are_counted_and_taken_up_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("barnabee.gpu.vram.moving.BACK_LIMIT_S", 0.2)
+    monkeypatch.setattr("barnabee.gpu.vram.loader.BACK_LIMIT_S", 0.2)
     async with house(lambda engines: setattr(engines["b"], "leaves_mib", 100)) as one:
         await one.manager.unload("b")
         assert one.manager.ledger.claims["b"].left_mib == 100

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from barnabee.core import system
 from barnabee.core.errors import BadInput
-from barnabee.gpu.vram.journal import UNLOADING, Entry, Kind
+from barnabee.gpu.vram.events import UNLOADING, Entry, Kind
 from barnabee.gpu.vram.simulate import UNLOAD_MS, Simulation, Summary, replay
-from barnabee.gpu.vram.trace import Ask, Line, Measured, Others, read
+from barnabee.gpu.vram.workload import Ask, Line, Measured, Others, read
 
 GRAPH = system.load()
 EVENING = read(

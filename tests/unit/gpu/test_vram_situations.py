@@ -10,7 +10,7 @@ from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
 from barnabee.gpu.vram import budget
-from barnabee.gpu.vram.terms import (
+from barnabee.gpu.vram.types import (
     Capacity,
     Claim,
     Code,

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 from barnabee.core.errors import DependencyDown, EngineStuck, TimedOut
-from barnabee.gpu.slots import Slot
-from barnabee.gpu.vram.watch import LOAD_LIMIT_S, SILENT_S, Watch
+from barnabee.gpu.model_runtime import Slot
+from barnabee.gpu.vram.watchdog import LOAD_LIMIT_S, SILENT_S, Watch
 from barnabee.testing.engines import FakeVoice, Gate
 from support.wait import until
 

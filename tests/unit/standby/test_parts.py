@@ -9,16 +9,16 @@ from typing import Any
 
 import pytest
 
-from barnabee.core import lines, system
-from barnabee.standby import lost, redises
+from barnabee.core import replica_epoch, system
+from barnabee.standby import divergence, redis_replication
 from barnabee.standby import status as texts
 
 SYSTEM = system.load(of_first_line=True)
 
 
 def test_line_1_is_the_place_of_system_toml_and_each_other_has_its_own() -> None:
-    assert lines.at(SYSTEM, 1) is SYSTEM
-    paths = {lines.at(SYSTEM, number).replica.path for number in range(1, 5)}
+    assert replica_epoch.at(SYSTEM, 1) is SYSTEM
+    paths = {replica_epoch.at(SYSTEM, number).replica.path for number in range(1, 5)}
     assert len(paths) == 4
     # Neither lies within another: what is listed or deleted in one is in no other.
     assert not [one for one in paths for other in paths if one.startswith(f"{other}/")]
@@ -27,10 +27,10 @@ def test_line_1_is_the_place_of_system_toml_and_each_other_has_its_own() -> None
 def test_every_reader_of_system_toml_is_told_the_line_of_its_machine(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv(lines.ENVIRONMENT, str(tmp_path / lines.FILE))
+    monkeypatch.setenv(replica_epoch.ENVIRONMENT, str(tmp_path / replica_epoch.FILE))
     assert system.load().replica.path == SYSTEM.replica.path
-    lines.write(tmp_path, 3)
-    assert lines.read(tmp_path) == 3
+    replica_epoch.write(tmp_path, 3)
+    assert replica_epoch.read(tmp_path) == 3
     assert system.load().replica.path == f"{SYSTEM.replica.path}-3"
     assert system.load(of_first_line=True).replica.path == SYSTEM.replica.path
 
@@ -55,18 +55,19 @@ def test_rows_that_are_in_one_database_alone_are_named_and_neither_is_changed(
     old = database(tmp_path / "old.db", ["a", "b", "c"], open_log=True)
     new = database(tmp_path / "new.db", ["a", "d"])
     before = old.read_bytes(), old.with_name("killed.db-wal").read_bytes()
-    missing = lost.rows_missing(old, new)
+    missing = divergence.rows_missing(old, new)
     assert missing == {"turns": ["b", "c"]}
     assert (old.read_bytes(), old.with_name("killed.db-wal").read_bytes()) == before
     assert (
-        lost.name(tmp_path, missing).read_text() == '{\n  "turns": [\n    "b",\n    "c"\n  ]\n}\n'
+        divergence.name(tmp_path, missing).read_text()
+        == '{\n  "turns": [\n    "b",\n    "c"\n  ]\n}\n'
     )
 
 
 def test_what_is_no_database_cannot_be_compared(tmp_path: Path) -> None:
     (tmp_path / "old.db").write_bytes(b"not a database at all" * 99)
     with pytest.raises(ValueError, match="not a database"):
-        lost.rows_missing(tmp_path / "old.db", database(tmp_path / "new.db", []))
+        divergence.rows_missing(tmp_path / "old.db", database(tmp_path / "new.db", []))
 
 
 @pytest.mark.parametrize(
@@ -77,8 +78,8 @@ def test_what_is_no_database_cannot_be_compared(tmp_path: Path) -> None:
         ([], None),
     ],
 )
-def test_whose_copy_a_redis_is(answer: list[Any], master: redises.Address | None) -> None:
-    assert redises.parse_role(answer) == master
+def test_whose_copy_a_redis_is(answer: list[Any], master: redis_replication.Address | None) -> None:
+    assert redis_replication.parse_role(answer) == master
 
 
 def told(**changes: Any) -> dict[str, Any]:

@@ -18,8 +18,8 @@ from barnabee.core.errors import (
 )
 from barnabee.store.conversations import Conversations
 from barnabee.store.db import Database, open_database
-from barnabee.store.disk import explain
-from barnabee.store.keeper import Keeper
+from barnabee.store.provider import Keeper
+from barnabee.store.sqlite_errors import explain
 from support.turns import make_turn
 
 

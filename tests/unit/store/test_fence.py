@@ -10,7 +10,7 @@ from barnabee.core.errors import NotTheHolder
 from barnabee.core.health import Degraded
 from barnabee.store import fence
 from barnabee.store.conversations import Conversations
-from barnabee.store.keeper import Keeper
+from barnabee.store.provider import Keeper
 from support.turns import make_turn
 
 

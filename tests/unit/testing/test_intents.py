@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from barnabee.commands.examples import Intent
-from barnabee.commands.intent import Band, Decision
 from barnabee.testing.intents import judge
+from barnabee.understanding.intent_examples import Intent
+from barnabee.understanding.intent_index import Band, Decision
 
 KNOWN = {
     "home_control": Intent("home_control", "switch", "home", ("a",)),

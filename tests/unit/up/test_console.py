@@ -4,15 +4,15 @@ import io
 
 from rich.console import Console
 
-from barnabee.up import console, state
+from barnabee.up import console, run_state
 from barnabee.up.console import LiveView, PlainView, make_view
 
 
-def run(**nodes: state.NodeState) -> state.RunState:
-    return state.RunState(1, 0.0, "system.toml", healthy_s=9.84, nodes=nodes)
+def run(**nodes: run_state.NodeState) -> run_state.RunState:
+    return run_state.RunState(1, 0.0, "system.toml", healthy_s=9.84, nodes=nodes)
 
 
-READY = state.NodeState(phase="ready", state="healthy", port=6379, ready_s=0.21)
+READY = run_state.NodeState(phase="ready", state="healthy", port=6379, ready_s=0.21)
 
 
 def plain() -> tuple[PlainView, io.StringIO]:
@@ -21,7 +21,7 @@ def plain() -> tuple[PlainView, io.StringIO]:
 
 
 def test_the_breakdown_names_every_service_with_its_seconds() -> None:
-    text = console.breakdown(run(redis=READY, api=state.NodeState(ready_s=3.0)))
+    text = console.breakdown(run(redis=READY, api=run_state.NodeState(ready_s=3.0)))
     assert text == "all healthy in 9.8 s: redis 0.2 s, api 3.0 s"
 
 
@@ -56,7 +56,7 @@ def test_the_table_goes_green_and_the_log_follows_it() -> None:
     out = io.StringIO()
     view = LiveView(Console(file=out, force_terminal=True, width=80), lambda: "try this")
     quiet = {"component": "api", "level": "info", "event": "before", "timestamp": ""}
-    view.changed(run(redis=state.NodeState(), api=state.NodeState(blocked_by=["redis"])))
+    view.changed(run(redis=run_state.NodeState(), api=run_state.NodeState(blocked_by=["redis"])))
     view.line(quiet)
     view.changed(run(redis=READY, api=READY))
     view.healthy(run(redis=READY, api=READY))

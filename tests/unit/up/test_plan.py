@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from barnabee.core.tables import Service
+from barnabee.core.schema import Service
 from barnabee.up import plan
 from barnabee.up.plan import GiveUp, Graph, Phase, Restart, Seen, Start, Stop
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from barnabee.core.health import State
-from barnabee.core.tables import Service
+from barnabee.core.schema import Service
 from barnabee.up import probe
 from support.redis import RedisServer
 from support.wait import free_port

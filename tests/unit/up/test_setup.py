@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from barnabee.cli.app import app
 from barnabee.core.errors import SetUpFailed
-from barnabee.up import setup, watchers
+from barnabee.up import monitoring_services, setup
 from barnabee.up.progress import Steps
 from support import tdt
 
@@ -50,7 +50,7 @@ async def test_what_watches_the_house_is_installed_one_after_the_other(
     await setup._packages(steps, monitoring=False)
     assert installed == []
     await setup._packages(steps, monitoring=True)
-    assert installed == list(watchers.PROGRAMS.values())
+    assert installed == list(monitoring_services.PROGRAMS.values())
     monkeypatch.setattr(setup.apt, "possible", lambda: False)
     with pytest.raises(SetUpFailed, match="only root may install"):
         await setup._packages(steps, monitoring=True)

@@ -13,7 +13,7 @@ import pytest
 
 from barnabee.core import system
 from barnabee.core.errors import Misconfigured
-from barnabee.core.tables import System
+from barnabee.core.schema import System
 from barnabee.voice import filler_files
 from barnabee.voice.filler_files import Maker, Samples, finish, generate, load
 

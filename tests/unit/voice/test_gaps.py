@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from barnabee.voice.transports.gaps import LONGEST, Gaps
+from barnabee.voice.transports.loss_concealment import LONGEST, Gaps
 
 PACKET = np.full(320, 1000, "<i2").tobytes()
 TICKS = 960

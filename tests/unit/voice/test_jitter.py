@@ -5,7 +5,7 @@ from aiortc import RTCPeerConnection
 from aiortc.rtp import RtpPacket
 
 from barnabee.core.errors import Misconfigured
-from barnabee.voice.transports.jitter import AsTheyCome, put_into
+from barnabee.voice.transports.jitter_buffer import AsTheyCome, put_into
 
 
 def packet(number: int) -> RtpPacket:

@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from barnabee.core.errors import Misconfigured
-from barnabee.voice.transports import ports
+from barnabee.voice.transports import ice_ports
 from support.gpu_app import Starter
 from support.serve import served
 from support.voice import TOKEN, FakeApi, Voice, recording, silence, voice
@@ -167,9 +167,9 @@ async def test_damaged_offers_are_refused_and_kill_nothing(
 
 
 def test_a_range_that_is_full_gives_no_socket() -> None:
-    one = ports.bound("127.0.0.1", range(10_090, 10_091))
+    one = ice_ports.bound("127.0.0.1", range(10_090, 10_091))
     assert one is not None
-    assert ports.bound("127.0.0.1", range(10_090, 10_091)) is None
+    assert ice_ports.bound("127.0.0.1", range(10_090, 10_091)) is None
     assert one.getsockname() == ("127.0.0.1", 10_090)
     assert one.type == socket.SOCK_DGRAM
     one.close()
@@ -178,8 +178,8 @@ def test_a_range_that_is_full_gives_no_socket() -> None:
 def test_another_aioice_is_refused_loudly(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(aiortc.rtcicetransport, "Connection", object)
     with pytest.raises(Misconfigured, match="aiortc or aioice"):
-        ports.keep_to(range(10_000, 10_101))
+        ice_ports.keep_to(range(10_000, 10_101))
     monkeypatch.undo()
     monkeypatch.setattr(aioice.Connection, "get_component_candidates", lambda self: [])
     with pytest.raises(Misconfigured):
-        ports.keep_to(range(10_000, 10_101))
+        ice_ports.keep_to(range(10_000, 10_101))

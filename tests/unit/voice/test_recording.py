@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from barnabee.core.metrics import Metrics
-from barnabee.core.tables import Recording
+from barnabee.core.schema import Recording
 from barnabee.store.recordings import expire
 from barnabee.voice.recording import MIB, RecordingMetrics, Recordings
 from support.disk import SmallDisk

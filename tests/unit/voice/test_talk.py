@@ -19,8 +19,8 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from barnabee.core import system
 from barnabee.voice import filler_files
-from barnabee.voice.detect import Detector
 from barnabee.voice.transports import websocket
+from barnabee.voice.vad import Detector
 from support.talk import AHEAD_S, House, talk_house, woken
 from support.voice import ROOT, TOKEN, recording, silence
 from support.wait import until

@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 
 from barnabee.core import system
-from barnabee.core.tables import System
+from barnabee.core.schema import System
 from barnabee.gpu.engines.protocols import Samples, Segment
 from barnabee.testing.engines import FakeEars, Gate
 from barnabee.voice import filler_files
-from barnabee.voice.detect import Detector, Sign
-from barnabee.voice.ends import Ends
 from barnabee.voice.transports import websocket
+from barnabee.voice.turn_analyzer import Ends
+from barnabee.voice.vad import Detector, Sign
 from support.talk import AHEAD_S, House, talk_house, woken
 from support.voice import ROOT, Microphone, recording, silence
 

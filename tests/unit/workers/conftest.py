@@ -11,7 +11,7 @@ import pytest
 from barnabee.core import system
 from barnabee.core.errors import DependencyDown
 from barnabee.core.metrics import Metrics
-from barnabee.store.keeper import Keeper
+from barnabee.store.provider import Keeper
 from barnabee.workers.context import Context
 from barnabee.workers.metrics import JobMetrics
 

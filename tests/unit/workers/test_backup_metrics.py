@@ -2,8 +2,8 @@ from __future__ import annotations
 
 from prometheus_client import generate_latest
 
+from barnabee.backup.drill_log import Drill
 from barnabee.core.metrics import Metrics
-from barnabee.store.backup.drills import Drill
 from barnabee.workers.backup_metrics import CALLS, BackupMetrics
 
 

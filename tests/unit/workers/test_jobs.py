@@ -14,7 +14,7 @@ from barnabee.core.errors import BadRequest
 from barnabee.core.metrics import Metrics
 from barnabee.store import recordings
 from barnabee.store.conversations import Conversations, Fact, Facts, timestamp
-from barnabee.store.spoken import SpokenTurns
+from barnabee.store.turn_timings import SpokenTurns
 from barnabee.workers.context import Context
 from barnabee.workers.health import oldest_age_s
 from barnabee.workers.jobs import dumps, loads, options

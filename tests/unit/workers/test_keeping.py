@@ -9,12 +9,12 @@ from arq import Retry
 from hypothesis import given
 from hypothesis import strategies as st
 
-from barnabee.core import trace
+from barnabee.core import trace_context
 from barnabee.core.errors import DatabaseFull, DatabaseReadOnly, Overloaded, SettingInvalid
 from barnabee.core.metrics import Metrics
 from barnabee.workers.context import KEY, Context
-from barnabee.workers.jobs import keeping
-from barnabee.workers.jobs.keeping import LONGEST_PAUSE_S, kept, pause_s
+from barnabee.workers.jobs import retry
+from barnabee.workers.jobs.retry import LONGEST_PAUSE_S, kept, pause_s
 
 PAYLOAD = {"trace_id": "a" * 32}
 
@@ -58,7 +58,7 @@ async def test_a_job_that_hangs_is_tried_again(
     async def hanging(_context: Context, _payload: dict[str, Any]) -> None:
         await asyncio.Event().wait()
 
-    monkeypatch.setattr(keeping, "ATTEMPT_LIMIT_S", 0.01)
+    monkeypatch.setattr(retry, "ATTEMPT_LIMIT_S", 0.01)
     with pytest.raises(Retry):
         await kept(hanging)(arq_context(context), PAYLOAD)
 
@@ -103,7 +103,7 @@ async def test_a_job_carries_the_trace_id_of_its_payload(context: Context, paylo
     seen: list[str] = []
 
     async def looking(_context: Context, _payload: dict[str, Any]) -> None:
-        seen.append(trace.current())
+        seen.append(trace_context.current())
 
     await kept(looking)(arq_context(context), payload)
 

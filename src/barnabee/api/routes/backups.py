@@ -8,9 +8,9 @@ from typing import Any
 from fastapi import APIRouter, Request
 from pydantic import BaseModel
 
-from barnabee.api.backup_shapes import BackupsNow
+from barnabee.api.schemas.backups import BackupsNow
 from barnabee.api.service import service_of
-from barnabee.store.backup import status
+from barnabee.backup import status
 
 router = APIRouter()
 

@@ -14,8 +14,8 @@ from pydantic import BaseModel
 from pydantic_core import to_json
 from starlette.routing import Route
 
+from barnabee.api.command_request import Command, parse
 from barnabee.api.service import service_of
-from barnabee.api.utterance import Command, parse
 from barnabee.core.logging import utterance_fields
 
 router = APIRouter()

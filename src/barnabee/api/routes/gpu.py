@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Request
 
-from barnabee.api.ledger_shapes import Ledger, Moved
+from barnabee.api.schemas.vram import Ledger, Moved
 from barnabee.api.service import service_of
 
 router = APIRouter()

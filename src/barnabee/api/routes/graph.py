@@ -7,11 +7,11 @@ from typing import Any
 from fastapi import APIRouter, Request
 
 from barnabee import __version__
+from barnabee.api.latency_explainer import WORDS
+from barnabee.api.schemas.status import SystemShape
 from barnabee.api.service import service_of
-from barnabee.api.shapes import SystemShape
-from barnabee.api.why import WORDS
 from barnabee.clients.probe import budgets_ms
-from barnabee.core.tables import Service, System
+from barnabee.core.schema import Service, System
 
 router = APIRouter()
 

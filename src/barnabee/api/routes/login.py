@@ -9,9 +9,9 @@ from fastapi import APIRouter, Path, Query, Request
 from pydantic import BaseModel, Field
 from starlette.responses import RedirectResponse, Response
 
+from barnabee.api.schemas.status import BrowserShape, Link
 from barnabee.api.service import service_of
-from barnabee.api.shapes import BrowserShape, Link
-from barnabee.core.access import COOKIE, COOKIE_AGE_S, LINK_AGE_S
+from barnabee.core.auth import COOKIE, COOKIE_AGE_S, LINK_AGE_S
 from barnabee.core.errors import LinkUsed, NotFound, Unauthorized
 
 router = APIRouter()

@@ -21,7 +21,8 @@ an HTTP body, a metric label, a log line and on the dashboard. This package know
 
 from __future__ import annotations
 
-from barnabee.core.errors.asked import (
+from barnabee.core.errors.base import BarnabeeError
+from barnabee.core.errors.client import (
     BadInput,
     BadRequest,
     CrossSite,
@@ -36,8 +37,7 @@ from barnabee.core.errors.asked import (
     TooLarge,
     Unauthorized,
 )
-from barnabee.core.errors.base import BarnabeeError
-from barnabee.core.errors.house import (
+from barnabee.core.errors.config import (
     AlreadyRunning,
     Misconfigured,
     ModelDamaged,
@@ -47,7 +47,7 @@ from barnabee.core.errors.house import (
     SettingMissing,
     SystemFileInvalid,
 )
-from barnabee.core.errors.passing import (
+from barnabee.core.errors.transient import (
     AlertLost,
     BackupDamaged,
     BackupFailed,

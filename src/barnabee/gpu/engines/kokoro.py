@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from barnabee.core import manifest
-from barnabee.core.tables import Voice
+from barnabee.core.schema import Voice
 from barnabee.gpu.engines.device import Device
 from barnabee.gpu.engines.kokoro_speaker import Speaker
 from barnabee.gpu.engines.onnx import open_session

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from barnabee.audio.loudness import even
 from barnabee.core.errors import BadRequest, Misconfigured
-from barnabee.core.tables import Voice
+from barnabee.core.schema import Voice
 from barnabee.gpu.engines.protocols import Samples
-from barnabee.gpu.loudness import even
 from barnabee.gpu.phrases import Phrase, phrases
 
 if TYPE_CHECKING:

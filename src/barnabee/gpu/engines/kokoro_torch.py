@@ -20,10 +20,10 @@ from numpy.typing import NDArray
 
 from barnabee.core import manifest
 from barnabee.core.errors import Misconfigured
-from barnabee.core.tables import Voice
+from barnabee.core.schema import Voice
 from barnabee.gpu.engines.device import Device
 from barnabee.gpu.engines.kokoro_speaker import Speaker, VoiceTable
-from barnabee.gpu.engines.torch_card import open_torch
+from barnabee.gpu.engines.torch_runtime import open_torch
 
 WEIGHTS = "kokoro-v1_0.pth"
 REPOSITORY = "hexgrad/Kokoro-82M"  # a name the class wants to hear; nothing is fetched from it

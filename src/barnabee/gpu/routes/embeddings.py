@@ -21,8 +21,8 @@ from barnabee.gpu.engines.protocols import Embedder, Embeddings
 from barnabee.gpu.routes.checks import Session, require_text
 
 if TYPE_CHECKING:
-    from barnabee.core.tables import Limits
-    from barnabee.gpu.tasks import Task
+    from barnabee.core.schema import Limits
+    from barnabee.gpu.capabilities import Task
 
 MAX_TEXTS = 256
 INLINE_TEXTS = 16  # more are written in a thread: 256 take 15 ms, in which nobody else is heard

@@ -9,8 +9,8 @@ from fastapi import APIRouter
 from barnabee.core.errors import BarnabeeError
 
 if TYPE_CHECKING:
-    from barnabee.gpu.slots import Slot
-    from barnabee.gpu.tasks import Tasks
+    from barnabee.gpu.capabilities import Tasks
+    from barnabee.gpu.model_runtime import Slot
 
 
 def router(tasks: Tasks) -> APIRouter:

@@ -12,15 +12,15 @@ from fastapi import APIRouter
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, Field
 
+from barnabee.audio import encode, wav
 from barnabee.core.errors import BadRequest
-from barnabee.gpu import encoders, wav
 from barnabee.gpu.engines.protocols import TextToSpeech
 from barnabee.gpu.routes.checks import Session, require_text
 
 if TYPE_CHECKING:
-    from barnabee.core.tables import Limits, Voice
-    from barnabee.gpu.slots import Slot
-    from barnabee.gpu.tasks import Task
+    from barnabee.core.schema import Limits, Voice
+    from barnabee.gpu.capabilities import Task
+    from barnabee.gpu.model_runtime import Slot
 
 # Programs written for OpenAI's service must name one of its voices: here it is Kokoro's of the same
 # name where there is one, else the house's.
@@ -45,7 +45,7 @@ class Speech(BaseModel):
     model: str
     input: str
     voice: str | VoiceId = ""
-    response_format: encoders.Format = "mp3"
+    response_format: encode.Format = "mp3"
     stream_format: str = "audio"
     speed: float = Field(1.0, ge=0.5, le=2.0)
 
@@ -78,8 +78,8 @@ def router(task: Task[TextToSpeech], limits: Limits, house: Voice) -> APIRouter:
         saying = Saying(text, voice or house.name, speed)
         sound = _sound(task, slot, saying, session)
         first = await anext(sound)  # so that what cannot be spoken is still a proper error
-        encoder = encoders.make(wanted.response_format, house.sample_rate_hz)
-        media_type = encoders.MEDIA_TYPES[wanted.response_format]
+        encoder = encode.make(wanted.response_format, house.sample_rate_hz)
+        media_type = encode.MEDIA_TYPES[wanted.response_format]
         return StreamingResponse(_encoded(encoder, first, sound), media_type=media_type)
 
     return routes
@@ -109,7 +109,7 @@ async def _sound(
 
 
 async def _encoded(
-    encoder: encoders.Encoder, first: bytes, rest: AsyncGenerator[bytes, None]
+    encoder: encode.Encoder, first: bytes, rest: AsyncGenerator[bytes, None]
 ) -> AsyncIterator[bytes]:
     """Yield the sound in its form, piece by piece; an empty piece is never sent."""
 

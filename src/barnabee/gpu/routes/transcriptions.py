@@ -9,16 +9,16 @@ import structlog
 from fastapi import APIRouter, File, Form, UploadFile
 from fastapi.responses import JSONResponse, PlainTextResponse, Response
 
+from barnabee.audio import decode, wav
 from barnabee.core.errors import BadRequest, BarnabeeError, Misconfigured, Unavailable
-from barnabee.gpu import containers, wav
 from barnabee.gpu.engines.protocols import STT_RATE_HZ, Segment, SpeechToText
-from barnabee.gpu.heard import Heard, body
 from barnabee.gpu.routes.checks import Session
+from barnabee.gpu.transcription_response import Heard, body
 
 if TYPE_CHECKING:
-    from barnabee.core.tables import Limits
-    from barnabee.gpu.slots import Slot
-    from barnabee.gpu.tasks import Task
+    from barnabee.core.schema import Limits
+    from barnabee.gpu.capabilities import Task
+    from barnabee.gpu.model_runtime import Slot
 
 Format = Literal["json", "text", "verbose_json"]
 Granularity = Literal["word", "segment"]
@@ -58,9 +58,7 @@ def router(task: Task[SpeechToText], limits: Limits) -> APIRouter:
             sound = wav.parse(content, max_s=limits.audio_max_s)
         else:
             async with decoding:
-                sound = await asyncio.to_thread(
-                    containers.decode, content, max_s=limits.audio_max_s
-                )
+                sound = await asyncio.to_thread(decode.decode, content, max_s=limits.audio_max_s)
         wanted = Wanted(sound, language, session, words="word" in (granularities or ()))
         heard = await _first_that_can(task, slots, wanted)
         if response_format == "text":

@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field
 from barnabee.core.errors import NotFound
 
 if TYPE_CHECKING:
-    from barnabee.gpu.tasks import Tasks
+    from barnabee.gpu.capabilities import Tasks
 
 
 class Wanted(BaseModel):

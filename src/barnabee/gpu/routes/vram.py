@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 from fastapi import APIRouter
 
 if TYPE_CHECKING:
-    from barnabee.gpu.tasks import Tasks
-    from barnabee.gpu.vram.journal import Entry
+    from barnabee.gpu.capabilities import Tasks
+    from barnabee.gpu.vram.events import Entry
     from barnabee.gpu.vram.manager import Manager
 
 

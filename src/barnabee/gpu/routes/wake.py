@@ -15,17 +15,17 @@ import structlog
 from fastapi import APIRouter, WebSocket, WebSocketDisconnect
 from starlette.websockets import WebSocketState
 
-from barnabee.core import trace
+from barnabee.core import trace_context
 from barnabee.core.errors import BadInput, BarnabeeError, TimedOut, TooLarge, Unavailable
 from barnabee.gpu.engines.protocols import STT_RATE_HZ, WAKE_FRAME, Listener, WakeWords
-from barnabee.gpu.wake import Cutter, Heard, Wanted, Watch, false_wake, wanted
+from barnabee.gpu.wake_session import Cutter, Heard, Wanted, Watch, false_wake, wanted
 
 if TYPE_CHECKING:
-    from barnabee.core.tables import Wake
+    from barnabee.core.schema import Wake
+    from barnabee.gpu.capabilities import Task
     from barnabee.gpu.metrics import GpuMetrics
-    from barnabee.gpu.streams import Place, Streams
-    from barnabee.gpu.tasks import Task
-    from barnabee.gpu.use import Use
+    from barnabee.gpu.model_lease import Use
+    from barnabee.gpu.stream_limits import Place, Streams
 
 IDLE_S = 30.0  # a microphone sends all the time; one that has been silent for so long is gone
 SEND_LIMIT_S = 5.0  # a client that does not read for so long is gone
@@ -115,11 +115,11 @@ class _Stream:
             "threshold": self.wanted.threshold_permille,
             "pause_ms": self.wanted.pause_ms,
             "engine": self.use.slot.model,
-            "trace_id": trace.current(),
+            "trace_id": trace_context.current(),
         }
 
     def _woken(self, heard: Heard) -> dict[str, Any]:
-        trace_id = trace.new_trace_id()  # of the turn that begins here
+        trace_id = trace_context.new_trace_id()  # of the turn that begins here
         score = round(heard.score, 4)
         self.metrics.wakes.labels(heard.word, self.wanted.label).inc()
         fields = {"word": heard.word, "score": score, "at_ms": heard.at_ms}
@@ -148,7 +148,7 @@ async def _fail(socket: WebSocket, error: BarnabeeError) -> None:
     socket.scope["barnabee.code"] = error.code
     with suppress(WebSocketDisconnect, TimeoutError):
         async with asyncio.timeout(SEND_LIMIT_S):
-            await socket.send_json({"type": "error", **error.body(trace.current())})
+            await socket.send_json({"type": "error", **error.body(trace_context.current())})
             await socket.close(close_code(error), error.code)
 
 

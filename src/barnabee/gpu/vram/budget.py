@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
-from barnabee.gpu.vram.terms import (
+from barnabee.gpu.vram.types import (
     Capacity,
     Claim,
     Code,

@@ -13,11 +13,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from barnabee.core.tables import Card, Model
+from barnabee.core.schema import Card, Model
 from barnabee.gpu.vram import budget, queue
-from barnabee.gpu.vram.journal import OVERLOADED, TIMED_OUT, Entry, Kind
+from barnabee.gpu.vram.events import OVERLOADED, TIMED_OUT, Entry, Kind
+from barnabee.gpu.vram.preload import Wishes
 from barnabee.gpu.vram.queue import Line, Request
-from barnabee.gpu.vram.terms import (
+from barnabee.gpu.vram.types import (
     Capacity,
     Claim,
     Decision,
@@ -30,7 +31,6 @@ from barnabee.gpu.vram.terms import (
     Use,
     Wait,
 )
-from barnabee.gpu.vram.wishes import Wishes
 
 LEAST = 10  # less important than any model
 

@@ -18,14 +18,14 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from barnabee.core.errors import BarnabeeError, ModelInUse, VramExhausted
-from barnabee.gpu.slots import Slot
-from barnabee.gpu.use import Use
-from barnabee.gpu.vram import moving, refusals
-from barnabee.gpu.vram.journal import UNLOADING, Entry, Kind
+from barnabee.gpu.model_lease import Use
+from barnabee.gpu.model_runtime import Slot
+from barnabee.gpu.vram import errors, loader
+from barnabee.gpu.vram.events import UNLOADING, Entry, Kind
 from barnabee.gpu.vram.ledger import Ledger
+from barnabee.gpu.vram.snapshot import View
 from barnabee.gpu.vram.turns import Turns
-from barnabee.gpu.vram.view import View
-from barnabee.gpu.vram.watch import LOAD_LIMIT_S, Watch
+from barnabee.gpu.vram.watchdog import LOAD_LIMIT_S, Watch
 
 if TYPE_CHECKING:
     from barnabee.gpu.metrics import GpuMetrics
@@ -197,7 +197,7 @@ class Manager:
         if self.view.reading is None and self.view.trouble:  # nothing is known of the card at all
             return self.view.trouble
         limit_ms = self.ledger.card.wait_limit_ms
-        return refusals.error(entry.code, entry.model, entry.why, limit_ms)
+        return errors.error(entry.code, entry.model, entry.why, limit_ms)
 
     def _start(self, work: Any) -> None:
         task = asyncio.create_task(work)
@@ -214,7 +214,7 @@ class Manager:
         slot = self.slots[model]
         self._watch.loading(model)
         try:
-            came = await moving.bring(slot, self.view, self.ledger.claims[model].left_mib)
+            came = await loader.bring(slot, self.view, self.ledger.claims[model].left_mib)
         except VramExhausted as error:
             again = model not in self._ran_out
             self._ran_out ^= {model}
@@ -239,7 +239,7 @@ class Manager:
     async def _unload(self, model: str) -> None:
         held_mib = self.ledger.resident[model].held_mib
         try:
-            left_mib = await moving.take_away(self.slots[model], self.view, held_mib, self._clock)
+            left_mib = await loader.take_away(self.slots[model], self.view, held_mib, self._clock)
         except BarnabeeError as error:
             self._carry_out(self.ledger.kept(model, self.now_ms(), str(error)))
             return
@@ -249,12 +249,12 @@ class Manager:
         """Evict by rule because an inference ran out of memory; wait until that is done."""
         await self._until(lambda: not self.ledger.moving(), LOAD_LIMIT_S)
         self._carry_out(self.ledger.ran_out(model, self.now_ms()))
-        await self._until(lambda: not self.ledger.unloading, 2 * moving.BACK_LIMIT_S)
+        await self._until(lambda: not self.ledger.unloading, 2 * loader.BACK_LIMIT_S)
 
     async def _until(self, done: Callable[[], bool], limit_s: float) -> None:
         deadline_s = self._clock() + limit_s
         while not done() and self._clock() < deadline_s:  # noqa: ASYNC110 - a driver has no event
-            await asyncio.sleep(moving.LOOK_EVERY_S)
+            await asyncio.sleep(loader.LOOK_EVERY_S)
 
     async def _take(self, model: str, session: str, *, turn: bool = False) -> int:
         ticket = next(self._tickets)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from barnabee.gpu.vram.journal import Entry
+from barnabee.gpu.vram.events import Entry
 
 if TYPE_CHECKING:
     from barnabee.gpu.vram.ledger import Ledger

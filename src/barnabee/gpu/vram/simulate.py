@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import count
 
-from barnabee.core.tables import System
-from barnabee.gpu.vram.journal import UNLOADING, Entry, Kind
+from barnabee.core.schema import System
+from barnabee.gpu.vram.events import UNLOADING, Entry, Kind
 from barnabee.gpu.vram.ledger import Ledger
-from barnabee.gpu.vram.terms import Sight
-from barnabee.gpu.vram.trace import Ask, Line, Measured, Others
+from barnabee.gpu.vram.types import Sight
+from barnabee.gpu.vram.workload import Ask, Line, Measured, Others
 
 UNLOAD_MS = 500  # how long an unloading and the wait for its memory take here
 

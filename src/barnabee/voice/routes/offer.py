@@ -18,7 +18,7 @@ from barnabee.voice.transports import webrtc
 if TYPE_CHECKING:
     from pipecat.transports.smallwebrtc.connection import SmallWebRTCConnection
 
-    from barnabee.voice.rooms import Place, Rooms
+    from barnabee.voice.room_registry import Place, Rooms
 
 SDP_CHARS = 48 * 1024
 

@@ -16,7 +16,7 @@ from barnabee.voice.transports.websocket import TalkSocket
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
-    from barnabee.voice.rooms import Place, Rooms
+    from barnabee.voice.room_registry import Place, Rooms
 
 
 PATH = "/v1/talk"

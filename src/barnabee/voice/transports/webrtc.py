@@ -15,7 +15,7 @@ from pipecat.transports.smallwebrtc.connection import SmallWebRTCConnection
 from pipecat.transports.smallwebrtc.transport import SmallWebRTCTransport
 
 from barnabee.core.errors import BadRequest
-from barnabee.voice.transports import jitter
+from barnabee.voice.transports import jitter_buffer
 
 HEARD_RATE_HZ = 16_000
 CONNECT_WITHIN_S = 30
@@ -41,7 +41,7 @@ async def connection(sdp: str) -> SmallWebRTCConnection:
         async with asyncio.timeout(ANSWER_WITHIN_S):
             await made.initialize(sdp=sdp, type="offer")
         require_microphone(made)
-        jitter.put_into(made.pc.getTransceivers()[0].receiver)
+        jitter_buffer.put_into(made.pc.getTransceivers()[0].receiver)
     except (*_NONSENSE, TimeoutError) as error:
         await made.pc.close()
         reason = f"it is no offer that can be answered ({str(error) or type(error).__name__})"

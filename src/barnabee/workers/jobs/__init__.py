@@ -10,8 +10,8 @@ from arq.cron import CronJob
 from arq.typing import WorkerCoroutine
 
 from barnabee.workers.jobs.expire import expire_old
-from barnabee.workers.jobs.keeping import ATTEMPT_LIMIT_S, kept, unreadable
 from barnabee.workers.jobs.record import record_spoken, record_turn, remember_fact
+from barnabee.workers.jobs.retry import ATTEMPT_LIMIT_S, kept, unreadable
 
 # Written by arq's own loop every 2 s and gone 3 s later: there as long as jobs are looked for.
 HEARTBEAT = "barnabee:heartbeat:worker"

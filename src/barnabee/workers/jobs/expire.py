@@ -10,7 +10,7 @@ import structlog
 
 from barnabee.store import recordings
 from barnabee.store.conversations import Conversations, timestamp
-from barnabee.store.spoken import SpokenTurns
+from barnabee.store.turn_timings import SpokenTurns
 from barnabee.workers.context import Context
 
 log = structlog.get_logger()

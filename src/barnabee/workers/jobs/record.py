@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from barnabee.store.conversations import Conversations, Fact, Facts, Turn
-from barnabee.store.spoken import Spoken, SpokenTurns
+from barnabee.store.turn_timings import Spoken, SpokenTurns
 from barnabee.workers.context import Context
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from barnabee.core import manifest
 from barnabee.core.errors import Misconfigured
-from barnabee.core.tables import Voice
+from barnabee.core.schema import Voice
 from barnabee.gpu.engines.device import Device
 from barnabee.gpu.engines.kokoro_torch import KokoroTorch, TorchSession, voices
 from barnabee.gpu.phrases import phrases

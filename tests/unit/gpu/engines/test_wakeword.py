@@ -13,9 +13,9 @@ import psutil
 import pytest
 from numpy.typing import NDArray
 
+from barnabee.audio import wav
 from barnabee.core import manifest
 from barnabee.core.errors import Misconfigured, ModelDamaged, ModelMissing
-from barnabee.gpu import wav
 from barnabee.gpu.engines.wakeword import DEAF_FRAMES, Ear, WakeWord
 from support.gpu import models_dir
 

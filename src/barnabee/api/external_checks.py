@@ -1,0 +1,53 @@
+"""What the api's house uses and does not run, as soft checks: only what is configured."""
+
+from __future__ import annotations
+
+import httpx
+
+from barnabee.api.service import House, Model
+from barnabee.clients import reachability
+from barnabee.core import external_checks
+from barnabee.core.health import Probe
+from barnabee.core.metrics import Metrics
+from barnabee.core.schema import System
+from barnabee.core.settings import Settings
+
+HOME = "home_assistant"
+LANGUAGE_MODEL = "azure_openai"
+MAIL = "smtp"
+MESSAGES = "azure_communication"
+
+
+def probes(
+    system: System, settings: Settings, metrics: Metrics, home: House | None, llm: Model | None
+) -> dict[str, Probe]:
+    """Return the probes by the name of their check; SettingInvalid for an address that is none."""
+    asked: dict[str, Probe] = {}
+    if home is not None:
+        asked[HOME] = home.ready
+    if llm is not None:
+        asked[LANGUAGE_MODEL] = llm.ready
+    if settings.mail_server:
+        asked[MAIL] = _mail(settings.mail_server)
+    if settings.azure_communication_endpoint:
+        asked[MESSAGES] = _messages(settings.azure_communication_endpoint)
+    return external_checks.watched(system.external, asked, metrics)
+
+
+def _mail(server: str) -> Probe:
+    host, port = reachability.mail_server("ALERT_MAIL_SMARTHOST", server)
+
+    async def greets() -> None:
+        await reachability.greets(MAIL, host, port)
+
+    return greets
+
+
+def _messages(endpoint: str) -> Probe:
+    url = reachability.web_server("AZURE_COMMUNICATION_ENDPOINT", endpoint)
+
+    async def answers() -> None:
+        async with httpx.AsyncClient(timeout=None) as http:  # noqa: S113 - the look has a limit
+            await reachability.answers(MESSAGES, http, url)
+
+    return answers

@@ -1,0 +1,1 @@
+"""Sound as data: WAV, decoding, encoding, loudness. Pure, no service."""

@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from barnabee.api import rate_limit
+from barnabee.api.rate_limit import Limiter
+from barnabee.core.errors import RateLimited
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now_s = 50.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+def test_a_burst_is_let_through_and_then_no_more(clock: Clock) -> None:
+    limiter = Limiter(60, 3, clock)
+    for _ in range(3):
+        limiter.take("a")
+    with pytest.raises(RateLimited) as caught:
+        limiter.take("a")
+    assert caught.value.retry_after_s == 1
+
+
+def test_time_gives_commands_back(clock: Clock) -> None:
+    limiter = Limiter(60, 2, clock)
+    limiter.take("a")
+    limiter.take("a")
+    clock.now_s += 1
+    limiter.take("a")
+    with pytest.raises(RateLimited):
+        limiter.take("a")
+
+
+def test_waiting_as_long_as_told_is_enough(clock: Clock) -> None:
+    limiter = Limiter(7, 1, clock)
+    limiter.take("a")
+    with pytest.raises(RateLimited) as caught:
+        limiter.take("a")
+    assert caught.value.retry_after_s is not None
+    clock.now_s += caught.value.retry_after_s
+    limiter.take("a")
+
+
+def test_one_client_does_not_use_up_another_s(clock: Clock) -> None:
+    limiter = Limiter(60, 1, clock)
+    limiter.take("a")
+    limiter.take("b")
+
+
+def test_memory_is_bounded(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rate_limit, "CLIENTS_KEPT", 10)
+    limiter = Limiter(60, 1, clock)
+    for number in range(1000):
+        limiter.take(f"client {number}")
+    assert len(limiter._buckets) == 10
+
+
+@given(st.lists(st.floats(0, 10), max_size=60), st.integers(1, 600), st.integers(1, 20))
+def test_never_more_than_burst_and_rate_allow(
+    waits_s: list[float], per_minute: int, burst: int
+) -> None:
+    clock = Clock()
+    begun_s = clock.now_s
+    limiter = Limiter(per_minute, burst, clock)
+    taken = 0
+    for wait_s in waits_s:
+        clock.now_s += wait_s
+        try:
+            limiter.take("a")
+        except RateLimited:
+            continue
+        taken += 1
+    assert taken <= burst + (clock.now_s - begun_s) * per_minute / 60 + 1e-6

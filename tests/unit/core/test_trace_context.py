@@ -1,0 +1,32 @@
+"""W3C trace context: adopted when well-formed, made otherwise, passed on."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from barnabee.core import trace_context
+
+GIVEN = "0af7651916cd43dd8448eb211c80319c"
+
+
+def test_a_callers_trace_id_is_adopted_and_passed_on() -> None:
+    assert trace_context.adopt(f"00-{GIVEN}-b7ad6b7169203331-01") == GIVEN
+    assert trace_context.parse(trace_context.headers()[trace_context.HEADER]) == GIVEN
+
+
+@pytest.mark.parametrize(
+    "header",
+    [None, "", "nonsense", f"00-{'0' * 32}-b7ad6b7169203331-01", f"00-{GIVEN}-b7ad-01"],
+)
+def test_anything_else_gets_a_new_one(header: str | None) -> None:
+    first, second = trace_context.adopt(header), trace_context.adopt(header)
+    assert first != second
+    assert len(first) == 32
+
+
+@given(st.text())
+def test_no_header_makes_it_crash(header: str) -> None:
+    assert trace_context.parse(trace_context.headers()[trace_context.HEADER])
+    trace_context.adopt(header)
