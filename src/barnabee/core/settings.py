@@ -124,6 +124,11 @@ def _check_url(url: str) -> None:
         raise ValueError(f"{url!r} has no usable port")
 
 
+def read_variable(name: str, default: str = "") -> str:
+    """Return an environment variable that no service has as a setting: paths, systemd's names."""
+    return os.environ.get(name) or default
+
+
 def credential(name: str) -> str | None:
     """Return the secret called `name`, or None when it was not given to this service."""
     directory = os.environ.get("CREDENTIALS_DIRECTORY")

@@ -1,0 +1,68 @@
+"""Atomic file replacement and lock files. Blocking; no knowledge of what is stored."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from barnabee.core.errors import BarnabeeError
+
+
+def write_atomically(
+    path: Path, content: bytes | str, *, mode: int = 0o644, durable: bool = False
+) -> None:
+    """Replace the content of `path`: a reader sees the old file or the new one, never a part.
+
+    `durable` syncs the file and its directory, so that the new content survives a power cut.
+    Raises OSError and leaves the old file in place.
+    """
+    data = content.encode() if isinstance(content, str) else content
+    scratch = path.with_name(f".{path.name}.{os.getpid()}.new")
+    try:
+        handle = os.open(scratch, os.O_CREAT | os.O_WRONLY | os.O_TRUNC | os.O_CLOEXEC, mode)
+        with os.fdopen(handle, "wb") as file:
+            os.fchmod(file.fileno(), mode)  # whatever the umask is
+            file.write(data)
+            file.flush()
+            if durable:
+                os.fsync(file.fileno())
+        scratch.replace(path)
+    except OSError:
+        with suppress(OSError):
+            scratch.unlink(missing_ok=True)
+        raise
+    if durable:
+        sync_directory(path.parent)
+
+
+def sync_directory(directory: Path) -> None:
+    """Make renames in `directory` survive a power cut."""
+    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def lock_file(
+    path: Path, *, mode: int = 0o660, if_taken: BarnabeeError | None = None
+) -> Iterator[None]:
+    """Hold an exclusive lock on `path` for the block; the kernel releases it when the holder dies.
+
+    Waits for another holder, or raises `if_taken` at once where one is given.
+    """
+    handle = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, mode)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | (fcntl.LOCK_NB if if_taken else 0))
+        except BlockingIOError as error:
+            if if_taken is None:
+                raise
+            raise if_taken from error
+        yield
+    finally:
+        os.close(handle)
