@@ -1,9 +1,9 @@
 {
-  description = "BarnabeeNet: a family's voice assistant that heals itself, rolls itself back and proves its backup";
+  description = "BarnabeeNet: a family's voice assistant with health checks, automatic rollback and tested backups";
 
   inputs = {
     nixpkgs.url = "github:NixOS/nixpkgs/nixos-26.05";
-    # poetry2nix has not followed nixpkgs since 25.11; it makes the development shell and nothing else.
+    # poetry2nix supports nixpkgs up to 25.11; only the development shell uses it.
     nixpkgs-py311.url = "github:NixOS/nixpkgs/nixos-25.11";
     poetry2nix.url = "github:nix-community/poetry2nix";
     poetry2nix.inputs.nixpkgs.follows = "nixpkgs-py311";
@@ -21,7 +21,7 @@
     inputs@{ self, nixpkgs, ... }:
     let
       inherit (nixpkgs) lib;
-      system = "x86_64-linux"; # the card, its driver and every wheel that is pinned
+      system = "x86_64-linux"; # platform of the GPU driver and of the pinned wheels
       packages = {
         overlays = [ self.overlays.default ];
         config.allowUnfreePredicate = import ./pkgs/unfree.nix { inherit lib; };
@@ -30,7 +30,7 @@
       evaluate = import ./nixos/lib/evaluate.nix { inherit inputs pkgs; };
       optionsText = import ./pkgs/options.nix {
         inherit lib;
-        inherit (self.nixosConfigurations.beast) options; # it has the modules of all
+        inherit (self.nixosConfigurations.beast) options; # a hypervisor has all modules
       };
       images = import ./pkgs/images {
         inherit
@@ -45,18 +45,20 @@
     {
       nixosConfigurations = import ./nixos/lib/machines.nix { inherit evaluate lib; };
 
-      nixosModules.house.imports = [
+      nixosModules.barnabee.imports = [
         ./nixos/modules
         inputs.sops-nix.nixosModules.sops
         inputs.disko.nixosModules.disko
       ];
-      # For a flake whose packages do not have the overlay.
+      # Also sets the overlay and the platform.
       nixosModules.default = {
-        imports = [ self.nixosModules.house ];
+        imports = [ self.nixosModules.barnabee ];
         nixpkgs = packages // {
           hostPlatform = lib.mkDefault system;
         };
       };
+      # The old name, kept for one release.
+      nixosModules.house = lib.warn "nixosModules.house is now called barnabee" self.nixosModules.barnabee;
 
       overlays.default = import ./pkgs;
 
@@ -79,7 +81,7 @@
 
       apps.${system} = import ./pkgs/apps.nix { inherit lib pkgs; };
 
-      # Booted by `nix flake check`: every test of tests/vm, by its name.
+      # The VM tests of tests/vm, run by `nix flake check`.
       checks.${system} = lib.genAttrs [
         "alert-delivery"
         "degradation"
@@ -93,7 +95,6 @@
       ] (name: import (./tests/vm + "/${name}.nix") { inherit inputs pkgs self; });
 
       devShells.${system}.default = import ./pkgs/shell.nix { inherit inputs system; };
-
       formatter.${system} = pkgs.nixfmt-tree;
     };
 }

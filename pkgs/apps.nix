@@ -1,14 +1,14 @@
-# The programs of `nix run .#NAME`: `barnabee` with what it needs beside it. The specification's
-# deploy-initial.sh, deploy-update.sh and rollback.sh are three of them (docs/operations.md).
+# Programs of `nix run .#NAME`: subcommands of `barnabee` with the programs they need on PATH. They replace
+# the specification's deploy-initial.sh, deploy-update.sh and rollback.sh (docs/operations.md).
 { lib, pkgs }:
 let
   barnabee = pkgs.barnabee.env;
   app =
     name:
     {
-      does,
+      description,
       command ? [ name ],
-      needs ? [ ],
+      programs ? [ ],
       environment ? { },
     }:
     let
@@ -21,11 +21,11 @@ let
         "--add-flags"
         word
       ]) command;
-      path = lib.optionals (needs != [ ]) [
+      path = lib.optionals (programs != [ ]) [
         "--prefix"
         "PATH"
         ":"
-        (lib.makeBinPath needs)
+        (lib.makeBinPath programs)
       ];
       program = pkgs.runCommand "barnabee-app-${name}" { nativeBuildInputs = [ pkgs.makeWrapper ]; } ''
         makeWrapper ${barnabee}/bin/barnabee $out/bin/${name} \
@@ -35,10 +35,10 @@ let
     {
       type = "app";
       program = "${program}/bin/${name}";
-      meta.description = does;
+      meta = { inherit description; };
     };
 
-  deploying = [
+  deployPrograms = [
     pkgs.gitMinimal
     pkgs.nix
     pkgs.openssh
@@ -46,8 +46,8 @@ let
 in
 lib.mapAttrs app {
   up = {
-    does = "The whole assistant on this machine, on its processor, with the packaged models";
-    needs = [
+    description = "Run the assistant on this machine's CPU with the packaged models";
+    programs = [
       pkgs.rclone
       pkgs.valkey
     ];
@@ -57,24 +57,24 @@ lib.mapAttrs app {
     };
   };
   deploy = {
-    does = "Build a host's system, copy it there and switch to it; it goes back unless it is well";
-    needs = deploying;
+    description = "Build a host's system, copy it there and switch to it; roll back unless it is healthy";
+    programs = deployPrograms;
   };
   deploy-initial = {
-    does = "Erase a machine that runs the NixOS installer, and install a host on it";
-    needs = deploying;
+    description = "Install a host on a machine that runs the NixOS installer; erases its disk";
+    programs = deployPrograms;
   };
   deploy-update = {
-    does = "The same as deploy, by the specification's name";
+    description = "Alias of deploy, by the specification's name";
     command = [ "deploy" ];
-    needs = deploying;
+    programs = deployPrograms;
   };
   rollback = {
-    does = "Take a host back to an earlier generation: rollback --on root@HOST";
-    needs = deploying;
+    description = "Roll a host back to an earlier generation: rollback --on root@HOST";
+    programs = deployPrograms;
   };
   accept = {
-    does = "Measure the promises of system.toml on a running house";
-    needs = [ pkgs.valkey ];
+    description = "Measure the acceptance criteria of system.toml on a running deployment";
+    programs = [ pkgs.valkey ];
   };
 }

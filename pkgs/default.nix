@@ -1,12 +1,11 @@
-# The overlay: everything of ours that nixpkgs does not have, by names that begin with `barnabee`, and
-# the Python packages of the lock.
+# Overlay: BarnabeeNet's packages, whose names begin with `barnabee`, and the Python packages of poetry.lock.
 final: prev: {
   barnabeePython = final.callPackage ./python { };
-  # The same by the names that nixpkgs gives them.
+  # The same packages under nixpkgs' attribute names.
   python311Packages = prev.python311Packages.overrideScope (_: _: final.barnabeePython.built);
 
   barnabee = final.callPackage ./barnabee { inherit (final.barnabeePython) runtime checks; };
-  # The same with the libraries of a CUDA card.
+  # The same with the CUDA libraries.
   barnabee-cuda = final.callPackage ./barnabee {
     runtime = final.barnabeePython.cuda;
     checks = [ ];

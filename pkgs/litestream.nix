@@ -1,5 +1,5 @@
-# Litestream of the version that was tested here (poetry.lock). nixpkgs had 0.5.11 when this was
-# written; before 0.5.15 it could spoil a replica in silence.
+# Litestream in the tested version, from its wheel in poetry.lock. nixpkgs 26.05 has 0.5.11; versions
+# before 0.5.15 can corrupt a replica without an error.
 {
   lib,
   barnabeePython,

@@ -1,8 +1,8 @@
-# The development shell: Poetry's environment, built by poetry2nix against the last nixpkgs it follows.
+# Development shell: Poetry's environment, built by poetry2nix with the last nixpkgs that it supports.
 { inputs, system }:
 let
   inherit (inputs.nixpkgs-py311) lib;
-  # pip's manual is made by sphinx, which left Python 3.11 with version 9; 25.11 still has this one.
+  # pip's manual needs sphinx; version 9 no longer supports Python 3.11.
   sphinx =
     final: prev:
     lib.optionalAttrs (prev.python.pythonVersion == "3.11") {
@@ -30,14 +30,14 @@ let
     projectDir = ../.;
     python = pkgs.python311.overrideAttrs (old: {
       passthru = old.passthru // {
-        isPy2 = false; # asked for importlib-metadata; the newest nixpkgs does not say it
+        isPy2 = false; # poetry2nix reads it; nixpkgs no longer sets it
       };
     });
-    extras = [ ]; # neither a card nor the programs of a plain machine
+    extras = [ ]; # no CUDA libraries, no bundled programs
     preferWheels = true; # Rust packages no longer build from source there
     overrides = poetry2nix.defaultPoetryOverrides.extend (
       _: super: {
-        # poetry2nix gives it a package that nixpkgs has removed; the wheel needs nothing.
+        # poetry2nix adds an input that nixpkgs has removed; the wheel needs none.
         mypy = super.mypy.overridePythonAttrs { buildInputs = [ ]; };
       }
     );

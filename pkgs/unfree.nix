@@ -1,4 +1,4 @@
-# The packages without a free licence that this house runs: the card's driver, its CUDA libraries.
+# Predicate of the packages without a free licence that the hosts use: the NVIDIA driver and CUDA libraries.
 { lib }:
 package:
 let

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from barnabee.audio import wav
+from barnabee.audio.samples import resample, to_pcm16
 from barnabee.clients import probe
 from barnabee.core import system
 from barnabee.gpu.engines.device import Device
@@ -46,7 +47,7 @@ def main() -> None:
     parser.add_argument("--only-wake-words", action="store_true")
     chosen = parser.parse_args()
     device = Device("cpu", THREADS)
-    kokoro = Kokoro.load(chosen.models / "kokoro-int8", system.load().voice, device=device)
+    kokoro = Kokoro.load(chosen.models / "kokoro-int8", system.load_system().voice, device=device)
     (chosen.out / "wake").mkdir(parents=True, exist_ok=True)
     for (name, voice), sentence in WAKE_WORDS.items():
         say(
@@ -67,9 +68,9 @@ def say(kokoro: Kokoro, sentence: str, voice: str, path: Path, quiet_s: float = 
     """Write one sentence."""
     quiet = np.zeros(int(quiet_s * RATE_HZ), np.float32)
     spoken = np.concatenate(list(kokoro.speak(sentence, voice=voice, speed=1.0)))
-    sound = wav.resample(spoken, kokoro.sample_rate_hz, RATE_HZ)
-    data = wav.pcm16(np.concatenate([quiet, sound, quiet]))
-    path.write_bytes(wav.header(RATE_HZ, len(data)) + data)
+    sound = resample(spoken, kokoro.sample_rate_hz, RATE_HZ)
+    data = to_pcm16(np.concatenate([quiet, sound, quiet]))
+    path.write_bytes(wav.make_header(RATE_HZ, len(data)) + data)
     print(f"{path}: {len(data) / 2 / RATE_HZ:.1f} s, {len(data) // 1024} KiB")
 
 

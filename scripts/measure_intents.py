@@ -19,9 +19,9 @@ import numpy as np
 from barnabee.core import system
 from barnabee.gpu.engines.device import Device
 from barnabee.gpu.engines.minilm import MiniLm
-from barnabee.testing.intents import Tally, judge, labelled
-from barnabee.understanding import facts, intent_examples, lexical_matcher
-from barnabee.understanding.intent_index import Decision, Index, Thresholds, decide
+from barnabee.testing.intents import EvaluationResult, evaluate_sentences, read_labelled_sentences
+from barnabee.understanding import facts, intents, lexical_matcher
+from barnabee.understanding.intents import IntentDecision, ExampleIndex, Thresholds, decide_intent
 from barnabee.understanding.interfaces import KnownFact, Vectors
 
 DATA = Path(__file__).parents[1] / "tests" / "data"
@@ -38,21 +38,21 @@ def scores_by_text(
     texts: list[str], embed: Callable[[list[str]], Vectors]
 ) -> dict[str, dict[str, float]]:
     """Return each sentence's scores by embeddings."""
-    known = intent_examples.intents()
-    index = Index(known, embed(intent_examples.sentences(known)))
+    known = intents.load_intents()
+    index = ExampleIndex(known, embed(intents.list_examples(known)))
     return {text: index.scores(row) for text, row in zip(texts, embed(texts), strict=True)}
 
 
 def tally(
     sentences: list[tuple[str, str]], scores: dict[str, dict[str, float]], limits: Thresholds
-) -> Tally:
+) -> EvaluationResult:
     """Return what becomes of labelled sentences under `limits`."""
-    known = intent_examples.intents()
+    known = intents.load_intents()
 
-    def understood(text: str) -> Decision:
-        return decide(scores[text], known, limits)
+    def understood(text: str) -> IntentDecision:
+        return decide_intent(scores[text], known, limits)
 
-    return judge(sentences, understood, known)
+    return evaluate_sentences(sentences, understood, known)
 
 
 def recall(name: str, embed: Callable[[list[str]], Vectors], least: float) -> tuple[int, int, int]:
@@ -62,7 +62,7 @@ def recall(name: str, embed: Callable[[list[str]], Vectors], least: float) -> tu
     known = [KnownFact(text, row) for text, row in zip(table["facts"], rows, strict=True)]
     right = missed = wrong = 0
     for question, answer in table["questions"].items():
-        found = facts.nearest(question, embed([question])[0], known, least=least)
+        found = facts.find_fact(question, embed([question])[0], known, min_score=least)
         said = found.text if found else ""
         right += said == answer
         missed += said != answer and said == ""
@@ -75,47 +75,47 @@ def main() -> None:
     arguments = argparse.ArgumentParser()
     arguments.add_argument("--wrong", action="store_true")
     show_wrong = arguments.parse_args().wrong
-    chosen = system.load().intent
+    chosen = system.load_system().intent
     model = MiniLm.load(models_dir() / "minilm", device=Device("cpu", 2))
 
     def embed(texts: list[str]) -> Vectors:
         return np.asarray(model.embed(texts).vectors, dtype=np.float32)
 
-    lexicon = lexical_matcher.Lexicon(intent_examples.intents())
+    lexicon = lexical_matcher.LexicalIndex(intents.load_intents())
     for name in ("tuning", "heldout"):
-        raw = labelled(DATA / f"intents_{name}.toml")
-        sentences = [(label, intent_examples.tidy(text)) for label, text in raw]
+        raw = read_labelled_sentences(DATA / f"intents_{name}.toml")
+        sentences = [(label, intents.clean_utterance(text)) for label, text in raw]
         texts = [text for _, text in sentences]
         meaning = scores_by_text(texts, embed)
         by_words = {text: lexicon.scores(text) for text in texts}
         print(f"\n{name}: {len(sentences)} sentences\n")
-        heading(tally(sentences, meaning, Thresholds.of(chosen)))
+        heading(tally(sentences, meaning, Thresholds.from_config(chosen)))
         margin = chosen.margin_permille / 1000
         for accept, ask in SWEEP:
             limits = Thresholds(accept / 1000, ask / 1000, margin)
             mark = " *" if accept == chosen.accept_permille else ""
             row(f"embeddings {accept}/{ask}{mark}", tally(sentences, meaning, limits))
-        row("words *", tally(sentences, by_words, lexical_matcher.LIMITS))
+        row("words *", tally(sentences, by_words, lexical_matcher.LEXICAL_THRESHOLDS))
         if show_wrong:
-            wrong(tally(sentences, meaning, Thresholds.of(chosen)))
+            wrong(tally(sentences, meaning, Thresholds.from_config(chosen)))
     for name in ("tuning", "heldout"):
         right, missed, bad = recall(name, embed, chosen.recall_permille / 1000)
         print(f"\nfacts, {name}: {right} questions right, {missed} missed, {bad} answered wrongly")
 
 
-def heading(one: Tally) -> None:
+def heading(one: EvaluationResult) -> None:
     """Print the head of a table."""
     names = list(one.row())
     print("| accept/ask | " + " | ".join(names) + " |")
     print("|---|" + "---|" * len(names))
 
 
-def row(name: str, one: Tally) -> None:
+def row(name: str, one: EvaluationResult) -> None:
     """Print one line of a table."""
     print(f"| {name} | " + " | ".join(f"{share:.1%}" for share in one.row().values()) + " |")
 
 
-def wrong(one: Tally) -> None:
+def wrong(one: EvaluationResult) -> None:
     """Print every sentence that was not simply right."""
     print()
     for verdict in one.verdicts:

@@ -22,17 +22,17 @@ import barnabee.voice.health
 import barnabee.workers.health
 from barnabee.api.metrics import CommandMetrics
 from barnabee.core import external_checks, system
-from barnabee.core.health import Check, Health
+from barnabee.core.health import HealthCheck, HealthMonitor
 from barnabee.core.metrics import Metrics
 from barnabee.gpu.metrics import GpuMetrics
 from barnabee.voice.metrics import VoiceMetrics
-from barnabee.voice.recording import RecordingMetrics
-from barnabee.workers.backup_metrics import SERIES, BackupMetrics
+from barnabee.voice.turn_recorder import RecordingMetrics
+from barnabee.workers.metrics import SERIES, BackupMetrics
 from barnabee.workers.metrics import JobMetrics, ProbeMetrics
 
 TARGET = Path(__file__).resolve().parents[1] / "docs/reference/metrics.md"
 # Soft needs that a house may have: `api/app.py` adds them where they are configured.
-OPTIONAL = (*system.load().external, "replica")
+OPTIONAL = (*system.load_system().external, "replica")
 TASKS = ("stt", "tts", "embed", "wake")
 HEAD = """\
 # Metrics
@@ -86,9 +86,9 @@ async def _nothing() -> None:
     return None
 
 
-def _api(metrics: Metrics) -> list[Check]:
+def _api(metrics: Metrics) -> list[HealthCheck]:
     CommandMetrics.register(metrics)
-    external_checks.gauge_of(metrics)
+    external_checks.make_gauge(metrics)
     return barnabee.api.health.checks(
         database=_nothing,
         redis=cast("Any", _Redis()),
@@ -97,25 +97,25 @@ def _api(metrics: Metrics) -> list[Check]:
     )
 
 
-def _gpu(_metrics: Metrics) -> list[Check]:
-    return barnabee.gpu.health.checks(cast("Any", _Tasks()))
+def _gpu(_metrics: Metrics) -> list[HealthCheck]:
+    return barnabee.gpu.health.make_checks(cast("Any", _Tasks()))
 
 
-def _voice(metrics: Metrics) -> list[Check]:
+def _voice(metrics: Metrics) -> list[HealthCheck]:
     RecordingMetrics.register(metrics)
-    return barnabee.voice.health.checks(
+    return barnabee.voice.health.make_checks(
         gpu=_nothing, api=_nothing, recordings=_nothing, ready=lambda: True
     )
 
 
-def _worker(metrics: Metrics) -> list[Check]:
+def _worker(metrics: Metrics) -> list[HealthCheck]:
     jobs = JobMetrics.register(metrics)
     ProbeMetrics.register(metrics)
     backups = BackupMetrics.register(metrics)
     for name in SERIES:  # a series of which nothing is known is absent
         backups.set(name, 0, "c")
     some = cast("Any", _Redis())
-    return barnabee.workers.health.checks(some, some, jobs, some)
+    return barnabee.workers.health.make_checks(some, some, jobs, some)
 
 
 class _Redis:
@@ -125,7 +125,7 @@ class _Redis:
     check: Callable[[], Awaitable[None]] = staticmethod(_nothing)
 
 
-SERVICES: dict[str, tuple[type[Metrics], Callable[[Metrics], list[Check]]]] = {
+SERVICES: dict[str, tuple[type[Metrics], Callable[[Metrics], list[HealthCheck]]]] = {
     "api": (Metrics, _api),
     "gpu": (GpuMetrics, _gpu),
     "voice": (VoiceMetrics, _voice),
@@ -138,8 +138,8 @@ def series() -> dict[str, list[Series]]:
     found = {}
     for service, (kind, fill) in SERVICES.items():
         metrics = kind(service)
-        Health(service, fill(metrics), metrics)
-        metrics.health("self", 1)
+        HealthMonitor(service, fill(metrics), metrics)
+        metrics.set_health("self", 1)
         found[service] = sorted(_families(metrics.registry), key=lambda one: one.name)
     return found
 

@@ -1,4 +1,4 @@
-# API, voice, Redis, workers, the database and its replica, the door.
+# API, voice, Redis, workers, the database and its replica, the reverse proxy.
 {
   imports = [
     ../../nixos/profiles/base.nix

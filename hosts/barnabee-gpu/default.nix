@@ -1,4 +1,4 @@
-# The card's machine: speech to text, text to speech, embeddings, wake words.
+# Inference on the GPU: speech to text, text to speech, embeddings, wake words.
 {
   imports = [
     ../../nixos/profiles/base.nix

@@ -1,10 +1,10 @@
-# A Proxmox node. Proxmox is no NixOS: this is never installed. It holds the facts from which
-# `nix build .#proxmox-battleserver` writes the guests' files, typed and checked like any host.
+# Proxmox node. This configuration is never installed: `nix build .#proxmox-battleserver` writes the
+# guests' configuration files from it, with the same type checks as for any host.
 {
   imports = [ ../../nixos/profiles/base.nix ];
 
   networking.hostName = "battleserver";
-  boot.isContainer = true; # neither kernel nor disk is ours
+  boot.isContainer = true; # NixOS manages neither kernel nor disk
 
   barnabee = {
     fillers = null;

@@ -1,5 +1,5 @@
-# The bare machine with the card. Names of hardware are what `lspci -D` and `ls /dev/disk/by-id` say on
-# it: check them once before the first switch.
+# Physical host with the GPU. Check the hardware names with `lspci -D` and `ls /dev/disk/by-id` before the
+# first switch.
 {
   imports = [
     ../../nixos/profiles/base.nix

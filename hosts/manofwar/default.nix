@@ -1,4 +1,4 @@
-# The stand-by: no card, the same house on its processor, following until it takes over.
+# Standby host without a GPU: follows the primary until it is promoted.
 {
   imports = [
     ../../nixos/profiles/base.nix
@@ -17,6 +17,6 @@
   barnabee = {
     disk = "/dev/disk/by-id/nvme-manofwar";
     uplink = "enp5s0";
-    network.link = "enp6s0"; # the cable to beast
+    network.interface = "enp6s0"; # the cable to beast
   };
 }

@@ -1,36 +1,37 @@
-# What src/barnabee/up/monitoring_config.py does for the local runner, for the modules: the rules that make
-# series of system.toml, and Alertmanager's configuration out of its template. tests/nix compares.
+# Rules and Alertmanager configuration from system.toml. src/barnabee/up/monitoring_config.py makes the
+# same for the local runner; tests/nix compares the two.
 { lib }:
 let
-  graphs = import ./system.nix;
+  graphLib = import ./system.nix;
   # Tables whose numbers rules and dashboards compare with.
-  tables = [
+  limitTables = [
     "acceptance"
     "alert"
     "probe"
     "stage"
   ];
-  record = record: value: labels: {
+  recordingRule = record: value: labels: {
     inherit record labels;
     expr = "vector(${toString value})";
   };
-  hour = number: "${lib.fixedWidthNumber 2 number}:00";
+  clockTime = hour: "${lib.fixedWidthNumber 2 hour}:00";
 in
 rec {
-  # `template` with `@name@` replaced; null where a value is missing. A list leaves out what lacks one.
-  fill =
+  # `template` with each `@name@` replaced by its value; null where a value is missing. Lists drop
+  # elements that are null.
+  fillTemplate =
     values: template:
     let
       value = name: values.${name} or null;
-      pieces = builtins.split "@([a-z_]+)@" template;
-      names = map lib.head (lib.filter lib.isList pieces);
-      filled = lib.mapAttrs (_: fill values) template;
-      piece = one: if lib.isList one then toString (value (lib.head one)) else one;
+      parts = builtins.split "@([a-z_]+)@" template;
+      names = map lib.head (lib.filter lib.isList parts);
+      filled = lib.mapAttrs (_: fillTemplate values) template;
+      textOf = part: if lib.isList part then toString (value (lib.head part)) else part;
     in
     if lib.isAttrs template then
       (if lib.elem null (lib.attrValues filled) then null else filled)
     else if lib.isList template then
-      lib.filter (one: one != null) (map (fill values) template)
+      lib.filter (element: element != null) (map (fillTemplate values) template)
     else if !lib.isString template then
       template
     else if lib.any (name: value name == null) names then
@@ -38,20 +39,21 @@ rec {
     else if names != [ ] && template == "@${lib.head names}@" then
       value (lib.head names)
     else
-      lib.concatMapStrings piece pieces;
+      lib.concatMapStrings textOf parts;
 
-  alertmanager =
-    graph: ways:
-    fill (
+  # Alertmanager's configuration; `receivers` are the values of the receivers' placeholders.
+  alertmanagerConfig =
+    graph: receivers:
+    fillTemplate (
       {
         inherit (graph.alert) mail_repeat_h heartbeat_min;
-        night = night graph.alert.quiet_from_h graph.alert.quiet_until_h;
+        night = quietRanges graph.alert.quiet_from_h graph.alert.quiet_until_h;
       }
-      // ways
+      // receivers
     ) (lib.importJSON ../monitoring/alertmanager.json);
 
-  # The quiet hours as ranges, none of which crosses midnight.
-  night =
+  # The quiet hours as time ranges, none of which crosses midnight; null without quiet hours.
+  quietRanges =
     from: until:
     let
       range = start_time: end_time: { inherit start_time end_time; };
@@ -59,19 +61,20 @@ rec {
     if from == until then
       null
     else if from < until then
-      [ (range (hour from) (hour until)) ]
+      [ (range (clockTime from) (clockTime until)) ]
     else
-      [ (range (hour from) "24:00") ] ++ lib.optional (until > 0) (range "00:00" (hour until));
+      [ (range (clockTime from) "24:00") ]
+      ++ lib.optional (until > 0) (range "00:00" (clockTime until));
 
-  # The services that have metrics, and run somewhere.
-  asked =
+  # Services with metrics that run on some host.
+  scrapedServices =
     graph:
     lib.filter (
-      service: graph.service.${service}.probe == "http" && graphs.hostOf graph service != null
+      service: graph.service.${service}.probe == "http" && graphLib.hostOf graph service != null
     ) (lib.attrNames graph.service);
 
-  # Rules and no series of a service, so that a limit is there when every service is gone.
-  limits = graph: {
+  # Recording rules: they exist also while every service is down.
+  limitRules = graph: {
     groups = [
       {
         name = "limits";
@@ -79,11 +82,13 @@ rec {
         rules =
           lib.concatMap (
             table:
-            map (key: record "barnabee_limit" graph.${table}.${key} { name = "${table}.${key}"; }) (
+            map (key: recordingRule "barnabee_limit" graph.${table}.${key} { name = "${table}.${key}"; }) (
               lib.attrNames graph.${table}
             )
-          ) tables
-          ++ map (service: record "barnabee_expected" 1 { job = "barnabee-${service}"; }) (asked graph);
+          ) limitTables
+          ++ map (service: recordingRule "barnabee_expected" 1 { job = "barnabee-${service}"; }) (
+            scrapedServices graph
+          );
       }
     ];
   };

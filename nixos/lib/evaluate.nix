@@ -1,5 +1,5 @@
-# A system out of modules. All share `pkgs`, for one more instance of nixpkgs costs as much as the
-# machine itself; who changes its packages has its own.
+# evaluate: a NixOS system from modules. All systems share `pkgs`, because another instance of nixpkgs
+# doubles the evaluation time; a system that changes its packages sets `ownPackages`.
 { inputs, pkgs }:
 {
   modules,
@@ -7,13 +7,13 @@
 }:
 let
   inherit (inputs) nixpkgs self;
-  shared = [
-    self.nixosModules.house
+  sharedPackages = [
+    self.nixosModules.barnabee
     nixpkgs.nixosModules.readOnlyPkgs
     { nixpkgs = { inherit pkgs; }; }
   ];
 in
 nixpkgs.lib.nixosSystem {
   specialArgs = { inherit inputs; };
-  modules = (if ownPackages then [ self.nixosModules.default ] else shared) ++ modules;
+  modules = (if ownPackages then [ self.nixosModules.default ] else sharedPackages) ++ modules;
 }

@@ -1,5 +1,5 @@
-# What every service of ours gives up. mk-service.nix lays this under each unit; what a service
-# needs back it says there, by name. `systemd-analyze security` figures: docs/status.md.
+# Sandboxing options of every BarnabeeNet unit. A unit overrides single options where it needs more;
+# docs/status.md has the ratings of `systemd-analyze security`.
 {
   CapabilityBoundingSet = "";
   DevicePolicy = "closed";
@@ -39,6 +39,6 @@
     "@system-service"
     "~@privileged @resources"
   ];
-  # What is written is for the service and its group (the database: group barnabee).
+  # Files are for the service and its group (the database: group barnabee).
   UMask = "0007";
 }

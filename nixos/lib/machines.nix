@@ -1,4 +1,5 @@
-# All hosts, each in the form that its hypervisor gives it. `evaluate` makes a system out of modules.
+# All hosts of hosts/, each with the form (container, microvm) that its hypervisor needs.
+# `evaluate` makes a system from modules.
 { lib, evaluate }:
 let
   folder = ../../hosts;

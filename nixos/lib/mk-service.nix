@@ -1,12 +1,12 @@
-# One node of the graph as a systemd unit: the only place for restart, readiness, watchdog, limits,
-# credentials and hardening. What a unit does comes from system.toml; how it is run is passed in.
+# mkService: the systemd unit of a service of the graph, with restart policy, readiness, watchdog, limits,
+# credentials and hardening from system.toml.
 {
   lib,
   graph, # the merged system.toml
-  here, # names of the services on this machine
-  environment, # what every service of ours is told
-  credentialFile, # name -> file with the secret, or null when this house does without
-  ownNetworks, # addresses that a service without business outside may talk to
+  localServices, # names of the services on this host
+  environment, # environment variables of all services
+  credentialFile, # name -> path of the secret, or null when it is unused
+  ownNetworks, # addresses that a service may connect to unless it is outbound
 }:
 name:
 {
@@ -14,24 +14,24 @@ name:
   exec, # the command line
   user ? "barnabee-${name}",
   group ? "barnabee-${name}",
-  readiness ? "notify", # notify: it says READY itself; exec: `probe` is asked; exit: a oneshot
-  probe ? null, # a command that ends with 0 once the service is ready, for readiness = "exec"
-  ours ? true, # exit status 2 means that somebody must mend something: no second try
+  readiness ? "notify", # notify: sends READY=1; exec: `probe` decides; exit: a oneshot
+  probe ? null, # command that exits with 0 once the service is ready, for readiness = "exec"
+  ours ? true, # a BarnabeeNet program: exit status 2 means a configuration error, so no restart
   watchdog ? readiness == "notify" && ours, # its event loop feeds systemd's watchdog
-  outbound ? false, # it may talk to the world
-  compiles ? false, # it writes code into memory (onnxruntime, triton, espeak's callbacks)
-  writes ? [ ], # paths it may write
-  serviceConfig ? { }, # what no other unit needs
+  outbound ? false, # may connect to any network
+  compiles ? false, # writes executable memory (onnxruntime, triton, espeak's callbacks)
+  writes ? [ ], # writable paths
+  serviceConfig ? { }, # further options of this unit
 }:
 let
   node = graph.service.${name};
-  local = lib.filter (other: lib.elem other here);
+  local = lib.filter (other: lib.elem other localServices);
   unit = other: "barnabee-${other}.service";
   needs = map unit (local node.needs);
-  # Ordered as well, so that litestream stops after those who write. A wanted service that fails
-  # to start holds nobody back longer than its own start-up budget.
+  # Ordered as well, so that litestream stops after the writers. A wanted service that fails to start
+  # delays this one by its start-up budget at most.
   wants = map unit (local node.wants);
-  ordered = map unit (local ((import ./system.nix).ordering graph).${name});
+  ordered = map unit (local ((import ./system.nix).startOrder graph).${name});
   oneshot = node.kind == "oneshot";
   credentials = lib.filter (credential: credentialFile credential != null) node.credentials;
   restart = if node.restart == "never" then "no" else node.restart;
@@ -67,10 +67,10 @@ in
       TimeoutStopSec = node.stop_timeout_s;
       Restart = restart;
       RestartSec = "${toString node.restart_delay_ms}ms";
-      # Doubling up to 10 s as up/plan.py does, so that a service is back within 15 s.
+      # Exponential back-off up to 10 s, as in the local runner, so that a service restarts within 15 s.
       RestartSteps = 5;
       RestartMaxDelaySec = "10s";
-      # Whoever needs this one does not fail because it starts a second time.
+      # Dependents do not fail when this unit restarts.
       RestartMode = "direct";
 
       MemoryMax = "${toString node.memory_max_mib}M";

@@ -1,5 +1,5 @@
-# Typed options out of the JSON Schema that core/schema gives (scripts/system_schema.py): one
-# truth for what every key of system.toml must be. The example of a key is what the file says.
+# NixOS options from the JSON Schema of system.toml (core/schema, scripts/system_schema.py). The example
+# of an option is the value in system.toml.
 { lib }:
 let
   file = builtins.fromJSON (builtins.readFile ./system.schema.json);
@@ -25,7 +25,7 @@ let
     else
       lib.types.str;
 
-  # A pattern of Python as the whole match that Nix wants.
+  # A pattern of Python, which may match a prefix, as one that matches the whole text.
   matching =
     pattern:
     let
@@ -36,9 +36,9 @@ let
   list =
     path: schema: example:
     let
-      of = typeOf path schema.items example;
+      element = typeOf path schema.items example;
     in
-    if schema ? minItems then lib.types.nonEmptyListOf of else lib.types.listOf of;
+    if schema ? minItems then lib.types.nonEmptyListOf element else lib.types.listOf element;
 
   table =
     path: schema: example:
@@ -59,7 +59,7 @@ let
       typeOf path (definition schema."$ref") example
     else if schema ? anyOf then
       lib.types.nullOr (
-        typeOf path (lib.head (lib.filter (one: one.type or "" != "null") schema.anyOf)) example
+        typeOf path (lib.head (lib.filter (option: option.type or "" != "null") schema.anyOf)) example
       )
     else if schema ? const then
       lib.types.enum [ schema.const ]
@@ -75,21 +75,21 @@ let
       }
       .${schema.type};
 
-  # The docstring of the table that a key is in or leads to: the key itself says unit and meaning.
-  about =
-    path: key: schema: within:
+  # The description of the key's own table, else of the table that the key is in.
+  describe =
+    path: key: schema: parent:
     let
       target = if schema ? "$ref" then definition schema."$ref" else schema;
-      said = target.description or within.description or "The graph.";
+      description = target.description or parent.description or "The service graph.";
     in
-    "`${lib.concatStringsSep "." (path ++ [ key ])}` of system.toml. ${said}";
+    "`${lib.concatStringsSep "." (path ++ [ key ])}` of system.toml. ${description}";
 
   option =
-    path: within: key: schema: example:
+    path: parent: key: schema: example:
     lib.mkOption (
       {
         type = typeOf (path ++ [ key ]) schema example;
-        description = about path key schema within;
+        description = describe path key schema parent;
       }
       // lib.optionalAttrs (schema ? default) { inherit (schema) default; }
       // (
@@ -113,5 +113,5 @@ let
       )
     ) schema.properties;
 in
-# The options of the whole file; `example` is the file as it was read.
+# The options of the whole file; `example` is its parsed content.
 example: optionsOf [ ] file example

@@ -1,5 +1,5 @@
-# The graph of system.toml, read and questioned with builtins alone: no nixpkgs, no modules.
-# core/graph.py asks the same questions in Python; the assertions of the modules ask these.
+# Functions on the service graph of system.toml. Builtins only: no nixpkgs, no modules.
+# core/graph.py has the same in Python; tests/nix compares.
 let
   inherit (builtins)
     attrNames
@@ -36,13 +36,13 @@ let
     else
       throw "${concatStringsSep "." path} cannot be written into system.toml";
 
-  # null is a key that was not given: TOML has no word for it.
-  given = table: filter (name: table.${name} != null) (attrNames table);
+  # TOML has no null: a key without a value is left out.
+  definedKeys = table: filter (name: table.${name} != null) (attrNames table);
 
   tableText =
     path: table:
     let
-      names = given table;
+      names = definedKeys table;
       plain = filter (name: !isAttrs table.${name}) names;
       inner = filter (name: isAttrs table.${name}) names;
       heading = "[${concatStringsSep "." (map key path)}]\n";
@@ -53,27 +53,28 @@ let
     + concatStringsSep "" (map (name: "\n" + tableText (path ++ [ name ]) table.${name}) inner);
 in
 rec {
-  load = file: builtins.fromTOML (builtins.readFile file);
+  loadFile = file: builtins.fromTOML (builtins.readFile file);
 
-  # The merged graph as text again, for the services of a machine.
+  # The merged graph as TOML, for the services of a host.
   toTOML = tableText [ ];
 
-  # Hosts that carry a role, by name. A stand-by carries none until it is promoted.
-  hostsWith = graph: role: filter (name: elem role graph.host.${name}.roles) (attrNames graph.host);
+  # Hosts with a role.
+  hostsWithRole =
+    graph: role: filter (name: elem role graph.host.${name}.roles) (attrNames graph.host);
 
-  # Where a service runs, or null when it is placed nowhere.
+  # First host that runs a service, or null.
   hostOf =
     graph: service:
     let
-      hosts = hostsWith graph graph.service.${service}.role;
+      hosts = hostsWithRole graph graph.service.${service}.role;
     in
     if hosts == [ ] then null else head hosts;
 
-  # The services of a machine with these roles; a stand-by can run all that keeps the house talking.
+  # Services of a host with these roles. A standby can run those of core and gpu.
   servicesOf =
     graph: roles:
     let
-      wide =
+      servedRoles =
         roles
         ++ (
           if elem "standby" roles then
@@ -85,59 +86,60 @@ rec {
             [ ]
         );
     in
-    filter (name: elem graph.service.${name}.role wide) (attrNames graph.service);
+    filter (name: elem graph.service.${name}.role servedRoles) (attrNames graph.service);
 
-  # What talks to a service over the wire: those who need or want it.
+  # Services that need or want a service, and so connect to it.
   callersOf =
     graph: service:
     filter (name: elem service (graph.service.${name}.needs ++ graph.service.${name}.wants)) (
       attrNames graph.service
     );
 
-  # Whom each service starts after and stops before: its needs, and its wants as far as they close no
-  # circle (by the alphabet). systemd would drop a start out of a circle; core/graph.py has the same rule.
-  ordering =
+  # Services that each service starts after and stops before: its needs, and its wants in alphabetical
+  # order unless one would close a cycle, which systemd resolves by dropping a start.
+  startOrder =
     graph:
     let
-      known = graph.service;
-      names = attrNames known;
-      here = filter (other: known ? ${other});
+      services = graph.service;
+      names = attrNames services;
       edges =
         kind:
         concatMap (
           name:
-          map (other: { inherit name other; }) (here (builtins.sort builtins.lessThan known.${name}.${kind}))
+          map (other: { inherit name other; }) (
+            filter (other: services ? ${other}) (builtins.sort builtins.lessThan services.${name}.${kind})
+          )
         ) names;
       reaches =
         after: start: goal:
-        start == goal || builtins.any (one: reaches after one goal) after.${start};
+        start == goal || builtins.any (next: reaches after next goal) after.${start};
       add =
         after: edge:
         if reaches after edge.other edge.name then
           after
         else
           after // { ${edge.name} = after.${edge.name} ++ [ edge.other ]; };
-      nobody = listToAttrs (
+      noEdges = listToAttrs (
         map (name: {
           inherit name;
           value = [ ];
         }) names
       );
     in
-    foldl' add nobody (edges "needs" ++ edges "wants");
+    foldl' add noEdges (edges "needs" ++ edges "wants");
 
-  # [ { port, names } ] for every port that two have.
-  portClashes =
+  # [ { port, names } ] of the ports that two or more services have.
+  portConflicts =
     graph:
     let
-      owned = filter (name: graph.service.${name}.port != null) (attrNames graph.service);
+      withPort = filter (name: graph.service.${name}.port != null) (attrNames graph.service);
       ports = foldl' (
         found: name:
         let
           port = toString graph.service.${name}.port;
         in
         found // { ${port} = (found.${port} or [ ]) ++ [ name ]; }
-      ) { } owned;
+      ) { } withPort;
     in
     concatMap (
       port:
@@ -152,17 +154,19 @@ rec {
         [ ]
     ) (attrNames ports);
 
-  # MiB that all models take at their peak, and what the card can give.
+  # MiB that all models take at their peak, and that the GPU has for them.
   vram = graph: {
     peak = foldl' (sum: name: sum + graph.model.${name}.vram_peak_mib) 0 (attrNames graph.model);
-    usable = graph.card.vram_mib - graph.card.headroom_mib;
+    usable = graph.gpu.vram_mib - graph.gpu.headroom_mib;
   };
 
-  # Hosts other than `self` that a firewall rule for `service` must let in: whoever calls it.
+  # Hosts other than `self` whose services call `service`.
   callingHosts =
     graph: self: service:
     let
-      hosts = concatMap (caller: hostsWith graph graph.service.${caller}.role) (callersOf graph service);
+      hosts = concatMap (caller: hostsWithRole graph graph.service.${caller}.role) (
+        callersOf graph service
+      );
       unique = attrNames (
         listToAttrs (
           map (name: {

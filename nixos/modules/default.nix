@@ -1,37 +1,32 @@
-# The modules, each after those it leans on.
+# All NixOS modules. Every file of services/ and observe/ is imported, so a new service needs no entry here.
+{ lib, ... }:
+let
+  filesOf = folder: map (name: folder + "/${name}") (lib.attrNames (builtins.readDir folder));
+in
 {
   imports = [
     ./system.nix
     ./network.nix
+    ./firewall.nix
     ./secrets.nix
-    ./house.nix
-
-    ./services/redis.nix
-    ./services/restore.nix
-    ./services/litestream.nix
-    ./services/gpu.nix
-    ./services/worker.nix
-    ./services/api.nix
-    ./services/voice.nix
-    ./services/proxy.nix
+    ./lib.nix
+    ./common.nix
     ./backup.nix
-
+    ./ops-command.nix
     ./health.nix
-    ./standby-facts.nix
-    ./address.nix
+    ./standby-options.nix
     ./standby.nix
+    ./standby-units.nix
+    ./virtual-ip.nix
     ./gpu.nix
     ./passthrough.nix
     ./proxmox.nix
-    ./deploy-units.nix
-    ./deploy-facts.nix
     ./deploy.nix
-
-    ./observe/exporters.nix
-    ./observe/prometheus.nix
-    ./observe/alertmanager.nix
-    ./observe/loki.nix
-    ./observe/alloy.nix
-    ./observe/grafana.nix
-  ];
+    ./deploy-facts.nix
+    ./deploy-units.nix
+    ./boot-counting.nix
+    ./renamed-options.nix
+  ]
+  ++ filesOf ./services
+  ++ filesOf ./observe;
 }

@@ -1,36 +1,36 @@
-# What this system says of itself, in etc/barnabee/deploy.json: read by `barnabee switch` before it is
-# activated (src/barnabee/deploy/facts.py).
+# /etc/barnabee/deploy.json: facts about this system that `barnabee switch` reads before it activates it
+# (src/barnabee/deploy/machine.py).
 {
   config,
   lib,
-  house,
+  barnabeeLib,
   ...
 }:
 let
-  inherit (house) graph graphs;
+  inherit (barnabeeLib) graph graphLib;
   cfg = config.barnabee.deploy;
 
-  # The database that this machine's services write, or those of the guest that has it.
-  coreHost = toString (graphs.hostOf graph "api");
-  directory =
+  # Directory of the database: on this host, or of the guest that runs the API.
+  coreHost = toString (graphLib.hostOf graph "api");
+  guestDirectory =
     ((config.barnabee.guests or { }).${coreHost} or { }).directories.${config.barnabee.dataDir} or null;
   database =
-    if house.runs "restore" && config.barnabee.health.start then
+    if barnabeeLib.runsService "restore" && config.barnabee.health.start then
       {
         machine = null;
-        where = config.barnabee.dataDir;
+        directory = config.barnabee.dataDir;
       }
-    else if directory != null then
+    else if guestDirectory != null then
       {
         machine = coreHost;
-        where = directory;
+        directory = guestDirectory;
       }
     else
       null;
 
   facts = {
     kernel = if config.boot.isContainer then null else config.boot.kernelPackages.kernel.modDirVersion;
-    driver = if config.barnabee.gpu.card then config.hardware.nvidia.package.version else null;
+    driver = if config.barnabee.gpu.enable then config.hardware.nvidia.package.version else null;
     schema = lib.length (
       lib.filter (lib.hasSuffix ".sql") (
         lib.attrNames (builtins.readDir ../../src/barnabee/store/migrations)
@@ -42,14 +42,14 @@ let
         null
       else
         {
-          database = "${database.where}/barnabee.db";
+          database = "${database.directory}/barnabee.db";
           pin_unit = "barnabee-pin.service";
           restore_unit = "barnabee-rollback-data@";
           house = "barnabee.target";
           inherit (database) machine;
         };
     limits = removeAttrs graph.deploy [ "boot_tries" ];
-    program = house.barnabee;
+    program = barnabeeLib.barnabee;
   };
 in
 {

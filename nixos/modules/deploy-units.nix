@@ -1,22 +1,21 @@
-# The units that a switch has started: a spoken question, a pin of the database, the way back to one.
+# Units that a deployment starts: voice probe, restore point of the database, rollback to a restore point.
 {
   config,
   lib,
-  house,
+  barnabeeLib,
   ...
 }:
 let
-  inherit (house) graph;
-  cfg = config.barnabee.deploy;
+  inherit (barnabeeLib) graph;
   inherit (config.barnabee.secrets) fileOf;
-  data = credentials: description: command: {
-    inherit description;
-    inherit (house) environment;
+  databaseUnit = description: credentials: command: {
+    description = "BarnabeeNet: ${description}";
+    inherit (barnabeeLib) environment;
     serviceConfig = import ../lib/hardening.nix // {
       Type = "oneshot";
       User = "barnabee-restore";
       Group = "barnabee";
-      ExecStart = "${house.barnabee} ${command}";
+      ExecStart = "${barnabeeLib.barnabee} ${command}";
       TimeoutStartSec = graph.deploy.data_s;
       MemoryMax = "${toString graph.service.restore.memory_max_mib}M";
       ReadWritePaths = [ config.barnabee.dataDir ];
@@ -28,32 +27,32 @@ let
 in
 {
   config = lib.mkMerge [
-    (lib.mkIf cfg.probe {
+    (lib.mkIf config.barnabee.deploy.probe {
       systemd.services.barnabee-probe = {
-        description = "BarnabeeNet: a spoken question, answered aloud";
-        inherit (house) environment;
+        description = "BarnabeeNet: voice probe";
+        inherit (barnabeeLib) environment;
         startLimitIntervalSec = 0;
         serviceConfig =
           import ../lib/hardening.nix
           // {
             Type = "oneshot";
             DynamicUser = true;
-            ExecStart = "${house.barnabee} probe";
+            ExecStart = "${barnabeeLib.barnabee} probe";
             LoadCredential = [ "api_token:${fileOf "api_token"}" ];
             TimeoutStartSec = 3 * graph.probe.limit_ms / 1000 + 15;
             MemoryMax = "512M";
           }
-          // house.inside;
+          // barnabeeLib.privateNetworkOnly;
       };
     })
 
-    # Where the database is written; the machine beneath a guest asks for these in it.
-    (lib.mkIf (house.runs "restore") {
+    # On the host that writes the database; a hypervisor starts them in its guest.
+    (lib.mkIf (barnabeeLib.runsService "restore") {
       systemd.services.barnabee-pin =
-        data [ ] "BarnabeeNet: remembers the database of this moment"
+        databaseUnit "restore point of the database" [ ]
           "backup pin --reason 'before a switch'";
       systemd.services."barnabee-rollback-data@" =
-        data graph.service.restore.credentials "BarnabeeNet: puts the database back to pin %i"
+        databaseUnit "rollback of the database to restore point %i" graph.service.restore.credentials
           "rollback-data %i";
     })
   ];

@@ -1,4 +1,4 @@
-# The disk of a bare machine, laid out by disko: EFI, and one file system.
+# Partitions of a physical host's disk (disko): an EFI system partition and one file system.
 { config, lib, ... }:
 let
   cfg = config.barnabee.disk;
@@ -7,7 +7,7 @@ in
   options.barnabee.disk = lib.mkOption {
     type = lib.types.nullOr lib.types.str;
     default = null;
-    description = "The disk to install to, by its lasting name; everything on it is lost then.";
+    description = "Disk to install to, by its stable name; the installation erases it.";
     example = "/dev/disk/by-id/nvme-eui.0123456789abcdef";
   };
 

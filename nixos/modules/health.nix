@@ -1,44 +1,52 @@
-# When is this machine well? barnabee.target starts the services; barnabee-healthy.target is reached
-# once every service here, and every service elsewhere that these call, says that it is well.
+# Health of a host: barnabee.target starts the services; barnabee-healthy.target is reached when every
+# service of this host, and every service elsewhere that they call, is healthy.
 {
   config,
   lib,
-  house,
+  barnabeeLib,
   ...
 }:
 let
-  inherit (house) graph graphs here;
+  inherit (barnabeeLib) graph graphLib localServices;
+  inherit (config.barnabee) roles secrets;
   cfg = config.barnabee.health;
-  roles = config.barnabee.roles;
-  calls = lib.concatMap (name: graph.service.${name}.needs ++ graph.service.${name}.wants) here;
-  asked = service: graph.service ? ${service} && graph.service.${service}.probe != "exit";
-  placed = service: graphs.hostOf graph service != null;
-  # A redis elsewhere is asked by nobody but its own machine.
-  reachable = service: house.runs service || graph.service.${service}.probe != "redis";
-  everything = lib.elem "hypervisor" roles;
-  services = lib.filter (service: asked service && placed service && reachable service) (
-    if everything then lib.attrNames graph.service else lib.unique (here ++ calls)
+  dependencies = lib.concatMap (
+    name: graph.service.${name}.needs ++ graph.service.${name}.wants
+  ) localServices;
+  isChecked =
+    service:
+    graph.service ? ${service}
+    && graph.service.${service}.probe != "exit"
+    && graphLib.hostOf graph service != null
+    # Redis accepts connections from its own host only.
+    && (barnabeeLib.runsService service || graph.service.${service}.probe != "redis");
+  services = lib.filter isChecked (
+    if lib.elem "hypervisor" roles then
+      lib.attrNames graph.service
+    else
+      lib.unique (localServices ++ dependencies)
   );
-  at = lib.concatMapStringsSep " " (service: "--at ${service}=${house.addressOf service}") services;
-  # What a look at the services needs, and no more.
-  look = {
+  addresses = lib.concatMapStringsSep " " (
+    service: "--at ${service}=${barnabeeLib.addressOf service}"
+  ) services;
+  checkUnit = {
     after = [
       "barnabee.target"
       "network-online.target"
     ]
-    ++ map (service: "barnabee-${service}.service") here;
+    ++ map (service: "barnabee-${service}.service") localServices;
     wants = [
       "barnabee.target"
       "network-online.target"
     ];
-    inherit (house) environment;
+    inherit (barnabeeLib) environment;
   };
-  hardened = import ../lib/hardening.nix // {
+  checkServiceConfig = import ../lib/hardening.nix // {
     Type = "oneshot";
     DynamicUser = true;
     MemoryMax = "256M";
   };
-  given = lib.filter (credential: config.barnabee.secrets.fileOf credential != null) [
+  acceptSecrets = lib.filter (name: secrets.fileOf name != null) [
     "api_token"
     "home_assistant_token"
   ];
@@ -49,57 +57,56 @@ in
       type = lib.types.bool;
       default = !lib.elem "standby" config.barnabee.roles;
       defaultText = lib.literalExpression ''!lib.elem "standby" config.barnabee.roles'';
-      description = "Start the services with the machine. A stand-by starts them when it is promoted.";
+      description = "Start the services at boot. A standby starts them when it is promoted.";
       example = false;
     };
     waitSeconds = lib.mkOption {
       type = lib.types.ints.positive;
       default = graph.acceptance.healthy_s;
       defaultText = lib.literalExpression "config.barnabee.system.acceptance.healthy_s";
-      description = "How long the whole cascade may take to be well.";
+      description = "How long all services may take to become healthy.";
       example = 120;
     };
   };
 
   config = lib.mkIf (services != [ ]) {
     systemd.targets.barnabee = {
-      description = "BarnabeeNet: all services of this machine";
+      description = "BarnabeeNet: all services of this host";
       wantedBy = lib.mkIf cfg.start [ "multi-user.target" ];
     };
     systemd.targets.barnabee-healthy = {
-      description = "BarnabeeNet: the whole cascade is well";
+      description = "BarnabeeNet: all services are healthy";
       wantedBy = lib.mkIf cfg.start [ "multi-user.target" ];
       requires = [ "barnabee-health.service" ];
       after = [ "barnabee-health.service" ];
     };
 
-    systemd.services.barnabee-health = look // {
-      description = "BarnabeeNet: waits for the whole cascade";
-      startLimitIntervalSec = 0; # a switch asks again and again
+    systemd.services.barnabee-health = checkUnit // {
+      description = "BarnabeeNet: health check of all services";
+      startLimitIntervalSec = 0; # a deployment runs it repeatedly
       serviceConfig =
-        hardened
+        checkServiceConfig
         // {
           RemainAfterExit = true;
-          ExecStart = "${house.barnabee} health --wait ${toString cfg.waitSeconds} ${at}";
+          ExecStart = "${barnabeeLib.barnabee} health --wait ${toString cfg.waitSeconds} ${addresses}";
           TimeoutStartSec = cfg.waitSeconds + 15;
-          SupplementaryGroups = lib.optional (here != [ ]) "barnabee"; # which line the database is of
+          # To read the epoch of the database's replica.
+          SupplementaryGroups = lib.optional (localServices != [ ]) "barnabee";
         }
-        // house.inside;
+        // barnabeeLib.privateNetworkOnly;
     };
 
-    # Started by hand, by a deploy or by a test: `systemctl start barnabee-accept`; its journal has the
-    # table. It asks Home Assistant, wherever that is, whether the test alert came.
-    systemd.services.barnabee-accept = lib.mkIf (house.runs "api") (
-      look
+    # Run with `systemctl start barnabee-accept`; the results are in its journal. It may connect to other
+    # networks, because it asks Home Assistant whether the test alert arrived.
+    systemd.services.barnabee-accept = lib.mkIf (barnabeeLib.runsService "api") (
+      checkUnit
       // {
         description = "BarnabeeNet: the five acceptance criteria";
-        path = [ config.systemd.package ]; # journalctl: how long the start took
-        serviceConfig = hardened // {
-          ExecStart = "${house.barnabee} accept ${at}";
+        path = [ config.systemd.package ]; # journalctl, for the duration of the start
+        serviceConfig = checkServiceConfig // {
+          ExecStart = "${barnabeeLib.barnabee} accept ${addresses}";
           TimeoutStartSec = 300;
-          LoadCredential = map (
-            credential: "${credential}:${config.barnabee.secrets.fileOf credential}"
-          ) given;
+          LoadCredential = map (name: "${name}:${secrets.fileOf name}") acceptSecrets;
           SupplementaryGroups = [
             "barnabee" # litestream's socket
             "systemd-journal"

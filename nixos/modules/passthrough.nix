@@ -1,7 +1,7 @@
-# The card leaves this machine: vfio takes it before any driver can, and a guest gets it.
+# GPU passthrough: vfio binds the GPU before any driver loads, so that a guest can own it.
 #
-# The specification names 10de:2782, which is the RTX 4070 Ti; the card that is owned is the 4070 Ti
-# SUPER (AD103), 10de:2705 with its sound function 10de:22bb.
+# The specification names 10de:2782, the RTX 4070 Ti. The hardware is the 4070 Ti SUPER (AD103),
+# 10de:2705, with its audio function 10de:22bb.
 { config, lib, ... }:
 let
   cfg = config.barnabee.passthrough;
@@ -19,7 +19,7 @@ in
     enable = lib.mkOption {
       type = lib.types.bool;
       default = false;
-      description = "Bind the card to vfio so that a guest can have it.";
+      description = "Bind the GPU to vfio, for passthrough to a guest.";
       example = true;
     };
     ids = lib.mkOption {
@@ -28,7 +28,7 @@ in
         "10de:2705"
         "10de:22bb"
       ];
-      description = "Vendor and device of every function of the card (`lspci -nn`).";
+      description = "Vendor and device id of every function of the GPU (`lspci -nn`).";
       example = [
         "10de:2782"
         "10de:22bc"
@@ -42,7 +42,7 @@ in
         "0000:01:00.0"
         "0000:01:00.1"
       ];
-      description = "Where those functions are (`lspci -D`).";
+      description = "PCI address of every function of the GPU (`lspci -D`).";
       example = [ "0000:0a:00.0" ];
     };
     iommu = lib.mkOption {
@@ -53,7 +53,7 @@ in
         ]
       );
       default = null;
-      description = "Whose IOMMU this machine has; it must be on in the firmware too.";
+      description = "Vendor of the IOMMU, which must also be enabled in the firmware.";
       example = "amd";
     };
   };
@@ -64,9 +64,9 @@ in
         "iommu=pt"
         "vfio-pci.ids=${lib.concatStringsSep "," cfg.ids}"
       ]
-      # AMD's is on by itself.
+      # AMD's is enabled by default.
       ++ lib.optional (cfg.iommu == "intel") "intel_iommu=on";
-      # In the initrd, before anything else looks at the card.
+      # In the initrd, before any other driver can bind the GPU.
       initrd.kernelModules = [
         "vfio_pci"
         "vfio"
@@ -86,11 +86,11 @@ in
       }
       {
         assertion = !lib.elem "nvidia" config.services.xserver.videoDrivers;
-        message = "barnabee.passthrough.enable gives the card to a guest, but this machine loads the nvidia driver for it; unset barnabee.gpu.card (or services.xserver.videoDrivers) here.";
+        message = "barnabee.passthrough.enable gives the GPU to a guest, but this host loads the nvidia driver for it; unset barnabee.gpu.enable (or services.xserver.videoDrivers) here.";
       }
       {
         assertion = lib.length cfg.ids == lib.length cfg.addresses;
-        message = "barnabee.passthrough.ids and barnabee.passthrough.addresses name different numbers of functions; list every function of the card in both.";
+        message = "barnabee.passthrough.ids and barnabee.passthrough.addresses name different numbers of functions; list every function of the GPU in both.";
       }
     ];
   };

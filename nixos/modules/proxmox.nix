@@ -1,5 +1,5 @@
-# What a Proxmox node needs for the same guests: configuration files and the steps of the passthrough,
-# from the same facts as the NixOS hypervisor. `nix build .#proxmox-<host>` writes them.
+# Configuration files of the guests for a Proxmox node, with GPU passthrough, from the same options as the
+# NixOS hypervisor. `nix build .#proxmox-<host>` writes them.
 {
   config,
   lib,
@@ -25,7 +25,7 @@ let
     swap: 0
     unprivileged: 1
   '';
-  slot = lib.head (lib.splitString "." (lib.head passthrough.addresses));
+  pciSlot = lib.head (lib.splitString "." (lib.head passthrough.addresses));
   vm = name: guest: ''
     # /etc/pve/qemu-server/${toString guest.id}.conf
     balloon: 0
@@ -34,7 +34,7 @@ let
     cores: ${toString guest.cores}
     cpu: host
     efidisk0: ${cfg.storage}:1,efitype=4m,pre-enrolled-keys=0
-    hostpci0: ${slot},pcie=1,x-vga=1
+    hostpci0: ${pciSlot},pcie=1,x-vga=1
     machine: q35
     memory: ${toString guest.memoryMib}
     name: ${name}
@@ -74,34 +74,34 @@ in
                 "lxc"
                 "vm"
               ];
-              description = "A container, or a VM that gets the card.";
+              description = "A container, or a VM with the GPU.";
               example = "lxc";
             };
             id = lib.mkOption {
               type = lib.types.ints.between 100 999999999;
-              description = "The number by which Proxmox knows it.";
+              description = "Proxmox id of the guest.";
               example = 110;
             };
             cores = lib.mkOption {
               type = lib.types.ints.positive;
-              description = "How many processors it gets.";
+              description = "Number of CPU cores.";
               example = 4;
             };
             memoryMib = lib.mkOption {
               type = lib.types.ints.positive;
-              description = "How much memory it gets.";
+              description = "Memory in MiB.";
               example = 8192;
             };
             diskGib = lib.mkOption {
               type = lib.types.ints.positive;
-              description = "How large its disk is.";
+              description = "Disk size in GiB.";
               example = 32;
             };
           };
         }
       );
       default = { };
-      description = "The guests that a Proxmox node gets, by the name of their host in the flake.";
+      description = "Guests of the Proxmox node, by the name of their host in the flake.";
       example = {
         barnabee-core = {
           kind = "lxc";
@@ -115,19 +115,19 @@ in
     storage = lib.mkOption {
       type = lib.types.str;
       default = "local-lvm";
-      description = "The storage of the node for disks.";
+      description = "Storage of the node for disks.";
       example = "local-zfs";
     };
     bridge = lib.mkOption {
       type = lib.types.str;
       default = "vmbr0";
-      description = "The bridge of the node.";
+      description = "Network bridge of the node.";
       example = "vmbr1";
     };
     gateway = lib.mkOption {
       type = lib.types.str;
       default = "10.77.0.1";
-      description = "The way out for its guests.";
+      description = "Default gateway of the guests.";
       example = "192.168.1.1";
     };
   };

@@ -1,10 +1,10 @@
-# Secrets: encrypted in the repository (sops) or files on the machine; never in the store, and each
-# given by systemd to the one service that names it.
+# Secrets: encrypted in the repository (sops) or files on the host, never in the Nix store. systemd passes
+# each as a credential to the services that list it.
 { config, lib, ... }:
 let
   cfg = config.barnabee.secrets;
-  wanted = lib.unique cfg.needed;
-  used = lib.filter (name: !lib.elem name cfg.unused) wanted;
+  needed = lib.unique cfg.needed;
+  used = lib.filter (name: !lib.elem name cfg.unused) needed;
   encrypted = cfg.sopsFile != null;
 in
 {
@@ -13,42 +13,42 @@ in
       type = lib.types.nullOr lib.types.path;
       default = null;
       description = ''
-        The file with the secrets of the house, encrypted with sops; one key for each name. Without one
-        the secrets are the files of `barnabee.secrets.directory`.
+        File with the secrets, encrypted with sops; one key for each name. Null: the secrets are the
+        files of `barnabee.secrets.directory`.
       '';
       example = lib.literalExpression "../../secrets/house.yaml";
     };
     directory = lib.mkOption {
       type = lib.types.nullOr lib.types.str;
       default = "/var/lib/barnabee-secrets";
-      description = "Where root keeps one file for each secret when there is no `sopsFile`; null for nowhere.";
+      description = "Directory with one file for each secret, readable by root, when there is no `sopsFile`; null for none.";
       example = "/run/keys";
     };
     unused = lib.mkOption {
       type = lib.types.listOf lib.types.str;
       default = [ ];
-      description = "Secrets that this house does without; what they are for stays off.";
+      description = "Secrets that do not exist here; the features that need them stay off.";
       example = [ "azure_openai_key" ];
     };
     needed = lib.mkOption {
       type = lib.types.listOf lib.types.str;
       default = [ ];
       internal = true;
-      description = "The names that the services of this machine ask for.";
+      description = "Names of the secrets that the services of this host list.";
       example = [ "api_token" ];
     };
     used = lib.mkOption {
       type = lib.types.listOf lib.types.str;
       internal = true;
       readOnly = true;
-      description = "The names that this machine must have.";
+      description = "Names of the secrets that this host must have.";
       example = [ "api_token" ];
     };
     fileOf = lib.mkOption {
       type = lib.types.functionTo (lib.types.nullOr lib.types.str);
       internal = true;
       readOnly = true;
-      description = "The file of a secret, or null when the house does without it.";
+      description = "Path of a secret, or null when it is in `unused`.";
       example = lib.literalExpression ''name: "/run/secrets/''${name}"'';
     };
   };
@@ -79,7 +79,7 @@ in
     assertions = [
       {
         assertion = used == [ ] || encrypted || cfg.directory != null;
-        message = "barnabee.secrets gives nobody ${lib.concatStringsSep ", " used}: set barnabee.secrets.sopsFile or barnabee.secrets.directory, or list what you do without in barnabee.secrets.unused.";
+        message = "barnabee.secrets has no source for ${lib.concatStringsSep ", " used}: set barnabee.secrets.sopsFile or barnabee.secrets.directory, or list the secrets that you do not use in barnabee.secrets.unused.";
       }
       {
         assertion =
@@ -88,14 +88,14 @@ in
               "b2_key_id"
               "b2_application_key"
             ]
-            && lib.any (lib.hasPrefix "b2_") wanted
+            && lib.any (lib.hasPrefix "b2_") needed
           );
-        message = "barnabee.secrets.unused leaves the replica without credentials; keep b2_key_id and b2_application_key, or nothing brings the database back.";
+        message = "barnabee.secrets.unused leaves the replica without credentials, so the database could not be restored; remove b2_key_id and b2_application_key from it.";
       }
-    ]
-    ++ map (name: {
-      assertion = cfg.directory == null || !lib.hasPrefix builtins.storeDir cfg.directory;
-      message = "barnabee.secrets.directory is in the store, which everybody can read; name a directory outside it.";
-    }) (lib.optional (cfg.directory != null) cfg.directory);
+      {
+        assertion = cfg.directory == null || !lib.hasPrefix builtins.storeDir cfg.directory;
+        message = "barnabee.secrets.directory is in the Nix store, which all users can read; name a directory outside it.";
+      }
+    ];
   };
 }

@@ -1,194 +1,84 @@
-# A second machine that takes over: the keeper of the lease (docs/reference/standby.md), and what systemd
-# does by its signs, which are files in its runtime directory and go when it goes.
+# Standby operation: systemd starts and stops services by the role files that the lease keeper writes to
+# its runtime directory. docs/reference/standby.md
 {
   config,
   lib,
-  house,
+  barnabeeLib,
   ...
 }:
 let
-  inherit (house) graph;
-  inherit (graph.service.redis) port;
   cfg = config.barnabee.standby;
   inherit (config.barnabee) name network dataDir;
-  runtime = "/run/barnabee-lease";
-  others = lib.filter (host: host != name) cfg.parties;
-  here = cfg.enable && lib.elem name cfg.parties;
-  waits = lib.elem name cfg.waiting;
+  runtimeDirectory = "/run/barnabee-lease"; # RuntimeDirectory of standby-units.nix
+  peers = lib.filter (host: host != name) cfg.members;
+  isStandby = lib.elem name cfg.standbyHosts;
   addressOf = host: network.addresses.${host} or "${host}.invalid";
-  credentials = map (key: "${key}:${toString (config.barnabee.secrets.fileOf key)}") keys;
-  keys = [
-    "b2_key_id"
-    "b2_application_key"
-  ];
 
-  running = [
-    "barnabee.target"
-    "barnabee-healthy.target"
-    "barnabee-health.service"
-  ];
-
-  # What a unit of ours that is no node of the graph has in common with those that are.
-  unit =
-    {
-      description,
-      exec,
-      serviceConfig,
-    }:
-    {
-      inherit description;
-      inherit (house) environment;
-      after = [ "network-online.target" ];
-      wants = [ "network-online.target" ];
-      serviceConfig =
-        import ../lib/hardening.nix
-        // {
-          ExecStart = exec;
-          User = "barnabee-lease";
-          Group = "barnabee";
-          Slice = "barnabee.slice";
-          MemoryMax = "256M";
-          ReadWritePaths = [ "-/var/lib/barnabee-lease" ];
-        }
-        // serviceConfig;
-    };
-  once =
-    description: arguments:
-    unit {
-      inherit description;
-      exec = "${house.barnabee} standby ${arguments}";
-      serviceConfig = {
-        Type = "oneshot";
-        UMask = "0022"; # the keeper's notes are no secret
-        IPAddressDeny = "any";
-      };
-    };
-  # Starts a unit when the keeper shows a sign.
-  shown = sign: target: {
-    description = "BarnabeeNet: ${target} while the sign ${sign} is shown";
+  # Starts `unit` while the role file exists.
+  startForRole = role: unit: {
+    description = "BarnabeeNet: start ${unit} in the role ${role}";
     wantedBy = [ "multi-user.target" ];
     pathConfig = {
-      PathExists = "${runtime}/${sign}";
-      Unit = target;
+      PathExists = "${runtimeDirectory}/${role}";
+      Unit = unit;
     };
   };
-  # Runs whether or not the house is served from here.
-  always = {
+  # A service that runs in every role.
+  inEveryRole = {
     partOf = lib.mkForce [ ];
     wantedBy = lib.mkForce [ "multi-user.target" ];
   };
 in
 {
-  config = lib.mkIf here {
+  config = lib.mkIf (cfg.enable && lib.elem name cfg.members) {
     barnabee = {
       settings = {
-        BARNABEE_LEASE_DIR = runtime;
+        BARNABEE_LEASE_DIR = runtimeDirectory;
         BARNABEE_LINE = "${dataDir}/line";
       }
-      # The house's address comes and goes; the firewall says who reaches what.
-      // lib.optionalAttrs (waits || name == cfg.carrier) { BARNABEE_BIND = "0.0.0.0"; };
-      secrets.needed = keys;
-      redis.peers = map addressOf others;
+      # The virtual IP address moves between hosts; the firewall limits who can connect.
+      // lib.optionalAttrs (isStandby || name == cfg.virtualIpHost) { BARNABEE_BIND = "0.0.0.0"; };
+      redis.peers = map addressOf peers;
       network.rules = [
         {
-          inherit port;
-          from = others;
+          inherit (barnabeeLib.graph.service.redis) port;
+          from = peers;
         }
       ];
     };
 
-    users.users = lib.genAttrs [ "barnabee-lease" "barnabee-follow" ] (_: {
-      isSystemUser = true;
-      group = "barnabee";
-    });
-
-    # The keeper's sign starts them, and nothing else.
+    # Only the path units below start these targets.
     systemd.targets.barnabee.wantedBy = lib.mkForce [ ];
     systemd.targets.barnabee-healthy.wantedBy = lib.mkForce [ ];
 
     systemd.paths = {
-      barnabee-serve = shown "serve" "barnabee.target";
-      barnabee-well = shown "serve" "barnabee-healthy.target";
-      # Goes with the keeper: it would start litestream anew, and with it the keeper that is to stop.
-      barnabee-replicate = shown "hold" "barnabee-litestream.service" // {
+      barnabee-serve = startForRole "serve" "barnabee.target";
+      barnabee-healthy = startForRole "serve" "barnabee-healthy.target";
+      # Stops with the keeper: otherwise it restarts litestream, which starts the keeper again.
+      barnabee-replicate = startForRole "hold" "barnabee-litestream.service" // {
         wantedBy = [ "barnabee-lease.service" ];
         partOf = [ "barnabee-lease.service" ];
         after = [ "barnabee-lease.service" ];
       };
-      barnabee-follow = shown "follow" "barnabee-follow.service";
+      barnabee-follow = startForRole "follow" "barnabee-follow.service";
     };
 
     systemd.services = {
-      barnabee-lease =
-        unit {
-          description = "BarnabeeNet: keeps the lease without which nothing is written";
-          exec = lib.concatStringsSep " " (
-            [
-              "${house.barnabee} standby keep --host ${name}"
-              "--wish ${if waits then "follow" else "hold"}"
-              "--writer ${house.socket}"
-            ]
-            ++ map (host: "--other ${host}") others
-          );
-          serviceConfig = {
-            Type = "notify";
-            NotifyAccess = "main";
-            StateDirectory = "barnabee-lease";
-            RuntimeDirectory = "barnabee-lease"; # gone with the keeper, and with it every sign
-            UMask = "0022";
-            LoadCredential = credentials;
-            TimeoutStartSec = graph.standby.lease_s + 30;
-            TimeoutStopSec = 5;
-            # Not RestartMode=direct: whoever is bound to the keeper must stop when it ends.
-            Restart = "always";
-            RestartSec = "1s";
-            WatchdogSec = graph.standby.lease_s; # shortened by the keeper to the time that its lease has left
-            WatchdogSignal = "SIGKILL";
-          };
-        }
-        // {
-          wantedBy = [ "multi-user.target" ];
-          startLimitIntervalSec = 0;
-        };
-
-      barnabee-follow =
-        unit {
-          description = "BarnabeeNet: fetches what the other machine writes";
-          exec = "${house.barnabee} standby follow ${
-            lib.concatMapStringsSep " " (host: "--redis ${host}=${addressOf host}:${toString port}") others
-          }";
-          serviceConfig = {
-            User = "barnabee-follow";
-            LoadCredential = credentials;
-            MemoryMax = "512M";
-            ReadWritePaths = [ dataDir ];
-            Restart = "always";
-            RestartSec = "5s";
-          };
-        }
-        // {
-          # Whichever of them starts, the others have stopped before.
-          conflicts = running;
-          after = [ "network-online.target" ] ++ running ++ map (one: "barnabee-${one}.service") house.here;
-        };
-
-      barnabee-promote = once "BarnabeeNet: takes over as soon as the lease is free" "promote --no-wait";
-      barnabee-demote = once "BarnabeeNet: gives up the lease" "demote --no-wait --no-aside";
-
-      # Without its keeper nobody replicates; without the sign nobody begins to.
+      # Runs only beside the keeper, and starts only in the role hold.
       barnabee-litestream = {
         bindsTo = [ "barnabee-lease.service" ];
         after = [ "barnabee-lease.service" ];
         wantedBy = lib.mkForce [ ];
-        unitConfig.ConditionPathExists = "${runtime}/hold";
+        unitConfig.ConditionPathExists = "${runtimeDirectory}/hold";
       };
-      # Where nothing is served nothing is asked, and asking starts nothing.
+      # A health check must not start the services of a follower.
       barnabee-health = {
         wants = lib.mkForce [ "network-online.target" ];
-        unitConfig.ConditionPathExists = "${runtime}/serve";
+        unitConfig.ConditionPathExists = "${runtimeDirectory}/serve";
       };
-      barnabee-redis = always;
-      barnabee-gpu = lib.mkIf (waits && house.runs "gpu") always; # its models are loaded already
+      barnabee-redis = inEveryRole;
+      # The standby preloads its models.
+      barnabee-gpu = lib.mkIf (isStandby && barnabeeLib.runsService "gpu") inEveryRole;
     };
   };
 }

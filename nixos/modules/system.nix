@@ -1,13 +1,13 @@
-# system.toml as a module: typed, overridable by any host, and asked whether it makes sense.
+# `barnabee.system`: system.toml as typed options that a host can override, with assertions.
 { config, lib, ... }:
 let
-  graphs = import ../lib/system.nix;
-  file = ../../system.toml;
-  read = graphs.load file;
+  graphLib = import ../lib/system.nix;
+  inherit (import ../lib/renamed-keys.nix { inherit lib; }) renameKeys;
+  defaults = graphLib.loadFile ../../system.toml;
   cfg = config.barnabee;
   graph = cfg.system;
-  vram = graphs.vram graph;
-  nowhere = lib.filter (name: graphs.hostOf graph name == null) (lib.attrNames graph.service);
+  vram = graphLib.vram graph;
+  unplaced = lib.filter (name: graphLib.hostOf graph name == null) (lib.attrNames graph.service);
   unknown = lib.concatMap (
     name:
     lib.filter (other: !(graph.service ? ${other} || graph.companion ? ${other})) (
@@ -20,17 +20,19 @@ in
     {
       _file = "system.toml";
       config.barnabee.system = lib.mapAttrsRecursiveCond (value: lib.isAttrs value) (
-        _: lib.mkOverride 1400 # below what any host says, above the defaults of the tables
-      ) read;
+        _: lib.mkOverride 1400 # weaker than any definition of a host, stronger than option defaults
+      ) defaults;
     }
   ];
 
   options.barnabee = {
     system = lib.mkOption {
-      type = lib.types.submodule { options = (import ../lib/schema-types.nix { inherit lib; }) read; };
+      type = lib.types.coercedTo lib.types.attrs renameKeys (
+        lib.types.submodule { options = (import ../lib/schema-types.nix { inherit lib; }) defaults; }
+      );
       description = ''
-        The graph of the house: `system.toml`, loaded as a module. A host may say otherwise for any key;
-        the merged result is what its services read.
+        The service graph: `system.toml` as options. A host may override any key; its services read the
+        merged result.
       '';
       example = lib.literalExpression "{ service.api.memory_max_mib = 2048; }";
     };
@@ -39,7 +41,7 @@ in
       type = lib.types.str;
       default = config.networking.hostName;
       defaultText = lib.literalExpression "config.networking.hostName";
-      description = "Which host of `barnabee.system.host` this machine is.";
+      description = "Name of this host in `barnabee.system.host`.";
       example = "barnabee-core";
     };
 
@@ -47,7 +49,7 @@ in
       type = lib.types.listOf lib.types.str;
       default = (graph.host.${cfg.name} or { roles = [ ]; }).roles;
       defaultText = lib.literalExpression "config.barnabee.system.host.\${config.barnabee.name}.roles";
-      description = "What this machine is for; decides which services it runs.";
+      description = "Roles of this host, which decide the services it runs.";
       example = [ "core" ];
     };
   };
@@ -55,15 +57,15 @@ in
   config.assertions = [
     {
       assertion = graph.host ? ${cfg.name};
-      message = "barnabee.name is ${cfg.name}, which is no host of system.toml; add [host.${cfg.name}] there or set barnabee.name.";
+      message = "barnabee.name is ${cfg.name}, which is not a host of system.toml; add [host.${cfg.name}] there or set barnabee.name.";
     }
     {
       assertion = vram.peak <= vram.usable;
-      message = "barnabee.system.model takes ${toString vram.peak} MiB at peak, but barnabee.system.card can give ${toString vram.usable} MiB after its headroom; lower a vram_peak_mib or remove a model.";
+      message = "barnabee.system.model takes ${toString vram.peak} MiB at peak, but barnabee.system.gpu has ${toString vram.usable} MiB after its headroom; lower a vram_peak_mib or remove a model.";
     }
     {
-      assertion = nowhere == [ ];
-      message = "barnabee.system.service.${lib.concatStringsSep ", " nowhere} runs nowhere: no host of barnabee.system.host has its role; give one host that role.";
+      assertion = unplaced == [ ];
+      message = "barnabee.system.service.${lib.concatStringsSep ", " unplaced} runs on no host: no host of barnabee.system.host has its role; give one host that role.";
     }
     {
       assertion = unknown == [ ];
@@ -71,11 +73,11 @@ in
     }
     {
       assertion = !(lib.elem "standby" cfg.roles && lib.length cfg.roles > 1);
-      message = "barnabee.roles makes ${cfg.name} its own stand-by (${lib.concatStringsSep ", " cfg.roles}); a stand-by has no other role: change barnabee.system.host.${cfg.name}.roles.";
+      message = "barnabee.roles of ${cfg.name} are ${lib.concatStringsSep ", " cfg.roles}, but a standby has no other role; change barnabee.system.host.${cfg.name}.roles.";
     }
   ]
-  ++ map (clash: {
+  ++ map (conflict: {
     assertion = false;
-    message = "barnabee.system.service.${lib.concatStringsSep " and " clash.names} have the same port ${clash.port}; change one port.";
-  }) (graphs.portClashes graph);
+    message = "barnabee.system.service.${lib.concatStringsSep " and " conflict.names} have the same port ${conflict.port}; change one port.";
+  }) (graphLib.portConflicts graph);
 }

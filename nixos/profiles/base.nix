@@ -1,4 +1,4 @@
-# What all machines of the house share: where everybody is, how people get in, where secrets are.
+# Settings of all hosts: addresses, SSH, secrets, Nix.
 { config, lib, ... }:
 let
   secrets = ../../secrets/house.yaml;
@@ -15,10 +15,10 @@ in
       manofwar = "10.77.0.3";
     };
   };
-  # Where the house is reached, whichever machine serves it; without this there is no stand-by.
+  # The virtual IP address of the deployment; null turns the standby off.
   barnabee.standby = {
-    address = lib.mkDefault "192.168.1.50/24";
-    lan = lib.mapAttrs (_: lib.mkDefault) {
+    virtualIp = lib.mkDefault "192.168.1.50/24";
+    lanAddresses = lib.mapAttrs (_: lib.mkDefault) {
       beast = "192.168.1.10";
       manofwar = "192.168.1.11";
     };

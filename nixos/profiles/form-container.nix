@@ -1,20 +1,20 @@
-# A guest as an nspawn container: the machine beneath brings kernel, address and resolver.
+# Guest as an nspawn container: kernel, address and DNS resolver are the hypervisor's.
 { config, lib, ... }:
 let
   inherit (config.barnabee) network;
 in
 {
   boot.isContainer = true;
-  services.openssh.enable = false; # machinectl shell leads into it
-  barnabee.deploy.enable = false; # it is part of the machine beneath, and switched with it
-  # The machine beneath hands its secrets in (modules/guests.nix); the guest needs no key of its own.
+  services.openssh.enable = false; # `machinectl shell` instead
+  barnabee.deploy.enable = false; # part of the hypervisor's system
+  # The hypervisor passes the secrets (modules/guest-secrets.nix); the guest has no sops key.
   barnabee.secrets = {
     sopsFile = null;
     directory = "/run/credentials/@system";
   };
 
   networking = {
-    useHostResolvConf = false; # not the resolver of a loopback that is not its own
+    useHostResolvConf = false; # the host's resolver listens on the host's loopback
     nameservers = lib.mkDefault [ network.addresses.${network.gateway} ];
     defaultGateway.address = lib.mkDefault network.addresses.${network.gateway};
   };

@@ -1,4 +1,4 @@
-# A guest as an image for Proxmox: addresses come from the node, the disk from the image's format.
+# Guest as a Proxmox image: the node sets the address, the image format the disk.
 { lib, ... }:
 {
   networking.useDHCP = lib.mkDefault true;

@@ -1,5 +1,5 @@
-# A guest as a microvm with the card: qemu's q35, the host's processor, the functions of the card as
-# PCI Express devices. (Proxmox' pcie=1 is q35; x-vga=1 is for pictures, and this card draws none.)
+# Guest as a microvm with the GPU: qemu's q35 machine, the host's CPU model, the GPU's functions as PCI
+# Express devices. (Proxmox' pcie=1 is q35; x-vga=1 is for displays, and this GPU has none.)
 {
   config,
   inputs,
@@ -18,8 +18,8 @@ in
 {
   imports = [ inputs.microvm.nixosModules.microvm ];
 
-  barnabee.deploy.enable = false; # it is part of the machine beneath, and switched with it
-  # The machine beneath hands its secrets in (modules/guests.nix); the guest needs no key of its own.
+  barnabee.deploy.enable = false; # part of the hypervisor's system
+  # The hypervisor passes the secrets (modules/guest-secrets.nix); the guest has no sops key.
   barnabee.secrets = {
     sopsFile = null;
     directory = "/run/credentials/@system";

@@ -1,4 +1,4 @@
-# A bare machine that carries the guests.
+# Physical host that runs the guests.
 { inputs, lib, ... }:
 {
   imports = [

@@ -1,4 +1,4 @@
-# A machine that watches the others.
+# Host with the role monitoring.
 { lib, ... }:
 {
   barnabee.fillers = lib.mkDefault null;

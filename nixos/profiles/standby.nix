@@ -1,8 +1,8 @@
-# A machine that waits: the same services on its processor, started when it takes over and never before
-# (docs/reference/standby.md). Its models are loaded all the time.
+# Standby host: the same services on the CPU, started when it is promoted (docs/reference/standby.md).
+# Its models are always loaded.
 { lib, pkgs, ... }:
 {
-  barnabee.gpu.card = lib.mkDefault false;
+  barnabee.gpu.enable = lib.mkDefault false;
   barnabee.package = lib.mkDefault pkgs.barnabee;
-  zramSwap.enable = lib.mkDefault false; # limits of memory are meant
+  zramSwap.enable = lib.mkDefault false; # the services' memory limits include swap
 }

@@ -1,4 +1,4 @@
-# The assistant as a Python application, with the packages of poetry.lock.
+# BarnabeeNet as a Python application, with the packages of poetry.lock.
 {
   lib,
   barnabeePython,
@@ -40,10 +40,9 @@ let
     };
     build-system = [ python.pkgs.poetry-core ];
     dependencies = runtime;
-    pythonRemoveDeps = lib.optional (variant == "-cuda") "onnxruntime"; # onnxruntime-gpu stands for it
+    pythonRemoveDeps = lib.optional (variant == "-cuda") "onnxruntime"; # replaced by onnxruntime-gpu
 
-    # `pythonRuntimeDepsCheck` (on by default) compares what pyproject.toml asks for with what is
-    # there; `pip check` does so for everything that came along.
+    # `pythonRuntimeDepsCheck` (on by default) checks the dependencies of pyproject.toml.
     nativeCheckInputs = checks ++ lib.optional (checks != [ ]) valkey;
     doCheck = checks != [ ];
     checkPhase = ''
@@ -59,15 +58,15 @@ let
     ];
 
     passthru = {
-      # CTranslate2 and onnxruntime open CUDA's libraries by name: those that came with torch.
+      # CTranslate2 and onnxruntime load the CUDA libraries of torch's wheels by name.
       cudaLibraries = lib.concatMapStringsSep ":" (
         wheel: "${package.env}/${python.sitePackages}/nvidia/${wheel}/lib"
       ) (lib.optionals (variant == "-cuda") cudaWheels);
 
-      # A Python that knows the package: `python -m barnabee.api` is what the units start.
+      # Python environment of the units (`python -m barnabee.api`).
       env = python.buildEnv.override {
         extraLibs = [ (python.pkgs.toPythonModule package) ];
-        ignoreCollisions = true; # every nvidia-* wheel brings the same nvidia/__init__.py
+        ignoreCollisions = true; # every nvidia-* wheel contains nvidia/__init__.py
       };
     };
 

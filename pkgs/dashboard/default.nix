@@ -1,5 +1,5 @@
-# The dashboard, built from src/dashboard with what package-lock.json pins by hash, and nothing that only
-# tests need. Runs no package's own scripts.
+# Dashboard, built from src/dashboard with the packages of package-lock.json, without development
+# dependencies and without install scripts.
 {
   lib,
   buildNpmPackage,
@@ -11,8 +11,8 @@ let
   lock = lib.importJSON (root + "/package-lock.json");
   package = removeAttrs (lib.importJSON (root + "/package.json")) [ "devDependencies" ];
 
-  # The lock names no registry, so that it can be installed from any; hashes are what count.
-  addressed =
+  # package-lock.json has hashes and no URLs, so that any registry can serve it.
+  withUrl =
     path: module:
     let
       name = lib.last (lib.splitString "node_modules/" path);
@@ -23,7 +23,7 @@ let
     else
       module // { resolved = "https://registry.npmjs.org/${name}/-/${file}"; };
 
-  needed = lib.filterAttrs (_: module: !(module.dev or false)) lock.packages;
+  runtimeModules = lib.filterAttrs (_: module: !(module.dev or false)) lock.packages;
 in
 buildNpmPackage {
   pname = "barnabee-dashboard";
@@ -42,7 +42,7 @@ buildNpmPackage {
     npmRoot = root;
     inherit package;
     packageLock = lock // {
-      packages = lib.mapAttrs addressed needed;
+      packages = lib.mapAttrs withUrl runtimeModules;
     };
   };
   npmConfigHook = importNpmLock.npmConfigHook;
@@ -55,7 +55,7 @@ buildNpmPackage {
   '';
 
   meta = {
-    description = "The page on which one looks at the house and talks to it";
+    description = "Dashboard of BarnabeeNet";
     license = lib.licenses.asl20;
     platforms = lib.platforms.linux;
   };

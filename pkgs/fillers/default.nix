@@ -1,4 +1,4 @@
-# What the voice says while it works, recorded once by Kokoro on a CPU.
+# Filler phrases of the voice service, synthesized by Kokoro on the CPU.
 {
   barnabee,
   barnabeeModels,

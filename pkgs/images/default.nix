@@ -1,6 +1,5 @@
-# What other machines import. For Docker: each service (oci.nix). For a Proxmox node: each guest as an
-# LXC template, a VM image and a plain UEFI disk, from the same host files as the guests of `beast`;
-# only the form differs.
+# Images: each service for Docker (oci.nix); each guest for Proxmox as an LXC template, a VM image and a
+# UEFI disk, from the same hosts/ as the guests of `beast`.
 {
   evaluate,
   inputs,
@@ -27,7 +26,7 @@ let
       modules = [
         ../../hosts/${name}
         ../../nixos/profiles/form-image.nix
-        # Both Proxmox formats reset the name, which says what the machine is.
+        # Both Proxmox formats reset the host name, which selects the roles.
         { networking.hostName = lib.mkOverride 40 name; }
       ];
     };

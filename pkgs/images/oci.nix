@@ -1,11 +1,10 @@
-# One container image for each service, for a house with neither NixOS nor Proxmox. What is inside
-# stands here: programs, models, the command. How they are wired stands in the Compose file that
-# `barnabee compose` writes; tests/nix compares the two. `$(nix build --print-out-paths .#oci-api) |
-# docker load`: streamed, so that no image lies in the store beside what it is made of.
+# Container image of each service, for Docker: programs, models and command. `barnabee compose` writes the
+# Compose file; tests/nix compares the two. Images are streamed and not stored in the Nix store:
+# `$(nix build --print-out-paths .#oci-api) | docker load`.
 {
   lib,
   pkgs,
-  core, # the system of barnabee-core: the proxy's configuration comes from its modules
+  core, # the system of barnabee-core, for the configuration of the reverse proxy
 }:
 let
   id = 990; # USER of src/barnabee/up/compose.py
@@ -17,7 +16,7 @@ let
     (pkgs.writeTextDir "etc/passwd" "barnabee:x:${toString id}:${toString id}::/cache:/bin/false\n")
     (pkgs.writeTextDir "etc/group" "barnabee:x:${toString id}:\n")
   ];
-  # A new volume takes owner and mode from the image's directory.
+  # A new volume inherits owner and mode of the image's directory.
   directories = [
     "cache"
     "data"
@@ -57,8 +56,8 @@ let
       };
     };
 
-  # One of ours: the Python that knows the package, and what the programs are told of themselves.
-  ours =
+  # A BarnabeeNet program: the Python environment of the package, and its environment variables.
+  barnabeeImage =
     {
       package ? pkgs.barnabee,
       environment ? { },
@@ -83,31 +82,31 @@ let
   services = {
     redis = {
       contents = [ pkgs.valkey ];
-      command = [ "valkey-server" ]; # its options stand in the Compose file
+      command = [ "valkey-server" ]; # the Compose file has its options
     };
-    restore = ours { } [
+    restore = barnabeeImage { } [
       "barnabee"
       "restore"
       "--if-missing"
     ];
-    litestream = ours { } [
+    litestream = barnabeeImage { } [
       "barnabee"
       "replicate"
     ];
-    api = ours { } (python "barnabee.api");
-    worker = ours { } (python "barnabee.workers");
-    voice = ours { environment.BARNABEE_FILLERS = "${pkgs.barnabee-fillers}"; } (
+    api = barnabeeImage { } (python "barnabee.api");
+    worker = barnabeeImage { } (python "barnabee.workers");
+    voice = barnabeeImage { environment.BARNABEE_FILLERS = "${pkgs.barnabee-fillers}"; } (
       python "barnabee.voice"
     );
-    gpu-cpu = ours { environment.BARNABEE_MODELS = "${pkgs.barnabee-models-cpu}"; } (
+    gpu-cpu = barnabeeImage { environment.BARNABEE_MODELS = "${pkgs.barnabee-models-cpu}"; } (
       python "barnabee.gpu"
     );
-    gpu = ours {
+    gpu = barnabeeImage {
       package = pkgs.barnabee-cuda;
       environment = {
         BARNABEE_DEVICE = "cuda";
         BARNABEE_MODELS = "${pkgs.barnabee-models-cuda}";
-        # The driver's libraries are put there by NVIDIA's container toolkit.
+        # NVIDIA's container toolkit mounts the driver's libraries there.
         LD_LIBRARY_PATH = "/usr/lib64:/usr/lib/x86_64-linux-gnu:${pkgs.barnabee-cuda.cudaLibraries}";
         NVIDIA_DRIVER_CAPABILITIES = "compute,utility";
         NVIDIA_VISIBLE_DEVICES = "all";
@@ -115,7 +114,7 @@ let
     } (python "barnabee.gpu");
     proxy = {
       contents = [
-        pkgs.curl # asks for its health: there is no Python in it
+        pkgs.curl # for the health check: the image has no Python
         pkgs.nginx
       ];
       command = [
@@ -128,13 +127,13 @@ let
     };
   };
 
-  # nginx as core has it, but that others have names in place of addresses.
+  # nginx as on core, but with service names instead of addresses.
   proxy = core.extendModules {
     modules = [
       {
         barnabee.network.services = lib.genAttrs (lib.attrNames graph.service) (name: name);
         services.nginx = {
-          enableReload = true; # the configuration is a file of its own then
+          enableReload = true; # writes the configuration to /etc
           appendHttpConfig = "access_log off;";
           virtualHosts.${core.config.barnabee.proxy.hostName} = {
             sslCertificate = lib.mkForce "/run/secrets/tls_certificate";
@@ -146,6 +145,8 @@ let
   };
 in
 {
-  images = lib.mapAttrs' (name: one: lib.nameValuePair "oci-${name}" (image name one)) services;
+  images = lib.mapAttrs' (
+    name: service: lib.nameValuePair "oci-${name}" (image name service)
+  ) services;
   nginx = proxy.config.environment.etc."nginx/nginx.conf".source;
 }

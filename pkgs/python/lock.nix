@@ -1,11 +1,11 @@
-# poetry.lock, read: for each package the one file that Python 3.11 on x86_64 Linux installs, with the
-# hash that the lock has. Builtins and lib alone; fetches nothing.
+# Parsed poetry.lock: for each package the one file that Python 3.11 on x86_64 Linux installs, with its
+# hash. Evaluation only; fetches nothing.
 { lib }:
 let
   read = file: (builtins.fromTOML (builtins.readFile file)).package;
-  locked = read ../../poetry.lock ++ read ./card.toml;
+  locked = read ../../poetry.lock ++ read ./gpu.toml;
 
-  # name-version-python-abi-platform.whl; a build number is in no file of this lock (tests/nix).
+  # name-version-python-abi-platform.whl. No file of this lock has a build number (tests/nix checks).
   parts =
     entry:
     let
@@ -23,12 +23,12 @@ let
         platform = lib.elemAt found 4;
       };
 
-  # 0 is best; null does not run here.
+  # Lower is better; null is incompatible.
   rank =
     wheel:
     let
       linux = lib.hasInfix "manylinux" wheel.platform && lib.hasInfix "x86_64" wheel.platform;
-      anywhere = wheel.platform == "any";
+      anyPlatform = wheel.platform == "any";
       stable = builtins.match "cp3([0-9]|1[01])" wheel.python != null && wheel.abi == "abi3";
       pure = lib.elem "py3" (lib.splitString "." wheel.python) && wheel.abi == "none";
     in
@@ -38,7 +38,7 @@ let
       1
     else if linux && pure then
       2
-    else if anywhere && pure then
+    else if anyPlatform && pure then
       3
     else
       null;
@@ -62,19 +62,21 @@ let
       throw "poetry.lock has no file of ${package.name} for Linux";
 
   # The names of an exported requirements file, less those for other systems or older Pythons.
-  # `poetry export` resolved extras and optional groups; these markers are all that is left.
+  # `poetry export` has resolved extras and groups; these are the remaining markers.
   names =
     file:
     let
       lines = lib.splitString "\n" (builtins.readFile file);
       entry = line: builtins.match "([a-z0-9-]+)([[][^]]*[]])?==([^ ;]+)(.*)" line;
-      elsewhere =
+      isForOtherSystem =
         rest:
         lib.any (marker: lib.hasInfix marker rest) [
           ''sys_platform == "win32"''
           ''python_full_version < "3.11.3"''
         ];
-      chosen = lib.filter (found: found != null && !elsewhere (lib.elemAt found 3)) (map entry lines);
+      chosen = lib.filter (found: found != null && !isForOtherSystem (lib.elemAt found 3)) (
+        map entry lines
+      );
     in
     map lib.head chosen;
 in

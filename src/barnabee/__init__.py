@@ -1,3 +1,3 @@
-"""BarnabeeNet: a family's voice assistant that heals itself and proves its backup."""
+"""BarnabeeNet: a self-hosted voice assistant for a family."""
 
 __version__ = "0.1.0"

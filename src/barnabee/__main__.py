@@ -1,4 +1,4 @@
-"""`python -m barnabee`."""
+"""Entry point of `python -m barnabee`."""
 
 from __future__ import annotations
 

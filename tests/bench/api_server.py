@@ -14,11 +14,11 @@ from pydantic import BaseModel
 from barnabee.api.app import build
 from barnabee.api.service import Seams
 from barnabee.core import serve
-from barnabee.core.health import Health
+from barnabee.core.health import HealthMonitor
 from barnabee.core.metrics import Metrics
 from barnabee.core.schema import System
 from barnabee.core.settings import Settings
-from barnabee.testing.gpu import FakeGpu
+from barnabee.testing.gpu import FakeGpuClient
 from barnabee.understanding.interfaces import HomeAnswer
 
 REPLY = {
@@ -64,19 +64,19 @@ class Body(BaseModel):
     speaker: str | None = None
 
 
-def real(system: System, settings: Settings) -> serve.Running:
-    return build(system, settings, seams=Seams(gpu=FakeGpu(), home=InstantHome()))
+def real(system: System, settings: Settings) -> serve.ServiceApp:
+    return build(system, settings, seams=Seams(gpu=FakeGpuClient(), home=InstantHome()))
 
 
-def bare(_system: System, _settings: Settings) -> serve.Running:
+def bare(_system: System, _settings: Settings) -> serve.ServiceApp:
     app = FastAPI()
 
     @app.post("/v1/command")
     async def command(body: Body) -> dict[str, Any]:
         return {**REPLY, "session_id": body.session_id}
 
-    return serve.Running(app, Health("bare", [], Metrics("bare")))
+    return serve.ServiceApp(app, HealthMonitor("bare", [], Metrics("bare")))
 
 
 if __name__ == "__main__":
-    serve.run("api", real if sys.argv[1] == "real" else bare)
+    serve.run_service("api", real if sys.argv[1] == "real" else bare)

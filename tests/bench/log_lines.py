@@ -36,14 +36,14 @@ class Formatter(logging.Formatter):
             "level": record.levelname.lower(),
             "timestamp": datetime.now(UTC).isoformat(),
             "component": "bench",
-            "trace_id": trace_context.current(),
+            "trace_id": trace_context.get_trace_id(),
             **record.__dict__["told"],
         }
         return json.dumps(told, ensure_ascii=False)
 
 
 def ours() -> Callable[[], None]:
-    barnabee_logging.configure("bench")
+    barnabee_logging.configure_logging("bench")
     log = structlog.get_logger()
     return lambda: log.info("request", **FIELDS)
 
@@ -83,12 +83,12 @@ async def hold(write: Callable[[], None], rate: int, seconds: float) -> dict[str
         await asyncio.sleep(0)
         now = time.perf_counter()
         longest_s, before = max(longest_s, now - before), now
-    dropped = barnabee_logging.dropped_lines()
+    dropped = barnabee_logging.count_dropped_lines()
     return {"longest_ms": longest_s * 1000, "written": written, "dropped": dropped}
 
 
 def main() -> None:
-    trace_context.adopt(None)
+    trace_context.adopt_trace_id(None)
     kind, *rest = sys.argv[1:]
     if kind == "cost":
         found = cost({"ours": ours, "stdlib": stdlib}[rest[0]](), int(rest[1]))

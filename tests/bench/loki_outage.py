@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 
 import psutil
 
-from barnabee.clients.loki_push import Shipper
+from barnabee.clients.loki_push import LogShipper
 
 MIB = 1024 * 1024
 EPOCH = datetime(2026, 11, 23, tzinfo=UTC)
@@ -26,7 +26,7 @@ LINE = {
 
 async def main() -> None:
     url, rate, seconds, buffer_mib = sys.argv[1], *map(int, sys.argv[2:])
-    shipper = Shipper(url, "bench", buffer_mib * MIB, print)
+    shipper = LogShipper(url, "bench", buffer_mib * MIB, print)
     process = psutil.Process()
     before_mib = process.memory_info().rss / MIB
     shipper.start()

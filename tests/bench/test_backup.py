@@ -1,4 +1,4 @@
-"""What copies and their proof cost, each beside what it is compared with, in one run.
+"""Cost of backups and drills, each measured together with its reference in one run.
 
 A database of 1 GB of turns, the real litestream, a real S3 server; `-s` shows the figures.
 """
@@ -20,16 +20,18 @@ from pathlib import Path
 import pytest
 
 from barnabee.backup import consistent_copy, drill, keys, restore, restore_sources
-from barnabee.backup.cpu_limit import Pace
+from barnabee.backup.cpu_limit import CpuLimit
+from barnabee.backup.snapshots import ignore_progress
+from barnabee.core.files import sync_file
 from barnabee.store import db
-from support.backup import snapshot, with_backup
-from support.replica import House, replicated_house
+from support.backup import take_snapshot, with_backup_settings
+from support.replica import ReplicatedDeployment, make_replicated_deployment
 from support.wait import eventually
 
 pytestmark = [pytest.mark.bench, pytest.mark.timeout(600)]
 SIZE_MB = int(os.environ.get("BARNABEE_BENCH_MB", "1000"))
 ROW = "INSERT INTO turns VALUES (?,?,?,?,?,?,?,?,?,?)"
-# Where a file of litestream says when it was cut off the log, in milliseconds (LTX format 3).
+# Offset of the timestamp (ms) in the header of an LTX file (format 3).
 LTX_TIMESTAMP = 32
 PAIRS, SLICE_S = 14, 1.0
 # A machine that takes longer than 6 s for `cp` and integrity_check may take longer for the drill.
@@ -37,11 +39,13 @@ SLOWER = 10
 
 
 @pytest.fixture
-def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[House]:
-    with replicated_house(tmp_path, monkeypatch) as house:
-        kit = keys.make_kit()
-        house.system = with_backup(house.system, recovery_recipient=kit.recipient)
-        yield house
+def deployment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ReplicatedDeployment]:
+    with make_replicated_deployment(tmp_path, monkeypatch) as deployment:
+        kit = keys.make_recovery_kit()
+        deployment.system = with_backup_settings(
+            deployment.system, recovery_recipient=kit.recipient
+        )
+        yield deployment
 
 
 def row(number: int, words: bytes) -> tuple[object, ...]:
@@ -52,10 +56,10 @@ def row(number: int, words: bytes) -> tuple[object, ...]:
     return (f"{number:032x}", "s", None, text[:60], text, "chat", "[]", "[]", '{"total": 412}', at)
 
 
-def fill(database: Path, size_mb: int) -> None:
-    db.prepare(database)
+def insert_turns(database: Path, size_mb: int) -> None:
+    db.prepare_database(database)
     words = os.urandom(4 * 1024 * 1024).hex().encode()
-    with closing(consistent_copy.connect(database, "rw")) as connection:
+    with closing(consistent_copy.connect_live(database, "rw")) as connection:
         connection.execute("PRAGMA synchronous = OFF")
         number = 0
         while database.stat().st_size < size_mb * 1_000_000:
@@ -66,44 +70,48 @@ def fill(database: Path, size_mb: int) -> None:
             number += 20_000
 
 
-def copied_and_checked(database: Path, target: Path) -> float:
-    """Return how long `cp` and an integrity check of the copy take."""
-    begun_s = time.monotonic()
+def measure_copy_and_check(database: Path, target: Path) -> float:
+    """Return the duration of `cp` and an integrity check of the copy."""
+    start_s = time.monotonic()
     shutil.copyfile(database, target)
-    consistent_copy.durable(target)
+    sync_file(target)
     with closing(sqlite3.connect(target)) as connection:
         assert connection.execute("PRAGMA integrity_check").fetchone()[0] == "ok"
-    took_s = time.monotonic() - begun_s
+    took_s = time.monotonic() - start_s
     target.unlink()
     return took_s
 
 
 async def test_a_gigabyte_is_restored_in_twice_the_time_of_a_copy_and_its_drill_is_gentle(
-    house: House, tmp_path: Path
+    deployment: ReplicatedDeployment, tmp_path: Path
 ) -> None:
-    await asyncio.to_thread(fill, house.path, SIZE_MB)
-    house.start_litestream()
-    await eventually(house.replicated, within_s=200)
-    snapshot(house)
+    await asyncio.to_thread(insert_turns, deployment.path, SIZE_MB)
+    deployment.start_litestream()
+    await eventually(deployment.wait_until_replicated, within_s=200)
+    take_snapshot(deployment)
 
-    pace = Pace(house.system.backup.cpu_percent)
-    done = await drill.run(house.system, house.settings, pace=pace)
+    cpu_limit = CpuLimit(deployment.system.backup.cpu_percent)
+    done = await drill.run_drill(deployment.system, deployment.settings, cpu_limit=cpu_limit)
     share = done.cpu_ms / done.took_ms
     print(
         f"\ndrill of {done.bytes / 1e6:.0f} MB: {done.took_ms / 1000:.1f} s, "
         f"{done.cpu_ms / 1000:.1f} s of processor = {share:.0%} of a core (limits 60 s, 25 %)"
     )
     assert done.success, done
-    house.stop_litestream()
+    deployment.stop_litestream()
 
     plain_s, restored_s = [], []
     for number in range(2):
-        plain_s.append(await asyncio.to_thread(copied_and_checked, house.path, tmp_path / "c.db"))
+        plain_s.append(
+            await asyncio.to_thread(measure_copy_and_check, deployment.path, tmp_path / "c.db")
+        )
         target = tmp_path / f"restored{number}.db"
-        source = await restore_sources.from_replica(house.system, house.settings)
-        begun_s = time.monotonic()
-        await restore.in_place(target, source, restore.Nobody(), restore.quiet, force=False)
-        restored_s.append(time.monotonic() - begun_s)
+        source = await restore_sources.find_replica_source(deployment.system, deployment.settings)
+        start_s = time.monotonic()
+        await restore.restore_in_place(
+            target, source, restore.NoWriters(), ignore_progress, force=False
+        )
+        restored_s.append(time.monotonic() - start_s)
         target.unlink()
     ratio = min(restored_s) / min(plain_s)
     print(
@@ -115,13 +123,13 @@ async def test_a_gigabyte_is_restored_in_twice_the_time_of_a_copy_and_its_drill_
     assert done.took_ms / 1000 <= max(60, SLOWER * min(plain_s))
 
 
-def written(database: Path, seconds: float, first: int, per_s: float = 0) -> list[float]:
+def write_turns(database: Path, seconds: float, first: int, per_s: float = 0) -> list[float]:
     """Write turns for so long, one a transaction; return when each was committed."""
     words = b"what was said and what was replied " * 40
     at_s: list[float] = []
-    with closing(consistent_copy.connect(database, "rw")) as connection:
-        begun_s = time.monotonic()
-        while (gone_s := time.monotonic() - begun_s) < seconds:
+    with closing(consistent_copy.connect_live(database, "rw")) as connection:
+        start_s = time.monotonic()
+        while (gone_s := time.monotonic() - start_s) < seconds:
             if per_s and len(at_s) > gone_s * per_s:
                 time.sleep(1 / per_s)
                 continue
@@ -132,20 +140,24 @@ def written(database: Path, seconds: float, first: int, per_s: float = 0) -> lis
     return at_s
 
 
-async def test_replication_costs_no_more_than_a_tenth_of_the_writes(house: House) -> None:
-    db.prepare(house.path)
-    house.start_litestream()
-    await asyncio.to_thread(written, house.path, 1.0, 0)
-    assert house.process is not None
+async def test_replication_costs_no_more_than_a_tenth_of_the_writes(
+    deployment: ReplicatedDeployment,
+) -> None:
+    db.prepare_database(deployment.path)
+    deployment.start_litestream()
+    await asyncio.to_thread(write_turns, deployment.path, 1.0, 0)
+    assert deployment.process is not None
     ratios, first = [], 1_000_000
     for number in range(PAIRS):  # in turns and short, because the machine changes all the time
         counts = {}
         for streamed in (number % 2 == 0, number % 2 == 1):
-            await eventually(house.replicated, within_s=60)
+            await eventually(deployment.wait_until_replicated, within_s=60)
             if not streamed:
-                house.process.send_signal(signal.SIGSTOP)
-            counts[streamed] = len(await asyncio.to_thread(written, house.path, SLICE_S, first))
-            house.process.send_signal(signal.SIGCONT)
+                deployment.process.send_signal(signal.SIGSTOP)
+            counts[streamed] = len(
+                await asyncio.to_thread(write_turns, deployment.path, SLICE_S, first)
+            )
+            deployment.process.send_signal(signal.SIGCONT)
             first += 1_000_000
         ratios.append(counts[True] / counts[False])
     cost = 1 - statistics.median(ratios)
@@ -158,16 +170,16 @@ async def test_replication_costs_no_more_than_a_tenth_of_the_writes(house: House
 
 
 async def test_two_hundred_writes_a_second_are_in_the_replica_within_a_second_and_a_half(
-    house: House,
+    deployment: ReplicatedDeployment,
 ) -> None:
-    db.prepare(house.path)
-    house.start_litestream()
-    await asyncio.to_thread(written, house.path, 1.0, 0, 200)
-    await house.replicated()
-    committed = await asyncio.to_thread(written, house.path, 20.0, 1_000_000, 200)
-    await house.replicated()
+    db.prepare_database(deployment.path)
+    deployment.start_litestream()
+    await asyncio.to_thread(write_turns, deployment.path, 1.0, 0, 200)
+    await deployment.wait_until_replicated()
+    committed = await asyncio.to_thread(write_turns, deployment.path, 20.0, 1_000_000, 200)
+    await deployment.wait_until_replicated()
     arrived = []
-    for file in house.s3.directory.rglob("0000/*.ltx"):
+    for file in deployment.s3.directory.rglob("0000/*.ltx"):
         with file.open("rb") as opened:
             opened.seek(LTX_TIMESTAMP)
             [cut_ms] = struct.unpack(">q", opened.read(8))

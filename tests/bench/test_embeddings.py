@@ -26,8 +26,8 @@ from typing import Any
 import pytest
 
 from support.gpu import TOKEN, GpuProcess, models_dir
-from support.rivals import infinity
-from support.torch_env import environment, torch_python
+from support.rivals import run_infinity
+from support.torch_env import offline_environment, torch_python
 
 HERE = Path(__file__).parent
 ATTEMPTS = 3  # what else the machine does in one run is not what is measured; all are printed
@@ -116,7 +116,7 @@ Subjects = dict[str, Server | Bare]
 def bare() -> Iterator[Bare]:
     command = [str(torch_python()), str(HERE / "bare_embedder.py"), str(models_dir() / "minilm")]
     with subprocess.Popen(
-        command, env=environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        command, env=offline_environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:
         found = Bare(process)
         assert found.ask() == {"ready": True}
@@ -127,7 +127,7 @@ def bare() -> Iterator[Bare]:
 @pytest.fixture(scope="module")
 def subjects(tmp_path_factory: pytest.TempPathFactory, bare: Bare) -> Iterator[Subjects]:
     directory = tmp_path_factory.mktemp("embeddings")
-    with infinity(models_dir() / "minilm", directory) as url:
+    with run_infinity(models_dir() / "minilm", directory) as url:
         service = GpuProcess(directory, models_dir()).start()
         try:
             service.wait_for("/health/live")

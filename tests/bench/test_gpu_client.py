@@ -8,7 +8,7 @@ from statistics import median
 
 import pytest
 
-from barnabee.clients.servers import Servers, _Attempts
+from barnabee.clients.servers import ServerPool, _RequestAttempts
 
 LIMIT_US = {1: 20.0, 2: 40.0, 8: 80.0}
 CALLS, ROUNDS = 5_000, 7
@@ -28,10 +28,10 @@ def per_call_us(work: Callable[[], None]) -> float:
 @pytest.mark.bench
 @pytest.mark.parametrize("count", LIMIT_US)
 def test_choosing_and_counting_cost_next_to_nothing(count: int) -> None:
-    servers = Servers([f"http://s{n}:1" for n in range(count)], "token", timeout_s=10)
+    servers = ServerPool([f"http://s{n}:1" for n in range(count)], "token", timeout_s=10)
 
     def call() -> None:
-        attempts = _Attempts("/v1/embeddings")
+        attempts = _RequestAttempts("/v1/embeddings")
         server = servers._next(attempts, None)
         with servers._counted(server, attempts):
             pass

@@ -29,7 +29,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WholeHouse]:
 
 
 def test_the_second_start_is_healthy_in_time(house: WholeHouse) -> None:
-    run = run_state.running(house.paths)
+    run = run_state.require_running(house.paths)
     assert run.healthy_s is not None
     parts = {name: node.ready_s for name, node in run.nodes.items() if node.ready_s is not None}
     print(f"\nsecond start: all healthy after {run.healthy_s:.1f} s")

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from barnabee.core import trace_context
-from barnabee.core.tracing import SPANS
+from barnabee.core.tracing import SPAN_RECORDER
 from support.wait import free_port
 
 HERE = Path(__file__).parent
@@ -129,11 +129,11 @@ def test_an_outage_of_loki_is_survived(buffer_mib: int, *, loses: bool) -> None:
 
 
 def test_spans_cost_nothing_while_nobody_wants_them() -> None:
-    assert SPANS.sink is None
+    assert SPAN_RECORDER.sink is None
 
     def asked() -> None:
-        if SPANS.sink is not None:
-            SPANS.enter(None)
+        if SPAN_RECORDER.sink is not None:
+            SPAN_RECORDER.start_request(None)
         trace_context.span_id_var.get()
 
     took_us = min(repeat(asked, number=100_000, repeat=5)) * 10

@@ -12,10 +12,10 @@ import pytest
 from prometheus_client.metrics import MetricWrapperBase
 from starlette.applications import Starlette
 
-from barnabee.core.health import Health
-from barnabee.core.http import standard_routes
+from barnabee.core.health import HealthMonitor
+from barnabee.core.http import make_standard_routes
 from barnabee.core.metrics import Metrics
-from support.alert_rules import metrics_reference
+from support.alert_rules import load_metrics_reference
 from support.serve import served
 
 pytestmark = pytest.mark.bench
@@ -43,14 +43,14 @@ def busy(metrics: Metrics) -> int:
     return count
 
 
-@pytest.mark.parametrize("service", metrics_reference().SERVICES)
+@pytest.mark.parametrize("service", load_metrics_reference().SERVICES)
 async def test_being_asked_costs_little(service: str) -> None:
-    kind, fill = metrics_reference().SERVICES[service]
+    kind, fill = load_metrics_reference().SERVICES[service]
     metrics = kind(service)
-    health = Health(service, fill(metrics), metrics)
+    health = HealthMonitor(service, fill(metrics), metrics)
     children = busy(metrics)
     async with (
-        served(Starlette(routes=standard_routes(health, metrics))) as url,
+        served(Starlette(routes=make_standard_routes(health, metrics))) as url,
         httpx.AsyncClient(base_url=url) as http,
     ):
         for attempt in range(ATTEMPTS):

@@ -26,7 +26,7 @@ import pytest
 from barnabee.audio import wav
 from barnabee.gpu.engines import whisper
 from support.gpu import GpuProcess, models_dir
-from support.rival_servers import THREADS, wyoming_whisper
+from support.rival_servers import THREADS, run_wyoming_whisper
 
 if TYPE_CHECKING:
     from faster_whisper import WhisperModel
@@ -85,7 +85,7 @@ def with_our_options(model: WhisperModel) -> Ear:
             samples,
             language="en",
             temperature=whisper.TEMPERATURES,
-            max_new_tokens=whisper.TOKENS_AT_LEAST + len(samples) // 16_000 * whisper.TOKENS_PER_S,
+            max_new_tokens=whisper.MIN_TOKENS + len(samples) // 16_000 * whisper.TOKENS_PER_S,
             condition_on_previous_text=False,
         )
         return "".join(segment.text for segment in segments)
@@ -104,7 +104,7 @@ def test_hearing_is_as_fast_as_the_library_and_as_another_server(
     found: list[dict[str, float]] = []
     while len(found) < ATTEMPTS and not (found and worst(found[-1]) <= LIMIT):
         library = WhisperModel(str(files), device="cpu", compute_type="int8", cpu_threads=THREADS)
-        with wyoming_whisper(files, tmp_path) as wyoming:
+        with run_wyoming_whisper(files, tmp_path) as wyoming:
             ears = {
                 "service": through_the_service(gpu),
                 "library, as its README": as_its_readme(library),

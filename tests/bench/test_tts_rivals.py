@@ -17,7 +17,7 @@ import httpx
 import pytest
 
 from support.gpu import GpuProcess, models_dir
-from support.rival_servers import fastkokoro
+from support.rival_servers import run_fastkokoro
 
 ATTEMPTS = 3  # what else the machine does in one run is not what is measured; all are printed
 ROUNDS = 3
@@ -89,7 +89,7 @@ def test_speaking_is_as_fast_as_the_library_and_as_another_server(
     gpu: GpuProcess, tmp_path: Path
 ) -> None:
     files = models_dir() / "kokoro-int8"
-    with fastkokoro(files, tmp_path) as rival, gpu.client() as client:
+    with run_fastkokoro(files, tmp_path) as rival, gpu.client() as client:
         mouths = {
             "service": over_http(client),
             "kokoro-onnx": directly(files),

@@ -19,20 +19,20 @@ import pytest
 
 from barnabee.core import system
 from barnabee.core.schema import System
-from barnabee.voice.playback import AHEAD, CHUNK_MS
+from barnabee.voice.playback import MAX_CHUNKS_AHEAD, CHUNK_MS
 from support.gpu import TOKEN, GpuProcess, models_dir
 from support.recorded import record_fillers
 from support.serve import served
-from support.stock_voice import stock
+from support.stock_voice import run_stock_pipeline
 from support.voice import (
     FakeApi,
     Microphone,
     Samples,
-    Voice,
-    recording,
-    silence,
-    talking,
-    voice,
+    VoiceService,
+    load_recording,
+    make_silence,
+    open_microphone,
+    run_voice_service,
 )
 
 pytestmark = [pytest.mark.bench, pytest.mark.timeout(900)]
@@ -41,7 +41,7 @@ pytestmark = [pytest.mark.bench, pytest.mark.timeout(900)]
 # rounds so far, every round is printed, and the first after which all limits are met is the last.
 ROUNDS = 5
 QUESTIONS = [
-    recording(f"{name}_{speaker}")
+    load_recording(f"{name}_{speaker}")
     for name in ("what_time", "kitchen_light", "what_can_you_do")
     for speaker in ("af_heart", "bm_george")
 ]
@@ -50,13 +50,13 @@ STOCK_LIMIT = 1.0  # of the median of all pairs
 FIRST_SOUND_MS = {50: 500, 95: 900}
 OWN_MS = 40
 # A reply waits for a filler's end: what the transport has of it, and one piece in which it fades.
-FILLER_ENDS_MS = (AHEAD + 1) * CHUNK_MS
+FILLER_ENDS_MS = (MAX_CHUNKS_AHEAD + 1) * CHUNK_MS
 WAIT_S = 30
 
 
 def patient() -> System:
     """Return the house's system, which here waits for the next question as long as it takes."""
-    graph = system.load()
+    graph = system.load_system()
     return graph.model_copy(update={"talk": graph.talk.model_copy(update={"follow_up_s": 300})})
 
 
@@ -87,14 +87,14 @@ async def first_sound_ms(
     """Ask; return how long after the end of speech, or of the button, the first sound came."""
     loop = asyncio.get_running_loop()
     speech = question[: np.flatnonzero(np.abs(question) > LOUD)[-1]]
-    await microphone.say_slowly(silence(0.3), speech)
+    await microphone.send_in_real_time(make_silence(0.3), speech)
     if let_go:
-        await microphone.tell(type="talk", on=False)
-    ended_s, known = loop.time(), len(microphone.heard)
-    listening = asyncio.create_task(microphone.say_slowly(silence(WAIT_S)))
+        await microphone.send_message(type="talk", on=False)
+    ended_s, known = loop.time(), len(microphone.received)
+    listening = asyncio.create_task(microphone.send_in_real_time(make_silence(WAIT_S)))
     try:
         while loop.time() - ended_s < WAIT_S:
-            new = np.frombuffer(bytes(microphone.heard[known:]), "<i2")
+            new = np.frombuffer(bytes(microphone.received[known:]), "<i2")
             if len(new) and int(np.abs(new).max()) > LOUD:
                 return (loop.time() - ended_s) * 1000
             await asyncio.sleep(0.002)
@@ -108,18 +108,18 @@ async def first_sound_ms(
 async def until_quiet(microphone: Microphone) -> None:
     """Wait until nothing more is said."""
     known = -1
-    while known != len(microphone.heard):
-        known = len(microphone.heard)
+    while known != len(microphone.received):
+        known = len(microphone.received)
         await asyncio.sleep(1.0)
 
 
 async def ask_first(microphone: Microphone) -> None:
     """Ask by the button once; from then on no wake word is needed."""
-    await microphone.tell(type="talk", on=True)
-    await microphone.until_state("listening")
-    await microphone.say_slowly(QUESTIONS[0], silence(0.2))
-    await microphone.tell(type="talk", on=False)
-    await microphone.until_state("follow_up", WAIT_S)
+    await microphone.send_message(type="talk", on=True)
+    await microphone.wait_for_state("listening")
+    await microphone.send_in_real_time(QUESTIONS[0], make_silence(0.2))
+    await microphone.send_message(type="talk", on=False)
+    await microphone.wait_for_state("follow_up", WAIT_S)
 
 
 async def test_the_answer_comes_as_soon_as_from_pipecats_stock_pipeline(
@@ -130,11 +130,11 @@ async def test_the_answer_comes_as_soon_as_from_pipecats_stock_pipeline(
     ratio = own_ms = 0.0
     async with AsyncExitStack() as stack:
         house = await stack.enter_async_context(
-            voice(gpu.url, api, tmp_path, graph=patient(), token=TOKEN)  # without recordings
+            run_voice_service(gpu.url, api, tmp_path, graph=patient(), token=TOKEN)  # without recordings
         )
         ours = await stack.enter_async_context(house.talk(token=TOKEN))
-        other = await stack.enter_async_context(stock(models_dir(), api, TOKEN))
-        theirs = await stack.enter_async_context(talking(other, room="home", token=TOKEN))
+        other = await stack.enter_async_context(run_stock_pipeline(models_dir(), api, TOKEN))
+        theirs = await stack.enter_async_context(open_microphone(other, room="home", token=TOKEN))
         await ask_first(ours)
         await first_sound_ms(theirs, QUESTIONS[0])
         for number in range(ROUNDS):
@@ -196,7 +196,7 @@ class Computed:
         return cls(of("stt"), of("tts"))
 
 
-def stages_ms(house: Voice) -> dict[str, float]:
+def stages_ms(house: VoiceService) -> dict[str, float]:
     names = ("vad", "stt", "command", "tts_first_byte", "first_audio")
     name = "barnabee_stage_seconds_sum"
     return {stage: house.metric(name, stage=stage) * 1000 for stage in names}
@@ -206,7 +206,7 @@ async def test_first_sound_comes_soon(gpu: GpuProcess, api: str, fillers: Path) 
     missed: dict[str, float] = {}
     rounds: list[list[Asked]] = []
     async with (
-        voice(gpu.url, api, fillers.parent, graph=patient(), token=TOKEN) as house,
+        run_voice_service(gpu.url, api, fillers.parent, graph=patient(), token=TOKEN) as house,
         house.talk(token=TOKEN) as microphone,
     ):
         await ask_first(microphone)
@@ -215,7 +215,7 @@ async def test_first_sound_comes_soon(gpu: GpuProcess, api: str, fillers: Path) 
             for question in QUESTIONS:
                 before, engines = stages_ms(house), await Computed.read(gpu)
                 sound_ms = await first_sound_ms(microphone, question)
-                await microphone.until_state("follow_up", WAIT_S)
+                await microphone.wait_for_state("follow_up", WAIT_S)
                 await until_quiet(microphone)
                 now = await Computed.read(gpu)
                 took = {name: ms - before[name] for name, ms in stages_ms(house).items()}
@@ -269,22 +269,22 @@ async def test_four_rooms_talk_at_once_and_all_are_answered(
     rooms = ("kitchen", "hall", "study", "bath")
     took: dict[str, list[float]] = {room: [] for room in rooms}
 
-    async def converse(house: Voice, room: str) -> None:
+    async def converse(house: VoiceService, room: str) -> None:
         async with house.talk(room, TOKEN) as microphone:
             for question in QUESTIONS[:3]:
-                replies = len(microphone.of("reply"))
-                await microphone.tell(type="talk", on=True)
-                await microphone.until(lambda: microphone.state == "listening")
+                replies = len(microphone.get_messages("reply"))
+                await microphone.send_message(type="talk", on=True)
+                await microphone.wait_until(lambda: microphone.state == "listening")
                 took[room].append(await first_sound_ms(microphone, question, let_go=True))
-                await microphone.until(
-                    lambda known=replies: len(microphone.of("reply")) > known,  # type: ignore[misc]
+                await microphone.wait_until(
+                    lambda known=replies: len(microphone.get_messages("reply")) > known,  # type: ignore[misc]
                     4 * WAIT_S,
                 )
-                await microphone.until_state("follow_up", 4 * WAIT_S)
-            assert len(microphone.of("reply")) == len(QUESTIONS[:3])
-            assert not microphone.of("error")
+                await microphone.wait_for_state("follow_up", 4 * WAIT_S)
+            assert len(microphone.get_messages("reply")) == len(QUESTIONS[:3])
+            assert not microphone.get_messages("error")
 
-    async with voice(gpu.url, api, fillers.parent, graph=patient(), token=TOKEN) as house:
+    async with run_voice_service(gpu.url, api, fillers.parent, graph=patient(), token=TOKEN) as house:
         await asyncio.gather(*(converse(house, room) for room in rooms))
         answered = house.metric("barnabee_turns_total", outcome="answered", code="")
         sounds = sorted(ms for each in took.values() for ms in each)

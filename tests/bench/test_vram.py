@@ -11,24 +11,24 @@ import pytest
 
 from barnabee.core import system
 from barnabee.gpu.metrics import GpuMetrics
-from barnabee.gpu.model_runtime import Slot
+from barnabee.gpu.model_runtime import ModelRuntime
 from barnabee.gpu.vram import budget
 from barnabee.gpu.vram.ledger import Ledger
-from barnabee.gpu.vram.manager import Manager
+from barnabee.gpu.vram.manager import VramManager
 from barnabee.gpu.vram.types import (
-    Capacity,
-    Claim,
+    GpuCapacity,
+    Reservation,
     Decision,
     Evict,
-    Lease,
+    VramLease,
     Load,
-    Resident,
-    Sight,
+    ResidentModel,
+    MeasuredMemory,
     Wait,
 )
-from barnabee.testing.engines import FakeVoice
-from barnabee.testing.gpu_memory import FakeCard
-from support.vram import card, model
+from barnabee.testing.engines import FakeSynthesizer
+from barnabee.testing.engines import FakeGpuMemory
+from support.vram import make_gpu, make_model
 from support.wait import until
 
 pytestmark = pytest.mark.bench
@@ -50,10 +50,10 @@ def rate_per_s(job: Callable[[], object]) -> float:
     return median(once() for _ in range(ROUNDS))
 
 
-def crowd() -> list[Resident]:
+def crowd() -> list[ResidentModel]:
     """Twelve models, more than twice what a house has, so that choosing victims takes time."""
     return [
-        Resident(Claim(f"m{n}", 1 + n % 4, 1000 + n, reload_ms=n, preload=n < 4), 900, n * 7 % 5)
+        ResidentModel(Reservation(f"m{n}", 1 + n % 4, 1000 + n, reload_ms=n, preload=n < 4), 900, n * 7 % 5)
         for n in range(12)
     ]
 
@@ -64,10 +64,10 @@ def crowd() -> list[Resident]:
 )
 def test_ten_thousand_decisions_a_second(need_mib: int, leased: int, kind: type[Decision]) -> None:
     there = crowd()
-    wanted = Claim("wanted", 2, need_mib)
-    capacity = Capacity(14_000, 1_000)
-    below = [model.name for model in there if model.claim.priority > 2]
-    leases = [Lease(name, "room", 900 + n) for n, name in enumerate(below[:leased])]
+    wanted = Reservation("wanted", 2, need_mib)
+    capacity = GpuCapacity(14_000, 1_000)
+    below = [model.name for model in there if model.reservation.priority > 2]
+    leases = [VramLease(name, "room", 900 + n) for n, name in enumerate(below[:leased])]
 
     def decide() -> Decision:
         return budget.plan(there, wanted, capacity, 14_000 - 12 * 900, leases, 100)
@@ -79,16 +79,16 @@ def test_ten_thousand_decisions_a_second(need_mib: int, leased: int, kind: type[
 
 
 def test_asking_for_a_model_that_is_there_and_returning_it() -> None:
-    graph = system.load()
-    ledger = Ledger(graph.card, graph.model)
-    sight = Sight(graph.card.vram_mib)
+    graph = system.load_system()
+    ledger = Ledger(graph.gpu, graph.model)
+    sight = MeasuredMemory(graph.gpu.vram_mib)
     ledger.step(0, sight)
-    ledger.loaded("parakeet", 0, held_mib=3584, took_ms=1)
+    ledger.record_loaded("parakeet", 0, held_mib=3584, took_ms=1)
     tickets = iter(range(10**9))
 
     def use() -> None:
         ticket = next(tickets)
-        ledger.ask(ticket, "parakeet", "kitchen", 0)
+        ledger.request(ticket, "parakeet", "kitchen", 0)
         ledger.release(ticket, 0)
 
     rate = rate_per_s(use)
@@ -98,12 +98,12 @@ def test_asking_for_a_model_that_is_there_and_returning_it() -> None:
 
 
 async def test_a_lease_of_the_running_manager_costs_little() -> None:
-    slot = Slot("tts", "a", FakeVoice)
+    slot = ModelRuntime("tts", "a", FakeSynthesizer)
     metrics = GpuMetrics("gpu")
-    ledger = Ledger(card(), {"a": model(1, 100, preload=True)})
-    manager = Manager(ledger, [slot], FakeCard(1000), metrics)
+    ledger = Ledger(make_gpu(), {"a": make_model(1, 100, preload=True)})
+    manager = VramManager(ledger, [slot], FakeGpuMemory(1000), metrics)
     running = asyncio.create_task(manager.run())
-    await until(lambda: manager.was_tried("a"))
+    await until(lambda: manager.has_attempted_load("a"))
 
     async def rounds() -> float:
         begun_s = time.process_time()

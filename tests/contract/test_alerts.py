@@ -16,10 +16,10 @@ import yaml
 from barnabee.cli.app import app
 from barnabee.core import system
 from barnabee.up import monitoring_config, monitoring_services
-from support.alert_rules import FOLDER, ROOT, exported, metrics_reference, rules, series_in
+from support.alert_rules import FOLDER, ROOT, list_exported_series, load_metrics_reference, load_alert_rules, find_series
 
-GRAPH = system.load(ROOT / "system.toml")
-RULES = rules()
+GRAPH = system.load_system(ROOT / "system.toml")
+RULES = load_alert_rules()
 FILES = sorted((FOLDER / "alerts").glob("*.yml"))
 TESTS = sorted((FOLDER / "tests").glob("*.yml"))
 COMMANDS = cast("Any", typer.main.get_command(app))
@@ -45,7 +45,7 @@ FOREIGN = {
 def recorded() -> dict[str, set[str]]:
     """Return the series that the rules made of system.toml record, with their names or jobs."""
     found: dict[str, set[str]] = {}
-    for rule in monitoring_config.limits(GRAPH)["groups"][0]["rules"]:
+    for rule in monitoring_config.make_limit_rules(GRAPH)["groups"][0]["rules"]:
         found.setdefault(rule["record"], set()).update(rule["labels"].values())
     return found
 
@@ -90,8 +90,8 @@ def test_every_runbook_belongs_to_an_alert() -> None:
 
 @pytest.mark.parametrize("name", RULES)
 def test_an_alert_asks_for_series_that_there_are(name: str) -> None:
-    asked = series_in(RULES[name]["expr"])
-    assert asked - exported() - FOREIGN - set(recorded()) == set()
+    asked = find_series(RULES[name]["expr"])
+    assert asked - list_exported_series() - FOREIGN - set(recorded()) == set()
     for limit in re.findall(r"barnabee_limit\{name=\"([^\"]+)\"\}", RULES[name]["expr"]):
         assert limit in recorded()["barnabee_limit"]
 
@@ -112,7 +112,7 @@ def test_the_names_in_an_expression_are_found() -> None:
         '100 * sum by (a, b) (rate(x_total{job="c"}[5m])) / on (a) y unless z offset 5m > '
         'scalar(barnabee_limit{name="alert.q"}) or time() - w'
     )
-    assert series_in(expression) - {"5m"} == {"x_total", "y", "z", "barnabee_limit", "w"}
+    assert find_series(expression) - {"5m"} == {"x_total", "y", "z", "barnabee_limit", "w"}
 
 
 @needs_promtool
@@ -149,10 +149,10 @@ def test_an_alert_is_tested_to_be_silent_to_fire_and_to_end(name: str) -> None:
 @needs_promtool
 def test_promtool_takes_what_is_made_of_system_toml(tmp_path: Path) -> None:
     limits = tmp_path / "limits.json"
-    limits.write_text(json.dumps(monitoring_config.limits(GRAPH)))
+    limits.write_text(json.dumps(monitoring_config.make_limit_rules(GRAPH)))
     _run("promtool", "check", "rules", str(limits))
     (tmp_path / "token").write_text("token")
-    config = monitoring_config.prometheus(
+    config = monitoring_config.make_prometheus_config(
         GRAPH,
         host="here",
         rules=[str(limits), str(FOLDER / "alerts/*.yml")],
@@ -181,7 +181,7 @@ WAYS: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("ways", WAYS.values(), ids=WAYS.keys())
 def test_amtool_takes_what_is_made_of_the_template(tmp_path: Path, ways: dict[str, Any]) -> None:
     template = json.loads((FOLDER / "alertmanager.json").read_text(encoding="utf-8"))
-    config = monitoring_config.alertmanager(template, GRAPH, ways)
+    config = monitoring_config.make_alertmanager_config(template, GRAPH, ways)
     assert "@" not in json.dumps({key: config[key] for key in ("route", "inhibit_rules")})
     (tmp_path / "alertmanager.json").write_text(json.dumps(config))
     _run("amtool", "check-config", str(tmp_path / "alertmanager.json"))
@@ -202,7 +202,7 @@ ROUTES = {
 def test_an_alert_takes_the_ways_it_should(tmp_path: Path, labels: str, receivers: str) -> None:
     template = json.loads((FOLDER / "alertmanager.json").read_text(encoding="utf-8"))
     file = tmp_path / "alertmanager.json"
-    file.write_text(json.dumps(monitoring_config.alertmanager(template, GRAPH, WAYS["all"])))
+    file.write_text(json.dumps(monitoring_config.make_alertmanager_config(template, GRAPH, WAYS["all"])))
     command = ("amtool", "config", "routes", "test", f"--config.file={file}")
     assert _run(*command, *labels.replace('"', "").split()).strip() == receivers
 
@@ -210,7 +210,7 @@ def test_an_alert_takes_the_ways_it_should(tmp_path: Path, labels: str, receiver
 def test_the_page_of_metrics_is_what_the_services_export() -> None:
     page = (ROOT / "docs/reference/metrics.md").read_text(encoding="utf-8")
     wanted = "run PYTHONPATH=src python scripts/metrics_reference.py"
-    assert page == metrics_reference().text(), wanted
+    assert page == load_metrics_reference().text(), wanted
 
 
 def test_the_names_of_the_specification_are_exported() -> None:
@@ -220,7 +220,7 @@ def test_the_names_of_the_specification_are_exported() -> None:
         "nvidia_gpu_memory_total_bytes",
         "barnabee_health_check_database",
     }
-    assert named <= exported()
+    assert named <= list_exported_series()
     assert {"HighLatencyP95", "GPUMemoryHigh", "STTServiceDown", "DatabaseUnreachable"} <= set(
         RULES
     )

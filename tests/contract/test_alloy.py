@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from support.alloy import Block, Line, parse, processed, references, relabelled
+from support.alloy import Block, LogLine, parse_config, apply_stages, iter_references, apply_relabel_rules
 
 ROOT = Path(__file__).resolve().parents[2]
-FILE = parse((ROOT / "nixos/monitoring/config.alloy").read_text(encoding="utf-8"))
+FILE = parse_config((ROOT / "nixos/monitoring/config.alloy").read_text(encoding="utf-8"))
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 
 
@@ -18,19 +18,19 @@ def component(name: str) -> Block:
     return next(block for block in FILE.blocks if block.name == name)
 
 
-def shipped(unit: str, priority: str, text: str) -> Line:
+def shipped(unit: str, priority: str, text: str) -> LogLine:
     """Return what reaches Loki of one record of a machine's journal."""
     told = {"__journal__systemd_unit": unit, "__journal_priority_keyword": priority}
-    labels = relabelled(component("loki.relabel").all("rule"), told)
+    labels = apply_relabel_rules(component("loki.relabel").all("rule"), told)
     # what the component adds by itself, and what it is told to add
     labels |= {"job": "loki.source.journal.machine", "host": "core"}
-    return processed(component("loki.process").blocks, Line(labels, text))
+    return apply_stages(component("loki.process").blocks, LogLine(labels, text))
 
 
 def test_everything_that_is_named_is_there_and_everything_that_is_there_is_used() -> None:
     made = {f"{block.name}.{block.label}" for block in FILE.blocks}
-    named = {one.path.rpartition(".")[0] for one in references(FILE) if not one.argument}
-    told = {one.argument for one in references(FILE) if one.argument}
+    named = {one.path.rpartition(".")[0] for one in iter_references(FILE) if not one.argument}
+    told = {one.argument for one in iter_references(FILE) if one.argument}
     assert named <= made
     assert made - named == {"loki.source.journal.machine"}  # the source: nobody names it
     assert told == {"LOKI_URL", "BARNABEE_HOST"}

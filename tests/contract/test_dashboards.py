@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from support.exported import TARGET_LABELS, series
+from support.exported import TARGET_LABELS, list_series_labels
 
 ROOT = Path(__file__).resolve().parents[2]
 FILES = sorted((ROOT / "nixos/monitoring/dashboards").glob("*.json"))
@@ -69,7 +69,7 @@ def names(text: str) -> set[str]:
     bare = re.sub(r'"(?:[^"\\]|\\.)*"|\bby \([^)]*\)|\{[^}]*\}|\[[^\]]*\]', " ", text)
     found = set(re.findall(r"[a-zA-Z_:][\w:]*", bare)) - FUNCTIONS
     for pattern in re.findall(r'__name__=~"([^"]+)"', text):
-        found |= {name for name in series() if re.fullmatch(pattern, name)}
+        found |= {name for name in list_series_labels() if re.fullmatch(pattern, name)}
     return found
 
 
@@ -94,12 +94,12 @@ def test_the_five_are_there_and_are_what_their_script_makes() -> None:
 @pytest.mark.parametrize("query", PROMQL, ids=str)
 def test_a_query_asks_for_series_that_are_exported(query: Query) -> None:
     assert names(query.text)
-    assert names(query.text) <= series().keys()
+    assert names(query.text) <= list_series_labels().keys()
 
 
 @pytest.mark.parametrize("query", PROMQL, ids=str)
 def test_a_query_uses_labels_that_its_series_have(query: Query) -> None:
-    known = set[str]().union(*(series()[name] for name in names(query.text))) | TARGET_LABELS
+    known = set[str]().union(*(list_series_labels()[name] for name in names(query.text))) | TARGET_LABELS
     shown = set(re.findall(r"\{\{(\w+)\}\}", query.legend))
     assert labels(query.text) | shown <= known
 
@@ -113,7 +113,7 @@ def test_a_panel_has_the_unit_of_its_series(query: Query) -> None:
 
 
 def test_a_series_that_nobody_exports_would_be_seen() -> None:
-    assert not names("rate(barnabee_requests_total[5m])") <= series().keys()
+    assert not names("rate(barnabee_requests_total[5m])") <= list_series_labels().keys()
     assert names("sum by (le) (rate(barnabee_stage_seconds_bucket{a='b'}[5m]))") == {
         "barnabee_stage_seconds_bucket"
     }

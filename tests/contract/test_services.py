@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from barnabee.core import system
-from barnabee.core.schema import Service
+from barnabee.core.schema import ServiceConfig
 
 ROOT = Path(__file__).resolve().parents[2]
-GRAPH = system.load(ROOT / "system.toml")
+GRAPH = system.load_system(ROOT / "system.toml")
 # The package of a service carries its name; these two are plural or a command.
 PACKAGES = {"worker": "workers"}
 OWN = {
@@ -46,7 +46,7 @@ def test_every_service_has_its_module(name: str) -> None:
 
 
 @pytest.mark.parametrize(("name", "node"), GRAPH.nodes().items())
-def test_every_daemon_can_be_asked_for_its_health(name: str, node: Service) -> None:
+def test_every_daemon_can_be_asked_for_its_health(name: str, node: ServiceConfig) -> None:
     assert node.kind == "oneshot" or node.port
 
 

@@ -20,7 +20,7 @@ from starlette.routing import Route
 from barnabee.alerts import delivery_test
 from barnabee.clients.home_assistant import HomeAssistant
 from barnabee.up import monitoring_services
-from support.alerting import Watch
+from support.alerting import MonitoringStack
 from support.demo_home import RunningHome
 from support.serve import served
 from support.wait import eventually
@@ -29,7 +29,7 @@ MISSING = [name for name in monitoring_services.PROGRAMS.values() if shutil.whic
 pytestmark = [
     pytest.mark.skipif(bool(MISSING), reason=f"not installed here: {', '.join(MISSING)}"),
 ]
-PACKAGE = monitoring_services.files() / "home-assistant" / "barnabee_alerts.yaml"
+PACKAGE = monitoring_services.monitoring_directory() / "home-assistant" / "barnabee_alerts.yaml"
 # A phone of the test's own: what it is sent is written into a file.
 PHONE = """
 notify:
@@ -61,8 +61,8 @@ async def home(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Runnin
 
 
 @pytest.fixture
-def watch(tmp_path: Path, home: RunningHome) -> Iterator[Watch]:
-    found = Watch(tmp_path / "watch", {"webhook_url": home.webhook_url})
+def watch(tmp_path: Path, home: RunningHome) -> Iterator[MonitoringStack]:
+    found = MonitoringStack(tmp_path / "watch", {"webhook_url": home.webhook_url})
     yield found
     found.stop()
 
@@ -82,13 +82,13 @@ async def asked(home: RunningHome) -> AsyncIterator[HomeAssistant]:
     await client.aclose()
 
 
-async def fire(watch: Watch, name: str, **labels: str) -> None:
+async def fire(watch: MonitoringStack, name: str, **labels: str) -> None:
     """Report an alert that lasts; its summary is its name."""
     now = datetime.now(UTC)
     annotations = {"summary": f"{name} is wrong.", "action": f"Mend {name}."}
     client = watch.client
     try:
-        await client.post(
+        await client.post_alert(
             {"alertname": name, **labels},
             annotations,
             started=now,
@@ -107,13 +107,13 @@ def on_the_phone(home: RunningHome, text: str) -> int:
     return path.read_text().count(text) if path.exists() else 0
 
 
-async def test_a_test_alert_arrives_and_goes(home: RunningHome, watch: Watch) -> None:
+async def test_a_test_alert_arrives_and_goes(home: RunningHome, watch: MonitoringStack) -> None:
     watch.start_alertmanager()
     watch.start_prometheus()
     await watch.until_ready()
     sender = watch.client
     async with asked(home) as client:
-        gone = await delivery_test.run(sender, client.notifications, aloud=True, limit_s=60)
+        gone = await delivery_test.run_delivery_test(sender, client.read_notifications, aloud=True, limit_s=60)
     await sender.aclose()
     for hop in gone.hops:
         print(f"{hop.name}: {hop.took_ms:.0f} ms, {hop.seen}")
@@ -132,7 +132,7 @@ async def test_a_test_alert_arrives_and_goes(home: RunningHome, watch: Watch) ->
 @pytest.mark.long
 @pytest.mark.timeout(400)
 async def test_what_home_assistant_missed_comes_when_it_is_back_and_once(
-    home: RunningHome, watch: Watch
+    home: RunningHome, watch: MonitoringStack
 ) -> None:
     home.stop()
     watch.start_alertmanager()
@@ -183,7 +183,7 @@ async def test_what_nobody_repeats_is_taken_away(home: RunningHome) -> None:
     assert "barnabee_old" not in await in_force(home)
 
 
-async def test_a_dead_machine_explains_what_ran_on_it(home: RunningHome, watch: Watch) -> None:
+async def test_a_dead_machine_explains_what_ran_on_it(home: RunningHome, watch: MonitoringStack) -> None:
     watch.start_alertmanager()
     await watch.until_ready()
     await fire(watch, "MachineDead", severity="critical", kind="machine", host="attic")
@@ -205,7 +205,7 @@ async def test_a_dead_machine_explains_what_ran_on_it(home: RunningHome, watch: 
 async def test_at_night_only_what_is_critical_is_told(home: RunningHome, tmp_path: Path) -> None:
     hour = datetime.now().astimezone().hour
     night = {"quiet_from_h": (hour - 1) % 24, "quiet_until_h": (hour + 2) % 24}
-    watch = Watch(tmp_path / "night", {"webhook_url": home.webhook_url}, night)
+    watch = MonitoringStack(tmp_path / "night", {"webhook_url": home.webhook_url}, night)
     try:
         watch.start_alertmanager()
         await watch.until_ready()
@@ -218,37 +218,37 @@ async def test_at_night_only_what_is_critical_is_told(home: RunningHome, tmp_pat
         await eventually(shown, within_s=30)
         assert "CanWait is wrong." not in await titles(home)
         client = watch.client
-        assert {one.name for one in await client.alerts()} == {"CanWait", "CannotWait"}
+        assert {one.name for one in await client.read_alerts()} == {"CanWait", "CannotWait"}
         await client.aclose()
     finally:
         watch.stop()
 
 
 async def test_a_trial_says_after_which_hop_it_was_lost(home: RunningHome, tmp_path: Path) -> None:
-    wrong = Watch(tmp_path / "wrong", {"webhook_url": f"{home.webhook_url}x"})
+    wrong = MonitoringStack(tmp_path / "wrong", {"webhook_url": f"{home.webhook_url}x"})
     sender = wrong.client
     try:
         async with asked(home) as client:
-            nobody = await delivery_test.run(sender, client.notifications, limit_s=1)
+            nobody = await delivery_test.run_delivery_test(sender, client.read_notifications, limit_s=1)
             assert not nobody.ok
             assert "alertmanager does not answer" in nobody.why
 
             wrong.start_alertmanager()
             await wrong.until_ready()
-            blind = await delivery_test.run(sender, client.notifications, limit_s=1)
+            blind = await delivery_test.run_delivery_test(sender, client.read_notifications, limit_s=1)
             assert not blind.ok
             assert not blind.hops
             assert "no Watchdog" in blind.why
 
             await fire(wrong, "Watchdog", severity="none")
-            lost = await delivery_test.run(sender, client.notifications, limit_s=3)
+            lost = await delivery_test.run_delivery_test(sender, client.read_notifications, limit_s=3)
             assert not lost.ok
             assert [hop.name for hop in lost.hops] == ["Prometheus", "Alertmanager"]
             assert "home_assistant_webhook" in lost.why
             assert lost.error().code == "alert_lost"
 
             async def over() -> bool:
-                return all(one.name != delivery_test.NAME for one in await sender.alerts())
+                return all(one.name != delivery_test.TEST_ALERT for one in await sender.read_alerts())
 
             await eventually(over, within_s=10)
     finally:
@@ -268,7 +268,7 @@ async def test_mail_is_the_second_way_and_the_heartbeat_goes_outside(tmp_path: P
     password = tmp_path / "password"
     password.write_text("secret")
     async with served(Starlette(routes=[Route("/beat", beat, methods=["POST"])])) as outside:
-        watch = Watch(
+        watch = MonitoringStack(
             tmp_path / "mail",
             {
                 "heartbeat_url": f"{outside}/beat",

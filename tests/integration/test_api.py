@@ -15,10 +15,10 @@ import httpx
 import psutil
 import pytest
 
-from barnabee.core.auth import COOKIE, Access
+from barnabee.core.auth import COOKIE_NAME, Authenticator
 from barnabee.testing import gpu
 from barnabee.testing.home_assistant import FakeHomeAssistant
-from barnabee.testing.llm import FakeAzure
+from barnabee.testing.llm import FakeAzureOpenAI
 from support.api import HOME_TOKEN, TOKEN, ApiProcess
 from support.redis import RedisServer
 from support.serve import served
@@ -37,7 +37,7 @@ async def house() -> AsyncIterator[FakeHomeAssistant]:
 
 @pytest.fixture
 async def engines() -> AsyncIterator[str]:
-    async with served(gpu.service()) as url:
+    async with served(gpu.make_gpu_app()) as url:
         yield url
 
 
@@ -182,12 +182,12 @@ async def test_only_health_is_open(api: ApiProcess) -> None:
 
 
 async def test_a_one_time_link_lets_one_browser_in(api: ApiProcess) -> None:
-    key = Access(TOKEN).make_link_key(time.time())
+    key = Authenticator(TOKEN).make_link_key(time.time())
     async with api.client(headers={}) as browser:
         first = await browser.get("/login", params={"key": key})
         assert (first.status_code, first.headers["location"]) == (303, "/")
         cookie = first.headers["set-cookie"]
-        assert cookie.startswith(f"{COOKIE}=")
+        assert cookie.startswith(f"{COOKIE_NAME}=")
         assert "HttpOnly" in cookie
         assert "samesite=strict" in cookie.lower()
         assert (await browser.get("/")).json()["name"] == "BarnabeeNet"
@@ -362,8 +362,8 @@ async def test_a_client_that_does_not_stop_is_told_to_wait(
 async def test_a_language_model_answers_the_rest(
     tmp_path: Path, redis_server: RedisServer, engines: str
 ) -> None:
-    azure = FakeAzure()
-    async with served(azure.service()) as endpoint:
+    azure = FakeAzureOpenAI()
+    async with served(azure.make_app()) as endpoint:
         process = ApiProcess(
             tmp_path / "api",
             redis_server.url,

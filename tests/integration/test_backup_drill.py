@@ -1,4 +1,4 @@
-"""The drill with the real litestream and S3 server: what it proves, and what it must not pass."""
+"""Restore drill with the real litestream and S3 server: what it verifies and what it refuses."""
 
 from __future__ import annotations
 
@@ -10,174 +10,192 @@ from pathlib import Path
 
 import pytest
 
-from barnabee.backup import api_usage, consistent_copy, drill, drill_log, keys, litestream
-from barnabee.backup.drill_log import Drill
-from barnabee.backup.replica import Asked, Remote
+from barnabee.backup import api_usage, consistent_copy, drill, keys, litestream
+from barnabee.backup.drill import DrillResult
+from barnabee.backup.replica import LitestreamReplica, StoreRequests
 from barnabee.core.errors import BackupFailed
-from support.backup import cut, flip, folder, snapshot, with_backup
-from support.replica import House, record, replicated_house
+from support.backup import (
+    flip_bits,
+    snapshot_folder,
+    take_snapshot,
+    truncate_file,
+    with_backup_settings,
+)
+from support.replica import ReplicatedDeployment, make_replicated_deployment, record_turns
 from support.wait import eventually
 
 
 @pytest.fixture
-def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[House]:
-    with replicated_house(tmp_path, monkeypatch) as house:
-        kit = keys.make_kit()
-        house.system = with_backup(
-            house.system,
+def deployment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ReplicatedDeployment]:
+    with make_replicated_deployment(tmp_path, monkeypatch) as deployment:
+        kit = keys.make_recovery_kit()
+        deployment.system = with_backup_settings(
+            deployment.system,
             recovery_recipient=kit.recipient,
             offsite=f":local:{tmp_path / 'offsite'}",
         )
-        yield house
+        yield deployment
 
 
-async def ready(house: House, count: int = 200) -> None:
-    await record(house, range(count))
-    house.start_litestream()
-    await house.replicated()
-    snapshot(house)
+async def prepare(deployment: ReplicatedDeployment, count: int = 200) -> None:
+    await record_turns(deployment, range(count))
+    deployment.start_litestream()
+    await deployment.wait_until_replicated()
+    take_snapshot(deployment)
 
 
-async def drilled(house: House) -> Drill:
-    return await drill.run(house.system, house.settings)
+async def run_drill(deployment: ReplicatedDeployment) -> DrillResult:
+    return await drill.run_drill(deployment.system, deployment.settings)
 
 
-def last(house: House) -> Drill | None:
-    connection = consistent_copy.connect(house.path, "ro")
+def read_last_drill(deployment: ReplicatedDeployment) -> DrillResult | None:
+    connection = consistent_copy.connect_live(deployment.path, "ro")
     try:
-        return drill_log.newest(connection)
+        return drill.newest_drill(connection)
     finally:
         connection.close()
 
 
-def ltx(house: House, level: str = "*") -> list[Path]:
-    return sorted(house.s3.directory.rglob(f"{level}/*.ltx"))
+def list_ltx_files(deployment: ReplicatedDeployment, level: str = "*") -> list[Path]:
+    return sorted(deployment.s3.directory.rglob(f"{level}/*.ltx"))
 
 
-async def test_a_good_night_is_proven_and_written_down(house: House) -> None:
-    await ready(house)
-    asked = Asked()
+async def test_a_successful_drill_is_recorded(deployment: ReplicatedDeployment) -> None:
+    await prepare(deployment)
+    requests = StoreRequests()
 
-    done = await drill.run(house.system, house.settings, asked=asked)
+    done = await drill.run_drill(deployment.system, deployment.settings, requests=requests)
 
     assert (done.success, done.step, done.code) == (True, None, None), done
     assert done.rows >= 200
     assert done.txid > 0
     assert done.bytes > 100_000
     assert done.offsite
-    assert last(house) == done
-    assert 10 <= asked.c < 60
-    assert not (house.settings.data_dir / drill.FOLDER).exists()
-    drill.require_good(done)
+    assert read_last_drill(deployment) == done
+    assert 10 <= requests.c < 60
+    assert not (deployment.settings.data_dir / drill.SCRATCH_FOLDER).exists()
+    drill.require_success(done)
 
 
-async def test_it_compares_while_somebody_writes(house: House) -> None:
-    await ready(house, 20)
+async def test_the_drill_succeeds_while_turns_are_written(deployment: ReplicatedDeployment) -> None:
+    await prepare(deployment, 20)
     for number in range(3):
-        await record(house, range(100 + number * 50, 150 + number * 50))
-        done = await drilled(house)
+        await record_turns(deployment, range(100 + number * 50, 150 + number * 50))
+        done = await run_drill(deployment)
         assert done.success, done
         assert done.rows >= 70 + number * 50
 
 
-def flip_the_replica(house: House) -> None:
-    for file in ltx(house):
-        flip(file, 0.6)
+def damage_replica(deployment: ReplicatedDeployment) -> None:
+    for file in list_ltx_files(deployment):
+        flip_bits(file, 0.6)
 
 
-def remove_from_the_replica(house: House) -> None:
-    for file in [*ltx(house, "0009"), *ltx(house, "0001"), ltx(house, "0000")[1]]:
+def delete_replica_files(deployment: ReplicatedDeployment) -> None:
+    for file in [
+        *list_ltx_files(deployment, "0009"),
+        *list_ltx_files(deployment, "0001"),
+        list_ltx_files(deployment, "0000")[1],
+    ]:
         file.unlink()
-    house.s3.kill()  # it remembers what it listed
-    house.s3.start()
+    deployment.s3.kill()  # it caches its listings
+    deployment.s3.start()
 
 
-def sealed(house: House) -> Path:
-    [found] = Path(house.system.backup.offsite.removeprefix(":local:")).glob("*.age")
+def find_archive(deployment: ReplicatedDeployment) -> Path:
+    [found] = Path(deployment.system.backup.offsite.removeprefix(":local:")).glob("*.age")
     return found
 
 
-def change_the_key(house: House) -> None:
-    (folder(house.settings) / keys.MACHINE_KEY).write_text(keys.make_kit().secret)
+def replace_machine_key(deployment: ReplicatedDeployment) -> None:
+    (snapshot_folder(deployment.settings) / keys.MACHINE_KEY).write_text(
+        keys.make_recovery_kit().secret
+    )
 
 
-DAMAGE: dict[str, tuple[Callable[[House], None], str]] = {
-    "flipped bits in the replica": (flip_the_replica, "replica: fetch"),
-    "missing files in the replica": (remove_from_the_replica, "replica: fetch"),
-    "flipped bit in the snapshot": (lambda house: flip(sealed(house)), "snapshot: fetch"),
-    "snapshot cut short": (lambda house: cut(sealed(house)), "snapshot: fetch"),
-    "wrong key": (change_the_key, "snapshot: fetch"),
-    "no snapshot": (lambda house: sealed(house).unlink(), "snapshot: look"),
-    "no litestream": (lambda house: house.stop_litestream(), "replica: look"),
+DAMAGE: dict[str, tuple[Callable[[ReplicatedDeployment], None], str]] = {
+    "flipped bits in the replica": (damage_replica, "replica: fetch"),
+    "missing files in the replica": (delete_replica_files, "replica: fetch"),
+    "flipped bit in the snapshot": (
+        lambda deployment: flip_bits(find_archive(deployment)),
+        "snapshot: fetch",
+    ),
+    "snapshot cut short": (
+        lambda deployment: truncate_file(find_archive(deployment)),
+        "snapshot: fetch",
+    ),
+    "wrong key": (replace_machine_key, "snapshot: fetch"),
+    "no snapshot": (lambda deployment: find_archive(deployment).unlink(), "snapshot: find"),
+    "no litestream": (lambda deployment: deployment.stop_litestream(), "replica: read"),
 }
 
 
 @pytest.mark.parametrize(("damage", "step"), DAMAGE.values(), ids=DAMAGE.keys())
-async def test_a_drill_that_must_fail_fails(
-    house: House, damage: Callable[[House], None], step: str
+async def test_each_fault_fails_the_drill_at_its_step(
+    deployment: ReplicatedDeployment, damage: Callable[[ReplicatedDeployment], None], step: str
 ) -> None:
-    await ready(house)
+    await prepare(deployment)
     for number in range(3):
-        await record(house, range(500 + number, 501 + number))
-        await house.replicated()
-    damage(house)
+        await record_turns(deployment, range(500 + number, 501 + number))
+        await deployment.wait_until_replicated()
+    damage(deployment)
 
-    await fails(house, step)
+    await require_failure(deployment, step)
 
 
-async def fails(house: House, step: str) -> None:
-    done = await drilled(house)
+async def require_failure(deployment: ReplicatedDeployment, step: str) -> None:
+    done = await run_drill(deployment)
     print(f"\n{done.step}: {done.reason} [{done.code}]")
     assert not done.success
     assert done.step == step, done
     assert done.reason
-    assert last(house) == done
+    assert read_last_drill(deployment) == done
     with pytest.raises(BackupFailed, match=re.escape(step)):
-        drill.require_good(done)
-    assert not (house.settings.data_dir / drill.FOLDER).exists()
+        drill.require_success(done)
+    assert not (deployment.settings.data_dir / drill.SCRATCH_FOLDER).exists()
 
 
-async def test_a_replica_that_lost_a_row_without_a_word_is_found(
-    house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+async def test_a_silently_lost_row_fails_the_drill(
+    deployment: ReplicatedDeployment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await ready(house)
+    await prepare(deployment)
     monkeypatch.setenv("BARNABEE_LITESTREAM", str(forgetful_litestream(tmp_path)))
 
-    await fails(house, "replica: compare")
+    await require_failure(deployment, "replica: compare")
 
 
-async def test_an_object_that_is_listed_and_gone_is_not_asked_for_for_ever(
-    house: House, monkeypatch: pytest.MonkeyPatch
+async def test_a_missing_object_fails_the_drill_after_the_stall_limit(
+    deployment: ReplicatedDeployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await ready(house)
+    await prepare(deployment)
 
-    async def settled() -> bool:  # what is written later would be there
-        return bool(ltx(house, "0009") and ltx(house, "0001"))
+    async def is_settled() -> bool:  # files written later would exist
+        return bool(list_ltx_files(deployment, "0009") and list_ltx_files(deployment, "0001"))
 
-    await eventually(settled, within_s=30)
-    for file in ltx(house):
-        file.unlink()  # and the server still lists them
-    monkeypatch.setattr(drill, "Remote", partial(Remote, stall_s=2.0))
+    await eventually(is_settled, within_s=30)
+    for file in list_ltx_files(deployment):
+        file.unlink()  # the server still lists them
+    monkeypatch.setattr(drill, "LitestreamReplica", partial(LitestreamReplica, stall_s=2.0))
 
-    await fails(house, "replica: fetch")
+    await require_failure(deployment, "replica: fetch")
 
 
 def forgetful_litestream(directory: Path) -> Path:
-    """Return a litestream whose restores are sound databases without their last turn."""
+    """Return a litestream program whose restores lack the last turn."""
     program = directory / "forgetful"
     text = (Path(__file__).parents[1] / "support/forgetful_litestream.py").read_text()
     program.write_text(
-        f"#!{sys.executable}\n{text}".replace("LITESTREAM", str(litestream.program()))
+        f"#!{sys.executable}\n{text}".replace("LITESTREAM", str(litestream.find_program()))
     )
     program.chmod(0o755)
     return program
 
 
-async def test_the_calls_of_a_drill_are_counted(house: House) -> None:
-    await ready(house, 5)
-    asked = Asked()
-    await drill.run(house.system, house.settings, asked=asked)
+async def test_the_api_calls_of_a_drill_are_recorded(deployment: ReplicatedDeployment) -> None:
+    await prepare(deployment, 5)
+    requests = StoreRequests()
+    await drill.run_drill(deployment.system, deployment.settings, requests=requests)
 
-    ledger = api_usage.read(house.settings.data_dir)
-    assert sum(day.c for day in ledger.days.values()) == asked.c > 0
-    assert ledger.files[0] == len(ltx(house, "0000"))
+    usage = api_usage.read_usage(deployment.settings.data_dir)
+    assert sum(calls.c for calls in usage.days.values()) == requests.c > 0
+    assert usage.files[0] == len(list_ltx_files(deployment, "0000"))

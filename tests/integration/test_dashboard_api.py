@@ -18,7 +18,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from barnabee.core.auth import COOKIE, Access
+from barnabee.core.auth import COOKIE_NAME, Authenticator
 from barnabee.testing import gpu
 from support.api import TOKEN, ApiProcess
 from support.redis import RedisServer
@@ -53,7 +53,7 @@ def voice() -> Starlette:
 
 @pytest.fixture
 async def api(tmp_path: Path, redis_server: RedisServer) -> AsyncIterator[ApiProcess]:
-    async with served(gpu.service()) as engines, served(voice()) as voice_url:
+    async with served(gpu.make_gpu_app()) as engines, served(voice()) as voice_url:
         process = ApiProcess(
             tmp_path / "api",
             redis_server.url,
@@ -119,20 +119,20 @@ async def test_a_browser_is_shown_out_by_another_and_stays_out(api: ApiProcess) 
 
 async def test_logging_out_makes_the_cookie_worthless_not_only_forgotten(api: ApiProcess) -> None:
     async with browser(api) as client:
-        stolen = client.cookies[COOKIE]
+        stolen = client.cookies[COOKIE_NAME]
         assert (await client.post("/api/logout")).status_code == 204
-        assert COOKIE not in client.cookies
+        assert COOKIE_NAME not in client.cookies
     async with api.client(headers=HERE) as thief:
-        thief.cookies.set(COOKIE, stolen)
+        thief.cookies.set(COOKIE_NAME, stolen)
         assert (await thief.get("/api/system")).status_code == 401
 
 
 async def test_an_expired_cookie_is_refused(api: ApiProcess) -> None:
     async with browser(api) as client:
         known = (await client.get("/api/session")).json()["id"]
-    old = Access(TOKEN).make_cookie(known, time.time() - 31 * 86_400)
+    old = Authenticator(TOKEN).make_cookie(known, time.time() - 31 * 86_400)
     async with api.client(headers=HERE) as late:
-        late.cookies.set(COOKIE, old)
+        late.cookies.set(COOKIE_NAME, old)
         assert (await late.get("/api/session")).status_code == 401
 
 

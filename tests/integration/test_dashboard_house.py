@@ -11,7 +11,7 @@ from playwright.async_api import expect
 
 from support.nginx import Nginx
 from support.page import DESKTOP, LISTEN, browsing, built, microphone, visiting
-from support.voice import recording, silence
+from support.voice import load_recording, make_silence
 from support.wait import eventually
 from support.whole_house import WholeHouse
 
@@ -35,7 +35,7 @@ async def test_a_question_spoken_into_the_page_is_answered_aloud_and_parts_may_d
     house: WholeHouse, tmp_path: Path
 ) -> None:
     nginx = Nginx(tmp_path / "nginx", house.url("api"), await built()).start()
-    heard = microphone(tmp_path / "said.wav", silence(2), recording("what_time_af_heart"))
+    heard = microphone(tmp_path / "said.wav", make_silence(2), load_recording("what_time_af_heart"))
     link = re.search(r"/login\?key=\S+", house.cli("link").stdout)
     assert link is not None
     try:
@@ -93,8 +93,8 @@ async def test_a_question_spoken_into_the_page_is_answered_aloud_and_parts_may_d
 
 async def called_by_its_name(house: WholeHouse, url: str, directory: Path) -> None:
     """Say the wake word and a question into a page that listens, with no hand on it."""
-    said = (recording("wake/hey_jarvis_af_heart"), silence(0.4), recording("what_time_af_heart"))
-    heard = microphone(directory / "called.wav", silence(4), *said)
+    said = (load_recording("wake/hey_jarvis_af_heart"), make_silence(0.4), load_recording("what_time_af_heart"))
+    heard = microphone(directory / "called.wav", make_silence(4), *said)
     async with browsing(*heard) as browser, visiting(browser, url) as visit:
         page = visit.page
         await page.add_init_script(LISTEN)

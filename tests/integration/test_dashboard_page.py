@@ -14,7 +14,7 @@ from starlette.applications import Starlette
 from starlette.responses import HTMLResponse
 from starlette.routing import Route
 
-from barnabee.core.auth import COOKIE, Access
+from barnabee.core.auth import COOKIE_NAME, Authenticator
 from support.page import (
     DESKTOP,
     LISTEN,
@@ -28,7 +28,7 @@ from support.page import (
 )
 from support.redis import RedisServer
 from support.serve import served
-from support.voice import TOKEN, recording, silence
+from support.voice import TOKEN, load_recording, make_silence
 from support.wait import eventually
 
 VIEWS = ("now", "talk", "turns", "gpu", "backups", "access")
@@ -43,7 +43,7 @@ async def house(tmp_path: Path, redis_server: RedisServer) -> AsyncIterator[Page
 
 @pytest.fixture
 async def browser(tmp_path: Path) -> AsyncIterator[Browser]:
-    heard = microphone(tmp_path / "said.wav", silence(1), recording("kitchen_light_bm_george"))
+    heard = microphone(tmp_path / "said.wav", make_silence(1), load_recording("kitchen_light_bm_george"))
     async with browsing(*heard) as there:
         yield there
 
@@ -103,7 +103,7 @@ async def test_a_wrong_token_is_refused_and_a_browser_shown_out_is_at_the_door_a
         await expect(phone.page.get_by_role("alert")).to_contain_text("not this house's token")
         await phone.enter()
         await expect(phone.page.locator(".abilities")).to_be_visible(timeout=WITHIN_MS)
-        cookie = next(one for one in await phone.context.cookies() if one["name"] == COOKIE)
+        cookie = next(one for one in await phone.context.cookies() if one["name"] == COOKIE_NAME)
         assert (cookie["httpOnly"], cookie["secure"], cookie["sameSite"]) == (True, True, "Strict")
         await tablet.enter()
         await tablet.go("access")
@@ -121,11 +121,11 @@ async def test_an_expired_cookie_and_a_used_link_lead_to_the_door(
     house: PageHouse, browser: Browser
 ) -> None:
     async with visiting(browser, house.url) as visit:
-        old = Access(TOKEN).make_cookie("0123456789abcdef", time.time() - 31 * 86_400)
-        await visit.context.add_cookies([{"name": COOKIE, "value": old, "url": house.url}])
+        old = Authenticator(TOKEN).make_cookie("0123456789abcdef", time.time() - 31 * 86_400)
+        await visit.context.add_cookies([{"name": COOKIE_NAME, "value": old, "url": house.url}])
         await visit.page.goto(house.url)
         await expect(visit.page.get_by_label("The house's token")).to_be_visible()
-        key = Access(TOKEN).make_link_key(time.time())
+        key = Authenticator(TOKEN).make_link_key(time.time())
         await visit.page.goto(f"{house.url}/login?key={key}")
         await expect(visit.page.locator(".abilities")).to_be_visible(timeout=WITHIN_MS)
         await visit.context.clear_cookies()

@@ -1,4 +1,4 @@
-"""Switching a machine of real scripts and processes: kept, taken back, and killed on the way."""
+"""Switches on a scripted machine: kept, rolled back, and killed on the way."""
 
 from __future__ import annotations
 
@@ -8,61 +8,61 @@ from pathlib import Path
 
 import pytest
 
-from barnabee.deploy.journal import State
+from barnabee.deploy.journal import SwitchState
 from support.deploy_scripts import ScriptedMachine
 
 
 @pytest.fixture
 def machine(tmp_path: Path) -> Iterator[ScriptedMachine]:
-    made = ScriptedMachine(tmp_path)
-    made.install(made.generation("old", driver="1"))
-    assert made.well()
-    yield made
-    made.stop()
+    scripted = ScriptedMachine(tmp_path)
+    scripted.install(scripted.make_generation("old", driver="1"))
+    assert scripted.well()
+    yield scripted
+    scripted.stop()
 
 
-def expect_back(machine: ScriptedMachine, why: str) -> None:
+def expect_rolled_back(machine: ScriptedMachine, why: str) -> None:
     record = machine.record()
     assert record is not None
-    assert record.state == State.RETURNED
-    assert why in record.sentence()
+    assert record.state == SwitchState.RETURNED
+    assert why in record.summary()
     assert record.well
-    assert machine.running().name == machine.booted_next().name == "old"
-    assert machine.well()
+    assert machine.running_system().name == machine.boot_default().name == "old"
+    assert machine.is_healthy()
     assert not (machine.root / "armed").exists()
 
 
-def test_a_good_generation_stays_and_is_booted_from_then_on(machine: ScriptedMachine) -> None:
-    new = machine.generation("new", driver="1", schema=2)
+def test_a_healthy_generation_becomes_the_boot_default(machine: ScriptedMachine) -> None:
+    new = machine.make_generation("new", driver="1", schema=2)
     done = machine.drive("run", "--target", str(new))
     assert done.returncode == 0, done.stderr
     record = machine.record()
     assert record is not None
-    assert record.state == State.KEPT
+    assert record.state == SwitchState.KEPT
     assert record.pin is not None
     assert record.pin.data_schema == 1
-    assert machine.running() == machine.booted_next() == machine.profile.resolve() == new
+    assert machine.running_system() == machine.boot_default() == machine.profile.resolve() == new
     assert machine.boot() == new
-    assert machine.well()
+    assert machine.is_healthy()
 
 
-def test_a_bad_one_takes_itself_back_and_says_why(machine: ScriptedMachine) -> None:
-    new = machine.generation("new", driver="1", unwell=True)
+def test_an_unhealthy_generation_is_rolled_back_with_the_reason(machine: ScriptedMachine) -> None:
+    new = machine.make_generation("new", driver="1", unhealthy=True)
     machine.drive("run", "--target", str(new))
-    expect_back(machine, "health: the api answers 500")
+    expect_rolled_back(machine, "health: the api answers 500")
 
 
-def test_one_whose_activation_fails_is_taken_back(machine: ScriptedMachine) -> None:
-    machine.drive("run", "--target", str(machine.generation("new", driver="1", refuses=True)))
-    expect_back(machine, "the activation script failed")
+def test_a_failed_activation_is_rolled_back(machine: ScriptedMachine) -> None:
+    machine.drive("run", "--target", str(machine.make_generation("new", driver="1", refuses=True)))
+    expect_rolled_back(machine, "the activation script failed")
 
 
-def test_what_migrated_the_database_is_taken_back_with_the_database(
+def test_a_rollback_after_a_migration_restores_the_database(
     machine: ScriptedMachine,
 ) -> None:
-    new = machine.generation("new", driver="1", schema=2, unwell=True)
+    new = machine.make_generation("new", driver="1", schema=2, unhealthy=True)
     machine.drive("run", "--target", str(new))
-    expect_back(machine, "the api answers 500")
+    expect_rolled_back(machine, "the api answers 500")
     record = machine.record()
     assert record is not None
     assert record.pin is not None
@@ -74,79 +74,81 @@ def _database(machine: ScriptedMachine) -> str:
     return f"{machine.environment()['LIB']}/database.py"
 
 
-def test_going_back_by_hand_needs_the_word_that_data_goes_too(machine: ScriptedMachine) -> None:
-    old = machine.running()
-    machine.drive("run", "--target", str(machine.generation("new", driver="1", schema=2)))
-    assert machine.running().name == "new"
+def test_a_rollback_over_a_migration_needs_with_data(machine: ScriptedMachine) -> None:
+    old = machine.running_system()
+    machine.drive("run", "--target", str(machine.make_generation("new", driver="1", schema=2)))
+    assert machine.running_system().name == "new"
     machine.journal.directory.rename(machine.root / "earlier")
     machine.drive("run", "--target", str(old), "--kind", "rollback")
     record = machine.record()
     assert record is not None
-    assert record.state == State.REFUSED
-    assert "the database has schema 2, old knows up to 1; --with-data" in record.why
-    assert machine.running().name == "new"
-    assert machine.well()
+    assert record.state == SwitchState.REFUSED
+    assert "the database has schema 2, old supports up to 1; --with-data" in record.why
+    assert machine.running_system().name == "new"
+    assert machine.is_healthy()
     machine.journal.directory.rename(machine.root / "refused")
     machine.drive("run", "--target", str(old), "--kind", "rollback", "--with-data")
     record = machine.record()
     assert record is not None
-    assert record.state == State.KEPT, record
-    assert machine.running() == machine.booted_next() == old
-    assert machine.well()
+    assert record.state == SwitchState.KEPT, record
+    assert machine.running_system() == machine.boot_default() == old
+    assert machine.is_healthy()
 
 
-def test_another_driver_waits_for_a_boot_and_is_kept_by_the_gate(machine: ScriptedMachine) -> None:
-    new = machine.generation("new", driver="2")
+def test_another_driver_waits_for_a_boot_and_the_gate_keeps_it(machine: ScriptedMachine) -> None:
+    new = machine.make_generation("new", driver="2")
     machine.drive("run", "--target", str(new))
     record = machine.record()
     assert record is not None
-    assert record.state == State.BOOTING
-    assert "the kernel has the card's driver 1, the new libraries are 2" in record.sentence()
-    assert machine.running().name == machine.booted_next().name == "old"
-    assert machine.well()
+    assert record.state == SwitchState.BOOTING
+    assert "GPU driver 1 is loaded, the new libraries are 2" in record.summary()
+    assert machine.running_system().name == machine.boot_default().name == "old"
+    assert machine.is_healthy()
     assert machine.boot() == new
     machine.drive("gate")
     record = machine.record()
     assert record is not None
-    assert record.state == State.KEPT
-    assert machine.booted_next() == new
+    assert record.state == SwitchState.KEPT
+    assert machine.boot_default() == new
 
 
-def test_another_driver_that_is_not_well_after_its_boot_goes(machine: ScriptedMachine) -> None:
-    new = machine.generation("new", driver="2", unwell=True)
+def test_another_driver_that_is_unhealthy_after_its_boot_is_rolled_back(
+    machine: ScriptedMachine,
+) -> None:
+    new = machine.make_generation("new", driver="2", unhealthy=True)
     machine.drive("run", "--target", str(new))
     assert machine.boot() == new
     machine.drive("gate")
-    machine.heal()
-    expect_back(machine, "the api answers 500")
+    machine.settle()
+    expect_rolled_back(machine, "the api answers 500")
 
 
-def test_the_power_goes_in_the_middle(machine: ScriptedMachine) -> None:
-    """What was not kept is not what is booted: the gate only has to write it down."""
-    new = machine.generation("new", driver="1")
+def test_a_power_cut_during_the_activation_boots_the_old_system(machine: ScriptedMachine) -> None:
+    """The target is not the boot default yet, so the gate only records the end."""
+    new = machine.make_generation("new", driver="1")
     (machine.root / "die-while-activating").touch()
     machine.drive("run", "--target", str(new))
     assert machine.boot().name == "old"
     machine.drive("gate")
-    expect_back(machine, "the machine restarted while activating")
+    expect_rolled_back(machine, "the machine restarted while activating")
 
 
-def test_it_is_killed_while_activating_and_the_watch_brings_it_back(
+def test_the_watchdog_rolls_back_a_switch_killed_while_activating(
     machine: ScriptedMachine,
 ) -> None:
-    new = machine.generation("new", driver="1")
+    new = machine.make_generation("new", driver="1")
     (machine.root / "die-while-activating").touch()
     done = machine.drive("run", "--target", str(new))
     assert done.returncode == -signal.SIGKILL
-    assert not machine.well()  # half-way: the old service is stopped, the new one not started
+    assert not machine.is_healthy()  # the old service is stopped, the new one not started
     assert (machine.root / "armed").exists()
     machine.drive("watch")
-    expect_back(machine, "the switch stopped by itself while activating")
+    expect_rolled_back(machine, "the switch stopped by itself while activating")
 
 
 KINDS = {
     "good": {"schema": 2},
-    "bad after a migration": {"schema": 2, "unwell": True},
+    "bad after a migration": {"schema": 2, "unhealthy": True},
     "with another driver": {"driver": "2"},
 }
 
@@ -154,41 +156,43 @@ KINDS = {
 @pytest.mark.long
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("name", KINDS)
-def test_kill_9_at_every_step(tmp_path: Path, name: str) -> None:
-    """Before and after every act and every line of the record: it ends well, and says why."""
-    moment, moments = 0, 1
-    while moment < moments:
-        moment += 1
-        machine = ScriptedMachine(tmp_path / str(moment))
-        machine.install(machine.generation("old", driver="1"))
-        new = machine.generation("new", **{"driver": "1", **KINDS[name]})  # type: ignore[arg-type]
+def test_sigkill_at_every_step(tmp_path: Path, name: str) -> None:
+    """Before and after every operation and every write of the record."""
+    point, points = 0, 1
+    while point < points:
+        point += 1
+        machine = ScriptedMachine(tmp_path / str(point))
+        machine.install(machine.make_generation("old", driver="1"))
+        new = machine.make_generation("new", **{"driver": "1", **KINDS[name]})  # type: ignore[arg-type]
         try:
-            done = machine.drive("run", "--target", str(new), "--kill-at", str(moment))
+            done = machine.drive("run", "--target", str(new), "--kill-at", str(point))
             if done.returncode != -signal.SIGKILL:
                 break
-            moments += 1
-            machine.heal()
+            points += 1
+            machine.settle()
             record = machine.record()
-            if record is not None and record.state == State.BOOTING:
+            if record is not None and record.state == SwitchState.BOOTING:
                 machine.boot()
                 machine.drive("gate")
-                machine.heal()
-            _expect_sound(machine, moment)
+                machine.settle()
+            _expect_sound(machine, point)
         finally:
             machine.stop()
-    print(name, moment - 1, "moments")
-    assert moment > 20
+    print(name, point - 1, "points")
+    assert point > 20
 
 
-def _expect_sound(machine: ScriptedMachine, moment: int) -> None:
+def _expect_sound(machine: ScriptedMachine, point: int) -> None:
     record = machine.record()
-    told = (moment, record)
-    assert machine.well(), told
-    assert machine.running() == machine.booted_next() == machine.profile.resolve(), told
-    if record is None:  # killed before it had said that it begins
-        assert machine.running().name == "old", told
+    details = (point, record)
+    assert machine.is_healthy(), details
+    assert machine.running_system() == machine.boot_default() == machine.profile.resolve(), details
+    if record is None:  # killed before the first record
+        assert machine.running_system().name == "old", details
         return
-    assert record.final, told
-    assert machine.running().name == {State.KEPT: "new"}.get(record.state, "old"), told
-    assert record.well, told
-    assert record.why or record.state == State.KEPT, told
+    assert record.is_final, details
+    assert machine.running_system().name == {SwitchState.KEPT: "new"}.get(record.state, "old"), (
+        details
+    )
+    assert record.well, details
+    assert record.why or record.state == SwitchState.KEPT, details

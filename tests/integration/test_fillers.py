@@ -12,11 +12,12 @@ import pyloudnorm
 import pytest
 
 from barnabee.audio import wav
+from barnabee.audio.samples import resample
 from barnabee.gpu.engines.device import Device
 from barnabee.gpu.engines.whisper import Whisper
-from barnabee.voice import filler_files
+from barnabee.voice import fillers
 from barnabee.voice.fillers import Clip
-from support.gpu import environment_of_models, models_dir
+from support.gpu import models_environment, models_dir
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "generate_fillers.py"
 # A hum is no word, and this ear takes "got it" for "god it".
@@ -26,7 +27,7 @@ NOT_READ = {"acknowledgment_0", "acknowledgment_1"}
 def run(folder: Path) -> str:
     done = subprocess.run(
         [sys.executable, str(SCRIPT), "--out", str(folder)],
-        env=environment_of_models(),
+        env=models_environment(),
         capture_output=True,
         text=True,
         timeout=300,
@@ -52,9 +53,9 @@ def samples(clip: Clip) -> np.ndarray:
 def test_every_phrase_is_heard_word_for_word(folder: Path) -> None:
     ear = Whisper.load(models_dir() / "whisper-base", device=Device("cpu", 2))
     wrong = {}
-    for clips in filler_files.load(folder).values():
+    for clips in fillers.load_recordings(folder).values():
         for clip in clips:
-            sound = wav.resample(samples(clip), clip.rate_hz, 16_000)
+            sound = resample(samples(clip), clip.rate_hz, 16_000)
             heard = "".join(one.text for one in ear.transcribe(sound, language="en"))
             if clip.name not in NOT_READ and bare(heard) != bare(clip.words):
                 wrong[clip.words] = heard
@@ -66,7 +67,7 @@ def test_every_phrase_is_heard_word_for_word(folder: Path) -> None:
 def test_they_have_one_loudness_and_no_silence_around_them(folder: Path) -> None:
     meter = pyloudnorm.Meter(24_000)
     loud = {}
-    for clips in filler_files.load(folder).values():
+    for clips in fillers.load_recordings(folder).values():
         for clip in clips:
             sound = samples(clip)
             long = np.tile(sound, -(-24_000 // len(sound)))  # the measure needs 0.4 s and more

@@ -15,10 +15,11 @@ import openai
 import pytest
 
 from barnabee.audio import wav
-from barnabee.clients.gpu import GpuClient, sized_wav
+from barnabee.audio.samples import resample, to_pcm16
+from barnabee.clients.gpu import GpuClient
 from barnabee.core import trace_context
 from barnabee.core.errors import BadInput
-from support.gpu import NAMES, TOKEN, GpuProcess, models_dir
+from support.gpu import MODEL_FOLDERS, TOKEN, GpuProcess, models_dir
 
 AUDIO = Path(__file__).parents[1] / "audio"
 LONG = (
@@ -86,12 +87,12 @@ def test_there_are_recordings() -> None:
 
 def test_eight_kilohertz_and_stereo_are_understood(http: httpx.Client) -> None:
     sound = wav.parse((AUDIO / "kitchen_light_af_heart.wav").read_bytes(), max_s=60)
-    samples = wav.resample(wav.decode(sound, 16_000), 16_000, 8_000)
-    narrow = wav.pcm16(samples)
+    samples = resample(wav.decode(sound, 16_000), 16_000, 8_000)
+    narrow = to_pcm16(samples)
     both = np.repeat(np.frombuffer(narrow, "<i2"), 2).tobytes()
-    stereo = bytearray(wav.header(8_000, len(both)))
+    stereo = bytearray(wav.make_header(8_000, len(both)))
     stereo[22:24] = b"\2\0"
-    for content in (wav.header(8_000, len(narrow)) + narrow, bytes(stereo) + both):
+    for content in (wav.make_header(8_000, len(narrow)) + narrow, bytes(stereo) + both):
         assert words(hear(http, content).json()["text"]) == "turn on the kitchen light"
 
 
@@ -161,7 +162,7 @@ def test_the_official_openai_client_works_unchanged(gpu: GpuProcess) -> None:
     found = client.embeddings.create(model="text-embedding-3-small", input=["one", "two"])
     assert [len(row.embedding) for row in found.data] == [384, 384]
     assert found.usage.total_tokens > 0
-    assert [model.id for model in client.models.list()] == list(NAMES)
+    assert [model.id for model in client.models.list()] == list(MODEL_FOLDERS)
     with pytest.raises(openai.BadRequestError, match="empty"):
         client.embeddings.create(model="text-embedding-3-small", input="")
     with pytest.raises(openai.AuthenticationError):
@@ -170,11 +171,11 @@ def test_the_official_openai_client_works_unchanged(gpu: GpuProcess) -> None:
 
 async def test_our_own_client_speaks_hears_and_embeds(gpu: GpuProcess) -> None:
     client = GpuClient(gpu.url, TOKEN, timeout_s=60)
-    trace_id = trace_context.adopt(None)
+    trace_id = trace_context.adopt_trace_id(None)
     try:
         assert await client.ready() is None
         sound = b"".join([chunk async for chunk in client.speak("What can you do?")])
-        heard = await client.transcribe(sized_wav(sound))
+        heard = await client.transcribe(wav.set_length(sound))
         assert words(heard.text) == "what can you do"
         assert heard.engine == "whisper-base"
         assert heard.duration_s == pytest.approx(len(sound) / 48_000, abs=0.01)
@@ -195,7 +196,7 @@ async def test_our_own_client_speaks_hears_and_embeds(gpu: GpuProcess) -> None:
 
 
 def test_what_is_no_sound_is_refused_and_nothing_dies(http: httpx.Client) -> None:
-    quiet = wav.header(16_000)
+    quiet = wav.make_header(16_000)
     assert hear(http, b"").status_code == 400
     assert hear(http, b"plain text").status_code == 400
     assert hear(http, quiet).status_code == 400
@@ -212,7 +213,7 @@ def test_random_bytes_as_sound_never_kill_it(http: httpx.Client) -> None:
         if round_number % 2:
             content = b"RIFF" + dice.randbytes(4) + b"WAVEfmt \x10\0\0\0" + content
         if round_number % 15 == 3:  # a sound header, so that the engine gets the noise
-            content = wav.header(16_000) + content
+            content = wav.make_header(16_000) + content
         assert hear(http, content).status_code in {200, 400, 413}
     assert http.get("/health/ready").json()["status"] == "healthy"
 
@@ -269,7 +270,7 @@ def test_who_hangs_up_in_the_middle_leaves_the_engine_free(
 
 def test_metrics_follow_the_work(http: httpx.Client) -> None:
     text = http.get("/metrics").text
-    for task, engine in zip(("stt", "tts", "embed"), NAMES[:3], strict=True):
+    for task, engine in zip(("stt", "tts", "embed"), MODEL_FOLDERS[:3], strict=True):
         series = f'barnabee_inference_seconds_count{{engine="{engine}",task="{task}"}}'
         found = re.search(rf"{re.escape(series)} (\S+)", text)
         assert found, series

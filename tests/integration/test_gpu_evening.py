@@ -18,8 +18,9 @@ import psutil
 import pytest
 
 from barnabee.audio import wav
+from barnabee.audio.samples import to_pcm16
 from support import tdt
-from support.gpu import NAMES, TOKEN, GpuProcess, models_dir
+from support.gpu import MODEL_FOLDERS, TOKEN, GpuProcess, models_dir
 from support.wait import eventually
 
 ROOMS = ("kitchen", "hall", "study", "bath")
@@ -43,7 +44,7 @@ def tight(graph: dict[str, Any]) -> None:
     """Let every model fit beside the others, but not beside another program's memory."""
     limit_mib = psutil.virtual_memory().available // MIB - 300
     small = {"embeddings": 400, "wakeword": 128, "kokoro": 900, "parakeet": 0}
-    room_mib = limit_mib - graph["card"]["cpu_headroom_mib"] - SPARE_MIB - WHISPER_MIB
+    room_mib = limit_mib - graph["gpu"]["cpu_headroom_mib"] - SPARE_MIB - WHISPER_MIB
     small["parakeet"] = room_mib - sum(small.values())
     assert small["parakeet"] > 500, "this machine has too little memory for the test"
     for name, mib in {**small, "whisper": WHISPER_MIB}.items():
@@ -56,7 +57,7 @@ def tight(graph: dict[str, Any]) -> None:
 def gpu(tmp_path: Path) -> Iterator[GpuProcess]:
     models = tmp_path / "models"
     models.mkdir()
-    for name in NAMES:
+    for name in MODEL_FOLDERS:
         (models / name).symlink_to(models_dir() / name)
     tdt.write_export(models / "parakeet-small")
     service = GpuProcess(tmp_path, models, change=tight).start()
@@ -148,8 +149,8 @@ class Evening:
 
 
 def said(*tones_hz: int) -> bytes:
-    sound = wav.pcm16(tdt.sound(*tones_hz))
-    return wav.header(16_000) + sound
+    sound = to_pcm16(tdt.make_tones(*tones_hz))
+    return wav.make_header(16_000) + sound
 
 
 @pytest.mark.alone

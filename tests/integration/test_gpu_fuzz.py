@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from barnabee.audio import wav
 from support.gpu import GpuProcess, models_dir
-from support.sounds import FORMS, packed, tone
+from support.sounds import FORMS, encode_sound, make_tone
 
 QUESTION = (Path(__file__).parents[1] / "audio" / "what_time_af_heart.wav").read_bytes()
 SAID = "what time is it"
@@ -138,7 +138,7 @@ def wavs(draw: st.DrawFn) -> bytes:
             st.sampled_from([0, 8, 12, 16, 24, 32, 64, 65535]),
         )
     )
-    head = bytearray(wav.header(16_000))
+    head = bytearray(wav.make_header(16_000))
     head[20:22] = numbers[0].to_bytes(2, "little")
     head[22:24] = numbers[1].to_bytes(2, "little")
     head[24:28] = numbers[2].to_bytes(4, "little")
@@ -146,8 +146,8 @@ def wavs(draw: st.DrawFn) -> bytes:
     return bytes(head) + draw(st.binary(max_size=4000))
 
 
-SOUNDS = [packed(form, tone(0.4, 24_000), 24_000) for form in FORMS]
-SHORT = wav.header(16_000, 16_000) + tone(0.5, 16_000).tobytes()
+SOUNDS = [encode_sound(form, make_tone(0.4, 24_000), 24_000) for form in FORMS]
+SHORT = wav.make_header(16_000, 16_000) + make_tone(0.5, 16_000).tobytes()
 TEXTS = st.text(max_size=12) | st.sampled_from(["\ud800", "\0", "a" * 5000, "...", " ", "Hi."])
 ANYTHING: st.SearchStrategy[Any] = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | TEXTS,
@@ -198,7 +198,7 @@ def test_forms_with_anything_in_them(http: httpx.Client, times: int) -> None:
             "file": TEXTS,
         },
     ).map(lambda form: {key: plain(value) for key, value in form.items()})
-    quiet = wav.header(16_000, 3200) + bytes(3200)
+    quiet = wav.make_header(16_000, 3200) + bytes(3200)
     fuzz(fields, 40 * times, lambda form: hear(http, quiet, **form))
 
 
@@ -288,4 +288,4 @@ def as_json(value: Any) -> bytes:
 
 def test_noise_is_heard_as_something_or_nothing(http: httpx.Client) -> None:
     noise = np.random.default_rng(3).normal(0, 9000, 16_000).astype("<i2")
-    assert hear(http, wav.header(16_000, 32_000) + noise.tobytes()).status_code == 200
+    assert hear(http, wav.make_header(16_000, 32_000) + noise.tobytes()).status_code == 200

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from barnabee.audio import wav
-from support.gpu import NAMES, GpuProcess, models_dir
+from barnabee.audio.samples import to_pcm16
+from support.gpu import MODEL_FOLDERS, GpuProcess, models_dir
 
 STOP_WITHIN_S = 4
 MakeGpu = Callable[[Path], GpuProcess]
@@ -36,7 +37,7 @@ def make_gpu(tmp_path: Path) -> Iterator[MakeGpu]:
 
 def copied_models(target: Path) -> Path:
     """Return a folder of links to the real models, whose files a test may replace."""
-    for name in NAMES:
+    for name in MODEL_FOLDERS:
         (target / name).mkdir(parents=True)
         for file in (models_dir() / name).iterdir():
             (target / name / file.name).symlink_to(file)
@@ -122,7 +123,7 @@ def test_it_stops_in_time_in_the_middle_of_inference(make_gpu: MakeGpu) -> None:
     service.wait_for("/health/live")
     service.wait_for("/health/ready")
     noise = np.random.default_rng(0).normal(0, 0.1, 60 * 16_000).astype(np.float32)
-    sound = wav.header(16_000) + wav.pcm16(noise)
+    sound = wav.make_header(16_000) + to_pcm16(noise)
     first_sound = threading.Event()
 
     def talk() -> None:

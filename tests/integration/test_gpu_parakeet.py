@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 
 from barnabee.audio import wav
+from barnabee.audio.samples import to_pcm16
 from support import tdt
-from support.gpu import NAMES, GpuProcess, models_dir
+from support.gpu import MODEL_FOLDERS, GpuProcess, models_dir
 
 FILES = "parakeet-tdt-small"
 MakeGpu = Callable[..., GpuProcess]
@@ -31,7 +32,7 @@ def models(tmp_path: Path) -> Path:
     """Return a folder with links to the real models and the small Parakeet."""
     folder = tmp_path / "models"
     folder.mkdir()
-    for name in NAMES:
+    for name in MODEL_FOLDERS:
         (folder / name).symlink_to(models_dir() / name)
     tdt.write_export(folder / FILES)
     return folder
@@ -55,7 +56,7 @@ def make_gpu(tmp_path: Path, models: Path) -> Iterator[MakeGpu]:
 
 
 def hear(http: httpx.Client, sound: np.ndarray, model: str = "whisper-1", **form: Any) -> Any:
-    content = wav.header(16_000) + wav.pcm16(sound)
+    content = wav.make_header(16_000) + to_pcm16(sound)
     files = {"file": ("a.wav", io.BytesIO(content))}
     answer = http.post("/v1/audio/transcriptions", files=files, data={"model": model, **form})
     assert answer.status_code == 200, answer.text
@@ -74,7 +75,7 @@ def test_parakeet_is_the_main_ear_where_it_has_files(make_gpu: MakeGpu) -> None:
         assert states[FILES] == "ready"
         assert states["whisper-base"] == "absent"
         form = {"response_format": "verbose_json", "timestamp_granularities[]": "word"}
-        heard = hear(http, tdt.sound(500, 900, 1400, 2000), **form)
+        heard = hear(http, tdt.make_tones(500, 900, 1400, 2000), **form)
         assert (heard["text"], heard["engine"], heard["degraded"]) == (
             "turn on lights",
             FILES,
@@ -87,13 +88,13 @@ def test_parakeet_is_the_main_ear_where_it_has_files(make_gpu: MakeGpu) -> None:
         french = hear(http, speech(), language="fr")
         assert (french["engine"], french["degraded"]) == ("whisper-base", False)
         wrong = {"model": "whisper-1", "language": "xx"}
-        content = wav.header(16_000) + wav.pcm16(speech())
+        content = wav.make_header(16_000) + to_pcm16(speech())
         refused = http.post("/v1/audio/transcriptions", files={"file": content}, data=wrong)
         assert (refused.status_code, refused.json()["code"]) == (400, "bad_request")
         # out and in again
         assert http.post(f"/v1/models/{FILES}/unload").json()["state"] == "absent"
         assert http.post(f"/v1/models/{FILES}/load").json()["state"] == "ready"
-        assert hear(http, tdt.sound(2800))["text"] == "stop"
+        assert hear(http, tdt.make_tones(2800))["text"] == "stop"
 
 
 def test_a_damaged_parakeet_is_named_whisper_answers_and_a_repair_needs_no_restart(
@@ -116,7 +117,7 @@ def test_a_damaged_parakeet_is_named_whisper_answers_and_a_repair_needs_no_resta
         while http.get("/health/ready").json()["status"] != "healthy":
             assert time.monotonic() < deadline, "it did not come back by itself"
             time.sleep(0.2)
-        assert hear(http, tdt.sound(2800))["engine"] == FILES
+        assert hear(http, tdt.make_tones(2800))["engine"] == FILES
 
 
 def test_when_parakeet_fails_in_the_middle_whisper_answers(make_gpu: MakeGpu, models: Path) -> None:
@@ -130,7 +131,7 @@ def test_when_parakeet_fails_in_the_middle_whisper_answers(make_gpu: MakeGpu, mo
         assert heard["text"].strip(" ?.").lower() == "what time is it"
         assert (heard["engine"], heard["degraded"]) == ("whisper-base", True)
         named = {"model": FILES}
-        content = wav.header(16_000) + wav.pcm16(speech())
+        content = wav.make_header(16_000) + to_pcm16(speech())
         alone = http.post("/v1/audio/transcriptions", files={"file": content}, data=named)
         assert (alone.status_code, alone.json()["code"]) == (503, "dependency_down")
         assert "audio_signal" in alone.json()["message"]

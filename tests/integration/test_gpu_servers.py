@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from starlette.responses import JSONResponse, Response
 
-from barnabee.clients.gpu import GpuClient, Names
+from barnabee.clients.gpu import GpuClient, ModelNames
 from barnabee.core.errors import BadInput, DependencyDown, Overloaded, TimedOut
-from support.inference import CHUNKS, Inference, InferenceProcess
+from support.inference import CHUNKS, FakeInferenceServer, InferenceProcess
 from support.serve import served
 from support.wait import eventually, free_port, until
 
@@ -33,7 +33,7 @@ class Clock:
 
 @asynccontextmanager
 async def client_of(
-    *servers: Inference | str, ports: dict[int, int] | None = None, **options: Any
+    *servers: FakeInferenceServer | str, ports: dict[int, int] | None = None, **options: Any
 ) -> AsyncIterator[GpuClient]:
     async with AsyncExitStack() as stack:
         urls = [
@@ -67,10 +67,10 @@ def refusing(
 
 @pytest.mark.parametrize("bad", ["refuses", "answers 500", "answers 401", "answers nonsense"])
 async def test_a_request_that_fails_is_answered_by_another_server(bad: str) -> None:
-    well = Inference()
-    broken: Inference | str = LOST
+    well = FakeInferenceServer()
+    broken: FakeInferenceServer | str = LOST
     if bad != "refuses":
-        broken = Inference()
+        broken = FakeInferenceServer()
         broken.refuse = refusing(int(bad.split()[1]) if bad != "answers nonsense" else 200)
     async with client_of(broken, well, clock=Clock()) as client:
         for _ in range(4):
@@ -78,22 +78,22 @@ async def test_a_request_that_fails_is_answered_by_another_server(bad: str) -> N
             assert (await client.transcribe(b"RIFF")).text == "what time is it"
             assert len(b"".join([part async for part in client.speak("hi")])) == 4800 * CHUNKS
     assert len(well.asked) == 12
-    if isinstance(broken, Inference):
+    if isinstance(broken, FakeInferenceServer):
         assert len(broken.asked) == 1, "it was set aside after its first failure"
 
 
 async def test_a_request_is_tried_on_one_other_server_and_on_every_one_that_refuses() -> None:
-    servers = [Inference(refuse=refusing(500)) for _ in range(3)]
+    servers = [FakeInferenceServer(refuse=refusing(500)) for _ in range(3)]
     async with client_of(*servers) as client:
         with pytest.raises(DependencyDown, match="Broken"):
             await client.embed(["a"])
     assert sorted(len(one.asked) for one in servers) == [0, 1, 1]
-    async with client_of(LOST, f"http://127.0.0.1:{free_port()}", Inference()) as client:
+    async with client_of(LOST, f"http://127.0.0.1:{free_port()}", FakeInferenceServer()) as client:
         assert (await client.embed(["a"])).shape == (1, 384)
 
 
 async def test_what_the_caller_did_wrong_is_not_tried_elsewhere() -> None:
-    first, second = (Inference(refuse=refusing(400)) for _ in range(2))
+    first, second = (FakeInferenceServer(refuse=refusing(400)) for _ in range(2))
     async with client_of(first, second) as client:
         with pytest.raises(BadInput, match="Broken"):
             await client.embed(["a"])
@@ -101,8 +101,8 @@ async def test_what_the_caller_did_wrong_is_not_tried_elsewhere() -> None:
 
 
 async def test_a_server_that_is_busy_is_left_alone_for_as_long_as_it_asks() -> None:
-    clock, well = Clock(), Inference()
-    busy = Inference(refuse=refusing(429, times=1, headers={"Retry-After": "5"}))
+    clock, well = Clock(), FakeInferenceServer()
+    busy = FakeInferenceServer(refuse=refusing(429, times=1, headers={"Retry-After": "5"}))
     async with client_of(busy, well, clock=clock) as client:
         for _ in range(4):
             await client.embed(["a"])
@@ -114,19 +114,19 @@ async def test_a_server_that_is_busy_is_left_alone_for_as_long_as_it_asks() -> N
 
 
 async def test_when_all_are_busy_the_caller_is_told_when_to_come_again() -> None:
-    busy = [Inference(refuse=refusing(503, headers={"Retry-After": "3"})) for _ in range(2)]
+    busy = [FakeInferenceServer(refuse=refusing(503, headers={"Retry-After": "3"})) for _ in range(2)]
     async with client_of(*busy) as client:
         with pytest.raises(DependencyDown) as refused:
             await client.embed(["a"])
     assert refused.value.retry_after_s == 3
-    async with client_of(Inference(refuse=refusing(429))) as client:
+    async with client_of(FakeInferenceServer(refuse=refusing(429))) as client:
         with pytest.raises(Overloaded) as overloaded:
             await client.embed(["a"])
     assert overloaded.value.retry_after_s == 1
 
 
 async def test_when_all_are_aside_one_is_asked_all_the_same() -> None:
-    servers = [Inference(refuse=refusing(500, times=1)) for _ in range(2)]
+    servers = [FakeInferenceServer(refuse=refusing(500, times=1)) for _ in range(2)]
     async with client_of(*servers, clock=Clock()) as client:
         with pytest.raises(DependencyDown):
             await client.embed(["a"])
@@ -134,7 +134,7 @@ async def test_when_all_are_aside_one_is_asked_all_the_same() -> None:
 
 
 async def test_a_stream_that_has_begun_is_never_begun_anew() -> None:
-    dies, well = await InferenceProcess(pause_s=60).start(), Inference()
+    dies, well = await InferenceProcess(pause_s=60).start(), FakeInferenceServer()
     try:
         async with client_of(dies.url, well) as client:
             async with aclosing(client.speak("hello")) as sound:
@@ -151,7 +151,7 @@ async def test_a_stream_that_has_begun_is_never_begun_anew() -> None:
 
 async def test_a_server_that_hangs_is_set_aside_also_by_callers_who_do_not_wait() -> None:
     clock = Clock()
-    hanging, well = Inference(delay_s=60), Inference()
+    hanging, well = FakeInferenceServer(delay_s=60), FakeInferenceServer()
     async with client_of(hanging, well, clock=clock) as client:
 
         async def impatient() -> bool:
@@ -172,10 +172,10 @@ async def test_a_server_that_hangs_is_set_aside_also_by_callers_who_do_not_wait(
 
 
 async def test_a_request_that_times_out_is_answered_by_another_server() -> None:
-    hanging, well = Inference(delay_s=60), Inference()
+    hanging, well = FakeInferenceServer(delay_s=60), FakeInferenceServer()
     async with client_of(hanging, well, timeout_s=0.3) as client:
         assert (await client.embed(["a"])).shape == (1, 384)
-    async with client_of(Inference(delay_s=60), timeout_s=0.3) as client:
+    async with client_of(FakeInferenceServer(delay_s=60), timeout_s=0.3) as client:
         with pytest.raises(TimedOut, match="300 ms"):
             await client.embed(["a"])
 
@@ -184,9 +184,9 @@ async def test_a_request_that_times_out_is_answered_by_another_server() -> None:
 
 
 async def test_health_is_that_of_all_and_names_who_is_not_well() -> None:
-    async with client_of(Inference(), Inference(ours=False)) as client:
+    async with client_of(FakeInferenceServer(), FakeInferenceServer(ours=False)) as client:
         assert await client.ready() is None
-    async with client_of(Inference(), LOST) as client:
+    async with client_of(FakeInferenceServer(), LOST) as client:
         degraded = await client.ready()
         assert degraded is not None
         assert degraded.code == "gpu_degraded"
@@ -197,8 +197,8 @@ async def test_health_is_that_of_all_and_names_who_is_not_well() -> None:
 
 
 async def test_a_look_at_health_keeps_requests_away_from_who_is_not_well() -> None:
-    well = Inference()
-    loading = Inference()
+    well = FakeInferenceServer()
+    loading = FakeInferenceServer()
     report = {"status": "unhealthy", "dependencies": {"stt": {"status": "x", "message": "loads"}}}
     loading.refuse = lambda path: JSONResponse(report, 503) if "health" in path else None
     async with client_of(loading, well) as client:
@@ -211,7 +211,7 @@ async def test_a_look_at_health_keeps_requests_away_from_who_is_not_well() -> No
 
 
 async def test_a_foreign_server_is_well_when_it_lists_its_models() -> None:
-    foreign = Inference(ours=False)
+    foreign = FakeInferenceServer(ours=False)
     async with client_of(foreign) as client:
         assert await client.ready() is None
         foreign.refuse = refusing(401)
@@ -223,8 +223,8 @@ async def test_a_foreign_server_is_well_when_it_lists_its_models() -> None:
 
 
 async def test_a_server_that_speaks_openais_api_alone_hears_speaks_and_embeds() -> None:
-    foreign = Inference(ours=False, models=("Systran/base", "kokoro-82m", "all-MiniLM-L6-v2"))
-    names = Names("Systran/base", "kokoro-82m", "all-MiniLM-L6-v2", "af_heart")
+    foreign = FakeInferenceServer(ours=False, models=("Systran/base", "kokoro-82m", "all-MiniLM-L6-v2"))
+    names = ModelNames("Systran/base", "kokoro-82m", "all-MiniLM-L6-v2", "af_heart")
     async with client_of(foreign, names=names) as client:
         rows = await client.embed(["one", "three"])
         np.testing.assert_array_equal(np.linalg.norm(rows, axis=1), [1, 1])
@@ -243,10 +243,10 @@ async def test_a_server_that_speaks_openais_api_alone_hears_speaks_and_embeds() 
 async def test_servers_that_do_one_kind_of_work_each_do_it_together() -> None:
     clock = Clock()
     kinds = ("/v1/embeddings", "/v1/audio/transcriptions", "/v1/audio/speech")
-    servers = [Inference(ours=False) for _ in kinds]
+    servers = [FakeInferenceServer(ours=False) for _ in kinds]
     for server, kind in zip(servers, kinds, strict=True):
         server.refuse = only(kind)
-    async with client_of(*servers, clock=clock, names=Names(voice="v")) as client:
+    async with client_of(*servers, clock=clock, names=ModelNames(voice="v")) as client:
         for _ in range(3):
             async with client.turn("kitchen"):
                 assert (await client.transcribe(b"RIFF")).text == "what time is it"
@@ -264,8 +264,8 @@ async def test_servers_that_do_one_kind_of_work_each_do_it_together() -> None:
 
 
 async def test_vectors_of_different_widths_are_never_mixed() -> None:
-    narrow = Inference(width=100)
-    async with client_of(Inference(), narrow, clock=Clock()) as client:
+    narrow = FakeInferenceServer(width=100)
+    async with client_of(FakeInferenceServer(), narrow, clock=Clock()) as client:
         for _ in range(4):
             assert (await client.embed(["a"])).shape == (1, 384)
     assert narrow.count() == 1
@@ -281,7 +281,7 @@ def only(kind: str) -> Callable[[str], Response | None]:
 
 
 async def test_a_turn_is_begun_named_in_every_request_and_ended() -> None:
-    server = Inference()
+    server = FakeInferenceServer()
     async with client_of(server) as client:
         async with client.turn("kitchen"):
             await client.transcribe(b"RIFF")
@@ -295,7 +295,7 @@ async def test_a_turn_is_begun_named_in_every_request_and_ended() -> None:
 
 
 async def test_turns_at_the_same_time_do_not_mix() -> None:
-    server = Inference(delay_s=0.01)
+    server = FakeInferenceServer(delay_s=0.01)
     async with client_of(server) as client:
 
         async def turn(room: str) -> None:
@@ -313,7 +313,7 @@ async def test_turns_at_the_same_time_do_not_mix() -> None:
 
 
 async def test_a_turn_keeps_to_one_server_and_moves_when_that_one_dies() -> None:
-    first, second = Inference(), Inference()
+    first, second = FakeInferenceServer(), FakeInferenceServer()
     async with client_of(first, second) as client:
         async with client.turn("hall"):
             for _ in range(6):
@@ -331,7 +331,7 @@ async def test_a_turn_keeps_to_one_server_and_moves_when_that_one_dies() -> None
 
 @pytest.mark.parametrize("bad", ["refused", "no id", "absent", "hangs"])
 async def test_a_turn_that_cannot_be_had_is_done_without(bad: str) -> None:
-    server = Inference(ours=bad != "absent")
+    server = FakeInferenceServer(ours=bad != "absent")
     answer = {"refused": Response(status_code=500), "no id": JSONResponse([1])}.get(bad)
     server.refuse = lambda path: answer if path == "/v1/turns" else None
     if bad == "hangs":
@@ -347,7 +347,7 @@ async def test_a_turn_that_cannot_be_had_is_done_without(bad: str) -> None:
 
 
 async def test_a_server_without_turns_is_asked_for_one_once() -> None:
-    server = Inference()
+    server = FakeInferenceServer()
     asked = []
     server.refuse = lambda path: (
         (asked.append(path), Response(status_code=404))[1] if path == "/v1/turns" else None
@@ -400,7 +400,7 @@ async def test_one_of_two_killed_under_load_loses_no_request_and_comes_back() ->
 
 
 async def test_the_faster_of_two_gets_more() -> None:
-    slow, fast = Inference(delay_s=0.3), Inference(delay_s=0.02)
+    slow, fast = FakeInferenceServer(delay_s=0.3), FakeInferenceServer(delay_s=0.02)
     async with client_of(slow, fast) as client:
 
         async def caller() -> None:

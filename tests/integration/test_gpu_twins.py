@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from barnabee.clients.gpu import GpuClient, sized_wav
+from barnabee.audio import wav
+from barnabee.clients.gpu import GpuClient
 from barnabee.core.health import Degraded
 from support.gpu import TOKEN, GpuProcess, models_dir
 from support.wait import eventually, until
@@ -49,7 +50,7 @@ async def test_one_of_two_is_killed_and_every_question_is_still_answered(
             heard = await client.transcribe(QUESTION)
             assert (await client.embed([heard.text])).shape == (1, 384)
             sound = b"".join([part async for part in client.speak("It is five.")])
-            assert len(sized_wav(sound)) > 20_000
+            assert len(wav.set_length(sound)) > 20_000
         answers.append(re.sub("[^a-z ]", "", heard.text.lower()).strip())
 
     async def degraded() -> Degraded | None:

@@ -40,7 +40,7 @@ def test_it_lives_and_says_of_every_task_that_the_driver_is_missing(gpu: GpuProc
     assert ready["status"] == "unhealthy"
     for one in ("stt", "tts", "embed", "card"):
         assert (found[one]["status"], found[one]["code"]) == ("unhealthy", "dependency_down")
-        assert "the card's driver does not answer" in found[one]["message"]
+        assert "the GPU driver does not answer" in found[one]["message"]
     with gpu.client() as http:
         body = {"model": "kokoro", "input": "Hi."}
         answer = http.post("/v1/audio/speech", json=body)
@@ -49,4 +49,4 @@ def test_it_lives_and_says_of_every_task_that_the_driver_is_missing(gpu: GpuProc
         rows = http.get("/v1/models").json()["data"]
         assert {row["id"] for row in rows} >= {"parakeet-tdt-0.6b-v3", "kokoro-v1.0"}
     assert gpu.stop()[0] == 0
-    assert not any(line["event"] in {"crashed", "card work crashed"} for line in gpu.log())
+    assert not any(line["event"] in {"crashed", "vram task crashed"} for line in gpu.log())

@@ -35,13 +35,13 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WholeHouse]:
 
 
 def processes(house: WholeHouse) -> list[psutil.Process]:
-    found = orphans.find(house.paths.run_id)
+    found = orphans.find_processes(house.paths.run_id)
     assert len(found) >= len(graph(house).service) - 1  # restore has ended
     return found
 
 
 def graph(house: WholeHouse) -> System:
-    return system.load(house.system_file)
+    return system.load_system(house.system_file)
 
 
 def test_every_socket_is_on_loopback_and_of_a_service_of_the_graph(house: WholeHouse) -> None:

@@ -12,8 +12,8 @@ from typing import Any
 import httpx
 import pytest
 
-from barnabee.clients.loki import Loki, of_trace
-from barnabee.clients.loki_push import Shipper
+from barnabee.clients.loki import LokiClient, make_trace_query
+from barnabee.clients.loki_push import LogShipper
 from support.logql.server import logql_server
 from support.otlp import Receiver, receiver
 from support.wait import eventually
@@ -53,7 +53,7 @@ def house(
 
 
 async def ask(url: str, logql: str) -> list[dict[str, Any]]:
-    client, now_ns = Loki(url), time.time_ns()
+    client, now_ns = LokiClient(url), time.time_ns()
     try:
         return await client.query(logql, now_ns - HOUR_NS, now_ns + HOUR_NS)
     finally:
@@ -174,7 +174,7 @@ async def test_somebody_elses_line_and_an_odd_one_come_back(url: str) -> None:
         {"component": "odd", "level": "info", "event": text, "trace_id": trace_id}
         for text in ('quote " and \\ and {brace}', "line\nbreak", "émoji 🐝", "")
     ]
-    shipper = Shipper(url, "test", 1 << 20, lambda _event, _fields: None)
+    shipper = LogShipper(url, "test", 1 << 20, lambda _event, _fields: None)
     shipper.start()
     for line in lines:
         shipper.offer(line)
@@ -182,7 +182,7 @@ async def test_somebody_elses_line_and_an_odd_one_come_back(url: str) -> None:
     assert (shipper.counts.sent, shipper.counts.dropped) == (len(lines), 0)
 
     async def all_back() -> bool:
-        found = await ask(url, of_trace(trace_id, "odd"))
+        found = await ask(url, make_trace_query(trace_id, "odd"))
         assert sorted(one["event"] for one in found) == sorted(str(one["event"]) for one in lines)
         return True
 

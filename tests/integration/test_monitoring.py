@@ -16,7 +16,7 @@ import pytest
 from barnabee.clients.home_assistant import HomeAssistant
 from barnabee.core.errors import DependencyDown
 from barnabee.up import monitoring_services
-from support.alert_rules import exported, metrics_reference
+from support.alert_rules import list_exported_series, load_metrics_reference
 from support.wait import eventually
 from support.whole_house import WholeHouse
 
@@ -28,7 +28,7 @@ pytestmark = [
 ]
 ADDED = ("up", "scrape_", "ALERTS", "barnabee_expected")  # by Prometheus itself
 TOLD_WITHIN_S = 90
-DEAF = "The assistant is deaf and cannot speak."
+STT_DOWN = "The speech service is not running, so the assistant cannot hear or speak."
 
 
 @pytest.fixture
@@ -62,7 +62,7 @@ async def test_a_dead_part_is_told_at_home_in_time_and_told_to_be_back(house: Wh
 
     async def told() -> bool:
         try:
-            return f"Urgent: {DEAF}" in (await home.notifications()).values()
+            return f"Urgent: {STT_DOWN}" in (await home.read_notifications()).values()
         except DependencyDown as error:
             raise ConnectionError(str(error)) from error
 
@@ -71,7 +71,7 @@ async def test_a_dead_part_is_told_at_home_in_time_and_told_to_be_back(house: Wh
     try:
         await eventually(told, within_s=TOLD_WITHIN_S)
         print(f"told at home {time.monotonic() - begun:.1f} s after the first kill")
-        assert len(await home.notifications()) == 1  # what follows from it is not told as well
+        assert len(await home.read_notifications()) == 1  # what follows from it is not told as well
         listed = json.loads(house.cli("alert", "list", "--json").stdout)
         assert "STTServiceDown" in [one["name"] for one in listed if not one["held_back"]]
     finally:
@@ -100,12 +100,12 @@ async def _keep_killing(house: WholeHouse, name: str) -> None:
 async def _every_series_is_documented(house: WholeHouse) -> None:
     """What the running services export stands in docs/reference/metrics.md."""
     async with httpx.AsyncClient(base_url=house.url("prometheus")) as http:
-        for service in metrics_reference().SERVICES:
+        for service in load_metrics_reference().SERVICES:
             asked = {"match[]": f'{{job="barnabee-{service}"}}'}
             answer = await http.get("/api/v1/label/__name__/values", params=asked)
             names = {name for name in answer.json()["data"] if not name.startswith(ADDED)}
             assert len(names) > 10
-            assert names - exported() == set(), service
+            assert names - list_exported_series() == set(), service
 
 
 async def _every_target_is_up(house: WholeHouse) -> None:
@@ -114,7 +114,7 @@ async def _every_target_is_up(house: WholeHouse) -> None:
             found = (await http.get("/api/v1/targets")).json()["data"]["activeTargets"]
         health = {one["labels"]["job"]: (one["health"], one["lastError"]) for one in found}
         assert set(health.values()) == {("up", "")}, health
-        assert {"barnabee-api", "barnabee-gpu", "node", "door"} <= health.keys()
+        assert {"barnabee-api", "barnabee-gpu", "node", "blackbox"} <= health.keys()
         return True
 
     await eventually(up, within_s=40)

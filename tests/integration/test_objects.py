@@ -1,4 +1,4 @@
-"""Small objects in a real S3 server, and what that server makes of conditions."""
+"""Objects in a real S3 server, and its handling of conditional writes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from barnabee.clients.s3 import Bucket, signature
+from barnabee.clients.s3 import S3Bucket, sign_request
 from barnabee.core.errors import DependencyDown
 from support.s3 import S3Server
 
@@ -25,14 +25,14 @@ def s3(tmp_path: Path) -> Iterator[S3Server]:
 
 
 @pytest.fixture
-async def bucket(s3: S3Server) -> AsyncIterator[Bucket]:
-    made = Bucket(s3.url, "us", BUCKET, (s3.key_id, s3.application_key), limit_s=5)
+async def bucket(s3: S3Server) -> AsyncIterator[S3Bucket]:
+    made = S3Bucket(s3.url, "us", BUCKET, (s3.key_id, s3.application_key), limit_s=5)
     yield made
     await made.aclose()
 
 
-async def test_what_is_written_is_read_at_once_and_what_is_not_there_is_nothing(
-    bucket: Bucket,
+async def test_a_written_object_is_read_back_and_a_missing_one_is_none(
+    bucket: S3Bucket,
 ) -> None:
     assert await bucket.get("a/b c+.json") is None
     for number in range(5):
@@ -40,25 +40,27 @@ async def test_what_is_written_is_read_at_once_and_what_is_not_there_is_nothing(
         assert await bucket.get("a/b c+.json") == str(number).encode()
 
 
-async def test_a_wrong_key_and_a_server_that_is_gone_are_said(s3: S3Server, bucket: Bucket) -> None:
-    stranger = Bucket(s3.url, "us", BUCKET, (s3.key_id, "wrong"), limit_s=5)
-    with pytest.raises(DependencyDown, match="it answered 403"):
-        await stranger.put("a", b"")
-    await stranger.aclose()
+async def test_a_wrong_key_or_missing_server_raises_dependency_down(
+    s3: S3Server, bucket: S3Bucket
+) -> None:
+    unauthorized = S3Bucket(s3.url, "us", BUCKET, (s3.key_id, "wrong"), limit_s=5)
+    with pytest.raises(DependencyDown, match="status 403"):
+        await unauthorized.put("a", b"")
+    await unauthorized.aclose()
     s3.kill()
     with pytest.raises(DependencyDown):
         await bucket.get("a")
 
 
-async def test_this_server_ignores_conditions_so_the_lease_cannot_lean_on_them(
-    s3: S3Server, bucket: Bucket
+async def test_the_server_ignores_conditions_so_the_lease_cannot_use_them(
+    s3: S3Server, bucket: S3Bucket
 ) -> None:
-    """When this fails the server has learnt them, and docs/reference/standby.md is out of date."""
+    """If this fails the server supports conditions: update docs/reference/standby.md."""
     await bucket.put("lease", b"first")
     url = httpx.URL(f"{s3.url}/{BUCKET}/lease")
     keys = (s3.key_id, s3.application_key)
-    for condition in ({"if-none-match": "*"}, {"if-match": '"nothing like it"'}):
-        signed = signature("PUT", url, b"second", keys, region="us", now=datetime.now(UTC))
+    for condition in ({"if-none-match": "*"}, {"if-match": '"unknown"'}):
+        signed = sign_request("PUT", url, b"second", keys, region="us", now=datetime.now(UTC))
         async with httpx.AsyncClient() as client:
             answer = await client.put(url, content=b"second", headers={**signed, **condition})
         assert answer.status_code == 200
@@ -66,10 +68,10 @@ async def test_this_server_ignores_conditions_so_the_lease_cannot_lean_on_them(
         await bucket.put("lease", b"first")
 
 
-def test_the_signature_is_that_of_the_published_example() -> None:
-    """Of "GET Object" in Amazon's documentation of Signature Version 4, without its range."""
+def test_the_signature_matches_the_published_example() -> None:
+    """Example "GET Object" of Amazon's Signature Version 4 documentation, without its range."""
     keys = ("AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY")
-    headers = signature(
+    headers = sign_request(
         "GET",
         httpx.URL("https://examplebucket.s3.amazonaws.com/test.txt"),
         b"",

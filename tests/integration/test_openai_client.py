@@ -14,8 +14,9 @@ import openai
 import pytest
 
 from barnabee.audio import wav
-from support.gpu import NAMES, TOKEN, GpuProcess, models_dir
-from support.sounds import FORMS, packed
+from barnabee.audio.samples import to_pcm16
+from support.gpu import MODEL_FOLDERS, TOKEN, GpuProcess, models_dir
+from support.sounds import FORMS, encode_sound
 
 QUESTION = Path(__file__).parents[1] / "audio" / "what_time_af_heart.wav"
 SAID = "what time is it"
@@ -48,7 +49,7 @@ def mostly_long(form: str, *quick: str) -> Any:
 
 def samples() -> Any:
     found = wav.decode(wav.parse(QUESTION.read_bytes(), max_s=60), 24_000)
-    return np.frombuffer(wav.pcm16(found), "<i2")
+    return np.frombuffer(to_pcm16(found), "<i2")
 
 
 # ---- hearing ----
@@ -102,7 +103,7 @@ def test_what_else_openais_clients_send_with_a_recording_is_harmless(
 
 @pytest.mark.parametrize("form", [mostly_long(form, "mp3", "webm") for form in FORMS])
 def test_recordings_in_other_containers_are_understood(client: openai.OpenAI, form: str) -> None:
-    content = packed(form, samples(), 24_000)
+    content = encode_sound(form, samples(), 24_000)
     heard = client.audio.transcriptions.create(model="whisper-1", file=(f"a.{form}", content))
     assert words(heard.text) == SAID
 
@@ -205,7 +206,7 @@ def test_other_dimensions_than_the_models_are_refused(client: openai.OpenAI) -> 
 
 def test_models_are_listed_and_found(client: openai.OpenAI) -> None:
     listed = [model.id for model in client.models.list()]
-    assert set(NAMES) <= set(listed)
+    assert set(MODEL_FOLDERS) <= set(listed)
     assert client.models.retrieve("whisper-base").owned_by == "barnabee"
     with pytest.raises(openai.NotFoundError, match="gpt-4"):
         client.models.retrieve("gpt-4")

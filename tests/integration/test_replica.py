@@ -1,4 +1,4 @@
-"""The real litestream and a real S3 server: what was replicated comes back."""
+"""Replication and cold start with the real litestream and a real S3 server."""
 
 from __future__ import annotations
 
@@ -10,146 +10,164 @@ import httpx
 import pytest
 
 from barnabee.backup import litestream
-from barnabee.backup.cold_start import Outcome
-from barnabee.core.health import Check, Degraded, Health, State
+from barnabee.backup.cold_start import ColdStartOutcome
+from barnabee.core.health import Degraded, HealthCheck, HealthMonitor, HealthState
 from barnabee.core.metrics import Metrics
-from support.replica import House, expected, record, replicated_house, restored, rows
+from support.replica import (
+    ReplicatedDeployment,
+    expected_trace_ids,
+    make_replicated_deployment,
+    read_trace_ids,
+    record_turns,
+    restore_at_cold_start,
+)
 from support.wait import eventually
 
 
 @pytest.fixture
-def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[House]:
-    with replicated_house(tmp_path, monkeypatch) as house:
-        yield house
+def deployment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ReplicatedDeployment]:
+    with make_replicated_deployment(tmp_path, monkeypatch) as deployment:
+        yield deployment
 
 
-async def test_what_was_replicated_comes_back_after_the_disk_is_lost(house: House) -> None:
-    await record(house, range(50))
-    house.start_litestream()
-    await house.replicated()
-    house.stop_litestream(signal.SIGKILL)
-    house.lose_everything()
-
-    assert await restored(house) is Outcome.RESTORED
-
-    assert await rows(house) == expected(range(50))
-    assert not list(house.path.parent.glob("*restoring*"))
-    # api, worker and litestream are users of one group
-    assert house.path.stat().st_mode & 0o777 == 0o660
-
-
-async def test_a_restored_database_is_replicated_on_and_comes_back_again(house: House) -> None:
-    for generation in range(3):
-        await record(house, range(generation * 20, generation * 20 + 20))
-        house.start_litestream()
-        await house.replicated()
-        house.stop_litestream()
-        house.lose_everything()
-
-        assert await restored(house) is Outcome.RESTORED
-        assert await rows(house) == expected(range(generation * 20 + 20))
-
-
-async def test_rows_written_while_s3_was_away_reach_it_when_it_is_back(house: House) -> None:
-    await record(house, range(10))
-    house.start_litestream()
-    await house.replicated()
-    house.s3.kill()
-    await record(house, range(10, 30))
-    assert (await litestream.lag(house.socket, house.path)).txids > 0
-
-    house.s3.start()
-    await house.replicated()
-    house.stop_litestream(signal.SIGKILL)
-    house.lose_everything()
-    assert await restored(house) is Outcome.RESTORED
-    assert await rows(house) == expected(range(30))
-
-
-async def test_a_database_that_is_there_is_left_alone_and_nobody_is_asked(house: House) -> None:
-    await record(house, range(3))
-    house.s3.kill()
-
-    assert await restored(house) is Outcome.PRESENT
-    assert await rows(house) == expected(range(3))
-
-
-async def test_an_empty_replica_is_a_fresh_start(house: House) -> None:
-    assert await restored(house) is Outcome.EMPTY
-    assert not house.path.exists()
-
-
-async def test_an_empty_file_counts_as_no_database(house: House) -> None:
-    await record(house, range(5))
-    house.start_litestream()
-    await house.replicated()
-    house.stop_litestream()
-    house.lose_everything()
-    house.path.touch()
-
-    assert await restored(house) is Outcome.RESTORED
-    assert await rows(house) == expected(range(5))
-
-
-async def test_a_log_left_beside_a_missing_database_does_not_spoil_the_restored_one(
-    house: House,
+async def test_the_replica_is_restored_after_the_disk_is_lost(
+    deployment: ReplicatedDeployment,
 ) -> None:
-    await record(house, range(5))
-    house.start_litestream()
-    await house.replicated()
-    house.stop_litestream()
-    leftover = b"a log that belongs to nothing any more" * 100
-    house.path.unlink()
-    (house.path.parent / "barnabee.db-wal").write_bytes(leftover)
+    await record_turns(deployment, range(50))
+    deployment.start_litestream()
+    await deployment.wait_until_replicated()
+    deployment.stop_litestream(signal.SIGKILL)
+    deployment.delete_data()
 
-    assert await restored(house) is Outcome.RESTORED
+    assert await restore_at_cold_start(deployment) is ColdStartOutcome.RESTORED
 
-    assert await rows(house) == expected(range(5))
-    kept = list(house.path.parent.glob("*.before-restore-*/barnabee.db-wal"))
-    assert [one.read_bytes() for one in kept] == [leftover]
+    assert await read_trace_ids(deployment) == expected_trace_ids(range(50))
+    assert not list(deployment.path.parent.glob("*restoring*"))
+    # api, worker and litestream are users of one group
+    assert deployment.path.stat().st_mode & 0o777 == 0o660
 
 
-async def test_the_replicas_state_is_told_in_health(house: House) -> None:
-    await record(house, range(3))
+async def test_a_restored_database_is_replicated_and_restored_again(
+    deployment: ReplicatedDeployment,
+) -> None:
+    for generation in range(3):
+        await record_turns(deployment, range(generation * 20, generation * 20 + 20))
+        deployment.start_litestream()
+        await deployment.wait_until_replicated()
+        deployment.stop_litestream()
+        deployment.delete_data()
+
+        assert await restore_at_cold_start(deployment) is ColdStartOutcome.RESTORED
+        assert await read_trace_ids(deployment) == expected_trace_ids(range(generation * 20 + 20))
+
+
+async def test_rows_written_during_an_s3_outage_are_replicated_afterwards(
+    deployment: ReplicatedDeployment,
+) -> None:
+    await record_turns(deployment, range(10))
+    deployment.start_litestream()
+    await deployment.wait_until_replicated()
+    deployment.s3.kill()
+    await record_turns(deployment, range(10, 30))
+    assert (await litestream.measure_lag(deployment.socket, deployment.path)).transactions > 0
+
+    deployment.s3.start()
+    await deployment.wait_until_replicated()
+    deployment.stop_litestream(signal.SIGKILL)
+    deployment.delete_data()
+    assert await restore_at_cold_start(deployment) is ColdStartOutcome.RESTORED
+    assert await read_trace_ids(deployment) == expected_trace_ids(range(30))
+
+
+async def test_an_existing_database_is_kept_without_asking_the_store(
+    deployment: ReplicatedDeployment,
+) -> None:
+    await record_turns(deployment, range(3))
+    deployment.s3.kill()
+
+    assert await restore_at_cold_start(deployment) is ColdStartOutcome.PRESENT
+    assert await read_trace_ids(deployment) == expected_trace_ids(range(3))
+
+
+async def test_an_empty_replica_is_an_empty_start(deployment: ReplicatedDeployment) -> None:
+    assert await restore_at_cold_start(deployment) is ColdStartOutcome.EMPTY
+    assert not deployment.path.exists()
+
+
+async def test_an_empty_file_is_not_a_database(deployment: ReplicatedDeployment) -> None:
+    await record_turns(deployment, range(5))
+    deployment.start_litestream()
+    await deployment.wait_until_replicated()
+    deployment.stop_litestream()
+    deployment.delete_data()
+    deployment.path.touch()
+
+    assert await restore_at_cold_start(deployment) is ColdStartOutcome.RESTORED
+    assert await read_trace_ids(deployment) == expected_trace_ids(range(5))
+
+
+async def test_a_stale_log_is_moved_aside_before_a_restore(
+    deployment: ReplicatedDeployment,
+) -> None:
+    await record_turns(deployment, range(5))
+    deployment.start_litestream()
+    await deployment.wait_until_replicated()
+    deployment.stop_litestream()
+    leftover = b"the log of another database" * 100
+    deployment.path.unlink()
+    (deployment.path.parent / "barnabee.db-wal").write_bytes(leftover)
+
+    assert await restore_at_cold_start(deployment) is ColdStartOutcome.RESTORED
+
+    assert await read_trace_ids(deployment) == expected_trace_ids(range(5))
+    kept = list(deployment.path.parent.glob("*.before-restore-*/barnabee.db-wal"))
+    assert [log.read_bytes() for log in kept] == [leftover]
+
+
+async def test_health_reports_the_state_of_the_replica(deployment: ReplicatedDeployment) -> None:
+    await record_turns(deployment, range(3))
 
     async def probe() -> Degraded | None:
-        return await litestream.replica_health(house.socket, house.path, allowed_txids=0)
+        return await litestream.check_replica(deployment.socket, deployment.path, allowed_txids=0)
 
-    health = Health("api", [Check("replica", probe, hard=False)], Metrics("api"))
+    health = HealthMonitor("api", [HealthCheck("replica", probe, hard=False)], Metrics("api"))
 
-    async def state() -> State:
+    async def state() -> HealthState:
         return (await health.report(max_age_s=0)).state
 
-    def becomes(wanted: State) -> Callable[[], object]:
-        async def ask() -> bool:
+    def has_state(wanted: HealthState) -> Callable[[], object]:
+        async def check() -> bool:
             return await state() == wanted
 
-        return ask
+        return check
 
-    assert await state() == State.DEGRADED  # litestream does not run yet
-    assert health.last.findings["replica"].code == "dependency_down"
-    house.start_litestream()
-    await eventually(becomes(State.HEALTHY), within_s=20)  # type: ignore[arg-type]
-    house.s3.kill()
-    await record(house, range(3, 5))
-    await eventually(becomes(State.DEGRADED), within_s=5)  # type: ignore[arg-type]
-    house.s3.start()
-    await eventually(becomes(State.HEALTHY), within_s=20)  # type: ignore[arg-type]
+    assert await state() == HealthState.DEGRADED  # litestream does not run yet
+    assert health.last_report.results["replica"].code == "dependency_down"
+    deployment.start_litestream()
+    await eventually(has_state(HealthState.HEALTHY), within_s=20)  # type: ignore[arg-type]
+    deployment.s3.kill()
+    await record_turns(deployment, range(3, 5))
+    await eventually(has_state(HealthState.DEGRADED), within_s=5)  # type: ignore[arg-type]
+    deployment.s3.start()
+    await eventually(has_state(HealthState.HEALTHY), within_s=20)  # type: ignore[arg-type]
 
 
-async def test_litestream_understood_the_configuration(house: House) -> None:
-    await record(house, range(3))
-    house.start_litestream()
-    await house.replicated()
+async def test_litestream_accepts_the_configuration(deployment: ReplicatedDeployment) -> None:
+    await record_turns(deployment, range(3))
+    deployment.start_litestream()
+    await deployment.wait_until_replicated()
 
-    log = house.log.read_text()
-    assert f'"bucket":"{house.system.replica.bucket}"' in log
-    assert f'"endpoint":"{house.s3.url}"' in log
-    assert f'"level":9,"interval":{house.system.replica.snapshot_interval_h * 3600 * 10**9}' in log
-    validation_ns = house.system.replica.validation_interval_h * 3600 * 10**9
+    log = deployment.log.read_text()
+    assert f'"bucket":"{deployment.system.replica.bucket}"' in log
+    assert f'"endpoint":"{deployment.s3.url}"' in log
+    assert (
+        f'"level":9,"interval":{deployment.system.replica.snapshot_interval_h * 3600 * 10**9}'
+        in log
+    )
+    validation_ns = deployment.system.replica.validation_interval_h * 3600 * 10**9
     assert f'"starting validation monitor","system":"store","interval":{validation_ns}' in log
     async with httpx.AsyncClient() as client:
-        url = f"http://127.0.0.1:{house.system.port('litestream')}/metrics"
+        url = f"http://127.0.0.1:{deployment.system.port('litestream')}/metrics"
         assert "litestream_txid" in (await client.get(url)).text
-    assert (house.socket.stat().st_mode & 0o777) == litestream.SOCKET_MODE
-    house.stop_litestream()  # within its time
+    assert (deployment.socket.stat().st_mode & 0o777) == litestream.SOCKET_MODE
+    deployment.stop_litestream()  # within its time limit

@@ -1,4 +1,4 @@
-"""A replica that cannot be asked or gives back rubbish: nothing starts on an empty database."""
+"""An unreachable or damaged replica: no service starts on an empty database."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from barnabee.backup import litestream, restore, restore_sources
-from barnabee.backup.cold_start import Outcome
+from barnabee.backup.cold_start import ColdStartOutcome
+from barnabee.backup.snapshots import ignore_progress
 from barnabee.core.errors import (
     BackupDamaged,
     BackupUnreachable,
@@ -24,194 +25,218 @@ from barnabee.core.errors import (
     SettingMissing,
 )
 from barnabee.store.conversations import Conversations
-from support.replica import House, expected, opened, record, replicated_house, restored, rows
+from support.replica import (
+    ReplicatedDeployment,
+    expected_trace_ids,
+    make_replicated_deployment,
+    open_for_test,
+    read_trace_ids,
+    record_turns,
+    restore_at_cold_start,
+)
 from support.turns import make_turn
 from support.wait import eventually
 
 
 @pytest.fixture
-def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[House]:
-    with replicated_house(tmp_path, monkeypatch) as house:
-        yield house
+def deployment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ReplicatedDeployment]:
+    with make_replicated_deployment(tmp_path, monkeypatch) as deployment:
+        yield deployment
 
 
 @contextlib.contextmanager
 def silent_server(port: int) -> Iterator[None]:
-    """Accept connections and say nothing, as a firewall or a hung server would."""
+    """Accept connections and send nothing, like a firewall or a hung server."""
     with socket.create_server(("127.0.0.1", port)):
         yield
 
 
-async def test_an_s3_server_that_is_down_is_not_an_empty_one(house: House) -> None:
-    house.s3.kill()
+async def test_an_unreachable_s3_server_is_not_an_empty_replica(
+    deployment: ReplicatedDeployment,
+) -> None:
+    deployment.s3.kill()
 
     with pytest.raises(BackupUnreachable, match="nothing was started on an empty database"):
-        await restored(house, budget_s=8)
-    assert not house.path.exists()
+        await restore_at_cold_start(deployment, budget_s=8)
+    assert not deployment.path.exists()
 
 
-async def test_an_s3_server_that_hangs_is_not_an_empty_one(house: House) -> None:
-    house.s3.kill()
+async def test_a_hanging_s3_server_is_not_an_empty_replica(
+    deployment: ReplicatedDeployment,
+) -> None:
+    deployment.s3.kill()
 
-    with silent_server(house.s3.port), pytest.raises(BackupUnreachable, match="no answer"):
-        await restored(house, budget_s=8)
+    with silent_server(deployment.s3.port), pytest.raises(BackupUnreachable, match="no answer"):
+        await restore_at_cold_start(deployment, budget_s=8)
 
 
 @pytest.mark.parametrize(("name", "reason"), [("b2_application_key", "403"), ("bucket", "404")])
 async def test_a_wrong_key_or_bucket_is_not_an_empty_replica(
-    house: House, tmp_path: Path, name: str, reason: str
+    deployment: ReplicatedDeployment, tmp_path: Path, name: str, reason: str
 ) -> None:
     if name == "bucket":
-        (house.s3.directory / house.s3.bucket).rmdir()
+        (deployment.s3.directory / deployment.s3.bucket).rmdir()
     else:
         (tmp_path / "credentials" / name).write_text("wrong")
 
     with pytest.raises(BackupUnreachable, match=reason):
-        await restored(house, budget_s=7)
+        await restore_at_cold_start(deployment, budget_s=7)
 
 
-async def test_without_a_key_nothing_starts_on_an_empty_database(
-    house: House, tmp_path: Path
+async def test_a_missing_key_is_not_an_empty_replica(
+    deployment: ReplicatedDeployment, tmp_path: Path
 ) -> None:
     (tmp_path / "credentials" / "b2_key_id").unlink()
 
     with pytest.raises(SettingMissing, match="b2_key_id"):
-        await restored(house)
+        await restore_at_cold_start(deployment)
 
 
-async def test_an_s3_server_that_comes_up_late_is_waited_for(house: House) -> None:
-    await record(house, range(5))
-    house.start_litestream()
-    await house.replicated()
-    house.stop_litestream()
-    house.lose_everything()
-    house.s3.kill()
-    restoring = asyncio.create_task(restored(house, budget_s=60))
+async def test_a_cold_start_waits_for_the_s3_server(deployment: ReplicatedDeployment) -> None:
+    await record_turns(deployment, range(5))
+    deployment.start_litestream()
+    await deployment.wait_until_replicated()
+    deployment.stop_litestream()
+    deployment.delete_data()
+    deployment.s3.kill()
+    restoring = asyncio.create_task(restore_at_cold_start(deployment, budget_s=60))
     await asyncio.sleep(0)
 
-    house.s3.start()
+    deployment.s3.start()
 
-    assert await restoring is Outcome.RESTORED
-    assert await rows(house) == expected(range(5))
+    assert await restoring is ColdStartOutcome.RESTORED
+    assert await read_trace_ids(deployment) == expected_trace_ids(range(5))
 
 
-async def test_a_damaged_database_is_replaced_on_request_and_kept(house: House) -> None:
-    await record(house, range(10))
-    house.start_litestream()
-    await house.replicated()
-    house.stop_litestream()
-    rubbish = b"what a bad disk made of it" * 1000
-    house.path.write_bytes(rubbish)
+async def test_a_forced_restore_moves_a_damaged_database_aside(
+    deployment: ReplicatedDeployment,
+) -> None:
+    await record_turns(deployment, range(10))
+    deployment.start_litestream()
+    await deployment.wait_until_replicated()
+    deployment.stop_litestream()
+    garbage = b"not a database" * 1000
+    deployment.path.write_bytes(garbage)
 
     with pytest.raises(BadRequest, match="--force"):
-        await put_back(house, force=False)
-    assert house.path.read_bytes() == rubbish
+        await restore_from_replica(deployment, force=False)
+    assert deployment.path.read_bytes() == garbage
 
-    aside = await put_back(house, force=True)
-    assert aside is not None
-    assert (aside / "barnabee.db").read_bytes() == rubbish
-    assert await rows(house) == expected(range(10))
+    previous = await restore_from_replica(deployment, force=True)
+    assert previous is not None
+    assert (previous / "barnabee.db").read_bytes() == garbage
+    assert await read_trace_ids(deployment) == expected_trace_ids(range(10))
 
 
-async def test_with_an_empty_replica_a_forced_restore_changes_nothing(house: House) -> None:
-    await record(house, range(3))
+async def test_a_forced_restore_of_an_empty_replica_changes_nothing(
+    deployment: ReplicatedDeployment,
+) -> None:
+    await record_turns(deployment, range(3))
 
     with pytest.raises(NotFound, match="backup"):
-        await put_back(house, force=True)
-    assert await rows(house) == expected(range(3))
+        await restore_from_replica(deployment, force=True)
+    assert await read_trace_ids(deployment) == expected_trace_ids(range(3))
 
 
-async def test_a_damaged_backup_is_refused_and_changes_nothing(house: House) -> None:
-    await record(house, range(300))
-    house.start_litestream()
-    await house.replicated()
-    house.stop_litestream()
-    for file in house.s3.directory.rglob("*.ltx"):
+async def test_a_damaged_replica_without_snapshots_is_refused(
+    deployment: ReplicatedDeployment,
+) -> None:
+    await record_turns(deployment, range(300))
+    deployment.start_litestream()
+    await deployment.wait_until_replicated()
+    deployment.stop_litestream()
+    for file in deployment.s3.directory.rglob("*.ltx"):
         content = bytearray(file.read_bytes())
         content[len(content) // 2 : len(content) // 2 + 40] = b"\xff" * 40
         file.write_bytes(content)
-    house.lose_everything()
+    deployment.delete_data()
 
     with pytest.raises((BackupDamaged, BackupUnreachable)):
-        await restored(house, budget_s=7)
-    assert not house.path.exists()
+        await restore_at_cold_start(deployment, budget_s=7)
+    assert not deployment.path.exists()
 
 
-async def test_a_litestream_that_was_away_for_more_than_a_checkpoint_misses_nothing(
-    house: House,
+async def test_nothing_is_lost_while_litestream_is_down_past_a_checkpoint(
+    deployment: ReplicatedDeployment,
 ) -> None:
     copied, numbers = range(250), range(450)
-    async with opened(house.path) as database:
+    async with open_for_test(deployment.path) as database:
         turns = Conversations(database)
         await turns.record(make_turn(copied[0]))
-        house.start_litestream()
-        await house.replicated()
-        await eventually(lambda: _first_snapshot(house), within_s=10)
+        deployment.start_litestream()
+        await deployment.wait_until_replicated()
+        await eventually(lambda: _has_snapshot(deployment), within_s=10)
         for number in copied[1:]:
             await turns.record(make_turn(number))
-        await house.replicated()
-        house.stop_litestream(signal.SIGKILL)
-        # SQLite's own limit is 1000 pages: the log would begin anew, shorter than what was copied.
+        await deployment.wait_until_replicated()
+        deployment.stop_litestream(signal.SIGKILL)
+        # SQLite's own limit is 1000 pages: the log would restart, shorter than what was copied.
         for number in numbers[len(copied) :]:
             await turns.record(make_turn(number))
-        log_bytes = _log(house).stat().st_size
-        house.start_litestream()
-        await house.replicated()
-    house.stop_litestream()
-    house.lose_everything()
+        log_bytes = _log_path(deployment).stat().st_size
+        deployment.start_litestream()
+        await deployment.wait_until_replicated()
+    deployment.stop_litestream()
+    deployment.delete_data()
 
-    assert await restored(house) is Outcome.RESTORED
-    assert await rows(house) == expected(numbers)
+    assert await restore_at_cold_start(deployment) is ColdStartOutcome.RESTORED
+    assert await read_trace_ids(deployment) == expected_trace_ids(numbers)
     assert log_bytes > 1200 * 4096
 
 
-async def test_asking_for_the_lag_does_not_let_others_empty_the_log(house: House) -> None:
-    await record(house, range(1))
-    house.start_litestream()
-    await house.replicated()
-    header = _log_header(house)
-    with contextlib.closing(sqlite3.connect(house.path, isolation_level=None)) as stranger:
-        assert stranger.execute("PRAGMA wal_autocheckpoint").fetchone()[0] > 0
-        stranger.execute("CREATE TABLE IF NOT EXISTS strange (text)")
+async def test_measuring_the_lag_does_not_permit_checkpoints_by_others(
+    deployment: ReplicatedDeployment,
+) -> None:
+    await record_turns(deployment, range(1))
+    deployment.start_litestream()
+    await deployment.wait_until_replicated()
+    header = _log_header(deployment)
+    with contextlib.closing(sqlite3.connect(deployment.path, isolation_level=None)) as other:
+        assert other.execute("PRAGMA wal_autocheckpoint").fetchone()[0] > 0
+        other.execute("CREATE TABLE IF NOT EXISTS strange (text)")
         for _ in range(5):
-            found = stranger.execute("PRAGMA wal_checkpoint").fetchone()
-            stranger.execute("INSERT INTO strange VALUES ('it would begin the log anew')")
+            found = other.execute("PRAGMA wal_checkpoint").fetchone()
+            other.execute("INSERT INTO strange VALUES ('a checkpoint would restart the log')")
     assert found[2] < found[1]
-    assert _log_header(house) == header
+    assert _log_header(deployment) == header
 
 
-async def test_a_litestream_that_hangs_is_not_asked_again_and_again(house: House) -> None:
-    await record(house, range(1))
-    house.s3.kill()
-    with silent_server(house.s3.port):
-        house.start_litestream()
+async def test_no_sync_is_requested_while_litestream_hangs(
+    deployment: ReplicatedDeployment,
+) -> None:
+    await record_turns(deployment, range(1))
+    deployment.s3.kill()
+    with silent_server(deployment.s3.port):
+        deployment.start_litestream()
 
-        async def hangs() -> bool:
+        async def reports_hang() -> bool:
             with pytest.raises(DependencyDown, match="hangs in its phase"):
-                await litestream.lag(house.socket, house.path)
+                await litestream.measure_lag(deployment.socket, deployment.path)
             return True
 
-        assert await eventually(hangs, within_s=15)
-        started = time.monotonic()
-        await hangs()
-        assert time.monotonic() - started < litestream.ASK_TIMEOUT_S / 2
+        assert await eventually(reports_hang, within_s=15)
+        started_s = time.monotonic()
+        await reports_hang()
+        assert time.monotonic() - started_s < litestream.REQUEST_TIMEOUT_S / 2
 
 
-async def put_back(house: House, *, force: bool) -> Path | None:
-    source = await restore_sources.from_replica(house.system, house.settings)
-    nobody, quiet = restore.Nobody(), restore.quiet
-    return (await restore.in_place(house.path, source, nobody, quiet, force=force)).aside
+async def restore_from_replica(deployment: ReplicatedDeployment, *, force: bool) -> Path | None:
+    source = await restore_sources.find_replica_source(deployment.system, deployment.settings)
+    result = await restore.restore_in_place(
+        *(deployment.path, source, restore.NoWriters(), ignore_progress), force=force
+    )
+    return result.previous_path
 
 
-async def _first_snapshot(house: House) -> bool:
-    """Tell that there is one: a later one would cover up what was missed."""
-    return bool(list(house.s3.directory.rglob("0009/*.ltx")))
+async def _has_snapshot(deployment: ReplicatedDeployment) -> bool:
+    """Return whether there is a snapshot: a later one would contain what was missed."""
+    return bool(list(deployment.s3.directory.rglob("0009/*.ltx")))
 
 
-def _log(house: House) -> Path:
-    return house.path.with_name(f"{house.path.name}-wal")
+def _log_path(deployment: ReplicatedDeployment) -> Path:
+    return deployment.path.with_name(f"{deployment.path.name}-wal")
 
 
-def _log_header(house: House) -> bytes:
-    with _log(house).open("rb") as log:
+def _log_header(deployment: ReplicatedDeployment) -> bytes:
+    with _log_path(deployment).open("rb") as log:
         return log.read(32)

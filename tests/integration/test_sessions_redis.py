@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from barnabee.core.redis_client import RedisLink
-from barnabee.store.sessions import KEY, Exchange, Session, Sessions
+from barnabee.core.redis_client import RedisClient
+from barnabee.store.sessions import KEY_PREFIX, Exchange, Session, Sessions
 from support.redis import RedisServer
 from support.wait import eventually
 
@@ -12,12 +12,12 @@ TWO = Exchange("and off", "done", "home")
 
 
 async def test_a_session_lives_in_redis_until_its_time_is_over(redis_server: RedisServer) -> None:
-    link = RedisLink(redis_server.url)
-    sessions = Sessions(link, ttl_s=1800, turns_kept=20)
+    link = RedisClient(redis_server.url)
+    sessions = Sessions(link, ttl_s=1800, max_turns=20)
 
     await sessions.save(Session("s", (ONE,)))
 
-    assert 1790 <= await link.command("TTL", KEY + "s") <= 1800
+    assert 1790 <= await link.command("TTL", KEY_PREFIX + "s") <= 1800
     assert await Sessions(link, 1800, 20).load("s") == Session("s", (ONE,))
     await link.aclose()
 
@@ -25,8 +25,8 @@ async def test_a_session_lives_in_redis_until_its_time_is_over(redis_server: Red
 async def test_a_conversation_survives_the_loss_and_return_of_redis(
     redis_server: RedisServer,
 ) -> None:
-    link = RedisLink(redis_server.url)
-    sessions = Sessions(link, ttl_s=1800, turns_kept=20)
+    link = RedisClient(redis_server.url)
+    sessions = Sessions(link, ttl_s=1800, max_turns=20)
     await sessions.save(Session("s", (ONE,)))
 
     redis_server.kill()
@@ -42,7 +42,7 @@ async def test_a_conversation_survives_the_loss_and_return_of_redis(
         return not sessions.degraded
 
     assert await eventually(back, within_s=5)
-    other = RedisLink(redis_server.url)
+    other = RedisClient(redis_server.url)
     assert await Sessions(other, 1800, 20).load("s") == Session("s", (ONE, TWO))
     await link.aclose()
     await other.aclose()

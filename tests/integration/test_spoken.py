@@ -11,22 +11,22 @@ from typing import Any
 import httpx
 import pytest
 
-from barnabee.clients.turn_report import Spoken, Stage, report
+from barnabee.clients.api import TurnReport, StageTiming, send_turn_report
 from barnabee.testing import gpu
 from support.api import ApiProcess
 from support.redis import RedisServer
 from support.serve import served
-from support.spoken import BODY
+from support.spoken import REPORT_BODY
 from support.wait import eventually
 from support.worker import WorkerProcess
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 ASKED = {"utterance": "what time is it", "session_id": "kitchen"}
-TOLD = Spoken(
+TOLD = TurnReport(
     trace_id=TRACE,
     room="kitchen",
     said_at="2026-01-01T00:00:00.000Z",
-    stages={"stt": Stage(210.5, 640.0)},
+    stages={"stt": StageTiming(210.5, 640.0)},
     filler="thinking_1",
     interrupted=True,
     heard="It's twenty",
@@ -35,7 +35,7 @@ TOLD = Spoken(
 
 @pytest.fixture
 async def api(tmp_path: Path, redis_server: RedisServer) -> AsyncIterator[ApiProcess]:
-    async with served(gpu.service()) as engines:
+    async with served(gpu.make_gpu_app()) as engines:
         environment = {"GPU_SERVICE_URL": engines}
         process = ApiProcess(tmp_path / "api", redis_server.url, environment=environment).start()
         await process.missing()
@@ -61,7 +61,7 @@ async def test_it_joins_its_turn_though_it_came_first_and_twice(
     api: ApiProcess, client: httpx.AsyncClient, redis_server: RedisServer, tmp_path: Path
 ) -> None:
     for _ in range(2):
-        await report(client, TOLD)
+        await send_turn_report(client, TOLD)
     await ask(client)
     worker = WorkerProcess(tmp_path / "worker", redis_server.url, api.data)
     worker.start()
@@ -91,7 +91,7 @@ async def test_without_redis_it_is_there_at_once_and_without_a_turn_too(
     await ask(client)
     other = "f" * 32
     answers = [
-        await client.post(f"/v1/turns/{trace_id}/spoken", json=BODY) for trace_id in (TRACE, other)
+        await client.post(f"/v1/turns/{trace_id}/spoken", json=REPORT_BODY) for trace_id in (TRACE, other)
     ]
     assert [one.status_code for one in answers] == [202, 202]
     assert answers[0].json() == {"trace_id": TRACE, "degraded": ["redis"]}
@@ -108,9 +108,9 @@ async def test_what_is_none_is_refused_in_a_sentence(
 ) -> None:
     answer = await client.post(f"/v1/turns/{TRACE}/spoken", content=body)
     assert (answer.status_code, answer.json()["code"]) == (400, "bad_request")
-    assert (await client.post("/v1/turns/x/spoken", json=BODY)).status_code == 400
+    assert (await client.post("/v1/turns/x/spoken", json=REPORT_BODY)).status_code == 400
     async with api.client(headers={}) as stranger:
-        assert (await stranger.post(f"/v1/turns/{TRACE}/spoken", json=BODY)).status_code == 401
+        assert (await stranger.post(f"/v1/turns/{TRACE}/spoken", json=REPORT_BODY)).status_code == 401
 
 
 async def test_a_question_that_is_not_kept_leaves_no_turn_and_no_session(

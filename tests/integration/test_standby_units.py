@@ -1,7 +1,7 @@
-"""The units of a machine with a stand-by under a real systemd: what follows from the signs.
+"""Units of a primary with a standby under a real systemd: their reaction to the roles.
 
-Only barnabee-core is booted; what the other machine says in the bucket is written by the test.
-Binding, conflicts, path units, sandbox and credentials are systemd's own.
+Only barnabee-core is booted; the test writes the other machine's lease object. Bindings, conflicts,
+path units, sandbox and credentials are real.
 """
 
 from __future__ import annotations
@@ -15,33 +15,33 @@ from typing import Any
 import pytest
 
 from barnabee.core import system
-from barnabee.standby.lease import Record, State
+from barnabee.standby.lease import LeaseRecord, LeaseState
 from support import rendered
-from support.boot import Machine, why_not
+from support.boot import Container, boot_unavailable_reason
 from support.nix import ROOT, evaluate, needs_nixpkgs
 
 pytestmark = [
     pytest.mark.alone,
     needs_nixpkgs,
-    pytest.mark.skipif(bool(why_not()), reason=str(why_not())),
+    pytest.mark.skipif(bool(boot_unavailable_reason()), reason=str(boot_unavailable_reason())),
     pytest.mark.timeout(600),
 ]
-GRAPH = system.load(ROOT / "system.toml")
+GRAPH = system.load_system(ROOT / "system.toml")
 CORE = "10.77.0.12"
-SERVED = ("redis", "restore", "litestream", "worker", "api")
-SIGNS = ("serve", "replicate", "follow")
+SERVICES = ("redis", "restore", "litestream", "worker", "api")
+ROLE_UNITS = ("serve", "replicate", "follow")
 UNITS = (
     *("barnabee.target", "barnabee.slice", "barnabee-lease.service", "barnabee-follow.service"),
-    *(f"barnabee-{name}.path" for name in SIGNS),
-    *(f"barnabee-{name}.service" for name in SERVED),
+    *(f"barnabee-{name}.path" for name in ROLE_UNITS),
+    *(f"barnabee-{name}.service" for name in SERVICES),
 )
-BEGUN = ("barnabee-lease.service", "barnabee-redis.service")
-BEGUN += tuple(f"barnabee-{name}.path" for name in SIGNS if name != "replicate")
+STARTED = ("barnabee-lease.service", "barnabee-redis.service")
+STARTED += tuple(f"barnabee-{name}.path" for name in ROLE_UNITS if name != "replicate")
 WITHIN_S = 180
 
 
 @pytest.fixture(scope="module")
-def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
+def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Container]:
     folder = tmp_path_factory.mktemp("pair")
     core: Any = evaluate(
         'hosts.report "barnabee-core" {'
@@ -53,62 +53,62 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
     names = ("api_token", "b2_key_id", "b2_application_key")
     fillers = folder / "fillers"
     fillers.mkdir()
-    found = Machine(
+    found = Container(
         folder,
         secrets=dict.fromkeys(names, rendered.SECRET),
-        binds=rendered.binds(fillers, rendered.programs(folder / "programs")),
+        binds=rendered.list_bind_mounts(fillers, rendered.collect_programs(folder / "programs")),
     )
     try:
         found.prepare()
-        rendered.install(found, core)
-        rendered.surroundings(found, [CORE])
-        for wanted in BEGUN:  # the others by themselves
+        rendered.install_units(found, core)
+        rendered.install_environment(found, [CORE])
+        for wanted in STARTED:  # these start the others
             found.link(f"/etc/systemd/system/proof.target.wants/{wanted}", f"../{wanted}")
         found.start()
         yield found
     finally:
-        found.end()
+        found.stop()
 
 
-def state(machine: Machine, unit: str) -> str:
+def read_state(machine: Container, unit: str) -> str:
     return machine.show(unit, "ActiveState")
 
 
-def told(machine: Machine) -> str:
+def describe_units(machine: Container) -> str:
     units = machine.run("systemctl", "list-units", "--all", "--no-pager", "barnabee*").stdout
     names = ("lease", "restore", "litestream", "worker", "follow")
     return "\n".join([units, *(machine.journal(f"barnabee-{name}.service", 12) for name in names)])
 
 
-def wait(machine: Machine, **wanted: str) -> float:
-    """Wait until units (by the end of their names) are in these states; return how long it took."""
+def wait_for_states(: Container, **wanted: str) -> float:
+    """Wait until the units are in these states; return the seconds that took."""
     names = {f"barnabee-{name}.service": value for name, value in wanted.items()}
 
-    def so() -> bool:
-        return all(state(machine, unit) == value for unit, value in names.items())
+    def reached() -> bool:
+        return all(read_state(machine, unit) == value for unit, value in names.items())
 
-    took_s = machine.until(so, WITHIN_S)
-    assert took_s is not None, f"{names}: {told(machine)}"
+    took_s = machine.wait_until(reached, WITHIN_S)
+    assert took_s is not None, f"{names}: {describe_units(machine)}"
     return took_s
 
 
-def the_other_says(machine: Machine, what: State, line: int) -> None:
-    """Write the other machine's object into the bucket's folder."""
-    record = Record(what, line, line, uuid.uuid4().hex)
+def write_other_lease(machine: Container, state: LeaseState, epoch: int) -> None:
+    """Write the other machine's lease object into the bucket's directory."""
+    record = LeaseRecord(state, epoch, epoch, uuid.uuid4().hex)
     folder = f"/srv/s3/{GRAPH.replica.bucket}/{GRAPH.replica.path}-lease"
     machine.write(f"{folder}/manofwar.json", record.encode().decode())
 
 
-def test_the_house_is_served_and_replicated_once_the_lease_is_had(machine: Machine) -> None:
-    took_s = wait(machine, lease="active", litestream="active", worker="active", api="active")
+def test_the_lease_starts_the_services_and_replication(machine: Container) -> None:
+    took_s = wait_for_states(machine, lease="active", litestream="active", worker="active", api="active")
     print(f"served {took_s:.1f} s after the boot")
     status = machine.run("cat", "/run/barnabee-lease/status.json")
     assert json.loads(status.stdout)["holder"] == "barnabee-core"
-    assert state(machine, "barnabee-follow.service") == "inactive"
+    assert read_state(machine, "barnabee-follow.service") == "inactive"
     assert (machine.root / "data/line").read_text() == "1\n"
 
 
-def test_without_its_keeper_litestream_ends_and_both_come_back(machine: Machine) -> None:
+def test_litestream_ends_with_the_keeper_and_both_restart(machine: Container) -> None:
     before = machine.show("barnabee-litestream.service", "MainPID")
     worker = machine.show("barnabee-worker.service", "MainPID")
     machine.run("systemctl", "kill", "--signal=KILL", "barnabee-lease.service")
@@ -116,50 +116,50 @@ def test_without_its_keeper_litestream_ends_and_both_come_back(machine: Machine)
     def another() -> bool:
         now = machine.show("barnabee-litestream.service", "MainPID")
         return (
-            now not in {"0", before} and state(machine, "barnabee-litestream.service") == "active"
+            now not in {"0", before} and read_state(machine, "barnabee-litestream.service") == "active"
         )
 
-    took_s = machine.until(another, WITHIN_S)
-    assert took_s is not None, told(machine)
+    took_s = machine.wait_until(another, WITHIN_S)
+    assert took_s is not None, describe_units(machine)
     print(f"replicated again {took_s:.1f} s after the keeper was killed")
-    # The services themselves went on: only writing needs the lease.
+    # The services keep running: only writing needs the lease.
     assert machine.show("barnabee-worker.service", "MainPID") == worker
 
 
-def test_a_keeper_that_stands_still_is_ended_before_its_lease_is(machine: Machine) -> None:
+def test_a_hanging_keeper_is_killed_before_its_lease_expires(machine: Container) -> None:
     restarts = int(machine.show("barnabee-lease.service", "NRestarts"))
     machine.run("systemctl", "kill", "--signal=STOP", "barnabee-lease.service")
 
     def ended() -> bool:
         return int(machine.show("barnabee-lease.service", "NRestarts")) > restarts
 
-    took_s = machine.until(ended, WITHIN_S)
-    assert took_s is not None, told(machine)
-    # By systemd's own words: looking from outside takes seconds on a busy machine.
+    took_s = machine.wait_until(ended, WITHIN_S)
+    assert took_s is not None, describe_units(machine)
+    # From systemd's log, because measuring from here takes seconds on a busy machine.
     limits = re.findall(
         r"Watchdog timeout \(limit (\d+)", machine.journal("barnabee-lease.service")
     )
     print(f"ended after {took_s:.1f} s by limits of {limits} s (lease 24 s, 10 s of it to stop)")
     assert limits
     assert max(map(int, limits)) <= 24 - 10
-    wait(machine, litestream="active", worker="active")
+    wait_for_states(machine, litestream="active", worker="active")
 
 
-def test_a_machine_that_was_overtaken_stops_serving_and_follows(machine: Machine) -> None:
-    # Silence the keeper for longer than its lease, as a machine that stood still does.
+def test_a_superseded_machine_stops_serving_and_follows(machine: Container) -> None:
+    # Stop the keeper for longer than its lease.
     done = machine.run("systemctl", "stop", "barnabee-lease.service")
-    assert done.returncode == 0, done.stderr + told(machine)
-    wait(machine, litestream="inactive")
-    the_other_says(machine, State.HOLD, 2)
+    assert done.returncode == 0, done.stderr + describe_units(machine)
+    wait_for_states(machine, litestream="inactive")
+    write_other_lease(machine, LeaseState.HOLD, 2)
     machine.run("systemctl", "start", "--no-block", "barnabee-lease.service")
-    took_s = wait(machine, follow="active", worker="inactive", api="inactive", restore="inactive")
-    print(f"follows {took_s:.1f} s after it was told")
-    assert state(machine, "barnabee.target") == "inactive"
-    assert state(machine, "barnabee-redis.service") == "active"
+    took_s = wait_for_states(machine, follow="active", worker="inactive", api="inactive", restore="inactive")
+    print(f"follows after {took_s:.1f} s")
+    assert read_state(machine, "barnabee.target") == "inactive"
+    assert read_state(machine, "barnabee-redis.service") == "active"
 
 
-def test_when_the_other_gives_up_it_serves_again(machine: Machine) -> None:
-    the_other_says(machine, State.RELEASED, 2)
-    took_s = wait(machine, follow="inactive", litestream="active", worker="active", api="active")
+def test_a_released_lease_starts_the_services_again(machine: Container) -> None:
+    write_other_lease(machine, LeaseState.RELEASED, 2)
+    took_s = wait_for_states(machine, follow="inactive", litestream="active", worker="active", api="active")
     print(f"served again {took_s:.1f} s after the other gave up")
     assert (machine.root / "data/line").read_text() == "3\n"

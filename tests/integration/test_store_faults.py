@@ -1,4 +1,4 @@
-"""The database on a disk that is read-only or full, and opened by several processes at once."""
+"""Database on a read-only or full disk, and opened by several processes at once."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from barnabee.core.errors import DatabaseFull, DatabaseReadOnly, Unavailable
 from barnabee.store import migrations
 from barnabee.store.conversations import Conversations
 from barnabee.store.db import open_database
-from barnabee.store.provider import Keeper
+from barnabee.store.provider import DatabaseProvider
 from support.disk import SmallDisk
 from support.turns import make_turn
 
@@ -47,7 +47,7 @@ def disk(tmp_path: Path) -> Iterator[SmallDisk]:
 
 
 async def fill_until_refused(conversations: Conversations) -> Unavailable:
-    """Record until SQLite itself has no room left; return what it was called."""
+    """Record turns until SQLite has no room left; return the error."""
     try:
         for number in range(100, 100_000):
             await conversations.record(make_turn(number, reply="x" * 50_000))
@@ -56,7 +56,7 @@ async def fill_until_refused(conversations: Conversations) -> Unavailable:
     raise AssertionError("the disk never became full")
 
 
-async def test_a_full_disk_is_named_loses_nothing_and_passes(disk: SmallDisk) -> None:
+async def test_a_full_disk_raises_database_full_and_loses_nothing(disk: SmallDisk) -> None:
     database = await open_database(disk.directory / "barnabee.db")
     conversations = Conversations(database)
     await conversations.record(make_turn(1))
@@ -65,7 +65,7 @@ async def test_a_full_disk_is_named_loses_nothing_and_passes(disk: SmallDisk) ->
     assert isinstance(await fill_until_refused(conversations), DatabaseFull)
     with pytest.raises(DatabaseFull, match="free some space"):
         await database.check()
-    assert await conversations.turn(make_turn(1).trace_id) == make_turn(1)
+    assert await conversations.get_turn(make_turn(1).trace_id) == make_turn(1)
 
     disk.free()
     await database.check()
@@ -73,7 +73,7 @@ async def test_a_full_disk_is_named_loses_nothing_and_passes(disk: SmallDisk) ->
     await database.close()
 
 
-async def test_little_space_left_is_named_before_it_is_none(disk: SmallDisk) -> None:
+async def test_low_disk_space_raises_database_full(disk: SmallDisk) -> None:
     database = await open_database(disk.directory / "barnabee.db")
     (disk.directory / "ballast").write_bytes(bytes(25 * 1024 * 1024))
 
@@ -82,7 +82,7 @@ async def test_little_space_left_is_named_before_it_is_none(disk: SmallDisk) -> 
     await database.close()
 
 
-async def test_a_disk_that_became_read_only_is_named_and_passes(disk: SmallDisk) -> None:
+async def test_a_read_only_disk_raises_database_read_only_until_repaired(disk: SmallDisk) -> None:
     database = await open_database(disk.directory / "barnabee.db")
     await database.check()
 
@@ -96,7 +96,7 @@ async def test_a_disk_that_became_read_only_is_named_and_passes(disk: SmallDisk)
     await database.close()
 
 
-async def test_looking_whether_it_can_be_written_writes_nothing(tmp_path: Path) -> None:
+async def test_a_check_writes_nothing_to_the_log(tmp_path: Path) -> None:
     path = tmp_path / "barnabee.db"
     database = await open_database(path)
     log = path.with_name(path.name + "-wal")
@@ -109,7 +109,7 @@ async def test_looking_whether_it_can_be_written_writes_nothing(tmp_path: Path) 
     await database.close()
 
 
-async def test_a_file_that_may_not_be_written_is_named(tmp_path: Path) -> None:
+async def test_an_immutable_file_raises_database_read_only(tmp_path: Path) -> None:
     path = tmp_path / "barnabee.db"
     database = await open_database(path)
     # a file mode does not bind root, who runs this; the immutable flag does
@@ -123,26 +123,26 @@ async def test_a_file_that_may_not_be_written_is_named(tmp_path: Path) -> None:
     await database.close()
 
 
-async def test_a_service_outlives_starting_on_a_read_only_disk(disk: SmallDisk) -> None:
+async def test_the_provider_recovers_after_a_start_on_a_read_only_disk(disk: SmallDisk) -> None:
     path = disk.directory / "barnabee.db"
     await (await open_database(path)).close()
     disk.make_read_only()
-    keeper = Keeper(path)
+    provider = DatabaseProvider(path, before_migration=None)
     try:
-        keeper.start()
+        provider.prepare()
         with pytest.raises(DatabaseReadOnly):
-            await keeper.check()
+            await provider.check()
         with pytest.raises(DatabaseReadOnly):
-            await Conversations(await keeper.database()).record(make_turn(1))
+            await Conversations(await provider.database()).record(make_turn(1))
     finally:
         disk.make_writable()
 
-    assert await Conversations(await keeper.database()).record(make_turn(1)) is True
-    await keeper.check()
-    await keeper.close()
+    assert await Conversations(await provider.database()).record(make_turn(1)) is True
+    await provider.check()
+    await provider.close()
 
 
-async def test_a_full_disk_at_the_very_first_start_is_named(disk: SmallDisk) -> None:
+async def test_a_full_disk_at_the_first_start_raises_database_full(disk: SmallDisk) -> None:
     disk.fill()
 
     with pytest.raises(DatabaseFull):
@@ -152,7 +152,7 @@ async def test_a_full_disk_at_the_very_first_start_is_named(disk: SmallDisk) -> 
     await (await open_database(disk.directory / "barnabee.db")).close()
 
 
-async def test_four_processes_may_open_a_new_database_at_once(tmp_path: Path) -> None:
+async def test_four_processes_open_a_new_database_at_once(tmp_path: Path) -> None:
     path = tmp_path / "barnabee.db"
     starting = [
         asyncio.create_subprocess_exec(
@@ -171,4 +171,4 @@ async def test_four_processes_may_open_a_new_database_at_once(tmp_path: Path) ->
     with closing(sqlite3.connect(path)) as connection:
         assert connection.execute("SELECT count(*) FROM turns").fetchone() == (80,)
         applied = connection.execute("SELECT number FROM migrations").fetchall()
-    assert applied == [(step.number,) for step in migrations.known()]
+    assert applied == [(step.number,) for step in migrations.load_migrations()]

@@ -1,8 +1,8 @@
-"""The rendered units of barnabee-core and barnabee-gpu under a real systemd: boot, and come back.
+"""Boot and recovery of the rendered units of barnabee-core and barnabee-gpu under a real systemd.
 
-Sandboxing, credentials, readiness, watchdog and order are systemd's own; engines, models, database,
-Redis and Litestream are real, and the deep probe is part of being well. Memory limits are not seen
-where the kernel keeps that controller among the first version of its groups.
+Sandboxing, credentials, readiness, watchdog and ordering are real, and so are engines, models,
+database, Redis and Litestream; the health check includes the deep probe. Memory limits are not
+tested where the kernel has the memory controller in cgroup v1.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ import pytest
 
 from barnabee.core import graph, system
 from support import rendered
-from support.boot import Machine, why_not
+from support.boot import Container, boot_unavailable_reason
 from support.nix import ROOT, evaluate, needs_nixpkgs
 
 pytestmark = [
     pytest.mark.alone,
     needs_nixpkgs,
-    pytest.mark.skipif(bool(why_not()), reason=str(why_not())),
+    pytest.mark.skipif(bool(boot_unavailable_reason()), reason=str(boot_unavailable_reason())),
     pytest.mark.timeout(420),
 ]
-GRAPH = system.load(ROOT / "system.toml")
+GRAPH = system.load_system(ROOT / "system.toml")
 CORE, GPU = "10.77.0.12", "10.77.0.11"
 SERVICES = ("redis", "litestream", "worker", "api", "voice", "gpu")
 UNUSED = ("azure_openai_key", "home_assistant_token")
-PATIENCE = 4  # what the house promises is for a machine that does nothing else
+TIME_FACTOR = 4  # the limits are for a machine that does nothing else
 
 
 def report(host: str, extra: str) -> Any:
@@ -38,7 +38,7 @@ def report(host: str, extra: str) -> Any:
 
 
 @pytest.fixture(scope="module")
-def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
+def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Container]:
     folder = tmp_path_factory.mktemp("boot")
     unused = " ".join(f'"{name}"' for name in UNUSED)
     core = report(
@@ -49,114 +49,120 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
     )
     gpu = report(
         "barnabee-gpu",
-        "{ lib, pkgs, ... }: { barnabee.gpu.card = false; barnabee.package = pkgs.barnabee;"
+        "{ lib, pkgs, ... }: { barnabee.gpu.enable = false; barnabee.package = pkgs.barnabee;"
         " barnabee.models = pkgs.barnabee-models-cpu; }",
     )
     needed = {name for node in GRAPH.service.values() for name in node.credentials} - set(UNUSED)
-    fillers = rendered.fillers(folder / "fillers")
-    found = Machine(
+    fillers = rendered.make_fillers(folder / "fillers")
+    found = Container(
         folder,
         secrets=dict.fromkeys(sorted(needed), rendered.SECRET),
-        binds=rendered.binds(fillers, rendered.programs(folder / "programs")),
+        binds=rendered.list_bind_mounts(fillers, rendered.collect_programs(folder / "programs")),
     )
     try:
         found.prepare()
-        rendered.install(found, core)
+        rendered.install_units(found, core)
         unit = {"barnabee-gpu.service": gpu["units"]["barnabee-gpu.service"]}
-        rendered.install(found, {**gpu, "units": unit})
-        rendered.surroundings(found, [CORE, GPU])
+        rendered.install_units(found, {**gpu, "units": unit})
+        rendered.install_environment(found, [CORE, GPU])
         found.start()
         yield found
     finally:
-        found.end()
+        found.stop()
 
 
-def is_active(machine: Machine, unit: str) -> bool:
+def is_active(machine: Container, unit: str) -> bool:
     return machine.show(unit, "ActiveState") == "active"
 
 
-def settled(machine: Machine) -> bool:
+def is_settled(machine: Container) -> bool:
     state = machine.show("barnabee-health.service", "ActiveState")
     return state == "failed" or is_active(machine, "barnabee-healthy.target")
 
 
-def moment_s(machine: Machine, unit: str, name: str = "ActiveEnterTimestampMonotonic") -> float:
+def read_time_s(
+    machine: Container, unit: str, name: str = "ActiveEnterTimestampMonotonic"
+) -> float:
     return int(machine.show(unit, name)) / 1e6
 
 
-def told(machine: Machine) -> str:
+def describe_units(machine: Container) -> str:
     failed = machine.run("systemctl", "list-units", "--all", "--no-pager", "barnabee*").stdout
     others = ("lease", "restore", "health")
     lines = [machine.journal(f"barnabee-{name}.service") for name in (*SERVICES, *others)]
     return "\n".join([failed, *lines])
 
 
-def test_a_cold_boot_reaches_the_healthy_target(machine: Machine) -> None:
-    limit_s = GRAPH.acceptance.healthy_s * PATIENCE
-    machine.until(lambda: settled(machine), limit_s)
-    assert is_active(machine, "barnabee-healthy.target"), told(machine)
+def test_a_cold_boot_reaches_the_healthy_target(machine: Container) -> None:
+    limit_s = GRAPH.acceptance.healthy_s * TIME_FACTOR
+    machine.wait_until(lambda: is_settled(machine), limit_s)
+    assert is_active(machine, "barnabee-healthy.target"), describe_units(machine)
     begun = int(machine.show("", "UserspaceTimestampMonotonic")) / 1e6
-    well = moment_s(machine, "barnabee-healthy.target")
+    well = read_time_s(machine, "barnabee-healthy.target")
     print(machine.show("", "Version"), f"healthy {well - begun:.1f} s after systemd's start")
     for name in SERVICES:
         unit = f"barnabee-{name}.service"
-        print(f"{name}: {moment_s(machine, unit) - begun:.1f} s")
-        assert machine.show(unit, "NRestarts") == "0", told(machine)
+        print(f"{name}: {read_time_s(machine, unit) - begun:.1f} s")
+        assert machine.show(unit, "NRestarts") == "0", describe_units(machine)
 
 
-def test_it_came_up_in_the_order_of_the_graph(machine: Machine) -> None:
-    # gpu is another machine's in the house: nothing here is ordered after it
+def test_units_start_in_the_order_of_the_graph(machine: Container) -> None:
+    # gpu runs on another machine in production: nothing here is ordered after it
     core = {name: node for name, node in GRAPH.service.items() if node.role == "core"}
-    for name, others in graph.ordering(core).items():
-        began = moment_s(machine, f"barnabee-{name}.service", "InactiveExitTimestampMonotonic")
+    for name, others in graph.compute_start_dependencies(core).items():
+        began = read_time_s(machine, f"barnabee-{name}.service", "InactiveExitTimestampMonotonic")
         for other in others:
-            assert moment_s(machine, f"barnabee-{other}.service") <= began, (name, other)
+            assert read_time_s(machine, f"barnabee-{other}.service") <= began, (name, other)
 
 
-def test_systemd_has_nothing_to_object_to_but_what_is_newer_than_itself(machine: Machine) -> None:
+def test_systemd_analyze_reports_only_options_newer_than_itself(machine: Container) -> None:
     units = [f"barnabee-{name}.service" for name in (*SERVICES, "restore", "health")]
-    said = machine.run("systemd-analyze", "verify", "barnabee-healthy.target", *units).stderr
-    ours = [line for line in said.splitlines() if "barnabee" in line]
+    output = machine.run("systemd-analyze", "verify", "barnabee-healthy.target", *units).stderr
+    ours = [line for line in output.splitlines() if "barnabee" in line]
     newer = re.compile(r"Unknown key (name )?'(RestartSteps|RestartMaxDelaySec|RestartMode)'")
     assert [line for line in ours if not newer.search(line)] == []
     assert "cycle" not in machine.run("journalctl", "-b", "--no-pager").stdout
 
 
 @pytest.mark.parametrize("name", SERVICES)
-def test_what_is_killed_comes_back_and_the_house_is_well_again(machine: Machine, name: str) -> None:
+def test_a_killed_service_restarts_and_all_are_healthy_again(machine: Container, name: str) -> None:
     unit = f"barnabee-{name}.service"
     before = machine.show(unit, "MainPID")
     killed = time.monotonic()
     assert machine.run("systemctl", "kill", "--signal=KILL", unit).returncode == 0
 
-    def another() -> bool:
+    def restarted() -> bool:
         return is_active(machine, unit) and machine.show(unit, "MainPID") not in {before, "0"}
 
-    assert machine.until(another, GRAPH.acceptance.recover_s * PATIENCE) is not None, told(machine)
-    back_s = time.monotonic() - killed
+    assert machine.wait_until(restarted, GRAPH.acceptance.recover_s * TIME_FACTOR) is not None, (
+        describe_units(machine)
+    )
+    restart_s = time.monotonic() - killed
     again = machine.run("systemctl", "restart", "barnabee-health.service")
-    assert again.returncode == 0, told(machine)
-    print(f"{name}: back after {back_s:.1f} s, well after {time.monotonic() - killed:.1f} s")
+    assert again.returncode == 0, describe_units(machine)
+    print(
+        f"{name}: restarted after {restart_s:.1f} s, healthy after {time.monotonic() - killed:.1f} s"
+    )
     for other in SERVICES:
-        assert is_active(machine, f"barnabee-{other}.service"), told(machine)
+        assert is_active(machine, f"barnabee-{other}.service"), describe_units(machine)
 
 
-def test_a_service_that_hangs_is_found_by_its_watchdog(machine: Machine) -> None:
+def test_a_hanging_service_is_restarted_by_its_watchdog(machine: Container) -> None:
     unit, limit_s = "barnabee-worker.service", GRAPH.service["worker"].watchdog_s
     before = machine.show(unit, "MainPID")
     assert machine.run("systemctl", "kill", "--signal=STOP", unit).returncode == 0
-    took_s = machine.until(
+    took_s = machine.wait_until(
         lambda: is_active(machine, unit) and machine.show(unit, "MainPID") != before,
-        limit_s + GRAPH.acceptance.recover_s * PATIENCE,
+        limit_s + GRAPH.acceptance.recover_s * TIME_FACTOR,
     )
-    assert took_s is not None, told(machine)
+    assert took_s is not None, describe_units(machine)
     print(f"killed by its watchdog and back after {took_s:.1f} s")
     assert "Watchdog timeout" in machine.journal(unit)
 
 
-def test_a_service_sees_its_own_secrets_its_own_files_and_nobody_else_s(machine: Machine) -> None:
+def test_a_service_sees_only_its_own_secrets_and_files(machine: Container) -> None:
     def inside(unit: str, *command: str) -> subprocess.CompletedProcess[str]:
-        """Run as the unit's user in the unit's own view of the files."""
+        """Run as the unit's user in the unit's mount namespace."""
         pid, user = machine.show(unit, "MainPID"), machine.show(unit, "User")
         view = ["nsenter", f"--target={pid}", "--mount"]
         return machine.run(*view, "setpriv", f"--reuid={user}", "--clear-groups", *command)
@@ -176,7 +182,7 @@ def test_a_service_sees_its_own_secrets_its_own_files_and_nobody_else_s(machine:
         assert re.search(r"^Seccomp:\s+2$", status, re.MULTILINE), unit
 
 
-def test_the_database_is_whole_and_its_replica_has_it(machine: Machine) -> None:
+def test_the_database_is_replicated(machine: Container) -> None:
     modes = machine.run("stat", "--format=%a %G", "/data/barnabee.db", "/data").stdout.split("\n")
     assert modes[:2] == ["660 barnabee", "2770 barnabee"]
     stored = machine.run("find", "/srv/s3", "-name", "*.ltx").stdout.split()

@@ -22,12 +22,12 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from barnabee.clients.turn_report import Spoken, Stage, report
+from barnabee.clients.api import TurnReport, StageTiming, send_turn_report
 from barnabee.testing import gpu
 from support.api import TOKEN, ApiProcess
 from support.redis import RedisServer
 from support.serve import served
-from support.voice_path import tone
+from support.voice_path import make_tone
 from support.wait import eventually
 from support.worker import WorkerProcess
 
@@ -40,7 +40,7 @@ class Engines:
     """An inference service that hears and says what a test wants."""
 
     heard: str = "What time is it?"
-    sound: bytes = field(default_factory=lambda: tone(1.5))
+    sound: bytes = field(default_factory=lambda: make_tone(1.5))
     url: str = ""
 
     def service(self) -> Starlette:
@@ -57,7 +57,7 @@ class Engines:
             Route("/v1/audio/transcriptions", hear, methods=post),
             Route("/v1/audio/speech", speak, methods=post),
         ]
-        return Starlette(routes=[*gpu.service().routes, *routes])
+        return Starlette(routes=[*gpu.make_gpu_app().routes, *routes])
 
 
 @pytest.fixture
@@ -137,7 +137,7 @@ async def test_the_worker_tries_the_path_and_says_what_fails_and_leaves_no_turn(
         metrics = await worker.metrics()
         assert 'barnabee_probe_failures_total{code="speech_silent",stage="speak"}' in metrics
         assert "barnabee_probe_success 0.0" in metrics
-        engines.sound = tone(1.5)
+        engines.sound = make_tone(1.5)
         await worker.becomes("healthy")
     finally:
         worker.clean_up()
@@ -173,8 +173,8 @@ async def test_a_turn_is_traced_from_its_record_and_the_log(
     redis_server.kill()  # so that the turn is in the record at once
     async with api.client() as client:
         turn = await _ask(client)
-        stages = {"vad": Stage(0.0, 210.0), "stt": Stage(210.0, 900.0)}
-        await report(client, Spoken(TRACE, "kitchen", turn["created_at"], stages, "fake"))
+        stages = {"vad": StageTiming(0.0, 210.0), "stt": StageTiming(210.0, 900.0)}
+        await send_turn_report(client, TurnReport(TRACE, "kitchen", turn["created_at"], stages, "fake"))
 
     async def logged() -> object:
         return [line for line in api.lines("request") if line["trace_id"] == TRACE]

@@ -14,11 +14,12 @@ import psutil
 import pytest
 
 from barnabee.audio import wav
+from barnabee.audio.samples import to_pcm16
 from barnabee.clients.wake import WakeClient
 from barnabee.core.errors import DependencyDown
 from support.gpu import TOKEN, GpuProcess, models_dir
 from support.wait import until
-from support.wake_link import listening, refused
+from support.wake_link import open_wake_stream, expect_refusal
 
 CALL = Path(__file__).parents[1] / "audio" / "wake" / "hey_jarvis_af_heart.wav"
 QUESTION = Path(__file__).parents[1] / "audio" / "what_time_af_heart.wav"
@@ -27,7 +28,7 @@ FRAMES = "barnabee_wake_frame_seconds"
 
 
 def recording(path: Path) -> bytes:
-    sound = wav.pcm16(wav.decode(wav.parse(path.read_bytes(), max_s=60), 16_000))
+    sound = to_pcm16(wav.decode(wav.parse(path.read_bytes(), max_s=60), 16_000))
     return bytes(48_000) + sound + bytes(48_000)
 
 
@@ -56,7 +57,7 @@ def metric(gpu: GpuProcess, name: str) -> float:
 
 
 async def test_a_spoken_call_wakes_and_a_question_does_not(gpu: GpuProcess) -> None:
-    async with listening(gpu.url, TOKEN, room="kitchen") as link:
+    async with open_wake_stream(gpu.url, TOKEN, room="kitchen") as link:
         for path in (QUESTION, CALL):
             sound = recording(path)
             await link.say(*pieces(sound, 1000))
@@ -72,7 +73,7 @@ async def test_many_rooms_at_once_each_hear_their_own(gpu: GpuProcess) -> None:
     sound = recording(CALL)
     async with AsyncExitStack() as stack:
         links = [
-            await stack.enter_async_context(listening(gpu.url, TOKEN, room=f"room{number}"))
+            await stack.enter_async_context(open_wake_stream(gpu.url, TOKEN, room=f"room{number}"))
             for number in range(ROOMS)
         ]
         for link in links[::2]:
@@ -101,7 +102,7 @@ async def test_the_client_gets_its_wakes_and_comes_back_after_the_service_was_ki
 
             async def call() -> str:
                 for piece in pieces(sound, 2560):
-                    ear.hear(piece)
+                    ear.send_audio(piece)
                     await asyncio.sleep(0.02)  # a microphone, if four times as fast
                 return (await asyncio.wait_for(anext(ear), 20)).word
 
@@ -143,7 +144,7 @@ async def test_open_streams_are_told_that_the_service_ends_and_it_ends_in_time(
     (tmp_path / "models" / "openwakeword").symlink_to(models_dir() / "openwakeword")
     service = GpuProcess(tmp_path, tmp_path / "models").start()
     service.wait_for("/health/live")
-    async with listening(service.url, TOKEN) as idle, listening(service.url, TOKEN) as busy:
+    async with open_wake_stream(service.url, TOKEN) as idle, open_wake_stream(service.url, TOKEN) as busy:
         await busy.say(bytes(64_000))
         ending = asyncio.create_task(asyncio.to_thread(service.stop))
         assert await idle.rest() == ([], 1001)
@@ -158,13 +159,13 @@ async def test_open_streams_are_told_that_the_service_ends_and_it_ends_in_time(
 
 
 async def test_without_the_token_the_reason_is_in_the_answer(gpu: GpuProcess) -> None:
-    status, body = await refused(gpu.url, "wrong")
+    status, body = await expect_refusal(gpu.url, "wrong")
     assert (status, body["code"]) == (401, "unauthorized")
     assert "Authorization: Bearer" in body["message"]
 
 
 async def test_a_message_that_no_route_would_take_is_not_even_read(gpu: GpuProcess) -> None:
-    async with listening(gpu.url, TOKEN) as link:
+    async with open_wake_stream(gpu.url, TOKEN) as link:
         await link.say(bytes(2 * 1024 * 1024))
         assert (await link.rest())[1] == 1009
 
@@ -195,7 +196,7 @@ async def test_raw_nonsense_on_the_socket_never_hurts_the_service(gpu: GpuProces
     with gpu.client() as client:
         assert client.get("/health/live").status_code == 200
     await until(lambda: metric(gpu, "barnabee_wake_streams") == 0, within_s=40)
-    async with listening(gpu.url, TOKEN) as link:
+    async with open_wake_stream(gpu.url, TOKEN) as link:
         await link.say(*pieces(recording(CALL), 32_000))
         assert (await link.next())["type"] == "wake"
 
@@ -208,7 +209,7 @@ async def test_hours_of_sound_and_many_streams_leave_no_memory_behind(gpu: GpuPr
 
     async def evening(streams: int) -> None:
         for _ in range(streams):
-            async with listening(gpu.url, TOKEN) as link:
+            async with open_wake_stream(gpu.url, TOKEN) as link:
                 await link.say(*pieces(sound, 32_000))
                 await link.next()
 
@@ -228,7 +229,7 @@ async def test_what_a_room_costs(gpu: GpuProcess) -> None:
     minute = np.random.default_rng(0).integers(-2000, 2000, 60 * 16_000, np.int16).tobytes()
 
     async def listen() -> None:
-        async with listening(gpu.url, TOKEN, threshold=1000) as link:
+        async with open_wake_stream(gpu.url, TOKEN, threshold=1000) as link:
             await link.say(*pieces(minute, 2560))
             await link.tell(type="end")
             await link.rest()

@@ -14,15 +14,15 @@ import numpy as np
 import pytest
 
 from barnabee.core import system
-from barnabee.gpu.engines.wakeword import WakeWord
-from barnabee.gpu.wake_session import FRAME_MS, Heard, Wanted, Watch
+from barnabee.gpu.engines.wakeword import OpenWakeWord
+from barnabee.gpu.wake_session import FRAME_MS, WakeDetection, WakeRequest, WakeDetector
 from support import wake_corpus as corpus
 from support.gpu import models_dir
-from support.wake_corpus import CALLS, Pcm, Speaker, echoing, in_room, with_noise
+from support.wake_corpus import CALLS, Pcm, CorpusSpeaker, add_echo, pad_with_silence, add_noise
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(1800)]
 
-GRAPH = system.load().wake
+GRAPH = system.load_system().wake
 CONDITIONS = ("quiet", "echo", "hiss 10 dB", "babble 10 dB", "faint")
 # One call in 36 less than was measured would be 3 %: Kokoro speaks a little differently elsewhere.
 LEAST = {
@@ -36,38 +36,38 @@ MOST_NEAR = {500: 24, 700: 22, 900: 20}  # of 192 sounds, hey_jarvis; measured 1
 
 @dataclass
 class Ears:
-    engine: WakeWord
+    engine: OpenWakeWord
 
-    def listen(self, sound: Pcm, words: Iterable[str], permille: int) -> list[Heard]:
+    def listen(self, sound: Pcm, words: Iterable[str], permille: int) -> list[WakeDetection]:
         """Return the wakes in `sound`."""
         chosen = tuple(words)
-        watch = Watch(Wanted("", "other", chosen, permille, GRAPH.pause_ms))
-        ear = self.engine.listener(chosen)
+        watch = WakeDetector(WakeRequest("", "other", chosen, permille, GRAPH.pause_ms))
+        ear = self.engine.open_stream(chosen)
         frames = sound[: len(sound) // 1280 * 1280].reshape(-1, 1280)
-        heard = (watch.hear(ear.hear(frame)) for frame in frames)
+        heard = (watch.process(ear.score_frame(frame)) for frame in frames)
         return [one for one in heard if one]
 
     def best(self, sound: Pcm) -> dict[str, float]:
         """Return the best score of every word in `sound`."""
-        ear = self.engine.listener(self.engine.words)
+        ear = self.engine.open_stream(self.engine.words)
         frames = sound[: len(sound) // 1280 * 1280].reshape(-1, 1280)
-        scores = [ear.hear(frame) for frame in frames]
+        scores = [ear.score_frame(frame) for frame in frames]
         return {word: max(score[word] for score in scores) for word in self.engine.words}
 
 
 @pytest.fixture(scope="module")
 def ears() -> Ears:
-    return Ears(WakeWord.load(models_dir() / "openwakeword", GRAPH.words))
+    return Ears(OpenWakeWord.load(models_dir() / "openwakeword", GRAPH.words))
 
 
 @pytest.fixture(scope="module")
-def speaker() -> Speaker:
+def speaker() -> CorpusSpeaker:
     folder = models_dir()
-    return Speaker(folder, folder.parent / "wake-corpus")
+    return CorpusSpeaker(folder, folder.parent / "wake-corpus")
 
 
 @pytest.fixture(scope="module")
-def television(speaker: Speaker) -> list[Pcm]:
+def television(speaker: CorpusSpeaker) -> list[Pcm]:
     return list(speaker.others(corpus.TELEVISION, 2))
 
 
@@ -75,24 +75,24 @@ def worsened(sound: Pcm, condition: str, crowd: list[Pcm]) -> Pcm:
     kind, _, level = condition.partition(" ")
     seconds = len(sound) / corpus.RATE_HZ
     if kind == "echo":
-        return echoing(sound)
+        return add_echo(sound)
     if kind == "faint":
         return (sound // 30).astype(np.int16)  # -30 dB: across the room
     if kind == "hiss":
-        return with_noise(sound, corpus.hiss(seconds), float(level.split()[0]))
+        return add_noise(sound, corpus.make_pink_noise(seconds), float(level.split()[0]))
     if kind == "babble":
-        noise = corpus.babble(crowd[:12], seconds)
-        return with_noise(sound, noise, float(level.split()[0]))
+        noise = corpus.make_babble(crowd[:12], seconds)
+        return add_noise(sound, noise, float(level.split()[0]))
     return sound
 
 
 def detected(
-    ears: Ears, speaker: Speaker, word: str, condition: str, crowd: list[Pcm]
+    ears: Ears, speaker: CorpusSpeaker, word: str, condition: str, crowd: list[Pcm]
 ) -> tuple[float, float]:
     """Return the share of calls that woke, and how long after the clip's end (median, ms)."""
     delays, count = [], 0
     for call in speaker.calls(word):
-        sound = worsened(in_room(call), condition, crowd)
+        sound = worsened(pad_with_silence(call), condition, crowd)
         wakes = ears.listen(sound, [word], GRAPH.threshold_permille)
         count += 1
         if wakes:
@@ -102,7 +102,7 @@ def detected(
 
 @pytest.mark.parametrize("word", sorted(CALLS))
 def test_calls_wake_over_voices_speeds_and_noise(
-    ears: Ears, speaker: Speaker, television: list[Pcm], word: str
+    ears: Ears, speaker: CorpusSpeaker, television: list[Pcm], word: str
 ) -> None:
     too_few = {}
     for condition, least in zip(CONDITIONS, LEAST[word], strict=True):
@@ -120,7 +120,7 @@ def rooms(sound: Pcm, crowd: list[Pcm]) -> Iterator[Pcm]:
 
 
 def test_a_television_wakes_nobody(ears: Ears, television: list[Pcm]) -> None:
-    whole = np.concatenate([in_room(part, before_s=0.3, after_s=0.3) for part in television])
+    whole = np.concatenate([pad_with_silence(part, before_s=0.3, after_s=0.3) for part in television])
     found, frames = dict.fromkeys(sorted(CALLS), 0), 0
     for sound in rooms(whole, television):
         frames += len(sound) // 1280
@@ -132,13 +132,13 @@ def test_a_television_wakes_nobody(ears: Ears, television: list[Pcm]) -> None:
     assert sum(found.values()) <= 6
 
 
-def test_what_sounds_alike_seldom_wakes(ears: Ears, speaker: Speaker) -> None:
+def test_what_sounds_alike_seldom_wakes(ears: Ears, speaker: CorpusSpeaker) -> None:
     near = list(speaker.others(corpus.NEAR, 2))
     texts = [sentence for sentence in corpus.NEAR for _ in range(2)]
     sounds = [
         (text, ears.best(sound))
         for text, said in zip(texts, near, strict=True)
-        for sound in rooms(in_room(said), near)
+        for sound in rooms(pad_with_silence(said), near)
     ]
     for permille, most in MOST_NEAR.items():
         woke = {

@@ -234,13 +234,13 @@ async def test_a_killed_runner_leaves_nothing_that_the_next_one_trips_over(
 ) -> None:
     run = house.cli("status")
     assert run.returncode == 0
-    before = {process.pid for process in orphans.find(house.paths.run_id)}
+    before = {process.pid for process in orphans.find_processes(house.paths.run_id)}
     from barnabee.up import run_state  # noqa: PLC0415 - only here
 
-    now = run_state.running(house.paths)
+    now = run_state.require_running(house.paths)
     psutil.Process(now.pid).kill()
     house.up()
-    after = {process.pid for process in orphans.find(house.paths.run_id)}
+    after = {process.pid for process in orphans.find_processes(house.paths.run_id)}
     assert not before & after
 
 
@@ -248,7 +248,7 @@ async def test_down_leaves_no_process_and_no_open_port(house: WholeHouse) -> Non
     begun = time.monotonic()
     house.down()
     assert time.monotonic() - begun <= 12
-    assert not orphans.find(house.paths.run_id)
+    assert not orphans.find_processes(house.paths.run_id)
     listening = {
         connection.laddr.port
         for connection in psutil.net_connections("tcp")

@@ -1,4 +1,4 @@
-"""The real worker process with a real Redis: what it does on a good day, and how it ends."""
+"""Worker process with a real Redis: jobs, metrics and shutdown."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from barnabee.clients.queue import Queue
-from barnabee.store.conversations import Conversations, Turn
+from barnabee.clients.queue import JobQueue
+from barnabee.store.conversations import Conversations, TurnRecord
 from barnabee.store.db import open_database
 from support.redis import RedisServer
 from support.turns import make_turn
@@ -34,34 +34,34 @@ def worker(tmp_path: Path, redis_server: RedisServer) -> Iterator[WorkerProcess]
 
 
 @pytest.fixture
-async def queue(redis_server: RedisServer) -> AsyncIterator[Queue]:
-    queue = Queue(redis_server.url)
+async def queue(redis_server: RedisServer) -> AsyncIterator[JobQueue]:
+    queue = JobQueue(redis_server.url)
     yield queue
     await queue.aclose()
 
 
-async def enqueue(queue: Queue, turn: Turn) -> None:
+async def enqueue_turn(queue: JobQueue, turn: TurnRecord) -> None:
     await queue.enqueue("record_turn", turn.as_dict(), job_id=turn.trace_id)
 
 
-async def recorded(worker: WorkerProcess) -> list[Turn]:
+async def recorded(worker: WorkerProcess) -> list[TurnRecord]:
     database = await open_database(worker.database)
     try:
-        return await Conversations(database).turns(limit=100_000)
+        return await Conversations(database).list_turns(limit=100_000)
     finally:
         await database.close()
 
 
-def recorded_are(worker: WorkerProcess, expected: int) -> Callable[[], object]:
-    async def ask() -> bool:
+def has_recorded(worker: WorkerProcess, expected: int) -> Callable[[], object]:
+    async def check() -> bool:
         return len(await recorded(worker)) == expected
 
-    return ask
+    return check
 
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold the database's write lock, so that a job stays in hand."""
+    """Hold the database's write lock, so that a job keeps running."""
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         try:
@@ -70,8 +70,8 @@ def locked(path: Path) -> Iterator[None]:
             other.execute("ROLLBACK")
 
 
-async def job_is_in_hand(worker: WorkerProcess, redis_server: RedisServer) -> None:
-    queue = Queue(redis_server.url)
+async def wait_for_running_job(worker: WorkerProcess, redis_server: RedisServer) -> None:
+    queue = JobQueue(redis_server.url)
 
     async def claimed() -> object:
         return await queue._link.command("EXISTS", f"arq:in-progress:{make_turn(1).trace_id}")
@@ -81,8 +81,8 @@ async def job_is_in_hand(worker: WorkerProcess, redis_server: RedisServer) -> No
 
 
 @pytest.mark.parametrize("command", [MODULE, ARQ], ids=["module", "arq"])
-async def test_a_turn_put_into_the_queue_is_soon_in_the_database(
-    worker: WorkerProcess, queue: Queue, command: tuple[str, ...]
+async def test_an_enqueued_turn_is_recorded(
+    worker: WorkerProcess, queue: JobQueue, command: tuple[str, ...]
 ) -> None:
     worker.command = command
     worker.start()
@@ -90,8 +90,8 @@ async def test_a_turn_put_into_the_queue_is_soon_in_the_database(
     assert set(health["dependencies"]) == {"redis", "database", "queue"}
 
     secret = make_turn(1, utterance="the code of the safe is 4711")
-    await enqueue(queue, secret)
-    await eventually(recorded_are(worker, 1), within_s=5)  # type: ignore[arg-type]
+    await enqueue_turn(queue, secret)
+    await eventually(has_recorded(worker, 1), within_s=5)  # type: ignore[arg-type]
 
     assert await recorded(worker) == [secret]
     metrics = await worker.metrics()
@@ -104,10 +104,10 @@ async def test_a_turn_put_into_the_queue_is_soon_in_the_database(
 
 
 def queue_is_empty(worker: WorkerProcess) -> Callable[[], Awaitable[bool]]:
-    async def look() -> bool:
-        return "barnabee_queue_depth 0.0" in await worker.metrics()  # looked at every 2 s
+    async def check() -> bool:
+        return "barnabee_queue_depth 0.0" in await worker.metrics()  # updated every 2 s
 
-    return look
+    return check
 
 
 async def test_an_idle_worker_is_small(worker: WorkerProcess) -> None:
@@ -117,7 +117,7 @@ async def test_an_idle_worker_is_small(worker: WorkerProcess) -> None:
     assert worker.resident_mib() <= RSS_LIMIT_MIB
 
 
-async def test_metrics_demand_the_token_and_health_does_not(worker: WorkerProcess) -> None:
+async def test_metrics_need_the_token_and_health_does_not(worker: WorkerProcess) -> None:
     worker.start()
     await worker.becomes("healthy")
 
@@ -128,82 +128,84 @@ async def test_metrics_demand_the_token_and_health_does_not(worker: WorkerProces
     assert answer.json()["code"] == "unauthorized"
 
 
-async def test_a_job_nobody_knows_is_set_aside_and_counted(
-    worker: WorkerProcess, queue: Queue
+async def test_an_unknown_job_is_dead_lettered_and_counted(
+    worker: WorkerProcess, queue: JobQueue
 ) -> None:
     worker.start()
     await worker.becomes("healthy")
 
     await queue.enqueue("job_of_a_newer_program", {"x": 1}, job_id="strange")
 
-    async def set_aside() -> bool:
+    async def dead_lettered() -> bool:
         return "barnabee_jobs_set_aside 1.0" in await worker.metrics()
 
-    await eventually(set_aside, within_s=10)
-    note = await queue._link.command("HGET", "barnabee:set-aside", "strange")
-    assert b"job_of_a_newer_program" in note
+    await eventually(dead_lettered, within_s=10)
+    letter = await queue._link.command("HGET", "barnabee:set-aside", "strange")
+    assert b"job_of_a_newer_program" in letter
     await eventually(lambda: is_empty(queue), within_s=10)
 
 
-async def test_told_to_stop_it_finishes_the_job_in_hand(
-    worker: WorkerProcess, queue: Queue, redis_server: RedisServer
+async def test_a_stopping_worker_finishes_the_running_job(
+    worker: WorkerProcess, queue: JobQueue, redis_server: RedisServer
 ) -> None:
     worker.start()
     await worker.becomes("healthy")
     with locked(worker.database):
-        await enqueue(queue, make_turn(1))
-        await job_is_in_hand(worker, redis_server)
+        await enqueue_turn(queue, make_turn(1))
+        await wait_for_running_job(worker, redis_server)
         assert worker.process is not None
         worker.process.send_signal(signal.SIGTERM)
-        begun = time.monotonic()
+        started = time.monotonic()
 
     assert worker.process.wait(timeout=STOP_LIMIT_S) == 0
-    assert time.monotonic() - begun < STOP_LIMIT_S
+    assert time.monotonic() - started < STOP_LIMIT_S
     assert await recorded(worker) == [make_turn(1)]
     assert await queue.depth() == 0
 
 
-async def test_told_to_stop_it_gives_a_job_back_that_cannot_finish(
-    worker: WorkerProcess, queue: Queue, redis_server: RedisServer
+async def test_a_stopping_worker_returns_a_job_that_cannot_finish(
+    worker: WorkerProcess, queue: JobQueue, redis_server: RedisServer
 ) -> None:
     worker.start()
     await worker.becomes("healthy")
     with locked(worker.database):
-        await enqueue(queue, make_turn(1))
-        await job_is_in_hand(worker, redis_server)
+        await enqueue_turn(queue, make_turn(1))
+        await wait_for_running_job(worker, redis_server)
 
         assert worker.end(signal.SIGTERM, within_s=STOP_LIMIT_S) == 0
 
     assert await recorded(worker) == []
     assert await queue._link.command("EXISTS", f"arq:job:{make_turn(1).trace_id}") == 1
     worker.start()
-    await eventually(recorded_are(worker, 1), within_s=10)  # type: ignore[arg-type]
+    await eventually(has_recorded(worker, 1), within_s=10)  # type: ignore[arg-type]
 
 
-async def is_empty(queue: Queue) -> bool:
+async def is_empty(queue: JobQueue) -> bool:
     return await queue.depth() == 0
 
 
-async def test_killed_in_the_middle_of_a_job_it_does_the_job_after_a_restart(
-    worker: WorkerProcess, queue: Queue, redis_server: RedisServer
+async def test_a_killed_worker_repeats_the_job_after_a_restart(
+    worker: WorkerProcess, queue: JobQueue, redis_server: RedisServer
 ) -> None:
     worker.start()
     await worker.becomes("healthy")
     with locked(worker.database):
-        await enqueue(queue, make_turn(1))
-        await job_is_in_hand(worker, redis_server)
+        await enqueue_turn(queue, make_turn(1))
+        await wait_for_running_job(worker, redis_server)
         worker.end(signal.SIGKILL)
 
     worker.start()
-    begun = time.monotonic()
-    await eventually(recorded_are(worker, 1), within_s=10)  # type: ignore[arg-type]
+    started = time.monotonic()
+    await eventually(has_recorded(worker, 1), within_s=10)  # type: ignore[arg-type]
 
-    assert time.monotonic() - begun < 10  # not after arq's claim of 30 s has ended
+    assert time.monotonic() - started < 10  # not only after arq's claim of 30 s has expired
     await worker.becomes("healthy")
-    await eventually(lambda: is_empty(queue), within_s=10)  # it is struck off after it is recorded
+    await eventually(
+        lambda: is_empty(queue), within_s=10
+    )  # the job is removed after it is recorded
 
 
-async def test_a_damaged_database_is_refused_with_what_to_do(worker: WorkerProcess) -> None:
+async def test_a_damaged_database_is_refused_with_a_remedy(worker: WorkerProcess) -> None:
     worker.data.mkdir()
     worker.database.write_bytes(b"no database at all " * 1000)
 

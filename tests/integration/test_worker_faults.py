@@ -1,4 +1,4 @@
-"""The real worker while the things it stands on are taken away: nothing accepted is lost."""
+"""Worker process during outages of its dependencies: no accepted turn is lost."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from barnabee.clients.queue import Queue
+from barnabee.clients.queue import JobQueue
 from barnabee.core.errors import DependencyDown
 from barnabee.store.conversations import Conversations
 from barnabee.store.db import open_database
@@ -19,7 +19,7 @@ from support.turns import make_turn
 from support.wait import eventually
 from support.worker import WorkerProcess
 
-BACK_WITHIN_S = 15
+RECOVERED_WITHIN_S = 15
 DETECTED_WITHIN_S = 5
 
 
@@ -40,14 +40,14 @@ def worker(tmp_path: Path, redis_server: RedisServer, disk: SmallDisk) -> Iterat
 
 
 @pytest.fixture
-async def queue(redis_server: RedisServer) -> AsyncIterator[Queue]:
-    queue = Queue(redis_server.url)
+async def queue(redis_server: RedisServer) -> AsyncIterator[JobQueue]:
+    queue = JobQueue(redis_server.url)
     yield queue
     await queue.aclose()
 
 
-async def record(queue: Queue, number: int) -> str:
-    """Enqueue turn `number` as the API does, again and again until it is accepted."""
+async def enqueue_turn(queue: JobQueue, number: int) -> str:
+    """Enqueue turn `number` as the API does, retrying until it is accepted."""
     turn = make_turn(number)
     while True:
         try:
@@ -61,13 +61,13 @@ async def record(queue: Queue, number: int) -> str:
 async def recorded(worker: WorkerProcess) -> Counter[str]:
     database = await open_database(worker.database)
     try:
-        turns = await Conversations(database).turns(limit=100_000)
+        turns = await Conversations(database).list_turns(limit=100_000)
     finally:
         await database.close()
     return Counter(turn.trace_id for turn in turns)
 
 
-async def all_recorded(worker: WorkerProcess, accepted: list[str]) -> None:
+async def wait_until_recorded(worker: WorkerProcess, accepted: list[str]) -> None:
     async def same() -> bool:
         found = await recorded(worker)
         missing = set(accepted) - set(found)
@@ -75,44 +75,44 @@ async def all_recorded(worker: WorkerProcess, accepted: list[str]) -> None:
         assert found == Counter(dict.fromkeys(accepted, 1))
         return True
 
-    await eventually(same, within_s=BACK_WITHIN_S, every_s=0.3)
+    await eventually(same, within_s=RECOVERED_WITHIN_S, every_s=0.3)
 
 
-async def test_worker_and_redis_killed_again_and_again_lose_no_accepted_turn(
-    worker: WorkerProcess, queue: Queue, redis_server: RedisServer
+async def test_repeated_kills_of_worker_and_redis_lose_no_accepted_turn(
+    worker: WorkerProcess, queue: JobQueue, redis_server: RedisServer
 ) -> None:
     await worker.becomes("healthy")
     accepted: list[str] = []
 
     enough = asyncio.Event()
 
-    async def talk() -> None:
+    async def enqueue_turns() -> None:
         while not enough.is_set():
-            accepted.append(await record(queue, len(accepted)))
+            accepted.append(await enqueue_turn(queue, len(accepted)))
             await asyncio.sleep(0.002)
 
-    async def grown(by: int) -> None:
-        aim = len(accepted) + by
-        await eventually(lambda: asyncio.sleep(0, len(accepted) >= aim), within_s=30)
+    async def wait_for_more(count: int) -> None:
+        target = len(accepted) + count
+        await eventually(lambda: asyncio.sleep(0, len(accepted) >= target), within_s=30)
 
-    talking = asyncio.create_task(talk())
+    producer = asyncio.create_task(enqueue_turns())
     for _ in range(2):
-        await grown(100)
+        await wait_for_more(100)
         worker.end()
         worker.start()
-        await grown(100)
+        await wait_for_more(100)
         redis_server.kill()
         redis_server.start()
-    await grown(100)
+    await wait_for_more(100)
     enough.set()
-    await talking
+    await producer
 
-    await all_recorded(worker, accepted)
+    await wait_until_recorded(worker, accepted)
     assert len(accepted) >= 500
 
 
-async def test_without_redis_the_worker_stays_up_says_so_and_goes_on_when_it_is_back(
-    worker: WorkerProcess, queue: Queue, redis_server: RedisServer
+async def test_the_worker_survives_a_redis_outage_and_reports_it(
+    worker: WorkerProcess, queue: JobQueue, redis_server: RedisServer
 ) -> None:
     await worker.becomes("healthy")
     assert worker.process is not None
@@ -124,51 +124,51 @@ async def test_without_redis_the_worker_stays_up_says_so_and_goes_on_when_it_is_
 
     redis_server.start()
     await worker.becomes("healthy", within_s=DETECTED_WITHIN_S)
-    await all_recorded(worker, [await record(queue, 1)])
+    await wait_until_recorded(worker, [await enqueue_turn(queue, 1)])
     assert worker.process.poll() is None
     assert worker.log.count("jobs_interrupted") <= 3
 
 
-async def test_on_a_full_disk_turns_wait_under_their_code_and_are_recorded_after(
-    worker: WorkerProcess, queue: Queue, disk: SmallDisk
+async def test_turns_wait_while_the_disk_is_full(
+    worker: WorkerProcess, queue: JobQueue, disk: SmallDisk
 ) -> None:
     await worker.becomes("healthy")
     disk.fill()
-    big = make_turn(1, reply="x" * 8_000_000)  # more than the log may still have free inside
+    big = make_turn(1, reply="x" * 8_000_000)  # more than the write-ahead log can still hold
     await queue.enqueue("record_turn", big.as_dict(), job_id=big.trace_id)
 
     health = await worker.becomes("unhealthy", within_s=DETECTED_WITHIN_S)
     assert health["dependencies"]["database"]["code"] == "database_full"
-    await failed_with(worker, "database_full")
+    await wait_for_failure(worker, "database_full")
     assert await queue.depth() == 1
 
     disk.free()
     await worker.becomes("healthy")
-    await all_recorded(worker, [big.trace_id])
+    await wait_until_recorded(worker, [big.trace_id])
 
 
-async def test_on_a_read_only_disk_turns_wait_under_their_code_and_are_recorded_after(
-    worker: WorkerProcess, queue: Queue, disk: SmallDisk
+async def test_turns_wait_while_the_disk_is_read_only(
+    worker: WorkerProcess, queue: JobQueue, disk: SmallDisk
 ) -> None:
     await worker.becomes("healthy")
     worker.end()
     disk.make_read_only()
     try:
-        accepted = [await record(queue, number) for number in range(5)]
+        accepted = [await enqueue_turn(queue, number) for number in range(5)]
         worker.start()
 
         health = await worker.becomes("unhealthy")
         assert health["dependencies"]["database"]["code"] == "database_read_only"
-        await failed_with(worker, "database_read_only")
+        await wait_for_failure(worker, "database_read_only")
         assert await queue.depth() >= 5  # and the expiry of old turns
     finally:
         disk.make_writable()
 
     await worker.becomes("healthy")
-    await all_recorded(worker, accepted)
+    await wait_until_recorded(worker, accepted)
 
 
-async def test_a_disk_that_becomes_read_only_under_the_worker_is_seen(
+async def test_a_disk_that_becomes_read_only_is_detected(
     worker: WorkerProcess, disk: SmallDisk
 ) -> None:
     await worker.becomes("healthy")
@@ -181,9 +181,9 @@ async def test_a_disk_that_becomes_read_only_under_the_worker_is_seen(
     await worker.becomes("healthy")
 
 
-async def failed_with(worker: WorkerProcess, code: str) -> None:
+async def wait_for_failure(worker: WorkerProcess, code: str) -> None:
     async def counted() -> bool:
         line = f'barnabee_jobs_failed_total{{code="{code}",name="record_turn"}}'
         return line in await worker.metrics()
 
-    await eventually(counted, within_s=BACK_WITHIN_S)
+    await eventually(counted, within_s=RECOVERED_WITHIN_S)

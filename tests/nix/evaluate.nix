@@ -1,5 +1,5 @@
-# The hosts with nothing but a nixpkgs: sops-nix, disko and microvm.nix are stood in for by options
-# that take anything. Evaluated by tests/nix; builds and fetches nothing.
+# All hosts, evaluated with nixpkgs only: options of any type replace sops-nix, disko and microvm.nix.
+# Used by tests/nix; builds and fetches nothing.
 { nixpkgs }:
 let
   root = ../..;
@@ -8,7 +8,7 @@ let
     type = lib.types.attrsOf lib.types.anything;
     default = { };
   };
-  standIns = {
+  stubModules = {
     options = {
       disko = anything;
       sops = lib.mkOption {
@@ -34,7 +34,7 @@ let
     };
   };
   microvm.options.microvm = anything;
-  # What disko and microvm.nix would say of disks.
+  # File systems that disko and microvm.nix would define.
   disks =
     { config, ... }:
     {
@@ -66,7 +66,7 @@ let
       };
       modules = [
         (root + "/nixos/modules")
-        standIns
+        stubModules
         disks
         (nixpkgs + "/nixos/modules/misc/nixpkgs/read-only.nix")
         { nixpkgs = { inherit pkgs; }; }
@@ -78,7 +78,8 @@ let
     evaluate = { modules, ... }: system modules;
   };
 
-  failed = host: map (one: one.message) (lib.filter (one: !one.assertion) host.config.assertions);
+  failed =
+    host: map (failure: failure.message) (lib.filter (check: !check.assertion) host.config.assertions);
   ours = lib.filterAttrs (name: _: lib.hasPrefix "barnabee" name);
   documented =
     host:
@@ -90,7 +91,7 @@ in
   inherit hosts;
   names = lib.attrNames hosts;
 
-  # What a host is; `extra` is a module more.
+  # Properties of a host; `extra` is an additional module.
   report =
     name: extra:
     let
@@ -112,7 +113,7 @@ in
         rules = host.config.networking.firewall.extraInputRules;
         tcp = host.config.networking.firewall.allowedTCPPorts;
       };
-      # What a hypervisor hands to each guest: { guest = { secret = where it is told; }; }
+      # Credentials that a hypervisor passes to each guest: { guest = { secret = options; }; }
       passed = lib.mapAttrs (
         guest: _:
         lib.genAttrs hosts.${guest}.config.barnabee.secrets.used (
@@ -126,7 +127,7 @@ in
         )
       ) (host.config.barnabee.guests or { });
       kernel = host.config.boot.kernelParams;
-      # What `barnabee switch` reads of the system.
+      # Input of `barnabee switch`.
       facts = host.config.environment.etc."barnabee/deploy.json".text or "null";
       bootCounting = host.config.boot.loader.systemd-boot.bootCounting or null;
     };
@@ -142,15 +143,15 @@ in
       self = {
         nixosConfigurations = hosts;
         overlays.default = import (root + "/pkgs");
-        nixosModules.house.imports = [
+        nixosModules.barnabee.imports = [
           (root + "/nixos/modules")
-          standIns
+          stubModules
         ];
       };
       inherit pkgs;
     }).drvPath;
 
-  # The failed assertions of a host with a module more.
+  # Failed assertions of a host with an additional module.
   messages = name: extra: failed (hosts.${name}.extendModules { modules = [ extra ]; });
 
   options = map (option: {
@@ -172,6 +173,6 @@ in
     lib
     nixpkgs
     root
-    standIns
+    stubModules
     ;
 }

@@ -1,14 +1,14 @@
-# What the flake makes beside hosts, and what evaluation costs without us. Used by evaluate.nix.
+# Outputs of the flake besides hosts, and a baseline of the evaluation time. Used by evaluate.nix.
 {
   hosts,
   lib,
   nixpkgs,
   root,
-  standIns,
+  stubModules,
 }:
 {
-  # A container of NixOS with the services that barnabee-core has of nixpkgs, and nothing of ours: what
-  # evaluation costs without us.
+  # A NixOS container with the nixpkgs services of barnabee-core and none of BarnabeeNet: the baseline of
+  # the evaluation time.
   bare =
     (import (nixpkgs + "/nixos/lib/eval-config.nix") {
       system = null;
@@ -23,20 +23,20 @@
             alloy.enable = true;
             nginx = {
               enable = true;
-              virtualHosts.house.locations."/".proxyPass = "http://127.0.0.1:8000";
+              virtualHosts.barnabee.locations."/".proxyPass = "http://127.0.0.1:8000";
             };
             openssh.enable = true;
             prometheus.exporters.node.enable = true;
-            redis.servers.house.enable = true;
+            redis.servers.barnabee.enable = true;
           };
         }
       ];
     }).config.system.build.toplevel.drvPath;
 
-  # Import from derivation is refused while these tests evaluate: this is how that is known.
+  # Import from derivation, which these tests disable.
   builds = import (hosts.barnabee-core.pkgs.writeText "one.nix" "1");
 
-  # What pkgs/python/lock.nix makes of a requirements file: { name = file; }.
+  # Files that pkgs/python/lock.nix selects for a requirements file: { name = file; }.
   wheels =
     file:
     let
@@ -45,7 +45,7 @@
     in
     lib.genAttrs (lock.names (root + "/requirements/${file}")) (name: chosen lock.packages.${name});
 
-  # What nixpkgs' names of Python packages stand for with the overlay: { name = version; }.
+  # Versions of nixpkgs' Python packages with the overlay: { name = version; }.
   versions =
     names:
     lib.genAttrs names (
@@ -56,15 +56,15 @@
       builtins.seq package.drvPath package.version
     );
 
-  # A VM test, as the driver that runs it.
+  # The driver of a VM test.
   vm =
     name:
     let
       test = import (root + "/tests/vm/${name}.nix") {
         inputs.self.nixosConfigurations = hosts;
-        self.nixosModules.house.imports = [
+        self.nixosModules.barnabee.imports = [
           (root + "/nixos/modules")
-          standIns
+          stubModules
         ];
         pkgs = import nixpkgs {
           system = "x86_64-linux";
@@ -76,11 +76,11 @@
       inherit (test) drvPath;
       script = test.config.testScriptString;
       failed = lib.concatMap (
-        node: map (one: one.message) (lib.filter (one: !one.assertion) node.assertions)
+        node: map (failure: failure.message) (lib.filter (check: !check.assertion) node.assertions)
       ) (lib.attrValues test.nodes);
     };
 
-  apps = lib.mapAttrs (_: one: one.program) (
+  apps = lib.mapAttrs (_: app: app.program) (
     import (root + "/pkgs/apps.nix") {
       inherit lib;
       pkgs = import nixpkgs {

@@ -1,18 +1,18 @@
-# The files that hosts and images read, as text. Used by evaluate.nix.
+# Configuration files of hosts and images, as text. Used by evaluate.nix.
 {
   hosts,
   lib,
   root,
 }:
 let
-  # The text of a file of /etc that a derivation writes, on a host with a module more.
+  # Text of a file in /etc that a derivation writes, on a host with an additional module.
   etc =
     name: extra: file:
     (hosts.${name}.extendModules { modules = [ extra ]; }).config.environment.etc.${file}.source.text;
 in
 {
-  # What Prometheus and Alertmanager of a host read.
-  watching =
+  # Configuration of Prometheus and Alertmanager as options.
+  monitoring =
     name: extra:
     let
       inherit ((hosts.${name}.extendModules { modules = [ extra ]; }).config.services) prometheus;
@@ -26,21 +26,21 @@ in
           inherit (job) job_name metrics_path params;
           authorization =
             if job.authorization == null then null else { inherit (job.authorization) credentials_file; };
-          static_configs = map (one: { inherit (one) targets labels; }) job.static_configs;
+          static_configs = map (target: { inherit (target) targets labels; }) job.static_configs;
         }
       ) prometheus.scrapeConfigs;
       ruleFiles = map baseNameOf prometheus.ruleFiles;
     };
 
-  # What Prometheus and Alertmanager read.
-  observed =
+  # Configuration files of Prometheus and Alertmanager.
+  monitoringFiles =
     let
       host = hosts.barnabee-monitoring.extendModules {
         modules = [
           {
             services.prometheus = {
-              enableReload = true; # the configuration is a file of its own then
-              checkConfig = lib.mkForce false; # this is what the test does
+              enableReload = true; # writes the configuration to /etc
+              checkConfig = lib.mkForce false; # the test checks it
             };
           }
         ];
@@ -51,7 +51,7 @@ in
       alertmanager = host.config.services.prometheus.alertmanager.configuration;
     };
 
-  # The container images, and the configuration of the one with nginx.
+  # Container images, and the configuration of the one with nginx.
   oci =
     let
       made = import (root + "/pkgs/images/oci.nix") {

@@ -1,4 +1,4 @@
-"""Every VM test evaluates to what would be booted; nothing here can boot it."""
+"""VM tests: each is a check of the flake, evaluates, and has a valid script. Nothing is booted."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ def test_every_vm_test_is_a_check_of_the_flake() -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_script_is_python(name: str) -> None:
+def test_script_is_python_with_assertions(name: str) -> None:
     script = VM / f"{name}.py"
     tree = ast.parse(script.read_text(encoding="utf-8"))
     assert ast.get_docstring(tree)
-    # A test that asserts nothing and expects nothing cannot fail.
+    # A script without these cannot fail.
     text = ast.unparse(tree)
     assert re.search(r"\bassert\b|\.succeed\(|\.wait_", text)
 
@@ -34,5 +34,5 @@ def test_a_script_is_python(name: str) -> None:
 @pytest.mark.long
 @pytest.mark.timeout(500)
 @pytest.mark.parametrize("name", NAMES)
-def test_a_vm_test_evaluates(name: str) -> None:
+def test_vm_test_evaluates(name: str) -> None:
     assert re.fullmatch(r"/nix/store/\S+-vm-test-run-\S+\.drv", evaluate(f'hosts.check "{name}"'))

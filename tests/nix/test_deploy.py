@@ -1,4 +1,4 @@
-"""What a system says of itself, the gate, the apps, and the VM test that takes a switch back."""
+"""Deployment: deploy.json, boot gate, automatic upgrades, apps, the VM test rollback."""
 
 from __future__ import annotations
 
@@ -8,43 +8,43 @@ import re
 import pytest
 
 from barnabee.core import system
-from barnabee.deploy.facts import Facts
+from barnabee.deploy.machine import SystemFacts
 from barnabee.store import migrations
 from support.nix import ROOT, evaluate, needs_nixpkgs
 
 pytestmark = [needs_nixpkgs, pytest.mark.timeout(400)]
-GRAPH = system.load(ROOT / "system.toml")
+GRAPH = system.load_system(ROOT / "system.toml")
 
 
-def facts(host: str, extra: str = "{ }") -> Facts:
-    return Facts.model_validate_json(evaluate(f'(hosts.report "{host}" ({extra})).facts'))
+def facts(host: str, extra: str = "{ }") -> SystemFacts:
+    return SystemFacts.model_validate_json(evaluate(f'(hosts.report "{host}" ({extra})).facts'))
 
 
-def test_beast_is_checked_asked_aloud_and_pins_the_database_of_its_guest() -> None:
+def test_facts_of_beast_name_its_checks_and_the_database_of_its_guest() -> None:
     found = facts("beast")
     assert found.checks == ("barnabee-health.service", "barnabee-probe.service")
     assert found.data
     assert found.data.machine == "barnabee-core"
     assert found.data.database == "/srv/barnabee/data/barnabee.db"
-    assert found.driver is None  # the card is its guest's
+    assert found.driver is None  # the GPU is its guest's
     assert found.kernel
-    assert found.data_schema == len(migrations.known())
+    assert found.data_schema == len(migrations.load_migrations())
     assert found.limits.switch_s == GRAPH.deploy.switch_s
     guest = evaluate('(hosts.report "barnabee-core" { }).units')
     for unit in (found.data.pin_unit, f"{found.data.restore_unit}.service", found.data.house):
         assert unit in guest
 
 
-def test_a_machine_with_the_card_names_its_driver() -> None:
+def test_facts_of_a_gpu_host_name_its_driver() -> None:
     extra = "{ lib, ... }: { barnabee.deploy.enable = lib.mkForce true; }"
     assert re.fullmatch(r"\d+\.\d+(\.\d+)?", facts("barnabee-gpu", extra).driver or "")
 
 
-def test_a_guest_is_switched_with_the_machine_beneath() -> None:
+def test_guest_has_no_facts_of_its_own() -> None:
     assert evaluate('(hosts.report "barnabee-core" { }).facts') == "null"
 
 
-def test_the_gate_stands_before_the_boot_counts_as_good() -> None:
+def test_boot_gate_runs_before_boot_complete() -> None:
     found = evaluate(
         'let r = hosts.report "beast" { }; in '
         '{ inherit (r) bootCounting; gate = r.units."barnabee-boot-gate.service"; }'
@@ -57,20 +57,20 @@ def test_the_gate_stands_before_the_boot_counts_as_good() -> None:
     assert "DefaultDependencies=false" in lines
 
 
-def test_upgrades_by_themselves_go_through_the_same_gate() -> None:
+def test_automatic_upgrade_uses_barnabee_switch() -> None:
     extra = (
         "{ barnabee.deploy.autoUpgrade = true; "
-        'system.autoUpgrade = { enable = true; flake = "github:house/flake"; }; }'
+        'system.autoUpgrade = { enable = true; flake = "github:example/flake"; }; }'
     )
     script = evaluate(
         f"((hosts.hosts.beast.extendModules {{ modules = [ ({extra}) ]; }})"
         ".config.systemd.services.nixos-upgrade.script)"
     )
-    assert script.endswith("/bin/barnabee switch github:house/flake#beast")
+    assert script.endswith("/bin/barnabee switch github:example/flake#beast")
     assert evaluate(f'hosts.messages "beast" ({extra})') == []
 
 
-def test_the_apps_are_there() -> None:
+def test_flake_has_the_apps() -> None:
     wanted = {"accept", "deploy", "deploy-initial", "deploy-update", "rollback", "up"}
     found = evaluate("hosts.apps")
     assert set(found) == wanted
@@ -78,7 +78,7 @@ def test_the_apps_are_there() -> None:
         assert program.endswith(f"/bin/{name}")
 
 
-def test_the_vm_test_evaluates_and_its_script_is_python() -> None:
+def test_rollback_vm_test_evaluates_and_uses_its_machines() -> None:
     found = evaluate('hosts.vm "rollback"')
     assert re.fullmatch(r"/nix/store/\S+-vm-test-run-rollback\.drv", found["drvPath"])
     assert found["failed"] == []

@@ -1,4 +1,4 @@
-"""Every Nix file parses and keeps to the rules of the house; the lock fits the inputs."""
+"""Nix files: syntax, style rules, system.schema.json and flake.lock."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from support.nix import FILES, ROOT, needs_nix, run
+from support.nix import FILES, ROOT, needs_nix, run_nix_instantiate
 
 LOCK: dict[str, Any] = json.loads((ROOT / "flake.lock").read_text(encoding="utf-8"))
 
@@ -22,12 +22,12 @@ LOCK: dict[str, Any] = json.loads((ROOT / "flake.lock").read_text(encoding="utf-
 def test_every_file_parses() -> None:
     assert len(FILES) > 40
     for path in FILES:
-        done = run("--parse", str(path), check=False)
+        done = run_nix_instantiate("--parse", str(path), check=False)
         assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.skipif(shutil.which("nixfmt") is None, reason="there is no nixfmt on this machine")
-def test_every_file_is_as_nixfmt_writes_it() -> None:
+def test_every_file_is_formatted_by_nixfmt() -> None:
     done = subprocess.run(
         ["nixfmt", "--check", *map(str, FILES)], capture_output=True, text=True, check=False
     )
@@ -35,7 +35,7 @@ def test_every_file_is_as_nixfmt_writes_it() -> None:
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_files_are_short_and_say_where_names_come_from(path: Path) -> None:
+def test_file_is_short_and_has_no_file_level_with(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     limit = {"flake.nix": 100, "default.nix": 200}.get(path.name, 200)
     if path.parent.parent.name == "hosts":
@@ -45,18 +45,18 @@ def test_files_are_short_and_say_where_names_come_from(path: Path) -> None:
     assert "\t" not in text
 
 
-def test_profiles_leave_the_last_word_to_the_hosts() -> None:
+def test_profiles_set_defaults_only() -> None:
     for path in (ROOT / "nixos/profiles").glob("*.nix"):
         if path.name.startswith("form-"):
             continue
         text = re.sub(r"#.*", "", path.read_text(encoding="utf-8"))
         settings = re.findall(r"^ +[a-z][\w.\"-]* =[ \n]+([^\s{\[][^\n]*)$", text, re.MULTILINE)
-        inner = r"(\.\./|lib.mapAttrs|\")"  # a name of its own, and what stands in a default
-        said = [value for value in settings if not re.match(inner, value)]
-        assert not [value for value in said if "mkDefault" not in value and "mkIf" not in value]
+        inner = r"(\.\./|lib.mapAttrs|\")"  # let bindings, and values inside a default
+        values = [value for value in settings if not re.match(inner, value)]
+        assert not [value for value in values if "mkDefault" not in value and "mkIf" not in value]
 
 
-def test_the_modules_schema_is_that_of_the_tables() -> None:
+def test_schema_file_is_up_to_date() -> None:
     script = ROOT / "scripts/system_schema.py"
     spec = importlib.util.spec_from_file_location("system_schema", script)
     assert spec
@@ -67,7 +67,7 @@ def test_the_modules_schema_is_that_of_the_tables() -> None:
     assert found == module.text(), "run PYTHONPATH=src python scripts/system_schema.py"
 
 
-def test_the_lock_is_whole_and_fits_the_inputs() -> None:
+def test_lock_matches_the_inputs() -> None:
     assert LOCK["version"] == 7
     text = (ROOT / "flake.nix").read_text(encoding="utf-8")
     urls = dict(re.findall(r"^    ([\w-]+)\.url = \"github:([^\"]+)\"", text, re.MULTILINE))
@@ -80,7 +80,7 @@ def test_the_lock_is_whole_and_fits_the_inputs() -> None:
 
 
 @pytest.mark.skipif(shutil.which("nix") is None, reason="there is no nix on this machine")
-def test_nix_accepts_the_lock_without_asking_anybody() -> None:
+def test_nix_accepts_the_lock_offline() -> None:
     features = "nix-command flakes"
     command = ["nix", "--extra-experimental-features", features, "flake", "metadata", "--offline"]
     done = subprocess.run(
@@ -94,7 +94,7 @@ def test_nix_accepts_the_lock_without_asking_anybody() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(set(LOCK["nodes"]) - {"root"}))
-def test_a_locked_input_names_one_revision_by_its_hash(name: str) -> None:
+def test_locked_input_has_revision_and_hash(name: str) -> None:
     node = LOCK["nodes"][name]
     assert re.fullmatch(r"[0-9a-f]{40}", node["locked"]["rev"])
     assert re.fullmatch(r"sha256-[A-Za-z0-9+/]{43}=", node["locked"]["narHash"])
@@ -112,8 +112,8 @@ def _follow(wanted: str | list[str]) -> str:
     return node
 
 
-def test_every_wheel_of_the_lock_has_a_name_that_the_packages_can_read() -> None:
-    """pkgs/python/lock.nix takes names apart; a build number would be taken for a Python."""
+def test_no_wheel_of_the_lock_has_a_build_number() -> None:
+    """pkgs/python/lock.nix parses names and would take a build number for the Python tag."""
     lock = tomllib.loads((ROOT / "poetry.lock").read_text(encoding="utf-8"))
     names = [entry["file"] for package in lock["package"] for entry in package["files"]]
     wheels = [name for name in names if name.endswith(".whl")]

@@ -1,4 +1,4 @@
-"""Every host evaluates with the real NixOS modules, and what it renders is what was meant."""
+"""Hosts: each evaluates with the real NixOS modules; units, firewall and files are as intended."""
 
 from __future__ import annotations
 
@@ -15,20 +15,19 @@ import pytest
 
 from barnabee.core import system
 from barnabee.core.schema import System
-from barnabee.up.node_commands import redis_options
+from barnabee.up.node_commands import make_redis_options
 from support.nix import ROOT, evaluate, needs_nixpkgs
 
 pytestmark = [needs_nixpkgs, pytest.mark.timeout(400)]
-GRAPH = system.load(ROOT / "system.toml")
-# What restores and drills are given only where snapshots have a second place.
+GRAPH = system.load_system(ROOT / "system.toml")
+# Credentials of restores and drills only with off-site snapshots.
 OFFSITE_ONLY = {"snapshot_key", "rclone_conf"}
 HOSTS = sorted(GRAPH.host)
 GATE = "barnabee-boot-gate.service"
 EXPOSURE_MAX = 2.0  # of 10; docs/status.md has the figures
 
 
-# A house without a stand-by.
-ALONE = "{ barnabee.standby.enable = false; }"
+WITHOUT_STANDBY = "{ barnabee.standby.enable = false; }"
 
 
 @functools.cache
@@ -37,14 +36,14 @@ def report(host: str, extra: str = "{ }") -> Any:
 
 
 @pytest.mark.parametrize("host", HOSTS)
-def test_a_host_evaluates_without_a_failed_assertion_or_a_warning(host: str) -> None:
+def test_host_evaluates_without_failed_assertions_or_warnings(host: str) -> None:
     found = report(host)
     assert found["failed"] == []
     assert found["warnings"] == []
     assert re.fullmatch(r"/nix/store/\S+\.drv", found["toplevel"])
 
 
-def test_every_service_has_its_unit_on_the_host_of_its_role() -> None:
+def test_every_service_has_a_unit_on_the_hosts_of_its_role() -> None:
     for name, node in GRAPH.service.items():
         hosts = [host for host, machine in GRAPH.host.items() if node.role in machine.roles]
         assert hosts, name
@@ -52,25 +51,27 @@ def test_every_service_has_its_unit_on_the_host_of_its_role() -> None:
             assert f"barnabee-{name}" in report(host)["services"]
 
 
-def test_the_stand_by_has_them_all_and_starts_none() -> None:
+def test_standby_has_all_units_and_starts_none() -> None:
     found = report("manofwar")
     assert {f"barnabee-{name}" for name in GRAPH.service} <= set(found["services"])
     assert found["wantedBy"]["barnabee.target"] == []
-    assert report("barnabee-core", ALONE)["wantedBy"]["barnabee.target"] == ["multi-user.target"]
+    assert report("barnabee-core", WITHOUT_STANDBY)["wantedBy"]["barnabee.target"] == [
+        "multi-user.target"
+    ]
 
 
-def test_by_the_keepers_signs_the_house_is_served_followed_or_replicated() -> None:
+def test_role_files_of_the_lease_keeper_start_the_units_of_the_role() -> None:
     for host in ("barnabee-core", "manofwar"):
         units = report(host)["units"]
         assert "WantedBy" not in units["barnabee.target"]
-        for sign, path, target in (
+        for role, path, target in (
             ("serve", "barnabee-serve", "barnabee.target"),
-            ("serve", "barnabee-well", "barnabee-healthy.target"),
+            ("serve", "barnabee-healthy", "barnabee-healthy.target"),
             ("hold", "barnabee-replicate", "barnabee-litestream.service"),
             ("follow", "barnabee-follow", "barnabee-follow.service"),
         ):
             lines = units[f"{path}.path"].splitlines()
-            assert f"PathExists=/run/barnabee-lease/{sign}" in lines
+            assert f"PathExists=/run/barnabee-lease/{role}" in lines
             assert f"Unit={target}" in lines
         litestream = units["barnabee-litestream.service"].splitlines()
         assert "BindsTo=barnabee-lease.service" in litestream
@@ -83,7 +84,7 @@ def test_by_the_keepers_signs_the_house_is_served_followed_or_replicated() -> No
             assert 'Environment="BARNABEE_LINE=/data/line"' in text
 
 
-def test_the_two_reach_each_others_redis_and_nobody_else_does() -> None:
+def test_only_primary_and_standby_connect_to_each_others_redis() -> None:
     core, standby = (report(host)["firewall"]["rules"] for host in ("barnabee-core", "manofwar"))
     assert "ip saddr { 10.77.0.3 } tcp dport 6379 accept" in core
     assert "ip saddr { 10.77.0.12 } tcp dport 6379 accept" in standby
@@ -93,8 +94,8 @@ def test_the_two_reach_each_others_redis_and_nobody_else_does() -> None:
     assert "ip saddr { 192.168.1.11 } ip protocol 112 accept" in beast
 
 
-def test_units_say_what_the_graph_says() -> None:
-    found = report("barnabee-core", ALONE)["units"]
+def test_units_have_the_limits_dependencies_and_secrets_of_the_graph() -> None:
+    found = report("barnabee-core", WITHOUT_STANDBY)["units"]
     for name, node in GRAPH.service.items():
         if node.role != "core":
             continue
@@ -109,30 +110,30 @@ def test_units_say_what_the_graph_says() -> None:
             assert any(line.startswith(f"LoadCredential={credential}:") for line in lines)
 
 
-def test_redis_is_told_what_the_local_runner_tells_it() -> None:
-    unit = report("barnabee-core", ALONE)["units"]["barnabee-redis.service"]
+def test_redis_has_the_options_of_the_local_runner() -> None:
+    unit = report("barnabee-core", WITHOUT_STANDBY)["units"]["barnabee-redis.service"]
     line = next(line for line in unit.splitlines() if line.startswith("ExecStart="))
     words = shlex.split(line)[1:]
-    told = {
+    options = {
         key.removeprefix("--"): value for key, value in zip(words[::2], words[1::2], strict=True)
     }
-    runner = redis_options(GRAPH, "127.0.0.1", "/var/lib/barnabee-redis")
-    del runner["set-proc-title"]  # the runner's own mark
-    assert told == {**runner, "supervised": "systemd"}
+    runner = make_redis_options(GRAPH, "127.0.0.1", "/var/lib/barnabee-redis")
+    del runner["set-proc-title"]  # set by the local runner only
+    assert options == {**runner, "supervised": "systemd"}
 
 
 @pytest.mark.parametrize("host", HOSTS)
-def test_units_name_no_unit_that_does_not_exist(host: str) -> None:
+def test_units_refer_to_existing_units_only(host: str) -> None:
     found = report(host)
     for name, text in found["units"].items():
         named = re.findall(r"^(?:After|Wants|Requires|PartOf)=(.*)$", text, re.MULTILINE)
-        for other in {one for line in named for one in line.split()}:
+        for other in {unit for line in named for unit in line.split()}:
             assert other in found["known"] or other == "network-online.target", (name, other)
 
 
 @pytest.mark.parametrize("host", ["barnabee-core", "manofwar"])
-def test_units_wait_for_one_another_in_no_circle(host: str) -> None:
-    """Out of a circle systemd drops whichever start it likes."""
+def test_start_order_of_units_has_no_cycle(host: str) -> None:
+    """systemd breaks a cycle by dropping an arbitrary start."""
     waiting = {
         name: set(re.findall(r"[\w-]+\.(?:service|target)", " ".join(lines)))
         for name, text in report(host)["units"].items()
@@ -145,25 +146,25 @@ def test_units_wait_for_one_another_in_no_circle(host: str) -> None:
 
 
 @pytest.mark.parametrize("host", ["barnabee-core", "barnabee-gpu"])
-def test_what_is_written_back_for_the_services_is_the_same_graph(host: str) -> None:
-    assert system.parse(report(host)["written"]) == GRAPH
+def test_written_system_toml_is_the_same_graph(host: str) -> None:
+    assert system.parse_system(report(host)["written"]) == GRAPH
 
 
-def test_only_where_something_computes_are_there_models() -> None:
+def test_only_hosts_with_the_gpu_service_have_models() -> None:
     for host, there in (("barnabee-core", False), ("barnabee-gpu", True), ("manofwar", True)):
         assert ("BARNABEE_MODELS=" in "".join(report(host)["units"].values())) is there
 
 
-def test_a_host_may_say_otherwise_and_its_services_hear_of_it() -> None:
+def test_override_of_a_host_reaches_its_services() -> None:
     found = report("barnabee-core", "{ barnabee.system.service.api.memory_max_mib = 2048; }")
     assert "MemoryMax=2048M" in found["units"]["barnabee-api.service"].splitlines()
-    written = system.parse(found["written"])
+    written = system.parse_system(found["written"])
     assert isinstance(written, System)
     assert written.service["api"].memory_max_mib == 2048
     assert written.model == GRAPH.model
 
 
-def test_a_port_is_open_to_those_who_call_it_and_no_further() -> None:
+def test_port_is_open_to_callers_and_monitoring_only() -> None:
     gpu = report("barnabee-gpu")["firewall"]
     rule = next(line for line in gpu["rules"].splitlines() if "dport 8001" in line)
     assert rule == "ip saddr { 10.77.0.12, 10.77.0.13, 10.77.0.1 } tcp dport 8001 accept"
@@ -172,7 +173,7 @@ def test_a_port_is_open_to_those_who_call_it_and_no_further() -> None:
     assert gpu["tcp"] == [22]
 
 
-def test_the_rounds_of_the_backups_are_timers_with_their_own_keys() -> None:
+def test_backup_timers_have_their_own_credentials() -> None:
     found = report("barnabee-core")["units"]
     snapshot, drill = (found[f"barnabee-{name}.service"] for name in ("snapshot", "drill"))
     assert f"OnCalendar=*-*-* {GRAPH.backup.snapshot_at}:00" in found["barnabee-snapshot.timer"]
@@ -187,7 +188,7 @@ def test_the_rounds_of_the_backups_are_timers_with_their_own_keys() -> None:
     assert "Nice=19" in drill.splitlines()
 
 
-def test_a_second_place_and_a_storage_are_reached_with_keys_of_their_own() -> None:
+def test_offsite_snapshots_and_audio_copy_have_their_own_credentials() -> None:
     extra = """{
         barnabee.system.backup = { offsite = "nas:barnabee"; recovery_recipient = "age1q";
           audio_to = "barnabee@nas:recordings"; };
@@ -201,7 +202,7 @@ def test_a_second_place_and_a_storage_are_reached_with_keys_of_their_own() -> No
     assert f"OnUnitActiveSec={GRAPH.backup.audio_every_s}" in units["barnabee-audio.timer"]
 
 
-def test_the_vm_test_of_a_restore_evaluates_and_its_script_is_python() -> None:
+def test_restore_vm_test_evaluates_and_uses_its_machines() -> None:
     made = evaluate('(hosts.vm "litestream-restore").drvPath')
     assert re.fullmatch(r"/nix/store/\S+-vm-test-run-litestream-restore\.drv", made)
     script = (ROOT / "tests/vm/litestream-restore.py").read_text(encoding="utf-8")
@@ -214,22 +215,22 @@ def test_no_secret_is_in_a_unit() -> None:
         assert not re.search(r"^Environment=\"(AWS_|\w*(TOKEN|KEY)=)", text, re.MULTILINE)
 
 
-def test_guests_get_their_secrets_from_the_machine_beneath_and_hold_no_key() -> None:
+def test_guests_get_their_secrets_from_the_hypervisor() -> None:
     passed = report("beast")["passed"]
     for host, names in passed.items():
-        for name, told in names.items():
-            assert f"{name}:/var/lib/barnabee-secrets/{name}" in told, host
+        for name, options in names.items():
+            assert f"{name}:/var/lib/barnabee-secrets/{name}" in options, host
     core = report("barnabee-core")["units"]["barnabee-api.service"]
     assert "LoadCredential=api_token:/run/credentials/@system/api_token" in core.splitlines()
     assert set(passed["barnabee-gpu"]) == {"api_token"}
     assert {"b2_application_key", "tls_key"} <= set(passed["barnabee-core"])
 
 
-def test_the_card_goes_to_vfio_before_any_driver() -> None:
+def test_gpu_is_bound_to_vfio() -> None:
     assert "vfio-pci.ids=10de:2705,10de:22bb" in report("beast")["kernel"]
 
 
-def test_proxmox_gets_the_same_facts() -> None:
+def test_proxmox_files_have_the_same_addresses_and_devices() -> None:
     files = evaluate("hosts.proxmox")
     assert "hostpci0: 0000:01:00,pcie=1,x-vga=1" in files["vm-barnabee-gpu.conf"]
     assert "machine: q35" in files["vm-barnabee-gpu.conf"]
@@ -237,16 +238,18 @@ def test_proxmox_gets_the_same_facts() -> None:
     assert "options vfio-pci ids=10de:2705,10de:22bb" in files["vfio.conf"]
 
 
-def test_every_option_says_what_it_is_of_which_type_and_gives_an_example() -> None:
+def test_every_option_has_description_type_and_example() -> None:
     found = evaluate("hosts.options")
     assert len(found) > 150
-    lacking = [
-        one["name"] for one in found if not (one["description"] and one["example"] and one["type"])
+    incomplete = [
+        option["name"]
+        for option in found
+        if not (option["description"] and option["example"] and option["type"])
     ]
-    assert lacking == []
+    assert incomplete == []
 
 
-def test_the_page_of_options_is_what_the_modules_say() -> None:
+def test_options_page_is_up_to_date() -> None:
     page = (ROOT / "docs/reference/options.md").read_text(encoding="utf-8")
     assert page == evaluate("hosts.optionsText")
 
@@ -255,7 +258,7 @@ def test_the_page_of_options_is_what_the_modules_say() -> None:
 @pytest.mark.parametrize("host", ["barnabee-core", "barnabee-gpu", "manofwar"])
 def test_units_are_hardened(host: str, tmp_path: Path) -> None:
     units = report(host)["units"]
-    # The gate may activate another system and restart the machine: nothing can be taken from it.
+    # Not the gate: it may activate another system and reboot.
     services = [name for name in units if name.endswith(".service") and name != GATE]
     for name in services:
         (tmp_path / name).write_text(units[name], encoding="utf-8")

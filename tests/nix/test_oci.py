@@ -1,4 +1,4 @@
-"""The container images are those that the Compose file asks for, wired as the proxy expects."""
+"""Container images: those of the Compose file, with the proxy configuration that it needs."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ import pytest
 from barnabee import __version__
 from barnabee.core import system
 from barnabee.up import compose
-from barnabee.up.compose import Place
+from barnabee.up.compose import ComposeOptions
 from support.nix import ROOT, evaluate, needs_nixpkgs
 
 pytestmark = [needs_nixpkgs, pytest.mark.timeout(400)]
-GRAPH = system.load(ROOT / "system.toml")
-# What Debian's nginx 1.22 does not know yet.
+GRAPH = system.load_system(ROOT / "system.toml")
+# Directives newer than Debian's nginx 1.22.
 NEWER = re.compile(r"^\s*(http2 on|ssl_conf_command Groups .*);$", re.MULTILINE)
 
 
@@ -28,13 +28,16 @@ def oci() -> Any:
     return evaluate("hosts.oci")
 
 
-def test_the_images_are_those_of_the_compose_file() -> None:
-    card, none = (compose.compose(GRAPH, Place(__version__, card=yes)) for yes in (True, False))
-    asked = {one["image"] for file in (card, none) for one in file["services"].values()}
-    assert asked == set(oci()["names"].values())
+def test_images_are_those_of_the_compose_file() -> None:
+    files = [
+        compose.make_compose_file(GRAPH, ComposeOptions(__version__, has_gpu=has_gpu))
+        for has_gpu in (True, False)
+    ]
+    images = {service["image"] for file in files for service in file["services"].values()}
+    assert images == set(oci()["names"].values())
 
 
-def test_their_owner_is_whom_the_compose_file_starts_them_as() -> None:
+def test_image_owner_is_the_user_of_the_compose_file() -> None:
     text = (ROOT / "pkgs/images/oci.nix").read_text(encoding="utf-8")
     assert f"id = {compose.USER};" in text
     assert f'"{compose.RUNTIME.removeprefix("/")}"' in text
@@ -45,7 +48,7 @@ def test_every_image_evaluates() -> None:
         assert re.fullmatch(r"/nix/store/\S+\.drv", drv), name
 
 
-def test_the_proxy_knows_others_by_name_and_reads_compose_s_secrets() -> None:
+def test_proxy_uses_service_names_and_compose_secrets() -> None:
     text = oci()["nginx"]["compose"]
     asked = set(re.findall(r"proxy_pass http://([^/;]+)", text))
     assert asked == {f"{name}:{GRAPH.service[name].port}" for name in compose.BEHIND_THE_PROXY}
@@ -57,7 +60,7 @@ def test_the_proxy_knows_others_by_name_and_reads_compose_s_secrets() -> None:
 
 @pytest.mark.skipif(shutil.which("nginx") is None, reason="there is no nginx here")
 @pytest.mark.parametrize("form", ["core", "compose"])
-def test_nginx_accepts_what_was_rendered(form: str, tmp_path: Path) -> None:
+def test_nginx_accepts_the_configuration(form: str, tmp_path: Path) -> None:
     key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
     make = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]
     make += ["-nodes", "-subj", "/CN=barnabee", "-days", "1", "-keyout", str(key)]

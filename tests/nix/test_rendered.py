@@ -1,4 +1,4 @@
-"""What NixOS renders for Prometheus and Alertmanager is accepted by the real programs."""
+"""Configuration files of Prometheus and Alertmanager on NixOS, checked by promtool and amtool."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from barnabee.core import system
 from support.nix import ROOT, evaluate, needs_nixpkgs
 
 pytestmark = [needs_nixpkgs, pytest.mark.timeout(400)]
-GRAPH = system.load(ROOT / "system.toml")
+GRAPH = system.load_system(ROOT / "system.toml")
 ALERTS = sorted((ROOT / "nixos/monitoring/alerts").glob("*.yml"))
 
 
 def rendered() -> dict[str, Any]:
-    found: dict[str, Any] = evaluate("hosts.observed")
+    found: dict[str, Any] = evaluate("hosts.monitoringFiles")
     return found
 
 
 @pytest.mark.skipif(shutil.which("promtool") is None, reason="there is no promtool here")
-def test_prometheus_accepts_its_configuration_and_asks_every_service(tmp_path: Path) -> None:
+def test_prometheus_accepts_its_configuration_and_scrapes_every_service(tmp_path: Path) -> None:
     found = rendered()["prometheus"]
     jobs = {one["job_name"]: one for one in found["scrape_configs"]}
     for name, node in GRAPH.service.items():
@@ -48,7 +48,7 @@ def test_prometheus_accepts_its_configuration_and_asks_every_service(tmp_path: P
 @pytest.mark.skipif(shutil.which("amtool") is None, reason="there is no amtool here")
 def test_alertmanager_accepts_its_configuration(tmp_path: Path) -> None:
     text = json.dumps(rendered()["alertmanager"])
-    # Debian's 0.25 reads no address from a file yet.
+    # Debian's 0.25 does not know `url_file`.
     known = text.replace('"url_file": "/', '"url": "http://localhost/')
     file = tmp_path / "alertmanager.json"
     file.write_text(known, encoding="utf-8")

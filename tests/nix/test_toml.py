@@ -1,4 +1,4 @@
-"""Nix and Python read the same graph out of system.toml."""
+"""system.toml: Nix and Python read the same graph."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 @pytest.mark.skipif(
     shutil.which("nix-instantiate") is None, reason="there is no nix-instantiate on this machine"
 )
-def test_both_readers_agree() -> None:
+def test_nix_and_python_parse_the_same_values() -> None:
     path = ROOT / "system.toml"
     expression = f"builtins.fromTOML (builtins.readFile {path})"
     command = ["nix-instantiate", "--eval", "--strict", "--json", "--expr", expression]
@@ -29,24 +29,24 @@ def test_both_readers_agree() -> None:
 @pytest.mark.skipif(
     shutil.which("nix-instantiate") is None, reason="there is no nix-instantiate on this machine"
 )
-def test_both_put_the_services_into_the_same_order() -> None:
+def test_nix_and_python_compute_the_same_start_order() -> None:
     path = ROOT / "nixos/lib/system.nix"
     expression = f"""
         let
-          graphs = import {path};
-          read = graphs.load {ROOT / "system.toml"};
+          graphLib = import {path};
+          read = graphLib.loadFile {ROOT / "system.toml"};
           filled = builtins.mapAttrs (_: one: {{ needs = [ ]; wants = [ ]; }} // one) read.service;
         in
-        graphs.ordering (read // {{ service = filled; }})
+        graphLib.startOrder (read // {{ service = filled; }})
     """
     command = ["nix-instantiate", "--eval", "--strict", "--json", "--expr", expression]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    found = system.load(ROOT / "system.toml").service
-    assert json.loads(done.stdout) == graph.ordering(found)
+    found = system.load_system(ROOT / "system.toml").service
+    assert json.loads(done.stdout) == graph.compute_start_dependencies(found)
 
 
-def test_the_file_keeps_to_what_both_readers_know() -> None:
-    """Nix's fromTOML loses floats' form and dates: there must be none."""
+def test_file_has_only_types_that_both_readers_support() -> None:
+    """Nix's fromTOML loses the form of floats, and dates."""
     stack: list[object] = [tomllib.loads((ROOT / "system.toml").read_text(encoding="utf-8"))]
     while stack:
         value = stack.pop()

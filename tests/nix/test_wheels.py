@@ -1,4 +1,4 @@
-"""What Nix takes out of poetry.lock is what pip would install on the same machine."""
+"""Files that Nix selects from poetry.lock: those that pip installs on the same platform."""
 
 from __future__ import annotations
 
@@ -45,9 +45,9 @@ def wanted(file: str) -> set[str]:
 
 
 @pytest.mark.parametrize("file", ["default.txt", "dev.txt", "gpu.txt"])
-def test_it_is_the_same_packages_in_files_that_run_there(file: str) -> None:
+def test_selected_packages_are_those_of_pip_with_compatible_tags(file: str) -> None:
     found = evaluate(f'hosts.wheels "{file}"')
-    elsewhere = {"colorama"}  # harmless on Linux, and its marker has more in it than Nix reads
+    elsewhere = {"colorama"}  # unused on Linux; lock.nix does not parse its marker
     assert set(found) - elsewhere == wanted(file) - elsewhere
     for name, wheel in found.items():
         if wheel.endswith(".tar.gz"):
@@ -56,7 +56,7 @@ def test_it_is_the_same_packages_in_files_that_run_there(file: str) -> None:
         assert parse_wheel_filename(wheel)[3] & set(TAGS), wheel
 
 
-def test_the_names_of_nixpkgs_stand_for_the_packages_of_the_lock() -> None:
+def test_overlay_replaces_nixpkgs_packages_by_those_of_the_lock() -> None:
     lock = tomllib.loads((ROOT / "poetry.lock").read_text(encoding="utf-8"))
     locked = {package["name"]: package["version"] for package in lock["package"]}
     names = ("arq", "fastapi", "kokoro", "pipecat-ai", "redis", "sentence-transformers", "torch")

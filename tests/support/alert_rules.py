@@ -22,7 +22,7 @@ _WORDS = frozenset({"and", "or", "unless", "by", "on", "without", "ignoring", "b
 
 
 @cache
-def rules() -> dict[str, dict[str, Any]]:
+def load_alert_rules() -> dict[str, dict[str, Any]]:
     """Return every alert by name, with the service its file is named for."""
     found: dict[str, dict[str, Any]] = {}
     for path in sorted((FOLDER / "alerts").glob("*.yml")):
@@ -33,7 +33,7 @@ def rules() -> dict[str, dict[str, Any]]:
     return found
 
 
-def series_in(expression: str) -> set[str]:
+def find_series(expression: str) -> set[str]:
     """Return the names of series in a PromQL expression."""
     text = expression
     for pattern in (_LABELS, _TEXTS, _RANGES, _GROUPING):
@@ -42,7 +42,7 @@ def series_in(expression: str) -> set[str]:
 
 
 @cache
-def metrics_reference() -> ModuleType:
+def load_metrics_reference() -> ModuleType:
     """Return scripts/metrics_reference.py."""
     path = ROOT / "scripts/metrics_reference.py"
     spec = importlib.util.spec_from_file_location("metrics_reference", path)
@@ -55,11 +55,11 @@ def metrics_reference() -> ModuleType:
 
 
 @cache
-def exported() -> frozenset[str]:
+def list_exported_series() -> frozenset[str]:
     """Return every name that a query about our own services can use."""
     return frozenset(
         name
-        for families in metrics_reference().series().values()
+        for families in load_metrics_reference().series().values()
         for family in families
         for name in family.exported
     )

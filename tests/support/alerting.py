@@ -14,7 +14,7 @@ import httpx
 import tomli_w
 from prometheus_client.parser import text_string_to_metric_families
 
-from barnabee.clients.alertmanager import Alertmanager
+from barnabee.clients.alertmanager import AlertmanagerClient
 from barnabee.core import system
 from barnabee.core.errors import DependencyDown
 from barnabee.core.schema import System
@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 @dataclass
-class Watch:
+class MonitoringStack:
     """Both programs; `ways` are Alertmanager's ways out, by placeholder of its template."""
 
     directory: Path
@@ -43,18 +43,18 @@ class Watch:
         self.directory.mkdir(parents=True)
         file = self.directory / "system.toml"
         file.write_text(tomli_w.dumps(graph), encoding="utf-8")
-        self.system = system.load(file)
+        self.system = system.load_system(file)
 
     @property
-    def client(self) -> Alertmanager:
-        return Alertmanager(self.url("alertmanager"))
+    def client(self) -> AlertmanagerClient:
+        return AlertmanagerClient(self.url("alertmanager"))
 
     def url(self, name: str) -> str:
         return f"http://127.0.0.1:{self.system.port(name)}"
 
     def start_alertmanager(self) -> None:
-        template = json.loads((monitoring_services.files() / "alertmanager.json").read_text())
-        config = monitoring_config.alertmanager(template, self.system, self.ways)
+        template = json.loads((monitoring_services.monitoring_directory() / "alertmanager.json").read_text())
+        config = monitoring_config.make_alertmanager_config(template, self.system, self.ways)
         self._start(
             "alertmanager",
             f"--config.file={self._write('alertmanager.json', config)}",
@@ -63,10 +63,10 @@ class Watch:
         )
 
     def start_prometheus(self) -> None:
-        limits = self._write("limits.json", monitoring_config.limits(self.system))
+        limits = self._write("limits.json", monitoring_config.make_limit_rules(self.system))
         token = self._write("token", "token")
-        rules = [str(limits), str(monitoring_services.files() / "alerts" / "*.yml")]
-        config = monitoring_config.prometheus(
+        rules = [str(limits), str(monitoring_services.monitoring_directory() / "alerts" / "*.yml")]
+        config = monitoring_config.make_prometheus_config(
             self.system, host="here", rules=rules, token_file=str(token)
         )
         self._start(
@@ -83,7 +83,7 @@ class Watch:
 
             async def answers() -> bool:
                 with suppress(DependencyDown):
-                    await client.alerts()
+                    await client.read_alerts()
                     return True
                 return False
 

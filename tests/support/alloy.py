@@ -37,7 +37,7 @@ class Reference:
 
 
 @dataclass
-class Line:
+class LogLine:
     """A log line on its way to Loki."""
 
     labels: dict[str, str]
@@ -45,7 +45,7 @@ class Line:
     metadata: dict[str, str] = field(default_factory=dict)
 
 
-def parse(text: str) -> Block:
+def parse_config(text: str) -> Block:
     """Return the file as one block; ValueError names the first thing that is not understood."""
     tokens = list(_tokens(text))
     top, rest = _body(tokens, 0, Block("file"))
@@ -54,15 +54,15 @@ def parse(text: str) -> Block:
     return top
 
 
-def references(block: Block) -> Iterator[Reference]:
+def iter_references(block: Block) -> Iterator[Reference]:
     """Return every reference in a block and in those inside it."""
     for value in block.values.values():
         yield from _references(value)
     for inner in block.blocks:
-        yield from references(inner)
+        yield from iter_references(inner)
 
 
-def relabelled(rules: list[Block], given: dict[str, str]) -> dict[str, str]:
+def apply_relabel_rules(rules: list[Block], given: dict[str, str]) -> dict[str, str]:
     """Apply `replace` rules to the labels of an entry; those with two underscores are inner."""
     labels = dict(given)
     for rule in rules:
@@ -76,7 +76,7 @@ def relabelled(rules: list[Block], given: dict[str, str]) -> dict[str, str]:
     return {name: value for name, value in labels.items() if value and not name.startswith("__")}
 
 
-def processed(stages: list[Block], line: Line) -> Line:
+def apply_stages(stages: list[Block], line: LogLine) -> LogLine:
     """Send a line through json, labels, structured_metadata and label_keep."""
     extracted: dict[str, Any] = {}
     for stage in stages:

@@ -1,4 +1,4 @@
-"""A replicated house with snapshots, for tests of what is done with both."""
+"""Helpers for tests of snapshots, drills and restores."""
 
 from __future__ import annotations
 
@@ -6,33 +6,35 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from barnabee.backup import checksums, consistent_copy, litestream, snapshot_job, snapshots
-from barnabee.backup.checksums import Content
+from barnabee.backup import consistent_copy, integrity, litestream, snapshot_job, snapshots
+from barnabee.backup.integrity import DatabaseContent
 from barnabee.backup.snapshots import Snapshot
 from barnabee.core.schema import System
 from barnabee.core.settings import Settings
-from support.replica import House
+from support.replica import ReplicatedDeployment
 
 
-def with_backup(system: System, **changes: object) -> System:
-    """Return the graph with other settings of [backup]."""
+def with_backup_settings(system: System, **changes: object) -> System:
+    """Return `system` with `changes` in its section [backup]."""
     return system.model_copy(update={"backup": system.backup.model_copy(update=changes)})
 
 
-def content_of(database: Path) -> Content:
-    """Return what a living database holds now."""
-    with consistent_copy.held(database) as seen:
-        return checksums.read(seen.connection)
+def read_live_content(database: Path) -> DatabaseContent:
+    """Return the content of a live database."""
+    with consistent_copy.open_read_transaction(database) as read:
+        return integrity.read_content(read.connection)
 
 
-def snapshot(house: House) -> Snapshot:
-    """Make one, as the timer does."""
-    return snapshot_job.run(house.system, house.settings, litestream.txid_asker(house.settings))
+def take_snapshot(deployment: ReplicatedDeployment) -> Snapshot:
+    """Make a snapshot like the timer does."""
+    return snapshot_job.run_snapshot_job(
+        deployment.system, deployment.settings, litestream.make_txid_reader(deployment.settings)
+    )
 
 
 @dataclass
 class Clock:
-    """A clock that goes a second on whenever it is asked."""
+    """Clock that advances by one second at each call."""
 
     now: datetime = datetime(2026, 1, 31, 3, 10, tzinfo=UTC)
 
@@ -41,20 +43,20 @@ class Clock:
         return self.now
 
 
-def folder(settings: Settings) -> Path:
+def snapshot_folder(settings: Settings) -> Path:
     return settings.data_dir / snapshots.FOLDER
 
 
-def flip(path: Path, at: float = 0.5, count: int = 1) -> None:
-    """Change bits in the middle of a file."""
+def flip_bits(path: Path, at: float = 0.5, count: int = 1) -> None:
+    """Flip one bit in each of `count` bytes at the relative position `at`."""
     data = bytearray(path.read_bytes())
     start = int(len(data) * at)
-    for place in range(start, min(start + count, len(data))):
-        data[place] ^= 0x40
+    for index in range(start, min(start + count, len(data))):
+        data[index] ^= 0x40
     path.write_bytes(data)
 
 
-def cut(path: Path, share: float = 0.7) -> None:
-    """Cut a file short."""
+def truncate_file(path: Path, share: float = 0.7) -> None:
+    """Keep the first `share` of a file."""
     data = path.read_bytes()
     path.write_bytes(data[: int(len(data) * share)])

@@ -1,7 +1,7 @@
-"""A machine with a systemd of its own: `systemd-nspawn` over this machine's files, or another's.
+"""Container with its own systemd: `systemd-nspawn` on an overlay of this machine's files.
 
-None of them is changed: what is written lies in memory and is gone afterwards. The network is the
-container's own. `BARNABEE_BOOT_ROOT` names a folder with another system (a newer systemd, say).
+Writes stay in memory. The network is private. `BARNABEE_BOOT_ROOT` names the directory of another
+system to use instead, for example one with a newer systemd.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import pytest
 
 START_LIMIT_S = 60  # until PID 1 answers
 NSPAWN = "systemd-nspawn"
-# Debian's own services stay off: what is wanted is named, and nothing else of the machine's is.
+# Only what this target wants is started, none of Debian's services.
 TARGET = """\
 [Unit]
 Description=What this test starts
@@ -28,8 +28,8 @@ After=basic.target
 """
 
 
-def why_not() -> str | None:
-    """Return why no container can be booted here, or None."""
+def boot_unavailable_reason() -> str | None:
+    """Return why no container can be booted here; None when one can."""
     if os.geteuid() != 0:
         return "only root can boot a container"
     for program in (NSPAWN, "nsenter", "ip"):
@@ -41,12 +41,12 @@ def why_not() -> str | None:
 
 
 @dataclass
-class Machine:
-    """A container; fill `root` with what it needs, then `start`."""
+class Container:
+    """Container; `prepare` it, write its files below `root`, then `start` it."""
 
     folder: Path
     secrets: Mapping[str, str] = field(default_factory=dict)
-    binds: Mapping[Path, str] = field(default_factory=dict)  # what of here is there, to read
+    binds: Mapping[Path, str] = field(default_factory=dict)  # read-only: path here, path inside
     process: subprocess.Popen[bytes] | None = None
     leader: int = 0
 
@@ -59,7 +59,7 @@ class Machine:
         return self.folder / "output.txt"
 
     def prepare(self) -> None:
-        """Lay memory over this machine's files; skips the test where the kernel refuses."""
+        """Mount the overlay; skips the test where the kernel refuses."""
         memory = self.folder / "memory"
         memory.mkdir()
         self._mount("-t", "tmpfs", "tmpfs", str(memory))
@@ -80,21 +80,21 @@ class Machine:
             pytest.skip(f"the kernel here refuses a mount: {done.stderr.strip()}")
 
     def write(self, path: str, text: str, mode: int = 0o644) -> None:
-        """Write a file of the container."""
+        """Write a file inside the container."""
         file = self.root / path.lstrip("/")
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text, encoding="utf-8")
         file.chmod(mode)
 
     def link(self, path: str, target: str) -> None:
-        """Make a link of the container."""
+        """Create a symbolic link inside the container."""
         file = self.root / path.lstrip("/")
         file.parent.mkdir(parents=True, exist_ok=True)
         file.unlink(missing_ok=True)
         file.symlink_to(target)
 
     def start(self) -> None:
-        """Boot it; skips the test when not even its PID 1 comes up."""
+        """Boot; skips the test when PID 1 does not start."""
         command = [NSPAWN, "--register=no", "--keep-unit", "--private-network", "--console=pipe"]
         command += [f"--directory={self.root}", "--machine=barnabee-proof"]
         command += [f"--set-credential={name}:{text}" for name, text in self.secrets.items()]
@@ -111,8 +111,8 @@ class Machine:
         deadline = time.monotonic() + START_LIMIT_S
         while not self._is_up():
             if self.process.poll() is not None or time.monotonic() > deadline:
-                said = self.output.read_text(errors="replace").strip()[-500:]
-                pytest.skip(f"no systemd could be booted here: {said}")
+                output_text = self.output.read_text(errors="replace").strip()[-500:]
+                pytest.skip(f"no systemd could be booted here: {output_text}")
             time.sleep(0.1)
 
     def _is_up(self) -> bool:
@@ -126,30 +126,30 @@ class Machine:
         )
 
     def run(self, *command: str) -> subprocess.CompletedProcess[str]:
-        """Run a command inside, as root."""
+        """Run a command inside as root."""
         inside = ["nsenter", f"--target={self.leader}", "--all", *command]
         return subprocess.run(inside, capture_output=True, text=True, check=False, timeout=120)
 
     def show(self, unit: str, name: str) -> str:
-        """Return a property of a unit, or of systemd itself when `unit` is empty."""
+        """Return a property of a unit, or of systemd when `unit` is empty."""
         units = [unit] if unit else []
         return self.run("systemctl", "show", "--value", f"--property={name}", *units).stdout.strip()
 
     def journal(self, unit: str, lines: int = 25) -> str:
-        """Return the last lines of a unit."""
+        """Return the last log lines of a unit."""
         return self.run("journalctl", "-b", "--no-pager", "-n", str(lines), "-u", unit).stdout
 
-    def until(self, true: Callable[[], bool], within_s: float) -> float | None:
-        """Wait for a condition; return how long that took, or None."""
-        begun = time.monotonic()
-        while not true():
-            if time.monotonic() - begun > within_s:
+    def wait_until(self, condition: Callable[[], bool], within_s: float) -> float | None:
+        """Wait for a condition; return the seconds that took, or None on a timeout."""
+        started = time.monotonic()
+        while not condition():
+            if time.monotonic() - started > within_s:
                 return None
             time.sleep(0.1)
-        return time.monotonic() - begun
+        return time.monotonic() - started
 
-    def end(self) -> None:
-        """Shut it down, and let go of the memory."""
+    def stop(self) -> None:
+        """Shut down and unmount the overlay."""
         if self.process is not None:
             self.process.terminate()  # nspawn asks its PID 1 to power off
             try:
@@ -157,5 +157,5 @@ class Machine:
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait()
-        for place in (self.root, self.folder / "memory"):
-            subprocess.run(["umount", "--lazy", str(place)], capture_output=True, check=False)
+        for mount in (self.root, self.folder / "memory"):
+            subprocess.run(["umount", "--lazy", str(mount)], capture_output=True, check=False)

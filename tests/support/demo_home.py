@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import barnabee
-from barnabee.up.demo_home.config import Home
+from barnabee.up.demo_home.config import DemoHome
 from barnabee.up.demo_home.websocket import open_connection
 from support.wait import eventually, free_port
 
@@ -30,9 +30,9 @@ class RunningHome:
     process: subprocess.Popen[bytes] | None = None
 
     @property
-    def home(self) -> Home:
+    def home(self) -> DemoHome:
         """Return its files and addresses."""
-        return Home(directory=self.directory / "config", port=self.port)
+        return DemoHome(directory=self.directory / "config", port=self.port)
 
     @property
     def webhook_url(self) -> str:

@@ -1,4 +1,4 @@
-"""A process that switches a machine of real scripts and may kill itself at any of its acts.
+"""Process that runs a switch on a scripted machine and can kill itself at any operation.
 
 usage: deploy_driver.py ROOT run|watch|gate [--target DIR] [--kill-at N] [--with-data] [--kind KIND]
 """
@@ -15,59 +15,60 @@ from typing import Any
 
 from barnabee.core import logging
 from barnabee.deploy import gate, switch, switch_recovery
-from barnabee.deploy.journal import Journal, Record
+from barnabee.deploy.journal import SwitchJournal, SwitchRecord
 from barnabee.deploy.nixos import NixosMachine
-from barnabee.deploy.plan import Order
+from barnabee.deploy.plan import SwitchRequest
 
-ACTS = (
-    *("hold", "pin", "restore", "start_house", "activate", "check"),
-    *("boot_by_default", "boot_once", "arm", "disarm"),
+OPERATIONS = (
+    *("protect_from_gc", "pin_database", "restore_database", "start_services"),
+    *("activate", "run_check"),
+    *("set_boot_default", "set_boot_once", "arm_watchdog", "disarm_watchdog"),
 )
 
 
-class Death:
-    """Counts the moments before and after each act; at one of them it is `kill -9`."""
+class KillSwitch:
+    """Counts the points before and after each operation; kills the process at one of them."""
 
     def __init__(self, at: int | None) -> None:
         self.at = at
-        self.moments = 0
+        self.points = 0
 
-    def moment(self) -> None:
-        self.moments += 1
-        if self.moments == self.at:
+    def pass_point(self) -> None:
+        self.points += 1
+        if self.points == self.at:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    def around(self, act: Callable[..., Any]) -> Callable[..., Any]:
+    def wrap(self, operation: Callable[..., Any]) -> Callable[..., Any]:
         def wrapped(*given: Any, **named: Any) -> Any:
-            self.moment()
-            done = act(*given, **named)
-            self.moment()
+            self.pass_point()
+            done = operation(*given, **named)
+            self.pass_point()
             return done
 
         return wrapped
 
 
-class MortalMachine(NixosMachine):
-    """The real machine; `kill -9` may come between."""
+class KillableMachine(NixosMachine):
+    """NixOS machine that may be killed at any operation."""
 
-    death: Death
+    kill_switch: KillSwitch
 
     def __getattribute__(self, name: str) -> Any:
         found = super().__getattribute__(name)
-        return self.death.around(found) if name in ACTS else found
+        return self.kill_switch.wrap(found) if name in OPERATIONS else found
 
 
-class MortalJournal(Journal):
-    """The real journal; `kill -9` may come between."""
+class KillableJournal(SwitchJournal):
+    """Journal that may be killed at any write."""
 
-    def __init__(self, directory: Path, death: Death) -> None:
+    def __init__(self, directory: Path, kill_switch: KillSwitch) -> None:
         super().__init__(directory)
-        self.death = death
+        self.kill_switch = kill_switch
 
-    def write(self, record: Record) -> Record:
-        self.death.moment()
+    def write(self, record: SwitchRecord) -> SwitchRecord:
+        self.kill_switch.pass_point()
         super().write(record)
-        self.death.moment()
+        self.kill_switch.pass_point()
         return record
 
 
@@ -80,18 +81,18 @@ def main() -> None:
     parser.add_argument("--kill-at", type=int)
     parser.add_argument("--with-data", action="store_true")
     given = parser.parse_args()
-    logging.configure("deploy")
-    MortalMachine.death = death = Death(given.kill_at)
-    machine = MortalMachine(given.root)
-    journal = MortalJournal(given.root / "deploys", death)
+    logging.configure_logging("deploy")
+    KillableMachine.kill_switch = kill_switch = KillSwitch(given.kill_at)
+    machine = KillableMachine(given.root)
+    journal = KillableJournal(given.root / "deploys", kill_switch)
     if given.what == "run":
-        order = Order(given.target, given.kind, with_data=given.with_data)
-        switch.run(machine, journal, order, "switch-1")
+        request = SwitchRequest(given.target, given.kind, with_data=given.with_data)
+        switch.run_switch(machine, journal, request, "switch-1")
     elif given.what == "watch":
-        switch_recovery.tick(machine, journal)
+        switch_recovery.recover_switch(machine, journal)
     else:
-        gate.pass_through(machine, journal)
-    sys.stdout.write(f"moments {death.moments}\n")
+        gate.run_gate(machine, journal)
+    sys.stdout.write(f"moments {kill_switch.points}\n")
 
 
 if __name__ == "__main__":

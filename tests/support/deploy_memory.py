@@ -1,4 +1,4 @@
-"""A machine of plain memory that can be killed, cut from its power and failed at every act."""
+"""In-memory machine for deployments, with kills, power cuts and failures at every operation."""
 
 from __future__ import annotations
 
@@ -10,20 +10,21 @@ from pathlib import Path
 from typing import TypeVar
 
 from barnabee.deploy.errors import StepFailed
-from barnabee.deploy.facts import Data, Facts, Limits
-from barnabee.deploy.journal import Journal, PinRef, Record, State
-from barnabee.deploy.machine import Live
+from barnabee.deploy.journal import SwitchJournal, SwitchRecord, SwitchState
+from barnabee.deploy.machine import DatabaseFacts, DeployLimits, HostState, PinRef, SystemFacts
 
-LIMITS = Limits(
+LIMITS = DeployLimits(
     switch_s=300, settle_s=60, confirm_s=30, data_s=60, watch_every_s=10, records_kept=20
 )
-DATA = Data(database="/data/barnabee.db", pin_unit="pin", restore_unit="restore@", house="house")
+DATA = DatabaseFacts(
+    database="/data/barnabee.db", pin_unit="pin", restore_unit="restore@", house="barnabee.target"
+)
 T = TypeVar("T")
 
 
-def record(state: State, **changed: object) -> Record:
+def make_record(state: SwitchState, **changed: object) -> SwitchRecord:
     """Return the record of a switch from OLD to NEW."""
-    told = {
+    fields = {
         "id": "1",
         "kind": "switch",
         "state": state,
@@ -36,42 +37,42 @@ def record(state: State, **changed: object) -> Record:
         "started_at": "2026-01-31T12:00:00Z",
         "limits": LIMITS,
     }
-    return Record.model_validate(told | changed)
+    return SwitchRecord.model_validate(fields | changed)
 
 
-class Killed(BaseException):
-    """The process is gone, the machine is as it was left."""
+class ProcessKilled(BaseException):
+    """The process was killed; the machine stays as it is."""
 
 
 class PowerCut(BaseException):
-    """So is the machine."""
+    """The machine lost its power."""
 
 
 @dataclass
-class System:
-    """What a system is good for."""
+class FakeSystem:
+    """A system and its properties."""
 
-    well: bool = True
+    healthy: bool = True
     migrates: bool = True
     schema: int = 1
     driver: str | None = None
-    known: bool = True  # it says something of itself
+    known: bool = True  # it has a deploy.json
     boots: bool = True
     checks: tuple[str, ...] = ("health",)
 
 
 @dataclass
-class World:
-    """The machine, as it is outside of any process."""
+class MachineState:
+    """State of the machine, which outlives its processes."""
 
-    systems: dict[Path, System]
+    systems: dict[Path, FakeSystem]
     running: Path
-    default: Path  # what the boot loader takes
+    default: Path  # boot default
     profile_link: Path
-    services: Path | None  # whose services run
+    services: Path | None  # the system whose services run
     schema_now: int | None = 1
     rows: int = 100
-    faults: dict[int, str] = field(default_factory=dict)  # what happens at which act
+    faults: dict[int, str] = field(default_factory=dict)  # by number of the operation
     once: Path | None = None
     can_boot_once: bool = True
     boots: int = 1
@@ -80,17 +81,17 @@ class World:
     acts: int = 0
     armed: bool = False
     rebooting: bool = False
-    lives: int = 0  # processes so far
-    alive: str = ""  # the owner that runs
+    lives: int = 0  # processes started so far
+    alive: str = ""  # the running executor
     pinned: list[PinRef] = field(default_factory=list)
     rows_of: dict[str, int] = field(default_factory=dict)  # by pin
     held: set[Path] = field(default_factory=set)
-    told: list[str] = field(default_factory=list)
+    log: list[str] = field(default_factory=list)
 
-    def fate(self, what: str, act: Callable[[], T], *, half: Callable[[], object] = list) -> T:
-        """Do one act, unless the fault of its number strikes."""
+    def perform(self, what: str, act: Callable[[], T], *, half: Callable[[], object] = list) -> T:
+        """Run one operation, or the fault that is set for its number."""
         self.acts += 1
-        self.told.append(what)
+        self.log.append(what)
         fault = self.faults.get(self.acts, "")
         if fault.endswith("before"):
             self._strike(fault)
@@ -105,16 +106,16 @@ class World:
     def _strike(self, fault: str) -> None:
         kind = fault.partition(" ")[0]
         if kind == "kill":
-            raise Killed
+            raise ProcessKilled
         if kind == "power":
             raise PowerCut
-        raise StepFailed(what="an act", reason="it was made to fail")
+        raise StepFailed(what="an act", reason="injected fault")
 
     def boot(self) -> None:
-        """Start again: once what was asked for once, or else the default."""
+        """Boot the one-time entry, or else the default."""
         chosen, self.once = self.once or self.default, None
         if not self.systems[chosen].boots:
-            chosen = self.default  # somebody cuts the power, or the loader's counter does
+            chosen = self.default  # a power cycle, or the boot counter
             assert self.systems[chosen].boots
         self.boots += 1
         self.rebooting = self.armed = False
@@ -124,7 +125,7 @@ class World:
         self.start_services()
 
     def start_services(self) -> None:
-        """Start the services of what runs; they migrate the database as far as they know."""
+        """Start the services of the running system, which migrate the database to their schema."""
         self.services = self.running
         if self.schema_now is None:
             self.schema_now = max([1, *(pin.data_schema for pin in self.pinned)])
@@ -135,7 +136,7 @@ class World:
             self.schema_now = wanted
 
     def pin(self) -> PinRef | None:
-        """Remember the database."""
+        """Create a restore point."""
         if self.schema_now is None:
             return None
         number = len(self.pinned) + 1
@@ -144,48 +145,48 @@ class World:
         self.rows_of[found.id] = self.rows
         return found
 
-    def well(self) -> bool:
-        """Return whether what runs does its work."""
+    def is_healthy(self) -> bool:
+        """Return whether the running system works."""
         now = self.systems[self.running]
         reads = self.schema_now is not None and self.schema_now <= now.schema
         drives = now.driver in {None, self.loaded}
-        return now.well and reads and drives and self.services == self.running
+        return now.healthy and reads and drives and self.services == self.running
 
 
 class MemoryMachine:
-    """One process's view of the world."""
+    """One process on the machine."""
 
-    def __init__(self, world: World) -> None:
-        world.lives += 1
-        self.world = world
-        self._me = f"process-{world.lives}"
-        world.alive = self._me
+    def __init__(self, state: MachineState) -> None:
+        state.lives += 1
+        self.state = state
+        self._me = f"process-{state.lives}"
+        state.alive = self._me
 
-    def live(self) -> Live:
-        world = self.world
-        return Live(f"boot-{world.boots}", "6.18", world.loaded, counted=False)
+    def read_state(self) -> HostState:
+        state = self.state
+        return HostState(f"boot-{state.boots}", "6.18", state.loaded, counted=False)
 
     def now_s(self) -> float:
-        self.world.now += 0.01
-        return self.world.now
+        self.state.now += 0.01
+        return self.state.now
 
-    def clock(self) -> str:
+    def timestamp(self) -> str:
         return "2026-01-31T12:00:00Z"
 
-    def pause(self, seconds: float) -> None:
-        self.world.now += seconds
+    def sleep(self, seconds: float) -> None:
+        self.state.now += seconds
 
-    def running(self) -> Path:
-        return self.world.running
+    def running_system(self) -> Path:
+        return self.state.running
 
-    def profile(self) -> Path:
-        return self.world.profile_link
+    def profile_system(self) -> Path:
+        return self.state.profile_link
 
-    def facts(self, system: Path) -> Facts | None:
-        found = self.world.systems.get(system)
+    def read_facts(self, system: Path) -> SystemFacts | None:
+        found = self.state.systems.get(system)
         if found is None or not found.known:
             return None
-        return Facts(
+        return SystemFacts(
             kernel="6.18",
             driver=found.driver,
             schema=found.schema,
@@ -196,134 +197,134 @@ class MemoryMachine:
         )
 
     def is_system(self, path: Path) -> bool:
-        return path in self.world.systems
+        return path in self.state.systems
 
-    def schema(self, data: Data | None) -> int | None:
-        return self.world.schema_now if data else None
+    def read_schema(self, data: DatabaseFacts | None) -> int | None:
+        return self.state.schema_now if data else None
 
-    def pins(self, data: Data | None) -> list[PinRef]:
-        return list(self.world.pinned)
+    def list_pins(self, data: DatabaseFacts | None) -> list[PinRef]:
+        return list(self.state.pinned)
 
-    def failed_units(self) -> frozenset[str]:
-        return frozenset() if self.world.well() else frozenset({"barnabee-api.service"})
+    def list_failed_units(self) -> frozenset[str]:
+        return frozenset() if self.state.is_healthy() else frozenset({"barnabee-api.service"})
 
-    def hold(self, systems: Iterable[Path]) -> None:
-        self.world.fate("hold", lambda: self.world.held.update(systems))
+    def protect_from_gc(self, systems: Iterable[Path]) -> None:
+        self.state.perform("hold", lambda: self.state.held.update(systems))
 
-    def pin(self, data: Data, reason: str, limit_s: float) -> PinRef | None:
-        return self.world.fate("pin", self.world.pin)
+    def pin_database(self, data: DatabaseFacts, reason: str, limit_s: float) -> PinRef | None:
+        return self.state.perform("pin", self.state.pin)
 
-    def restore(self, data: Data, pin: PinRef, limit_s: float) -> None:
+    def restore_database(self, data: DatabaseFacts, pin: PinRef, limit_s: float) -> None:
         def stop() -> None:
-            self.world.services = None
-            self.world.schema_now = None
+            self.state.services = None
+            self.state.schema_now = None
 
         def act() -> None:
             stop()
-            self.world.schema_now = pin.data_schema
-            self.world.rows = self.world.rows_of[pin.id]
+            self.state.schema_now = pin.data_schema
+            self.state.rows = self.state.rows_of[pin.id]
 
-        self.world.fate("restore", act, half=stop)
+        self.state.perform("restore", act, half=stop)
 
-    def start_house(self, data: Data) -> None:
-        self.world.fate("start", self.world.start_services)
+    def start_services(self, data: DatabaseFacts) -> None:
+        self.state.perform("start", self.state.start_services)
 
     def activate(self, system: Path, limit_s: float) -> str:
         def stop() -> None:
-            self.world.services = None
+            self.state.services = None
 
         def act() -> str:
             stop()
-            self.world.running = system
-            self.world.start_services()
+            self.state.running = system
+            self.state.start_services()
             return ""
 
-        return self.world.fate(f"activate {system.name}", act, half=stop)
+        return self.state.perform(f"activate {system.name}", act, half=stop)
 
-    def check(self, unit: str, limit_s: float) -> str | None:
+    def run_check(self, unit: str, limit_s: float) -> str | None:
         def act() -> str | None:
-            if not self.world.well():
-                self.world.now += limit_s
+            if not self.state.is_healthy():
+                self.state.now += limit_s
                 return "the api does not answer"
             return None
 
-        return self.world.fate("check", act)
+        return self.state.perform("check", act)
 
-    def boot_by_default(self, system: Path) -> None:
+    def set_boot_default(self, system: Path) -> None:
         def profile() -> None:
-            self.world.profile_link = system
+            self.state.profile_link = system
 
         def act() -> None:
             profile()
-            self.world.default = system
-            self.world.once = None
+            self.state.default = system
+            self.state.once = None
 
-        self.world.fate(f"keep {system.name}", act, half=profile)
+        self.state.perform(f"keep {system.name}", act, half=profile)
 
-    def boot_once(self, system: Path, otherwise: Path) -> str:
+    def set_boot_once(self, system: Path, otherwise: Path) -> str:
         def half() -> None:
-            self.world.profile_link = system
+            self.state.profile_link = system
 
         def act() -> str:
-            if self.world.can_boot_once:
-                self.world.once, self.world.profile_link = system, otherwise
+            if self.state.can_boot_once:
+                self.state.once, self.state.profile_link = system, otherwise
                 return ""
             half()
-            self.world.default = system
+            self.state.default = system
             return "it is the default from now on"
 
-        return self.world.fate("boot once", act, half=half)
+        return self.state.perform("boot once", act, half=half)
 
     def reboot(self) -> None:
-        self.world.rebooting = True
+        self.state.rebooting = True
 
-    def owner(self) -> str:
+    def current_executor(self) -> str:
         return self._me
 
-    def owner_alive(self, owner: str) -> bool:
-        return owner == self.world.alive and owner != self._me
+    def is_executor_alive(self, owner: str) -> bool:
+        return owner == self.state.alive and owner != self._me
 
-    def end_owner(self, owner: str) -> None:
-        self.world.alive = self._me
+    def kill_executor(self, owner: str) -> None:
+        self.state.alive = self._me
 
-    def arm(self, limits: Limits, program: str) -> None:
-        self.world.fate("arm", lambda: setattr(self.world, "armed", True))
+    def arm_watchdog(self, limits: DeployLimits, program: str) -> None:
+        self.state.perform("arm", lambda: setattr(self.state, "armed", True))
 
-    def disarm(self) -> None:
-        self.world.armed = False
+    def disarm_watchdog(self) -> None:
+        self.state.armed = False
 
 
-class MemoryJournal(Journal):
-    """Records without a disk; a kill may strike before and after each is written."""
+class MemoryJournal(SwitchJournal):
+    """Journal in memory; a fault may strike before and after each write."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, state: MachineState) -> None:
         super().__init__(Path("/nonexistent"))
-        self.world = world
+        self.state = state
         self.texts: dict[str, str] = {}
-        self.yes: set[str] = set()
+        self.confirmed_ids: set[str] = set()
 
-    def write(self, record: Record) -> Record:
-        def act() -> Record:
+    def write(self, record: SwitchRecord) -> SwitchRecord:
+        def act() -> SwitchRecord:
             self.texts[record.id] = record.model_dump_json()
             return record
 
         try:
-            return self.world.fate(f"write {record.state}", act)
+            return self.state.perform(f"write {record.state}", act)
         except StepFailed as error:
             raise OSError(errno.ENOSPC, "the disk is full") from error
 
-    def every(self) -> list[Record]:
-        return [Record.model_validate_json(self.texts[name]) for name in sorted(self.texts)]
+    def list_records(self) -> list[SwitchRecord]:
+        return [SwitchRecord.model_validate_json(self.texts[name]) for name in sorted(self.texts)]
 
     def confirm(self, record_id: str) -> None:
-        self.yes.add(record_id)
+        self.confirmed_ids.add(record_id)
 
-    def confirmed(self, record_id: str) -> bool:
-        return record_id in self.yes
+    def is_confirmed(self, record_id: str) -> bool:
+        return record_id in self.confirmed_ids
 
     def prune(self, kept: int) -> None:
         pass
 
     @contextmanager
-    def alone(self) -> Iterator[None]:
+    def lock(self) -> Iterator[None]:
         yield

@@ -1,6 +1,6 @@
-"""A machine whose generations are directories with real scripts that start and stop processes.
+"""Scripted machine: generations are directories with scripts that start and stop processes.
 
-Everything of `barnabee.deploy.nixos` runs for real; what it calls (systemctl, nix-env, bootctl,
+`barnabee.deploy.nixos` runs unchanged; the programs that it calls (systemctl, nix-env, bootctl,
 systemd-run) are the scripts of tests/data/deploy/bin.
 """
 
@@ -13,7 +13,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from barnabee.deploy.journal import Journal, Record
+from barnabee.deploy.journal import SwitchJournal, SwitchRecord
 
 LIB = Path(__file__).resolve().parents[1] / "data" / "deploy"
 SRC = Path(__file__).resolve().parents[2] / "src"
@@ -28,7 +28,7 @@ LIMITS = {
 
 
 class ScriptedMachine:
-    """The machine below a directory."""
+    """Machine whose file system is at `root`."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -38,7 +38,7 @@ class ScriptedMachine:
         (root / "sys/firmware/efi/efivars").mkdir(parents=True)
         self.profile.parent.mkdir(parents=True)
         self.boots = 0
-        self.journal = Journal(root / "deploys")
+        self.journal = SwitchJournal(root / "deploys")
 
     def environment(self) -> dict[str, str]:
         return {
@@ -50,26 +50,26 @@ class ScriptedMachine:
             "LIB": str(LIB),
         }
 
-    def generation(
+    def make_generation(
         self,
         name: str,
         *,
         schema: int = 1,
         driver: str | None = None,
-        unwell: bool = False,
+        unhealthy: bool = False,
         refuses: bool = False,
     ) -> Path:
-        """Make a generation; nothing runs it yet."""
-        where = self.root / "gen" / name
-        (where / "bin").mkdir(parents=True)
-        (where / "etc/barnabee").mkdir(parents=True)
-        program = where / "bin" / "switch-to-configuration"
+        """Create a generation without activating it."""
+        directory = self.root / "gen" / name
+        (directory / "bin").mkdir(parents=True)
+        (directory / "etc/barnabee").mkdir(parents=True)
+        program = directory / "bin" / "switch-to-configuration"
         shutil.copy(LIB / "switch-to-configuration.sh", program)
         program.chmod(0o755)
-        (where / "schema").write_text(str(schema))
-        for flag, wanted in (("unwell", unwell), ("refuses", refuses)):
+        (directory / "schema").write_text(str(schema))
+        for flag, wanted in (("unwell", unhealthy), ("refuses", refuses)):
             if wanted:
-                (where / flag).touch()
+                (directory / flag).touch()
         facts = {
             "kernel": os.uname().release,
             "driver": driver,
@@ -84,18 +84,18 @@ class ScriptedMachine:
             "limits": LIMITS,
             "program": "barnabee",
         }
-        (where / "etc/barnabee/deploy.json").write_text(json.dumps(facts))
-        return where
+        (directory / "etc/barnabee/deploy.json").write_text(json.dumps(facts))
+        return directory
 
     def install(self, system: Path) -> None:
-        """Make it what is booted, and boot it."""
+        """Make a system the boot default and boot it."""
         arguments = ("--profile", str(self.profile), "--set", str(system))
         self.call(str(LIB / "bin/nix-env"), *arguments)
         self.call(str(system / "bin/switch-to-configuration"), "boot")
         self.boot()
 
     def boot(self) -> Path:
-        """Cut the power, and start what the boot loader takes."""
+        """Cut the power and boot."""
         self.stop()
         for name in ("armed", "rebooting", "run/current-system"):
             (self.root / name).unlink(missing_ok=True)
@@ -124,15 +124,15 @@ class ScriptedMachine:
         )
 
     def drive(self, what: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Run the switch, the watch or the gate as a process of its own."""
+        """Run the switch, the watchdog or the gate as a process."""
         driver = Path(__file__).with_name("deploy_driver.py")
         command = [sys.executable, str(driver), str(self.root), what, *arguments]
         return subprocess.run(
             command, env=self.environment(), capture_output=True, text=True, check=False
         )
 
-    def heal(self) -> None:
-        """Do what a machine does by itself until nothing is left to do: the timer, the restart."""
+    def settle(self) -> None:
+        """Run the watchdog and reboots until nothing is left to do."""
         for _ in range(12):
             if (self.root / "rebooting").exists():
                 self.boot()
@@ -142,17 +142,17 @@ class ScriptedMachine:
             else:
                 return
 
-    def running(self) -> Path:
+    def running_system(self) -> Path:
         return (self.root / "run/current-system").resolve()
 
-    def booted_next(self) -> Path:
+    def boot_default(self) -> Path:
         return Path((self.root / "default").read_text().strip())
 
-    def well(self) -> bool:
-        """Ask the running process itself."""
+    def is_healthy(self) -> bool:
+        """Return whether the running process passes its health check."""
         command = ["sh", str(LIB / "health.sh")]
         return subprocess.run(command, env=self.environment(), check=False).returncode == 0
 
-    def record(self) -> Record | None:
-        found = self.journal.every()
+    def record(self) -> SwitchRecord | None:
+        found = self.journal.list_records()
         return found[-1] if found else None

@@ -1,4 +1,4 @@
-"""A small disk that a test can fill or turn read-only: a tmpfs of its own."""
+"""Small disk (tmpfs) that a test can fill or make read-only."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class SmallDisk:
         self._run("umount", "--lazy")
 
     def fill(self) -> None:
-        """Take all the space there is."""
+        """Use up all free space."""
         chunk = bytes(64 * 1024)
         try:
             with (self.directory / "ballast").open("ab", buffering=0) as file:
@@ -34,22 +34,20 @@ class SmallDisk:
             return
 
     def free(self) -> None:
-        """Give the space back."""
+        """Free the space that `fill` used."""
         (self.directory / "ballast").unlink()
 
     def make_read_only(self) -> None:
-        """Cover it with a read-only view of itself, as a remount does where files are open."""
+        """Mount a read-only view over it, which also works while files are open."""
         self._run("mount", "--bind", str(self.directory))
         self._run("mount", "-o", "remount,bind,ro")
 
     def make_writable(self) -> None:
-        """Take the read-only view away."""
+        """Remove the read-only view."""
         self._run("umount", "--lazy")
 
     def _run(self, *command: str) -> None:
         done = subprocess.run(
             [*command, str(self.directory)], capture_output=True, text=True, check=False
         )
-        assert done.returncode == 0, (
-            f"this test needs the right to mount a file system (run it as root): {done.stderr}"
-        )
+        assert done.returncode == 0, f"this test needs root to mount a file system: {done.stderr}"

@@ -1,6 +1,6 @@
-"""A litestream whose restores are sound databases without their last turn; a test names it.
+"""Fake litestream whose restores are intact databases without the last turn.
 
-LITESTREAM is replaced by the real program.
+A test installs it with LITESTREAM replaced by the path of the real program.
 """
 
 from __future__ import annotations

@@ -23,20 +23,20 @@ from support.wait import free_port
 ROOT = Path(__file__).resolve().parents[2]
 TOKEN = "made-up-token"
 READY_WITHIN_S = 60
-NAMES = ("whisper-base", "kokoro-int8", "minilm", "openwakeword")
+MODEL_FOLDERS = ("whisper-base", "kokoro-int8", "minilm", "openwakeword")
 
 
 def models_dir() -> Path:
     """Return the folder of the real models; without them the test fails in one sentence."""
     cache = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
     folder = Path(os.environ.get("BARNABEE_MODELS") or Path(cache) / "barnabee" / "models")
-    absent = [name for name in NAMES if not (folder / name / "manifest.json").is_file()]
+    absent = [name for name in MODEL_FOLDERS if not (folder / name / "manifest.json").is_file()]
     if absent:
         pytest.fail(f"{', '.join(absent)} not in {folder}: run `./barnabee models fetch` first")
     return folder
 
 
-def environment_of_models() -> dict[str, str]:
+def models_environment() -> dict[str, str]:
     """Return the environment for a program of ours that loads the real models."""
     own = {"BARNABEE_MODELS": str(models_dir()), "PYTHONPATH": str(ROOT / "src")}
     return {**os.environ, **own}

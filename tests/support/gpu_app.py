@@ -1,4 +1,4 @@
-"""The inference service with stand-ins for its engines, in this process."""
+"""Inference service with fake engines, in the test's own process."""
 
 from __future__ import annotations
 
@@ -11,20 +11,25 @@ import httpx
 from fastapi import FastAPI
 
 from barnabee.core import system
-from barnabee.core.auth import Access
-from barnabee.core.http import Front
-from barnabee.core.serve import Running
+from barnabee.core.auth import Authenticator
+from barnabee.core.http import ServiceMiddleware
+from barnabee.core.serve import ServiceApp
 from barnabee.core.settings import Settings
 from barnabee.gpu import engine_factory
-from barnabee.gpu.app import build
-from barnabee.gpu.capabilities import Tasks
+from barnabee.gpu.app import build_inference_service
+from barnabee.gpu.capabilities import Capabilities
 from barnabee.gpu.engines.device import Device
-from barnabee.gpu.engines.protocols import Embedder, SpeechToText, TextToSpeech, WakeWords
+from barnabee.gpu.engines.protocols import SpeechToText, TextEmbedder, TextToSpeech, WakeWordEngine
 from barnabee.gpu.metrics import GpuMetrics
-from barnabee.gpu.model_runtime import Slot
+from barnabee.gpu.model_runtime import ModelRuntime
 from barnabee.gpu.vram.ledger import Ledger
-from barnabee.testing.engines import FakeEars, FakeEmbedder, FakeVoice, FakeWakeWords
-from barnabee.testing.gpu_memory import FakeCard
+from barnabee.testing.engines import (
+    FakeEmbedder,
+    FakeGpuMemory,
+    FakeSynthesizer,
+    FakeTranscriber,
+    FakeWakeWordEngine,
+)
 from support.wait import until
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -32,60 +37,74 @@ TOKEN = "made-up"
 
 
 @dataclass
-class Service:
-    """The service and a client that has its token."""
+class RunningService:
+    """A started service, and a client with its token."""
 
-    running: Running
-    tasks: Tasks
-    card: FakeCard
+    running: ServiceApp
+    capabilities: Capabilities
+    memory: FakeGpuMemory
     client: httpx.AsyncClient
 
 
 @dataclass
-class Starter:
-    """Starts services; they end with the stack."""
+class ServiceStarter:
+    """Starts services that end with the stack."""
 
     stack: AsyncExitStack
 
     async def __call__(
         self,
         *,
-        stt: Callable[[], SpeechToText] = FakeEars,
-        tts: Callable[[], TextToSpeech] = FakeVoice,
-        embed: Callable[[], Embedder] = FakeEmbedder,
-        wake: Callable[[], WakeWords] = FakeWakeWords,
+        stt: Callable[[], SpeechToText] = FakeTranscriber,
+        tts: Callable[[], TextToSpeech] = FakeSynthesizer,
+        embed: Callable[[], TextEmbedder] = FakeEmbedder,
+        wake: Callable[[], WakeWordEngine] = FakeWakeWordEngine,
         fallback: Callable[[], SpeechToText] | None = None,
         wait: bool = True,
-    ) -> Service:
-        """Return a service whose engines are made like this; `wait` until they are loaded."""
+    ) -> RunningService:
+        """Start a service with these engines; `wait` until the preloaded ones are loaded.
+
+        With `fallback`, `stt` is Parakeet and `fallback` is Whisper, which is not preloaded.
+        """
         metrics = GpuMetrics("gpu")
-        graph = system.load(ROOT / "system.toml")
-        card, models = engine_factory.tables(graph, Device("cpu"))
-        fake = FakeCard(card.vram_mib)
-        slots = [
-            Slot("stt", "whisper-base", stt, name="whisper"),
-            Slot("tts", "kokoro-int8", tts, name="kokoro"),
-            Slot("embed", "minilm", embed, name="embeddings"),
-            Slot("wake", "openwakeword", wake, name="wakeword"),
+        graph = system.load_system(ROOT / "system.toml")
+        config, models = engine_factory.select_models(graph, Device("cpu"))
+        memory = FakeGpuMemory(config.vram_mib)
+        runtimes = [
+            ModelRuntime("stt", "whisper-base", stt, name="whisper"),
+            ModelRuntime("tts", "kokoro-int8", tts, name="kokoro"),
+            ModelRuntime("embed", "minilm", embed, name="embeddings"),
+            ModelRuntime("wake", "openwakeword", wake, name="wakeword"),
         ]
-        if fallback:  # the first ear is then Parakeet, and Whisper is there in case
-            slots[0].name, slots[0].model = "parakeet", "parakeet-small"
-            slots.append(Slot("stt", "whisper-base", fallback, name="whisper"))
+        if fallback:
+            runtimes[0].name, runtimes[0].model_id = "parakeet", "parakeet-small"
+            runtimes.append(ModelRuntime("stt", "whisper-base", fallback, name="whisper"))
             models["parakeet"] = models["whisper"]
             models["whisper"] = models["whisper"].model_copy(
                 update={"preload": False, "priority": 3}
             )
-        own = {slot.name: models[slot.name] for slot in slots}
-        tasks = engine_factory.assemble(Ledger(card, own), slots, fake, metrics)
-        running = build(graph, Settings(), tasks=tasks, access=Access(TOKEN), metrics=metrics)
-        assert isinstance(running.app, Front)
+        used = {runtime.name: models[runtime.name] for runtime in runtimes}
+        capabilities = engine_factory.assemble_capabilities(
+            Ledger(config, used), runtimes, memory, metrics
+        )
+        running = build_inference_service(
+            graph,
+            Settings(),
+            capabilities=capabilities,
+            access=Authenticator(TOKEN),
+            metrics=metrics,
+        )
+        assert isinstance(running.app, ServiceMiddleware)
         assert isinstance(running.app.app, FastAPI)
         inner = running.app.app
         await self.stack.enter_async_context(inner.router.lifespan_context(inner))
         if wait:
-            there = [name for name in own if own[name].preload]
-            await until(lambda: all(tasks.manager.was_tried(name) for name in there))
+            preloaded = [name for name in used if used[name].preload]
+            attempted = capabilities.manager.has_attempted_load
+            await until(lambda: all(attempted(name) for name in preloaded))
         headers = {"Authorization": f"Bearer {TOKEN}"}
         transport = httpx.ASGITransport(running.app)
         client = httpx.AsyncClient(transport=transport, base_url="http://gpu", headers=headers)
-        return Service(running, tasks, fake, await self.stack.enter_async_context(client))
+        return RunningService(
+            running, capabilities, memory, await self.stack.enter_async_context(client)
+        )

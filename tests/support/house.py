@@ -24,7 +24,7 @@ from rich.console import Console
 from barnabee.core import system
 from barnabee.up import launch, orphans, run_state
 from barnabee.up.console import PlainView
-from barnabee.up.node_commands import Command, House
+from barnabee.up.deployment import NodeCommand, LocalDeployment
 from barnabee.up.paths import Paths
 from support.wait import eventually, free_port
 
@@ -111,7 +111,7 @@ class SmallHouse:
 
     def now(self) -> run_state.RunState:
         """Return what the runner wrote last."""
-        run = run_state.read(self.paths)
+        run = run_state.read_state(self.paths)
         assert run is not None, "the runner has written nothing yet"
         return run
 
@@ -122,7 +122,7 @@ class SmallHouse:
 
     def processes(self) -> list[psutil.Process]:
         """Return every process that belongs to this house, the runner apart."""
-        return orphans.find(self.paths.run_id)
+        return orphans.find_processes(self.paths.run_id)
 
     async def down(self, number: signal.Signals = signal.SIGINT) -> str:
         """Signal the newest runner and return what it printed, once it has ended."""
@@ -136,24 +136,24 @@ class SmallHouse:
         for runner in self.runners:
             runner.kill()
             runner.wait()
-        run = run_state.read(self.paths)
+        run = run_state.read_state(self.paths)
         if run is not None and run.alive:
             psutil.Process(run.pid).kill()
-        orphans.kill(self.processes())
+        orphans.kill_processes(self.processes())
 
 
-def command(arguments: list[str]) -> Command:
+def command(arguments: list[str]) -> NodeCommand:
     """Return the fake service, or a line of Python for a oneshot."""
     script = [] if arguments[0] == "-c" else [str(FAKE)]
     final = frozenset({2})
-    return Command((sys.executable, *script, *arguments), final_statuses=final)
+    return NodeCommand((sys.executable, *script, *arguments), final_statuses=final)
 
 
-def house_at(directory: Path, environment: Mapping[str, str]) -> House:
+def house_at(directory: Path, environment: Mapping[str, str]) -> LocalDeployment:
     """Return the house that `SmallHouse.write` described."""
     file = directory / "system.toml"
     paths = Paths(directory / "home")
-    return House(system.load(file), file, paths, directory / "models", environment)
+    return LocalDeployment(system.load_system(file), file, paths, directory / "models", environment)
 
 
 def main() -> None:
@@ -164,9 +164,9 @@ def main() -> None:
     view = PlainView(Console(), lambda: "farewell")
     try:
         if "-d" in sys.argv:
-            launch.detached(house, view, commands=commands)
+            launch.run_detached(house, view, commands=commands)
         else:
-            launch.run(house, view, commands=commands)
+            launch.run_in_foreground(house, view, commands=commands)
     except launch.BarnabeeError as error:
         print(f"{error.code}: {error}")
         sys.exit(error.exit_code)

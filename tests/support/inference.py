@@ -31,7 +31,7 @@ CHUNKS = 5
 
 
 @dataclass
-class Inference:
+class FakeInferenceServer:
     """What the server does, and what was asked of it."""
 
     ours: bool = True
@@ -197,7 +197,7 @@ def main() -> None:
     import uvicorn  # noqa: PLC0415 - only the process needs it
 
     port, ours, delay_s, pause_s = sys.argv[1:]
-    server = Inference(ours=bool(int(ours)), delay_s=float(delay_s), pause_s=float(pause_s))
+    server = FakeInferenceServer(ours=bool(int(ours)), delay_s=float(delay_s), pause_s=float(pause_s))
     uvicorn.run(server.app(), host="127.0.0.1", port=int(port), log_config=None, access_log=False)
 
 

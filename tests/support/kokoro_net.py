@@ -21,7 +21,7 @@ TEXT = "Good morning. The heating is set to twenty degrees, and the front door i
 LONG = "1234567890 " * 7  # spoken out it is more than the 510 phonemes of one go
 
 
-def config() -> dict[str, Any]:
+def make_config() -> dict[str, Any]:
     """Return kokoro's config.json with the real vocabulary and a small network."""
     from kokoro_onnx.config import DEFAULT_VOCAB  # noqa: PLC0415 - heavy
 
@@ -56,7 +56,7 @@ def config() -> dict[str, Any]:
     }
 
 
-def make(folder: Path) -> None:
+def write_files(folder: Path) -> None:
     """Write config, weights and voices with a manifest."""
     import torch  # noqa: PLC0415 - only there in torch's Python
     from kokoro.model import KModel  # noqa: PLC0415
@@ -64,11 +64,11 @@ def make(folder: Path) -> None:
     from barnabee.core import manifest  # noqa: PLC0415
 
     folder.mkdir(parents=True)
-    (folder / "config.json").write_text(json.dumps(config(), ensure_ascii=False))
+    (folder / "config.json").write_text(json.dumps(make_config(), ensure_ascii=False))
     torch.manual_seed(0)
     parts = ("bert", "bert_encoder", "predictor", "decoder", "text_encoder")
     torch.save({}, folder / "nothing.pth")
-    network = KModel("small", config=config(), model=str(folder / "nothing.pth"))
+    network = KModel("small", config=make_config(), model=str(folder / "nothing.pth"))
     (folder / "nothing.pth").unlink()
     weights = {  # as the real file has it: trained in parallel, so every name begins with "module."
         part: {f"module.{name}": one for name, one in getattr(network, part).state_dict().items()}
@@ -78,19 +78,19 @@ def make(folder: Path) -> None:
     (folder / "voices").mkdir()
     for voice in VOICES:
         torch.save(torch.randn(510, 1, 256) * 0.3, folder / "voices" / f"{voice}.pt")
-    manifest.write(folder)
+    manifest.write_manifest(folder)
 
 
-def attempt(folder: Path) -> dict[str, Any]:
+def run_engine(folder: Path) -> dict[str, Any]:
     """Return what the engine does with the files in `folder`."""
-    from barnabee.core.schema import Voice  # noqa: PLC0415
+    from barnabee.core.schema import VoiceConfig  # noqa: PLC0415
     from barnabee.gpu.engines.device import Device  # noqa: PLC0415
-    from barnabee.gpu.engines.kokoro_speaker import mix  # noqa: PLC0415
-    from barnabee.gpu.engines.kokoro_torch import KokoroTorch, voices  # noqa: PLC0415
+    from barnabee.gpu.engines.kokoro import mix_voices  # noqa: PLC0415
+    from barnabee.gpu.engines.kokoro_torch import KokoroTorch, read_voices  # noqa: PLC0415
 
     socket.socket.connect = _refuse  # type: ignore[assignment,method-assign]
-    house = Voice(name="barnabee", sample_rate_hz=24_000, speed_percent=100, blend=BLEND)
-    tables = voices(folder)
+    house = VoiceConfig(name="barnabee", sample_rate_hz=24_000, speed_percent=100, blend=BLEND)
+    tables = read_voices(folder)
     engine = KokoroTorch.load(folder, house, device=Device("cpu", 2))
     engine.warm_up()
     runs = _counted(engine)
@@ -104,7 +104,7 @@ def attempt(folder: Path) -> dict[str, Any]:
     found = {
         "voices": list(engine.voices),
         "rate": engine.sample_rate_hz,
-        "blend_off": float(np.abs(engine._blend - mix({v: tables[v] for v in BLEND}, BLEND)).max()),
+        "blend_off": float(np.abs(engine._blend - mix_voices({v: tables[v] for v in BLEND}, BLEND)).max()),
         "seconds": [len(one) / 24_000 for one in phrases],
         "kinds": sorted({str(one.dtype) for one in phrases}),
         "finite": all(bool(np.isfinite(one).all()) for one in phrases),
@@ -113,7 +113,7 @@ def attempt(folder: Path) -> dict[str, Any]:
         "fast_seconds": [len(one) / 24_000 for one in fast],
         "long_s": len(long) / 24_000,
         "long_runs": runs[before:],
-        "vocabulary": engine._model.tokenizer.vocab == config()["vocab"],
+        "vocabulary": engine._model.tokenizer.vocab == make_config()["vocab"],
         "tokens": engine._model.tokenizer.tokenize(
             engine._model.tokenizer.phonemize(TEXT, "en-us")
         ),
@@ -140,7 +140,7 @@ def _leak(engine: Any, folder: Path, house: Any) -> dict[str, float]:
 
     from barnabee.gpu.engines.device import Device  # noqa: PLC0415
     from barnabee.gpu.engines.kokoro_torch import KokoroTorch  # noqa: PLC0415
-    from barnabee.gpu.engines.memory import give_back  # noqa: PLC0415
+    from barnabee.gpu.model_runtime import release_pooled_memory  # noqa: PLC0415
 
     process = psutil.Process()
 
@@ -150,13 +150,13 @@ def _leak(engine: Any, folder: Path, house: Any) -> dict[str, float]:
     loaded = mib()
     engine.close()
     del engine
-    give_back()
+    release_pooled_memory()
     closed = mib()
     again = KokoroTorch.load(folder, house, device=Device("cpu", 2))
     again.warm_up()
     again.close()
     del again
-    give_back()
+    release_pooled_memory()
     return {"loaded": loaded, "closed": closed, "again": mib()}
 
 
@@ -168,6 +168,6 @@ def _refuse(*_: object) -> NoReturn:
 if __name__ == "__main__":
     what, where = sys.argv[1], Path(sys.argv[2])
     if what == "make":
-        make(where)
+        write_files(where)
     else:
-        print(json.dumps(attempt(where)))
+        print(json.dumps(run_engine(where)))

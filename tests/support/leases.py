@@ -1,8 +1,8 @@
-"""Machines that share a store and nothing else: every step may be late, lost, or the last.
+"""Simulation of machines that share only an object store, with faults at every step.
 
-The store takes a write at some moment between its being sent and its being answered, or long after
-its sender gave up, or never. A machine may stand still in the middle of anything, die, and come
-back; the paces of their clocks differ by as much as system.toml allows.
+The store applies a write at any time between request and response, long after the sender gave up,
+or never. A machine may pause at any point, die and restart; clock rates differ by as much as
+system.toml allows.
 """
 
 from __future__ import annotations
@@ -12,27 +12,35 @@ import random
 from dataclasses import dataclass, field
 
 from barnabee.core import system
-from barnabee.standby.lease import NS, Effects, Get, Lessee, Put, State, Terms
+from barnabee.standby.lease import (
+    NS,
+    Effects,
+    GetObject,
+    LeaseProtocol,
+    LeaseState,
+    LeaseTiming,
+    PutObject,
+)
 
-TABLE = system.load().standby
-TERMS = Terms.of(TABLE)
+TABLE = system.load_system().standby
+TIMING = LeaseTiming.from_config(TABLE)
 HOSTS = ("left", "right", "third")
 DRIFT = TABLE.clock_drift_permille
-# Only for a write that says "released" does it matter how late it may land.
-LATEST_NS = TERMS.wait_ns * 9 // 10
+# Only a release must not be applied arbitrarily late.
+MAX_RELEASE_DELAY_NS = TIMING.wait_ns * 9 // 10
 
 
-class Lost(Exception):
-    """No answer came."""
+class NoAnswer(Exception):
+    """A request got no response."""
 
 
-class TwoHolders(AssertionError):
-    """What must never be."""
+class TwoHoldersError(AssertionError):
+    """Two machines may write at the same time."""
 
 
 @dataclass
-class Write:
-    """A write under way; the store takes it once, or never."""
+class PendingWrite:
+    """A write in flight; the store applies it once or never."""
 
     host: str
     content: bytes
@@ -42,151 +50,170 @@ class Write:
 
 
 @dataclass
-class Machine:
-    """One machine: its clock, its life, and the request that it waits for."""
+class SimulatedMachine:
+    """One machine: its clock, its protocol, and the request that it waits for."""
 
     name: str
     pace_permille: int
     offset_ns: int
-    lessee: Lessee
+    protocol: LeaseProtocol
     round: Effects | None = None
-    waits_for: Get | Put | None = None
-    write: Write | None = None
-    unsure: bool = False
+    waits_for: GetObject | PutObject | None = None
+    write: PendingWrite | None = None
+    release_unconfirmed: bool = False
     wants: bool = True
 
 
 @dataclass
-class World:
-    """The store and the machines, moved one small step at a time."""
+class LeaseSimulation:
+    """The store and the machines, advanced in small steps."""
 
-    terms: Terms = TERMS
-    kind: type[Lessee] = Lessee
+    timing: LeaseTiming = TIMING
+    kind: type[LeaseProtocol] = LeaseProtocol
     true_ns: int = 0
     store: dict[str, bytes] = field(default_factory=dict)
-    under_way: list[Write] = field(default_factory=list)
-    machines: dict[str, Machine] = field(default_factory=dict)
-    lines: dict[int, str] = field(default_factory=dict)
+    under_way: list[PendingWrite] = field(default_factory=list)
+    machines: dict[str, SimulatedMachine] = field(default_factory=dict)
+    epochs: dict[int, str] = field(default_factory=dict)
     takeovers: int = 0
     _numbers: itertools.count[int] = field(default_factory=itertools.count)
     _last: str | None = None
 
     def populate(self, clocks: list[tuple[int, int]]) -> None:
-        """Make one machine for each (pace, offset)."""
+        """Create one machine for each (clock rate deviation, offset)."""
         names = HOSTS[: len(clocks)]
         for name, (pace, offset) in zip(names, clocks, strict=True):
-            lessee = self._born(name, names, pace, offset, unsure=False)
-            self.machines[name] = Machine(name, pace, offset, lessee)
+            protocol = self._make_protocol(name, names, pace, offset, release_unconfirmed=False)
+            self.machines[name] = SimulatedMachine(name, pace, offset, protocol)
 
-    def _born(
-        self, name: str, names: tuple[str, ...], pace: int, offset: int, *, unsure: bool
-    ) -> Lessee:
+    def _make_protocol(
+        self,
+        name: str,
+        names: tuple[str, ...],
+        pace: int,
+        offset: int,
+        *,
+        release_unconfirmed: bool,
+    ) -> LeaseProtocol:
         return self.kind(
             name,
             [other for other in names if other != name],
-            self.terms,
+            self.timing,
             clock=lambda: offset + self.true_ns * (1000 + pace) // 1000,
             nonce=lambda: str(next(self._numbers)),
-            unsure=unsure,
+            release_unconfirmed=release_unconfirmed,
         )
 
-    def restart(self, one: Machine) -> None:
-        """Let it die, whatever it was doing, and come back with what is on its disk."""
+    def restart(self, machine: SimulatedMachine) -> None:
+        """Kill a machine at its current point and restart it from its disk."""
         names = tuple(self.machines)
-        one.lessee = self._born(
-            one.name, names, one.pace_permille, one.offset_ns, unsure=one.unsure
+        machine.protocol = self._make_protocol(
+            machine.name,
+            names,
+            machine.pace_permille,
+            machine.offset_ns,
+            release_unconfirmed=machine.release_unconfirmed,
         )
-        one.round = one.waits_for = one.write = None
+        machine.round = machine.waits_for = machine.write = None
 
     def wait(self, true_ns: int) -> None:
-        """Let time pass."""
+        """Advance the time."""
         self.true_ns += true_ns
         for write in list(self.under_way):
-            if write.released and self.true_ns - write.sent_ns > LATEST_NS:
+            if write.released and self.true_ns - write.sent_ns > MAX_RELEASE_DELAY_NS:
                 self.under_way.remove(write)
                 write.lost = True
         self.check()
 
     def land(self, number: int) -> None:
-        """Let the store take a write, perhaps long after it was sent."""
+        """Apply a pending write, perhaps long after it was sent."""
         if self.under_way:
             self._land(self.under_way[number % len(self.under_way)])
 
     def lose(self, number: int) -> None:
-        """Let a write be lost."""
+        """Lose a pending write."""
         if self.under_way:
             self.under_way.pop(number % len(self.under_way)).lost = True
 
-    def step(self, one: Machine, *, answered: bool = True) -> None:
-        """Begin a round, or let the request it waits for end."""
+    def step(self, machine: SimulatedMachine, *, answered: bool = True) -> None:
+        """Begin a round, or complete the request that the machine waits for."""
         try:
-            if one.round is None:
-                one.round = self._chosen(one)
-                self._sent(one, next(one.round))
-            elif answered and not (one.write and one.write.lost):
-                self._sent(one, one.round.send(self._answer(one)))
+            if machine.round is None:
+                machine.round = self._choose_effects(machine)
+                self._record_sent(machine, next(machine.round))
+            elif answered and not (machine.write and machine.write.lost):
+                self._record_sent(machine, machine.round.send(self._respond(machine)))
             else:
-                self._sent(one, one.round.throw(Lost()))
-        except (StopIteration, Lost):
-            self._ended(one)
+                self._record_sent(machine, machine.round.throw(NoAnswer()))
+        except (StopIteration, NoAnswer):
+            self._end_round(machine)
         self.check()
 
-    def whole_round(self, one: Machine) -> None:
-        """Let it go on until it waits for nothing."""
-        self.step(one)
-        while one.round is not None:
-            self.step(one)
+    def whole_round(self, machine: SimulatedMachine) -> None:
+        """Run one machine until its round ends."""
+        self.step(machine)
+        while machine.round is not None:
+            self.step(machine)
 
     def check(self) -> None:
-        """Raise when two may write, or when a line of the database has two writers."""
-        holding = [one for one in self.machines.values() if one.lessee.holds]
+        """Raise when two machines may write, or when an epoch has two writers."""
+        holding = [machine for machine in self.machines.values() if machine.protocol.is_held]
         if len(holding) > 1:
-            raise TwoHolders([one.name for one in holding])
-        for one in holding:
-            line = one.lessee.epoch
-            if self.lines.setdefault(line, one.name) != one.name:
-                raise TwoHolders(f"line {line} of {self.lines[line]} and {one.name}")
-            if line != max(self.lines):
-                raise TwoHolders(f"{one.name} goes on with line {line} of {max(self.lines)}")
-            self.takeovers += self._last not in {None, one.name}
-            self._last = one.name
+            raise TwoHoldersError([machine.name for machine in holding])
+        for machine in holding:
+            epoch = machine.protocol.epoch
+            if self.epochs.setdefault(epoch, machine.name) != machine.name:
+                raise TwoHoldersError(f"epoch {epoch} of {self.epochs[epoch]} and {machine.name}")
+            if epoch != max(self.epochs):
+                raise TwoHoldersError(
+                    f"{machine.name} writes epoch {epoch} after {max(self.epochs)}"
+                )
+            self.takeovers += self._last not in {None, machine.name}
+            self._last = machine.name
 
     @staticmethod
-    def _chosen(one: Machine) -> Effects:
-        if one.wants:
-            return one.lessee.hold()
-        if one.lessee.own and one.lessee.own.state is not State.RELEASED:
-            return one.lessee.release()
-        return one.lessee.look()
+    def _choose_effects(machine: SimulatedMachine) -> Effects:
+        if machine.wants:
+            return machine.protocol.acquire()
+        if (
+            machine.protocol.own_record
+            and machine.protocol.own_record.state is not LeaseState.RELEASED
+        ):
+            return machine.protocol.release()
+        return machine.protocol.observe()
 
-    def _sent(self, one: Machine, request: Get | Put) -> None:
-        one.waits_for, one.write = request, None
-        if isinstance(request, Put):
-            released = request.record.state is State.RELEASED
-            one.unsure = one.unsure or released  # a note on its disk, made before it is sent
-            one.write = Write(one.name, request.record.encode(), self.true_ns, released)
-            self.under_way.append(one.write)
+    def _record_sent(self, machine: SimulatedMachine, request: GetObject | PutObject) -> None:
+        machine.waits_for, machine.write = request, None
+        if isinstance(request, PutObject):
+            released = request.record.state is LeaseState.RELEASED
+            machine.release_unconfirmed = (
+                machine.release_unconfirmed or released
+            )  # written to its disk before the request is sent
+            machine.write = PendingWrite(
+                machine.name, request.record.encode(), self.true_ns, released
+            )
+            self.under_way.append(machine.write)
 
-    def _answer(self, one: Machine) -> bytes | None:
-        if isinstance(one.waits_for, Get):
-            return self.store.get(one.waits_for.host)
-        if one.write in self.under_way:
-            self._land(one.write)
+    def _respond(self, machine: SimulatedMachine) -> bytes | None:
+        if isinstance(machine.waits_for, GetObject):
+            return self.store.get(machine.waits_for.host)
+        if machine.write in self.under_way:
+            self._land(machine.write)
         return None
 
-    def _land(self, write: Write) -> None:
+    def _land(self, write: PendingWrite) -> None:
         self.under_way.remove(write)
         self.store[write.host] = write.content
 
     @staticmethod
-    def _ended(one: Machine) -> None:
-        one.round = one.waits_for = one.write = None
-        one.unsure = one.lessee.unsure
+    def _end_round(machine: SimulatedMachine) -> None:
+        machine.round = machine.waits_for = machine.write = None
+        machine.release_unconfirmed = machine.protocol.release_unconfirmed
 
 
-def storm(world: World, seed: int, steps: int) -> None:
-    """Do `steps` things to `world`, as chance has it."""
-    chance = random.Random(seed)  # noqa: S311 - it must come out the same again
+def run_storm(world: LeaseSimulation, seed: int, steps: int) -> None:
+    """Run `steps` random events."""
+    chance = random.Random(seed)  # noqa: S311 - reproducible
     world.populate(
         [
             (chance.choice((-DRIFT, 0, DRIFT)), chance.randrange(10**15))
@@ -194,7 +221,7 @@ def storm(world: World, seed: int, steps: int) -> None:
         ]
     )
     names = list(world.machines)
-    wait_s = world.terms.wait_ns / NS
+    wait_s = world.timing.wait_ns / NS
     pauses = (
         0.01,
         0.3,
@@ -209,14 +236,14 @@ def storm(world: World, seed: int, steps: int) -> None:
     )
     weights = (9, 9, 9, 6, 6, 2, 1, 1, 1, 1)
     for _ in range(steps):
-        one = world.machines[chance.choice(names)]
+        machine = world.machines[chance.choice(names)]
         match chance.choices(range(8), (30, 18, 2, 6, 1, 16, 1, 1))[0]:
             case 0:
-                world.step(one)
+                world.step(machine)
             case 1:
-                world.whole_round(one)
+                world.whole_round(machine)
             case 2:
-                world.step(one, answered=False)
+                world.step(machine, answered=False)
             case 3:
                 world.land(chance.randrange(9))
             case 4:
@@ -224,6 +251,6 @@ def storm(world: World, seed: int, steps: int) -> None:
             case 5:
                 world.wait(int(chance.choices(pauses, weights)[0] * NS))
             case 6:
-                world.restart(one)
+                world.restart(machine)
             case _:
-                one.wants = not one.wants or chance.random() < 0.5
+                machine.wants = not machine.wants or chance.random() < 0.5

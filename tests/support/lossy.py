@@ -1,7 +1,7 @@
-"""A network that loses packets: a namespace of its own behind a pair of virtual cables.
+"""Lossy network for tests: a network namespace behind a veth pair with netem packet loss.
 
-`python -m support.lossy URL TOKEN WAV OUT` is the browser that runs inside it: it says the WAV,
-waits for the answer, and leaves what it heard and saw in OUT.
+`python -m support.lossy URL TOKEN WAV OUT` is the browser that runs inside: it speaks the WAV,
+waits for the reply, and writes the received messages and audio to OUT.
 """
 
 from __future__ import annotations
@@ -20,33 +20,35 @@ from pathlib import Path
 
 TESTS = Path(__file__).resolve().parents[1]
 OUTSIDE, INSIDE = "10.231.77.1", "10.231.77.2"
-ANSWERED_S = 120
+REPLY_TIMEOUT_S = 120
 
 
-def run(*command: str) -> subprocess.CompletedProcess[str]:
+def run_command(*command: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
 
 
-def unavailable() -> str:
-    """Return why no such network can be made here; empty when it can."""
+def explain_unavailability() -> str:
+    """Return why such a network cannot be created here; empty when it can."""
     missing = [name for name in ("ip", "tc") if not shutil.which(name)]
     if missing:
         return f"{' and '.join(missing)} not installed (Debian: iproute2)"
     name = f"probe{uuid.uuid4().hex[:6]}"
-    made = run("ip", "netns", "add", name)
-    if made.returncode:
-        return f"network namespaces are not permitted here ({made.stderr.strip()})"
+    created = run_command("ip", "netns", "add", name)
+    if created.returncode:
+        return f"network namespaces are not permitted here ({created.stderr.strip()})"
     try:
-        up = run("ip", "-n", name, "link", "set", "lo", "up")
-        loss = run("ip", "netns", "exec", name, "tc", "qdisc", "add", "dev", "lo", "root", "netem")
+        up = run_command("ip", "-n", name, "link", "set", "lo", "up")
+        loss = run_command(
+            "ip", "netns", "exec", name, "tc", "qdisc", "add", "dev", "lo", "root", "netem"
+        )
         return (up.stderr + loss.stderr).strip()
     finally:
-        run("ip", "netns", "del", name)
+        run_command("ip", "netns", "del", name)
 
 
 @contextmanager
-def namespace(loss_percent: int) -> Iterator[str]:
-    """Make a namespace that loses so many packets in both directions; yield its name."""
+def lossy_namespace(loss_percent: int) -> Iterator[str]:
+    """Create a namespace with packet loss in both directions; yield its name."""
     name = f"lossy{uuid.uuid4().hex[:6]}"
     steps = [
         ["ip", "netns", "add", name],
@@ -65,16 +67,16 @@ def namespace(loss_percent: int) -> Iterator[str]:
     ]
     try:
         for step in steps:
-            done = run(*step)
-            assert not done.returncode, f"{' '.join(step)}: {done.stderr}"
+            result = run_command(*step)
+            assert not result.returncode, f"{' '.join(step)}: {result.stderr}"
         yield name
     finally:
-        run("ip", "netns", "del", name)
-        run("ip", "link", "del", f"{name}o")
+        run_command("ip", "netns", "del", name)
+        run_command("ip", "link", "del", f"{name}o")
 
 
-def browse(name: str, url: str, token: str, wav: Path, out: Path) -> None:
-    """Run the browser inside the namespace."""
+def run_browser(name: str, url: str, token: str, wav: Path, out: Path) -> None:
+    """Run the browser inside the namespace; AssertionError when it fails."""
     done = subprocess.run(
         [
             *("ip", "netns", "exec", name, sys.executable, "-m", "support.lossy"),
@@ -83,30 +85,30 @@ def browse(name: str, url: str, token: str, wav: Path, out: Path) -> None:
         env={**os.environ, "PYTHONPATH": f"{TESTS}:{TESTS.parent / 'src'}"},
         capture_output=True,
         text=True,
-        timeout=ANSWERED_S + 60,
+        timeout=REPLY_TIMEOUT_S + 60,
         check=False,
     )
     assert not done.returncode, done.stderr[-3000:]
 
 
 async def main(url: str, token: str, wav: str, out: str) -> None:
-    """Be the browser."""
-    import numpy as np  # noqa: PLC0415 - only the process inside needs it
+    """Ask the question in `wav` and write the reply to `out`."""
+    import numpy as np  # noqa: PLC0415 - only needed inside the namespace
 
-    from support.webrtc import browsing  # noqa: PLC0415 - see above
+    from support.webrtc import open_browser  # noqa: PLC0415 - only needed inside the namespace
 
     with wave.open(wav, "rb") as file:
         question = np.frombuffer(file.readframes(file.getnframes()), "<i2")
-    async with browsing(url, token=token) as browser:
-        browser.tell(type="talk", on=True)
-        await browser.until(lambda: browser.state == "listening")
-        browser.microphone.say(question, np.zeros(8000, np.int16))
-        await browser.until(lambda: not browser.microphone.waiting)
-        browser.tell(type="talk", on=False)
-        await browser.until(lambda: bool(browser.of("reply")), ANSWERED_S)
-        await browser.until(lambda: browser.state == "follow_up", ANSWERED_S)
+    async with open_browser(url, token=token) as browser:
+        browser.send_message(type="talk", on=True)
+        await browser.wait_until(lambda: browser.state == "listening")
+        browser.microphone.enqueue(question, np.zeros(8000, np.int16))
+        await browser.wait_until(lambda: not browser.microphone.waiting)
+        browser.send_message(type="talk", on=False)
+        await browser.wait_until(lambda: bool(browser.get_messages("reply")), REPLY_TIMEOUT_S)
+        await browser.wait_until(lambda: browser.state == "follow_up", REPLY_TIMEOUT_S)
         Path(out).write_text(json.dumps(browser.messages), encoding="utf-8")
-        Path(out).with_suffix(".pcm").write_bytes(browser.sound.tobytes())
+        Path(out).with_suffix(".pcm").write_bytes(browser.samples.tobytes())
 
 
 if __name__ == "__main__":

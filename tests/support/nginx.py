@@ -45,7 +45,7 @@ class Nginx:
         subprocess.run(command.split(), check=True, capture_output=True)
         config = self.directory / "nginx.conf"
         config.write_text(self._config(certificate, key), encoding="utf-8")
-        nginx = [program() or "nginx", "-p", str(self.directory), "-c", str(config)]
+        nginx = [find_nginx() or "nginx", "-p", str(self.directory), "-c", str(config)]
         subprocess.run([*nginx, "-t", "-e", "error.log"], check=True, capture_output=True)
         self.process = subprocess.Popen([*nginx, "-e", "error.log"], stderr=subprocess.DEVNULL)
         deadline = time.monotonic() + STARTS_WITHIN_S
@@ -106,6 +106,6 @@ http {{
 """
 
 
-def program() -> str | None:
+def find_nginx() -> str | None:
     """Return where nginx is, or None."""
     return shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")

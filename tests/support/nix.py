@@ -29,11 +29,11 @@ def _nixpkgs() -> str | None:
     named = os.environ.get("BARNABEE_NIXPKGS")
     if named or shutil.which("nix-instantiate") is None:
         return named
-    done = run("--find-file", "nixpkgs", check=False)
+    done = run_nix_instantiate("--find-file", "nixpkgs", check=False)
     return done.stdout.strip() or None if done.returncode == 0 else None
 
 
-def run(*arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+def run_nix_instantiate(*arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
     """Run nix-instantiate."""
     command = ["nix-instantiate", *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=check, cwd=ROOT)
@@ -46,17 +46,17 @@ needs_nixpkgs = pytest.mark.skipif(
 )
 
 
-def attempt(expression: str) -> subprocess.CompletedProcess[str]:
+def try_evaluate(expression: str) -> subprocess.CompletedProcess[str]:
     """Evaluate `expression`, in which `hosts` is tests/nix/evaluate.nix."""
     whole = f"let hosts = import {EVALUATE} {{ nixpkgs = {NIXPKGS}; }}; in {expression}"
     # To evaluate must never mean to build.
     pure = ("--option", "allow-import-from-derivation", "false")
-    return run(*pure, "--eval", "--strict", "--json", "-E", whole, check=False)
+    return run_nix_instantiate(*pure, "--eval", "--strict", "--json", "-E", whole, check=False)
 
 
 def evaluate(expression: str) -> Any:
     """Return the value of `expression`; the test fails with Nix's own words."""
-    done = attempt(expression)
+    done = try_evaluate(expression)
     if done.returncode:
         pytest.fail(done.stderr[-3000:])
     return json.loads(done.stdout)

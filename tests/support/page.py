@@ -18,11 +18,11 @@ from playwright.async_api import Browser, BrowserContext, Page, async_playwright
 from barnabee.up import dashboard
 from support import page_packages
 from support.api import ApiProcess
-from support.gpu_app import Starter
-from support.nginx import Nginx, program
+from support.gpu_app import ServiceStarter
+from support.nginx import Nginx, find_nginx
 from support.redis import RedisServer
 from support.serve import served
-from support.voice import TOKEN, Samples, silence, voice
+from support.voice import TOKEN, Samples, make_silence, run_voice_service
 from support.wait import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -60,10 +60,10 @@ async def built() -> Path:
     """Return the built dashboard; skips the test, with its reason, where it cannot be had."""
     if chromium() is None:
         pytest.skip("Chromium is not installed (Debian: chromium)")
-    if program() is None:
+    if find_nginx() is None:
         pytest.skip("nginx is not installed (Debian: nginx-light)")
     told: list[str] = []
-    found = await dashboard.ensure(told.append)
+    found = await dashboard.ensure_dashboard(told.append)
     if found is None:
         pytest.skip(f"the dashboard cannot be built: {told}")
     return found
@@ -75,7 +75,7 @@ def microphone(path: Path, *sounds: Samples) -> list[str]:
         file.setnchannels(1)
         file.setsampwidth(2)
         file.setframerate(16_000)
-        file.writeframes(np.concatenate([*sounds, silence(60)]).tobytes())
+        file.writeframes(np.concatenate([*sounds, make_silence(60)]).tobytes())
     return [
         "--use-fake-ui-for-media-stream",
         "--use-fake-device-for-media-stream",
@@ -171,7 +171,7 @@ async def page_house(directory: Path, redis: RedisServer) -> AsyncIterator[PageH
     """Yield a house whose engines are stood in."""
     page = await built()
     async with AsyncExitStack() as stack:
-        service = await Starter(stack)()
+        service = await ServiceStarter(stack)()
         gone, ready = asyncio.Event(), asyncio.Event()
         urls: list[str] = []
 
@@ -187,7 +187,7 @@ async def page_house(directory: Path, redis: RedisServer) -> AsyncIterator[PageH
         await ready.wait()
         port = free_port()
         voices = await stack.enter_async_context(
-            voice(urls[0], f"http://127.0.0.1:{port}", directory)
+            run_voice_service(urls[0], f"http://127.0.0.1:{port}", directory)
         )
         environment = {
             "GPU_SERVICE_URL": urls[0],

@@ -8,18 +8,18 @@ from pathlib import Path
 
 import pytest
 
-from barnabee.core.errors import SetUpFailed
+from barnabee.core.errors import SetupFailed
 from barnabee.up import dashboard
 
 SOURCES = Path(__file__).resolve().parents[2] / "src" / "dashboard"
 MODULES = SOURCES / "node_modules"
 
 
-def node() -> dashboard.Node:
+def node() -> dashboard.NodeRuntime:
     """Return Node, with every package of the lock there; fails the test where it cannot be had."""
     try:
-        found = dashboard.find_node()
-    except SetUpFailed as error:
+        found = dashboard.find_node_runtime()
+    except SetupFailed as error:
         pytest.fail(str(error))
     with (SOURCES / "package.json").open("rb") as alone:  # tests run beside one another
         fcntl.flock(alone, fcntl.LOCK_EX)
@@ -32,6 +32,6 @@ def node() -> dashboard.Node:
                 check=False,
             )
             if done.returncode:
-                told = dashboard.reason_in(done.stdout + done.stderr)
+                told = dashboard.extract_reason(done.stdout + done.stderr)
                 pytest.fail(f"the page's packages cannot be had: {told}")
     return found

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from barnabee.core import system
-from barnabee.voice.filler_files import Maker, Samples, generate
+from barnabee.voice.fillers import PhraseSynthesizer, Samples, generate_recordings
 from support.gpu import ROOT, GpuProcess
 
 RATE_HZ = 24_000
@@ -22,6 +22,6 @@ def record_fillers(gpu: GpuProcess, folder: Path) -> Path:
             pcm = client.post("/v1/audio/speech", json=body).raise_for_status().content
         return (np.frombuffer(pcm, "<i2") / 32768).astype(np.float32)
 
-    graph = system.load(ROOT / "system.toml")
-    generate(graph, Maker(speak, {"test": 1}, RATE_HZ), folder)
+    graph = system.load_system(ROOT / "system.toml")
+    generate_recordings(graph, PhraseSynthesizer(speak, {"test": 1}, RATE_HZ), folder)
     return folder

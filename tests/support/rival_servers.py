@@ -29,7 +29,7 @@ SAMPLES_PER_CHUNK = 1024
 
 
 @dataclass(frozen=True)
-class Wyoming:
+class WyomingClient:
     """A client of a server that speaks Wyoming: a JSON line, then its data and its payload."""
 
     port: int
@@ -55,7 +55,7 @@ class Wyoming:
 
 
 @contextmanager
-def wyoming_whisper(model: Path, scratch: Path) -> Iterator[Wyoming]:
+def run_wyoming_whisper(model: Path, scratch: Path) -> Iterator[WyomingClient]:
     """Run wyoming-faster-whisper on `model`, the way its manual starts it."""
     python = pinned_python("rivals_stt", "rivals-stt.txt")
     port = free_port()
@@ -72,11 +72,11 @@ def wyoming_whisper(model: Path, scratch: Path) -> Iterator[Wyoming]:
             return _receive(stream)[0] == "info"
 
     with _process(command, {}, answers, scratch / "wyoming.log"):
-        yield Wyoming(port)
+        yield WyomingClient(port)
 
 
 @contextmanager
-def fastkokoro(model: Path, scratch: Path) -> Iterator[httpx.Client]:
+def run_fastkokoro(model: Path, scratch: Path) -> Iterator[httpx.Client]:
     """Run fastkokoro on the model and voices in `model`; its own defaults for all else."""
     python = pinned_python("rivals_tts", "rivals-tts.txt")
     port = free_port()

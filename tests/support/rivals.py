@@ -25,7 +25,7 @@ ENDS_WITHIN_S = 15.0
 ALONE = {"HF_HUB_OFFLINE": "1", "DO_NOT_TRACK": "1", "INFINITY_ANONYMOUS_USAGE_STATS": "0"}
 
 
-def answers(url: str) -> Callable[[], bool]:
+def make_http_probe(url: str) -> Callable[[], bool]:
     """Return what says whether `url` answers with 200."""
 
     def ask() -> bool:
@@ -37,7 +37,7 @@ def answers(url: str) -> Callable[[], bool]:
     return ask
 
 
-def listens(port: int) -> Callable[[], bool]:
+def make_port_probe(port: int) -> Callable[[], bool]:
     """Return what says whether somebody listens on a port of this machine."""
 
     def ask() -> bool:
@@ -49,7 +49,7 @@ def listens(port: int) -> Callable[[], bool]:
 
 
 @contextmanager
-def running(
+def run_server(
     command: Sequence[str | Path],
     *,
     ready: Callable[[], bool],
@@ -103,7 +103,7 @@ def with_torch(python: Path) -> Path:
 
 
 @contextmanager
-def infinity(model: Path, directory: Path) -> Iterator[str]:
+def run_infinity(model: Path, directory: Path) -> Iterator[str]:
     """Serve a sentence-transformers folder with infinity-emb, all else as it comes; yield its URL.
 
     The model's name there is "rival".
@@ -114,5 +114,5 @@ def infinity(model: Path, directory: Path) -> Iterator[str]:
     command += ["--port", str(port), "--device", "cpu"]
     command += ["--model-id", model, "--served-model-name", "rival"]
     url = f"http://127.0.0.1:{port}"
-    with running(command, ready=answers(f"{url}/health"), log=directory / "infinity.log"):
+    with run_server(command, ready=make_http_probe(f"{url}/health"), log=directory / "infinity.log"):
         yield url

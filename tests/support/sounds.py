@@ -20,7 +20,7 @@ FORMS = {
 }
 
 
-def packed(
+def encode_sound(
     form: str, samples: NDArray[np.int16], rate_hz: int, *, channels: int = 1, **options: str
 ) -> bytes:
     """Return mono int16 `samples` as a file of this form, the same on all channels."""
@@ -38,7 +38,7 @@ def packed(
     return file.getvalue()
 
 
-def tone(seconds: float, rate_hz: int, pitch_hz: float = 440) -> NDArray[np.int16]:
+def make_tone(seconds: float, rate_hz: int, pitch_hz: float = 440) -> NDArray[np.int16]:
     """Return a tone at a third of full scale."""
     angle = 2 * np.pi * pitch_hz * np.arange(int(seconds * rate_hz)) / rate_hz
     return (np.sin(angle) * 11_000).astype(np.int16)

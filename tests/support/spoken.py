@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from barnabee.store.turn_timings import Spoken
+from barnabee.store.turn_timings import TurnTimings
 
-BODY: dict[str, Any] = {
+REPORT_BODY: dict[str, Any] = {
     "room": "kitchen",
     "said_at": "2026-01-01T00:00:00.000Z",
     "stages": {
@@ -23,11 +23,11 @@ BODY: dict[str, Any] = {
 }
 
 
-def make_spoken(number: int, **changes: object) -> Spoken:
+def make_turn_timings(number: int, **changes: object) -> TurnTimings:
     """Return what was measured of turn `number` (see `support.turns`)."""
     fields = {
-        **BODY,
+        **REPORT_BODY,
         "trace_id": f"{number:032x}",
         "created_at": "2100-03-01T00:00:00.000Z",
     }
-    return Spoken(**{**fields, **changes})
+    return TurnTimings(**{**fields, **changes})

@@ -1,7 +1,7 @@
-"""Two machines of one house: real Redis, Litestream, workers and keepers, one real S3 server.
+"""Primary and standby with real Redis, Litestream, workers and lease keepers, and an S3 server.
 
-What systemd does with the units of nixos/modules/standby.nix is done here by `Machine.tend`: it
-starts and stops processes by the keeper's signs, and lets litestream go when the keeper goes.
+`StandbyMachine.supervise` does what systemd does with the units of nixos/modules/standby.nix: it
+starts and stops processes by the published roles, and stops litestream when the keeper ends.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from support.s3 import S3Server
 from support.wait import eventually, free_port
 
 ROOT = Path(__file__).resolve().parents[2]
-TEND_EVERY_S = 0.05
+POLL_S = 0.05
 FAST = {
     "lease_s": 8,
     "renew_s": 1,
@@ -44,8 +44,10 @@ FAST = {
 SERVICES = ("worker",)
 
 
-def kill(process: subprocess.Popen[bytes] | None, number: signal.Signals = signal.SIGKILL) -> None:
-    """Signal a process, if it is there, and wait for its end."""
+def stop_process(
+    process: subprocess.Popen[bytes] | None, number: signal.Signals = signal.SIGKILL
+) -> None:
+    """Signal a process if it runs, and wait for its end."""
     if process is not None and process.poll() is None:
         process.send_signal(number)
         if number is signal.SIGTERM:
@@ -57,27 +59,27 @@ def kill(process: subprocess.Popen[bytes] | None, number: signal.Signals = signa
 
 
 @dataclass
-class Machine:
-    """One machine; `wish` is what it is to be until somebody says otherwise."""
+class StandbyMachine:
+    """One machine; `desired_role` is its role until `promote` or `demote` is run."""
 
     host: str
     directory: Path
     s3: S3Server
-    wish: str
+    desired_role: str
     services: tuple[str, ...] = SERVICES
-    peers: dict[str, Machine] = field(default_factory=dict)
+    peers: dict[str, StandbyMachine] = field(default_factory=dict)
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
     on: bool = False
     served_at: float = 0.0
     redis: RedisServer = field(init=False)
     system: System = field(init=False)
     ports: dict[str, int] = field(default_factory=dict)
-    _tending: asyncio.Task[None] | None = None
+    _supervision: asyncio.Task[None] | None = None
 
     def __post_init__(self) -> None:
         for name in ("data", "state", "credentials"):
             (self.directory / name).mkdir(parents=True)
-        self.short = Path(tempfile.mkdtemp(prefix="lease"))  # a socket's path has 107 bytes at most
+        self.short = Path(tempfile.mkdtemp(prefix="lease"))  # a socket's path has at most 107 bytes
         self.redis = RedisServer(self.directory / "redis")
         self.redis.directory.mkdir()
         for name, value in (
@@ -94,9 +96,11 @@ class Machine:
         graph["standby"] = FAST
         graph["probe"]["every_s"] = 0
         (self.directory / "system.toml").write_text(tomli_w.dumps(graph), encoding="utf-8")
-        found = system_module.parse((self.directory / "system.toml").read_text(encoding="utf-8"))
-        assert isinstance(found, System), found
-        self.system = found
+        system = system_module.parse_system(
+            (self.directory / "system.toml").read_text(encoding="utf-8")
+        )
+        assert isinstance(system, System), system
+        self.system = system
 
     @property
     def data(self) -> Path:
@@ -135,20 +139,20 @@ class Machine:
         file = self.directory / f"{name}.log"
         return file.read_text() if file.exists() else ""
 
-    # ---- what systemd does ------------------------------------------------------------------
+    # ---- systemd ----------------------------------------------------------------------------
 
     def boot(self) -> None:
-        """Switch it on: Redis, the keeper, and whoever looks at its signs."""
+        """Start Redis, the lease keeper and the supervision."""
         self.on = True
         self.redis.start()
-        self._tending = asyncio.create_task(self.tend())
+        self._supervision = asyncio.create_task(self.supervise())
 
     async def lose_power(self) -> None:
-        """Kill everything at once."""
+        """Kill all processes at once."""
         self.on = False
-        assert self._tending
-        self._tending.cancel()
-        await asyncio.gather(self._tending, return_exceptions=True)
+        assert self._supervision
+        self._supervision.cancel()
+        await asyncio.gather(self._supervision, return_exceptions=True)
         for process in self.processes.values():
             process.kill()
         self.redis.kill()
@@ -158,46 +162,46 @@ class Machine:
         shutil.rmtree(self.runtime, ignore_errors=True)
         shutil.rmtree(self.socket.parent, ignore_errors=True)
 
-    async def tend(self) -> None:
-        """Do by the signs what the units say."""
+    async def supervise(self) -> None:
+        """Start and stop processes by the published roles, as the units do."""
         while True:
             keeper = self.processes.get("keep")
             if keeper is None or keeper.poll() is not None:
-                # BindsTo: without its keeper litestream goes, and the runtime directory too
+                # BindsTo= stops litestream with the keeper; RuntimeDirectory= is removed.
                 await self._stop("litestream")
                 shutil.rmtree(self.runtime, ignore_errors=True)
                 self.runtime.mkdir(parents=True)
                 others = [text for host in self.peers for text in ("--other", host)]
                 self._start(
                     *("keep", sys.executable, "-m", "barnabee", "standby", "keep"),
-                    *("--host", self.host, "--wish", self.wish, *others),
+                    *("--host", self.host, "--desired-role", self.desired_role, *others),
                     *("--state", str(self.directory / "state"), "--writer", str(self.socket)),
                 )
-            signs = {sign for sign in ("serve", "hold", "follow") if (self.runtime / sign).exists()}
-            if "follow" in signs:
+            roles = {role for role in ("serve", "hold", "follow") if (self.runtime / role).exists()}
+            if "follow" in roles:
                 for name in (*self.services, "litestream"):
                     await self._stop(name)
                 self._start_follower()
-            elif "serve" in signs and await self._settled():
-                if "hold" in signs:
+            elif "serve" in roles and await self._prepare_database():
+                if "hold" in roles:
                     self._start_litestream()
                 for name in self.services:
                     self._start_service(name)
                 self.served_at = self.served_at or time.monotonic()
-            await asyncio.sleep(TEND_EVERY_S)
+            await asyncio.sleep(POLL_S)
 
-    async def _settled(self) -> bool:
-        if self._runs(self.services[0]):
+    async def _prepare_database(self) -> bool:
+        if self._is_running(self.services[0]):
             return True
         await self._stop("follow")
         self._start("restore", sys.executable, "-m", "barnabee", "restore", "--if-missing")
         process = self.processes["restore"]
         while process.poll() is None:
-            await asyncio.sleep(TEND_EVERY_S)
+            await asyncio.sleep(POLL_S)
         return process.returncode == 0
 
     def _start_litestream(self) -> None:
-        if not self._runs("litestream"):
+        if not self._is_running("litestream"):
             self.socket.parent.mkdir(exist_ok=True)
             self._start("litestream", sys.executable, "-m", "barnabee", "replicate")
 
@@ -214,12 +218,12 @@ class Machine:
         state = ("--state", str(self.directory / "state"))
         self._start("follow", sys.executable, "-m", "barnabee", "standby", "follow", *redis, *state)
 
-    def _runs(self, name: str) -> bool:
+    def _is_running(self, name: str) -> bool:
         process = self.processes.get(name)
         return process is not None and process.poll() is None
 
     def _start(self, name: str, *command: str) -> None:
-        if self._runs(name):
+        if self._is_running(name):
             return
         with (self.directory / f"{name}.log").open("ab") as log:
             self.processes[name] = subprocess.Popen(
@@ -228,14 +232,14 @@ class Machine:
 
     async def _stop(self, name: str) -> None:
         process = self.processes.pop(name, None)
-        await asyncio.to_thread(kill, process, signal.SIGTERM)
+        await asyncio.to_thread(stop_process, process, signal.SIGTERM)
         if name == "litestream":
             shutil.rmtree(self.socket.parent, ignore_errors=True)
 
-    # ---- what people do ---------------------------------------------------------------------
+    # ---- operators --------------------------------------------------------------------------
 
     async def cli(self, *arguments: str) -> tuple[int, str]:
-        """Run `barnabee …` on this machine; return how it ended and what it said."""
+        """Run `barnabee …` on this machine; return exit status and output."""
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "barnabee", *arguments),
             env=self.environment,
@@ -246,37 +250,37 @@ class Machine:
         return process.returncode or 0, output.decode()
 
     async def standby(self, command: str, *arguments: str) -> str:
-        """Run `barnabee standby COMMAND` and return what it says; it must succeed."""
+        """Run `barnabee standby COMMAND`, which must succeed, and return its output."""
         state = ("--state", str(self.directory / "state"))
-        code, said = await self.cli("standby", command, *arguments, *state)
-        assert code == 0, f"{said}\n{self.log('keep')[-2000:]}"
-        return said
+        code, output = await self.cli("standby", command, *arguments, *state)
+        assert code == 0, f"{output}\n{self.log('keep')[-2000:]}"
+        return output
 
     async def status(self) -> dict[str, Any]:
-        """Return what `barnabee standby status --json` says; AssertionError while it cannot."""
+        """Return `barnabee standby status --json`; AssertionError while it fails."""
         found: dict[str, Any] = json.loads(await self.standby("status", "--json"))
         return found
 
-    async def shows(self, sign: str, *, within_s: float = 60) -> None:
-        async def shown() -> bool:
-            return (self.runtime / sign).exists()
+    async def wait_for_role(self, role: str, *, within_s: float = 60) -> None:
+        async def published() -> bool:
+            return (self.runtime / role).exists()
 
         try:
-            await eventually(shown, within_s=within_s)
+            await eventually(published, within_s=within_s)
         except AssertionError as error:
-            words = "\n".join(self.log(name)[-1500:] for name in ("keep", "restore", "follow"))
-            raise AssertionError(f"{self.host} does not show {sign}: {words}") from error
+            logs = "\n".join(self.log(name)[-1500:] for name in ("keep", "restore", "follow"))
+            raise AssertionError(f"{self.host} did not take the role {role}: {logs}") from error
 
 
 @contextlib.asynccontextmanager
-async def two_machines(
+async def start_pair(
     tmp_path: Path, services: tuple[str, ...] = SERVICES
-) -> AsyncIterator[tuple[Machine, Machine, S3Server]]:
-    """Give the primary and the stand-by, both off, and the S3 server, on."""
-    s3 = S3Server(tmp_path / "s3", system_module.load().replica.bucket)
+) -> AsyncIterator[tuple[StandbyMachine, StandbyMachine, S3Server]]:
+    """Yield primary and standby, both off, and a running S3 server."""
+    s3 = S3Server(tmp_path / "s3", system_module.load_system().replica.bucket)
     s3.start()
-    primary = Machine("barnabee-core", tmp_path / "core", s3, "hold", services)
-    standby = Machine("manofwar", tmp_path / "manofwar", s3, "follow", services)
+    primary = StandbyMachine("barnabee-core", tmp_path / "core", s3, "hold", services)
+    standby = StandbyMachine("manofwar", tmp_path / "manofwar", s3, "follow", services)
     primary.peers, standby.peers = {"manofwar": standby}, {"barnabee-core": primary}
     try:
         yield primary, standby, s3

@@ -26,14 +26,14 @@ from starlette.routing import WebSocketRoute
 from starlette.websockets import WebSocket
 
 from barnabee.clients.api import ApiClient
-from barnabee.voice.transports.websocket import TalkSocket, transport
+from barnabee.voice.transports.websocket import TalkSocket, make_transport
 from support.serve import served
 
 RATE_HZ = 24_000
 VOICE = "am_michael"  # the heavier half of the house's blend
 
 
-class Command(FrameProcessor):
+class CommandProcessor(FrameProcessor):
     """Asks the api, as our pipeline does."""
 
     def __init__(self, api: ApiClient) -> None:
@@ -50,7 +50,7 @@ class Command(FrameProcessor):
 
 
 @asynccontextmanager
-async def stock(models: Path, api_url: str, token: str) -> AsyncIterator[str]:
+async def run_stock_pipeline(models: Path, api_url: str, token: str) -> AsyncIterator[str]:
     """Serve the stock pipeline while inside; yield its address for a `Microphone`."""
     whisper = WhisperSTTService(
         device="cpu",
@@ -68,12 +68,12 @@ async def stock(models: Path, api_url: str, token: str) -> AsyncIterator[str]:
         socket = TalkSocket(plain.scope, plain.receive, plain.send)
         await socket.accept()
         await socket.send_json({"type": "state", "state": "listening"})
-        way = transport(socket, lambda _error: None, RATE_HZ)
+        way = make_transport(socket, lambda _error: None, RATE_HZ)
         stages: list[Any] = [
             way.input(),
             VADProcessor(vad_analyzer=SileroVADAnalyzer()),
             whisper,
-            Command(api),
+            CommandProcessor(api),
             kokoro,
             way.output(),
         ]

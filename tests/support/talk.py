@@ -1,4 +1,4 @@
-"""The voice service with everything it needs, engines being stand-ins, and somebody who talks."""
+"""Voice stack: voice, inference service with fake engines, and fake api."""
 
 from __future__ import annotations
 
@@ -7,57 +7,64 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from barnabee.core.http import Front
+from barnabee.core.http import ServiceMiddleware
 from barnabee.core.schema import System
 from barnabee.gpu.metrics import GpuMetrics
-from barnabee.testing.engines import FakeEars, FakeVoice, FakeWakeWords
-from support.gpu_app import Starter
+from barnabee.testing.engines import FakeSynthesizer, FakeTranscriber, FakeWakeWordEngine
+from support.gpu_app import ServiceStarter
 from support.serve import served
-from support.voice import FakeApi, Microphone, Voice, silence, voice
+from support.voice import FakeApi, Microphone, VoiceService, make_silence, run_voice_service
 
-AHEAD_S = 30  # tests need not wait as long as a sentence lasts
+MAX_AHEAD_S = 30  # lets tests send audio faster than real time
 
 
 @dataclass
-class House:
-    voice: Voice
+class VoiceStack:
+    """Running voice service and the fakes behind it."""
+
+    voice: VoiceService
     api: FakeApi
-    ears: FakeEars
-    mouth: FakeVoice
-    wake: FakeWakeWords
+    transcriber: FakeTranscriber
+    synthesizer: FakeSynthesizer
+    wake: FakeWakeWordEngine
     gpu: GpuMetrics
     data: Path
 
-    def false_wakes(self) -> float:
+    def count_false_wakes(self) -> float:
         labels = {"room": "other", "word": "hey_jarvis"}
         return self.gpu.registry.get_sample_value("barnabee_false_wake_total", labels) or 0.0
 
 
 @asynccontextmanager
-async def talk_house(
-    data: Path, graph: System | None = None, ears: FakeEars | None = None
-) -> AsyncIterator[House]:
-    """Serve all of it while inside."""
+async def run_voice_stack(
+    data: Path, graph: System | None = None, transcriber: FakeTranscriber | None = None
+) -> AsyncIterator[VoiceStack]:
+    """Serve all services of the stack."""
     async with AsyncExitStack() as stack:
-        mouth, wake, api, hears = FakeVoice(), FakeWakeWords(), FakeApi(), ears or FakeEars()
-        start = Starter(stack)
-        service = await start(stt=lambda: hears, tts=lambda: mouth, wake=lambda: wake)
+        synthesizer, wake, api = FakeSynthesizer(), FakeWakeWordEngine(), FakeApi()
+        stt = transcriber or FakeTranscriber()
+        start = ServiceStarter(stack)
+        service = await start(stt=lambda: stt, tts=lambda: synthesizer, wake=lambda: wake)
         gpu_url = await stack.enter_async_context(served(service.running.app, lifespan="off"))
         api_url = await stack.enter_async_context(served(api.app()))
-        one = await stack.enter_async_context(voice(gpu_url, api_url, data, graph=graph))
-        assert isinstance(service.running.app, Front)
+        voice = await stack.enter_async_context(
+            run_voice_service(gpu_url, api_url, data, graph=graph)
+        )
+        assert isinstance(service.running.app, ServiceMiddleware)
         metrics = service.running.app.metrics
         assert isinstance(metrics, GpuMetrics)
-        yield House(one, api, hears, mouth, wake, metrics, data)
+        yield VoiceStack(voice, api, stt, synthesizer, wake, metrics, data)
 
 
 @asynccontextmanager
-async def woken(house: House, room: str = "kitchen") -> AsyncIterator[Microphone]:
-    """Be a microphone that has just woken the assistant."""
-    async with house.voice.talk(room) as microphone:
-        frames = house.wake.frames
-        await microphone.say(silence(0.08))
-        await microphone.until(lambda: house.wake.frames > frames)
-        await microphone.say(house.wake.saying("hey_jarvis"))
-        await microphone.until_state("listening")
+async def open_woken_microphone(
+    voice_stack: VoiceStack, room: str = "kitchen"
+) -> AsyncIterator[Microphone]:
+    """Connect a microphone and wake the assistant."""
+    async with voice_stack.voice.talk(room) as microphone:
+        frames = voice_stack.wake.frame_count
+        await microphone.send_audio(make_silence(0.08))
+        await microphone.wait_until(lambda: voice_stack.wake.frame_count > frames)
+        await microphone.send_audio(voice_stack.wake.make_frame("hey_jarvis"))
+        await microphone.wait_for_state("listening")
         yield microphone

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from barnabee.core import manifest
-from barnabee.gpu.engines.protocols import STT_RATE_HZ
+from barnabee.audio.samples import STT_RATE_HZ
 
 # tone in Hz -> token; the underline is SentencePiece's mark of a word's beginning
 TONES = {500: "▁turn", 900: "▁on", 1400: "▁light", 2000: "s", 2800: "▁stop", 3800: "."}
@@ -30,7 +30,7 @@ SILENCE_LEVEL = 1e-3
 _HZ_MAX = 8000
 
 
-def sound(*tones_hz: int, gap_s: float = GAP_S, noise: float = SILENCE_LEVEL) -> NDArray:
+def make_tones(*tones_hz: int, gap_s: float = GAP_S, noise: float = SILENCE_LEVEL) -> NDArray:
     """Return tones with gaps around them, at 16 kHz."""
     gap = np.zeros(int(gap_s * STT_RATE_HZ), np.float32)
     times = np.arange(int(TONE_S * STT_RATE_HZ)) / STT_RATE_HZ
@@ -58,13 +58,13 @@ def write_export(
     (folder / "config.json").write_text(json.dumps(config))
     onnx.save(_encoder(bands, frames), folder / f"encoder-model{suffix}.onnx")
     onnx.save(_decoder_joint(), folder / f"decoder_joint-model{suffix}.onnx")
-    seal(folder)
+    write_manifest(folder)
     return folder
 
 
-def seal(folder: Path) -> None:
+def write_manifest(folder: Path) -> None:
     """Write the manifest of what is in `folder` now."""
-    manifest.write(folder)
+    manifest.write_manifest(folder)
 
 
 def _encoder(bands: int, frames: int | str) -> onnx.ModelProto:

@@ -69,7 +69,7 @@ def run_in_torch(script: str | Path, *arguments: str, limit_s: float = RUN_LIMIT
     where = [str(script)] if _is_file(script) else ["-m", str(script)]
     done = subprocess.run(
         [str(torch_python()), *where, *arguments],
-        env=environment(),
+        env=offline_environment(),
         capture_output=True,
         text=True,
         timeout=limit_s,
@@ -79,7 +79,7 @@ def run_in_torch(script: str | Path, *arguments: str, limit_s: float = RUN_LIMIT
     return done.stdout
 
 
-def environment() -> dict[str, str]:
+def offline_environment() -> dict[str, str]:
     """Return the environment for another Python that runs our code and reaches no model hub."""
     own = {"PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT / 'tests'}", "HF_HUB_OFFLINE": "1"}
     return {**os.environ, **own}

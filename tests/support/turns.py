@@ -1,14 +1,14 @@
-"""Turns to record in tests."""
+"""Recorded turns for tests."""
 
 from __future__ import annotations
 
-from barnabee.store.conversations import Turn
+from barnabee.store.conversations import TurnRecord
 
 
-def make_turn(number: int, **changes: object) -> Turn:
-    """Return turn `number`; later numbers are later moments of one day.
+def make_turn(number: int, **changes: object) -> TurnRecord:
+    """Return turn `number`; higher numbers are later on one day.
 
-    The day is far ahead, so that a worker with the real clock does not find them old.
+    The day is in the future, so that retention does not delete the turns.
     """
     minute, second = divmod(number, 60)
     fields: dict[str, object] = {
@@ -23,4 +23,4 @@ def make_turn(number: int, **changes: object) -> Turn:
         "latency_ms": {},
         "created_at": f"2100-03-01T{minute // 60:02}:{minute % 60:02}:{second:02}.000Z",
     }
-    return Turn(**{**fields, **changes})  # type: ignore[arg-type]
+    return TurnRecord(**{**fields, **changes})  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""The voice service in this process, and a microphone for it."""
+"""Voice service in this process or its own, a fake api, and a WebSocket client."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import sys
 import tomllib
 import wave
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
 from barnabee.core import system
-from barnabee.core.auth import Access
+from barnabee.core.auth import Authenticator
 from barnabee.core.schema import System
 from barnabee.core.settings import Settings
 from barnabee.voice.app import build
@@ -40,44 +40,44 @@ from support.wait import eventually, free_port, until
 ROOT = Path(__file__).resolve().parents[2]
 AUDIO = ROOT / "tests/audio"
 TOKEN = "made-up"
-FRAME = 1280  # samples of 80 ms: what wake words are looked for in
+FRAME = 1280  # samples, 80 ms: the frame of wake-word detection
 Samples = NDArray[np.int16]
 
 
-def recording(name: str) -> Samples:
+def load_recording(name: str) -> Samples:
     """Return a committed recording: mono, 16 kHz."""
     with wave.open(str(AUDIO / f"{name}.wav"), "rb") as file:
         assert (file.getframerate(), file.getnchannels()) == (16_000, 1)
         return np.frombuffer(file.readframes(file.getnframes()), "<i2")
 
 
-def silence(seconds: float) -> Samples:
+def make_silence(seconds: float) -> Samples:
     return np.zeros(int(seconds * 16_000), np.int16)
 
 
 @dataclass
 class FakeApi:
-    """Answers every command alike; `gate` holds the answer back, `refuse` takes its place."""
+    """Fake api with one reply; `gate` delays the reply, `refuse` replaces it."""
 
     reply: str = "The kitchen light is on."
     intent: str = "home_control"
     actions: list[dict[str, str]] = field(default_factory=lambda: [{"type": "entity"}])
-    asked: list[dict[str, Any]] = field(default_factory=list)
+    commands: list[dict[str, Any]] = field(default_factory=list)
     traces: list[str] = field(default_factory=list)
-    told: dict[str, dict[str, Any]] = field(default_factory=dict)  # of each turn, how it was spoken
+    reports: dict[str, dict[str, Any]] = field(default_factory=dict)  # by trace id
     gate: asyncio.Event | None = None
     refuse: Callable[[], Response] | None = None
 
     def app(self) -> Starlette:
         routes = [
             Route("/v1/command", self._command, methods=["POST"]),
-            Route("/v1/turns/{trace_id}/spoken", self._spoken, methods=["POST"]),
+            Route("/v1/turns/{trace_id}/spoken", self._receive_report, methods=["POST"]),
             Route("/health/ready", self._ready),
         ]
         return Starlette(routes=routes)
 
     async def _command(self, request: Request) -> Response:
-        self.asked.append(await request.json())
+        self.commands.append(await request.json())
         self.traces.append(request.headers["traceparent"].split("-")[1])
         if self.gate is not None:
             await self.gate.wait()
@@ -88,7 +88,7 @@ class FakeApi:
                 "reply": self.reply,
                 "intent": self.intent,
                 "actions": self.actions,
-                "session_id": self.asked[-1]["session_id"],
+                "session_id": self.commands[-1]["session_id"],
                 "trace_id": self.traces[-1],
                 "degraded": [],
                 "code": None,
@@ -96,8 +96,8 @@ class FakeApi:
             }
         )
 
-    async def _spoken(self, request: Request) -> Response:
-        self.told[request.path_params["trace_id"]] = await request.json()
+    async def _receive_report(self, request: Request) -> Response:
+        self.reports[request.path_params["trace_id"]] = await request.json()
         return JSONResponse({}, status_code=202)
 
     async def _ready(self, _request: Request) -> Response:
@@ -106,21 +106,23 @@ class FakeApi:
 
 
 @dataclass
-class Voice:
-    """The service on a socket."""
+class VoiceService:
+    """Running voice service."""
 
     url: str
     metrics: VoiceMetrics
 
-    def talk(self, room: str = "kitchen", token: str = TOKEN) -> Any:
-        return talking(self.url, room=room, token=token)
+    def talk(
+        self, room: str = "kitchen", token: str = TOKEN
+    ) -> AbstractAsyncContextManager[Microphone]:
+        return open_microphone(self.url, room=room, token=token)
 
     def metric(self, name: str, **labels: str) -> float:
         return self.metrics.registry.get_sample_value(name, labels) or 0.0
 
 
 @asynccontextmanager
-async def voice(
+async def run_voice_service(
     gpu_url: str,
     api_url: str,
     data: Path,
@@ -128,41 +130,41 @@ async def voice(
     graph: System | None = None,
     token: str = TOKEN,
     bind: str = "127.0.0.1",
-) -> AsyncIterator[Voice]:
-    """Serve the real voice service while inside."""
+) -> AsyncIterator[VoiceService]:
+    """Serve the real voice service."""
     metrics = VoiceMetrics("voice")
     settings = Settings.model_validate(
         {"GPU_SERVICE_URL": gpu_url, "API_URL": api_url, "BARNABEE_DATA": str(data)}
     )
-    graph = graph or system.load(ROOT / "system.toml")
-    running = build(graph, settings, access=Access(token), metrics=metrics)
+    graph = graph or system.load_system(ROOT / "system.toml")
+    running = build(graph, settings, access=Authenticator(token), metrics=metrics)
     async with served(running.app, bind=bind) as url:
         try:
-            yield Voice(url, metrics)
+            yield VoiceService(url, metrics)
         finally:
-            assert running.farewell is not None
-            await running.farewell()
+            assert running.before_shutdown is not None
+            await running.before_shutdown()
 
 
 @dataclass
 class Microphone:
-    """A satellite: what it hears and sees is kept."""
+    """WebSocket client; stores the audio and messages it receives."""
 
     socket: ClientConnection
     messages: list[dict[str, Any]] = field(default_factory=list)
-    heard: bytearray = field(default_factory=bytearray)  # 24 kHz
-    heard_at_s: float = 0.0  # when the last of it came
-    seen_at_s: dict[str, float] = field(default_factory=dict)  # the first message of each kind
-    closed: int | None = None
+    received: bytearray = field(default_factory=bytearray)  # 24 kHz
+    last_audio_s: float = 0.0
+    first_message_s: dict[str, float] = field(default_factory=dict)  # by type
+    close_code: int | None = None
 
-    async def say(self, *sounds: Samples) -> None:
-        """Send sound at once; the service takes 5 s ahead of time."""
+    async def send_audio(self, *sounds: Samples) -> None:
+        """Send audio at once; the service accepts 5 s ahead of real time."""
         for sound in sounds:
             for start in range(0, len(sound), FRAME):
                 await self.socket.send(sound[start : start + FRAME].tobytes())
 
-    async def say_slowly(self, *sounds: Samples) -> None:
-        """Send sound as fast as it sounds, as a microphone does."""
+    async def send_in_real_time(self, *sounds: Samples) -> None:
+        """Send audio in real time, as a microphone does."""
         loop = asyncio.get_running_loop()
         next_s = loop.time()
         for sound in sounds:
@@ -171,64 +173,65 @@ class Microphone:
                 next_s += 0.02
                 await asyncio.sleep(max(0.0, next_s - loop.time()))
 
-    async def tell(self, **message: object) -> None:
+    async def send_message(self, **message: object) -> None:
         await self.socket.send(json.dumps(message))
 
-    def of(self, kind: str) -> list[dict[str, Any]]:
-        return [one for one in self.messages if one["type"] == kind]
+    def get_messages(self, kind: str) -> list[dict[str, Any]]:
+        return [message for message in self.messages if message["type"] == kind]
 
     @property
     def state(self) -> str:
-        return str(self.of("state")[-1]["state"]) if self.of("state") else ""
+        return str(self.get_messages("state")[-1]["state"]) if self.get_messages("state") else ""
 
-    async def until(self, true: Callable[[], bool], within_s: float = 15) -> None:
+    async def wait_until(self, true: Callable[[], bool], within_s: float = 15) -> None:
         try:
             await until(true, within_s=within_s)
         except AssertionError as error:
             raise AssertionError(f"{error}; seen: {self.messages}") from error
 
-    async def until_state(self, state: str, within_s: float = 15) -> None:
-        await self.until(lambda: self.state == state, within_s)
+    async def wait_for_state(self, state: str, within_s: float = 15) -> None:
+        await self.wait_until(lambda: self.state == state, within_s)
 
     @property
-    def sound(self) -> Samples:
-        """What came, without the silence around it."""
-        return np.frombuffer(bytes(self.heard), "<i2")
+    def samples(self) -> Samples:
+        return np.frombuffer(bytes(self.received), "<i2")
 
-    async def _listen(self) -> None:
+    async def receive(self) -> None:
         try:
             while True:
                 message = await self.socket.recv()
                 if isinstance(message, bytes):
-                    self.heard += message
-                    self.heard_at_s = asyncio.get_running_loop().time()
+                    self.received += message
+                    self.last_audio_s = asyncio.get_running_loop().time()
                 else:
                     self.messages.append(json.loads(message))
                     now_s = asyncio.get_running_loop().time()
-                    self.seen_at_s.setdefault(self.messages[-1]["type"], now_s)
+                    self.first_message_s.setdefault(self.messages[-1]["type"], now_s)
         except ConnectionClosed:
-            self.closed = self.socket.close_code
+            self.close_code = self.socket.close_code
 
 
 @asynccontextmanager
-async def talking(url: str, *, room: str, token: str) -> AsyncIterator[Microphone]:
-    """Be the microphone of a room while inside."""
+async def open_microphone(url: str, *, room: str, token: str) -> AsyncIterator[Microphone]:
+    """Connect a client for a room."""
     address = f"{url.replace('http', 'ws', 1)}/v1/talk?room={room}"
     headers = {"Authorization": f"Bearer {token}"}
     async with connect(address, additional_headers=headers, proxy=None) as socket:
         microphone = Microphone(socket)
-        listening = asyncio.create_task(microphone._listen())
-        await microphone.until(lambda: bool(microphone.messages) or microphone.closed is not None)
+        receiving = asyncio.create_task(microphone.receive())
+        await microphone.wait_until(
+            lambda: bool(microphone.messages) or microphone.close_code is not None
+        )
         try:
             yield microphone
         finally:
             await socket.close()
-            await listening
+            await receiving
 
 
 @dataclass
 class VoiceProcess:
-    """The service as a process of its own (`python -m barnabee.voice`)."""
+    """Voice service in a process of its own (`python -m barnabee.voice`)."""
 
     directory: Path
     gpu_url: str
@@ -246,7 +249,7 @@ class VoiceProcess:
         return [json.loads(line) for line in lines if line.startswith("{")]
 
     async def start(self) -> VoiceProcess:
-        """Start it and wait until it is ready."""
+        """Start the process and wait until it is ready."""
         graph = tomllib.loads((ROOT / "system.toml").read_text(encoding="utf-8"))
         graph["service"]["voice"]["port"] = self.port
         credentials = self.directory / "credentials"
@@ -281,15 +284,15 @@ class VoiceProcess:
         except httpx.TransportError as error:
             raise AssertionError(str(error)) from error
 
-    def talk(self, room: str = "kitchen") -> Any:
-        return talking(self.url, room=room, token=TOKEN)
+    def talk(self, room: str = "kitchen") -> AbstractAsyncContextManager[Microphone]:
+        return open_microphone(self.url, room=room, token=TOKEN)
 
-    def seen(self) -> psutil.Process:
+    def inspect(self) -> psutil.Process:
         assert self.process is not None
         return psutil.Process(self.process.pid)
 
-    def end(self, how: signal.Signals = signal.SIGTERM) -> int:
-        """End it; return its exit status."""
+    def stop(self, how: signal.Signals = signal.SIGTERM) -> int:
+        """Stop the process; return its exit status."""
         assert self.process is not None
         self.process.send_signal(how)
         return self.process.wait(timeout=20)

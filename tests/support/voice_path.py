@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 
 from barnabee.clients.gpu import GpuClient
-from barnabee.clients.probe import Way
+from barnabee.clients.probe import ProbeTargets
 
 RATE_HZ = 24_000
 ANSWER: dict[str, Any] = {
@@ -23,7 +23,7 @@ ANSWER: dict[str, Any] = {
 }
 
 
-def tone(seconds: float, level: float = 0.3) -> bytes:
+def make_tone(seconds: float, level: float = 0.3) -> bytes:
     """Return a 220 Hz tone as 16-bit sound."""
     count = int(seconds * RATE_HZ)
     wave = (level * 32_000 * math.sin(2 * math.pi * 220 * n / RATE_HZ) for n in range(count))
@@ -36,16 +36,16 @@ class VoicePath:
 
     heard: str = "What time is it?"
     answer: dict[str, Any] = field(default_factory=lambda: dict(ANSWER))
-    sound: bytes = field(default_factory=lambda: tone(1.2))
+    sound: bytes = field(default_factory=lambda: make_tone(1.2))
     fails: dict[str, Exception | int] = field(default_factory=dict)  # path -> how
     asked: list[httpx.Request] = field(default_factory=list)
     budgets_ms: dict[str, int] = field(default_factory=lambda: {"stt": 60_000})
 
-    def way(self) -> Way:
+    def way(self) -> ProbeTargets:
         transport = httpx.MockTransport(self._handle)
         api = httpx.AsyncClient(base_url="http://api", transport=transport)
         gpu = GpuClient("http://gpu", "token", transport=transport)
-        return Way(gpu, api, RATE_HZ, self.budgets_ms, limit_s=5)
+        return ProbeTargets(gpu, api, RATE_HZ, self.budgets_ms, limit_s=5)
 
     def of(self, path: str) -> httpx.Request:
         """Return the one request to `path`."""

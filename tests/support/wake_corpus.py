@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from barnabee.audio import wav
+from barnabee.audio.samples import resample, to_pcm16
 from barnabee.core import system
 from barnabee.gpu.engines.device import Device
 from barnabee.gpu.engines.kokoro import Kokoro
@@ -104,7 +105,7 @@ TELEVISION = (
 
 
 @dataclass
-class Speaker:
+class CorpusSpeaker:
     """Says sentences in many voices; `folder` keeps what was said."""
 
     models: Path
@@ -120,12 +121,12 @@ class Speaker:
             kept: Pcm = np.load(path)
             return kept
         if self._kokoro is None:
-            house = system.load().voice
+            house = system.load_system().voice
             device = Device("cpu", self.threads)
             self._kokoro = Kokoro.load(self.models / "kokoro-int8", house, device=device)
         spoken = np.concatenate(list(self._kokoro.speak(text, voice=voice, speed=speed)))
-        sound = wav.resample(spoken, self._kokoro.sample_rate_hz, RATE_HZ)
-        pcm = np.frombuffer(wav.pcm16(sound), np.int16)
+        sound = resample(spoken, self._kokoro.sample_rate_hz, RATE_HZ)
+        pcm = np.frombuffer(to_pcm16(sound), np.int16)
         self.folder.mkdir(parents=True, exist_ok=True)
         np.save(path, pcm)
         return pcm
@@ -143,13 +144,13 @@ class Speaker:
                 yield self.say(sentence, VOICES[(number + 5 * turn) % len(VOICES)])
 
 
-def in_room(sound: Pcm, *, before_s: float = 1.5, after_s: float = 1.5) -> Pcm:
+def pad_with_silence(sound: Pcm, *, before_s: float = 1.5, after_s: float = 1.5) -> Pcm:
     """Return `sound` with silence around it."""
     quiet = [np.zeros(int(seconds * RATE_HZ), np.int16) for seconds in (before_s, after_s)]
     return np.concatenate([quiet[0], sound, quiet[1]])
 
 
-def with_noise(sound: Pcm, noise: NDArray[np.float64], snr_db: float) -> Pcm:
+def add_noise(sound: Pcm, noise: NDArray[np.float64], snr_db: float) -> Pcm:
     """Return `sound` in `noise`; the ratio is of the power where somebody speaks."""
     speech = sound.astype(np.float64)
     active = np.abs(speech) > 0.02 * np.abs(speech).max()
@@ -159,7 +160,7 @@ def with_noise(sound: Pcm, noise: NDArray[np.float64], snr_db: float) -> Pcm:
     return np.clip(speech + gain * cut, -32768, 32767).astype(np.int16)
 
 
-def hiss(seconds: float, seed: int = 0) -> NDArray[np.float64]:
+def make_pink_noise(seconds: float, seed: int = 0) -> NDArray[np.float64]:
     """Return pink noise: like a fan or a kitchen hood."""
     count = int(seconds * RATE_HZ)
     spectrum = np.fft.rfft(np.random.default_rng(seed).standard_normal(count))
@@ -167,7 +168,7 @@ def hiss(seconds: float, seed: int = 0) -> NDArray[np.float64]:
     return np.asarray(np.fft.irfft(spectrum, count))
 
 
-def babble(sounds: Sequence[Pcm], seconds: float, voices: int = 4) -> NDArray[np.float64]:
+def make_babble(sounds: Sequence[Pcm], seconds: float, voices: int = 4) -> NDArray[np.float64]:
     """Return several people who talk at once."""
     count = int(seconds * RATE_HZ)
     total = np.zeros(count)
@@ -177,7 +178,7 @@ def babble(sounds: Sequence[Pcm], seconds: float, voices: int = 4) -> NDArray[np
     return total
 
 
-def echoing(sound: Pcm, decay_s: float = 0.5, seed: int = 0) -> Pcm:
+def add_echo(sound: Pcm, decay_s: float = 0.5, seed: int = 0) -> Pcm:
     """Return `sound` in a room that echoes: noise that dies away by 60 dB in `decay_s`."""
     count = int(decay_s * RATE_HZ)
     tail = np.random.default_rng(seed).standard_normal(count)

@@ -6,22 +6,22 @@ from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 
-from barnabee.testing.engines import FakeWakeWords
-from support.gpu_app import TOKEN, Service, Starter
+from barnabee.testing.engines import FakeWakeWordEngine
+from support.gpu_app import TOKEN, RunningService, ServiceStarter
 from support.serve import served
-from support.wake_link import Link, listening
+from support.wake_link import WakeConnection, open_wake_stream
 
 
 @dataclass
 class House:
     """The service on a socket, and its engine."""
 
-    service: Service
-    engine: FakeWakeWords
+    service: RunningService
+    engine: FakeWakeWordEngine
     url: str
 
-    def open(self, **query: object) -> AbstractAsyncContextManager[Link]:
-        return listening(self.url, TOKEN, **query)
+    def open(self, **query: object) -> AbstractAsyncContextManager[WakeConnection]:
+        return open_wake_stream(self.url, TOKEN, **query)
 
     async def metric(self, name: str) -> float:
         text = (await self.service.client.get("/metrics")).text
@@ -34,8 +34,8 @@ class House:
 
 
 @asynccontextmanager
-async def house(start: Starter, engine: FakeWakeWords | None = None) -> AsyncIterator[House]:
-    engine = engine or FakeWakeWords()
+async def house(start: ServiceStarter, engine: FakeWakeWordEngine | None = None) -> AsyncIterator[House]:
+    engine = engine or FakeWakeWordEngine()
     service = await start(wake=lambda: engine)
     async with served(service.running.app, lifespan="off") as url:
         yield House(service, engine, url)

@@ -15,7 +15,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 
 @dataclass
-class Link:
+class WakeConnection:
     """An open stream and the `ready` that it began with."""
 
     socket: ClientConnection
@@ -46,18 +46,18 @@ class Link:
 
 
 @asynccontextmanager
-async def listening(url: str, token: str, **query: object) -> AsyncIterator[Link]:
+async def open_wake_stream(url: str, token: str, **query: object) -> AsyncIterator[WakeConnection]:
     """Open a stream at a service's http address."""
     address = f"{url.replace('http', 'ws', 1)}/v1/wake?{urlencode(query)}"
     headers = {"Authorization": f"Bearer {token}"}
     async with connect(address, additional_headers=headers, proxy=None) as socket:
-        yield Link(socket, json.loads(await socket.recv()))
+        yield WakeConnection(socket, json.loads(await socket.recv()))
 
 
-async def refused(url: str, token: str, **query: object) -> tuple[int, dict[str, Any]]:
+async def expect_refusal(url: str, token: str, **query: object) -> tuple[int, dict[str, Any]]:
     """Return the status and body with which a stream is refused."""
     try:
-        async with listening(url, token, **query):
+        async with open_wake_stream(url, token, **query):
             message = "it was not refused"
             raise AssertionError(message)
     except InvalidStatus as answer:

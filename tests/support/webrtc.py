@@ -1,4 +1,4 @@
-"""A browser for tests: aiortc, a microphone that plays what it is told, and a recorder."""
+"""WebRTC client for tests: aiortc with a scripted microphone and a recorder."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from aiortc.mediastreams import MediaStreamError
 from av import AudioFrame, AudioResampler
 from numpy.typing import NDArray
 
-from barnabee.voice.transports import jitter_buffer
+from barnabee.voice.transports import loss_concealment
 from support.voice import TOKEN, Samples
 from support.wait import until
 
@@ -32,8 +32,8 @@ RATE_HZ = 16_000
 FRAME = 320  # 20 ms
 
 
-class Speaking(MediaStreamTrack):
-    """A microphone's track: silence, but for what `say` puts in."""
+class MicrophoneTrack(MediaStreamTrack):
+    """Microphone track: silence, apart from the audio added with `enqueue`."""
 
     kind = "audio"
 
@@ -41,17 +41,17 @@ class Speaking(MediaStreamTrack):
         super().__init__()
         self.waiting: deque[Samples] = deque()
         self._sent = 0
-        self._begun_s = 0.0
+        self._started_s = 0.0
 
-    def say(self, *sounds: Samples) -> None:
+    def enqueue(self, *sounds: Samples) -> None:
         whole = np.concatenate(sounds)
         whole = np.concatenate((whole, np.zeros(-len(whole) % FRAME, np.int16)))
         self.waiting.extend(whole.reshape(-1, FRAME))
 
     async def recv(self) -> AudioFrame:
         loop = asyncio.get_running_loop()
-        self._begun_s = self._begun_s or loop.time()
-        await asyncio.sleep(max(0.0, self._begun_s + self._sent / RATE_HZ - loop.time()))
+        self._started_s = self._started_s or loop.time()
+        await asyncio.sleep(max(0.0, self._started_s + self._sent / RATE_HZ - loop.time()))
         samples = self.waiting.popleft() if self.waiting else np.zeros(FRAME, np.int16)
         frame = AudioFrame.from_ndarray(samples[None, :], format="s16", layout="mono")
         frame.sample_rate, frame.pts = RATE_HZ, self._sent
@@ -62,60 +62,60 @@ class Speaking(MediaStreamTrack):
 
 @dataclass
 class Browser:
-    """One page that talks."""
+    """Browser page with a WebRTC connection."""
 
     peer: RTCPeerConnection
-    microphone: Speaking = field(default_factory=Speaking)
+    microphone: MicrophoneTrack = field(default_factory=MicrophoneTrack)
     messages: list[dict[str, Any]] = field(default_factory=list)
-    heard: list[NDArray[np.int16]] = field(default_factory=list)  # 16 kHz
+    received: list[NDArray[np.int16]] = field(default_factory=list)  # 16 kHz
     channel: Any = None
     answer: dict[str, Any] = field(default_factory=dict)
     _recording: asyncio.Task[None] | None = None
-    _link: tuple[Any, Any] | None = None  # as it was before it lost anything
+    _link: tuple[Any, Any] | None = None  # send and receive without losses
 
-    def of(self, kind: str) -> list[dict[str, Any]]:
-        return [one for one in self.messages if one.get("type") == kind]
+    def get_messages(self, kind: str) -> list[dict[str, Any]]:
+        return [message for message in self.messages if message.get("type") == kind]
 
     @property
     def state(self) -> str:
-        return str(self.of("state")[-1]["state"]) if self.of("state") else ""
+        return str(self.get_messages("state")[-1]["state"]) if self.get_messages("state") else ""
 
-    def tell(self, **message: object) -> None:
+    def send_message(self, **message: object) -> None:
         self.channel.send(json.dumps(message))
 
     @property
-    def sound(self) -> Samples:
-        return np.concatenate(self.heard) if self.heard else np.zeros(0, np.int16)
+    def samples(self) -> Samples:
+        return np.concatenate(self.received) if self.received else np.zeros(0, np.int16)
 
-    async def until(self, true: Callable[[], bool], within_s: float = 20) -> None:
+    async def wait_until(self, true: Callable[[], bool], within_s: float = 20) -> None:
         try:
             await until(true, within_s=within_s)
         except AssertionError as error:
             raise AssertionError(f"{error}; seen: {self.messages}") from error
 
-    def lose(self, share: float) -> None:
-        """Drop this share of what is sent and received from now on, at the socket's edge."""
+    def set_packet_loss(self, share: float) -> None:
+        """Drop this share of the packets sent and received from now on."""
         ice = self.peer.getTransceivers()[0].sender.transport.transport
         if self._link is None:
             self._link = ice._send, ice._recv
         send, receive = self._link
-        dice = random.Random(1)  # noqa: S311 - guards no secret
+        rng = random.Random(1)  # noqa: S311 - guards no secret
 
         async def lossy_send(data: bytes) -> None:
-            if dice.random() >= share:
+            if rng.random() >= share:
                 await send(data)
 
         async def lossy_receive() -> bytes:
             while True:
                 data: bytes = await receive()
-                if dice.random() >= share:
+                if rng.random() >= share:
                     return data
 
         ice._send, ice._recv = lossy_send, lossy_receive
-        # a browser conceals a lost packet at once; aiortc's own buffer waits 320 ms for it
-        jitter_buffer.put_into(self.peer.getTransceivers()[0].receiver)
+        # A browser conceals a lost packet at once; the buffer of aiortc waits 320 ms for it.
+        loss_concealment.replace_jitter_buffer(self.peer.getTransceivers()[0].receiver)
 
-    def listen(self, track: MediaStreamTrack) -> None:
+    def record(self, track: MediaStreamTrack) -> None:
         self._recording = asyncio.create_task(self._record(track))
 
     async def _record(self, track: MediaStreamTrack) -> None:
@@ -123,8 +123,8 @@ class Browser:
         with suppress(MediaStreamError):
             while True:
                 frame = await track.recv()
-                for one in resampler.resample(frame):
-                    self.heard.append(one.to_ndarray()[0])
+                for part in resampler.resample(frame):
+                    self.received.append(part.to_ndarray()[0])
 
     async def close(self) -> None:
         await self.peer.close()
@@ -134,20 +134,20 @@ class Browser:
 
 
 @asynccontextmanager
-async def browsing(
+async def open_browser(
     url: str,
     *,
     room: str = "kitchen",
     token: str = TOKEN,
     munge: Callable[[str], str] = lambda sdp: sdp,
 ) -> AsyncIterator[Browser]:
-    """Be a page that is connected; `munge` changes its offer on the way."""
+    """Connect a browser; `munge` modifies its offer."""
     browser = Browser(RTCPeerConnection(RTCConfiguration(iceServers=[])))
     peer = browser.peer
     peer.addTrack(browser.microphone)
     browser.channel = peer.createDataChannel("talk")
     browser.channel.on("message", lambda text: browser.messages.append(json.loads(text)))
-    peer.on("track", browser.listen)
+    peer.on("track", browser.record)
     try:
         await peer.setLocalDescription(await peer.createOffer())
         async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=30) as client:
@@ -161,7 +161,7 @@ async def browsing(
         await peer.setRemoteDescription(
             RTCSessionDescription(browser.answer["sdp"], browser.answer["type"])
         )
-        await browser.until(lambda: bool(browser.of("ready")))
+        await browser.wait_until(lambda: bool(browser.get_messages("ready")))
         yield browser
     finally:
         await browser.close()

@@ -104,14 +104,14 @@ class WholeHouse:
 
     def clean(self) -> None:
         """Leave nothing behind, whatever the test did."""
-        run = run_state.read(self.paths)
+        run = run_state.read_state(self.paths)
         if run is not None and run.alive:
             psutil.Process(run.pid).kill()
-        orphans.kill(orphans.find(self.paths.run_id))
+        orphans.kill_processes(orphans.find_processes(self.paths.run_id))
 
     def node(self, name: str) -> run_state.NodeState:
         """Return what the runner knows of `name`."""
-        run = run_state.read(self.paths)
+        run = run_state.read_state(self.paths)
         assert run is not None
         return run.nodes[name]
 
@@ -159,7 +159,7 @@ class WholeHouse:
         """Wait until the runner and the API both say that everything is well."""
 
         async def well() -> bool:
-            run = run_state.read(self.paths)
+            run = run_state.read_state(self.paths)
             assert run is not None
             bad = {name: node.state for name, node in run.nodes.items() if node.state != "healthy"}
             assert not bad, bad

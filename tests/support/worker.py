@@ -1,4 +1,4 @@
-"""A real worker process for a test."""
+"""Worker process for tests."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ TOKEN = "worker-test-token"
 
 @dataclass
 class WorkerProcess:
-    """`python -m barnabee.workers` on a port of its own; its output is in `log`."""
+    """`python -m barnabee.workers` on a free port, with its output in `log`."""
 
     directory: Path
     redis_url: str
     data: Path
     command: Sequence[str] = MODULE
-    probe_every_s: int = 0  # 0: there is no house around it that could be heard
+    probe_every_s: int = 0  # 0: no voice path to probe
     environment: dict[str, str] = field(default_factory=dict)
     token: str = TOKEN
     port: int = field(default_factory=free_port)
@@ -75,7 +75,7 @@ class WorkerProcess:
             )
 
     async def health(self) -> dict[str, Any]:
-        """Return what it says about itself; AssertionError while it does not answer."""
+        """Return its health report; AssertionError while it does not answer."""
         try:
             async with httpx.AsyncClient() as client:
                 answer = await client.get(f"http://127.0.0.1:{self.port}/health/ready", timeout=5)
@@ -86,7 +86,7 @@ class WorkerProcess:
         return found
 
     async def becomes(self, status: str, *, within_s: float = 15) -> dict[str, Any]:
-        """Return its health as soon as it has `status`."""
+        """Wait until its health is `status`; return the report."""
 
         async def found() -> dict[str, Any]:
             health = await self.health()

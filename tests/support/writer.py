@@ -1,9 +1,9 @@
-"""A process that writes turns as fast as it is told, and notes each once it is committed.
+"""Process that writes turns at a given rate and logs each one after its commit.
 
-    python writer.py DATABASE NOTES PER_SECOND
+    python writer.py DATABASE LOG PER_SECOND
 
-The notes are lines `number time`, flushed after each commit, so that a reader knows what must be in
-the database after this process was killed at any moment.
+The log has lines `number time`, flushed after each commit, so that a test knows what must be in the
+database after this process was killed.
 """
 
 from __future__ import annotations
@@ -18,9 +18,12 @@ from barnabee.backup import consistent_copy
 LAST = ("s", None, "what was said " * 8, "what was replied", "chat", "[]", "[]", "{}")
 
 
-def write(database: Path, notes: Path, per_s: float) -> None:
-    """Write until killed, going on after what is in the database already."""
-    with closing(consistent_copy.connect(database, "rw")) as connection, notes.open("a") as noted:
+def write_turns(database: Path, log: Path, per_s: float) -> None:
+    """Write until killed, continuing after the last turn in the database."""
+    with (
+        closing(consistent_copy.connect_live(database, "rw")) as connection,
+        log.open("a") as log_file,
+    ):
         found = connection.execute("SELECT max(trace_id) FROM turns").fetchone()[0]
         number = int(found or "0", 16)
         due_s = time.monotonic()
@@ -30,11 +33,11 @@ def write(database: Path, notes: Path, per_s: float) -> None:
             connection.execute("BEGIN IMMEDIATE")
             connection.execute("INSERT INTO turns VALUES (?,?,?,?,?,?,?,?,?,?)", row)
             connection.execute("COMMIT")
-            noted.write(f"{number} {time.time():.4f}\n")
-            noted.flush()
+            log_file.write(f"{number} {time.time():.4f}\n")
+            log_file.flush()
             due_s += 1 / per_s
             time.sleep(max(0.0, due_s - time.monotonic()))
 
 
 if __name__ == "__main__":
-    write(Path(sys.argv[1]), Path(sys.argv[2]), float(sys.argv[3]))
+    write_turns(Path(sys.argv[1]), Path(sys.argv[2]), float(sys.argv[3]))

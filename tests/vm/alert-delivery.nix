@@ -1,4 +1,4 @@
-# Alerts on their way: the real Prometheus and Alertmanager, and a node that plays Home Assistant.
+# Alert delivery: real Prometheus and Alertmanager, and a node with a fake Home Assistant.
 {
   self,
   inputs,

@@ -1,4 +1,4 @@
-# The card's machine is gone: answers go on, and everybody is told.
+# Degradation: without the gpu host, commands are still answered and services report degraded.
 {
   self,
   inputs,

@@ -1,4 +1,4 @@
-# The primary dies, the stand-by serves under the house's address, the primary comes back to follow.
+# Failover: the primary crashes, the standby serves at the virtual IP address, the primary returns as follower.
 {
   self,
   inputs,
@@ -14,8 +14,8 @@ let
       barnabee.network.addresses.manofwar = nodes.manofwar.networking.primaryIPAddress;
       barnabee.uplink = "eth1";
       barnabee.standby = {
-        address = "192.168.1.100/24";
-        lan = {
+        virtualIp = "192.168.1.100/24";
+        lanAddresses = {
           barnabee-core = nodes.core.networking.primaryIPAddress;
           manofwar = nodes.manofwar.networking.primaryIPAddress;
         };
@@ -35,23 +35,23 @@ pkgs.testers.runNixOSTest {
       { config, lib, ... }:
       {
         imports = [
-          machines.house
+          machines.common
           pair
           ../../nixos/profiles/standby.nix
         ];
         barnabee.name = "manofwar";
-        barnabee.network.link = "eth1";
+        barnabee.network.interface = "eth1";
         barnabee.secrets.unused = [
           "azure_openai_key"
           "home_assistant_token"
         ];
-        services.nginx.enable = lib.mkForce false; # it has no certificate here
+        services.nginx.enable = lib.mkForce false; # no certificate in the tests
         systemd.services.barnabee-gpu.serviceConfig.ExecStart =
           lib.mkForce "${config.barnabee.package.env}/bin/python ${./fake_gpu.py}";
         virtualisation.memorySize = 3072;
       };
   };
-  # The promises stand in system.toml; the script takes them from here.
+  # The limits of system.toml.
   testScript = ''
     ADDRESS = "192.168.1.100"
     VOICE = "http://192.168.1.100:${toString graph.service.voice.port}/health/live"

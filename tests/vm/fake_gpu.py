@@ -1,6 +1,6 @@
-"""The gpu service of a VM test: the real one, with engines that need no model and no card.
+"""Inference service of the VM tests: the real service with engines that need no model and no GPU.
 
-It hears the deep probe's question in whatever sounds, and speaks in tones.
+Recognises the deep probe's question in any audio, and synthesizes tones.
 """
 
 from __future__ import annotations
@@ -11,43 +11,50 @@ import numpy as np
 
 from barnabee.clients import probe
 from barnabee.core import serve, system
-from barnabee.core.auth import Access
-from barnabee.core.settings import Settings, required_credential
+from barnabee.core.auth import Authenticator
+from barnabee.core.settings import Settings, require_credential
 from barnabee.gpu import app, engine_factory
 from barnabee.gpu.engines.device import Device
 from barnabee.gpu.engines.protocols import Embeddings
 from barnabee.gpu.metrics import GpuMetrics
-from barnabee.gpu.model_runtime import Slot
+from barnabee.gpu.model_runtime import ModelRuntime
 from barnabee.gpu.vram.ledger import Ledger
 from barnabee.testing import gpu
-from barnabee.testing.engines import FakeEars, FakeEmbedder, FakeVoice, FakeWakeWords
-from barnabee.testing.gpu_memory import FakeCard
+from barnabee.testing.engines import (
+    FakeEmbedder,
+    FakeGpuMemory,
+    FakeSynthesizer,
+    FakeTranscriber,
+    FakeWakeWordEngine,
+)
 
 
-class Words(FakeEmbedder):
-    """Vectors by words without their marks, as the tests of understanding have them."""
+class WordEmbedder(FakeEmbedder):
+    """Embeds texts by their words without punctuation, as the tests of understanding do."""
 
     def embed(self, texts: Sequence[str]) -> Embeddings:
-        """Return one row for each text."""
-        rows = np.stack([gpu.vector(text) for text in texts])
+        rows = np.stack([gpu.make_vector(text) for text in texts])
         return Embeddings(rows, tuple(len(text.split()) for text in texts))
 
 
-def build(graph: system.System, settings: Settings) -> serve.Running:
-    """Return the service; its engines are loaded as real ones are."""
+def build(graph: system.System, settings: Settings) -> serve.ServiceApp:
     metrics = GpuMetrics("gpu")
-    card, models = engine_factory.tables(graph, Device("cpu"))
-    slots = [
-        Slot("stt", "whisper-base", lambda: FakeEars(probe.TEXT), name="whisper"),
-        Slot("tts", "kokoro-int8", FakeVoice, name="kokoro"),
-        Slot("embed", "minilm", Words, name="embeddings"),
-        Slot("wake", "openwakeword", FakeWakeWords, name="wakeword"),
+    memory, models = engine_factory.select_models(graph, Device("cpu"))
+    runtimes = [
+        ModelRuntime("stt", "whisper-base", lambda: FakeTranscriber(probe.TEXT), name="whisper"),
+        ModelRuntime("tts", "kokoro-int8", FakeSynthesizer, name="kokoro"),
+        ModelRuntime("embed", "minilm", WordEmbedder, name="embeddings"),
+        ModelRuntime("wake", "openwakeword", FakeWakeWordEngine, name="wakeword"),
     ]
-    ledger = Ledger(card, {slot.name: models[slot.name] for slot in slots})
-    tasks = engine_factory.assemble(ledger, slots, FakeCard(card.vram_mib), metrics)
-    access = Access(required_credential("api_token"))
-    return app.build(graph, settings, tasks=tasks, access=access, metrics=metrics)
+    ledger = Ledger(memory, {runtime.name: models[runtime.name] for runtime in runtimes})
+    capabilities = engine_factory.assemble_capabilities(
+        ledger, runtimes, FakeGpuMemory(memory.vram_mib), metrics
+    )
+    access = Authenticator(require_credential("api_token"))
+    return app.build_inference_service(
+        graph, settings, capabilities=capabilities, access=access, metrics=metrics
+    )
 
 
 if __name__ == "__main__":
-    serve.run("gpu", build)
+    serve.run_service("gpu", build)

@@ -1,7 +1,5 @@
-"""Home Assistant of a VM test: takes alerts as the package does, and says what it shows.
-
-A webhook, and as much of the WebSocket API as `barnabee alert test` asks. Its tests are those of
-tests/unit/testing/test_vm_home.py.
+"""Fake Home Assistant of a VM test: the alert webhook and the part of the WebSocket API that
+`barnabee alert test` uses. Tests: tests/unit/testing/test_vm_home.py.
 """
 
 from __future__ import annotations
@@ -18,40 +16,40 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 PORT = 8123
 
 
-def app(webhook_id: str, token: str) -> Starlette:
-    """Return the application; what it was sent is counted at GET /received."""
+def create_app(webhook_id: str, token: str) -> Starlette:
+    """Return the application; GET /received has its notifications and the alerts by name."""
     shown: dict[str, str] = {}
     received: dict[str, int] = {}
 
     async def webhook(request: Request) -> Response:
         if request.path_params["id"] != webhook_id:
-            return Response()  # as the real one: whoever guesses learns nothing
+            return Response()  # as Home Assistant does for an unknown webhook
         for alert in (await request.json())["alerts"]:
-            mark = f"barnabee_{alert['fingerprint']}"
+            notification_id = f"barnabee_{alert['fingerprint']}"
             if alert["status"] == "firing":
-                shown[mark] = alert["annotations"]["summary"]
+                shown[notification_id] = alert["annotations"]["summary"]
                 name = alert["labels"]["alertname"]
                 received[name] = received.get(name, 0) + 1
             else:
-                shown.pop(mark, None)
+                shown.pop(notification_id, None)
         return Response()
 
-    async def titles(_request: Request) -> Response:
+    async def received_alerts(_request: Request) -> Response:
         return JSONResponse({"shown": list(shown.values()), "received": received})
 
-    async def talk(link: WebSocket) -> None:
+    async def websocket(link: WebSocket) -> None:
         await link.accept()
         await link.send_json({"type": "auth_required", "ha_version": "0"})
-        given = await link.receive_json()
-        if given.get("access_token") != token:
+        auth = await link.receive_json()
+        if auth.get("access_token") != token:
             await link.send_json({"type": "auth_invalid", "message": "no"})
             return
         await link.send_json({"type": "auth_ok", "ha_version": "0"})
         try:
             while True:
-                asked = await link.receive_json()
+                request = await link.receive_json()
                 found = [{"notification_id": key, "title": text} for key, text in shown.items()]
-                answer = {"id": asked["id"], "type": "result", "success": True, "result": found}
+                answer = {"id": request["id"], "type": "result", "success": True, "result": found}
                 await link.send_json(answer)
         except WebSocketDisconnect:
             return
@@ -59,11 +57,13 @@ def app(webhook_id: str, token: str) -> Starlette:
     return Starlette(
         routes=[
             Route("/api/webhook/{id}", webhook, methods=["POST"]),
-            Route("/received", titles),
-            WebSocketRoute("/api/websocket", talk),
+            Route("/received", received_alerts),
+            WebSocketRoute("/api/websocket", websocket),
         ]
     )
 
 
 if __name__ == "__main__":
-    uvicorn.run(app(sys.argv[1], sys.argv[2]), host="0.0.0.0", port=PORT, log_level="warning")
+    uvicorn.run(
+        create_app(sys.argv[1], sys.argv[2]), host="0.0.0.0", port=PORT, log_level="warning"
+    )

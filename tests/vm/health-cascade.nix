@@ -1,4 +1,4 @@
-# From power-on to the whole cascade well; then each service dies once, and the house is well again.
+# Health cascade: from power-on to all services healthy; then each service is killed once and recovers.
 {
   self,
   inputs,
@@ -12,7 +12,7 @@ pkgs.testers.runNixOSTest {
   name = "health-cascade";
   node.specialArgs = { inherit inputs; };
   nodes = { inherit (machines) backup core gpu; };
-  # The promises stand in system.toml; the script takes them from here.
+  # The limits of system.toml.
   testScript = ''
     HEALTHY_S = ${toString graph.acceptance.healthy_s}
     RECOVER_S = ${toString graph.acceptance.recover_s}

@@ -1,13 +1,13 @@
 # ruff: noqa: F821 - the names are those of the NixOS test driver
-"""The script of the VM test health-cascade; HEALTHY_S and RECOVER_S come from system.toml."""
+"""Script of the VM test health-cascade; HEALTHY_S and RECOVER_S come from system.toml."""
 
 SERVICES = ("redis", "litestream", "worker", "api")
 
 
-def moment(unit: str) -> int:
-    """Return when a unit of core became active, in microseconds since its boot."""
-    asked = f"systemctl show --value -p ActiveEnterTimestampMonotonic {unit}"
-    return int(core.succeed(asked))
+def activated_us(unit: str) -> int:
+    """Return when a unit of core became active, in microseconds since boot."""
+    command = f"systemctl show --value -p ActiveEnterTimestampMonotonic {unit}"
+    return int(core.succeed(command))
 
 
 start_all()
@@ -16,24 +16,24 @@ gpu.wait_for_unit("barnabee-gpu.service")
 
 with subtest("a cold boot reaches barnabee-healthy.target in time"):
     core.wait_for_unit("barnabee-healthy.target", timeout=HEALTHY_S + 30)
-    started = moment("network-online.target")
-    assert moment("barnabee-healthy.target") - started <= HEALTHY_S * 1_000_000
+    started = activated_us("network-online.target")
+    assert activated_us("barnabee-healthy.target") - started <= HEALTHY_S * 1_000_000
 
-with subtest("the cascade came up in the order of the graph"):
-    restored = moment("barnabee-restore.service")
-    assert restored <= moment("barnabee-litestream.service")
-    assert restored <= moment("barnabee-worker.service")
-    assert moment("barnabee-redis.service") <= moment("barnabee-worker.service")
-    assert restored <= moment("barnabee-api.service")
+with subtest("services started in the order of the graph"):
+    restored = activated_us("barnabee-restore.service")
+    assert restored <= activated_us("barnabee-litestream.service")
+    assert restored <= activated_us("barnabee-worker.service")
+    assert activated_us("barnabee-redis.service") <= activated_us("barnabee-worker.service")
+    assert restored <= activated_us("barnabee-api.service")
 
 for service in SERVICES:
-    with subtest(f"{service} dies, and the house is well again"):
+    with subtest(f"{service} is killed, and all services become healthy again"):
         unit = f"barnabee-{service}.service"
         core.succeed(f"systemctl kill --signal=KILL {unit}")
         core.wait_until_succeeds(f"systemctl is-active {unit}", timeout=RECOVER_S)
         core.succeed("systemctl restart barnabee-health.service")
 
-with subtest("without its database in place nothing starts on an empty one by mistake"):
+with subtest("without database and replica no service starts on an empty database"):
     backup.succeed("systemctl stop s3.service")
     core.succeed("systemctl stop barnabee.target", "rm -rf /data/*")
     core.execute("systemctl start --no-block barnabee.target")

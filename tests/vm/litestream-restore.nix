@@ -1,4 +1,4 @@
-# Written, streamed to a bucket, the disk destroyed: the same rows come back, and then a drill of them.
+# Replica and restore: rows are streamed to a bucket, the disk is erased, the same rows are restored.
 {
   self,
   inputs,

@@ -1,5 +1,5 @@
 # ruff: noqa: F821 - the names are those of the NixOS test driver
-"""The script of the VM test litestream-restore; COLD_START_S and BUCKET come from system.toml."""
+"""Script of the VM test litestream-restore; COLD_START_S and BUCKET come from system.toml."""
 
 import json
 import time
@@ -9,19 +9,19 @@ SERVICES = ("api", "worker", "litestream", "restore")
 
 
 def sql(statement: str) -> str:
-    """Run a statement on the database as one of its group, without emptying its log."""
+    """Run a statement on the database without a WAL checkpoint."""
     pragma = "PRAGMA wal_autocheckpoint = 0"
     return str(core.succeed(f'sqlite3 /data/barnabee.db "{pragma}" "{statement}" | tail -n +2'))
 
 
 def write(first: int, last: int) -> None:
     values = ",".join(TURN % number for number in range(first, last))
-    sql(f"INSERT INTO turns VALUES {values}")  # noqa: S608 - numbers of our own
+    sql(f"INSERT INTO turns VALUES {values}")  # noqa: S608 - numbers only
 
 
-def status() -> dict[str, dict[str, object]]:
+def read_status() -> dict[str, dict[str, object]]:
     found: dict[str, dict[str, object]] = json.loads(
-        core.succeed("barnabee-house backup status --json")
+        core.succeed("barnabee-ops backup status --json")
     )
     return found
 
@@ -32,29 +32,29 @@ gpu.wait_for_unit("barnabee-gpu.service")
 core.wait_for_unit("barnabee-litestream.service")
 core.wait_for_unit("barnabee-api.service")
 
-with subtest("what is written reaches the bucket"):
+with subtest("written rows reach the bucket"):
     for start in range(0, 3000, 100):
         write(start, start + 100)
     core.wait_until_succeeds(
-        "barnabee-house backup status --json | grep -q '\"lag_transactions\": 0'", timeout=60
+        "barnabee-ops backup status --json | grep -q '\"lag_transactions\": 0'", timeout=60
     )
     backup.succeed(f"find {BUCKET} -name '*.ltx' | grep -q .")
 
-with subtest("a snapshot and a drill find it sound and equal"):
+with subtest("a snapshot and a drill succeed"):
     core.succeed("systemctl start barnabee-snapshot.service")
     core.succeed("systemctl start barnabee-drill.service")
-    last = status()["drill"]["last"]
+    last = read_status()["drill"]["last"]
     assert last["success"], last
     assert last["rows"] >= 3000
 
-with subtest("the drill that the api asks for is begun by the path unit"):
+with subtest("the path unit starts a requested drill"):
     core.succeed("touch /data/drill.request")
     core.wait_until_fails("test -e /data/drill.request", timeout=30)
     core.wait_until_succeeds("systemctl show -p ActiveState barnabee-drill | grep inactive")
 
 before = sql("SELECT count(*), min(trace_id), max(trace_id) FROM turns")
 
-with subtest("the disk is destroyed, and the house comes back with the same rows by itself"):
+with subtest("the disk is erased, and the same rows are restored automatically"):
     core.succeed("systemctl stop barnabee.target")
     for service in SERVICES:
         core.wait_until_fails(f"systemctl is-active barnabee-{service}.service")
@@ -66,14 +66,14 @@ with subtest("the disk is destroyed, and the house comes back with the same rows
     assert sql("SELECT count(*), min(trace_id), max(trace_id) FROM turns") == before
     assert sql("PRAGMA integrity_check").strip() == "ok"
 
-with subtest("it is restored on request while it runs, and what was there is kept"):
-    core.succeed("barnabee-house restore --force")
+with subtest("a restore on request keeps the old database"):
+    core.succeed("barnabee-ops restore --force")
     core.wait_for_unit("barnabee-api.service")
     assert sql("SELECT count(*), min(trace_id), max(trace_id) FROM turns") == before
     core.succeed("ls -d /data/barnabee.db.before-restore-*")
 
-with subtest("a damaged bucket is found by the drill, and nothing starts on it"):
+with subtest("the drill detects a damaged bucket"):
     flip = "printf '\\377' | dd of={} bs=1 seek=2000 conv=notrunc"
     backup.succeed(f"find {BUCKET} -name '*.ltx' -size +3k -exec sh -c \"{flip}\" ';'")
     core.fail("systemctl start barnabee-drill.service")
-    assert not status()["drill"]["last"]["success"]
+    assert not read_status()["drill"]["last"]["success"]

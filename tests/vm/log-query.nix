@@ -1,4 +1,4 @@
-# A line of a service reaches Loki by way of the journal and Alloy, and `logcli` finds it by its trace.
+# Log pipeline: a line of a service reaches Loki through the journal and Alloy; `logcli` finds it by trace id.
 {
   self,
   inputs,
@@ -7,10 +7,10 @@
 let
   machines = import ./machines.nix { inherit self; };
   graph = builtins.fromTOML (builtins.readFile ../../system.toml);
-  watched =
+  withAlloy =
     { lib, ... }:
     {
-      services.alloy.enable = lib.mkOverride 40 true; # the other tests go without
+      services.alloy.enable = lib.mkOverride 40 true; # the other tests turn it off
     };
 in
 pkgs.testers.runNixOSTest {
@@ -20,26 +20,26 @@ pkgs.testers.runNixOSTest {
     inherit (machines) backup gpu;
     core.imports = [
       machines.core
-      watched
+      withAlloy
     ];
     monitoring =
       { lib, ... }:
       {
         imports = [
-          machines.house
-          watched
+          machines.common
+          withAlloy
         ];
         barnabee.name = "barnabee-monitoring";
         barnabee.secrets.unused = [
           "heartbeat_url"
           "home_assistant_webhook"
         ];
-        services.grafana.enable = lib.mkForce false; # nobody looks here
+        services.grafana.enable = lib.mkForce false; # not tested
         environment.systemPackages = [ pkgs.grafana-loki ]; # logcli
         virtualisation.memorySize = 2048;
       };
   };
-  # The promise stands in system.toml; the script takes it from here.
+  # The limit of system.toml.
   testScript = ''
     LOG_QUERY_S = ${toString graph.acceptance.log_query_s}
     API_PORT = ${toString graph.service.api.port}

@@ -1,10 +1,10 @@
-# The machines of the VM tests: core, a gpu without a card, and an S3 server for the replica.
+# Machines of the VM tests: core, a gpu host without a GPU, monitoring, Home Assistant, an S3 server.
 { self }:
 let
-  # Made up for the tests, and in the store for that reason alone.
+  # A test secret: it may be in the Nix store.
   secret = "only-for-tests-only-for-tests-only";
   webhook = nodes: "http://${nodes.home.networking.primaryIPAddress}:8123/api/webhook/${secret}";
-  house =
+  common =
     {
       config,
       lib,
@@ -13,22 +13,22 @@ let
       ...
     }:
     {
-      imports = [ self.nixosModules.house ];
+      imports = [ self.nixosModules.barnabee ];
       barnabee = {
         network = {
           subnet = "192.168.1.0/24";
-          # Those that the test has; `nodes` are lazy.
+          # The nodes of this test; `nodes` is lazy.
           addresses = lib.mapAttrs' (
             node: _: lib.nameValuePair "barnabee-${node}" nodes.${node}.networking.primaryIPAddress
           ) (lib.intersectAttrs (lib.genAttrs [ "core" "gpu" "monitoring" ] (_: null)) nodes);
         };
         settings.BARNABEE_REPLICA_ENDPOINT = "http://${nodes.backup.networking.primaryIPAddress}:9000";
-        # Without recordings the voice is not well.
+        # The voice service is unhealthy without recordings.
         fillers = pkgs.runCommand "tones" { } ''
           ${config.barnabee.package.env}/bin/python ${./tones.py} $out
         '';
       };
-      services.alloy.enable = lib.mkForce false; # nobody collects here
+      services.alloy.enable = lib.mkForce false; # no Loki in most tests
       systemd.tmpfiles.rules = map (
         name:
         let
@@ -39,26 +39,26 @@ let
     };
 in
 {
-  # What every machine of the house is; a test may add one of its own.
-  inherit house secret;
+  # `common` is the configuration of every host; a test may add a host of its own.
+  inherit common secret;
 
   core =
     { lib, ... }:
     {
-      imports = [ house ];
+      imports = [ common ];
       barnabee.name = "barnabee-core";
       barnabee.secrets.unused = [
         "azure_openai_key"
         "home_assistant_token"
       ];
-      services.nginx.enable = lib.mkForce false; # it has no certificate here
+      services.nginx.enable = lib.mkForce false; # no certificate in the tests
       virtualisation.memorySize = 2048;
     };
 
   gpu =
     { config, lib, ... }:
     {
-      imports = [ house ];
+      imports = [ common ];
       barnabee.name = "barnabee-gpu";
       systemd.services.barnabee-gpu.serviceConfig.ExecStart =
         lib.mkForce "${config.barnabee.package.env}/bin/python ${./fake_gpu.py}";
@@ -68,7 +68,7 @@ in
   monitoring =
     { lib, nodes, ... }:
     {
-      imports = [ house ];
+      imports = [ common ];
       barnabee.name = "barnabee-monitoring";
       barnabee.secrets.unused = [ "heartbeat_url" ];
       barnabee.settings.HOME_ASSISTANT_URL = "http://${nodes.home.networking.primaryIPAddress}:8123";

@@ -1,4 +1,4 @@
-# Only the declared ports answer: every machine is scanned from a stranger and from each other machine.
+# Firewall: only the declared ports answer, scanned from an unknown host and from each other host.
 {
   self,
   inputs,
@@ -7,8 +7,8 @@
 let
   inherit (pkgs) lib;
   machines = import ./machines.nix { inherit self; };
-  graph = self.nixosConfigurations.barnabee-core.config.barnabee.system; # with its defaults
-  graphs = import ../../nixos/lib/system.nix;
+  graph = self.nixosConfigurations.barnabee-core.config.barnabee.system; # with defaults
+  graphLib = import ../../nixos/lib/system.nix;
   portsOf =
     role:
     lib.filter (port: port != null) (
@@ -16,8 +16,8 @@ let
         lib.filter (name: graph.service.${name}.role == role) (lib.attrNames graph.service)
       )
     );
-  # TCP ports that the graph lets `from` reach on the machine of `role`.
-  reached =
+  # TCP ports of the host of `role` that the graph opens to the host `from`.
+  openTo =
     role: from:
     lib.filter (port: port != null) (
       map (name: graph.service.${name}.port) (
@@ -25,20 +25,20 @@ let
           name:
           graph.service.${name}.role == role
           && graph.service.${name}.probe != "redis"
-          && lib.elem from (graphs.callingHosts graph "barnabee-${role}" name)
+          && lib.elem from (graphLib.callingHosts graph "barnabee-${role}" name)
         ) (lib.attrNames graph.service)
       )
     );
   declared = {
-    # What anybody in the house may reach, besides ssh where it runs.
+    # Open to the home network.
     core.backup = [
       80
       443
       graph.service.voice.port
     ];
     gpu.backup = [ ];
-    gpu.core = reached "gpu" "barnabee-core";
-    core.gpu = declared.core.backup ++ reached "core" "barnabee-gpu";
+    gpu.core = openTo "gpu" "barnabee-core";
+    core.gpu = declared.core.backup ++ openTo "core" "barnabee-gpu";
   };
 in
 pkgs.testers.runNixOSTest {
@@ -55,8 +55,8 @@ pkgs.testers.runNixOSTest {
         gpu = portsOf "gpu";
       }
     }')
-    ANYBODY = ${toString graph.service.voice.port}
-    GPU = ${toString graph.service.gpu.port}
+    PUBLIC_PORT = ${toString graph.service.voice.port}
+    GPU_PORT = ${toString graph.service.gpu.port}
     HEALTHY_S = ${toString graph.acceptance.healthy_s}
   ''
   + builtins.readFile ./network.py;

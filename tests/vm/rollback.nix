@@ -1,4 +1,4 @@
-# A generation that is not well takes itself back, a good one stays: by switch, by kill, by power cut.
+# Rollback: an unhealthy generation is rolled back and a healthy one stays, also after kill and power loss.
 {
   self,
   inputs,
@@ -17,17 +17,17 @@ pkgs.testers.runNixOSTest {
       { lib, ... }:
       {
         imports = [ machines.core ];
-        # It boots by its own boot loader, so that it can come up with another generation.
+        # Boots from its own boot loader, so that it can boot another generation.
         boot.loader.systemd-boot.enable = true;
         boot.loader.efi.canTouchEfiVariables = true;
         virtualisation.useBootLoader = true;
         virtualisation.useEFIBoot = true;
         system.switch.enable = true;
-        environment.etc."machine-id".text = "1234567890abcdef1234567890abcdef\n"; # lasts over boots
+        environment.etc."machine-id".text = "1234567890abcdef1234567890abcdef\n"; # the same after a reboot
 
-        barnabee.deploy.probe = false; # the tests' engines speak no words
+        barnabee.deploy.probe = false; # the fake engines synthesize tones
         barnabee.system.deploy = {
-          settle_s = 90; # what is bad here stays so
+          settle_s = 90; # the bad generation never recovers
           watch_every_s = 5;
         };
 

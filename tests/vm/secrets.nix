@@ -1,4 +1,4 @@
-# Secrets made while the machines run are nowhere but where they belong.
+# Secrets: values created at run time appear only in the credentials of their services.
 {
   self,
   inputs,
@@ -6,7 +6,7 @@
 }:
 let
   machines = import ./machines.nix { inherit self; };
-  graph = self.nixosConfigurations.barnabee-core.config.barnabee.system; # with its defaults
+  graph = self.nixosConfigurations.barnabee-core.config.barnabee.system; # with defaults
   inherit (pkgs) lib;
   core = lib.filterAttrs (_: node: node.role == "core") graph.service;
 in
@@ -17,7 +17,7 @@ pkgs.testers.runNixOSTest {
     inherit (machines) backup gpu;
     core.imports = [
       machines.core
-      { barnabee.health.start = false; } # the script makes the secrets first
+      { barnabee.health.start = false; } # the script creates the secrets first
     ];
   };
   testScript = ''

@@ -1,14 +1,15 @@
-# Alertmanager: to Home Assistant's webhook, by mail what cannot wait, and a heartbeat to the outside.
-# Ways and routes are those of nixos/monitoring/alertmanager.json; what a house lacks is left out.
+# Alertmanager: notifications to Home Assistant's webhook, critical ones by mail too, and a heartbeat to an
+# external service. nixos/monitoring/alertmanager.json has receivers and routes; receivers without a secret
+# are left out.
 {
   config,
   lib,
-  house,
+  barnabeeLib,
   ...
 }:
 let
   inherit (config.barnabee) secrets network;
-  inherit (house) graph graphs;
+  inherit (barnabeeLib) graph graphLib;
   cfg = config.barnabee.alerts;
   alerts = import ../../lib/alerts.nix { inherit lib; };
   credentials = [
@@ -20,7 +21,7 @@ let
   credential =
     name: if lib.elem name used then "/run/credentials/alertmanager.service/${name}" else null;
   port = graph.companion.alertmanager.port;
-  text =
+  textOption =
     description: example:
     lib.mkOption {
       type = lib.types.str;
@@ -32,20 +33,20 @@ in
     type = lib.types.nullOr (
       lib.types.submodule {
         options = {
-          to = text "Who gets what is critical." "family@example.org";
-          from = text "Who sends it; the provider must allow the address." "house@example.org";
-          smarthost = text "The provider's server and port." "smtp.gmail.com:587";
-          username = text "The user at that server; the password is the secret `smtp_password`." "house@example.org";
+          to = textOption "Recipient of critical alerts." "family@example.org";
+          from = textOption "Sender address; the provider must allow it." "barnabee@example.org";
+          smarthost = textOption "Host and port of the provider's SMTP server." "smtp.gmail.com:587";
+          username = textOption "SMTP user; its password is the secret `smtp_password`." "barnabee@example.org";
         };
       }
     );
     default = null;
-    description = "The second way of alerts, by mail (Gmail, Azure Communication Services); null for none.";
+    description = "Mail receiver of critical alerts (Gmail, Azure Communication Services); null for none.";
     example = {
       to = "family@example.org";
-      from = "house@example.org";
+      from = "barnabee@example.org";
       smarthost = "smtp.azurecomm.net:587";
-      username = "house.barnabee";
+      username = "barnabee.example";
     };
   };
 
@@ -53,10 +54,10 @@ in
     barnabee.secrets.needed = credentials;
     services.prometheus.alertmanager = {
       enable = true;
-      listenAddress = house.address;
+      listenAddress = barnabeeLib.hostAddress;
       inherit port;
-      extraFlags = [ "--cluster.listen-address=" ]; # one of it: no gossip port
-      configuration = alerts.alertmanager graph {
+      extraFlags = [ "--cluster.listen-address=" ]; # a single instance: no gossip port
+      configuration = alerts.alertmanagerConfig graph {
         webhook_file = credential "home_assistant_webhook";
         heartbeat_file = credential "heartbeat_url";
         mail_to = cfg.mail.to or null;
@@ -72,7 +73,7 @@ in
       wantedBy = [ "barnabee.target" ];
       serviceConfig.LoadCredential = map (name: "${name}:${secrets.fileOf name}") used;
     };
-    # `barnabee alert` on this machine: where Alertmanager and Home Assistant are.
+    # For `barnabee alert` in a shell on this host.
     environment.systemPackages = [ config.barnabee.package ];
     environment.variables = lib.filterAttrs (
       name: _:
@@ -80,12 +81,13 @@ in
         "ALERTMANAGER_URL"
         "HOME_ASSISTANT_URL"
       ]
-    ) house.environment;
-    # Core shows what is wrong and asks in `barnabee accept`; the machine beneath tries whether alerts arrive.
+    ) barnabeeLib.environment;
+    # Core reads the alerts for the dashboard and `barnabee accept`; the gateway runs `barnabee alert test`.
     barnabee.network.rules = [
       {
         inherit port;
-        from = graphs.hostsWith graph "core" ++ lib.optional (network.gateway != null) network.gateway;
+        from =
+          graphLib.hostsWithRole graph "core" ++ lib.optional (network.gateway != null) network.gateway;
       }
     ];
   };

@@ -1,8 +1,8 @@
-# Alloy: the journal of this machine, to Loki. Its configuration is nixos/monitoring/config.alloy.
+# Grafana Alloy: sends this host's journal to Loki, configured by nixos/monitoring/config.alloy.
 {
   config,
   lib,
-  house,
+  barnabeeLib,
   lokiPort,
   ...
 }:
@@ -10,7 +10,7 @@ let
   inherit (config.barnabee) name network;
   lokiUrl = "http://${network.addresses.${lib.head monitors}}:${toString lokiPort}";
   monitors = lib.filter (host: network.addresses ? ${host}) (
-    house.graphs.hostsWith house.graph "monitoring"
+    barnabeeLib.graphLib.hostsWithRole barnabeeLib.graph "monitoring"
   );
 in
 {
@@ -26,9 +26,9 @@ in
         BARNABEE_HOST = name;
         LOKI_URL = lokiUrl;
       };
-      serviceConfig = house.inside;
+      serviceConfig = barnabeeLib.privateNetworkOnly;
     };
-    # `barnabee logs`, `trace` and `accept` ask there, whoever runs them.
+    # For the services, and for `barnabee logs`, `trace` and `accept` in a shell.
     barnabee.settings.LOKI_URL = lib.mkDefault lokiUrl;
     environment.variables.LOKI_URL = lokiUrl;
   };

@@ -1,20 +1,20 @@
-# What machines, Redis, nginx and the card say of themselves, and the door as it is seen from outside.
-# Each exporter is where what it asks is; monitoring may ask it, and nobody else.
+# Prometheus exporters of hosts, Redis, nginx and the GPU, and the blackbox probe of the reverse proxy.
+# Only the monitoring host may connect to them.
 {
   config,
   lib,
   pkgs,
-  house,
+  barnabeeLib,
   ...
 }:
 let
   inherit (config.barnabee) name network roles;
-  inherit (house) graph;
+  inherit (barnabeeLib) graph;
   cfg = config.services.prometheus.exporters;
-  address = house.address;
-  placed = roles != [ ] && network.addresses ? ${name};
-  on = role: placed && lib.elem role roles;
-  asked = lib.filter (exporter: cfg.${exporter}.enable) [
+  address = barnabeeLib.hostAddress;
+  hasAddress = roles != [ ] && network.addresses ? ${name};
+  hasRole = role: hasAddress && lib.elem role roles;
+  exporters = lib.filter (exporter: cfg.${exporter}.enable) [
     "node"
     "redis"
     "nginx"
@@ -24,45 +24,45 @@ let
 in
 {
   config = lib.mkMerge [
-    (lib.mkIf placed {
+    (lib.mkIf hasAddress {
       services.prometheus.exporters.node = {
         enable = true;
         listenAddress = address;
         inherit (graph.companion.node) port;
-        enabledCollectors = [ "systemd" ]; # units that failed, timers that did not run
+        enabledCollectors = [ "systemd" ]; # failed units, missed timers
       };
       barnabee.network.rules = map (exporter: {
         inherit (cfg.${exporter}) port;
-        from = house.graphs.hostsWith graph "monitoring";
-      }) asked;
+        from = barnabeeLib.graphLib.hostsWithRole graph "monitoring";
+      }) exporters;
     })
 
-    (lib.mkIf (on "core") {
+    (lib.mkIf (hasRole "core") {
       services.prometheus.exporters.redis = {
         enable = true;
         listenAddress = address;
         extraFlags = [ "-redis.addr=redis://127.0.0.1:${toString graph.service.redis.port}" ];
       };
-      services.nginx.statusPage = true; # on loopback alone
+      services.nginx.statusPage = true; # on loopback only
       services.prometheus.exporters.nginx = {
         enable = true;
         listenAddress = address;
       };
     })
 
-    (lib.mkIf (on "gpu" && config.barnabee.gpu.card) {
+    (lib.mkIf (hasRole "gpu" && config.barnabee.gpu.enable) {
       services.prometheus.exporters.nvidia-gpu = {
         enable = true;
         listenAddress = address;
       };
     })
 
-    (lib.mkIf (on "monitoring") {
+    (lib.mkIf (hasRole "monitoring") {
       services.prometheus.exporters.blackbox = {
         enable = true;
         listenAddress = "127.0.0.1";
         inherit (graph.companion.blackbox) port;
-        # The certificate may be of an authority of one's own: its end is watched, not its maker.
+        # The certificate may be self-signed: its expiry is monitored, not its issuer.
         configFile = json.generate "blackbox.json" {
           modules.page = {
             prober = "http";

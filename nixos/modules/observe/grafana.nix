@@ -1,14 +1,14 @@
-# Grafana: reads Prometheus and Loki; dashboards from nixos/monitoring/dashboards.
+# Grafana with Prometheus and Loki as data sources; dashboards from nixos/monitoring/dashboards.
 {
   config,
   lib,
-  house,
+  barnabeeLib,
   lokiPort,
   ...
 }:
 let
   inherit (config.barnabee) secrets;
-  address = house.address;
+  address = barnabeeLib.hostAddress;
   credentials = [
     "grafana_admin_password"
     "grafana_secret_key"
@@ -44,13 +44,13 @@ in
             type = "loki";
             uid = "loki";
             url = "http://${address}:${toString lokiPort}";
-            # From any line to the whole way of its sentence. A dollar is doubled for Grafana's reader.
+            # Link from a log line to all lines of its trace. Grafana's provisioning reads $$ as $.
             jsonData.derivedFields = [
               {
                 name = "trace_id";
                 matcherRegex = ''"trace_id":\s*"([0-9a-f]{32})"'';
                 url = "/d/barnabee-logs?var-trace_id=$${__value.raw}";
-                urlDisplayLabel = "its whole way";
+                urlDisplayLabel = "Log lines of this trace";
               }
             ];
           }
@@ -66,8 +66,8 @@ in
     };
     systemd.services.grafana = {
       aliases = [ "barnabee-grafana.service" ];
-      serviceConfig = house.inside // {
-        LoadCredential = map (one: "${one}:${secrets.fileOf one}") used;
+      serviceConfig = barnabeeLib.privateNetworkOnly // {
+        LoadCredential = map (name: "${name}:${secrets.fileOf name}") used;
       };
     };
   };

@@ -1,14 +1,14 @@
-# Loki: the logs of all machines, for [retention] logs_days. trace_id is structured metadata and no
-# label: one stream for each request would sink it.
+# Loki: logs of all hosts, kept for `retention.logs_days`. trace_id is structured metadata and not a label,
+# which would create one stream for each request.
 {
   config,
   lib,
-  house,
+  barnabeeLib,
   ...
 }:
 let
   inherit (config.barnabee) name network;
-  address = house.address;
+  address = barnabeeLib.hostAddress;
   directory = config.services.loki.dataDir;
   port = 3100;
 in
@@ -18,7 +18,7 @@ in
       services.loki = {
         enable = true;
         configuration = {
-          auth_enabled = false; # the firewall lets in the machines of the house alone
+          auth_enabled = false; # the firewall admits the deployment's hosts only
           server = {
             http_listen_address = address;
             http_listen_port = port;
@@ -45,8 +45,8 @@ in
           storage_config.filesystem.directory = "${directory}/chunks";
           limits_config = {
             allow_structured_metadata = true;
-            discover_service_name = [ ]; # it would make a fourth label of `component`
-            retention_period = "${toString (house.graph.retention.logs_days * 24)}h";
+            discover_service_name = [ ]; # it would add a fourth label
+            retention_period = "${toString (barnabeeLib.graph.retention.logs_days * 24)}h";
           };
           compactor = {
             working_directory = "${directory}/compactor";
@@ -59,7 +59,7 @@ in
       systemd.services.loki = {
         aliases = [ "barnabee-loki.service" ];
         wantedBy = [ "barnabee.target" ];
-        serviceConfig = house.inside;
+        serviceConfig = barnabeeLib.privateNetworkOnly;
       };
       barnabee.network.rules = [
         {

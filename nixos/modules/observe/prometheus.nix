@@ -1,74 +1,71 @@
-# Prometheus: asks every service of the graph, every machine and the door; rules from
-# nixos/monitoring/alerts and out of system.toml.
+# Prometheus: scrapes every service of the graph, every host and the blackbox probe of the reverse proxy;
+# rules from nixos/monitoring/alerts and from system.toml.
 {
   config,
   lib,
-  house,
+  barnabeeLib,
   lokiPort,
   ...
 }:
 let
-  inherit (house) graph graphs;
+  inherit (barnabeeLib) graph graphLib;
   inherit (config.barnabee) network secrets;
   inherit (config.services.prometheus) exporters;
   alerts = import ../../lib/alerts.nix { inherit lib; };
   token = "api_token";
   interval = "15s";
-  placed = lib.filter (host: network.addresses ? ${host});
-  at = host: port: labels: {
+  withAddress = lib.filter (host: network.addresses ? ${host});
+  targetOn = host: port: {
     targets = [ "${network.addresses.${host}}:${toString port}" ];
-    labels = {
-      inherit host;
-    }
-    // labels;
+    labels = { inherit host; };
   };
-  job = service: {
+  serviceJob = service: {
     job_name = "barnabee-${service}";
-    # Its metrics are for whoever has the house's token.
+    # /metrics requires the API token.
     authorization.credentials_file = "/run/credentials/prometheus.service/${token}";
     static_configs = [
       {
-        targets = [ "${house.addressOf service}:${toString graph.service.${service}.port}" ];
+        targets = [ "${barnabeeLib.addressOf service}:${toString graph.service.${service}.port}" ];
         labels = {
           component = service;
-          host = graphs.hostOf graph service;
+          host = graphLib.hostOf graph service;
         };
       }
     ];
   };
-  others = job_name: port: hosts: {
+  hostJob = job_name: port: hosts: {
     inherit job_name;
-    static_configs = map (host: at host port { }) (placed hosts);
+    static_configs = map (host: targetOn host port) (withAddress hosts);
   };
-  here = [ config.barnabee.name ];
-  role = graphs.hostsWith graph;
-  door = {
-    job_name = "door";
+  thisHost = [ config.barnabee.name ];
+  hostsWithRole = graphLib.hostsWithRole graph;
+  proxyProbe = {
+    job_name = "blackbox";
     metrics_path = "/probe";
     params = {
       module = [ "page" ];
-      target = [ "https://${house.addressOf "api"}/health/live" ];
+      target = [ "https://${barnabeeLib.addressOf "api"}/health/live" ];
     };
     static_configs = [
       {
         targets = [ "127.0.0.1:${toString exporters.blackbox.port}" ];
-        labels.host = graphs.hostOf graph "api";
+        labels.host = graphLib.hostOf graph "api";
       }
     ];
   };
   folder = ../../monitoring/alerts;
 in
 {
-  # A hypervisor that only carries images has no exporter of ours: it counts when it is the gateway.
+  # A hypervisor that is not the gateway is a Proxmox node, which has no exporter of ours.
   options.barnabee.alerts.machines = lib.mkOption {
     type = lib.types.listOf lib.types.str;
-    default = placed (
+    default = withAddress (
       lib.filter (host: host == network.gateway || graph.host.${host}.roles != [ "hypervisor" ]) (
         lib.attrNames graph.host
       )
     );
     defaultText = lib.literalMD "the gateway, and the hosts of `system.toml` that run services";
-    description = "The machines that are asked how they are, and whose silence is told.";
+    description = "Hosts whose node exporter Prometheus scrapes, and for which HostDown fires.";
     example = [
       "beast"
       "barnabee-core"
@@ -79,32 +76,32 @@ in
     barnabee.secrets.needed = [ token ];
     services.prometheus = {
       enable = true;
-      listenAddress = house.address;
+      listenAddress = barnabeeLib.hostAddress;
       port = graph.companion.prometheus.port;
       retentionTime = "${toString graph.retention.metrics_days}d";
-      checkConfig = "syntax-only"; # the token is a file of the running unit
-      # What it sends before it has found Alertmanager is lost; by itself it says it again in a minute.
+      checkConfig = "syntax-only"; # the token file exists only while the unit runs
+      # Alerts sent before Alertmanager is discovered are lost; the default delay of 1 min is too long.
       extraFlags = [ "--rules.alert.resend-delay=${interval}" ];
       globalConfig = {
         scrape_interval = interval;
         evaluation_interval = interval;
       };
-      rules = [ (builtins.toJSON (alerts.limits graph)) ];
+      rules = [ (builtins.toJSON (alerts.limitRules graph)) ];
       ruleFiles = map (file: folder + "/${file}") (lib.attrNames (builtins.readDir folder));
-      scrapeConfigs = map job (alerts.asked graph) ++ [
-        (others "prometheus" graph.companion.prometheus.port here)
-        (others "alertmanager" graph.companion.alertmanager.port here)
-        (others "loki" lokiPort here)
-        (others "node" graph.companion.node.port config.barnabee.alerts.machines)
-        (others "redis" exporters.redis.port (role "core"))
-        (others "nginx" exporters.nginx.port (role "core"))
-        (others "nvidia" exporters.nvidia-gpu.port (role "gpu"))
-        door
+      scrapeConfigs = map serviceJob (alerts.scrapedServices graph) ++ [
+        (hostJob "prometheus" graph.companion.prometheus.port thisHost)
+        (hostJob "alertmanager" graph.companion.alertmanager.port thisHost)
+        (hostJob "loki" lokiPort thisHost)
+        (hostJob "node" graph.companion.node.port config.barnabee.alerts.machines)
+        (hostJob "redis" exporters.redis.port (hostsWithRole "core"))
+        (hostJob "nginx" exporters.nginx.port (hostsWithRole "core"))
+        (hostJob "nvidia" exporters.nvidia-gpu.port (hostsWithRole "gpu"))
+        proxyProbe
       ];
       alertmanagers = [
         {
           static_configs = [
-            { targets = [ "${house.address}:${toString graph.companion.alertmanager.port}" ]; }
+            { targets = [ "${barnabeeLib.hostAddress}:${toString graph.companion.alertmanager.port}" ]; }
           ];
         }
       ];
@@ -112,7 +109,7 @@ in
     systemd.services.prometheus = {
       aliases = [ "barnabee-prometheus.service" ];
       wantedBy = [ "barnabee.target" ];
-      serviceConfig = house.inside // {
+      serviceConfig = barnabeeLib.privateNetworkOnly // {
         LoadCredential = lib.optional (secrets.fileOf token != null) "${token}:${secrets.fileOf token}";
       };
     };

@@ -1,14 +1,14 @@
-# Commands, sessions, the record of turns.
+# API service: commands, sessions, turn history.
 {
   config,
   lib,
-  house,
+  barnabeeLib,
   ...
 }:
 {
-  config = lib.mkIf (house.runs "api") {
-    systemd.services.barnabee-api = house.mkService "api" {
-      exec = "${house.python} -m barnabee.api";
+  config = lib.mkIf (barnabeeLib.runsService "api") {
+    systemd.services.barnabee-api = barnabeeLib.mkService "api" {
+      exec = "${barnabeeLib.python} -m barnabee.api";
       group = "barnabee";
       outbound = true; # Home Assistant and Azure OpenAI
       writes = [ config.barnabee.dataDir ];

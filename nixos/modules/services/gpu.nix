@@ -1,13 +1,13 @@
-# Speech to text, text to speech, embeddings, wake words: the only process that loads a model.
+# GPU service: speech to text, text to speech, embeddings, wake words. The only process that loads models.
 {
   config,
   lib,
-  house,
+  barnabeeLib,
   ...
 }:
 let
-  card = config.barnabee.gpu.card;
-  # Old drivers say "frontend", new ones "nvidia"; a class that does not exist is passed over.
+  usesGpu = config.barnabee.gpu.enable;
+  # Device classes of old drivers ("frontend") and new ones; systemd ignores classes that do not exist.
   devices = map (name: "char-${name} rw") [
     "nvidia"
     "nvidiactl"
@@ -17,24 +17,24 @@ let
   ];
 in
 {
-  config = lib.mkIf (house.runs "gpu") {
+  config = lib.mkIf (barnabeeLib.runsService "gpu") {
     systemd.services.barnabee-gpu = lib.mkMerge [
-      (house.mkService "gpu" {
-        exec = "${house.python} -m barnabee.gpu";
+      (barnabeeLib.mkService "gpu" {
+        exec = "${barnabeeLib.python} -m barnabee.gpu";
         compiles = true; # onnxruntime and triton
         serviceConfig = {
           CacheDirectory = "barnabee-gpu";
         }
-        // lib.optionalAttrs card {
-          # The card's devices, and no others.
+        // lib.optionalAttrs usesGpu {
+          # The GPU's devices only.
           PrivateDevices = false;
           DeviceAllow = devices;
-          # The driver asks for the device's owner, whom a user namespace would hide.
+          # The driver checks the device's owner, whom a user namespace hides.
           PrivateUsers = false;
         };
       })
-      (lib.mkIf card {
-        after = [ "nvidia-persistenced.service" ]; # it makes the device files
+      (lib.mkIf usesGpu {
+        after = [ "nvidia-persistenced.service" ]; # creates the device files
         wants = [ "nvidia-persistenced.service" ];
         environment = {
           BARNABEE_DEVICE = "cuda";

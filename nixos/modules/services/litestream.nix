@@ -1,16 +1,16 @@
-# Streams the database to its bucket. `barnabee replicate` writes the configuration out of the graph
-# and becomes litestream; only it has the key. Its log rules: docs/reference/store.md.
+# Litestream: streams the database to its bucket. `barnabee replicate` writes the configuration and
+# replaces itself with litestream, the only process with the bucket's key. docs/reference/store.md
 {
   config,
   lib,
-  house,
+  barnabeeLib,
   ...
 }:
 {
-  config = lib.mkIf (house.runs "litestream") {
-    systemd.services.barnabee-litestream = house.mkService "litestream" {
-      exec = "${house.barnabee} replicate";
-      probe = "${house.barnabee} health --wait ${toString house.graph.service.litestream.startup_budget_s} --at litestream=${house.address}";
+  config = lib.mkIf (barnabeeLib.runsService "litestream") {
+    systemd.services.barnabee-litestream = barnabeeLib.mkService "litestream" {
+      exec = "${barnabeeLib.barnabee} replicate";
+      probe = "${barnabeeLib.barnabee} health --wait ${toString barnabeeLib.graph.service.litestream.startup_budget_s} --at litestream=${barnabeeLib.hostAddress}";
       group = "barnabee";
       readiness = "exec";
       outbound = true;
@@ -18,8 +18,8 @@
       serviceConfig = {
         RuntimeDirectory = "barnabee-litestream";
         RuntimeDirectoryMode = "0750";
-        Nice = 10; # whoever writes comes first
-        # It makes its own folder with the mode of the database's, whose group is handed down.
+        Nice = 10; # the writers have priority
+        # It creates its directory with the mode of the database's directory, which has the setgid bit.
         RestrictSUIDSGID = false;
       };
     };

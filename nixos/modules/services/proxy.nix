@@ -1,25 +1,26 @@
-# nginx: the one door of the house. TLS from an authority of one's own or by ACME (DNS-01); websockets
-# and streamed answers pass unbuffered; each address has a rate.
+# nginx, the reverse proxy: TLS with an own certificate or by ACME (DNS-01), unbuffered WebSockets and
+# streamed responses, a request rate limit for each client address.
 {
   config,
   lib,
-  house,
+  barnabeeLib,
   ...
 }:
 let
   cfg = config.barnabee.proxy;
-  here = house.runs "api"; # also on a stand-by, once it serves
-  tls = [
+  # On a standby too: it serves after a promotion.
+  enabled = barnabeeLib.runsService "api";
+  tlsSecrets = [
     "tls_certificate"
     "tls_key"
   ];
-  headers = lib.importJSON ../../../src/dashboard/headers.json; # as the api sends them
-  stream = {
+  headers = lib.importJSON ../../../src/dashboard/headers.json; # those that the API sends
+  unbuffered = {
     proxyWebsockets = true;
     extraConfig = ''
       proxy_buffering off;
       proxy_read_timeout 1h;
-      limit_req zone=house burst=40 nodelay;
+      limit_req zone=clients burst=40 nodelay;
     '';
   };
 in
@@ -28,33 +29,33 @@ in
     hostName = lib.mkOption {
       type = lib.types.str;
       default = "barnabee.home.arpa";
-      description = "The name under which browsers find the house.";
+      description = "Host name of the dashboard and the API for browsers.";
       example = "barnabee.example.org";
     };
     acme = lib.mkOption {
       type = lib.types.bool;
       default = false;
       description = ''
-        Have the certificate by ACME (DNS-01: the house is not reached from outside). Otherwise it is the
-        secret `tls_certificate` with its key `tls_key`, of an authority of one's own.
+        Get the certificate by ACME (DNS-01, because the host is not reachable from the Internet).
+        Otherwise the secrets `tls_certificate` and `tls_key` are the certificate and its key.
       '';
       example = true;
     };
     dashboard = lib.mkOption {
       type = lib.types.nullOr lib.types.package;
       default = null;
-      description = "The built dashboard to serve; null while there is none.";
+      description = "Package of the built dashboard; null for the pages that the API serves.";
       example = lib.literalExpression "pkgs.barnabee-dashboard";
     };
     requestsPerSecond = lib.mkOption {
       type = lib.types.ints.positive;
       default = 20;
-      description = "How many requests one address may make each second, beyond bursts.";
+      description = "Rate limit of one client address, in requests per second.";
       example = 50;
     };
   };
 
-  config = lib.mkIf here {
+  config = lib.mkIf enabled {
     services.nginx = {
       enable = true;
       recommendedGzipSettings = true;
@@ -62,7 +63,7 @@ in
       recommendedProxySettings = true;
       recommendedTlsSettings = true;
       appendHttpConfig = ''
-        limit_req_zone $binary_remote_addr zone=house:1m rate=${toString cfg.requestsPerSecond}r/s;
+        limit_req_zone $binary_remote_addr zone=clients:1m rate=${toString cfg.requestsPerSecond}r/s;
       '';
       virtualHosts.${cfg.hostName} = {
         default = true;
@@ -70,29 +71,29 @@ in
         enableACME = cfg.acme;
         sslCertificate = lib.mkIf (!cfg.acme) "/run/credentials/nginx.service/tls_certificate";
         sslCertificateKey = lib.mkIf (!cfg.acme) "/run/credentials/nginx.service/tls_key";
-        acmeRoot = null; # DNS-01: the house is not reached from the Internet
+        acmeRoot = null; # DNS-01: no challenge over HTTP
         root = lib.mkIf (cfg.dashboard != null) "${cfg.dashboard}";
         extraConfig = ''
-          client_max_body_size ${toString house.graph.limits.audio_max_mib}m;
+          client_max_body_size ${toString barnabeeLib.graph.limits.audio_max_mib}m;
           add_header Strict-Transport-Security "max-age=31536000" always;
         ''
         + lib.concatStrings (
           lib.mapAttrsToList (name: value: "add_header ${name} \"${value}\" always;\n") headers
         );
         locations = {
-          "/api/" = stream // {
-            proxyPass = house.urlOf "http" "api";
+          "/api/" = unbuffered // {
+            proxyPass = barnabeeLib.urlOf "http" "api";
           };
-          "/v1/" = stream // {
-            proxyPass = house.urlOf "http" "api";
+          "/v1/" = unbuffered // {
+            proxyPass = barnabeeLib.urlOf "http" "api";
           };
-          "/health".proxyPass = house.urlOf "http" "api";
-          "/login" = stream // {
-            proxyPass = house.urlOf "http" "api";
+          "/health".proxyPass = barnabeeLib.urlOf "http" "api";
+          "/login" = unbuffered // {
+            proxyPass = barnabeeLib.urlOf "http" "api";
           };
           "/" =
             if cfg.dashboard == null then
-              stream // { proxyPass = house.urlOf "http" "api"; }
+              unbuffered // { proxyPass = barnabeeLib.urlOf "http" "api"; }
             else
               {
                 tryFiles = "$uri /index.html";
@@ -100,12 +101,12 @@ in
               };
         }
         // lib.optionalAttrs (cfg.dashboard != null) {
-          "/assets/".extraConfig = "expires 1y;"; # their names hold their content's hash
-          "= /headers.json".return = "404"; # is for us
+          "/assets/".extraConfig = "expires 1y;"; # the file names contain a hash of the content
+          "= /headers.json".return = "404"; # input of this file
         }
-        // lib.optionalAttrs (house.graph.service ? voice) {
-          "/voice/" = stream // {
-            proxyPass = "${house.urlOf "http" "voice"}/"; # it knows no prefix
+        // lib.optionalAttrs (barnabeeLib.graph.service ? voice) {
+          "/voice/" = unbuffered // {
+            proxyPass = "${barnabeeLib.urlOf "http" "voice"}/"; # strips the prefix
           };
         };
       };
@@ -116,19 +117,19 @@ in
       wantedBy = lib.mkForce [ "barnabee.target" ];
       partOf = [ "barnabee.target" ];
       serviceConfig.LoadCredential = lib.optionals (!cfg.acme) (
-        map (name: "${name}:${toString (config.barnabee.secrets.fileOf name)}") tls
+        map (name: "${name}:${toString (config.barnabee.secrets.fileOf name)}") tlsSecrets
       );
     };
-    barnabee.secrets.needed = lib.mkIf (!cfg.acme) tls;
+    barnabee.secrets.needed = lib.mkIf (!cfg.acme) tlsSecrets;
 
     assertions = [
       {
         assertion = cfg.acme -> config.security.acme.defaults.dnsProvider != null;
-        message = "barnabee.proxy.acme needs security.acme.defaults.dnsProvider: the house answers no challenge from outside.";
+        message = "barnabee.proxy.acme needs security.acme.defaults.dnsProvider, because the host is not reachable from the Internet; set it.";
       }
       {
-        assertion = cfg.acme || lib.all (name: config.barnabee.secrets.fileOf name != null) tls;
-        message = "barnabee.secrets.unused leaves nginx without a certificate; keep tls_certificate and tls_key, or set barnabee.proxy.acme.";
+        assertion = cfg.acme || lib.all (name: config.barnabee.secrets.fileOf name != null) tlsSecrets;
+        message = "barnabee.secrets.unused leaves nginx without a certificate; remove tls_certificate and tls_key from it, or set barnabee.proxy.acme.";
       }
     ];
   };

@@ -1,17 +1,17 @@
-# Brings the database back before anything opens it; nothing starts on an empty one by mistake.
+# Restore of a missing database from its replica, before any service opens it.
 {
   config,
   lib,
-  house,
+  barnabeeLib,
   ...
 }:
 {
-  config = lib.mkIf (house.runs "restore") {
-    systemd.services.barnabee-restore = house.mkService "restore" {
-      exec = "${house.barnabee} restore --if-missing";
+  config = lib.mkIf (barnabeeLib.runsService "restore") {
+    systemd.services.barnabee-restore = barnabeeLib.mkService "restore" {
+      exec = "${barnabeeLib.barnabee} restore --if-missing";
       group = "barnabee";
       readiness = "exit";
-      outbound = true; # the bucket
+      outbound = true; # the replica's bucket
       writes = [ config.barnabee.dataDir ];
     };
   };

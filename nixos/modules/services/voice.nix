@@ -1,20 +1,20 @@
-# A microphone in a room becomes a conversation; only where the graph has it.
+# Voice service: conversations in rooms over WebRTC.
 {
   config,
   lib,
-  house,
+  barnabeeLib,
   ...
 }:
 {
-  config = lib.mkIf (house.runs "voice") {
-    systemd.services.barnabee-voice = house.mkService "voice" {
-      exec = "${house.python} -m barnabee.voice";
+  config = lib.mkIf (barnabeeLib.runsService "voice") {
+    systemd.services.barnabee-voice = barnabeeLib.mkService "voice" {
+      exec = "${barnabeeLib.python} -m barnabee.voice";
       group = "barnabee";
-      outbound = true; # media goes to wherever the microphone is
-      compiles = true; # onnxruntime: voice activity and the end of a turn
-      writes = lib.optional house.graph.recording.enabled config.barnabee.dataDir;
+      outbound = true; # WebRTC media goes to the client's address
+      compiles = true; # onnxruntime: voice activity and end-of-turn detection
+      writes = lib.optional barnabeeLib.graph.recording.enabled config.barnabee.dataDir;
       serviceConfig = {
-        # aiortc looks at the machine's interfaces for its candidates.
+        # aiortc lists the host's interfaces for its ICE candidates.
         RestrictAddressFamilies = [
           "AF_INET"
           "AF_INET6"

@@ -1,14 +1,14 @@
-# Records turns, expires what is old.
+# Worker service: background jobs, retention, voice probe.
 {
   config,
   lib,
-  house,
+  barnabeeLib,
   ...
 }:
 {
-  config = lib.mkIf (house.runs "worker") {
-    systemd.services.barnabee-worker = house.mkService "worker" {
-      exec = "${house.python} -m barnabee.workers";
+  config = lib.mkIf (barnabeeLib.runsService "worker") {
+    systemd.services.barnabee-worker = barnabeeLib.mkService "worker" {
+      exec = "${barnabeeLib.python} -m barnabee.workers";
       group = "barnabee";
       writes = [ config.barnabee.dataDir ];
     };

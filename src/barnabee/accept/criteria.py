@@ -1,4 +1,4 @@
-"""What one acceptance criterion came to, and what all of them come to together. Pure."""
+"""Acceptance criteria and their results. Pure."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 
-class Verdict(StrEnum):
-    """How a criterion came out."""
+class CriterionStatus(StrEnum):
+    """Outcome of a criterion."""
 
     PASSED = "passed"
     FAILED = "failed"
@@ -16,57 +16,61 @@ class Verdict(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """One criterion: `figure` and `limit` in `unit`; `source` is where the figure is from."""
+class CriterionResult:
+    """Result of one criterion: `value` and `limit` in `unit`; `source` says where it was read."""
 
     name: str
-    verdict: Verdict
+    status: CriterionStatus
     limit: int
     unit: str
-    figure: float | None = None
+    value: float | None = None
     source: str = ""
-    why: str = ""
+    reason: str = ""
 
     def as_dict(self) -> dict[str, object]:
         """Return the JSON form."""
         return {
             "criterion": self.name,
-            "verdict": self.verdict.value,
-            "figure": self.figure,
+            "verdict": self.status.value,
+            "figure": self.value,
             "limit": self.limit,
             "unit": self.unit,
             "source": self.source,
-            "why": self.why,
+            "why": self.reason,
         }
 
 
 @dataclass(frozen=True, slots=True)
-class Limit:
-    """What a criterion is held to; makes its rows."""
+class Criterion:
+    """A limit that a measured value must not exceed."""
 
     name: str
-    most: int
+    limit: int
     unit: str
 
-    def measured(self, figure: float, source: str, *, trouble: str = "") -> Row:
-        """Return the row of a figure: passed when within the limit and nothing is in trouble."""
-        figure = round(figure, 2)
-        why = trouble
-        if not why and figure > self.most:
-            why = f"{figure:g} {self.unit} is more than {self.most}"
-        verdict = Verdict.FAILED if why else Verdict.PASSED
-        return Row(self.name, verdict, self.most, self.unit, figure, source, why)
+    def judge(self, value: float, source: str, *, problem: str = "") -> CriterionResult:
+        """Return the result: passed if the value is within the limit and there is no problem."""
+        value = round(value, 2)
+        reason = problem
+        if not reason and value > self.limit:
+            reason = f"{value:g} {self.unit} is more than {self.limit}"
+        status = CriterionStatus.FAILED if reason else CriterionStatus.PASSED
+        return CriterionResult(self.name, status, self.limit, self.unit, value, source, reason)
 
-    def failed(self, why: str, source: str = "") -> Row:
-        """Return the row of something that could not even be measured, and should have been."""
-        return Row(self.name, Verdict.FAILED, self.most, self.unit, None, source, why)
+    def fail(self, reason: str, source: str = "") -> CriterionResult:
+        """Return the result of a measurement that failed."""
+        status = CriterionStatus.FAILED
+        return CriterionResult(self.name, status, self.limit, self.unit, None, source, reason)
 
-    def unchecked(self, why: str) -> Row:
-        """Return the row of something that cannot be measured here."""
-        return Row(self.name, Verdict.UNCHECKED, self.most, self.unit, why=why)
+    def skip(self, reason: str) -> CriterionResult:
+        """Return the result of a criterion that cannot be measured here."""
+        status = CriterionStatus.UNCHECKED
+        return CriterionResult(self.name, status, self.limit, self.unit, reason=reason)
 
 
-def accepted(rows: Sequence[Row], *, allow_unchecked: bool) -> bool:
-    """Return whether the house is accepted."""
-    bad = {Verdict.FAILED} if allow_unchecked else {Verdict.FAILED, Verdict.UNCHECKED}
-    return bool(rows) and not any(row.verdict in bad for row in rows)
+def is_accepted(results: Sequence[CriterionResult], *, allow_unchecked: bool) -> bool:
+    """Return whether every criterion passed; unchecked ones only count as passed if allowed."""
+    bad = {CriterionStatus.FAILED}
+    if not allow_unchecked:
+        bad.add(CriterionStatus.UNCHECKED)
+    return bool(results) and not any(result.status in bad for result in results)

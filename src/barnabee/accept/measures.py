@@ -1,6 +1,6 @@
-"""Measures the criteria, one function each; every failure becomes a row that says why.
+"""Measurements of the criteria, one function each; every failure becomes a result with a reason.
 
-The log row and the replica row leave a real trace in the house: one request, one command.
+The log and replica measurements leave one request and one command in the system's records.
 """
 
 from __future__ import annotations
@@ -12,166 +12,193 @@ from dataclasses import dataclass
 
 import httpx
 
-from barnabee.accept.criteria import Limit, Row
-from barnabee.accept.startup import Start
-from barnabee.accept.target import Target, traced
-from barnabee.alerts.delivery_test import Trial
+from barnabee.accept.criteria import Criterion, CriterionResult
+from barnabee.accept.startup import StartTimes
+from barnabee.accept.target import AcceptanceTarget, start_trace
+from barnabee.alerts.delivery_test import HOME_ASSISTANT_HOP, DeliveryReport
 from barnabee.core.errors import BarnabeeError, DependencyDown, NotFound, SettingMissing
 from barnabee.core.schema import System
 
-_AGAIN_S = 0.2
+_POLL_S = 0.2
 _QUESTION = "what time is it"
 _SESSION = "accept"
-# How long after its answer a command may take to be a row of the database.
-_ROW_WITHIN_S = 10.0
+# How long after its reply a command may take to become a row of the database.
+_ROW_TIMEOUT_S = 10.0
 _OK = 200
-_SHOWN = "Home Assistant"  # the hop of a trial at which it has arrived
 
-# Sends a test alert; each of its hops may take so many seconds.
-Fire = Callable[[float], Awaitable[Trial]]
+# Sends a test alert; the argument limits each hop, in seconds.
+SendTestAlert = Callable[[float], Awaitable[DeliveryReport]]
 
 
 @dataclass(frozen=True)
-class Limits:
-    """The five promises."""
+class AcceptanceCriteria:
+    """The five acceptance criteria."""
 
-    cold_start: Limit
-    cascade: Limit
-    log_query: Limit
-    replica: Limit
-    alert: Limit
+    cold_start: Criterion
+    cascade: Criterion
+    log_query: Criterion
+    replica: Criterion
+    alert: Criterion
 
     @classmethod
-    def of(cls, system: System) -> Limits:
-        """Return them as system.toml has them."""
-        told = system.acceptance
+    def from_system(cls, system: System) -> AcceptanceCriteria:
+        """Return the criteria with the limits of system.toml."""
+        limits = system.acceptance
         return cls(
-            Limit("cold start to operational", told.cold_start_s, "s"),
-            Limit("health cascade", told.healthy_s, "s"),
-            Limit("log aggregation", told.log_query_s, "s"),
-            Limit("replica lag", told.replica_lag_txids, "txids"),
-            Limit("test alert", told.alert_s, "s"),
+            Criterion("cold start to operational", limits.cold_start_s, "s"),
+            Criterion("health cascade", limits.healthy_s, "s"),
+            Criterion("log aggregation", limits.log_query_s, "s"),
+            Criterion("replica lag", limits.replica_lag_txids, "txids"),
+            Criterion("test alert", limits.alert_s, "s"),
         )
 
 
-async def start_rows(target: Target, limits: Limits) -> list[Row]:
-    """Return the rows of the cold start and of the cascade."""
+async def measure_all(
+    target: AcceptanceTarget, send_test_alert: SendTestAlert | None
+) -> list[CriterionResult]:
+    """Return the results in the specification's order."""
+    criteria = AcceptanceCriteria.from_system(target.system)
+    # The cascade is probed before the other measurements cause load.
+    startup = await measure_startup(target, criteria)
+    log, replica, alert = await asyncio.gather(
+        measure_log_query(target, criteria.log_query),
+        measure_replica_lag(target, criteria.replica, target.system.acceptance.replica_sync_s),
+        measure_alert(criteria.alert, send_test_alert),
+    )
+    return [*startup, log, replica, alert]
+
+
+async def measure_startup(
+    target: AcceptanceTarget, criteria: AcceptanceCriteria
+) -> list[CriterionResult]:
+    """Return the results of the cold start and of the health cascade."""
     try:
-        start = await target.start() if target.start else None
+        times = await target.read_start_times() if target.read_start_times else None
     except (OSError, ValueError, KeyError) as error:
-        why = f"the record of the start cannot be read: {error}"
-        return [limits.cold_start.failed(why), limits.cascade.failed(why)]
-    return [_cold(start, limits.cold_start), await _cascade(target, start, limits.cascade)]
+        reason = f"the record of the start cannot be read: {error}"
+        return [criteria.cold_start.fail(reason), criteria.cascade.fail(reason)]
+    return [
+        _judge_cold_start(times, criteria.cold_start),
+        await _measure_cascade(target, times, criteria.cascade),
+    ]
 
 
-def _cold(start: Start | None, limit: Limit) -> Row:
-    if start is None:
-        return limit.unchecked("its record is on the house's own machine: run it there")
-    if start.cold_s is None:
-        return limit.failed("it has not been healthy since it was started", start.source)
-    return limit.measured(start.cold_s, start.source)
+def _judge_cold_start(times: StartTimes | None, criterion: Criterion) -> CriterionResult:
+    if times is None:
+        return criterion.skip("the start is recorded on the target itself: run this command there")
+    if times.cold_s is None:
+        return criterion.fail("it has not been healthy since it was started", times.source)
+    return criterion.judge(times.cold_s, times.source)
 
 
-async def _cascade(target: Target, start: Start | None, limit: Limit) -> Row:
+async def _measure_cascade(
+    target: AcceptanceTarget, times: StartTimes | None, criterion: Criterion
+) -> CriterionResult:
     begun_s = time.monotonic()
     try:
-        trouble = "; ".join(await target.cascade())
+        problem = "; ".join(await target.list_problems())
     except BarnabeeError as error:
-        return limit.failed(str(error))
-    if start is None:  # how long it takes to see that all is well, for want of a record
-        return limit.measured(time.monotonic() - begun_s, "asked now", trouble=trouble)
-    if start.cascade_s is None:
-        return limit.failed(trouble or "it was never healthy", start.source)
-    return limit.measured(start.cascade_s, f"{start.source}, and asked now", trouble=trouble)
+        return criterion.fail(str(error))
+    if times is None:  # without a record of the start: the duration of the probes
+        return criterion.judge(time.monotonic() - begun_s, "probed now", problem=problem)
+    if times.cascade_s is None:
+        return criterion.fail(problem or "it was never healthy", times.source)
+    return criterion.judge(times.cascade_s, f"{times.source}, and probed now", problem=problem)
 
 
-async def log_row(target: Target, limit: Limit) -> Row:
-    """Have a line written, and return how long until a query returned it."""
+async def measure_log_query(target: AcceptanceTarget, criterion: Criterion) -> CriterionResult:
+    """Measure how long it takes until a query returns the log line of a new request."""
     if target.logs is None:
-        return limit.unchecked("LOKI_URL is not set, and the log of another machine is not here")
-    trace_id, headers = traced()
-    find, source = target.logs.of_trace, target.logs.source
+        return criterion.skip("LOKI_URL is not set, and a remote log cannot be read without it")
+    trace_id, headers = start_trace()
+    find_lines, source = target.logs.find_lines, target.logs.source
     begun_s = time.monotonic()
     try:
-        await _get(target.api, "/api/system", headers)
+        await _request(target.api, "/api/system", headers)
         while True:
             took_s = time.monotonic() - begun_s
-            found = await find(trace_id)
-            if any(line.get("component") == "api" for line in found):
-                return limit.measured(time.monotonic() - begun_s, source)
-            if took_s > limit.most:
-                why = f"the line of trace {trace_id} is not found after {took_s:.1f} s"
-                return limit.failed(why, source)
-            await asyncio.sleep(_AGAIN_S)
+            lines = await find_lines(trace_id)
+            if any(line.get("component") == "api" for line in lines):
+                return criterion.judge(time.monotonic() - begun_s, source)
+            if took_s > criterion.limit:
+                reason = f"the line of trace {trace_id} is not found after {took_s:.1f} s"
+                return criterion.fail(reason, source)
+            await asyncio.sleep(_POLL_S)
     except BarnabeeError as error:
-        return limit.failed(str(error), source)
+        return criterion.fail(str(error), source)
 
 
-async def replica_row(target: Target, limit: Limit, within_s: float) -> Row:
-    """Have a row written and return how many transactions the replica then lacks."""
-    if target.lag is None:
-        return limit.unchecked("litestream's socket is on the house's own machine: run it there")
+async def measure_replica_lag(
+    target: AcceptanceTarget, criterion: Criterion, timeout_s: float
+) -> CriterionResult:
+    """Measure how many transactions the replica lacks after a new row was written."""
+    if target.measure_lag is None:
+        return criterion.skip("litestream's socket is on the target: run this command there")
     source = "litestream's transaction ids"
     try:
-        before = await target.lag(within_s)
+        before = await target.measure_lag(timeout_s)
         took_s = await _write_row(target.api)
         begun_s = time.monotonic()
-        after = await target.lag(within_s)
+        after = await target.measure_lag(timeout_s)
         took_s += time.monotonic() - begun_s
     except NotFound as error:
-        return limit.unchecked(str(error))
+        return criterion.skip(str(error))
     except (BarnabeeError, OSError) as error:
-        return limit.failed(str(error), source)
+        return criterion.fail(str(error), source)
     if after.local_txid <= before.local_txid:
-        why = f"the row that was written did not move the database's id ({after.local_txid})"
-        return limit.failed(why, source)
-    told = f"{source}: {after.local_txid} here, {after.replica_txid} there, {took_s:.1f} s"
-    return limit.measured(after.txids, told)
+        reason = f"the new row did not change the database's transaction id ({after.local_txid})"
+        return criterion.fail(reason, source)
+    source += f": {after.local_txid} here, {after.replica_txid} in the replica, {took_s:.1f} s"
+    return criterion.judge(after.transactions, source)
 
 
-async def alert_row(limit: Limit, fire: Fire | None) -> Row:
-    """Send a test alert, and return how long until Home Assistant showed it."""
-    if fire is None:
-        why = "no Alertmanager: set ALERTMANAGER_URL, or start with `up --demo-home --monitoring`"
-        return limit.unchecked(why)
+async def measure_alert(
+    criterion: Criterion, send_test_alert: SendTestAlert | None
+) -> CriterionResult:
+    """Measure how long it takes until Home Assistant shows a test alert."""
+    if send_test_alert is None:
+        return criterion.skip(
+            "no Alertmanager: set ALERTMANAGER_URL, or start with `up --demo-home --monitoring`"
+        )
+    source = "Home Assistant's notifications"
     try:
-        trial = await fire(limit.most)
-    except SettingMissing as error:  # there is no Home Assistant that could be asked
-        return limit.unchecked(str(error))
+        report = await send_test_alert(criterion.limit)
+    except SettingMissing as error:  # there is no Home Assistant
+        return criterion.skip(str(error))
     except (BarnabeeError, OSError) as error:
-        return limit.failed(str(error))
-    if not trial.ok:
-        return limit.failed(str(trial.error()), "Home Assistant's own list")
-    names = [hop.name for hop in trial.hops]
-    there = trial.hops[: names.index(_SHOWN) + 1]
-    return limit.measured(sum(hop.took_ms for hop in there) / 1000, "Home Assistant's own list")
+        return criterion.fail(str(error))
+    if not report.ok:
+        return criterion.fail(str(report.error()), source)
+    names = [hop.name for hop in report.hops]
+    hops = report.hops[: names.index(HOME_ASSISTANT_HOP) + 1]
+    return criterion.judge(sum(hop.took_ms for hop in hops) / 1000, source)
 
 
 async def _write_row(api: httpx.AsyncClient) -> float:
-    """Ask the house something; return how long until the turn was a row of its database."""
-    trace_id, headers = traced()
+    """Send a command; return how long it took until the turn was a row of the database."""
+    trace_id, headers = start_trace()
     begun_s = time.monotonic()
     command = {"utterance": _QUESTION, "session_id": _SESSION}
     try:
-        answer = await api.post("/v1/command", json=command, headers=headers)
-        if answer.status_code != _OK:
-            reason = f"a command was answered with {answer.status_code}"
+        response = await api.post("/v1/command", json=command, headers=headers)
+        if response.status_code != _OK:
+            reason = f"a command was answered with {response.status_code}"
             raise DependencyDown(dependency="api", reason=reason)
-        while time.monotonic() - begun_s < _ROW_WITHIN_S:
+        while time.monotonic() - begun_s < _ROW_TIMEOUT_S:
             if (await api.get(f"/v1/turns/{trace_id}")).status_code == _OK:
                 return time.monotonic() - begun_s
-            await asyncio.sleep(_AGAIN_S)
+            await asyncio.sleep(_POLL_S)
     except httpx.HTTPError as error:
         raise DependencyDown(dependency="api", reason=str(error) or "no answer") from error
-    reason = f"turn {trace_id} is not in the database after {_ROW_WITHIN_S:g} s"
+    reason = f"turn {trace_id} is not in the database after {_ROW_TIMEOUT_S:g} s"
     raise DependencyDown(dependency="worker", reason=reason)
 
 
-async def _get(api: httpx.AsyncClient, path: str, headers: dict[str, str]) -> None:
+async def _request(api: httpx.AsyncClient, path: str, headers: dict[str, str]) -> None:
     try:
-        answer = await api.get(path, headers=headers)
+        response = await api.get(path, headers=headers)
     except httpx.HTTPError as error:
         raise DependencyDown(dependency="api", reason=str(error) or "no answer") from error
-    if answer.status_code != _OK:
-        reason = f"{path} was answered with {answer.status_code}"
+    if response.status_code != _OK:
+        reason = f"{path} was answered with {response.status_code}"
         raise DependencyDown(dependency="api", reason=reason)

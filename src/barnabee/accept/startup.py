@@ -1,7 +1,7 @@
-"""How long the start took: from the local runner's own record, or from the machine's journal.
+"""Duration of the last start, from the runner's record or from the systemd journal.
 
-cold start   from being switched on (or asked for: `up`) until everything was healthy
-cascade      from the first service's start until then
+cold start   from power-on (or from the start of `up`) until everything was healthy
+cascade      from the first service's start until everything was healthy
 """
 
 from __future__ import annotations
@@ -23,51 +23,53 @@ _JOURNAL_TIMEOUT_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
-class Start:
-    """How the last start went; None: it never came to that."""
+class StartTimes:
+    """Durations of the last start; None if it was never healthy."""
 
     source: str
     cold_s: float | None
     cascade_s: float | None
 
 
-def of_run(run: RunState) -> Start:
-    """Return the start of a run that `barnabee up` made. Pure."""
+def get_run_times(run: RunState) -> StartTimes:
+    """Return the start times of a run of `barnabee up`."""
     cold_s = None if run.healthy_at is None else run.healthy_at - run.asked_at
-    return Start("the runner's record", cold_s, run.healthy_s)
+    return StartTimes("the runner's record", cold_s, run.healthy_s)
 
 
-def of_journal(first: str, lines: Iterable[str]) -> Start:
-    """Return the first start of this boot. Pure.
+def parse_journal(first: str, lines: Iterable[str]) -> StartTimes:
+    """Return the times of the first start of this boot.
 
-    `first` is the boot's first record as JSON, `lines` those of units that begin or have started.
+    `first` is the boot's first record as JSON, `lines` the records of starting and started units.
     """
-    booted_us = _moment_us(json.loads(first)) if first else None
+    booted_us = _monotonic_us(json.loads(first)) if first else None
     begun_us = healthy_us = None
     for record in map(json.loads, lines):
-        unit, what = str(record.get("UNIT", "")), record.get("MESSAGE_ID")
-        ours = unit.startswith("barnabee-") and unit.endswith(".service")
-        if begun_us is None and ours and what == STARTING:
-            begun_us = _moment_us(record)
-        if healthy_us is None and unit == HEALTHY and what == STARTED:
-            healthy_us = _moment_us(record)
-    return Start(
-        "the journal of this boot", _between(booted_us, healthy_us), _between(begun_us, healthy_us)
+        unit, message_id = str(record.get("UNIT", "")), record.get("MESSAGE_ID")
+        is_ours = unit.startswith("barnabee-") and unit.endswith(".service")
+        if begun_us is None and is_ours and message_id == STARTING:
+            begun_us = _monotonic_us(record)
+        if healthy_us is None and unit == HEALTHY and message_id == STARTED:
+            healthy_us = _monotonic_us(record)
+    return StartTimes(
+        "the journal of this boot",
+        _duration_s(booted_us, healthy_us),
+        _duration_s(begun_us, healthy_us),
     )
 
 
-async def read_journal() -> Start | None:
-    """Return the first start of this boot; None where there is no journal to ask."""
+async def read_journal() -> StartTimes | None:
+    """Return the times of the first start of this boot; None without a journal."""
     if shutil.which("journalctl") is None:
         return None
-    first = await _journal("--lines=all", first_only=True)
+    first = await _run_journalctl("--lines=all", first_only=True)
     if not first:
         return None
-    units = await _journal(f"MESSAGE_ID={STARTING}", f"MESSAGE_ID={STARTED}")
-    return of_journal(first[0], units)
+    units = await _run_journalctl(f"MESSAGE_ID={STARTING}", f"MESSAGE_ID={STARTED}")
+    return parse_journal(first[0], units)
 
 
-async def _journal(*arguments: str, first_only: bool = False) -> list[str]:
+async def _run_journalctl(*arguments: str, first_only: bool = False) -> list[str]:
     process = await asyncio.create_subprocess_exec(
         "journalctl",
         *("--boot", "--output=json", "--no-pager", "--quiet", "--all", *arguments),
@@ -80,19 +82,19 @@ async def _journal(*arguments: str, first_only: bool = False) -> list[str]:
     try:
         async with asyncio.timeout(_JOURNAL_TIMEOUT_S):
             if first_only:
-                found = (await process.stdout.readline()).decode(errors="replace")
-                return [found] if found.strip() else []
-            whole = (await process.stdout.read()).decode(errors="replace")
-            return [line for line in whole.splitlines() if line]
+                line = (await process.stdout.readline()).decode(errors="replace")
+                return [line] if line.strip() else []
+            output = (await process.stdout.read()).decode(errors="replace")
+            return [line for line in output.splitlines() if line]
     finally:
         if process.returncode is None:
             process.kill()
         await process.wait()
 
 
-def _moment_us(record: dict[str, Any]) -> int:
+def _monotonic_us(record: dict[str, Any]) -> int:
     return int(record["__MONOTONIC_TIMESTAMP"])
 
 
-def _between(begin_us: int | None, end_us: int | None) -> float | None:
+def _duration_s(begin_us: int | None, end_us: int | None) -> float | None:
     return None if begin_us is None or end_us is None else (end_us - begin_us) / 1_000_000

@@ -1,4 +1,4 @@
-"""Which house is measured and how it is reached: the local run, this machine's units, or a URL."""
+"""Targets of the acceptance test: the local run, this machine's units, or a remote api."""
 
 from __future__ import annotations
 
@@ -12,181 +12,200 @@ from typing import Any
 import httpx
 
 from barnabee.accept import startup
-from barnabee.accept.startup import Start
+from barnabee.accept.startup import StartTimes
 from barnabee.backup import litestream
-from barnabee.backup.litestream import Lag
-from barnabee.clients.loki import Loki, of_trace
+from barnabee.backup.litestream import ReplicationLag
+from barnabee.clients.loki import LokiClient, make_trace_query
 from barnabee.core import settings, system, trace_context
 from barnabee.core.errors import DependencyDown, NotFound, NotRunning, SettingMissing
 from barnabee.core.schema import System
 from barnabee.core.settings import Settings
-from barnabee.up import cascade, local_config, log_reader, paths, probe, run_state
+from barnabee.up import cascade, deployment, logfile, paths, probe, run_state
 
 LOCAL = "local"
 _TIMEOUT_S = 10.0
-_LOOK_BACK_NS = 120_000_000_000
+_LOG_RANGE_NS = 120_000_000_000
 
-# What is not well now, in words; empty: all is.
-AskCascade = Callable[[], Awaitable[list[str]]]
-AskStart = Callable[[], Awaitable[Start | None]]
-AskLag = Callable[[float], Awaitable[Lag]]
+ListProblems = Callable[[], Awaitable[list[str]]]  # one sentence per unhealthy service
+ReadStartTimes = Callable[[], Awaitable[StartTimes | None]]
+MeasureLag = Callable[[float], Awaitable[ReplicationLag]]
 FindLines = Callable[[str], Awaitable[list[dict[str, Any]]]]
 
 
 @dataclass(frozen=True)
-class Logs:
-    """Where lines of the log are looked up; `source` says it in words."""
+class LogSource:
+    """Log lines by trace id; `source` names where they are read."""
 
     source: str
-    of_trace: FindLines
+    find_lines: FindLines
 
 
 @dataclass(frozen=True)
-class Target:
-    """One house; None: that cannot be asked from here."""
+class AcceptanceTarget:
+    """One system; None for what cannot be read from here."""
 
     name: str
     system: System
     api: httpx.AsyncClient
-    start: AskStart | None
-    cascade: AskCascade
-    logs: Logs | None
-    lag: AskLag | None
+    read_start_times: ReadStartTimes | None
+    list_problems: ListProblems
+    logs: LogSource | None
+    measure_lag: MeasureLag | None
+
+
+TargetFactory = Callable[[httpx.AsyncClient, Settings, LokiClient | None], AcceptanceTarget]
 
 
 @asynccontextmanager
-async def opened(
-    name: str, *, places: Mapping[str, str], token: str | None
-) -> AsyncIterator[Target]:
-    """Yield the house called `name`: "local", or the URL of its api.
+async def open_target(
+    name: str, *, hosts: Mapping[str, str], token: str | None
+) -> AsyncIterator[AcceptanceTarget]:
+    """Yield the target called `name`: "local", or the URL of an api.
 
-    `places` says where the services of a machine with units are. NotRunning when nothing runs here,
-    SettingMissing without a token.
+    `hosts` is host by service for a machine with systemd units. Raises NotRunning when nothing runs
+    here, SettingMissing without a token.
     """
-    told = settings.load(system.current())
-    token = token or settings.credential("api_token")
-    run = run_state.read(paths.local()) if name == LOCAL and not places else None
-    make: Make = _remote
+    configured = settings.read_settings(system.get_system())
+    token = token or settings.read_credential("api_token")
+    run = run_state.read_state(paths.local_paths()) if name == LOCAL and not hosts else None
+    make_target: TargetFactory = _make_remote_target
     if name != LOCAL:
         url = name.rstrip("/")
-    elif run is not None and run.alive:
-        make, url = _of_run(run), f"http://127.0.0.1:{run.nodes['api'].port}"
-        token = token or local_config.token(paths.local())
-    elif places:
-        make, url = _of_machine(places), told.api_url
+    elif run is not None and run.is_alive:
+        make_target, url = _make_run_factory(run), f"http://127.0.0.1:{run.nodes['api'].port}"
+        token = token or deployment.read_api_token(paths.local_paths())
+    elif hosts:
+        make_target, url = _make_unit_factory(hosts), configured.api_url
     else:
         raise NotRunning
     if token is None:
         hint = "give --token-file, or the credential api_token"
         raise SettingMissing(name="the api's token", hint=hint)
-    loki = Loki(told.loki_url) if told.loki_url else None
+    loki = LokiClient(configured.loki_url) if configured.loki_url else None
     headers = {"Authorization": f"Bearer {token}"}
     try:
         async with httpx.AsyncClient(
             base_url=url, headers=headers, timeout=_TIMEOUT_S, trust_env=False
         ) as api:
-            yield make(api, told, loki)
+            yield make_target(api, configured, loki)
     finally:
         if loki is not None:
             await loki.aclose()
 
 
-Make = Callable[[httpx.AsyncClient, Settings, Loki | None], Target]
+def _make_run_factory(run: run_state.RunState) -> TargetFactory:
+    """Return the factory for the run that `barnabee up` started."""
+    graph = system.load_system(Path(run.system_file))
+    local = paths.local_paths()
 
+    async def read_start_times() -> StartTimes:
+        return startup.get_run_times(run)
 
-def _of_run(run: run_state.RunState) -> Make:
-    """Return what makes a target of the run that `barnabee up` started."""
-    graph = system.load(Path(run.system_file))
-    where = paths.local()
+    async def list_problems() -> list[str]:
+        return _describe_problems(await cascade.probe_run(run))
 
-    async def start() -> Start:
-        return startup.of_run(run)
-
-    async def well() -> list[str]:
-        return _lacking(await cascade.ask(run))
-
-    async def lag(timeout_s: float) -> Lag:
-        return await litestream.lag(where.litestream_socket, where.database, timeout_s=timeout_s)
-
-    async def written(trace_id: str) -> list[dict[str, Any]]:
-        return log_reader.of_trace(where.log, trace_id)
-
-    def make(api: httpx.AsyncClient, _told: Settings, loki: Loki | None) -> Target:
-        logs = _of_loki(loki) or Logs("local JSON lines", written)
-        return Target(LOCAL, graph, api, start, well, logs, lag)
-
-    return make
-
-
-def _of_machine(places: Mapping[str, str]) -> Make:
-    """Return what makes a target of this machine's units, services being at `places`."""
-
-    async def well() -> list[str]:
-        return _lacking(await cascade.ask_at(places))
-
-    def make(api: httpx.AsyncClient, told: Settings, loki: Loki | None) -> Target:
-        socket = Path(told.litestream_socket) if told.litestream_socket else None
-
-        async def lag(timeout_s: float) -> Lag:
-            return await litestream.lag(socket or Path(), told.database_path, timeout_s=timeout_s)
-
-        return Target(
-            LOCAL,
-            system.current(),
-            api,
-            startup.read_journal,
-            well,
-            _of_loki(loki),
-            lag if socket else None,
+    async def measure_lag(timeout_s: float) -> ReplicationLag:
+        return await litestream.measure_lag(
+            local.litestream_socket, local.database, timeout_s=timeout_s
         )
 
-    return make
+    async def find_lines(trace_id: str) -> list[dict[str, Any]]:
+        return logfile.find_trace(local.log, trace_id)
+
+    def make_target(
+        api: httpx.AsyncClient, _settings: Settings, loki: LokiClient | None
+    ) -> AcceptanceTarget:
+        logs = _make_loki_source(loki) or LogSource("local JSON lines", find_lines)
+        return AcceptanceTarget(
+            LOCAL, graph, api, read_start_times, list_problems, logs, measure_lag
+        )
+
+    return make_target
 
 
-def _remote(api: httpx.AsyncClient, _told: Settings, loki: Loki | None) -> Target:
-    async def well() -> list[str]:
+def _make_unit_factory(hosts: Mapping[str, str]) -> TargetFactory:
+    """Return the factory for this machine's units, whose services run on `hosts`."""
+
+    async def list_problems() -> list[str]:
+        return _describe_problems(await cascade.probe_hosts(hosts))
+
+    def make_target(
+        api: httpx.AsyncClient, configured: Settings, loki: LokiClient | None
+    ) -> AcceptanceTarget:
+        socket = Path(configured.litestream_socket) if configured.litestream_socket else None
+
+        async def measure_lag(timeout_s: float) -> ReplicationLag:
+            return await litestream.measure_lag(
+                socket or Path(), configured.database_path, timeout_s=timeout_s
+            )
+
+        return AcceptanceTarget(
+            LOCAL,
+            system.get_system(),
+            api,
+            startup.read_journal,
+            list_problems,
+            _make_loki_source(loki),
+            measure_lag if socket else None,
+        )
+
+    return make_target
+
+
+def _make_remote_target(
+    api: httpx.AsyncClient, _settings: Settings, loki: LokiClient | None
+) -> AcceptanceTarget:
+    async def list_problems() -> list[str]:
         try:
-            answer = await api.get("/health/ready")
-            look = probe.read_answer(answer.status_code, answer.json())
+            response = await api.get("/health/ready")
+            result = probe.parse_response(response.status_code, response.json())
         except (httpx.HTTPError, ValueError) as error:
             raise DependencyDown(dependency="api", reason=str(error)) from error
-        return [] if look.good else [look.message or look.state.value]
+        return [] if result.is_ok else [result.message or result.state.value]
 
-    async def lag(_timeout_s: float) -> Lag:
+    async def measure_lag(_timeout_s: float) -> ReplicationLag:
         try:
-            answer = await api.get("/v1/backups")
-            if answer.status_code == NotFound.status:
-                raise NotFound(what="word of its replica from that api")
-            replica = answer.raise_for_status().json()["replica"]
+            response = await api.get("/v1/backups")
+            if response.status_code == NotFound.status:
+                raise NotFound(what="backup status of that api")
+            replica = response.raise_for_status().json()["replica"]
         except (httpx.HTTPError, ValueError, KeyError, TypeError) as error:
             raise DependencyDown(dependency="api", reason=str(error)) from error
         if replica["error"]:
             raise DependencyDown(dependency="replica", reason=replica["error"])
-        return Lag(replica["txid"], replica["txid"] - replica["lag_transactions"])
+        return ReplicationLag(replica["txid"], replica["txid"] - replica["lag_transactions"])
 
-    return Target(str(api.base_url), system.current(), api, None, well, _of_loki(loki), lag)
+    return AcceptanceTarget(
+        str(api.base_url),
+        system.get_system(),
+        api,
+        None,
+        list_problems,
+        _make_loki_source(loki),
+        measure_lag,
+    )
 
 
-def _of_loki(loki: Loki | None) -> Logs | None:
+def _make_loki_source(loki: LokiClient | None) -> LogSource | None:
     if loki is None:
         return None
 
-    async def find(trace_id: str) -> list[dict[str, Any]]:
+    async def find_lines(trace_id: str) -> list[dict[str, Any]]:
         now_ns = time.time_ns()
-        return await loki.query(of_trace(trace_id), now_ns - _LOOK_BACK_NS, now_ns)
+        return await loki.query(make_trace_query(trace_id), now_ns - _LOG_RANGE_NS, now_ns)
 
-    return Logs(f"LogQL at {loki.url}", find)
+    return LogSource(f"LogQL at {loki.url}", find_lines)
 
 
-def _lacking(seen: cascade.Cascade) -> list[str]:
+def _describe_problems(report: cascade.CascadeReport) -> list[str]:
     return [
-        f"{name}: {node.why or node.look.message or node.look.state.value}"
-        for name, node in seen.nodes.items()
-        if not node.look.good
+        f"{name}: {node.reason or node.result.message or node.result.state.value}"
+        for name, node in report.nodes.items()
+        if not node.result.is_ok
     ]
 
 
-def traced() -> tuple[str, dict[str, str]]:
-    """Return a new trace id and the header that gives it to whoever is asked."""
-    trace_id = trace_context.adopt(None)
-    return trace_id, trace_context.headers()
+def start_trace() -> tuple[str, dict[str, str]]:
+    """Return a new trace id and the request headers that propagate it."""
+    trace_id = trace_context.adopt_trace_id(None)
+    return trace_id, trace_context.make_headers()

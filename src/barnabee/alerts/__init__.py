@@ -1,1 +1,1 @@
-"""Alerts on their way to people: trying that they arrive. Knows neither rules nor thresholds."""
+"""Alert delivery. Rules and thresholds are in nixos/monitoring."""

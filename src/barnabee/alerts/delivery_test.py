@@ -1,7 +1,6 @@
-"""Whether alerts arrive: one is made up, followed until Home Assistant shows it, and ended.
+"""Delivery test of alerts: sends one, follows it to Home Assistant, and ends it.
 
-Every hop is seen where it leads, not assumed where it began. Knows how alerts travel
-(Prometheus, Alertmanager, Home Assistant) and not how either is reached.
+Each hop (Prometheus, Alertmanager, Home Assistant) is observed at its destination.
 """
 
 from __future__ import annotations
@@ -15,41 +14,39 @@ from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 from barnabee.clients.alertmanager import Alert
-from barnabee.core.errors import AlertLost, BarnabeeError
+from barnabee.core.errors import AlertNotDelivered, BarnabeeError
 
-NAME = "TestAlert"
+TEST_ALERT = "TestAlert"
 WATCHDOG = "Watchdog"
-TAKEN, SHOWN = "Alertmanager", "Home Assistant"  # hops
-# Prometheus reports what is still true every minute, so a Watchdog older than this is a leftover.
+ALERTMANAGER_HOP, HOME_ASSISTANT_HOP = "Alertmanager", "Home Assistant"
+# Prometheus reports what is still true every minute, so an older Watchdog is stale.
 _WATCHDOG_AGE_MAX = timedelta(minutes=5)
-_LASTS = timedelta(minutes=10)  # it ends by itself when this program cannot end it
+_DURATION = timedelta(minutes=10)  # the alert expires even if this program cannot end it
 _POLL_S = 0.1
 
 
-class Sender(Protocol):
-    """What a trial needs of `clients.alertmanager.Alertmanager`."""
+class AlertSender(Protocol):
+    """The part of `clients.alertmanager.AlertmanagerClient` that the test uses."""
 
-    async def alerts(self) -> list[Alert]:
-        """Return the alerts in force."""
+    async def read_alerts(self) -> list[Alert]: ...
 
-    async def post(
+    async def post_alert(
         self,
         labels: Mapping[str, str],
         annotations: Mapping[str, str],
         *,
         started: datetime,
         ends: datetime,
-    ) -> None:
-        """Report an alert."""
+    ) -> None: ...
 
 
-# The notifications that Home Assistant shows now, by their ids.
-Shown = Callable[[], Awaitable[Mapping[str, str]]]
+# Reads the notifications that Home Assistant shows now, as title by id.
+ReadNotifications = Callable[[], Awaitable[Mapping[str, str]]]
 
 
 @dataclass(frozen=True)
 class Hop:
-    """One step of the way: what was seen, and how long after the step before."""
+    """One stage of the delivery: what was observed, and how long after the previous hop."""
 
     name: str
     took_ms: float
@@ -57,8 +54,8 @@ class Hop:
 
 
 @dataclass(frozen=True)
-class Trial:
-    """How it went: the hops that were reached, and why there are no more when it is not `ok`."""
+class DeliveryReport:
+    """The hops that were reached, and why the next one was not if not `ok`."""
 
     id: str
     hops: tuple[Hop, ...]
@@ -69,132 +66,157 @@ class Trial:
         """Return the JSON form."""
         return asdict(self)
 
-    def error(self) -> AlertLost:
+    def error(self) -> AlertNotDelivered:
         """Return the failure as an error."""
         last = self.hops[-1].name if self.hops else "nowhere"
-        return AlertLost(hop=last, why=self.why)
+        return AlertNotDelivered(hop=last, why=self.why)
 
 
 @dataclass
-class _Walk:
-    """The hops so far, and the clock between them."""
+class _HopTimer:
+    """The hops so far and the time of the last one."""
 
     limit_s: float
     hops: list[Hop] = field(default_factory=list)
-    at_s: float = field(default_factory=time.monotonic)
+    last_s: float = field(default_factory=time.monotonic)
 
-    async def until(
-        self, name: str, look: Callable[[], Awaitable[str | None]], missing: str
+    async def wait_for(
+        self, name: str, observe: Callable[[], Awaitable[str | None]], problem: str
     ) -> None:
-        """Wait until `look` sees something; _Missed says `missing`, or why nobody could look."""
+        """Poll until `observe` returns a description of the hop, and record it.
+
+        Raises _HopMissedError after `limit_s`, with the last error of `observe` or with `problem`.
+        """
         deadline_s = time.monotonic() + self.limit_s
-        reason = missing
+        reason = problem
         while time.monotonic() < deadline_s:
             try:
-                seen = await look()
-                reason = missing
-            except BarnabeeError as error:  # it may come back while we wait
+                seen = await observe()
+                reason = problem
+            except BarnabeeError as error:  # possibly transient
                 seen, reason = None, str(error)
             if seen is not None:
-                self.passed(name, seen)
+                self.record(name, seen)
                 return
             await asyncio.sleep(_POLL_S)
-        raise _Missed(f"after {self.limit_s:g} s: {reason}")
+        raise _HopMissedError(f"after {self.limit_s:g} s: {reason}")
 
-    def passed(self, name: str, seen: str) -> None:
-        """Note a hop."""
+    def record(self, name: str, seen: str) -> None:
         now_s = time.monotonic()
-        self.hops.append(Hop(name, round((now_s - self.at_s) * 1000, 1), seen))
-        self.at_s = now_s
+        self.hops.append(Hop(name, round((now_s - self.last_s) * 1000, 1), seen))
+        self.last_s = now_s
 
 
-class _Missed(Exception):
-    """A hop was not reached."""
+class _HopMissedError(Exception):
+    """A hop was not reached within its limit."""
 
 
-async def run(sender: Sender, shown: Shown, *, aloud: bool = False, limit_s: float = 60) -> Trial:
-    """Send a test alert all the way and back; `limit_s` is for each hop. Never raises ours."""
-    trial_id = secrets.token_hex(4)
-    walk = _Walk(limit_s)
+async def run_delivery_test(
+    sender: AlertSender,
+    read_notifications: ReadNotifications,
+    *,
+    aloud: bool = False,
+    limit_s: float = 60,
+) -> DeliveryReport:
+    """Send a test alert and follow it until its notification is gone; `limit_s` is per hop.
+
+    A BarnabeeError becomes part of the report.
+    """
+    test_id = secrets.token_hex(4)
+    timer = _HopTimer(limit_s)
     try:
-        await _there_and_back(walk, sender, shown, trial_id, aloud=aloud)
-    except _Missed as missed:
-        return Trial(trial_id, tuple(walk.hops), ok=False, why=str(missed))
-    except BarnabeeError as error:
-        return Trial(trial_id, tuple(walk.hops), ok=False, why=str(error))
-    return Trial(trial_id, tuple(walk.hops), ok=True)
+        await _follow_alert(timer, sender, read_notifications, test_id, aloud=aloud)
+    except (_HopMissedError, BarnabeeError) as error:
+        return DeliveryReport(test_id, tuple(timer.hops), ok=False, why=str(error))
+    return DeliveryReport(test_id, tuple(timer.hops), ok=True)
 
 
-async def _there_and_back(
-    walk: _Walk, sender: Sender, shown: Shown, trial_id: str, *, aloud: bool
+async def _follow_alert(
+    timer: _HopTimer,
+    sender: AlertSender,
+    read_notifications: ReadNotifications,
+    test_id: str,
+    *,
+    aloud: bool,
 ) -> None:
     labels = {
-        "alertname": NAME,
+        "alertname": TEST_ALERT,
         "severity": "critical" if aloud else "info",
-        "trial": trial_id,
+        "trial": test_id,
     }
     annotations = {
         "summary": "This is a test of the assistant's alerts.",
-        "action": f"Nothing is to be done (trial {trial_id}).",
-        "runbook": f"docs/runbooks/{NAME}.md",
+        "action": f"No action is needed (test {test_id}).",
+        "runbook": f"docs/runbooks/{TEST_ALERT}.md",
     }
     started = datetime.now(UTC)
 
-    async def prometheus() -> str | None:
-        return watchdog_seen(await sender.alerts(), datetime.now(UTC))
+    async def find_watchdog() -> str | None:
+        return describe_watchdog(await sender.read_alerts(), datetime.now(UTC))
 
-    await walk.until(
-        "Prometheus", prometheus, "Alertmanager gets no Watchdog from Prometheus; is it running?"
+    await timer.wait_for(
+        "Prometheus",
+        find_watchdog,
+        "Alertmanager receives no Watchdog from Prometheus; is Prometheus running?",
     )
-    await sender.post(labels, annotations, started=started, ends=started + _LASTS)
+    await sender.post_alert(labels, annotations, started=started, ends=started + _DURATION)
     try:
-        mark = await _arrive(walk, sender, shown, trial_id)
+        notification = await _wait_for_delivery(timer, sender, read_notifications, test_id)
     finally:
-        await sender.post(labels, annotations, started=started, ends=datetime.now(UTC))
-    walk.passed("ended", "reported as over")
+        await sender.post_alert(labels, annotations, started=started, ends=datetime.now(UTC))
+    timer.record("ended", "reported as resolved")
 
-    async def dismissed() -> str | None:
-        return "the notification is gone" if mark not in await shown() else None
+    async def find_dismissal() -> str | None:
+        is_shown = notification in await read_notifications()
+        return None if is_shown else "the notification is gone"
 
-    await walk.until("dismissed", dismissed, "Home Assistant still shows the notification")
+    await timer.wait_for("dismissed", find_dismissal, "Home Assistant still shows the notification")
 
 
-async def _arrive(walk: _Walk, sender: Sender, shown: Shown, trial_id: str) -> str:
+async def _wait_for_delivery(
+    timer: _HopTimer,
+    sender: AlertSender,
+    read_notifications: ReadNotifications,
+    test_id: str,
+) -> str:
     """Return the id of the notification once Home Assistant shows it."""
-    marks: list[str] = []
+    ids: list[str] = []
 
-    async def accepted() -> str | None:
-        for alert in await sender.alerts():
-            if alert.labels.get("trial") == trial_id:
-                marks.append(mark_of(alert.fingerprint))
-                return f"in force as {alert.fingerprint}"
+    async def find_alert() -> str | None:
+        for alert in await sender.read_alerts():
+            if alert.labels.get("trial") == test_id:
+                ids.append(notification_id(alert.fingerprint))
+                return f"firing as {alert.fingerprint}"
         return None
 
-    async def notified() -> str | None:
-        return (await shown()).get(marks[-1])
+    async def find_notification() -> str | None:
+        return (await read_notifications()).get(ids[-1])
 
-    await walk.until(TAKEN, accepted, "Alertmanager took the alert and does not list it")
-    missing = (
-        "Home Assistant shows no such notification; is the package in it, and is the secret "
-        "`home_assistant_webhook` the address of its webhook?"
+    await timer.wait_for(
+        ALERTMANAGER_HOP, find_alert, "Alertmanager accepted the alert but does not list it"
     )
-    await walk.until(SHOWN, notified, missing)
-    return marks[-1]
+    problem = (
+        "Home Assistant shows no such notification; is the package installed in it, and is the "
+        "secret `home_assistant_webhook` the address of its webhook?"
+    )
+    await timer.wait_for(HOME_ASSISTANT_HOP, find_notification, problem)
+    return ids[-1]
 
 
-def delivered_s(trial: Trial) -> float:
-    """Return how long it took from reporting the alert until Home Assistant showed it. Pure."""
-    return sum(hop.took_ms for hop in trial.hops if hop.name in {TAKEN, SHOWN}) / 1000
+def sum_delivery_s(report: DeliveryReport) -> float:
+    """Return how long it took from reporting the alert until Home Assistant showed it."""
+    hops = {ALERTMANAGER_HOP, HOME_ASSISTANT_HOP}
+    return sum(hop.took_ms for hop in report.hops if hop.name in hops) / 1000
 
 
-def mark_of(fingerprint: str) -> str:
-    """Return the id that the package for Home Assistant gives to the notification of an alert."""
+def notification_id(fingerprint: str) -> str:
+    """Return the id that the Home Assistant package gives to the notification of an alert."""
     return f"barnabee_{fingerprint}"
 
 
-def watchdog_seen(alerts: list[Alert], now: datetime) -> str | None:
-    """Return how fresh the Watchdog is, or None when Prometheus does not report it now. Pure."""
-    ages = [now - one.updated for one in alerts if one.name == WATCHDOG]
+def describe_watchdog(alerts: list[Alert], now: datetime) -> str | None:
+    """Return the age of the Watchdog in words, or None if Prometheus does not report it now."""
+    ages = [now - alert.updated for alert in alerts if alert.name == WATCHDOG]
     if not ages or min(ages) > _WATCHDOG_AGE_MAX:
         return None
     return f"its Watchdog came {max(0.0, min(ages).total_seconds()):.0f} s ago"

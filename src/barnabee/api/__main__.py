@@ -4,4 +4,4 @@ from barnabee.api.app import build
 from barnabee.core import serve
 
 if __name__ == "__main__":
-    serve.run("api", build)
+    serve.run_service("api", build)

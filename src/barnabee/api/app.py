@@ -31,27 +31,28 @@ from barnabee.api.static_files import Pages
 from barnabee.api.status_watcher import Watch, alerts_of
 from barnabee.api.turn_recorder import Recorder
 from barnabee.api.web_sessions import Browsers
-from barnabee.backup.litestream import replica_health, txid_asker
-from barnabee.clients.alertmanager import Alertmanager
-from barnabee.clients.gpu import GpuClient, Names
+from barnabee.backup.litestream import check_replica, make_txid_reader
+from barnabee.backup.restore_points import make_migration_hook
+from barnabee.clients.alertmanager import AlertmanagerClient
+from barnabee.clients.gpu import GpuClient, ModelNames
 from barnabee.clients.home_assistant import HomeAssistant
-from barnabee.clients.llm import AzureModel, Deployment
-from barnabee.clients.queue import Queue
-from barnabee.clients.service_client import Neighbour
-from barnabee.core.auth import Access
+from barnabee.clients.llm import AzureModel, AzureDeployment
+from barnabee.clients.queue import JobQueue
+from barnabee.clients.service_client import ServiceClient
+from barnabee.core.auth import Authenticator
 from barnabee.core.errors import SettingInvalid
-from barnabee.core.health import Health, Probe
-from barnabee.core.http import OPEN_PATHS, Front, handle_errors, standard_routes
+from barnabee.core.health import HealthMonitor, HealthProbe
+from barnabee.core.http import PUBLIC_PATHS, ServiceMiddleware, add_error_handlers, make_standard_routes
 from barnabee.core.metrics import Metrics
-from barnabee.core.redis_client import RedisLink
+from barnabee.core.redis_client import RedisClient
 from barnabee.core.schema import System
-from barnabee.core.serve import Running
-from barnabee.core.settings import Settings, credential, required_credential
-from barnabee.store.provider import Keeper
+from barnabee.core.serve import ServiceApp
+from barnabee.core.settings import Settings, read_credential, require_credential
+from barnabee.store.provider import DatabaseProvider
 from barnabee.store.sessions import Sessions
-from barnabee.understanding.command_processor import Parts
-from barnabee.understanding.intent_index import Thresholds
-from barnabee.understanding.intent_recognizer import Understanding
+from barnabee.understanding.command_processor import CommandServices
+from barnabee.understanding.intents import Thresholds
+from barnabee.understanding.intent_recognizer import IntentRecognizer
 
 KIB = 1024
 LOGIN_PATHS = frozenset({"/api/login"})
@@ -64,7 +65,7 @@ FASTAPI: dict[str, Any] = {
 SUMMARY = "Commands, sessions and the record of turns of the house."
 
 
-def build(system: System, settings: Settings, *, seams: Seams | None = None) -> Running:
+def build(system: System, settings: Settings, *, seams: Seams | None = None) -> ServiceApp:
     """Return the api; raises what no waiting mends (a damaged database, a wrong setting)."""
     metrics = Metrics("api")
     service = make_service(system, settings, metrics, seams or Seams())
@@ -74,14 +75,14 @@ def build(system: System, settings: Settings, *, seams: Seams | None = None) -> 
         gpu=service.gpu.ready,
         optional=_optional(service, metrics),
     )
-    looks = Health("api", checks, metrics)
+    looks = HealthMonitor("api", checks, metrics)
     service.watch = make_watch(service, looks)
     page = static_files.read(settings.dashboard_dir)
     app = make_app(service, looks, metrics, page)
-    open_paths = OPEN_PATHS | LOGIN_PATHS | (page.paths if page else frozenset())
+    open_paths = PUBLIC_PATHS | LOGIN_PATHS | (page.paths if page else frozenset())
     body_max_bytes = system.limits.body_max_kib * KIB
-    front = Front(app, metrics, service.access, body_max_bytes, open_paths)
-    return Running(front, looks, farewell=service.farewell)
+    front = ServiceMiddleware(app, metrics, service.access, body_max_bytes, open_paths)
+    return ServiceApp(front, looks, before_shutdown=service.farewell)
 
 
 def make_documented() -> FastAPI:
@@ -92,7 +93,7 @@ def make_documented() -> FastAPI:
     return documented
 
 
-def make_watch(service: Service, looks: Health) -> Watch:
+def make_watch(service: Service, looks: HealthMonitor) -> Watch:
     """Return what keeps the open pages up to date."""
     neighbours = service.neighbours
     places = Places(looks, service.redis, neighbours)
@@ -103,7 +104,7 @@ def make_watch(service: Service, looks: Health) -> Watch:
 
 
 def make_app(
-    service: Service, looks: Health, metrics: Metrics, page: Pages | None = None
+    service: Service, looks: HealthMonitor, metrics: Metrics, page: Pages | None = None
 ) -> Starlette:
     """Return the routes, without what stands in front of them.
 
@@ -120,7 +121,7 @@ def make_app(
     app = Starlette(
         routes=[
             commands.route,
-            *standard_routes(looks, metrics),
+            *make_standard_routes(looks, metrics),
             *(page.routes() if page else ()),
             Mount("", documented),
         ],
@@ -128,42 +129,44 @@ def make_app(
     )
     for one in (documented, app):
         one.state.service = service
-        handle_errors(one)
+        add_error_handlers(one)
     return app
 
 
 def make_service(system: System, settings: Settings, metrics: Metrics, seams: Seams) -> Service:
     """Return the parts; opens the database, connects to nothing yet."""
-    token = required_credential("api_token")
-    keeper = Keeper(
-        settings.database_path, ask_txid=txid_asker(settings), lease_dir=settings.lease_dir
+    token = require_credential("api_token")
+    keeper = DatabaseProvider(
+        settings.database_path,
+        before_migration=make_migration_hook(make_txid_reader(settings)),
+        lease_dir=settings.lease_dir,
     )
-    keeper.start()
-    redis = RedisLink(settings.redis_url)
-    queue = Queue(redis)
+    keeper.prepare()
+    redis = RedisClient(settings.redis_url)
+    queue = JobQueue(redis)
     engines: Gpu = seams.gpu or GpuClient(
-        settings.gpu_service_urls, token, names=Names.of(settings)
+        settings.gpu_service_urls, token, names=ModelNames.from_settings(settings)
     )
     home = seams.home or _home(settings)
     llm = seams.llm or _llm(settings)
     house_now = clock_of(settings.time_zone)
-    understanding = Understanding(engines, Thresholds.of(system.intent))
-    parts = Parts(
-        understanding=understanding,
+    understanding = IntentRecognizer(engines, Thresholds.from_config(system.intent))
+    parts = CommandServices(
+        recognizer=understanding,
         memory=HouseMemory(queue, keeper, house_now),
         home=home,
         llm=llm,
         now=house_now,
-        recall_at_least=system.intent.recall_permille / 1000,
+        recall_threshold=system.intent.recall_permille / 1000,
     )
-    sessions = Sessions(redis, system.session.ttl_s, system.session.turns_kept)
+    sessions = Sessions(redis, system.session.ttl_s, system.session.turns_max)
     recorder = Recorder(sessions, queue, keeper)
     browsers = Browsers(settings.data_dir / "browsers.json", time.time)
     limits = system.limits
     return Service(
         system=system,
         settings=settings,
-        access=Access(token, browsers.lets_in),
+        access=Authenticator(token, browsers.lets_in),
         redis=redis,
         keeper=keeper,
         queue=queue,
@@ -177,7 +180,7 @@ def make_service(system: System, settings: Settings, metrics: Metrics, seams: Se
         news=News(),
         neighbours=_neighbours(system, settings, token),
         lines=Lines(settings, system.retention.logs_days),
-        alertmanager=Alertmanager(settings.alertmanager_url),
+        alertmanager=AlertmanagerClient(settings.alertmanager_url),
         vectors=ExampleVectors(
             understanding, settings.data_dir / "cache", _model(system, settings)
         ),
@@ -187,7 +190,7 @@ def make_service(system: System, settings: Settings, metrics: Metrics, seams: Se
     )
 
 
-def _neighbours(system: System, settings: Settings, token: str) -> dict[str, Neighbour]:
+def _neighbours(system: System, settings: Settings, token: str) -> dict[str, ServiceClient]:
     """Return the services that answer over HTTP: where settings say, else on this machine."""
     told = {
         "gpu": settings.gpu_service_urls[0],
@@ -198,7 +201,7 @@ def _neighbours(system: System, settings: Settings, token: str) -> dict[str, Nei
     host = "127.0.0.1" if settings.bind in {"0.0.0.0", "::"} else settings.bind
     host = f"[{host}]" if ":" in host else host
     return {
-        name: Neighbour(name, told.get(name) or f"http://{host}:{one.port}", token)
+        name: ServiceClient(name, told.get(name) or f"http://{host}:{one.port}", token)
         for name, one in system.service.items()
         if one.probe == "http" and name != "api"
     }
@@ -222,7 +225,7 @@ def _home(settings: Settings) -> House | None:
         return None
     # Read at every attempt: the token of a house that is being set up comes later than we do.
     return HomeAssistant(
-        settings.home_assistant_url, lambda: credential("home_assistant_token") or ""
+        settings.home_assistant_url, lambda: read_credential("home_assistant_token") or ""
     )
 
 
@@ -233,11 +236,11 @@ def _llm(settings: Settings) -> Model | None:
         hint = "write the name of the deployment, or leave AZURE_OPENAI_ENDPOINT empty"
         raise SettingInvalid(name="AZURE_OPENAI_DEPLOYMENT", reason="it is empty", hint=hint)
     return AzureModel(
-        Deployment(
+        AzureDeployment(
             settings.azure_openai_endpoint,
             settings.azure_openai_deployment,
             settings.azure_openai_api_version,
-            required_credential("azure_openai_key"),
+            require_credential("azure_openai_key"),
         )
     )
 
@@ -250,13 +253,13 @@ def _model(system: System, settings: Settings) -> str:
     return f"{files or 'none'} {settings.embed_model}"
 
 
-def _replica(service: Service) -> Probe:
+def _replica(service: Service) -> HealthProbe:
     socket = Path(service.settings.litestream_socket)
     allowed = service.system.acceptance.replica_lag_txids
-    return lambda: replica_health(socket, service.keeper.path, allowed)
+    return lambda: check_replica(socket, service.keeper.path, allowed)
 
 
-def _optional(service: Service, metrics: Metrics) -> dict[str, Probe]:
+def _optional(service: Service, metrics: Metrics) -> dict[str, HealthProbe]:
     probes = external_checks.probes(
         service.system, service.settings, metrics, service.home, service.llm
     )

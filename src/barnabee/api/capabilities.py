@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from barnabee.api.cascade import NOT_CONFIGURED, Found, Nodes
-from barnabee.core.health import State
+from barnabee.core.health import HealthState
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class Told:
 
     key: str
     title: str
-    state: State
+    state: HealthState
     says: str
     since_s: float
 
@@ -54,7 +54,7 @@ ABILITIES = (
             Part("gpu/stt", "It cannot understand speech just now."),
         ),
         (
-            Part("gpu/wake_session", "It does not wake when called; the button works."),
+            Part("gpu/wake", "It does not wake when called; the button works."),
             Part("voice/gpu", "It hears, with less than usual."),
         ),
     ),
@@ -104,21 +104,21 @@ def _told(ability: Ability, nodes: Nodes) -> Told:
     must = [(part, _found(nodes, part.where)) for part in ability.must]
     may = [(part, _found(nodes, part.where)) for part in ability.may]
     for part, found in must:
-        if found is not None and found.state == State.UNHEALTHY:
-            return _as(ability, State.UNHEALTHY, part.without, found)
-    if any(found is None or found.state == State.UNKNOWN for _, found in must):
-        return _as(ability, State.UNKNOWN, "Nobody knows yet.", None)
+        if found is not None and found.state == HealthState.UNHEALTHY:
+            return _as(ability, HealthState.UNHEALTHY, part.without, found)
+    if any(found is None or found.state == HealthState.UNKNOWN for _, found in must):
+        return _as(ability, HealthState.UNKNOWN, "Nobody knows yet.", None)
     for part, found in may:
-        if found is not None and found.state != State.HEALTHY and found.code != NOT_CONFIGURED:
-            return _as(ability, State.DEGRADED, part.without, found)
+        if found is not None and found.state != HealthState.HEALTHY and found.code != NOT_CONFIGURED:
+            return _as(ability, HealthState.DEGRADED, part.without, found)
     for part, found in must:  # what it cannot do without works, with less
-        if found is not None and "/" in part.where and found.state == State.DEGRADED:
-            return _as(ability, State.DEGRADED, _sentence(found) or ability.well, found)
+        if found is not None and "/" in part.where and found.state == HealthState.DEGRADED:
+            return _as(ability, HealthState.DEGRADED, _sentence(found) or ability.well, found)
     newest = max(filter(None, (found for _, found in must)), key=lambda one: one.since_s)
-    return _as(ability, State.HEALTHY, ability.well, newest)
+    return _as(ability, HealthState.HEALTHY, ability.well, newest)
 
 
-def _as(ability: Ability, state: State, says: str, found: Found | None) -> Told:
+def _as(ability: Ability, state: HealthState, says: str, found: Found | None) -> Told:
     return Told(ability.key, ability.title, state, says, found.since_s if found else 0.0)
 
 
@@ -132,7 +132,7 @@ def _found(nodes: Nodes, where: str) -> Found | None:
     if need in node.needs:
         return node.needs[need]
     # A service that is away says nothing of what it depends on.
-    return node.itself if node.itself.state in {State.UNHEALTHY, State.UNKNOWN} else None
+    return node.itself if node.itself.state in {HealthState.UNHEALTHY, HealthState.UNKNOWN} else None
 
 
 def _sentence(found: Found) -> str:
@@ -140,8 +140,8 @@ def _sentence(found: Found) -> str:
     return f"{text[:1].upper()}{text[1:].rstrip('.')}." if text else ""
 
 
-def worst(states: Iterable[State]) -> State:
+def worst(states: Iterable[HealthState]) -> HealthState:
     """Return the state of all together."""
-    order = (State.UNHEALTHY, State.UNKNOWN, State.DEGRADED)
+    order = (HealthState.UNHEALTHY, HealthState.UNKNOWN, HealthState.DEGRADED)
     there = set(states)
-    return next((state for state in order if state in there), State.HEALTHY)
+    return next((state for state in order if state in there), HealthState.HEALTHY)

@@ -13,11 +13,11 @@ from typing import Any
 
 import httpx
 
-from barnabee.clients.service_client import Neighbour
+from barnabee.clients.service_client import ServiceClient
 from barnabee.core.errors import BarnabeeError
-from barnabee.core.health import Health, State
-from barnabee.core.http import report_body
-from barnabee.core.redis_client import RedisLink
+from barnabee.core.health import HealthMonitor, HealthState
+from barnabee.core.http import make_report_body
+from barnabee.core.redis_client import RedisClient
 from barnabee.core.schema import System
 
 LOOK_LIMIT_S = 2.3  # outlasts a health check's own 2 s, so that a service can say what hangs
@@ -28,7 +28,7 @@ NOT_CONFIGURED = "not_configured"
 class Found:
     """How one thing is; `since` in seconds since the epoch."""
 
-    state: State
+    state: HealthState
     code: str | None = None
     message: str | None = None
     hard: bool = False
@@ -45,9 +45,9 @@ class Node:
     @property
     def good(self) -> bool:
         """Return whether nothing is wrong but what nobody configured."""
-        lacking = [one for one in self.needs.values() if one.state != State.HEALTHY]
-        return self.itself.state == State.HEALTHY or (
-            self.itself.state == State.DEGRADED
+        lacking = [one for one in self.needs.values() if one.state != HealthState.HEALTHY]
+        return self.itself.state == HealthState.HEALTHY or (
+            self.itself.state == HealthState.DEGRADED
             and bool(lacking)
             and all(one.code == NOT_CONFIGURED for one in lacking)
         )
@@ -60,9 +60,9 @@ Nodes = Mapping[str, Node]
 class Places:
     """Who is asked, and how: our own report, Redis, and services with a page about their health."""
 
-    own: Health
-    redis: RedisLink
-    neighbours: Mapping[str, Neighbour]
+    own: HealthMonitor
+    redis: RedisClient
+    neighbours: Mapping[str, ServiceClient]
 
 
 class Cascade:
@@ -73,7 +73,7 @@ class Cascade:
         self._system = system
         self._places = places
         self._clock = clock
-        self._since: dict[tuple[str, str], tuple[tuple[State, str | None], float]] = {}
+        self._since: dict[tuple[str, str], tuple[tuple[HealthState, str | None], float]] = {}
         self.nodes: Nodes = {}
 
     async def look(self) -> Nodes:
@@ -90,16 +90,16 @@ class Cascade:
         neighbour = self._places.neighbours.get(name)
         try:
             if name == own.component:
-                return node_of(report_body(own, await own.report()))
+                return node_of(make_report_body(own, await own.report()))
             if service.probe == "redis":
                 await self._places.redis.ping()
-                return Node(Found(State.HEALTHY))
+                return Node(Found(HealthState.HEALTHY))
             if neighbour is not None:
                 path = service.health_path
-                return node_in(name, await neighbour.ask("GET", path, limit_s=LOOK_LIMIT_S))
+                return node_in(name, await neighbour.request("GET", path, limit_s=LOOK_LIMIT_S))
         except BarnabeeError as error:
-            return Node(Found(State.UNHEALTHY, error.code, str(error)))
-        return Node(Found(State.UNKNOWN, "not_asked", f"nobody here asks {name}"))
+            return Node(Found(HealthState.UNHEALTHY, error.code, str(error)))
+        return Node(Found(HealthState.UNKNOWN, "not_asked", f"nobody here asks {name}"))
 
     def _dated(self, name: str, node: Node) -> Node:
         needs = {key: self._since_when((name, key), one) for key, one in node.needs.items()}
@@ -119,9 +119,9 @@ def node_in(name: str, response: httpx.Response) -> Node:
         return node_of(response.json())
     except ValueError:
         if not response.is_error:
-            return Node(Found(State.HEALTHY))
+            return Node(Found(HealthState.HEALTHY))
         reason = f"{name} answers status {response.status_code}"
-        return Node(Found(State.UNHEALTHY, "dependency_down", reason))
+        return Node(Found(HealthState.UNHEALTHY, "dependency_down", reason))
 
 
 def node_of(report: Mapping[str, Any]) -> Node:
@@ -129,18 +129,18 @@ def node_of(report: Mapping[str, Any]) -> Node:
     try:
         needs = {
             str(name): Found(
-                State(one["status"]), one.get("code"), one.get("message"), bool(one.get("hard"))
+                HealthState(one["status"]), one.get("code"), one.get("message"), bool(one.get("hard"))
             )
             for name, one in report["dependencies"].items()
         }
-        state = State(report["status"])
+        state = HealthState(report["status"])
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError("no report") from error
     worst = min(
-        (one for one in needs.values() if one.state != State.HEALTHY),
+        (one for one in needs.values() if one.state != HealthState.HEALTHY),
         key=lambda one: (not one.hard, one.code == NOT_CONFIGURED),
         default=None,
     )
-    if state == State.HEALTHY or worst is None:
+    if state == HealthState.HEALTHY or worst is None:
         return Node(Found(state), needs)
     return Node(Found(state, worst.code, worst.message), needs)

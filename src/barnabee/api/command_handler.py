@@ -18,9 +18,9 @@ from barnabee.api.command_request import Command
 from barnabee.api.metrics import CommandMetrics
 from barnabee.api.turn_recorder import Recorder
 from barnabee.core import trace_context
-from barnabee.store.conversations import Turn, timestamp
+from barnabee.store.conversations import TurnRecord, format_timestamp
 from barnabee.store.sessions import Exchange, Session, Sessions
-from barnabee.understanding.command_processor import Outcome, Parts, process
+from barnabee.understanding.command_processor import CommandOutcome, CommandServices, process_command
 
 TRACES_KEPT = 4096
 
@@ -29,7 +29,7 @@ TRACES_KEPT = 4096
 class Dialogue:
     """Answers commands."""
 
-    parts: Parts
+    parts: CommandServices
     sessions: Sessions
     recorder: Recorder
     metrics: CommandMetrics
@@ -41,10 +41,10 @@ class Dialogue:
         self.recorder.check_room()
         begun = time.perf_counter()
         trace_id = self._own_trace()
-        created_at = timestamp(self.now())
+        created_at = format_timestamp(self.now())
         session = await self._session(command.session_id if command.kept else None)
         loaded = time.perf_counter()
-        outcome = await process(
+        outcome = await process_command(
             command.utterance,
             self.parts,
             history=session.turns,
@@ -80,11 +80,11 @@ class Dialogue:
             return Session(secrets.token_hex(8))
         return await self.sessions.load(session_id)
 
-    async def _keep(self, session: Session, turn: Turn, outcome: Outcome) -> None:
-        exchange = Exchange(turn.utterance, turn.reply, outcome.kept_as)
+    async def _keep(self, session: Session, turn: TurnRecord, outcome: CommandOutcome) -> None:
+        exchange = Exchange(turn.utterance, turn.reply, outcome.stored_intent)
         following = session.with_turn(exchange)
         for dependency in await self.recorder.record(turn, following, acted=outcome.acted):
-            outcome.missing(dependency)
+            outcome.add_degraded(dependency)
         self.metrics.unwritten.set(self.recorder.held)
 
     def _own_trace(self) -> str:
@@ -92,9 +92,9 @@ class Dialogue:
 
         A caller may send several commands under one trace; from the second on they get their own.
         """
-        trace_id = trace_context.current()
+        trace_id = trace_context.get_trace_id()
         if not trace_id or trace_id in self._traces:
-            trace_id = trace_context.adopt(None)
+            trace_id = trace_context.adopt_trace_id(None)
         self._traces[trace_id] = None
         if len(self._traces) > TRACES_KEPT:
             self._traces.popitem(last=False)
@@ -102,9 +102,9 @@ class Dialogue:
 
 
 def _turn(
-    trace_id: str, session: Session, command: Command, outcome: Outcome, created_at: str
-) -> Turn:
-    return Turn(
+    trace_id: str, session: Session, command: Command, outcome: CommandOutcome, created_at: str
+) -> TurnRecord:
+    return TurnRecord(
         trace_id=trace_id,
         session_id=session.session_id,
         speaker=command.speaker,

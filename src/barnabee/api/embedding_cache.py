@@ -15,8 +15,8 @@ import numpy as np
 import structlog
 
 from barnabee.core.errors import BarnabeeError
-from barnabee.understanding import intent_examples
-from barnabee.understanding.intent_recognizer import Understanding
+from barnabee.understanding import intents
+from barnabee.understanding.intent_recognizer import IntentRecognizer
 from barnabee.understanding.interfaces import Vectors
 
 RETRY_FIRST_S, RETRY_MOST_S = 0.5, 10.0
@@ -27,10 +27,10 @@ log = structlog.get_logger()
 class ExampleVectors:
     """Gets an `Understanding` its vectors."""
 
-    def __init__(self, understanding: Understanding, directory: Path, model: str) -> None:
+    def __init__(self, understanding: IntentRecognizer, directory: Path, model: str) -> None:
         """Keep the file in `directory`; `model` names whatever makes the vectors."""
         self._understanding = understanding
-        sentences = intent_examples.fingerprint(understanding.known)
+        sentences = intents.hash_examples(understanding.intents)
         name = sha256(f"{sentences} {model}".encode()).hexdigest()[:16]
         self._path = directory / f"intents-{name}.npy"
 
@@ -38,7 +38,7 @@ class ExampleVectors:
         """Use the file, if there is one that fits; a damaged one counts as none."""
         try:
             vectors = np.load(self._path, allow_pickle=False)
-            self._understanding.use(vectors)
+            self._understanding.use_vectors(vectors)
         except FileNotFoundError:
             return False
         except (OSError, ValueError, EOFError) as error:
@@ -51,7 +51,7 @@ class ExampleVectors:
         wait_s = RETRY_FIRST_S
         while True:
             try:
-                vectors = await self._understanding.learn()
+                vectors = await self._understanding.embed_examples()
             except (BarnabeeError, ValueError) as error:
                 log.info("intents_wait", reason=str(error), again_in_s=wait_s)
             else:

@@ -7,7 +7,7 @@ import httpx
 from barnabee.api.service import House, Model
 from barnabee.clients import reachability
 from barnabee.core import external_checks
-from barnabee.core.health import Probe
+from barnabee.core.health import HealthProbe
 from barnabee.core.metrics import Metrics
 from barnabee.core.schema import System
 from barnabee.core.settings import Settings
@@ -20,9 +20,9 @@ MESSAGES = "azure_communication"
 
 def probes(
     system: System, settings: Settings, metrics: Metrics, home: House | None, llm: Model | None
-) -> dict[str, Probe]:
+) -> dict[str, HealthProbe]:
     """Return the probes by the name of their check; SettingInvalid for an address that is none."""
-    asked: dict[str, Probe] = {}
+    asked: dict[str, HealthProbe] = {}
     if home is not None:
         asked[HOME] = home.ready
     if llm is not None:
@@ -31,23 +31,23 @@ def probes(
         asked[MAIL] = _mail(settings.mail_server)
     if settings.azure_communication_endpoint:
         asked[MESSAGES] = _messages(settings.azure_communication_endpoint)
-    return external_checks.watched(system.external, asked, metrics)
+    return external_checks.make_probes(system.external, asked, metrics)
 
 
-def _mail(server: str) -> Probe:
-    host, port = reachability.mail_server("ALERT_MAIL_SMARTHOST", server)
+def _mail(server: str) -> HealthProbe:
+    host, port = reachability.parse_mail_server("ALERT_MAIL_SMARTHOST", server)
 
     async def greets() -> None:
-        await reachability.greets(MAIL, host, port)
+        await reachability.check_mail_server(MAIL, host, port)
 
     return greets
 
 
-def _messages(endpoint: str) -> Probe:
-    url = reachability.web_server("AZURE_COMMUNICATION_ENDPOINT", endpoint)
+def _messages(endpoint: str) -> HealthProbe:
+    url = reachability.parse_web_server("AZURE_COMMUNICATION_ENDPOINT", endpoint)
 
     async def answers() -> None:
         async with httpx.AsyncClient(timeout=None) as http:  # noqa: S113 - the look has a limit
-            await reachability.answers(MESSAGES, http, url)
+            await reachability.check_web_server(MESSAGES, http, url)
 
     return answers

@@ -1,4 +1,4 @@
-"""What the family told the house to remember: `understanding.interfaces.Memory` on the database.
+"""What the family told the house to remember: `understanding.interfaces.FactMemory` on the database.
 
 A fact is written at once, so that it can be asked for in the next sentence; while the database does
 not take it, the queue does, and the worker writes it later.
@@ -12,10 +12,10 @@ from datetime import datetime
 import numpy as np
 
 from barnabee.api.turn_recorder import Databases
-from barnabee.clients.queue import Queue
+from barnabee.clients.queue import JobQueue
 from barnabee.core import trace_context
 from barnabee.core.errors import Unavailable
-from barnabee.store.conversations import Fact, Facts, timestamp
+from barnabee.store.conversations import Fact, Facts, format_timestamp
 from barnabee.understanding.interfaces import KnownFact, Vectors
 
 WIRE = np.dtype("<f4")
@@ -24,7 +24,7 @@ WIRE = np.dtype("<f4")
 class HouseMemory:
     """Facts in the database."""
 
-    def __init__(self, queue: Queue, databases: Databases, now: Callable[[], datetime]) -> None:
+    def __init__(self, queue: JobQueue, databases: Databases, now: Callable[[], datetime]) -> None:
         """Keep nothing in memory: there are few facts, and the worker may write some."""
         self._queue = queue
         self._databases = databases
@@ -33,7 +33,7 @@ class HouseMemory:
     async def remember(self, text: str, vector: Vectors | None, speaker: str | None) -> list[str]:
         """Keep `text` under this command's trace id; Unavailable when nothing takes it."""
         raw = b"" if vector is None else vector.astype(WIRE).tobytes()
-        fact = Fact(trace_context.current(), speaker, text, raw, timestamp(self._now()))
+        fact = Fact(trace_context.get_trace_id(), speaker, text, raw, format_timestamp(self._now()))
         try:
             await Facts(await self._databases.database()).remember(fact)
         except Unavailable:

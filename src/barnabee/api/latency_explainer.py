@@ -32,7 +32,7 @@ MOST = 5
 
 def why(fall: Waterfall, lines: Iterable[Mapping[str, Any]] = ()) -> list[str]:
     """Return at most five sentences; one that says so when nothing was slow."""
-    over = sorted((bar for bar in fall.bars if bar.over), key=_excess, reverse=True)
+    over = sorted((bar for bar in fall.bars if bar.is_over_budget), key=_excess, reverse=True)
     inner = [bar for bar in over if bar.stage not in SPANS]
     told = [_over(bar) for bar in (inner or over)]
     told += _reasons(fall, list(lines))
@@ -51,7 +51,7 @@ def _over(bar: Bar) -> str:
 
 
 def _reasons(fall: Waterfall, lines: list[Mapping[str, Any]]) -> list[str]:
-    spoken, turn = fall.spoken or {}, fall.turn or {}
+    spoken, turn = fall.timings or {}, fall.turn or {}
     told = [
         f"A model had to be moved on the card first: {line['model']}."
         for line in lines

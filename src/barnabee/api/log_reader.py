@@ -28,7 +28,7 @@ class Lines:
     def __init__(self, settings: Settings, kept_days: int) -> None:
         """Connect to nothing yet; lines older than `kept_days` are gone."""
         self._file = settings.log_file
-        self._loki = loki.Loki(settings.loki_url) if settings.loki_url and not self._file else None
+        self._loki = loki.LokiClient(settings.loki_url) if settings.loki_url and not self._file else None
         self._kept_days = kept_days
 
     async def of(self, trace_id: str) -> list[dict[str, Any]] | None:
@@ -38,7 +38,7 @@ class Lines:
         if self._loki is not None:
             now_ns = time.time_ns()
             begin_ns = now_ns - self._kept_days * DAY_NS
-            asked = loki.of_trace(trace_id)
+            asked = loki.make_trace_query(trace_id)
             return await self._loki.query(asked, begin_ns, now_ns, limit=LINES_MAX)
         return None
 

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections import OrderedDict
 
-from barnabee.core.auth import LINK_AGE_S
-from barnabee.core.errors import LinkUsed, Unavailable
-from barnabee.core.redis_client import RedisLink
+from barnabee.core.auth import LINK_LIFETIME_S
+from barnabee.core.errors import LinkInvalid, Unavailable
+from barnabee.core.redis_client import RedisClient
 
 KEY = "barnabee:login:"
 KEPT = 1024
@@ -18,7 +18,7 @@ KEPT = 1024
 class Logins:
     """The links that were used."""
 
-    def __init__(self, redis: RedisLink) -> None:
+    def __init__(self, redis: RedisClient) -> None:
         """Know of none yet."""
         self._redis = redis
         self._seen: OrderedDict[str, None] = OrderedDict()
@@ -26,13 +26,13 @@ class Logins:
     async def use(self, nonce: str) -> None:
         """Count the link as used; LinkUsed when it was."""
         if nonce in self._seen:
-            raise LinkUsed
+            raise LinkInvalid
         self._seen[nonce] = None
         if len(self._seen) > KEPT:
             self._seen.popitem(last=False)
         try:
-            first = await self._redis.command("SET", KEY + nonce, "1", "NX", "EX", LINK_AGE_S)
+            first = await self._redis.command("SET", KEY + nonce, "1", "NX", "EX", LINK_LIFETIME_S)
         except Unavailable:
             return
         if first is None:
-            raise LinkUsed
+            raise LinkInvalid

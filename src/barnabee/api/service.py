@@ -20,18 +20,18 @@ from barnabee.api.rate_limit import Limiter
 from barnabee.api.status_watcher import Watch
 from barnabee.api.turn_recorder import Recorder
 from barnabee.api.web_sessions import Browsers
-from barnabee.clients.alertmanager import Alertmanager
-from barnabee.clients.queue import Queue
-from barnabee.clients.service_client import Neighbour
-from barnabee.core.auth import Access
+from barnabee.clients.alertmanager import AlertmanagerClient
+from barnabee.clients.queue import JobQueue
+from barnabee.clients.service_client import ServiceClient
+from barnabee.core.auth import Authenticator
 from barnabee.core.errors import NotFound
 from barnabee.core.health import Degraded
-from barnabee.core.redis_client import RedisLink
+from barnabee.core.redis_client import RedisClient
 from barnabee.core.schema import System
 from barnabee.core.settings import Settings
-from barnabee.store.provider import Keeper
+from barnabee.store.provider import DatabaseProvider
 from barnabee.store.sessions import Sessions
-from barnabee.understanding.interfaces import Embedder, Home, LanguageModel
+from barnabee.understanding.interfaces import SentenceEmbedder, HomeAgent, LanguageModel
 
 log = structlog.get_logger()
 
@@ -46,11 +46,11 @@ class Part(Protocol):
         """Hang up."""
 
 
-class Gpu(Embedder, Part, Protocol):
+class Gpu(SentenceEmbedder, Part, Protocol):
     """The gpu service."""
 
 
-class House(Home, Part, Protocol):
+class House(HomeAgent, Part, Protocol):
     """Home Assistant."""
 
     def start(self) -> None:
@@ -76,10 +76,10 @@ class Service:
 
     system: System
     settings: Settings
-    access: Access
-    redis: RedisLink
-    keeper: Keeper
-    queue: Queue
+    access: Authenticator
+    redis: RedisClient
+    keeper: DatabaseProvider
+    queue: JobQueue
     sessions: Sessions
     recorder: Recorder
     dialogue: Dialogue
@@ -88,9 +88,9 @@ class Service:
     login_limiter: Limiter
     browsers: Browsers
     news: News
-    neighbours: dict[str, Neighbour]  # services by name, as a page asks them through us
+    neighbours: dict[str, ServiceClient]  # services by name, as a page asks them through us
     lines: Lines
-    alertmanager: Alertmanager
+    alertmanager: AlertmanagerClient
     vectors: ExampleVectors
     gpu: Gpu
     home: House | None
@@ -112,7 +112,7 @@ class Service:
         finally:
             await self._close()
 
-    def neighbour(self, name: str) -> Neighbour:
+    def neighbour(self, name: str) -> ServiceClient:
         """Return the way to a service; NotFound where this house has none of that name."""
         if name not in self.neighbours:
             raise NotFound(what=f"service {name} in this house")

@@ -15,8 +15,8 @@ from barnabee.api import capabilities, probe_metrics
 from barnabee.api.cascade import Cascade, Node
 from barnabee.api.event_bus import News, event_text
 from barnabee.api.schemas.status import Ability, AlertNow, Need, Now, ProbeNow, RoomNow, ServiceNow
-from barnabee.clients.alertmanager import Alertmanager
-from barnabee.clients.service_client import Neighbour
+from barnabee.clients.alertmanager import AlertmanagerClient
+from barnabee.clients.service_client import ServiceClient
 from barnabee.core.errors import BarnabeeError
 from barnabee.core.schema import System
 
@@ -30,7 +30,7 @@ WATCHDOG = "none"  # the severity of an alert that only shows that alerts arrive
 Alerts = Callable[[], Awaitable[list[AlertNow] | None]]
 
 
-def alerts_of(alertmanager: Alertmanager) -> Alerts:
+def alerts_of(alertmanager: AlertmanagerClient) -> Alerts:
     """Return what asks for the alerts in force, those held back by others left out."""
 
     async def ask() -> list[AlertNow] | None:
@@ -41,8 +41,8 @@ def alerts_of(alertmanager: Alertmanager) -> Alerts:
                 summary=one.annotations.get("summary", ""),
                 since_s=one.started.timestamp(),
             )
-            for one in await alertmanager.alerts()
-            if not one.held_back and one.labels.get("severity") != WATCHDOG
+            for one in await alertmanager.read_alerts()
+            if not one.is_suppressed and one.labels.get("severity") != WATCHDOG
         ]
 
     return ask
@@ -55,8 +55,8 @@ class Watch:
     system: System
     cascade: Cascade
     news: News
-    voice: Neighbour | None
-    worker: Neighbour | None
+    voice: ServiceClient | None
+    worker: ServiceClient | None
     alerts: Alerts
     now: Now | None = None
     _rooms: list[RoomNow] | None = None
@@ -109,7 +109,7 @@ class Watch:
         if self.voice is None or not self.news.heard:
             return
         try:
-            found = await self.voice.told("GET", "/v1/rooms", limit_s=LIMIT_S)
+            found = await self.voice.request_json("GET", "/v1/rooms", limit_s=LIMIT_S)
             self._rooms = [RoomNow.model_validate(one) for one in found.get("rooms", ())]
         except (BarnabeeError, ValueError):
             self._rooms = None
@@ -118,7 +118,7 @@ class Watch:
         if self.worker is None:
             return
         try:
-            response = await self.worker.ask("GET", "/metrics", limit_s=LIMIT_S)
+            response = await self.worker.request("GET", "/metrics", limit_s=LIMIT_S)
             last = probe_metrics.probed(response.text) if response.is_success else None
         except (BarnabeeError, ValueError):
             last = None

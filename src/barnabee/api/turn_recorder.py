@@ -29,12 +29,12 @@ from typing import Protocol
 import structlog
 
 from barnabee.api.turn_timings import SpokenTurn
-from barnabee.clients.queue import Queue, commands
+from barnabee.clients.queue import JobQueue, make_enqueue_commands
 from barnabee.core.errors import Overloaded, Unavailable
-from barnabee.store.conversations import Conversations, Turn, timestamp
+from barnabee.store.conversations import Conversations, TurnRecord, format_timestamp
 from barnabee.store.db import Database
 from barnabee.store.sessions import Session, Sessions
-from barnabee.store.turn_timings import Spoken, SpokenTurns
+from barnabee.store.turn_timings import TurnTimings, TurnTimingsStore
 
 JOB = "record_turn"
 SPOKEN_JOB = "record_spoken"
@@ -46,7 +46,7 @@ log = structlog.get_logger()
 
 
 class Databases(Protocol):
-    """The part of `store.provider.Keeper` that is used here."""
+    """The part of `store.provider.DatabaseProvider` that is used here."""
 
     async def database(self) -> Database:
         """Return the open database."""
@@ -58,7 +58,7 @@ class _Entry:
 
     job: str
     job_id: str
-    row: Turn | Spoken
+    row: TurnRecord | TurnTimings
 
 
 class Recorder:
@@ -67,7 +67,7 @@ class Recorder:
     def __init__(
         self,
         sessions: Sessions,
-        queue: Queue,
+        queue: JobQueue,
         databases: Databases,
         *,
         held_at_most: int = HELD_AT_MOST,
@@ -91,12 +91,12 @@ class Recorder:
         if len(self._held) >= self._held_at_most:
             raise Overloaded(what="the record of turns", retry_after_s=RETRY_AFTER_S)
 
-    async def record(self, turn: Turn, session: Session, *, acted: bool) -> list[str]:
+    async def record(self, turn: TurnRecord, session: Session, *, acted: bool) -> list[str]:
         """Keep `turn` and `session`; return what was missing.
 
         Raises Unavailable only for a command that changed nothing outside.
         """
-        job = commands(JOB, turn.as_dict(), job_id=turn.trace_id)
+        job = make_enqueue_commands(JOB, turn.as_dict(), job_id=turn.trace_id)
         if await self._sessions.save(session, also=job):
             return []
         entry = _Entry(JOB, turn.trace_id, turn)
@@ -112,8 +112,8 @@ class Recorder:
     async def record_spoken(self, trace_id: str, told: SpokenTurn) -> list[str]:
         """Keep what the voice told of a turn, written already or not; return what was missing."""
         self.check_room()
-        created_at = timestamp(self._now())
-        spoken = Spoken(trace_id=trace_id, created_at=created_at, **told.model_dump())
+        created_at = format_timestamp(self._now())
+        spoken = TurnTimings(trace_id=trace_id, created_at=created_at, **told.model_dump())
         entry = _Entry(SPOKEN_JOB, f"spoken-{trace_id}", spoken)
         try:
             await self._enqueue(entry)
@@ -163,7 +163,7 @@ class Recorder:
 
     async def _write(self, entry: _Entry) -> None:
         database = await self._databases.database()
-        if isinstance(entry.row, Spoken):
-            await SpokenTurns(database).record(entry.row)
+        if isinstance(entry.row, TurnTimings):
+            await TurnTimingsStore(database).record(entry.row)
         else:
             await Conversations(database).record(entry.row)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import structlog
 
-from barnabee.core.auth import COOKIE_AGE_S, new_id
+from barnabee.core.auth import COOKIE_LIFETIME_S, make_id
 
 KEPT = 64  # browsers; the one not seen for longest goes
 SEEN_EVERY_S = 3600  # how exactly it is remembered when a browser was last here
@@ -49,7 +49,7 @@ class Browsers:
         if known is None:
             return False
         now_s = int(self._clock())
-        if now_s - known.since_s > COOKIE_AGE_S and now_s - known.seen_s > COOKIE_AGE_S:
+        if now_s - known.since_s > COOKIE_LIFETIME_S and now_s - known.seen_s > COOKIE_LIFETIME_S:
             return False
         if now_s - known.seen_s > SEEN_EVERY_S:
             self._known[browser] = replace(known, seen_s=now_s)
@@ -59,7 +59,7 @@ class Browsers:
     def add(self, user_agent: str) -> str:
         """Let one more in; return its id."""
         now_s = int(self._clock())
-        browser = Browser(new_id(), name_of(user_agent), now_s, now_s)
+        browser = Browser(make_id(), name_of(user_agent), now_s, now_s)
         self._known[browser.id] = browser
         while len(self._known) > KEPT:
             oldest = min(self._known.values(), key=lambda one: one.seen_s)

@@ -1,1 +1,1 @@
-"""Sound as data: WAV, decoding, encoding, loudness. Pure, no service."""
+"""Audio processing: samples, WAV, codecs and loudness. No service, no device."""

@@ -1,7 +1,7 @@
-"""Turns 16-bit mono sound into what was asked for, piece by piece: WAV, PCM, MP3, Opus, AAC, FLAC.
+"""Streaming audio encoders: 16-bit mono PCM to WAV, PCM, MP3, Opus, AAC and FLAC.
 
-WAV and PCM cost nothing; the others go through PyAV (FFmpeg) and block for some milliseconds a
-second of sound: call `feed` and `finish` off the event loop.
+All but WAV and PCM use PyAV (FFmpeg) and block for some milliseconds per second of audio: call
+`feed` and `finish` off the event loop.
 """
 
 from __future__ import annotations
@@ -26,68 +26,69 @@ MEDIA_TYPES: dict[Format, str] = {
     "wav": "audio/wav",
     "pcm": "audio/pcm",
 }
-# container, codec, bits a second (speech is transparent at these), options
-_PACKED: dict[str, tuple[str, str, int, dict[str, str]]] = {
+# container, codec, bits per second (transparent for speech), options
+_CODECS: dict[str, tuple[str, str, int, dict[str, str]]] = {
     "mp3": ("mp3", "libmp3lame", 64_000, {}),
-    "opus": ("ogg", "libopus", 32_000, {"page_duration": "100000"}),  # us: Ogg waits for a page
+    "opus": (
+        "ogg",
+        "libopus",
+        32_000,
+        {"page_duration": "100000"},
+    ),  # us: a page is sent only when full
     "aac": ("adts", "aac", 64_000, {}),
     "flac": ("flac", "flac", 0, {}),
 }
 
 
 class Encoder(Protocol):
-    """One sound on its way out."""
+    """Encoder of one stream; `blocks` tells whether calls take noticeable time."""
 
     blocks: bool
 
     def feed(self, pcm: bytes) -> bytes:
-        """Take signed 16-bit little-endian mono; return what can be sent already."""
+        """Encode signed 16-bit little-endian mono; return what can be sent already."""
 
     def finish(self) -> bytes:
-        """Return the rest."""
+        """Return the remaining bytes."""
 
 
-def make(wanted: Format, rate_hz: int) -> Encoder:
-    """Return an encoder; nothing is imported before it is fed."""
-    if wanted in _PACKED:
-        return Packed(wanted, rate_hz)
-    return Plain(wav.header(rate_hz) if wanted == "wav" else b"")
+def make_encoder(audio_format: Format, rate_hz: int) -> Encoder:
+    """Return an encoder; codec libraries are imported at its first `feed`."""
+    if audio_format in _CODECS:
+        return CodecEncoder(audio_format, rate_hz)
+    return PcmEncoder(wav.make_header(rate_hz) if audio_format == "wav" else b"")
 
 
 @dataclass
-class Plain:
-    """The sound as it is, after `head`."""
+class PcmEncoder:
+    """Passes PCM through, after a header."""
 
-    head: bytes
+    header: bytes
     blocks = False
 
     def feed(self, pcm: bytes) -> bytes:
-        """Return `pcm`, the head before the first."""
-        head, self.head = self.head, b""
-        return head + pcm
+        header, self.header = self.header, b""
+        return header + pcm
 
     def finish(self) -> bytes:
-        """Return nothing."""
-        return self.head
+        return self.header
 
 
-class Packed:
-    """The sound in a codec and its container, written to nowhere one could go back to."""
+class CodecEncoder:
+    """Encodes with a codec into a container that is never rewound."""
 
     blocks = True
 
-    def __init__(self, wanted: str, rate_hz: int) -> None:
-        """Remember what is wanted."""
-        self._wanted, self._rate_hz = wanted, rate_hz
+    def __init__(self, audio_format: str, rate_hz: int) -> None:
+        self._format, self._rate_hz = audio_format, rate_hz
         self._sink = _Sink()
         self._open: tuple[OutputContainer, AudioStream] | None = None
         self._position = 0
 
     def feed(self, pcm: bytes) -> bytes:
-        """Encode a piece."""
         import av  # noqa: PLC0415 - heavy, and WAV and PCM need none
 
-        container, stream = self._open = self._open or self._begin()
+        container, stream = self._open = self._open or self._open_container()
         samples = np.frombuffer(pcm, "<i2").reshape(1, -1)
         frame = av.AudioFrame.from_ndarray(samples, format="s16", layout="mono")
         frame.sample_rate, frame.pts = self._rate_hz, self._position
@@ -96,7 +97,6 @@ class Packed:
         return self._sink.take()
 
     def finish(self) -> bytes:
-        """Return what the codec still held, and close."""
         if self._open is None:
             return b""
         container, stream = self._open
@@ -105,11 +105,13 @@ class Packed:
         container.close()
         return self._sink.take()
 
-    def _begin(self) -> tuple[OutputContainer, AudioStream]:
+    def _open_container(self) -> tuple[OutputContainer, AudioStream]:
         import av  # noqa: PLC0415 - see `feed`
 
-        form, codec, bits, options = _PACKED[self._wanted]
-        container = av.open(self._sink, "w", format=form, options={"flush_packets": "1"} | options)
+        container_name, codec, bits, options = _CODECS[self._format]
+        container = av.open(
+            self._sink, "w", format=container_name, options={"flush_packets": "1"} | options
+        )
         stream = cast("AudioStream", container.add_stream(codec, rate=self._rate_hz, layout="mono"))
         if bits:
             stream.bit_rate = bits
@@ -117,7 +119,7 @@ class Packed:
 
 
 class _Sink:
-    """A file that can only be written; `take` empties it."""
+    """Write-only file; `take` returns and clears what was written."""
 
     def __init__(self) -> None:
         self._parts: list[bytes] = []

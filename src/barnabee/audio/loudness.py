@@ -1,10 +1,10 @@
-"""One loudness for all that is said, measured by ITU-R BS.1770.
+"""Loudness normalisation of synthesized speech, measured by ITU-R BS.1770. Pure.
 
-Pure. A phrase is whole before it is sent, so it is measured itself and nothing has to be known
-beforehand: no table of voices, no state between requests, and the same text sounds the same twice.
+Each phrase is measured itself before it is sent, so no table of voices and no state between
+requests is needed, and the same text always has the same loudness.
 
-Measured on eight voices of Kokoro, 32 phrases: -18.5 to -23.8 LUFS before, which is 5.3 LU apart,
-and up to 4.0 LU between two phrases of one answer, because a short phrase is spoken louder.
+Measured on eight voices of Kokoro, 32 phrases: -18.5 to -23.8 LUFS before, a spread of 5.3 LU, and
+up to 4.0 LU between two phrases of one reply, because short phrases are synthesized louder.
 """
 
 from __future__ import annotations
@@ -15,53 +15,53 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from barnabee.gpu.engines.protocols import Samples
+from barnabee.audio.samples import Samples
 
 if TYPE_CHECKING:
     from pyloudnorm import Meter
 
-# The house's voice reaches -19.8 LUFS before its sharpest peak would pass PEAK_DB; 1 LU in reserve.
+# The default voice reaches -19.8 LUFS before its highest peak exceeds PEAK_DB; 1 LU in reserve.
 TARGET_LUFS = -21.0
-PEAK_DB = -1.0  # true peak, dBTP: what every player still plays without clipping
-GAIN_MAX_DB = 9.0  # what needs more is no speech, and would be blown up noise
-STEP_MAX_DB = 3.0  # between two phrases: a listener shall not hear the gain move
-BLOCK_S = 0.4  # what BS.1770 measures in
-SHORTEST_S = 0.05
+PEAK_DB = -1.0  # true peak, dBTP: no player clips below it
+MAX_GAIN_DB = 9.0  # anything quieter is noise, not speech
+MAX_GAIN_STEP_DB = 3.0  # between two phrases, so that the change is not audible
+BLOCK_S = 0.4  # block length of BS.1770
+MIN_DURATION_S = 0.05
 OVERSAMPLING = 4
-OVERSHOOT_DB = 6.0  # of a true peak above the samples: speech had 0.3 at most, clipped noise 4
+OVERSHOOT_DB = 6.0  # upper bound of true peak over sample peak: speech had 0.3, clipped noise 4
 
 
-def even(phrases: Iterable[Samples], rate_hz: int) -> Iterator[Samples]:
-    """Yield the phrases of one answer at the target loudness, each as soon as it comes."""
+def normalise_loudness(phrases: Iterable[Samples], rate_hz: int) -> Iterator[Samples]:
+    """Yield the phrases of one reply at the target loudness, each as soon as it arrives."""
     last_db: float | None = None
     for samples in phrases:
-        gain_db = _gain(loudness(samples, rate_hz), last_db)
+        gain_db = _choose_gain_db(measure_loudness(samples, rate_hz), last_db)
         if gain_db is None:
             yield samples
             continue
-        last_db = gain_db = min(gain_db, _room(samples, gain_db))
+        last_db = gain_db = _limit_to_peak(samples, gain_db)
         yield samples * np.float32(10 ** (gain_db / 20))
 
 
-def loudness(samples: Samples, rate_hz: int) -> float | None:
-    """Return the gated loudness in LUFS; None where there is nothing to measure.
+def measure_loudness(samples: Samples, rate_hz: int) -> float | None:
+    """Return the gated loudness in LUFS; None when there is too little audio to measure.
 
-    Below one block of 400 ms the standard says nothing; such a sound is one block as it is. Pauses
-    before and after do not count: where one is part of a block it would make a phrase softer.
+    The standard does not define audio shorter than a block of 400 ms; it is measured as one block.
+    Leading and trailing silence is excluded, because it would lower the result.
     """
     sounding = np.flatnonzero(samples)
     if not sounding.size:
         return None
     samples = samples[sounding[0] : sounding[-1] + 1]
     seconds = (len(samples) - 1) / rate_hz
-    if seconds < SHORTEST_S:
+    if seconds < MIN_DURATION_S:
         return None
     measured = float(_meter(rate_hz, min(BLOCK_S, seconds)).integrated_loudness(samples))
     return measured if np.isfinite(measured) else None
 
 
-def true_peak(samples: Samples) -> float:
-    """Return the peak between the samples too, in dBTP (four times oversampled)."""
+def measure_true_peak(samples: Samples) -> float:
+    """Return the true peak in dBTP, oversampled four times."""
     from scipy.signal import resample_poly  # noqa: PLC0415 - heavy
 
     peak = float(np.abs(samples).max(initial=0.0))
@@ -70,25 +70,25 @@ def true_peak(samples: Samples) -> float:
     return 20 * float(np.log10(max(peak, 1e-9)))
 
 
-def _room(samples: Samples, gain_db: float) -> float:
-    """Return the gain that takes the true peak to PEAK_DB; not measured where it is far away."""
+def _limit_to_peak(samples: Samples, gain_db: float) -> float:
+    """Return `gain_db`, or the gain at which the true peak reaches PEAK_DB if that is less."""
     sample_peak_db = 20 * float(np.log10(max(float(np.abs(samples).max(initial=0.0)), 1e-9)))
     if sample_peak_db + gain_db < PEAK_DB - OVERSHOOT_DB:
         return gain_db
-    return PEAK_DB - true_peak(samples)
+    return min(gain_db, PEAK_DB - measure_true_peak(samples))
 
 
-def _gain(measured: float | None, last_db: float | None) -> float | None:
-    """Return the gain in dB before the peak is looked at; None leaves a sound as it is."""
+def _choose_gain_db(measured: float | None, last_db: float | None) -> float | None:
+    """Return the gain towards the target, peak not considered; None leaves audio unchanged."""
     if measured is None:
         return last_db
-    wanted = float(np.clip(TARGET_LUFS - measured, -GAIN_MAX_DB, GAIN_MAX_DB))
+    wanted = float(np.clip(TARGET_LUFS - measured, -MAX_GAIN_DB, MAX_GAIN_DB))
     if last_db is None:
         return wanted
-    return float(np.clip(wanted, last_db - STEP_MAX_DB, last_db + STEP_MAX_DB))
+    return float(np.clip(wanted, last_db - MAX_GAIN_STEP_DB, last_db + MAX_GAIN_STEP_DB))
 
 
-@lru_cache(maxsize=8)  # one for each length of a very short phrase would be too many
+@lru_cache(maxsize=8)  # very short phrases have a block length each
 def _meter(rate_hz: int, block_s: float) -> Meter:
     from pyloudnorm import Meter  # noqa: PLC0415 - heavy, it brings scipy
 

@@ -1,7 +1,7 @@
-"""Reads and writes WAV (RIFF) sound: any usual PCM form in, 16-bit PCM out.
+"""WAV (RIFF) files: reads any usual PCM encoding, writes 16-bit mono PCM. Pure.
 
-Pure. Takes nothing on trust: sizes in the header are limits, never allocations, and a file that
-was cut off or streamed with an unknown length is read as far as it goes.
+Input is not trusted: sizes in the header are upper limits and never allocate memory, and a file
+that is truncated or was streamed with an unknown length is read as far as it goes.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from barnabee.audio.samples import Samples, resample
 from barnabee.core.errors import InvalidAudio, TooLarge
-from barnabee.gpu.engines.protocols import Samples
 
 PCM, FLOAT, EXTENSIBLE = 1, 3, 0xFFFE
 MIN_RATE_HZ, MAX_RATE_HZ = 4_000, 192_000
@@ -22,12 +22,20 @@ MAX_CHANNELS = 8
 UNKNOWN_SIZE = 0xFFFFFFFF
 MAGIC = frozenset({b"RIFF", b"RF64"})
 _FORMAT_BYTES = 16
-_BLOCK_S = 10
+# numpy type of each (encoding, bits); 24 bits are read as bytes
+_DTYPES = {
+    (PCM, 8): "u1",
+    (PCM, 16): "<i2",
+    (PCM, 24): "u1",
+    (PCM, 32): "<i4",
+    (FLOAT, 32): "<f4",
+    (FLOAT, 64): "<f8",
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Wav:
-    """A parsed file; the sound itself is not decoded yet."""
+    """Header and undecoded audio data of a file."""
 
     encoding: int
     channels: int
@@ -37,17 +45,16 @@ class Wav:
 
     @property
     def frame_bytes(self) -> int:
-        """Return the bytes of one sample of all channels."""
+        """Bytes of one sample of all channels."""
         return self.channels * self.bits // 8
 
     @property
     def duration_s(self) -> float:
-        """Return how long it sounds."""
         return len(self.data) // self.frame_bytes / self.rate_hz
 
 
 def parse(content: bytes, *, max_s: int) -> Wav:
-    """Return what the header says; InvalidAudio, or TooLarge when longer than `max_s`. Pure."""
+    """Read the header; InvalidAudio, or TooLarge when the audio is longer than `max_s`."""
     if content[:4] not in MAGIC or content[8:12] != b"WAVE":
         raise InvalidAudio(reason="it is not a WAV file")
     form: tuple[int, int, int, int] | None = None
@@ -57,7 +64,7 @@ def parse(content: bytes, *, max_s: int) -> Wav:
         name, size = struct.unpack_from("<4sI", content, position)
         body = view[position + 8 : position + 8 + size]
         if name == b"fmt ":
-            form = _format(body)
+            form = _parse_format(body)
         elif name == b"data":
             if form is None:
                 raise InvalidAudio(reason="its sound comes before its format")
@@ -69,42 +76,21 @@ def parse(content: bytes, *, max_s: int) -> Wav:
 
 
 def decode(wav: Wav, rate_hz: int) -> Samples:
-    """Return the sound as one channel of float32 in [-1, 1] at `rate_hz`. Pure."""
+    """Mix to one channel and resample to `rate_hz`."""
     frames = len(wav.data) // wav.frame_bytes
     raw = wav.data[: frames * wav.frame_bytes]
-    mono = _numbers(raw, wav).reshape(frames, wav.channels).mean(axis=1, dtype=np.float32)
+    mono = _to_float(raw, wav).reshape(frames, wav.channels).mean(axis=1, dtype=np.float32)
     mono = np.clip(np.nan_to_num(mono, nan=0.0, posinf=1.0, neginf=-1.0), -1.0, 1.0)
     return resample(mono, wav.rate_hz, rate_hz)
 
 
-def resample(samples: Samples, from_hz: int, to_hz: int) -> Samples:
-    """Return `samples` at another rate, band-limited (Fourier method). Pure.
-
-    In blocks of 10 s with 1 s on each side thrown away, so that memory stays small and a block's
-    ends are never heard.
-    """
-    if from_hz == to_hz:
-        return samples
-    quiet = np.zeros(from_hz, np.float32)
-    padded = np.concatenate([quiet, samples, quiet])
-    wanted = round(len(samples) * to_hz / from_hz)
-    blocks: list[Samples] = []
-    for start in range(0, len(samples), _BLOCK_S * from_hz):
-        block = padded[start : start + (_BLOCK_S + 2) * from_hz]
-        length = round(len(block) * to_hz / from_hz)
-        moved = np.fft.irfft(_cut(np.fft.rfft(block), length // 2 + 1), length)
-        body = moved[to_hz : to_hz + _BLOCK_S * to_hz] * np.float32(length / len(block))
-        blocks.append(body.astype(np.float32, copy=False))
-    return np.concatenate(blocks)[:wanted] if blocks else samples
+def encode(pcm: bytes, rate_hz: int) -> bytes:
+    """Return a file of 16-bit mono PCM."""
+    return make_header(rate_hz, len(pcm)) + pcm
 
 
-def pcm16(samples: Samples) -> bytes:
-    """Return samples as signed 16-bit little-endian. Pure."""
-    return (np.clip(samples, -1.0, 1.0) * 32767.0).astype("<i2").tobytes()
-
-
-def header(rate_hz: int, data_bytes: int | None = None) -> bytes:
-    """Return the 44 bytes before 16-bit mono sound; None when its length is not known yet. Pure."""
+def make_header(rate_hz: int, data_bytes: int | None = None) -> bytes:
+    """Return the 44-byte header of 16-bit mono PCM; None for a stream of unknown length."""
     size = UNKNOWN_SIZE if data_bytes is None else data_bytes
     riff = UNKNOWN_SIZE if data_bytes is None else 36 + data_bytes
     form = struct.pack("<HHIIHH", PCM, 1, rate_hz, rate_hz * 2, 2, 16)
@@ -112,13 +98,22 @@ def header(rate_hz: int, data_bytes: int | None = None) -> bytes:
     return start + form + struct.pack("<4sI", b"data", size)
 
 
-def _format(body: memoryview) -> tuple[int, int, int, int]:
+def set_length(content: bytes) -> bytes:
+    """Return a streamed file with its true length in the header; other content unchanged."""
+    start = content.find(b"data") + 4
+    if not content.startswith(b"RIFF") or start < _FORMAT_BYTES:  # no RIFF header is shorter
+        return content
+    riff, data = struct.pack("<I", len(content) - 8), struct.pack("<I", len(content) - start - 4)
+    return content[:4] + riff + content[8:start] + data + content[start + 4 :]
+
+
+def _parse_format(body: memoryview) -> tuple[int, int, int, int]:
     if len(body) < _FORMAT_BYTES:
         raise InvalidAudio(reason="its format is cut off")
     encoding, channels, rate_hz, _, _, bits = struct.unpack_from("<HHIIHH", body)
     if encoding == EXTENSIBLE and len(body) >= _FORMAT_BYTES + 10:
         encoding = struct.unpack_from("<H", body, _FORMAT_BYTES + 8)[0]
-    if (encoding, bits) not in _NUMBERS:
+    if (encoding, bits) not in _DTYPES:
         raise InvalidAudio(reason=f"its encoding {encoding} with {bits} bits is not PCM")
     if not MIN_RATE_HZ <= rate_hz <= MAX_RATE_HZ:
         raise InvalidAudio(reason=f"its rate of {rate_hz} Hz is not within 4 to 192 kHz")
@@ -134,21 +129,11 @@ def _check_length(wav: Wav, max_s: int) -> None:
         raise TooLarge(field=f"sound in `file` ({wav.duration_s:.0f} s)", limit=f"{max_s} s")
 
 
-_NUMBERS = {
-    (PCM, 8): "u1",
-    (PCM, 16): "<i2",
-    (PCM, 24): "u1",
-    (PCM, 32): "<i4",
-    (FLOAT, 32): "<f4",
-    (FLOAT, 64): "<f8",
-}
-
-
-def _numbers(raw: memoryview, wav: Wav) -> Samples:
-    values: NDArray[Any] = np.frombuffer(raw, _NUMBERS[wav.encoding, wav.bits])
+def _to_float(raw: memoryview, wav: Wav) -> Samples:
+    values: NDArray[Any] = np.frombuffer(raw, _DTYPES[wav.encoding, wav.bits])
     if wav.encoding == FLOAT:
         return values.astype(np.float32)
-    if wav.bits == 8:  # noqa: PLR2004 - the one unsigned form
+    if wav.bits == 8:  # noqa: PLR2004 - the only unsigned encoding
         return (values.astype(np.float32) - np.float32(128)) / np.float32(128)
     if wav.bits == 24:  # noqa: PLR2004 - three bytes, moved to the top of four
         wide = np.zeros((len(values) // 3, 4), np.uint8)
@@ -156,9 +141,3 @@ def _numbers(raw: memoryview, wav: Wav) -> Samples:
         values = wide.reshape(-1).view("<i4")
     scale = np.float32(2 ** (values.dtype.itemsize * 8 - 1))
     return np.asarray(values.astype(np.float32) / scale, np.float32)
-
-
-def _cut(spectrum: NDArray[np.complex128], bins: int) -> NDArray[np.complex128]:
-    if len(spectrum) >= bins:
-        return spectrum[:bins]
-    return np.concatenate([spectrum, np.zeros(bins - len(spectrum), spectrum.dtype)])

@@ -1,17 +1,21 @@
-"""Copies of the database that were restored and compared, and the way back from them.
+"""Backups of the database: replica, snapshots, restore points, and the restores that prove them.
 
-content     what a database holds, as counts and hashes that can be compared
-moment      the living database at one known transaction
-pace        how much of a core this may take
-sound       whether a database file is sound, and opens
-remote      the replica, asked through litestream
-keys        who can open a snapshot
-snapshots   the daily copy: made, listed, opened, pruned
-offsite     the second place for snapshots, through rclone
-restoring   a restore, step by step
-drill       the nightly proof
-drills      what the drills found, in the database
-calls       what all this asks of the object store
-audio       recordings, copied to the house's own storage
-status      all of it in one answer
+litestream        the program that streams the database: configuration, lag
+replica           the replica's files, listed and restored through litestream
+consistent_copy   a copy of the live database at a known transaction
+integrity         integrity check, content hashes, trial opening
+archive           compression and encryption of a database file
+keys              recovery key and machine key
+snapshots         the daily archives and their retention
+snapshot_job      makes, uploads and deletes snapshots
+offsite           off-site store, through rclone
+restore_points    copies from before a migration (`pins.json`)
+restore_sources   what a restore can use
+restore           a restore, step by step; test of the recovery kit
+cold_start        restore at start when there is no database
+drill             nightly restore drill and its log
+recordings_copy   copy of the recordings to local storage
+api_usage         calls to the object store per day
+cpu_limit         share of a core that backup work may use
+status            summary for the CLI and the dashboard
 """

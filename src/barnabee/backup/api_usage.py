@@ -1,45 +1,44 @@
-"""What replication, drills and restores ask of the object store in a day, by Backblaze's classes.
+"""API usage: calls to the object store per day, by Backblaze's classes.
 
 a = uploads and deletions (free), b = downloads, c = listings; b and c are free up to 2500 a day.
-Litestream 0.5.17 counts its uploads and deletions, and neither listings nor what it downloads to
-join it. Those follow from its configuration, as was seen through a counting proxy;
-`tests/integration` compares:
+Litestream 0.5.17 counts its uploads and deletions, but neither its listings nor the downloads of a
+compaction. Those are estimated from its configuration; the rules were measured with a counting
+proxy, and `tests/integration` compares:
 
-- at each end of a window of the first level: the transactions, and if something was written in it,
-  the first level and the transactions again, to clear the old ones away;
-- at each end of a window of a further level: the level before it, and if something was written,
-  a download of each of its files of that window;
-- every `transactions_check_s`: the first level and the transactions;
-- every `validation_interval_h`: all levels that are compacted; at a snapshot those and its own.
+- at each end of a window of the first level it lists the transactions, and if something was written
+  in the window, the first level and the transactions again, to delete old ones;
+- at each end of a window of a further level it lists the level below, and if something was written,
+  downloads each of that level's files of the window;
+- every `transactions_check_s` it lists the first level and the transactions;
+- every `validation_interval_h` it lists all compacted levels; at a snapshot also the snapshots.
 
 A listing is one call for each thousand files.
 """
 
 from __future__ import annotations
 
-import fcntl
 import itertools
 import json
-import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import date, datetime
 from pathlib import Path
 
-from barnabee.backup.replica import LISTED_AT_ONCE, SNAPSHOT_LEVEL, Asked, Part
-from barnabee.core.schema import Replica
+from barnabee.backup.replica import LIST_PAGE_FILES, SNAPSHOT_LEVEL, LtxFile, StoreRequests
+from barnabee.core.files import lock_file, write_atomically
+from barnabee.core.schema import ReplicaConfig
 
-FILE = "calls.json"
-DAYS_KEPT = 60
-# What litestream lists when it starts, each level a few times (seen: 17 with three levels).
-AT_START_PER_LEVEL = 4
-AT_START = 5
+USAGE_FILE = "calls.json"
+MAX_DAYS = 60
+# Listings when litestream starts (measured: 17 with three levels).
+LISTINGS_AT_START_PER_LEVEL = 4
+LISTINGS_AT_START = 5
 
 
 @dataclass
-class Day:
-    """The calls of one day."""
+class ApiCalls:
+    """Calls of one day."""
 
     a: int = 0
     b: int = 0
@@ -47,143 +46,157 @@ class Day:
 
 
 @dataclass
-class Ledger:
-    """All days, and how many files each level of the replica had when it was last listed."""
+class ApiUsage:
+    """Calls by day, and the number of files of each replica level when it was last listed."""
 
-    days: dict[str, Day] = field(default_factory=dict)
+    days: dict[str, ApiCalls] = field(default_factory=dict)
     files: dict[int, int] = field(default_factory=dict)
 
     def add(self, day: date, *, a: int = 0, b: int = 0, c: int = 0) -> None:
-        """Count calls."""
-        found = self.days.setdefault(day.isoformat(), Day())
-        found.a, found.b, found.c = found.a + a, found.b + b, found.c + c
-        for old in sorted(self.days)[:-DAYS_KEPT]:
+        calls = self.days.setdefault(day.isoformat(), ApiCalls())
+        calls.a, calls.b, calls.c = calls.a + a, calls.b + b, calls.c + c
+        for old in sorted(self.days)[:-MAX_DAYS]:
             del self.days[old]
 
-    def of(self, day: date) -> Day:
-        """Return the calls of a day."""
-        return self.days.get(day.isoformat(), Day())
+    def calls_on(self, day: date) -> ApiCalls:
+        return self.days.get(day.isoformat(), ApiCalls())
 
 
-def read(data: Path) -> Ledger:
-    """Return what was counted so far; what cannot be read was not counted."""
+def read_usage(data: Path) -> ApiUsage:
+    """Return the recorded usage; empty when the file is missing or unreadable."""
     try:
-        found = json.loads((data / FILE).read_text(encoding="utf-8"))
-        days = {day: Day(**one) for day, one in found["days"].items()}
-        return Ledger(days, {int(level): int(count) for level, count in found["files"].items()})
+        found = json.loads((data / USAGE_FILE).read_text(encoding="utf-8"))
+        days = {day: ApiCalls(**calls) for day, calls in found["days"].items()}
+        return ApiUsage(days, {int(level): int(count) for level, count in found["files"].items()})
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
-        return Ledger()
+        return ApiUsage()
 
 
-def change(data: Path, work: Callable[[Ledger], None]) -> Ledger:
-    """Do `work` on the ledger while no other process does, and write it; blocks."""
-    handle = os.open(data / f".{FILE}.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o660)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        ledger = read(data)
-        work(ledger)
-        scratch = data / f".{FILE}.new"
-        told = {"days": {day: asdict(one) for day, one in ledger.days.items()}}
-        scratch.write_text(json.dumps(told | {"files": ledger.files}), encoding="utf-8")
-        scratch.replace(data / FILE)
-    finally:
-        os.close(handle)
-    return ledger
+def update_usage(data: Path, change: Callable[[ApiUsage], None]) -> ApiUsage:
+    """Apply `change` to the recorded usage under a lock, write and return it; blocks."""
+    with lock_file(data / f".{USAGE_FILE}.lock"):
+        usage = read_usage(data)
+        change(usage)
+        days = {day: asdict(calls) for day, calls in usage.days.items()}
+        write_atomically(data / USAGE_FILE, json.dumps({"days": days, "files": usage.files}))
+    return usage
 
 
-def add_asked(data: Path, asked: Asked, now: datetime, parts: list[Part] | None = None) -> None:
-    """Count what one of our own commands asked, and remember the files it saw."""
+def add_requests(
+    data: Path, requests: StoreRequests, now: datetime, files: list[LtxFile] | None = None
+) -> None:
+    """Record the requests of one of our own commands, and the replica's files that it listed."""
 
-    def work(ledger: Ledger) -> None:
-        ledger.add(now.date(), b=asked.b, c=asked.c)
-        if parts is not None:
-            levels = [part.level for part in parts]
-            ledger.files = {level: levels.count(level) for level in set(levels)}
+    def add(usage: ApiUsage) -> None:
+        usage.add(now.date(), b=requests.b, c=requests.c)
+        if files is not None:
+            levels = [file.level for file in files]
+            usage.files = {level: levels.count(level) for level in set(levels)}
 
-    change(data, work)
+    update_usage(data, add)
 
 
 @dataclass(frozen=True)
-class Look:
-    """What was known of litestream at one moment."""
+class LitestreamSample:
+    """State of litestream at one time."""
 
     at_s: float  # seconds since the epoch
-    started_s: float  # when litestream did
+    started_s: float  # start of the litestream process
     txid: int
-    operations: Mapping[str, int]  # PUT, GET, DELETE: since it started
+    operations: Mapping[str, int]  # PUT, GET, DELETE since the start
 
 
-def read_metrics(text: str, now_s: float, txid: int) -> Look:
-    """Return what litestream's metrics say; ValueError when they are none of its. Pure."""
+def parse_metrics(text: str, now_s: float, txid: int) -> LitestreamSample:
+    """Return the sample in litestream's metrics; ValueError when `text` is something else. Pure."""
     started = re.search(r"(?m)^process_start_time_seconds (\S+)$", text)
     if started is None:
         raise ValueError("these are not litestream's metrics")
     found = re.findall(
         r'(?m)^litestream_replica_operation_total\{operation="(\w+)",[^}]*\} (\S+)$', text
     )
-    return Look(now_s, float(started[1]), txid, {name: int(float(count)) for name, count in found})
+    return LitestreamSample(
+        now_s, float(started[1]), txid, {name: int(float(count)) for name, count in found}
+    )
 
 
-def between(
-    plan: Replica, before: Look | None, now: Look, files: Mapping[int, int]
+def estimate_calls(
+    plan: ReplicaConfig,
+    before: LitestreamSample | None,
+    now: LitestreamSample,
+    files: Mapping[int, int],
 ) -> tuple[int, int, int]:
-    """Return the calls (a, b, c) from one look to the next. Pure.
+    """Return the calls (a, b, c) between two samples. Pure.
 
-    Looks are to be closer together than the shortest window.
+    The samples must be closer together than the shortest window.
     """
-    fresh = before is None or before.started_s != now.started_s
-    since = {} if before is None or fresh else before.operations
+    restarted = before is None or before.started_s != now.started_s
+    since = {} if before is None or restarted else before.operations
     counted = {name: count - since.get(name, 0) for name, count in now.operations.items()}
     a = counted.get("PUT", 0) + counted.get("DELETE", 0)
-    listed = listings(plan, before, now, files)
-    if fresh:
-        listed += AT_START + AT_START_PER_LEVEL * len(plan.compact_every_s)
-    return a, counted.get("GET", 0) + downloads(plan, before, now), listed
+    listings = estimate_listings(plan, before, now, files)
+    if restarted:
+        listings += LISTINGS_AT_START + LISTINGS_AT_START_PER_LEVEL * len(plan.compact_every_s)
+    return a, counted.get("GET", 0) + estimate_downloads(plan, before, now), listings
 
 
-def downloads(plan: Replica, before: Look | None, now: Look) -> int:
-    """Return the downloads from one look to the next, by the rules above. Pure."""
+def estimate_downloads(
+    plan: ReplicaConfig, before: LitestreamSample | None, now: LitestreamSample
+) -> int:
+    """Return the downloads between two samples, by the rules above. Pure."""
     if before is None or now.txid == before.txid:
         return 0
     pairs = itertools.pairwise(plan.compact_every_s)
     return sum(
-        _ends(long_s, before.at_s, now.at_s) * (long_s // short_s) for short_s, long_s in pairs
+        _count_multiples(long_s, before.at_s, now.at_s) * (long_s // short_s)
+        for short_s, long_s in pairs
     )
 
 
-def listings(plan: Replica, before: Look | None, now: Look, files: Mapping[int, int]) -> int:
-    """Return the listings from one look to the next, by the rules above. Pure."""
+def estimate_listings(
+    plan: ReplicaConfig,
+    before: LitestreamSample | None,
+    now: LitestreamSample,
+    files: Mapping[int, int],
+) -> int:
+    """Return the listings between two samples, by the rules above. Pure."""
     since_s = now.started_s if before is None else max(before.at_s, now.started_s)
-    windows = [_ends(every_s, since_s, now.at_s) for every_s in plan.compact_every_s]
+    windows = [_count_multiples(every_s, since_s, now.at_s) for every_s in plan.compact_every_s]
     busy = before is None or now.txid > before.txid
 
     def pages(level: int) -> int:
-        return 1 + files.get(level, 0) // LISTED_AT_ONCE
+        return 1 + files.get(level, 0) // LIST_PAGE_FILES
 
-    # What was written since the last look falls into the window that ends next.
-    found = windows[0] * (pages(0) + (pages(0) + pages(1) if busy else 0))
-    found += sum(count * pages(level) for level, count in enumerate(windows[1:], start=1))
-    checks = _ends(plan.transactions_check_s, since_s - now.started_s, now.at_s - now.started_s)
-    found += checks * (pages(0) + pages(1))
+    # What was written since the last sample falls into the window that ends next.
+    total = windows[0] * (pages(0) + (pages(0) + pages(1) if busy else 0))
+    total += sum(count * pages(level) for level, count in enumerate(windows[1:], start=1))
+    checks = _count_multiples(
+        plan.transactions_check_s, since_s - now.started_s, now.at_s - now.started_s
+    )
+    total += checks * (pages(0) + pages(1))
     levels = sum(pages(level) for level in range(len(plan.compact_every_s) + 1))
     hour_s = 3600
     validations_s = plan.validation_interval_h * hour_s
-    found += levels * _ends(validations_s, since_s - now.started_s, now.at_s - now.started_s)
-    snapshots = _ends(plan.snapshot_interval_h * hour_s, since_s, now.at_s)
-    return found + snapshots * (levels + 2 * pages(SNAPSHOT_LEVEL))
+    total += levels * _count_multiples(
+        validations_s, since_s - now.started_s, now.at_s - now.started_s
+    )
+    snapshots = _count_multiples(plan.snapshot_interval_h * hour_s, since_s, now.at_s)
+    return total + snapshots * (levels + 2 * pages(SNAPSHOT_LEVEL))
 
 
-def a_day(plan: Replica, files: Mapping[int, int], *, busy: bool = True) -> int:
-    """Return how many listings a whole day takes, something being written in every window. Pure."""
-    day_s, found, step_s = 86_400, 0, plan.compact_every_s[0]
-    looks = [
-        Look(float(at_s), 0.0, at_s if busy else 0, {}) for at_s in range(0, day_s + 1, step_s)
+def estimate_daily_listings(
+    plan: ReplicaConfig, files: Mapping[int, int], *, busy: bool = True
+) -> int:
+    """Return the listings of a whole day; `busy`: something is written in every window. Pure."""
+    day_s, total, step_s = 86_400, 0, plan.compact_every_s[0]
+    samples = [
+        LitestreamSample(float(at_s), 0.0, at_s if busy else 0, {})
+        for at_s in range(0, day_s + 1, step_s)
     ]
-    for before, now in itertools.pairwise(looks):
-        found += listings(plan, before, now, files)
-    return found
+    for before, now in itertools.pairwise(samples):
+        total += estimate_listings(plan, before, now, files)
+    return total
 
 
-def _ends(every_s: int, since_s: float, until_s: float) -> int:
-    """Return how many multiples of `every_s` lie in (since, until]."""
+def _count_multiples(every_s: int, since_s: float, until_s: float) -> int:
+    """Return how many multiples of `every_s` are in (since_s, until_s]."""
     return int(until_s // every_s) - int(since_s // every_s)

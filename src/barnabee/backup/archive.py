@@ -1,6 +1,6 @@
-"""A database file into one small sealed file and back: compressed, hashed, encrypted.
+"""Archive of a database file: compressed with zstd, hashed with SHA-256, encrypted with age.
 
-Both ways are streams: nothing here holds more than a few megabytes.
+Packing and unpacking are streams that hold a few megabytes.
 """
 
 from __future__ import annotations
@@ -14,19 +14,18 @@ from typing import IO, TYPE_CHECKING, Any
 
 import zstandard
 
-from barnabee.backup.consistent_copy import Progress
+from barnabee.backup.consistent_copy import ByteProgress
 
 if TYPE_CHECKING:
     from pyrage.x25519 import Identity, Recipient
 
-CHUNK = 1024 * 1024
-# Beside gzip's fastest: as small or smaller, a quarter of the time to pack and to unpack.
-LEVEL = 1
+CHUNK_BYTES = 1024 * 1024
+ZSTD_LEVEL = 1  # as small as gzip's fastest level in a quarter of its time
 
 
 @dataclass(frozen=True)
-class Packed:
-    """What was packed: sizes and hashes, of the database and of the file it became."""
+class ArchiveInfo:
+    """Sizes and hashes of a packed database and of its archive file."""
 
     database_bytes: int
     database_sha256: str
@@ -34,80 +33,81 @@ class Packed:
     file_sha256: str
 
 
-def _nothing() -> None:
+def _no_pause() -> None:
     return
 
 
-def _nobody(_done: int, _all: int) -> None:
+def _no_progress(_done: int, _total: int) -> None:
     return
 
 
-def sha256_of(path: Path, pause: Callable[[], None] = _nothing) -> str:
-    """Return the hash of a file."""
+def hash_file(path: Path, pause: Callable[[], None] = _no_pause) -> str:
+    """Return the SHA-256 of a file in hexadecimal."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
-        while chunk := file.read(CHUNK):
+        while chunk := file.read(CHUNK_BYTES):
             digest.update(chunk)
             pause()
     return digest.hexdigest()
 
 
-def pack(
+def pack_database(
     database: Path,
     target: Path,
     recipients: Sequence[Recipient],
     *,
-    pause: Callable[[], None] = _nothing,
-    progress: Progress = _nobody,
-) -> Packed:
-    """Write `database` to `target`, for `recipients` alone if there are any; durable when done.
+    pause: Callable[[], None] = _no_pause,
+    on_progress: ByteProgress = _no_progress,
+) -> ArchiveInfo:
+    """Write `database` to the new file `target`, encrypted if there are `recipients`; durable.
 
-    OSError when the disk does not want to.
+    Raises OSError.
     """
     with database.open("rb") as source, target.open("xb") as file:
         target.chmod(0o640)
-        reader = _Compressing(source, database.stat().st_size, pause, progress)
-        writer = _Hashing(file)
+        reader = _CompressingReader(source, database.stat().st_size, pause, on_progress)
+        writer = _HashingWriter(file)
         if recipients:
             _encrypt(reader, writer, recipients)
         else:
-            while chunk := reader.read(CHUNK):
+            while chunk := reader.read(CHUNK_BYTES):
                 writer.write(chunk)
         file.flush()
         os.fsync(file.fileno())
-    return Packed(reader.taken, reader.digest.hexdigest(), writer.written, writer.hexdigest())
+    return ArchiveInfo(
+        *(reader.bytes_read, reader.digest.hexdigest()), *(writer.bytes_written, writer.hexdigest())
+    )
 
 
-def unpack(
+def unpack_database(
     source: IO[bytes],
     target: Path,
     identities: Sequence[Identity] | None,
-    expected: Packed,
+    expected: ArchiveInfo,
     *,
-    pause: Callable[[], None] = _nothing,
-    progress: Progress = _nobody,
+    on_progress: ByteProgress = _no_progress,
 ) -> None:
-    """Write the database in `source` to the file `target`; None as identities: not encrypted.
+    """Write the database in `source` to the file `target`; `identities` None: not encrypted.
 
-    ValueError says what is wrong: a key that does not fit, a file that is not what was packed.
+    Raises ValueError when no key opens it or the content is not what was packed.
     """
-    reader = _Counted(source, expected.file_bytes, pause, progress)
+    reader = _HashingReader(source, expected.file_bytes, on_progress)
     with target.open("wb") as file:
-        writer = _Decompressing(file, expected.database_bytes)
+        writer = _DecompressingWriter(file, expected.database_bytes)
         try:
             if identities is None:
-                while chunk := reader.read(CHUNK):
+                while chunk := reader.read(CHUNK_BYTES):
                     writer.write(chunk)
             else:
                 _decrypt(reader, writer, identities)
         except zstandard.ZstdError as error:
             raise ValueError(f"it cannot be decompressed: {error}") from error
-        reader.rest()
-        writer.end()
+        reader.read_rest()
+        writer.finish()
         if reader.digest.hexdigest() != expected.file_sha256:
             raise ValueError(f"its checksum is not that of {expected.file_bytes} bytes written")
         if writer.digest.hexdigest() != expected.database_sha256:
-            raise ValueError("what is in it is not the database that was put into it")
+            raise ValueError("the database in it is not the one that was packed")
         file.flush()
         os.fsync(file.fileno())
 
@@ -117,11 +117,11 @@ def _encrypt(reader: Any, writer: Any, recipients: Sequence[Recipient]) -> None:
 
     try:
         pyrage.encrypt_io(reader, writer, list(recipients))
-    except pyrage.EncryptError as error:  # wraps whatever reader and writer raised
+    except pyrage.EncryptError as error:  # wraps what reader and writer raised
         raise OSError(str(error)) from error
 
 
-def _decrypt(reader: Any, writer: _Decompressing, identities: Sequence[Identity]) -> None:
+def _decrypt(reader: Any, writer: _DecompressingWriter, identities: Sequence[Identity]) -> None:
     import pyrage  # noqa: PLC0415 - see `keys.make_kit`
 
     try:
@@ -136,46 +136,48 @@ def _decrypt(reader: Any, writer: _Decompressing, identities: Sequence[Identity]
         raise ValueError(f"it is damaged or cut short: {error}") from error
 
 
-class _Compressing:
-    """Reads a file, compressed."""
+class _CompressingReader:
+    """Reads a file and returns it compressed."""
 
     def __init__(
-        self, source: IO[bytes], size: int, pause: Callable[[], None], progress: Progress
+        self, source: IO[bytes], size: int, pause: Callable[[], None], on_progress: ByteProgress
     ) -> None:
-        self._source, self._size, self._pause, self._progress = source, size, pause, progress
-        self._compressor = zstandard.ZstdCompressor(level=LEVEL, write_checksum=True).compressobj()
+        self._source, self._size, self._pause, self._on_progress = source, size, pause, on_progress
+        self._compressor = zstandard.ZstdCompressor(
+            level=ZSTD_LEVEL, write_checksum=True
+        ).compressobj()
         self._ready = bytearray()
         self._ended = False
-        self.taken = 0
+        self.bytes_read = 0
         self.digest = hashlib.sha256()
 
     def read(self, size: int = -1) -> bytes:
-        wanted = size if size > 0 else CHUNK
+        wanted = size if size > 0 else CHUNK_BYTES
         while len(self._ready) < wanted and not self._ended:
-            chunk = self._source.read(CHUNK)
-            self.taken += len(chunk)
+            chunk = self._source.read(CHUNK_BYTES)
+            self.bytes_read += len(chunk)
             self.digest.update(chunk)
             self._ready += self._compressor.compress(chunk) if chunk else self._compressor.flush()
             self._ended = not chunk
-            self._progress(self.taken, self._size)
+            self._on_progress(self.bytes_read, self._size)
             self._pause()
-        found = bytes(self._ready[:wanted])
+        result = bytes(self._ready[:wanted])
         del self._ready[:wanted]
-        return found
+        return result
 
 
-class _Hashing:
-    """Writes to a file and knows what it wrote."""
+class _HashingWriter:
+    """Writes to a file; counts and hashes what it writes."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
         self._digest = hashlib.sha256()
-        self.written = 0
+        self.bytes_written = 0
 
     def write(self, data: bytes) -> int:
         self._file.write(data)
         self._digest.update(data)
-        self.written += len(data)
+        self.bytes_written += len(data)
         return len(data)
 
     def flush(self) -> None:
@@ -185,36 +187,33 @@ class _Hashing:
         return self._digest.hexdigest()
 
 
-class _Counted:
-    """Reads a file and knows what it read."""
+class _HashingReader:
+    """Reads a file; counts and hashes what it reads."""
 
-    def __init__(
-        self, source: IO[bytes], size: int, pause: Callable[[], None], progress: Progress
-    ) -> None:
-        self._source, self._size, self._pause, self._progress = source, size, pause, progress
-        self.taken = 0
+    def __init__(self, source: IO[bytes], size: int, on_progress: ByteProgress) -> None:
+        self._source, self._size, self._on_progress = source, size, on_progress
+        self.bytes_read = 0
         self.digest = hashlib.sha256()
 
     def read(self, size: int = -1) -> bytes:
-        found = self._source.read(size if size > 0 else CHUNK)
-        self.digest.update(found)
-        self.taken += len(found)
-        self._progress(self.taken, self._size)
-        self._pause()
-        return found
+        chunk = self._source.read(size if size > 0 else CHUNK_BYTES)
+        self.digest.update(chunk)
+        self.bytes_read += len(chunk)
+        self._on_progress(self.bytes_read, self._size)
+        return chunk
 
-    def rest(self) -> None:
-        """Read what nobody asked for, so that the hash is of the whole file."""
-        while self.read(CHUNK):
+    def read_rest(self) -> None:
+        """Read to the end, so that the hash is of the whole file."""
+        while self.read(CHUNK_BYTES):
             pass
 
 
-class _Decompressing:
-    """Decompresses what is written to it into a file, up to the size that was promised."""
+class _DecompressingWriter:
+    """Decompresses into a file, up to the expected size."""
 
     def __init__(self, file: IO[bytes], size: int) -> None:
-        self._plain = _Promised(file, size)
-        # A stream, because it hands on small pieces whatever a damaged file swells to.
+        self._plain = _BoundedWriter(file, size)
+        # A stream writer passes on small pieces, however large a damaged file decompresses.
         self._stream = zstandard.ZstdDecompressor().stream_writer(self._plain, closefd=False)  # type: ignore[arg-type]
         self.failure: Exception | None = None
 
@@ -226,33 +225,33 @@ class _Decompressing:
         try:
             self._stream.write(data)
         except (zstandard.ZstdError, OSError, ValueError) as error:
-            self.failure = error  # age would tell its own story instead
+            self.failure = error  # age raises its own error in place of it
             raise
         return len(data)
 
     def flush(self) -> None:
         self._plain.flush()
 
-    def end(self) -> None:
+    def finish(self) -> None:
         self.flush()
-        if self._plain.left:
+        if self._plain.remaining:
             raise ValueError("it is cut short")
 
 
-class _Promised:
-    """Writes to a file as many bytes as were promised, and no more."""
+class _BoundedWriter:
+    """Writes at most the expected number of bytes to a file."""
 
     def __init__(self, file: IO[bytes], size: int) -> None:
-        self._file, self.left = file, size
+        self._file, self.remaining = file, size
         self.digest = hashlib.sha256()
 
-    def write(self, found: bytes) -> int:
-        self.left -= len(found)
-        if self.left < 0:
-            raise ValueError("there is more in it than was put into it")
-        self._file.write(found)
-        self.digest.update(found)
-        return len(found)
+    def write(self, data: bytes) -> int:
+        self.remaining -= len(data)
+        if self.remaining < 0:
+            raise ValueError("it holds more than was packed")
+        self._file.write(data)
+        self.digest.update(data)
+        return len(data)
 
     def flush(self) -> None:
         self._file.flush()

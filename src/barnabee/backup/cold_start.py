@@ -1,8 +1,7 @@
-"""Brings the database back at a cold start, and never puts an empty one where a backup may be.
+"""Cold start: restores the database when there is none, and starts empty only without a backup.
 
-The replica comes first. When what it gives back is damaged, or it is empty although snapshots went
-to the second place, the newest snapshot that this machine can open takes its place, and a damaged
-replica is put aside in its bucket.
+The replica comes first. If it is damaged, or empty although there are off-site snapshots, the
+newest snapshot that this machine can open is used, and a damaged replica is renamed in its bucket.
 """
 
 from __future__ import annotations
@@ -17,9 +16,10 @@ from typing import TypeVar
 
 import structlog
 
-from barnabee.backup import replica_reset, restore, restore_sources
-from barnabee.backup.replica import ASK_LIMIT_S, Remote
-from barnabee.backup.restore_sources import FromReplica, Source
+from barnabee.backup import replica, restore, restore_sources
+from barnabee.backup.replica import REQUEST_LIMIT_S, LitestreamReplica
+from barnabee.backup.restore_sources import ReplicaSource, RestoreSource
+from barnabee.backup.snapshots import ignore_progress
 from barnabee.core.errors import (
     BackupDamaged,
     BackupFailed,
@@ -31,23 +31,23 @@ from barnabee.core.schema import System
 from barnabee.core.settings import Settings
 from barnabee.store import database_files
 
-PAUSE_S = 1.0
-# What is left of the start-up budget for checking the copy and saying why it failed.
+RETRY_DELAY_S = 1.0
+# Part of the start-up budget for checking the copy and reporting the failure.
 MARGIN_S = 5.0
-# A replica that can be listed and not be restored so often in a row is taken to be damaged.
-FETCHES = 2
+# A replica that can be listed but fails to restore so often in a row counts as damaged.
+FETCH_ATTEMPTS = 2
 
 T = TypeVar("T")
 
 log = structlog.get_logger()
 
 
-class Outcome(StrEnum):
-    """What `restore_if_missing` found."""
+class ColdStartOutcome(StrEnum):
+    """Result of `restore_if_missing`; the value is its text for users."""
 
     PRESENT = "present"
     RESTORED = "restored"
-    SNAPSHOT = "restored from a snapshot, because the replica could not give it back"
+    SNAPSHOT = "restored from a snapshot, because the replica could not be restored"
     EMPTY = "empty"
 
 
@@ -57,36 +57,36 @@ async def restore_if_missing(
     *,
     budget_s: float | None = None,
     clock: Callable[[], float] = time.monotonic,
-) -> Outcome:
+) -> ColdStartOutcome:
     """Restore the database when there is none and there is a backup.
 
-    Tries until `budget_s` (default: the start-up budget of `service.restore`) is nearly over, then
-    raises BackupUnreachable; BackupDamaged when neither the replica nor a snapshot gives back a
-    sound database.
+    Retries until `budget_s` (default: the start-up budget of `service.restore`) is nearly over,
+    then raises BackupUnreachable; BackupDamaged when neither the replica nor a snapshot holds an
+    intact database.
     """
     path = settings.database_path
-    if database_files.taken(path):
-        return Outcome.PRESENT
+    if database_files.has_database(path):
+        return ColdStartOutcome.PRESENT
     restore.require_directory(path)
     budget_s = budget_s or system.service["restore"].startup_budget_s
     cold = _ColdStart(system, settings, clock() + max(1.0, budget_s - MARGIN_S), clock)
     try:
         if await cold.from_replica():
-            return Outcome.RESTORED
+            return ColdStartOutcome.RESTORED
     except BackupDamaged as error:
-        log.error("replica_damaged", code=error.code, reason=str(error))  # noqa: TRY400 - told whole
+        log.error("replica_damaged", code=error.code, reason=str(error))  # noqa: TRY400 - no traceback needed
         await cold.from_snapshot(error)
-        await asyncio.to_thread(replica_reset.put_aside, system, settings, datetime.now(UTC))
-        return Outcome.SNAPSHOT
+        await asyncio.to_thread(replica.reset_replica, system, settings, datetime.now(UTC))
+        return ColdStartOutcome.SNAPSHOT
     if system.backup.offsite and await cold.from_snapshot(None):
-        return Outcome.SNAPSHOT
+        return ColdStartOutcome.SNAPSHOT
     log.info("replica_is_empty", replica=cold.remote.url)
-    return Outcome.EMPTY
+    return ColdStartOutcome.EMPTY
 
 
 @dataclass(frozen=True)
 class _ColdStart:
-    """One try to bring the database back, with a deadline."""
+    """One restore with a deadline."""
 
     system: System
     settings: Settings
@@ -94,23 +94,23 @@ class _ColdStart:
     clock: Callable[[], float]
 
     @property
-    def remote(self) -> Remote:
-        return Remote(self.system, self.settings)
+    def remote(self) -> LitestreamReplica:
+        return LitestreamReplica(self.system, self.settings)
 
     async def from_replica(self) -> bool:
-        """Return whether the replica holds anything, and if so, have it in place."""
+        """Restore the replica; returns False when it is empty."""
         remote = self.remote
-        for number in range(1, FETCHES + 1):
-            if not await self._insist(lambda limit_s: remote.parts(limit_s=limit_s)):
+        for attempt in range(1, FETCH_ATTEMPTS + 1):
+            if not await self._retry(lambda limit_s: remote.list_files(limit_s=limit_s)):
                 return False
             left_s = max(self.deadline_s - self.clock(), 1.0)
             try:
-                await self._into_place(FromReplica(remote, (), limit_s=left_s))
+                await self._restore(ReplicaSource(remote, (), limit_s=left_s))
             except BackupFailed as error:
                 step, reason = error.fields["step"], error.fields["reason"]
                 if step not in {"fetch", "check", "open"}:
                     raise
-                if number < FETCHES and step == "fetch":
+                if attempt < FETCH_ATTEMPTS and step == "fetch":
                     log.warning("replica_not_restored", code=error.code, reason=reason)
                     continue
                 raise BackupDamaged(url=remote.url, reason=reason) from error
@@ -118,10 +118,10 @@ class _ColdStart:
         return True
 
     async def from_snapshot(self, damage: BackupDamaged | None) -> bool:
-        """Have the newest snapshot in place; without any, raise `damage` or return False."""
+        """Restore the newest snapshot; without any, raise `damage` or return False."""
         try:
             source = await asyncio.to_thread(
-                restore_sources.from_snapshot, self.system, self.settings
+                restore_sources.find_snapshot_source, self.system, self.settings
             )
         except NotFound as error:
             if damage is None:
@@ -132,25 +132,26 @@ class _ColdStart:
                 url=self.system.backup.offsite, reason=str(error)
             ) from error
         try:
-            await self._into_place(source)
+            await self._restore(source)
         except BackupFailed as error:
             reason = f"{damage or 'the replica is empty'}; and {source.name}: {error}"
             raise BackupDamaged(url=self.remote.url, reason=reason) from error
         log.error("snapshot_used", code=BackupDamaged.code, source=source.name)
         return True
 
-    async def _into_place(self, source: Source) -> None:
-        database = self.settings.database_path
-        writers = restore.Nobody()
-        await restore.in_place(database, source, writers, restore.quiet, force=True)
+    async def _restore(self, source: RestoreSource) -> None:
+        await restore.restore_in_place(
+            *(self.settings.database_path, source, restore.NoWriters(), ignore_progress), force=True
+        )
 
-    async def _insist(self, ask: Callable[[float], Awaitable[T]]) -> T:
+    async def _retry(self, request: Callable[[float], Awaitable[T]]) -> T:
+        """Repeat `request(limit_s)` while the backup is unreachable, until the deadline."""
         while True:
             left_s = self.deadline_s - self.clock()
             try:
-                return await ask(max(1.0, min(ASK_LIMIT_S, left_s)))
+                return await request(max(1.0, min(REQUEST_LIMIT_S, left_s)))
             except BackupUnreachable as error:
-                if self.clock() + PAUSE_S >= self.deadline_s:
+                if self.clock() + RETRY_DELAY_S >= self.deadline_s:
                     raise
                 log.warning("replica_unreachable", code=error.code, reason=str(error))
-            await asyncio.sleep(PAUSE_S)
+            await asyncio.sleep(RETRY_DELAY_S)

@@ -1,108 +1,106 @@
-"""The living database at one known transaction, and a copy of it.
+"""Consistent copy of the live database at one known replica transaction.
 
-Litestream's transaction id belongs to what its last look found in the log. So: the write lock is
-taken, litestream looks, a second connection begins to read, and the lock is given back. What that
-connection sees is what the replica holds under that id. Writers wait for a few milliseconds.
+Litestream's transaction id belongs to what litestream last read from the log. So the write lock is
+taken, litestream syncs, a second connection starts a read transaction, and the lock is released.
+That connection sees what the replica holds under that id. Writers wait for a few milliseconds.
 """
 
 from __future__ import annotations
 
-import os
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-# Returns the transaction id of what is in the database now, 0 when nobody can say.
-AskTxid = Callable[[], int]
-# (bytes done, bytes in all)
-Progress = Callable[[int, int], None]
+from barnabee.core.files import sync_file
+from barnabee.store import wal_checkpoint
+
+# Returns the transaction id of what is in the database now, 0 when it is unknown.
+ReadTxid = Callable[[], int]
+# (bytes done, bytes in all or 0)
+ByteProgress = Callable[[int, int], None]
 
 _BUSY_TIMEOUT_S = 5.0
-# Pages copied between two looks at the pace: 4 MiB.
-_PAGES = 1024
+_PAGES_PER_STEP = 1024  # 4 MiB between two calls of `pause`
 
 
 @dataclass(frozen=True)
-class Moment:
-    """A connection that sees one moment, and what that moment is called."""
+class ReadTransaction:
+    """A connection in a read transaction, with its transaction id and schema."""
 
     connection: sqlite3.Connection
     txid: int
     schema: int
 
 
-def nobody_knows() -> int:
-    """Return the transaction id of a database that nobody streams."""
+def unknown_txid() -> int:
+    """Return 0: no litestream replicates this database."""
     return 0
 
 
 @contextmanager
-def held(database: Path, ask_txid: AskTxid = nobody_knows) -> Iterator[Moment]:
-    """Give this moment of `database` for as long as the block lasts; writers go on after the start.
+def open_read_transaction(
+    database: Path, read_txid: ReadTxid = unknown_txid
+) -> Iterator[ReadTransaction]:
+    """Hold a read transaction on `database` for the block; writers are blocked at its start only.
 
-    Raises what SQLite raises, and whatever `ask_txid` does.
+    Raises sqlite3.Error and what `read_txid` raises.
     """
-    with closing(connect(database, "rw")) as lock, closing(connect(database, "ro")) as reader:
+    with (
+        closing(connect_live(database, "rw")) as lock,
+        closing(connect_live(database, "ro")) as reader,
+    ):
         lock.execute("BEGIN IMMEDIATE")
         try:
-            txid = ask_txid()
+            txid = read_txid()
             reader.execute("BEGIN")
-            schema = int(reader.execute("PRAGMA user_version").fetchone()[0])  # now it has begun
+            # BEGIN alone reads nothing yet: this statement starts the transaction.
+            schema = int(reader.execute("PRAGMA user_version").fetchone()[0])
         finally:
             lock.execute("ROLLBACK")
-        yield Moment(reader, txid, schema)
+        yield ReadTransaction(reader, txid, schema)
 
 
-def copy(
+def copy_database(
     source: sqlite3.Connection,
     target: Path,
     *,
     pause: Callable[[], None] = lambda: None,
-    progress: Progress = lambda _done, _all: None,
+    on_progress: ByteProgress = lambda _done, _total: None,
 ) -> None:
-    """Write what `source` sees to the file `target`, which appears as a whole or not at all."""
+    """Write what `source` sees to the file `target`, which appears complete or not at all."""
     scratch = target.with_name(f".{target.name}.part")
     scratch.unlink(missing_ok=True)
     try:
         scratch.touch(mode=0o660)
         page_bytes = int(source.execute("PRAGMA page_size").fetchone()[0])
 
-        def look(_status: int, left: int, in_all: int) -> None:
-            progress((in_all - left) * page_bytes, in_all * page_bytes)
+        def after_step(_status: int, remaining: int, total: int) -> None:
+            on_progress((total - remaining) * page_bytes, total * page_bytes)
             pause()
 
         with closing(sqlite3.connect(scratch, isolation_level=None)) as made:
             made.execute("PRAGMA synchronous = OFF")  # synced once, below
-            source.backup(made, pages=_PAGES, progress=look, sleep=0)
+            source.backup(made, pages=_PAGES_PER_STEP, progress=after_step, sleep=0)
             made.execute("PRAGMA journal_mode = DELETE")
-        durable(scratch)
+        sync_file(scratch)
         scratch.replace(target)
     finally:
         scratch.unlink(missing_ok=True)
 
 
-def durable(path: Path) -> None:
-    """Return when what is in the file or directory `path` survives a power cut."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
 def size_bytes(database: Path) -> int:
-    """Return how large a copy of `database` may be: the file and what is in its log."""
+    """Return the largest size that a copy of `database` may have: the file and its log."""
     log_file = database.with_name(f"{database.name}-wal")
     return sum(file.stat().st_size for file in (database, log_file) if file.exists())
 
 
-def connect(path: Path, mode: str) -> sqlite3.Connection:
-    """Return a connection to a living database that leaves its log alone; `mode`: ro or rw."""
+def connect_live(path: Path, mode: str) -> sqlite3.Connection:
+    """Return a connection to a live database that does not checkpoint it; `mode` is ro or rw."""
     uri = f"{path.absolute().as_uri()}?mode={mode}"
     connection = sqlite3.connect(
         uri, uri=True, isolation_level=None, timeout=_BUSY_TIMEOUT_S, check_same_thread=False
     )
-    connection.execute("PRAGMA wal_autocheckpoint = 0")  # as in `db`: only litestream empties it
+    wal_checkpoint.disable_autocheckpoint(connection)
     return connection

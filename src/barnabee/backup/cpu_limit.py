@@ -1,6 +1,7 @@
-"""Keeps long work from taking more of a core than it may, children included.
+"""CPU limit for long backup work: at most a share of one core, child processes included.
 
-Work calls `pause` every few milliseconds; it sleeps as long as the time used so far asks for.
+The work calls `throttle` every few milliseconds, which sleeps as long as its CPU time so far asks
+for.
 """
 
 from __future__ import annotations
@@ -11,76 +12,69 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
-# Steps of SQLite's virtual machine between two looks: about 5 ms of work.
-STEPS = 50_000
-LONGEST_SLEEP_S = 0.5
-# Many short pauses leave the caches cold each time: a gigabyte's drill took a sixth more that way.
-SHORTEST_SLEEP_S = 0.2
+# Steps of SQLite's virtual machine between two calls of `throttle`: about 5 ms of work.
+SQLITE_STEPS = 50_000
+MAX_SLEEP_S = 0.5  # so that a signal is handled soon
+# Many short sleeps leave the caches cold each time: a drill of 1 GB took a sixth more CPU time.
+MIN_SLEEP_S = 0.2
 NICE = 19
 _IOPRIO_IDLE = 3 << 13  # IOPRIO_CLASS_IDLE (ioprio_set(2))
 _SYS_IOPRIO_SET = 251  # x86_64
 _IOPRIO_WHO_PROCESS = 1
 
 
-def cpu_s() -> float:
-    """Return the processor time of this process and of its children that have ended."""
+def cpu_time_s() -> float:
+    """Return the CPU time of this process and of its children that have ended."""
     found = os.times()
     return found.user + found.system + found.children_user + found.children_system
 
 
-class Pace:
-    """At most `percent` of one core on average, from now on; 0 or 100 and more = as fast as can be.
-
-    `may_take_s` bounds the whole: when it would be exceeded, nobody sleeps any more.
-    """
+class CpuLimit:
+    """At most `percent` of one core on average since creation; 0 or 100 and more: no limit."""
 
     def __init__(
         self,
         percent: int = 100,
         *,
-        may_take_s: float = float("inf"),
         clock: Callable[[], float] = time.monotonic,
-        used: Callable[[], float] = cpu_s,
+        used: Callable[[], float] = cpu_time_s,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        """Start counting."""
         self._share = percent / 100
-        self._may_take_s = may_take_s
         self._clock, self._used, self._sleep = clock, used, sleep
         self._since_s, self._used_before_s = clock(), used()
 
     @property
     def used_s(self) -> float:
-        """Return the processor time since the start."""
+        """Return the CPU time since creation."""
         return self._used() - self._used_before_s
 
-    def behind_s(self) -> float:
-        """Return how long to sleep so that the share is kept. Never negative."""
+    def sleep_due_s(self) -> float:
+        """Return how long to sleep until the average is within the limit; never negative."""
         if not 0 < self._share < 1:
             return 0.0
-        gone_s = self._clock() - self._since_s
-        left_s = self._may_take_s - gone_s
-        return max(0.0, min(self.used_s / self._share - gone_s, left_s))
+        elapsed_s = self._clock() - self._since_s
+        return max(0.0, self.used_s / self._share - elapsed_s)
 
-    def pause(self) -> None:
-        """Sleep if enough more was used than may be; in pieces, so that a signal is heard."""
-        owed_s = self.behind_s()
-        if owed_s >= SHORTEST_SLEEP_S:
-            self._sleep(min(owed_s, LONGEST_SLEEP_S))
+    def throttle(self) -> None:
+        """Sleep when enough sleep is due, at most `MAX_SLEEP_S` at a time."""
+        due_s = self.sleep_due_s()
+        if due_s >= MIN_SLEEP_S:
+            self._sleep(min(due_s, MAX_SLEEP_S))
 
-    def hold(self, connection: sqlite3.Connection) -> None:
-        """Make every statement on `connection` keep the pace."""
+    def throttle_connection(self, connection: sqlite3.Connection) -> None:
+        """Throttle every statement that runs on `connection`."""
 
-        def look() -> int:
-            self.pause()
-            return 0
+        def throttle() -> int:
+            self.throttle()
+            return 0  # continue the statement
 
         if 0 < self._share < 1:
-            connection.set_progress_handler(look, STEPS)
+            connection.set_progress_handler(throttle, SQLITE_STEPS)
 
 
-def step_back() -> None:
-    """Let everybody else go first, for processor and disk; children inherit it."""
+def lower_priority() -> None:
+    """Give this process and its children the lowest CPU and disk priority."""
     with suppress(OSError):
         os.nice(NICE)
     if os.uname().machine != "x86_64":

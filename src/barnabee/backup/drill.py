@@ -1,9 +1,9 @@
-"""The proof: newest replica and newest snapshot, restored to scratch and compared.
+"""Restore drill: the newest replica and the newest snapshot, restored to scratch and compared.
 
-The replica is restored at a transaction of this minute and must have what the living database had
-at that very transaction: the same rows and the same hash in every table. The snapshot (from the
-second place, if there is one) must be, byte for byte, the database that was fully checked when it
-was packed. Both are opened as the services would. What a drill finds goes into the database.
+The replica is restored at a current transaction and must equal the live database at that
+transaction: the same row count and hash in every table. The snapshot (an off-site one, if there is
+any) must be, byte for byte, the database that was fully checked when it was packed. Both are opened
+as the services would. The result is recorded in the database (table `drills`, migration 0003).
 """
 
 from __future__ import annotations
@@ -13,167 +13,165 @@ import shutil
 import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from contextlib import closing, contextmanager
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import structlog
 
-from barnabee.backup import (
-    api_usage,
-    checksums,
-    consistent_copy,
-    drill_log,
-    integrity,
-    litestream,
-    restore_sources,
-)
-from barnabee.backup.checksums import Content
-from barnabee.backup.cpu_limit import Pace
-from barnabee.backup.drill_log import Drill
-from barnabee.backup.replica import Asked, Part, Remote
-from barnabee.backup.snapshots import Tell, quiet
+from barnabee.backup import api_usage, consistent_copy, integrity, litestream, restore_sources
+from barnabee.backup.cpu_limit import CpuLimit
+from barnabee.backup.integrity import DatabaseContent
+from barnabee.backup.replica import LitestreamReplica, LtxFile, StoreRequests
+from barnabee.backup.snapshots import StepProgress, ignore_progress
 from barnabee.core.errors import BackupFailed, BarnabeeError, DatabaseFull, DependencyDown
 from barnabee.core.schema import System
 from barnabee.core.settings import Settings
 from barnabee.store.sqlite_errors import MIN_FREE_BYTES, free_bytes
 
-FOLDER = ".drill"
-# How long the replica may take to have the transaction that it is compared at.
-REPLICATED_WITHIN_S = 60.0
-_ASK_AGAIN_S = 0.25
+SCRATCH_FOLDER = ".drill"
+# How long the replica may take to receive the transaction at which it is compared.
+REPLICATION_LIMIT_S = 60.0
 FETCH_LIMIT_S = 3600.0
+MAX_DRILLS = 400  # more than a year of nights
+_POLL_S = 0.25
 
 log = structlog.get_logger()
 
 
-async def run(
+async def run_drill(
     system: System,
     settings: Settings,
     *,
-    pace: Pace | None = None,
-    tell: Tell = quiet,
-    asked: Asked | None = None,
-) -> Drill:
-    """Do the drill, write down how it went and what it asked of the store, and return how it went.
+    cpu_limit: CpuLimit | None = None,
+    on_progress: StepProgress = ignore_progress,
+    requests: StoreRequests | None = None,
+) -> DrillResult:
+    """Run the drill; record and return its result, and record its API usage.
 
-    A failure is a result too; raises only when the result itself cannot be written.
+    A failed drill is a result; raises only when the result cannot be recorded.
     """
-    work = _Work(system, settings, pace or Pace(), tell, asked or Asked())
-    done = await work.run()
-    await asyncio.to_thread(drill_log.record, settings.database_path, done)
+    run = _DrillRun(
+        *(system, settings, cpu_limit or CpuLimit(), on_progress, requests or StoreRequests())
+    )
+    result = await run.run()
+    await asyncio.to_thread(record_drill, settings.database_path, result)
     now = datetime.now(UTC)
-    await asyncio.to_thread(api_usage.add_asked, settings.data_dir, work.asked, now, work.parts)
-    write = log.info if done.success else log.error
-    write("drill", **done.as_dict())
-    return done
+    await asyncio.to_thread(api_usage.add_requests, settings.data_dir, run.requests, now, run.files)
+    write = log.info if result.success else log.error
+    write("drill", **result.as_dict())
+    return result
 
 
-def require_good(done: Drill) -> None:
-    """Raise BackupFailed when the drill was not good."""
-    if not done.success:
-        raise BackupFailed(what="drill", step=done.step, reason=done.reason)
+def require_success(result: DrillResult) -> None:
+    """Raise BackupFailed when the drill failed."""
+    if not result.success:
+        raise BackupFailed(what="drill", step=result.step, reason=result.reason)
 
 
 @dataclass
-class _Work:
+class _DrillRun:
     system: System
     settings: Settings
-    pace: Pace
-    tell: Tell
-    asked: Asked
+    cpu_limit: CpuLimit
+    on_progress: StepProgress
+    requests: StoreRequests
     step: str = "begin"
-    parts: list[Part] | None = None
-    found: Drill = field(
-        default_factory=lambda: Drill(
+    files: list[LtxFile] | None = None
+    result: DrillResult = field(
+        default_factory=lambda: DrillResult(
             f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S.000Z}", took_ms=0, cpu_ms=0, success=False
         )
     )
 
-    async def run(self) -> Drill:
-        begun_s = time.monotonic()
+    async def run(self) -> DrillResult:
+        start_s = time.monotonic()
         try:
-            with _scratch(self.settings.data_dir, self.settings.database_path) as folder:
-                await self._replica(folder / "replica.db")
-                await self._snapshot(folder / "snapshot.db")
-            outcome = replace(self.found, success=True)
+            with _scratch_folder(self.settings.data_dir, self.settings.database_path) as folder:
+                await self._check_replica(folder / "replica.db")
+                await self._check_snapshot(folder / "snapshot.db")
+            result = replace(self.result, success=True)
         except (BarnabeeError, OSError, ValueError, sqlite3.Error) as error:
             code = error.code if isinstance(error, BarnabeeError) else BackupFailed.code
             reason = str(error).rstrip(".") or type(error).__name__
-            outcome = replace(self.found, step=self.step, code=code, reason=reason)
-        took_ms = round((time.monotonic() - begun_s) * 1000)
-        return replace(outcome, took_ms=took_ms, cpu_ms=round(self.pace.used_s * 1000))
+            result = replace(self.result, step=self.step, code=code, reason=reason)
+        took_ms = round((time.monotonic() - start_s) * 1000)
+        return replace(result, took_ms=took_ms, cpu_ms=round(self.cpu_limit.used_s * 1000))
 
-    async def _replica(self, copy: Path) -> None:
-        self._at("replica: look")
-        txid, expected = await asyncio.to_thread(self._living)
-        self.found = replace(self.found, txid=txid, rows=expected.rows)
-        await self._replicated(txid)
-        self._at("replica: fetch")
-        remote = Remote(self.system, self.settings, self.asked)
-        self.parts = await remote.parts()
-        begun_s = time.monotonic()
-        await remote.fetch(copy, txid=txid, limit_s=FETCH_LIMIT_S)
-        restore_ms = round((time.monotonic() - begun_s) * 1000)
-        self.found = replace(self.found, restore_ms=restore_ms)
-        await asyncio.to_thread(self._prove, "replica", copy, expected)
+    async def _check_replica(self, copy: Path) -> None:
+        self._begin_step("replica: read")
+        txid, expected = await asyncio.to_thread(self._read_live_content)
+        self.result = replace(self.result, txid=txid, rows=expected.rows)
+        await self._wait_until_replicated(txid)
+        self._begin_step("replica: fetch")
+        replica = LitestreamReplica(self.system, self.settings, self.requests)
+        self.files = await replica.list_files()
+        start_s = time.monotonic()
+        await replica.fetch(copy, txid=txid, limit_s=FETCH_LIMIT_S)
+        restore_ms = round((time.monotonic() - start_s) * 1000)
+        self.result = replace(self.result, restore_ms=restore_ms)
+        await asyncio.to_thread(self._verify_copy, "replica", copy, expected)
 
-    def _living(self) -> tuple[int, Content]:
-        ask = litestream.txid_asker(self.settings)
-        with consistent_copy.held(self.settings.database_path, ask) as seen:
-            if not seen.txid:
-                raise DependencyDown(dependency="litestream", reason="it names no transaction")
-            self.pace.hold(seen.connection)
-            return seen.txid, checksums.read(seen.connection, self.pace.pause)
+    def _read_live_content(self) -> tuple[int, DatabaseContent]:
+        read_txid = litestream.make_txid_reader(self.settings)
+        database = self.settings.database_path
+        with consistent_copy.open_read_transaction(database, read_txid) as read:
+            if not read.txid:
+                reason = "it did not return the transaction id"
+                raise DependencyDown(dependency="litestream", reason=reason)
+            self.cpu_limit.throttle_connection(read.connection)
+            return read.txid, integrity.read_content(read.connection, self.cpu_limit.throttle)
 
-    async def _replicated(self, txid: int) -> None:
+    async def _wait_until_replicated(self, txid: int) -> None:
         socket, database = Path(self.settings.litestream_socket), self.settings.database_path
-        deadline_s = time.monotonic() + REPLICATED_WITHIN_S
-        while (await litestream.lag(socket, database)).replica_txid < txid:
+        deadline_s = time.monotonic() + REPLICATION_LIMIT_S
+        while (await litestream.measure_lag(socket, database)).replica_txid < txid:
             if time.monotonic() > deadline_s:
-                reason = f"transaction {txid} did not reach it in {REPLICATED_WITHIN_S:.0f} s"
+                reason = f"transaction {txid} did not reach it in {REPLICATION_LIMIT_S:.0f} s"
                 raise DependencyDown(dependency="replica", reason=reason)
-            await asyncio.sleep(_ASK_AGAIN_S)
+            await asyncio.sleep(_POLL_S)
 
-    async def _snapshot(self, copy: Path) -> None:
-        self._at("snapshot: look")
+    async def _check_snapshot(self, copy: Path) -> None:
+        self._begin_step("snapshot: find")
         source = await asyncio.to_thread(
-            restore_sources.from_snapshot, self.system, self.settings, prefer_elsewhere=True
+            restore_sources.find_snapshot_source, self.system, self.settings, prefer_offsite=True
         )
-        named = {"snapshot": source.snapshot.name, "offsite": source.elsewhere is not None}
-        self.found = replace(self.found, **named)  # type: ignore[arg-type]
-        self._at("snapshot: fetch")
-        await source.fetch(copy, lambda _done, _all: self.pace.pause())
-        self._at("snapshot: compare")
-        expected = {name: one.rows for name, one in source.snapshot.content.tables.items()}
-        if await asyncio.to_thread(integrity.counts, copy) != expected:
-            raise ValueError("its tables do not have the rows that its description says")
-        self._at("snapshot: open")
+        is_offsite = source.offsite_store is not None
+        self.result = replace(self.result, snapshot=source.snapshot.name, offsite=is_offsite)
+        self._begin_step("snapshot: fetch")
+        await source.fetch(copy, lambda _done, _total: self.cpu_limit.throttle())
+        self._begin_step("snapshot: compare")
+        expected = {name: table.rows for name, table in source.snapshot.content.tables.items()}
+        if await asyncio.to_thread(integrity.count_file_rows, copy) != expected:
+            raise ValueError("its row counts differ from its description")
+        self._begin_step("snapshot: open")
         await asyncio.to_thread(integrity.open_with_application, copy)
 
-    def _prove(self, what: str, copy: Path, expected: Content) -> None:
-        self.found = replace(self.found, bytes=copy.stat().st_size)
-        self._at(f"{what}: check")
-        integrity.check(copy, self.pace)
-        self._at(f"{what}: compare")
-        told = checksums.differences(expected, integrity.read(copy, self.pace))
-        if told:
-            raise ValueError("; ".join(told))
-        self._at(f"{what}: open")
+    def _verify_copy(self, what: str, copy: Path, expected: DatabaseContent) -> None:
+        self.result = replace(self.result, bytes=copy.stat().st_size)
+        self._begin_step(f"{what}: check")
+        integrity.check_integrity(copy, self.cpu_limit)
+        self._begin_step(f"{what}: compare")
+        content = integrity.read_file_content(copy, self.cpu_limit)
+        differences = integrity.describe_differences(expected, content)
+        if differences:
+            raise ValueError("; ".join(differences))
+        self._begin_step(f"{what}: open")
         integrity.open_with_application(copy)
         copy.unlink()
 
-    def _at(self, step: str) -> None:
+    def _begin_step(self, step: str) -> None:
         self.step = step
-        self.tell(step, 0, 0)
-        self.pace.pause()
+        self.on_progress(step, 0, 0)
+        self.cpu_limit.throttle()
 
 
 @contextmanager
-def _scratch(data: Path, database: Path) -> Iterator[Path]:
-    """Give a folder with room for one copy of the database, and clear it away."""
-    folder = data / FOLDER
+def _scratch_folder(data: Path, database: Path) -> Iterator[Path]:
+    """Make a folder with room for one copy of the database and delete it after the block."""
+    folder = data / SCRATCH_FOLDER
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(mode=0o700)
     try:
@@ -182,3 +180,80 @@ def _scratch(data: Path, database: Path) -> Iterator[Path]:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+# --- The log of drills ----------------------------------------------------------------------------
+# On a connection of its own: the drill is another process than the services.
+
+
+@dataclass(frozen=True)
+class DrillResult:
+    """Result of one drill; the fields are the columns of `drills`."""
+
+    started_at: str
+    took_ms: int
+    cpu_ms: int
+    success: bool
+    step: str | None = None
+    code: str | None = None
+    reason: str | None = None
+    txid: int = 0
+    restore_ms: int = 0
+    bytes: int = 0
+    rows: int = 0
+    snapshot: str | None = None
+    offsite: bool = False
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+_COLUMNS = tuple(DrillResult.__dataclass_fields__)
+
+
+def record_drill(database: Path, drill: DrillResult) -> None:
+    """Insert a result and delete all but the newest `MAX_DRILLS` (blocks)."""
+    names, marks = ", ".join(_COLUMNS), ", ".join("?" for _ in _COLUMNS)
+    with closing(consistent_copy.connect_live(database, "rw")) as connection:
+        connection.execute("BEGIN IMMEDIATE")
+        connection.execute(
+            f"INSERT INTO drills ({names}) VALUES ({marks})",  # noqa: S608 - names of our own
+            tuple(asdict(drill).values()),
+        )
+        connection.execute(
+            "DELETE FROM drills WHERE id <= (SELECT max(id) FROM drills) - ?", (MAX_DRILLS,)
+        )
+        connection.execute("COMMIT")
+
+
+def newest_drill(connection: sqlite3.Connection, *, successful: bool = False) -> DrillResult | None:
+    """Return the last drill, or the last successful one; None when there is none."""
+    return next(iter(list_drills(connection, 1, successful=successful)), None)
+
+
+def list_drills(
+    connection: sqlite3.Connection, count: int, *, successful: bool = False
+) -> list[DrillResult]:
+    """Return the last drills, or the last successful ones, newest first."""
+    where = "WHERE success = 1" if successful else ""
+    rows = connection.execute(
+        f"SELECT {', '.join(_COLUMNS)} FROM drills {where} ORDER BY id DESC LIMIT ?",  # noqa: S608
+        (count,),
+    )
+    return [_from_row(row) for row in rows]
+
+
+def newest_verified_snapshot(database: Path) -> str | None:
+    """Return the name of the newest snapshot that a drill restored, None if unknown."""
+    try:
+        with closing(consistent_copy.connect_live(database, "ro")) as connection:
+            found = newest_drill(connection, successful=True)
+    except sqlite3.Error:
+        return None  # then retention keeps the newest and the young ones
+    return found.snapshot if found else None
+
+
+def _from_row(row: tuple[Any, ...]) -> DrillResult:
+    fields = dict(zip(_COLUMNS, row, strict=True))
+    flags = {name: bool(fields[name]) for name in ("success", "offsite")}
+    return DrillResult(**{**fields, **flags})

@@ -1,15 +1,14 @@
-"""Recordings, copied to the house's own storage every hour, and forgotten there as they are here.
+"""Copy of the recordings to local storage (a NAS) every hour, with the same retention as here.
 
-rsync does the copying; `backup.audio_to` is what rsync calls a destination: a mounted folder, or
-`user@nas:folder` with the credential `nas_ssh_key`. A recording that was not copied yet is not
-deleted here (`copied_before`), and nothing there is deleted but whole days that are too old: an
-empty disk here must not empty the storage.
+`backup.audio_to` is a destination of rsync: a mounted folder, or `user@nas:folder` with the
+credential `nas_ssh_key`. A recording that was not copied yet is not deleted here (`copied_before`).
+At the destination only whole expired days are deleted, so that an empty disk here does not empty
+it.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -22,133 +21,128 @@ from pathlib import Path
 import structlog
 
 from barnabee.core.errors import DependencyDown, SettingMissing
+from barnabee.core.files import write_atomically
 from barnabee.core.schema import System
-from barnabee.core.settings import Settings
+from barnabee.core.settings import Settings, read_variable
 from barnabee.store import recordings
 
-FILE = "audio.json"
-KEY = "nas_ssh_key"
-LIMIT_S = 3000  # the next round begins after an hour
-_LAST_WORDS_CHARS = 300
-_DAY = re.compile(r"\s(\d{4}-\d\d-\d\d)$")
+STATE_FILE = "audio.json"
+SSH_KEY_CREDENTIAL = "nas_ssh_key"
+LIMIT_S = 3000  # the next run starts after an hour
+_STDERR_MAX_CHARS = 300
+_LISTED_DAY = re.compile(r"\s(\d{4}-\d\d-\d\d)$")
 
 log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
-class Copied:
-    """How copying goes: what is over there for sure, and since when it fails."""
+class CopyState:
+    """State of the copy, stored in `audio.json`."""
 
-    at: str | None = None  # everything written before this moment has been copied
+    at: str | None = None  # everything written before this time has been copied
     failures: int = 0  # in a row
     reason: str | None = None
 
     @property
-    def before(self) -> datetime | None:
-        """Return the moment as one."""
+    def copied_before(self) -> datetime | None:
         return datetime.fromisoformat(self.at) if self.at else None
 
 
-def state(data: Path) -> Copied:
-    """Return how copying goes."""
+def read_state(data: Path) -> CopyState:
+    """Return the stored state; the initial one when it is missing or unreadable."""
     try:
-        return Copied(**json.loads((data / FILE).read_text(encoding="utf-8")))
+        return CopyState(**json.loads((data / STATE_FILE).read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
-        return Copied()
+        return CopyState()
 
 
 def copied_before(system: System, settings: Settings) -> datetime | None:
-    """Return before which moment a recording must be written to be deleted; None: no matter when.
-
-    A house that copies nothing deletes by age alone.
-    """
+    """Return the time before which all recordings are copied, None where none are to be copied."""
     if not system.backup.audio_to:
         return None
-    return state(settings.data_dir).before or datetime.fromtimestamp(0, UTC)
+    return read_state(settings.data_dir).copied_before or datetime.fromtimestamp(0, UTC)
 
 
-def run(system: System, settings: Settings) -> Copied:
-    """Copy what is new, delete the days over there that are too old; return how it went.
+def copy_recordings(system: System, settings: Settings) -> CopyState:
+    """Copy new recordings and delete expired days at the destination; return the new state.
 
-    Blocks. Raises DependencyDown when the storage does not answer, after writing that down.
+    Blocks. Raises DependencyDown when the storage does not answer; the failure is recorded.
     """
     if not system.backup.audio_to:
         raise SettingMissing(name="backup.audio_to", hint="name the folder that recordings go to")
-    now, before = datetime.now(UTC), state(settings.data_dir)
+    now, before = datetime.now(UTC), read_state(settings.data_dir)
     source = settings.data_dir / recordings.FOLDER
     try:
         if source.is_dir():
-            _copy(source, system.backup.audio_to)
-            _forget(
+            _copy_new(source, system.backup.audio_to)
+            _delete_expired(
                 system.backup.audio_to, now.date() - timedelta(days=system.retention.audio_days)
             )
     except DependencyDown as error:
         failed = replace(before, failures=before.failures + 1, reason=str(error))
-        _write(settings.data_dir, failed)
+        _write_state(settings.data_dir, failed)
         log.warning(
             "audio_not_copied", code=error.code, reason=str(error), failures=failed.failures
         )
         raise
-    done = Copied(now.isoformat(timespec="seconds"))
-    _write(settings.data_dir, done)
+    state = CopyState(now.isoformat(timespec="seconds"))
+    _write_state(settings.data_dir, state)
     log.info("audio_copied", to=system.backup.audio_to)
-    return done
+    return state
 
 
-def _copy(source: Path, destination: str) -> None:
-    _rsync(
+def _copy_new(source: Path, destination: str) -> None:
+    _run_rsync(
         "--recursive",
         "--times",
         "--chmod=D0700,F0600",
-        # Days and finished recordings; what is being written has another name.
+        # Days and complete recordings: unfinished ones have another name.
         *("--include=/*/", "--include=/*/*.wav", "--exclude=*"),
         f"{source}/",
         f"{destination.rstrip('/')}/",
     )
 
 
-def _forget(destination: str, oldest: date) -> None:
-    """Delete days before `oldest` over there, by copying an empty folder over them alone."""
-    place = f"{destination.rstrip('/')}/"
-    listed = _rsync("--list-only", place).splitlines()
-    days = [found[1] for line in listed if (found := _DAY.search(line))]
-    gone = [day for day in days if day < oldest.isoformat()]
-    if not gone:
+def _delete_expired(destination: str, oldest: date) -> None:
+    """Delete the days before `oldest` by copying an empty folder over them."""
+    target = f"{destination.rstrip('/')}/"
+    listed = _run_rsync("--list-only", target).splitlines()
+    days = [match[1] for line in listed if (match := _LISTED_DAY.search(line))]
+    expired = [day for day in days if day < oldest.isoformat()]
+    if not expired:
         return
     with tempfile.TemporaryDirectory() as empty:
-        chosen = [f"--include=/{day}/***" for day in gone]
-        _rsync("--recursive", "--delete", *chosen, "--exclude=*", f"{empty}/", place)
-    log.info("audio_expired", days=len(gone))
+        included = [f"--include=/{day}/***" for day in expired]
+        _run_rsync("--recursive", "--delete", *included, "--exclude=*", f"{empty}/", target)
+    log.info("audio_expired", days=len(expired))
 
 
-def _rsync(*arguments: str) -> str:
+def _run_rsync(*arguments: str) -> str:
     found = shutil.which("rsync")
     if not found:
         raise SettingMissing(name="rsync", hint="install it, or empty backup.audio_to")
-    command = [found, "--timeout=60", *_shell(), *arguments]
+    command = [found, "--timeout=60", *_ssh_arguments(), *arguments]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT_S, check=False)
     except subprocess.TimeoutExpired as error:
-        reason = f"no end within {LIMIT_S} s"
+        reason = f"rsync did not finish within {LIMIT_S} s"
         raise DependencyDown(dependency="the storage for recordings", reason=reason) from error
     if done.returncode:
-        reason = done.stderr.strip()[-_LAST_WORDS_CHARS:] or f"rsync ended with {done.returncode}"
+        reason = done.stderr.strip()[-_STDERR_MAX_CHARS:] or f"rsync ended with {done.returncode}"
         raise DependencyDown(dependency="the storage for recordings", reason=reason)
     return done.stdout
 
 
-def _shell() -> list[str]:
-    directory = os.environ.get("CREDENTIALS_DIRECTORY")
-    if not directory or not (Path(directory) / KEY).exists():
+def _ssh_arguments() -> list[str]:
+    directory = read_variable("CREDENTIALS_DIRECTORY")
+    if not directory or not (Path(directory) / SSH_KEY_CREDENTIAL).exists():
         return []
-    known = Path(os.environ.get("STATE_DIRECTORY", tempfile.gettempdir())) / "known_hosts"
+    known = Path(read_variable("STATE_DIRECTORY", tempfile.gettempdir())) / "known_hosts"
     options = ("BatchMode=yes", "StrictHostKeyChecking=accept-new", f"UserKnownHostsFile={known}")
-    told = " ".join(f"-o {option}" for option in options)
-    return ["--rsh", f"ssh -i {Path(directory) / KEY} {told}"]
+    arguments = " ".join(f"-o {option}" for option in options)
+    return ["--rsh", f"ssh -i {Path(directory) / SSH_KEY_CREDENTIAL} {arguments}"]
 
 
-def _write(data: Path, copied: Copied) -> None:
-    scratch = data / f".{FILE}.new"
-    with suppress(OSError):  # a full disk is told by others
-        scratch.write_text(json.dumps(asdict(copied)), encoding="utf-8")
-        scratch.replace(data / FILE)
+def _write_state(data: Path, state: CopyState) -> None:
+    with suppress(OSError):  # other checks report a full disk
+        write_atomically(data / STATE_FILE, json.dumps(asdict(state)))

@@ -1,104 +1,108 @@
-"""A restore, step by step: any failure leaves what was there in place and says where it failed.
+"""Restore of the database, step by step; a failed step leaves the existing database in place.
 
-The copy is fetched beside the database, checked, opened as the services would, compared, and only
-then put in its place in one step. What was there before is moved aside, never deleted.
+The copy is fetched beside the database, checked, opened as the services would, compared, and then
+renamed over it. The previous database is moved aside, never deleted.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import structlog
 
-from barnabee.backup import checksums, integrity
-from barnabee.backup.restore_sources import Source
+from barnabee.backup import integrity, restore_sources
+from barnabee.backup.consistent_copy import ByteProgress
+from barnabee.backup.restore_sources import RestoreSource, SnapshotSource
+from barnabee.backup.snapshots import StepProgress
 from barnabee.core.errors import (
     BackupFailed,
+    BadInput,
     BadRequest,
     BarnabeeError,
     DatabaseFull,
     SettingInvalid,
 )
+from barnabee.core.schema import System
+from barnabee.core.settings import Settings
 from barnabee.store import database_files
 from barnabee.store.sqlite_errors import MIN_FREE_BYTES, free_bytes
 
-JOURNAL = "restores.jsonl"
+if TYPE_CHECKING:
+    from pyrage.x25519 import Identity
 
-Tell = Callable[[str, int, int], None]
+RESTORE_LOG = "restores.jsonl"
+KIT_TEST_FOLDER = ".rehearsal"
 
 log = structlog.get_logger()
 
 
-def quiet(_step: str, _done: int, _all: int) -> None:
-    """Tell nobody."""
-
-
 class Writers(Protocol):
-    """Whoever has the database open: stopped before it is replaced, started afterwards."""
+    """The services that have the database open."""
 
     async def stop(self) -> None:
-        """Return when nobody has it open any more."""
+        """Stop them; returns when the database is closed."""
 
     async def start(self) -> None:
-        """Start again what was stopped."""
+        """Start those that `stop` stopped."""
+
+
+class NoWriters:
+    """`Writers` where no service runs: a cold start, or a copy to another file."""
+
+    async def stop(self) -> None:
+        pass
+
+    async def start(self) -> None:
+        pass
 
 
 @dataclass(frozen=True)
-class Restored:
-    """What a restore did."""
+class RestoreResult:
+    """Result of a restore."""
 
     source: str
-    aside: Path | None  # where the database that was there is now
+    previous_path: Path | None  # folder of the previous database
     rows: int
     schema: int | None = None
-    notes: Sequence[str] = ()  # how it differs from what was there
+    notes: Sequence[str] = ()  # differences from the previous database
 
 
-class Nobody:
-    """There are no writers: a cold start, or a copy somewhere else."""
-
-    async def stop(self) -> None:
-        """Do nothing."""
-
-    async def start(self) -> None:
-        """Do nothing."""
-
-
-async def in_place(
+async def restore_in_place(
     database: Path,
-    source: Source,
+    source: RestoreSource,
     writers: Writers,
-    tell: Tell,
+    on_progress: StepProgress,
     *,
     force: bool,
     migrate: bool = True,
     before_swap: Callable[[], object] | None = None,
-) -> Restored:
-    """Put what `source` has in the place of `database`; without `migrate` in its own schema.
+) -> RestoreResult:
+    """Replace `database` by the copy in `source`; without `migrate` it keeps its schema.
 
-    `before_swap` is done once the copy is known to be good.
-    BadRequest when there is a database and `force` is unset; BackupFailed names the step.
+    `before_swap` is called when the copy has passed all checks. Raises BadRequest when there is a
+    database and `force` is unset, BackupFailed naming the step.
     """
     require_force(database, force=force)
     require_directory(database)
     copy = database.with_name(f".{database.name}.restoring")
-    step = _Step("restore", tell)
+    step = _StepReporter("restore", on_progress)
     stopped = False
     try:
         async with step("stop"):
             stopped = True
             await writers.stop()
         try:
-            rows = await _proven(copy, source, step)
-            notes = await asyncio.to_thread(_compared, database, rows)
+            rows = await _fetch_verified(copy, source, step)
+            notes = await asyncio.to_thread(_describe_changes, database, rows)
             schema = None
             if migrate:
                 async with step("open"):
@@ -107,110 +111,112 @@ async def in_place(
                 async with step("prepare"):
                     await asyncio.to_thread(before_swap)
             async with step("swap"):
-                aside = await asyncio.to_thread(database_files.exchange, copy, database)
+                previous = await asyncio.to_thread(database_files.replace_database, copy, database)
         finally:
-            await asyncio.to_thread(_sweep, copy)
-        note(database, source.name, aside)
-        return Restored(source.name, aside, sum(rows.values()), schema, notes)
+            await asyncio.to_thread(_delete_copy, copy)
+        record_restore(database, source.name, previous)
+        return RestoreResult(source.name, previous, sum(rows.values()), schema, notes)
     finally:
         if stopped:
-            tell("start", 0, 0)
+            on_progress("start", 0, 0)
             await writers.start()
 
 
-async def elsewhere(target: Path, source: Source, tell: Tell) -> Restored:
-    """Write what `source` has to a new file, exactly as it was; BackupFailed names the step."""
-    if database_files.taken(target):
-        raise BadRequest(field="--to", reason=f"{target} is there already")
+async def restore_to_file(
+    target: Path, source: RestoreSource, on_progress: StepProgress
+) -> RestoreResult:
+    """Write the copy in `source` to a new file, unchanged; BackupFailed names the step."""
+    if database_files.has_database(target):
+        raise BadRequest(field="--to", reason=f"{target} exists already")
     require_directory(target)
     copy = target.with_name(f".{target.name}.restoring")
-    step = _Step("restore", tell)
+    step = _StepReporter("restore", on_progress)
     try:
-        rows = await _proven(copy, source, step)
+        rows = await _fetch_verified(copy, source, step)
         async with step("swap"):
-            await asyncio.to_thread(database_files.exchange, copy, target)
+            await asyncio.to_thread(database_files.replace_database, copy, target)
     finally:
-        await asyncio.to_thread(_sweep, copy)
-    return Restored(source.name, None, sum(rows.values()))
+        await asyncio.to_thread(_delete_copy, copy)
+    return RestoreResult(source.name, None, sum(rows.values()))
 
 
-async def _proven(copy: Path, source: Source, step: _Step) -> dict[str, int]:
-    """Fetch the copy and return its rows per table, when it is sound and what it should be."""
+async def _fetch_verified(copy: Path, source: RestoreSource, step: _StepReporter) -> dict[str, int]:
+    """Fetch and check the copy; return its row counts by table."""
     async with step("fetch"):
-        await asyncio.to_thread(_sweep, copy)
-        await source.fetch(copy, step.progress("fetch"))
+        await asyncio.to_thread(_delete_copy, copy)
+        await source.fetch(copy, step.byte_progress("fetch"))
     async with step("check"):
-        await asyncio.to_thread(integrity.check, copy)
+        await asyncio.to_thread(integrity.check_integrity, copy)
     async with step("compare"):
         if source.expected is not None:
-            found = await asyncio.to_thread(integrity.read, copy)
-            told = checksums.differences(source.expected, found)
-            if told:
-                raise ValueError("; ".join(told))
-        return await asyncio.to_thread(integrity.counts, copy)
+            content = await asyncio.to_thread(integrity.read_file_content, copy)
+            differences = integrity.describe_differences(source.expected, content)
+            if differences:
+                raise ValueError("; ".join(differences))
+        return await asyncio.to_thread(integrity.count_file_rows, copy)
 
 
-class _Step:
-    """Names the step in progress, and makes every failure in it a BackupFailed."""
+class _StepReporter:
+    """Reports each step and raises its failure as BackupFailed."""
 
-    def __init__(self, what: str, tell: Tell) -> None:
-        self._what, self._tell = what, tell
+    def __init__(self, what: str, on_progress: StepProgress) -> None:
+        self._what, self._on_progress = what, on_progress
 
     @asynccontextmanager
     async def __call__(self, name: str) -> AsyncIterator[None]:
-        self._tell(name, 0, 0)
+        self._on_progress(name, 0, 0)
         try:
             yield
         except (BarnabeeError, OSError, ValueError, sqlite3.Error) as error:
             log.warning("restore_failed", code=BackupFailed.code, step=name, reason=str(error))
-            raise BackupFailed(what=self._what, step=name, reason=_reason(error)) from error
+            raise BackupFailed(what=self._what, step=name, reason=_error_reason(error)) from error
 
-    def progress(self, name: str) -> Callable[[int, int], None]:
-        return lambda done, in_all: self._tell(name, done, in_all)
+    def byte_progress(self, name: str) -> ByteProgress:
+        return lambda done, total: self._on_progress(name, done, total)
 
 
-def _reason(error: Exception) -> str:
+def _error_reason(error: Exception) -> str:
     return str(error).rstrip(".") or type(error).__name__
 
 
-def _compared(database: Path, rows: dict[str, int]) -> list[str]:
-    """Return how many rows fewer or more there are than there were, if that can still be read."""
-    if not database_files.taken(database):
+def _describe_changes(database: Path, rows: dict[str, int]) -> list[str]:
+    """Return a sentence for each table whose row count changes."""
+    if not database_files.has_database(database):
         return []
     try:
-        with database_files.seen(database) as connection:
-            there = checksums.counts(connection)
+        with database_files.open_read_only(database) as connection:
+            before = integrity.count_rows(connection)
     except (sqlite3.Error, OSError):
-        return ["what was there could not be read, so it was not compared"]
-    changed = {name: rows.get(name, 0) - there.get(name, 0) for name in sorted(rows | there)}
-    return [f"{name}: {count:+} rows" for name, count in changed.items() if count]
+        return ["the previous database could not be read, so it was not compared"]
+    changes = {name: rows.get(name, 0) - before.get(name, 0) for name in sorted(rows | before)}
+    return [f"{name}: {change:+} rows" for name, change in changes.items() if change]
 
 
-def note(database: Path, source: str, aside: Path | None) -> None:
-    """Write down that the database was restored, for `barnabee backup status`."""
-    told = {
+def record_restore(database: Path, source: str, previous: Path | None) -> None:
+    """Append the restore to the restore log, which `barnabee backup status` reads."""
+    entry = {
         "at": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
         "source": source,
-        "aside": str(aside) if aside else None,
+        "aside": str(previous) if previous else None,
     }
-    with (database.parent / JOURNAL).open("a", encoding="utf-8") as file:
-        file.write(json.dumps(told) + "\n")
-    log.info("database_restored", source=source, before=told["aside"])
+    with (database.parent / RESTORE_LOG).open("a", encoding="utf-8") as file:
+        file.write(json.dumps(entry) + "\n")
+    log.info("database_restored", source=source, before=entry["aside"])
 
 
-def last(database: Path) -> dict[str, str | None] | None:
-    """Return the last line of the journal; None when nothing was ever restored here."""
+def read_last_restore(database: Path) -> dict[str, str | None] | None:
+    """Return the last entry of the restore log, None when there is none."""
     try:
-        lines = (database.parent / JOURNAL).read_text(encoding="utf-8").splitlines()
-        found: dict[str, str | None] = json.loads(lines[-1])
+        lines = (database.parent / RESTORE_LOG).read_text(encoding="utf-8").splitlines()
+        entry: dict[str, str | None] = json.loads(lines[-1])
     except (OSError, ValueError, IndexError):
         return None
-    return found
+    return entry
 
 
 def require_force(database: Path, *, force: bool) -> None:
-    """Raise BadRequest when there is a database that nobody said may be replaced."""
-    if database_files.taken(database) and not force:
+    """Raise BadRequest when there is a database and `force` is unset."""
+    if database_files.has_database(database) and not force:
         reason = f"there is a database at {database}; with --force it is moved aside and kept"
         raise BadRequest(field="command", reason=reason)
 
@@ -224,7 +230,49 @@ def require_directory(path: Path) -> None:
         raise DatabaseFull(path=path)
 
 
-def _sweep(copy: Path) -> None:
-    """Delete a copy and what the tools make beside it."""
+def _delete_copy(copy: Path) -> None:
+    """Delete a copy and what SQLite and litestream make beside it."""
     for end in ("", "-wal", "-shm", "-journal", ".tmp", ".tmp-wal", ".tmp-shm", "-txid"):
         copy.with_name(copy.name + end).unlink(missing_ok=True)
+
+
+# --- Test of the recovery kit ---------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class RecoveryKitResult:
+    """The snapshot that a recovery kit opened."""
+
+    name: str
+    rows: int
+
+
+def verify_recovery_kit(
+    system: System, settings: Settings, identity: Identity, on_progress: StepProgress
+) -> RecoveryKitResult:
+    """Restore the newest snapshot to scratch with the kit's key alone, not the machine's.
+
+    Blocks. Raises BackupFailed naming the step.
+    """
+    source = restore_sources.find_snapshot_source(system, settings, identity=identity)
+    return verify_source(source, settings, on_progress)
+
+
+def verify_source(
+    source: SnapshotSource, settings: Settings, on_progress: StepProgress
+) -> RecoveryKitResult:
+    """Restore `source` to scratch and delete that; BadInput when it is not encrypted."""
+    if not source.snapshot.encrypted:
+        what = f"{source.name} is not encrypted: there is nothing to open with a kit"
+        raise BadInput(what=what)
+    folder = settings.data_dir / KIT_TEST_FOLDER
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(mode=0o700)
+    try:
+        result = asyncio.run(restore_to_file(folder / "opened.db", source, on_progress))
+    except BackupFailed as error:
+        step, reason = error.fields["step"], error.fields["reason"]
+        raise BackupFailed(what="recovery kit test", step=step, reason=reason) from error
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    return RecoveryKitResult(source.name, result.rows)

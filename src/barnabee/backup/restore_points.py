@@ -1,22 +1,20 @@
-"""Places to return to: what the database was before a migration, or when somebody asked for it.
+"""Restore points: copies of the database from before a migration, or made by an operator.
 
     <data>/pins.json        the list, oldest first
-    <data>/pins/<id>.db     the database of that moment, as a whole
+    <data>/pins/<id>.db     a complete copy of the database
 
-A pin has the replica's transaction id of its moment. The replica alone cannot promise to bring that
-very moment back: litestream joins transactions after some minutes, and then only some of their ends
-can be restored. So a copy is kept here too, the newest few, and `rollback` takes it.
+A restore point also records the replica's transaction id. The replica alone is not enough:
+litestream compacts transactions after some minutes, and then only some of them can be restored. So
+the newest copies are kept here, and `barnabee rollback-data` uses them.
 """
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
 import secrets
 import sqlite3
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,20 +22,23 @@ from pathlib import Path
 import structlog
 
 from barnabee.backup import consistent_copy
-from barnabee.backup.consistent_copy import AskTxid, nobody_knows
+from barnabee.backup.consistent_copy import ReadTxid, unknown_txid
 from barnabee.core.errors import DatabaseFull, NotFound
-from barnabee.store.sqlite_errors import MIN_FREE_BYTES, explain, free_bytes
+from barnabee.core.files import write_atomically
+from barnabee.store.db import BeforeMigration
+from barnabee.store.migrations import lock_migrations
+from barnabee.store.sqlite_errors import MIN_FREE_BYTES, free_bytes, translate_error
 
-LIST, FOLDER, LOCK = "pins.json", "pins", ".pins.lock"
-COPIES_KEPT = 3
+LIST_FILE, FOLDER = "pins.json", "pins"
+MAX_COPIES = 3
 REASON_MAX_CHARS = 200
 
 log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
-class Pin:
-    """One moment of the database; `txid` is 0 when litestream could not be asked."""
+class RestorePoint:
+    """State of the database at one time; `txid` is 0 when litestream did not answer."""
 
     id: str
     txid: int
@@ -46,100 +47,95 @@ class Pin:
     reason: str
 
 
-def pin(
+def create_restore_point(
     database: Path,
     reason: str,
-    ask_txid: AskTxid = nobody_knows,
+    read_txid: ReadTxid = unknown_txid,
     *,
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
-) -> Pin:
-    """Remember this moment and keep a copy of it; blocks, writers hardly notice.
+) -> RestorePoint:
+    """Copy the database and add the copy to the list; blocks, writers wait for milliseconds.
 
     Raises NotFound when there is no database, DatabaseFull when there is no room for the copy,
-    Overloaded when somebody else keeps the write lock.
+    Overloaded when another connection holds the write lock.
     """
     if not database.exists():
         raise NotFound(what=f"database at {database}")
-    with alone(database):
-        return take(database, reason, ask_txid, now())
+    with lock_migrations(database):
+        return create_locked(database, reason, read_txid, now())
 
 
-def take(database: Path, reason: str, ask_txid: AskTxid, now: datetime) -> Pin:
-    """Do what `pin` does, for whoever is `alone` already."""
+def make_migration_hook(read_txid: ReadTxid) -> BeforeMigration:
+    """Return the hook that creates a restore point before a migration; see `store.db`."""
+
+    def create_before_migration(database: Path, schema: int) -> None:
+        reason = f"before migration to {schema}"
+        create_locked(database, reason, read_txid, datetime.now(UTC))
+
+    return create_before_migration
+
+
+def create_locked(database: Path, reason: str, read_txid: ReadTxid, now: datetime) -> RestorePoint:
+    """Do what `create_restore_point` does; the caller holds `lock_migrations`."""
     if free_bytes(database) < consistent_copy.size_bytes(database) + MIN_FREE_BYTES:
         raise DatabaseFull(path=database)
     try:
-        with consistent_copy.held(database, ask_txid) as seen:
+        with consistent_copy.open_read_transaction(database, read_txid) as read:
             name = f"{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
             at = f"{now:%Y-%m-%dT%H:%M:%SZ}"
-            found = Pin(name, seen.txid, seen.schema, at, reason[:REASON_MAX_CHARS])
-            target = copy_of(database, found)
-            target.parent.mkdir(mode=0o770, exist_ok=True)  # whoever restores is of the group
-            consistent_copy.copy(seen.connection, target)
+            point = RestorePoint(name, read.txid, read.schema, at, reason[:REASON_MAX_CHARS])
+            target = copy_path(database, point)
+            target.parent.mkdir(mode=0o770, exist_ok=True)  # restored by other users of the group
+            consistent_copy.copy_database(read.connection, target)
     except sqlite3.Error as error:
-        raise explain(error, database) from error
-    _write(database, [*every(database), found])
-    _forget_copies(database)
-    log.info("pinned", pin=found.id, txid=found.txid, schema=found.schema, reason=found.reason)
-    return found
+        raise translate_error(error, database) from error
+    _write_list(database, [*list_restore_points(database), point])
+    _delete_old_copies(database)
+    log.info(
+        "restore_point", id=point.id, txid=point.txid, schema=point.schema, reason=point.reason
+    )
+    return point
 
 
-def every(database: Path) -> list[Pin]:
-    """Return all pins, oldest first."""
+def list_restore_points(database: Path) -> list[RestorePoint]:
+    """Return all restore points, oldest first; empty when the list is unreadable."""
     try:
-        found = json.loads((database.parent / LIST).read_text(encoding="utf-8"))
-        return [Pin(**one) for one in found["pins"]]
+        found = json.loads((database.parent / LIST_FILE).read_text(encoding="utf-8"))
+        return [RestorePoint(**entry) for entry in found["pins"]]
     except FileNotFoundError:
         return []
     except (ValueError, TypeError, KeyError) as error:
-        # It only names moments: an unreadable list must not keep the house from starting.
-        log.warning("pins_unreadable", code="internal", reason=str(error))
+        # The services must start without the list: it is needed for a rollback only.
+        log.warning("restore_points_unreadable", code="internal", reason=str(error))
         return []
 
 
-def newest(database: Path) -> Pin | None:
-    """Return the last pin, None when there is none."""
-    return next(reversed(every(database)), None)
+def newest(database: Path) -> RestorePoint | None:
+    """Return the last restore point, None when there is none."""
+    return next(reversed(list_restore_points(database)), None)
 
 
-def find(database: Path, pin_id: str) -> Pin:
-    """Return the pin with this id; NotFound otherwise."""
-    for one in every(database):
-        if one.id == pin_id:
-            return one
-    raise NotFound(what=f"pin {pin_id!r} (`barnabee backup status` lists them)")
+def find(database: Path, restore_point_id: str) -> RestorePoint:
+    """Return the restore point with this id; raises NotFound."""
+    for point in list_restore_points(database):
+        if point.id == restore_point_id:
+            return point
+    raise NotFound(what=f"restore point {restore_point_id!r} (`barnabee backup status` lists them)")
 
 
-def copy_of(database: Path, one: Pin) -> Path:
-    """Return where the copy of a pin lies; it may be gone, when there are newer ones."""
-    return database.parent / FOLDER / f"{one.id}.db"
+def copy_path(database: Path, point: RestorePoint) -> Path:
+    """Return the path of a restore point's copy, which is deleted when newer ones exist."""
+    return database.parent / FOLDER / f"{point.id}.db"
 
 
-@contextmanager
-def alone(database: Path) -> Iterator[None]:
-    """Hold back other processes that would pin or migrate now."""
-    handle = os.open(database.parent / LOCK, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o660)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)
+def _write_list(database: Path, points: list[RestorePoint]) -> None:
+    text = json.dumps({"pins": [asdict(point) for point in points]}, indent=2)
+    write_atomically(database.parent / LIST_FILE, text + "\n", durable=True)
 
 
-def _write(database: Path, all_of_them: list[Pin]) -> None:
-    path = database.parent / LIST
-    scratch = path.with_suffix(".new")
-    text = json.dumps({"pins": [asdict(one) for one in all_of_them]}, indent=2)
-    with scratch.open("w", encoding="utf-8") as file:
-        file.write(text + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    scratch.replace(path)
-
-
-def _forget_copies(database: Path) -> None:
-    """Delete all copies but the newest few; the list keeps the moments."""
-    kept = {copy_of(database, one) for one in every(database)[-COPIES_KEPT:]}
+def _delete_old_copies(database: Path) -> None:
+    """Delete all copies except the newest; their list entries stay."""
+    kept = {copy_path(database, point) for point in list_restore_points(database)[-MAX_COPIES:]}
     for file in (database.parent / FOLDER).glob("*.db"):
         if file not in kept:
             with suppress(OSError):

@@ -1,20 +1,22 @@
-"""Where a database can be brought back from: the replica, a snapshot here or elsewhere, a pin."""
+"""Sources of a restore: the replica, a snapshot (local or off-site), or a restore point."""
 
 from __future__ import annotations
 
 import asyncio
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from barnabee.backup import keys, offsite, replica, restore_points, snapshot_job, snapshots
-from barnabee.backup.checksums import Content
-from barnabee.backup.offsite import Offsite
-from barnabee.backup.replica import Part, Remote
+from barnabee.backup import keys, offsite, replica, restore_points, snapshots
+from barnabee.backup.consistent_copy import ByteProgress
+from barnabee.backup.integrity import DatabaseContent
+from barnabee.backup.offsite import OffsiteStore
+from barnabee.backup.replica import LitestreamReplica, LtxFile
+from barnabee.backup.restore_points import RestorePoint
 from barnabee.backup.snapshots import Snapshot
 from barnabee.core.errors import BadRequest, NotFound
 from barnabee.core.schema import System
@@ -23,203 +25,188 @@ from barnabee.core.settings import Settings
 if TYPE_CHECKING:
     from pyrage.x25519 import Identity
 
-# (bytes done, bytes in all or 0)
-Progress = Callable[[int, int], None]
 FETCH_LIMIT_S = 3600.0
 
 
-class Source(Protocol):
-    """Something that a database can be restored from."""
+class RestoreSource(Protocol):
+    """A copy that the database can be restored from."""
 
     @property
     def name(self) -> str:
-        """Say what it is, for people."""
+        """Return a description for messages."""
 
     @property
-    def expected(self) -> Content | None:
-        """Return what must be in it, where that was written down."""
+    def expected(self) -> DatabaseContent | None:
+        """Return the recorded content, None where none was recorded."""
 
     def describe(self) -> list[str]:
-        """Return a line for each file that would be used."""
+        """Return a line for each file that a restore uses."""
 
-    async def fetch(self, target: Path, progress: Progress) -> None:
-        """Write the database to the file `target`; ValueError or BarnabeeError says why not."""
+    async def fetch(self, target: Path, on_progress: ByteProgress) -> None:
+        """Write the database to the file `target`; ValueError or BarnabeeError when it fails."""
 
 
 @dataclass(frozen=True)
-class FromReplica:
-    """The replica, at its end or at one transaction or moment."""
+class ReplicaSource:
+    """The replica: its newest state, or the state at a transaction or time."""
 
-    remote: Remote
-    plan: Sequence[Part]
+    replica: LitestreamReplica
+    plan: Sequence[LtxFile]
     txid: int = 0
     at: str | None = None
-    expected: Content | None = None
+    expected: DatabaseContent | None = None
     limit_s: float = FETCH_LIMIT_S
 
     @property
     def name(self) -> str:
-        """Say what it is."""
-        which = f"transaction {self.plan[-1].last}" if self.plan else "its end"
+        which = f"transaction {self.plan[-1].last}" if self.plan else "newest state"
         if self.at:
             which = f"{which}, the last before {self.at}"
-        return f"the replica {self.remote.url}, {which}"
+        return f"the replica {self.replica.url}, {which}"
 
     def describe(self) -> list[str]:
-        """Return its files."""
         return [
-            f"level {one.level}, transactions {one.first} to {one.last}, {one.size_bytes} bytes, "
-            f"{one.at}"
-            for one in self.plan
+            f"level {file.level}, transactions {file.first} to {file.last}, "
+            f"{file.size_bytes} bytes, {file.at}"
+            for file in self.plan
         ]
 
-    async def fetch(self, target: Path, progress: Progress) -> None:
-        """Restore it."""
-        await self.remote.fetch(
+    async def fetch(self, target: Path, on_progress: ByteProgress) -> None:
+        await self.replica.fetch(
             target,
             txid=self.txid,
             at=self.at,
             limit_s=self.limit_s,
-            progress=lambda done: progress(done, 0),
+            on_progress=lambda done: on_progress(done, 0),
         )
-        self.remote.asked.b += len(self.plan)
+        self.replica.requests.b += len(self.plan)
 
 
 @dataclass(frozen=True)
-class FromSnapshot:
-    """One snapshot, here or (with `elsewhere`) in the second place."""
+class SnapshotSource:
+    """One snapshot in `folder`, or with `offsite_store` in that."""
 
     folder: Path
     snapshot: Snapshot
     identities: Sequence[Identity]
-    elsewhere: Offsite | None = None
+    offsite_store: OffsiteStore | None = None
 
     @property
     def name(self) -> str:
-        """Say what it is."""
-        where = self.elsewhere.place if self.elsewhere else self.folder
+        where = self.offsite_store.location if self.offsite_store else self.folder
         return f"the snapshot {self.snapshot.name} in {where}"
 
     @property
-    def expected(self) -> Content | None:
-        """Return what its description says."""
+    def expected(self) -> DatabaseContent | None:
         return self.snapshot.content
 
     def describe(self) -> list[str]:
-        """Return its file."""
-        one = self.snapshot
-        kind = "encrypted" if one.encrypted else "not encrypted"
-        of = f"of transaction {one.txid}" if one.txid else "of a database that was not streamed"
-        return [f"{one.file}, {one.packed.file_bytes} bytes, {kind}, {of}"]
+        made = self.snapshot
+        kind = "encrypted" if made.encrypted else "not encrypted"
+        txid = f"transaction {made.txid}" if made.txid else "transaction unknown"
+        return [f"{made.file}, {made.packed.file_bytes} bytes, {kind}, {txid}"]
 
-    async def fetch(self, target: Path, progress: Progress) -> None:
-        """Open it."""
-
+    async def fetch(self, target: Path, on_progress: ByteProgress) -> None:
         def work() -> None:
             folder = self.folder
             with tempfile.TemporaryDirectory(dir=target.parent, prefix=".fetching-") as scratch:
-                if self.elsewhere is not None:
+                if self.offsite_store is not None:
                     folder = Path(scratch)
-                    self.elsewhere.get(self.snapshot, folder)
-                snapshots.open_into(
+                    self.offsite_store.download(self.snapshot, folder)
+                snapshots.extract_snapshot(
                     *(folder, self.snapshot, target, self.identities),
-                    tell=lambda _, done, in_all: progress(done, in_all),
+                    on_progress=lambda _, done, total: on_progress(done, total),
                 )
 
         await asyncio.to_thread(work)
 
 
 @dataclass(frozen=True)
-class FromPin:
-    """The copy that was made when a pin was."""
+class RestorePointSource:
+    """The copy of a restore point."""
 
     database: Path
-    pin: restore_points.Pin
-    expected: Content | None = None
+    restore_point: RestorePoint
+    expected: DatabaseContent | None = None
 
     @property
     def name(self) -> str:
-        """Say what it is."""
-        return f"the pin {self.pin.id} ({self.pin.reason})"
+        return f"the restore point {self.restore_point.id} ({self.restore_point.reason})"
 
     def describe(self) -> list[str]:
-        """Return its file."""
-        return [f"{restore_points.copy_of(self.database, self.pin)}, schema {self.pin.schema}"]
+        copy = restore_points.copy_path(self.database, self.restore_point)
+        return [f"{copy}, schema {self.restore_point.schema}"]
 
-    async def fetch(self, target: Path, progress: Progress) -> None:
-        """Copy it."""
-
+    async def fetch(self, target: Path, on_progress: ByteProgress) -> None:
         def work() -> None:
-            shutil.copyfile(restore_points.copy_of(self.database, self.pin), target)
-            progress(target.stat().st_size, target.stat().st_size)
+            shutil.copyfile(restore_points.copy_path(self.database, self.restore_point), target)
+            on_progress(target.stat().st_size, target.stat().st_size)
 
         await asyncio.to_thread(work)
 
 
-async def from_replica(
+async def find_replica_source(
     system: System, settings: Settings, *, txid: int = 0, at: str | None = None
-) -> FromReplica:
-    """Return the replica as a source; NotFound when it is empty, BadRequest for no such moment."""
-    place = Remote(system, settings)
-    moment = replica.require_moment(at) if at else None
-    parts = await place.parts()
-    if not parts:
-        raise NotFound(what=f"backup in {place.url}")
+) -> ReplicaSource:
+    """Return the replica as a source; NotFound when empty, BadRequest for a bad time or txid."""
+    remote = LitestreamReplica(system, settings)
+    time = replica.normalize_time(at) if at else None
+    files = await remote.list_files()
+    if not files:
+        raise NotFound(what=f"backup in {remote.url}")
     if txid:
-        replica.require_restorable(txid, parts)
-    plan = await place.plan(txid=txid, at=moment)
-    return FromReplica(place, plan, txid, moment)
+        replica.require_restorable(txid, files)
+    plan = await remote.plan_restore(txid=txid, at=time)
+    return ReplicaSource(remote, plan, txid, time)
 
 
-def from_snapshot(
+def find_snapshot_source(
     system: System,
     settings: Settings,
     *,
     at: str | None = None,
     identity: Identity | None = None,
-    prefer_elsewhere: bool = False,
-) -> FromSnapshot:
-    """Return the newest snapshot (not later than `at`), here or else in the second place.
+    prefer_offsite: bool = False,
+) -> SnapshotSource:
+    """Return the newest snapshot not later than `at`, a local one if there is any.
 
-    Blocks. Raises NotFound when there is none.
+    `prefer_offsite` prefers an off-site one. Blocks. Raises NotFound when there is none.
     """
-    folder = snapshot_job.folder_of(settings)
+    folder = snapshots.snapshots_folder(settings)
     identities = [identity] if identity else keys.machine_identities(folder)
-    latest = _stamp(at)
-    here = [one for one in snapshots.every(folder) if one.name <= latest]
-    elsewhere = offsite.of(system)
-    if here and not (elsewhere and prefer_elsewhere):
-        return FromSnapshot(folder, here[-1], identities)
-    names = [name for name in (elsewhere.names() if elsewhere else []) if name <= latest]
-    if elsewhere is None or not names:
-        where = elsewhere.place if elsewhere else folder
+    latest = _latest_name(at)
+    local = [found for found in snapshots.list_snapshots(folder) if found.name <= latest]
+    store = offsite.open_offsite(system)
+    if local and not (store and prefer_offsite):
+        return SnapshotSource(folder, local[-1], identities)
+    names = [name for name in (store.list_names() if store else []) if name <= latest]
+    if store is None or not names:
+        where = store.location if store else folder
         raise NotFound(what=f"snapshot in {where}: `barnabee backup snapshot` makes one")
     try:
-        one = elsewhere.described(names[-1])
+        snapshot = store.read_description(names[-1])
     except ValueError as error:
         raise NotFound(what=f"usable description of {names[-1]} ({error})") from error
-    return FromSnapshot(folder, one, identities, elsewhere)
+    return SnapshotSource(folder, snapshot, identities, store)
 
 
-def from_pin(settings: Settings, one: restore_points.Pin) -> FromPin:
-    """Return the copy of a pin; NotFound when it has been forgotten."""
-    copy = restore_points.copy_of(settings.database_path, one)
-    if not copy.exists():
-        near = f"; try `barnabee restore --txid {one.txid}`" if one.txid else ""
-        raise NotFound(what=f"copy of the pin {one.id} any more{near}")
-    return FromPin(settings.database_path, one)
+def find_restore_point_source(settings: Settings, point: RestorePoint) -> RestorePointSource:
+    """Return the copy of a restore point; NotFound when it was deleted."""
+    if not restore_points.copy_path(settings.database_path, point).exists():
+        hint = f"; try `barnabee restore --txid {point.txid}`" if point.txid else ""
+        raise NotFound(what=f"copy of the restore point {point.id}{hint}")
+    return RestorePointSource(settings.database_path, point)
 
 
-def _stamp(at: str | None) -> str:
-    """Return the greatest name that a snapshot not later than `at` may have."""
+def _latest_name(at: str | None) -> str:
+    """Return the greatest name that a snapshot made at or before `at` can have."""
     if at is None:
         return "9"
-    found = datetime.fromisoformat(replica.require_moment(at))
-    return snapshots.name_of(found)
+    return snapshots.snapshot_name(datetime.fromisoformat(replica.normalize_time(at)))
 
 
-def no_txid(txid: int) -> None:
-    """Raise BadRequest when a transaction is wanted of something that has one only."""
+def require_no_txid(txid: int) -> None:
+    """Raise BadRequest when `txid` is given: a snapshot has one transaction only."""
     if txid:
-        reason = "snapshots are one moment each; give --at, or --from litestream"
+        reason = "it does not apply to snapshots; use --at, or --from litestream"
         raise BadRequest(field="--txid", reason=reason)

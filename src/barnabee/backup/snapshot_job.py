@@ -1,82 +1,72 @@
-"""The daily snapshot with all that belongs to it: made, copied off-site, the old ones pruned."""
+"""Daily snapshot job: makes a snapshot, uploads what is not off-site yet, deletes old snapshots."""
 
 from __future__ import annotations
 
-import fcntl
-import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
-from barnabee.backup import drill_log, keys, offsite, snapshots
-from barnabee.backup.consistent_copy import AskTxid, nobody_knows
-from barnabee.backup.cpu_limit import Pace
-from barnabee.backup.snapshots import Snapshot, Tell, quiet
+from barnabee.backup import drill, keys, offsite, snapshots
+from barnabee.backup.consistent_copy import ReadTxid, unknown_txid
+from barnabee.backup.cpu_limit import CpuLimit
+from barnabee.backup.snapshots import Snapshot, StepProgress, ignore_progress
 from barnabee.core.errors import Overloaded
+from barnabee.core.files import lock_file
 from barnabee.core.schema import System
 from barnabee.core.settings import Settings
 
-LOCK = ".lock"
+LOCK_FILE = ".lock"
 
 
-def run(
+def run_snapshot_job(
     system: System,
     settings: Settings,
-    ask_txid: AskTxid = nobody_knows,
+    read_txid: ReadTxid = unknown_txid,
     *,
-    pace: Pace | None = None,
-    tell: Tell = quiet,
+    cpu_limit: CpuLimit | None = None,
+    on_progress: StepProgress = ignore_progress,
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> Snapshot:
-    """Make a snapshot, copy what is not off-site yet, prune both places; return the snapshot.
+    """Make, upload and prune snapshots; return the new one. Blocks.
 
-    Without a recovery key it stays on this machine, unencrypted; SettingMissing when it should go
-    off-site then. It is kept either way, and what did not get off-site goes with the next one.
+    Without a recovery key the snapshot stays on this machine, unencrypted; SettingMissing if it
+    should go off-site. A snapshot that could not be uploaded is uploaded with the next one.
+    Overloaded while another process makes one.
     """
-    folder = folder_of(settings)
+    folder = snapshots.snapshots_folder(settings)
     folder.mkdir(mode=0o770, exist_ok=True)
-    with alone(folder):
-        snapshots.clear(folder)
+    busy = Overloaded(what="the snapshot that is being made")
+    with lock_file(folder / LOCK_FILE, if_taken=busy):
+        snapshots.delete_unfinished(folder)
         snapshots.require_room(settings.database_path, folder)
-        recipients = keys.recipients(system, folder)
-        made = snapshots.make(
-            settings.database_path, folder, recipients, ask_txid, pace=pace, tell=tell, now=now
+        made = snapshots.make_snapshot(
+            *(settings.database_path, folder, keys.snapshot_recipients(system, folder), read_txid),
+            cpu_limit=cpu_limit,
+            on_progress=on_progress,
+            now=now,
         )
-        good = drill_log.last_good_snapshot(settings.database_path)
+        verified = drill.newest_verified_snapshot(settings.database_path)
         days = system.retention.snapshots_days
-        here = [one.name for one in snapshots.every(folder)]
-        snapshots.remove(folder, snapshots.expired(here, now(), days, good))
-        offsite.require_encrypted(system, keys.recovery_recipient(system))
-        elsewhere = offsite.of(system)
-        if elsewhere is not None:
-            _send(elsewhere, folder, tell)
-            elsewhere.remove(snapshots.expired(elsewhere.names(), now(), days, good))
+        names = [snapshot.name for snapshot in snapshots.list_snapshots(folder)]
+        snapshots.delete_snapshots(
+            folder, snapshots.expired_snapshots(names, now(), days, verified)
+        )
+        offsite.require_recovery_key(system, keys.recovery_recipient(system))
+        store = offsite.open_offsite(system)
+        if store is not None:
+            _upload_missing(store, folder, on_progress)
+            store.delete(snapshots.expired_snapshots(store.list_names(), now(), days, verified))
     return made
 
 
-def folder_of(settings: Settings) -> Path:
-    """Return where this machine keeps its snapshots."""
-    return settings.data_dir / snapshots.FOLDER
-
-
-def _send(elsewhere: offsite.Offsite, folder: Path, tell: Tell) -> None:
-    """Copy what is encrypted and not there yet, oldest first."""
-    there = set(elsewhere.names())
-    missing = [one for one in snapshots.every(folder) if one.encrypted and one.name not in there]
-    for number, one in enumerate(missing):
-        tell("off-site", number, len(missing))
-        elsewhere.put(folder, one)
-
-
-@contextmanager
-def alone(folder: Path) -> Iterator[None]:
-    """Keep others from making a snapshot now; Overloaded when somebody does."""
-    handle = os.open(folder / LOCK, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o660)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
-    except BlockingIOError as error:
-        raise Overloaded(what="the snapshot that is being made") from error
-    finally:
-        os.close(handle)
+def _upload_missing(store: offsite.OffsiteStore, folder: Path, on_progress: StepProgress) -> None:
+    """Upload the encrypted snapshots that are not off-site yet, oldest first."""
+    uploaded = set(store.list_names())
+    missing = [
+        snapshot
+        for snapshot in snapshots.list_snapshots(folder)
+        if snapshot.encrypted and snapshot.name not in uploaded
+    ]
+    for number, snapshot in enumerate(missing):
+        on_progress("off-site", number, len(missing))
+        store.upload(folder, snapshot)

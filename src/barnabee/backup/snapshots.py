@@ -1,10 +1,10 @@
-"""The daily copy: one consistent moment of the database in one sealed file, with its description.
+"""Snapshots of the database: an encrypted archive each, with a description beside it.
 
     <data>/snapshots/20250131T031000Z.db.zst.age    without a recovery key: .db.zst, mode 0640
     <data>/snapshots/20250131T031000Z.json         sizes, hashes, transaction, rows per table
 
-The description is written last: a file without one is a snapshot that was never finished. What a
-snapshot holds was checked before it was packed, so a file with the right hash is a sound database.
+The description is written last: an archive without one is an unfinished snapshot. The database
+was checked before it was packed, so an archive with the right hash holds an intact database.
 """
 
 from __future__ import annotations
@@ -21,54 +21,55 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from barnabee.backup import archive, consistent_copy, integrity
-from barnabee.backup.archive import Packed
-from barnabee.backup.checksums import Content
-from barnabee.backup.consistent_copy import AskTxid, nobody_knows
-from barnabee.backup.cpu_limit import Pace
+from barnabee.backup.archive import ArchiveInfo
+from barnabee.backup.consistent_copy import ReadTxid, unknown_txid
+from barnabee.backup.cpu_limit import CpuLimit
+from barnabee.backup.integrity import DatabaseContent
 from barnabee.core.errors import BackupFailed, DatabaseFull
-from barnabee.store.sqlite_errors import MIN_FREE_BYTES, explain, free_bytes
+from barnabee.core.files import write_atomically
+from barnabee.core.settings import Settings
+from barnabee.store.sqlite_errors import MIN_FREE_BYTES, free_bytes, translate_error
 
 if TYPE_CHECKING:
     from pyrage.x25519 import Identity, Recipient
 
 FOLDER = "snapshots"
 PLAIN, SEALED, DESCRIPTION = ".db.zst", ".db.zst.age", ".json"
-_STAMP = "%Y%m%dT%H%M%SZ"
+_NAME_FORMAT = "%Y%m%dT%H%M%SZ"
 _SCRATCH = ".making.db"
 
-# (step, bytes done, bytes in all)
-Tell = Callable[[str, int, int], None]
+# (step, bytes done, bytes in all or 0)
+StepProgress = Callable[[str, int, int], None]
 
 log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """One snapshot, as its description has it."""
+    """One snapshot; its JSON form is the description file."""
 
     name: str  # 20250131T031000Z
-    txid: int  # 0: litestream could not be asked
+    txid: int  # 0: litestream did not answer
     encrypted: bool
-    packed: Packed
-    content: Content
+    packed: ArchiveInfo
+    content: DatabaseContent
 
     @property
     def at(self) -> datetime:
-        """Return the moment it is of."""
-        return datetime.strptime(self.name, _STAMP).replace(tzinfo=UTC)
+        """Return the time at which it was made."""
+        return datetime.strptime(self.name, _NAME_FORMAT).replace(tzinfo=UTC)
 
     @property
     def file(self) -> str:
-        """Return the name of its file."""
+        """Return the name of the archive file."""
         return self.name + (SEALED if self.encrypted else PLAIN)
 
     @property
     def description(self) -> str:
-        """Return the name of the file that describes it."""
+        """Return the name of the description file."""
         return self.name + DESCRIPTION
 
     def dumps(self) -> str:
-        """Return the text of its description."""
         return json.dumps(
             {
                 "name": self.name,
@@ -82,56 +83,58 @@ class Snapshot:
 
     @classmethod
     def loads(cls, text: str) -> Snapshot:
-        """Return what a description says; ValueError when it is none."""
+        """Return the snapshot that `text` describes; ValueError when it is no description."""
         try:
             found: dict[str, Any] = json.loads(text)
-            packed, content = Packed(**found["packed"]), Content.from_dict(found["content"])
-            one = cls(found["name"], int(found["txid"]), found["encrypted"], packed, content)
-            _ = one.at
+            packed, content = (
+                ArchiveInfo(**found["packed"]),
+                DatabaseContent.from_dict(found["content"]),
+            )
+            snapshot = cls(found["name"], int(found["txid"]), found["encrypted"], packed, content)
+            _ = snapshot.at  # raises for a malformed name
         except (TypeError, KeyError, AttributeError) as error:
-            raise ValueError(f"it is no description of a snapshot: {error!r}") from error
-        return one
+            raise ValueError(f"it is not the description of a snapshot: {error!r}") from error
+        return snapshot
 
 
 def require_room(database: Path, folder: Path) -> None:
-    """Raise DatabaseFull when there is no room for the copy and for what is made of it."""
+    """Raise DatabaseFull when there is no room for a copy and its archive."""
     if free_bytes(folder) < 2 * consistent_copy.size_bytes(database) + MIN_FREE_BYTES:
         raise DatabaseFull(path=database)
 
 
 def _free_name(folder: Path, at: datetime) -> str:
-    """Return a name that no snapshot has: a clock that is set back must not replace one."""
-    while any((folder / file).exists() for file in files_of(name_of(at))):
+    """Return an unused name: a clock that is set back must not replace a snapshot."""
+    while any((folder / file).exists() for file in snapshot_files(snapshot_name(at))):
         at += timedelta(seconds=1)
-    return name_of(at)
+    return snapshot_name(at)
 
 
 def _require_same(checked: str, packed: str) -> None:
-    """Make sure that what was checked is what was packed."""
     if checked != packed:
-        raise ValueError("the disk gave back something else than it was given")
+        raise ValueError("the packed file differs from the checked one: the disk is faulty")
 
 
-def quiet(_step: str, _done: int, _all: int) -> None:
-    """Tell nobody."""
+def ignore_progress(_step: str, _done: int, _all: int) -> None:
+    """Report nothing."""
 
 
-def make(
+def make_snapshot(
     database: Path,
     folder: Path,
     recipients: Sequence[Recipient],
-    ask_txid: AskTxid = nobody_knows,
+    read_txid: ReadTxid = unknown_txid,
     *,
-    pace: Pace | None = None,
-    tell: Tell = quiet,
+    cpu_limit: CpuLimit | None = None,
+    on_progress: StepProgress = ignore_progress,
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> Snapshot:
-    """Make a snapshot of this moment and return it; blocks, and takes as long as `pace` says.
+    """Make and return a snapshot of the database as it is now; blocks.
 
-    Raises DatabaseFull before anything was written when there is no room, BackupFailed naming the
-    step; nothing unfinished stays behind.
+    Raises DatabaseFull before anything is written when there is no room, BackupFailed naming the
+    step; unfinished files are deleted.
     """
-    pace = pace or Pace()
+    cpu_limit = cpu_limit or CpuLimit()
     folder.mkdir(mode=0o770, exist_ok=True)
     require_room(database, folder)
     name = _free_name(folder, now())
@@ -139,28 +142,30 @@ def make(
     sealed = folder / (name + (SEALED if recipients else PLAIN))
     step = "copy"
     try:
-        with consistent_copy.held(database, ask_txid) as seen:
-            txid = seen.txid
-            consistent_copy.copy(
-                seen.connection, scratch, pause=pace.pause, progress=lambda d, a: tell("copy", d, a)
+        with consistent_copy.open_read_transaction(database, read_txid) as read:
+            txid = read.txid
+            consistent_copy.copy_database(
+                *(read.connection, scratch),
+                pause=cpu_limit.throttle,
+                on_progress=lambda done, total: on_progress("copy", done, total),
             )
         step = "check"
-        tell(step, 0, 0)
-        before = archive.sha256_of(scratch, pace.pause)
-        integrity.check(scratch, pace)
-        content = integrity.read(scratch, pace)
+        on_progress(step, 0, 0)
+        before = archive.hash_file(scratch, cpu_limit.throttle)
+        integrity.check_integrity(scratch, cpu_limit)
+        content = integrity.read_file_content(scratch, cpu_limit)
         step = "pack"
-        packed = archive.pack(
+        packed = archive.pack_database(
             *(scratch, sealed, recipients),
-            pause=pace.pause,
-            progress=lambda done, in_all: tell("pack", done, in_all),
+            pause=cpu_limit.throttle,
+            on_progress=lambda done, total: on_progress("pack", done, total),
         )
         _require_same(before, packed.database_sha256)
         made = Snapshot(name, txid, bool(recipients), packed, content)
-        _describe(folder, made)
+        _write_description(folder, made)
     except sqlite3.Error as error:
         sealed.unlink(missing_ok=True)
-        raise explain(error, database) from error
+        raise translate_error(error, database) from error
     except (OSError, ValueError) as error:
         sealed.unlink(missing_ok=True)
         raise BackupFailed(what="snapshot", step=step, reason=str(error)) from error
@@ -170,89 +175,92 @@ def make(
     return made
 
 
-def name_of(at: datetime) -> str:
-    """Return how a snapshot of the moment `at` is called; text order is time order."""
-    return f"{at.astimezone(UTC):{_STAMP}}"
+def snapshots_folder(settings: Settings) -> Path:
+    """Return the folder of this machine's snapshots."""
+    return settings.data_dir / FOLDER
 
 
-def every(folder: Path) -> list[Snapshot]:
-    """Return the finished snapshots in `folder`, oldest first."""
-    found = []
+def snapshot_name(at: datetime) -> str:
+    """Return the name of a snapshot made at `at`; text order is time order."""
+    return f"{at.astimezone(UTC):{_NAME_FORMAT}}"
+
+
+def list_snapshots(folder: Path) -> list[Snapshot]:
+    """Return the complete snapshots in `folder`, oldest first."""
+    complete = []
     for path in sorted(folder.glob(f"*{DESCRIPTION}")):
         try:
-            one = Snapshot.loads(path.read_text(encoding="utf-8"))
+            snapshot = Snapshot.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             log.warning(
                 "snapshot_unreadable", code="backup_damaged", file=path.name, reason=str(error)
             )
             continue
-        if one.description == path.name and (folder / one.file).exists():
-            found.append(one)
-    return found
+        if snapshot.description == path.name and (folder / snapshot.file).exists():
+            complete.append(snapshot)
+    return complete
 
 
-def open_into(
+def extract_snapshot(
     folder: Path,
-    one: Snapshot,
+    snapshot: Snapshot,
     target: Path,
     identities: Sequence[Identity],
     *,
-    pace: Pace | None = None,
-    tell: Tell = quiet,
+    on_progress: StepProgress = ignore_progress,
 ) -> None:
-    """Write the database in a snapshot to `target`; ValueError says what is wrong with it."""
-    pace = pace or Pace()
-    if one.encrypted and not identities:
+    """Write the database in a snapshot to `target`; ValueError when it is damaged or locked."""
+    if snapshot.encrypted and not identities:
         raise ValueError("it is encrypted, and there is no key on this machine that opens it")
     try:
-        with (folder / one.file).open("rb") as source:
-            archive.unpack(
-                *(source, target, identities if one.encrypted else None, one.packed),
-                pause=pace.pause,
-                progress=lambda done, in_all: tell("unpack", done, in_all),
+        with (folder / snapshot.file).open("rb") as source:
+            archive.unpack_database(
+                *(source, target, identities if snapshot.encrypted else None, snapshot.packed),
+                on_progress=lambda done, total: on_progress("unpack", done, total),
             )
     except FileNotFoundError as error:
-        raise ValueError(f"{one.file} is missing") from error
+        raise ValueError(f"{snapshot.file} is missing") from error
 
 
-def expired(names: Iterable[str], now: datetime, days: int, good: str | None) -> list[str]:
-    """Return which may go: older than `days`, but never the newest nor the last proven good. Pure.
-
-    `good` names the newest snapshot that a drill opened and found equal.
-    """
-    ordered = sorted(names)
-    kept = {good, *ordered[-1:]}
-    oldest = name_of(now - timedelta(days=days))
-    return [one for one in ordered if one < oldest and one not in kept]
-
-
-def files_of(name: str) -> tuple[str, ...]:
-    """Return what files a snapshot may have, its description first."""
+def snapshot_files(name: str) -> tuple[str, ...]:
+    """Return the files that a snapshot may have, its description first."""
     return tuple(name + end for end in (DESCRIPTION, SEALED, PLAIN))
 
 
-def remove(folder: Path, names: Iterable[str]) -> None:
-    """Delete snapshots, description first, so that none is left without its file."""
+def _write_description(folder: Path, snapshot: Snapshot) -> None:
+    text = snapshot.dumps() + "\n"
+    write_atomically(folder / snapshot.description, text, mode=0o640, durable=True)
+
+
+# --- Retention ----------------------------------------------------------------------------------
+
+
+def expired_snapshots(
+    names: Iterable[str], now: datetime, days: int, verified: str | None
+) -> list[str]:
+    """Return the names older than `days`, without the newest and the last verified one. Pure.
+
+    `verified` is the newest snapshot that a drill restored successfully, None if unknown.
+    """
+    ordered = sorted(names)
+    kept = {verified, *ordered[-1:]}
+    oldest = snapshot_name(now - timedelta(days=days))
+    return [name for name in ordered if name < oldest and name not in kept]
+
+
+def delete_snapshots(folder: Path, names: Iterable[str]) -> None:
+    """Delete snapshots, description first, so that no description is left without its archive."""
     for name in names:
-        for file in files_of(name):
+        for file in snapshot_files(name):
             (folder / file).unlink(missing_ok=True)
         log.info("snapshot_expired", name=name)
 
 
-def clear(folder: Path) -> None:
-    """Delete what a killed snapshot left: files without a description, half a copy."""
-    described = {one.file for one in every(folder)}
+def delete_unfinished(folder: Path) -> None:
+    """Delete the files of snapshots that were never finished."""
+    described = {snapshot.file for snapshot in list_snapshots(folder)}
     for path in folder.glob("*"):
         unfinished = path.name.endswith((PLAIN, SEALED)) and path.name not in described
-        if unfinished or path.name.startswith(_SCRATCH) or path.name.endswith(".part"):
+        if unfinished or path.name.startswith(_SCRATCH) or path.name.endswith((".part", ".new")):
             with suppress(OSError):
                 path.unlink()
-
-
-def _describe(folder: Path, one: Snapshot) -> None:
-    path = folder / one.description
-    scratch = path.with_suffix(".part")
-    scratch.write_text(one.dumps() + "\n", encoding="utf-8")
-    consistent_copy.durable(scratch)
-    scratch.replace(path)
-    consistent_copy.durable(folder)

@@ -1,4 +1,4 @@
-"""How safe what the house remembers is, in one answer: for people, the dashboard and metrics."""
+"""Backup status: replica, snapshots, drills and API usage in one JSON object, with warnings."""
 
 from __future__ import annotations
 
@@ -14,35 +14,34 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from barnabee.backup import (
     api_usage,
     consistent_copy,
-    drill_log,
+    drill,
     keys,
     litestream,
     recordings_copy,
     restore,
     restore_points,
-    snapshot_job,
     snapshots,
 )
 from barnabee.core.errors import DependencyDown, SettingInvalid
 from barnabee.core.schema import System
 from barnabee.core.settings import Settings
 
-REQUEST = "drill.request"
-PINS_TOLD = 5
-DRILLS_TOLD = 30
+DRILL_REQUEST_FILE = "drill.request"
+MAX_RESTORE_POINTS = 5
+MAX_DRILLS = 30
 
 
-async def look(system: System, settings: Settings, now: datetime) -> dict[str, Any]:
-    """Return everything; `now` has the house's time zone."""
+async def collect_status(system: System, settings: Settings, now: datetime) -> dict[str, Any]:
+    """Return the status; `now` is local time."""
     replica, rest = await asyncio.gather(
-        _replica(system, settings), asyncio.to_thread(_rest, system, settings, now)
+        _replica_status(system, settings), asyncio.to_thread(_local_status, system, settings, now)
     )
     found = {"replica": replica, **rest}
-    return found | {"warnings": warnings(found, system, now)}
+    return found | {"warnings": list_warnings(found, system, now)}
 
 
-def house_now(settings: Settings) -> datetime:
-    """Return the time by the house's clock; the machine's own zone when none is named."""
+def local_now(settings: Settings) -> datetime:
+    """Return the time in BARNABEE_TIME_ZONE, or in the machine's zone when it is empty."""
     now = datetime.now().astimezone()
     if not settings.time_zone:
         return now
@@ -55,69 +54,68 @@ def house_now(settings: Settings) -> datetime:
 
 
 def request_drill(settings: Settings) -> None:
-    """Ask for a drill now: whoever runs drills on this machine looks for this file."""
-    (settings.data_dir / REQUEST).touch(mode=0o660)
+    """Request a drill now: the process that starts drills on this machine polls for this file."""
+    (settings.data_dir / DRILL_REQUEST_FILE).touch(mode=0o660)
 
 
-def requested(settings: Settings) -> bool:
-    """Return whether somebody asked for a drill that has not begun."""
-    return (settings.data_dir / REQUEST).exists()
+def is_drill_requested(settings: Settings) -> bool:
+    """Return whether a drill is requested and has not begun."""
+    return (settings.data_dir / DRILL_REQUEST_FILE).exists()
 
 
-def begun(settings: Settings) -> None:
-    """Take note that a drill has begun."""
-    (settings.data_dir / REQUEST).unlink(missing_ok=True)
+def clear_drill_request(settings: Settings) -> None:
+    (settings.data_dir / DRILL_REQUEST_FILE).unlink(missing_ok=True)
 
 
-def next_at(clock: str, now: datetime) -> datetime:
-    """Return when it will be `clock` (HH:MM) next, after `now` and in its time zone. Pure."""
+def next_time_of_day(clock: str, now: datetime) -> datetime:
+    """Return the next time after `now` at which it is `clock` (HH:MM) in its time zone. Pure."""
     hour, minute = map(int, clock.split(":"))
     today = now.replace(hour=hour, minute=minute, second=0, microsecond=0)
     return today if today > now else today + timedelta(days=1)
 
 
-def warnings(found: dict[str, Any], system: System, now: datetime) -> list[str]:
-    """Return what somebody should know, a sentence each. Pure."""
+def list_warnings(found: dict[str, Any], system: System, now: datetime) -> list[str]:
+    """Return a sentence for each thing that needs attention. Pure."""
     oldest = now - timedelta(hours=system.backup.stale_after_h)
-    told = (
-        _of_replica(found["replica"]),
-        _of_snapshot(found["snapshot"], oldest),
-        _of_place(found),
-        _of_drill(found["drill"]["last"], oldest),
-        *_of_calls(found["calls_today"]),
+    candidates = (
+        _replica_warning(found["replica"]),
+        _snapshot_warning(found["snapshot"], oldest),
+        _offsite_warning(found),
+        _drill_warning(found["drill"]["last"], oldest),
+        *_call_warnings(found["calls_today"]),
         found["audio"]["failures"] and f"recordings are not copied: {found['audio']['reason']}",
     )
-    return [one for one in told if one]
+    return [warning for warning in candidates if warning]
 
 
-def _of_replica(replica: dict[str, Any]) -> str | None:
+def _replica_warning(replica: dict[str, Any]) -> str | None:
     lag = replica["lag_transactions"]
     return replica["error"] or (lag and f"{lag} transactions are not in the replica yet")
 
 
-def _of_snapshot(snapshot: dict[str, Any], oldest: datetime) -> str | None:
+def _snapshot_warning(snapshot: dict[str, Any], oldest: datetime) -> str | None:
     if snapshot["newest"] is None:
         return "there is no snapshot yet"
     old = datetime.fromisoformat(snapshot["at"]) < oldest
     return f"the newest snapshot is of {snapshot['at']}" if old else None
 
 
-def _of_place(found: dict[str, Any]) -> str | None:
+def _offsite_warning(found: dict[str, Any]) -> str | None:
     if not found["recovery_key"]:
         return "snapshots are not encrypted and stay on this machine: `barnabee backup kit`"
     return None if found["offsite"] else "snapshots stay on this machine: set backup.offsite"
 
 
-def _of_drill(last: dict[str, Any] | None, oldest: datetime) -> str | None:
+def _drill_warning(last: dict[str, Any] | None, oldest: datetime) -> str | None:
     if last is None:
-        return "no drill has been done yet"
+        return "there was no drill yet"
     if not last["success"]:
         return f"the last drill failed at the step `{last['step']}`: {last['reason']}"
     old = datetime.fromisoformat(last["started_at"]) < oldest
     return f"the last drill was on {last['started_at']}" if old else None
 
 
-def _of_calls(today: dict[str, int]) -> list[str]:
+def _call_warnings(today: dict[str, int]) -> list[str]:
     return [
         f"{today[kind]} calls of class {kind.upper()} today, {today[f'free_{kind}']} are free"
         for kind in ("b", "c")
@@ -125,40 +123,42 @@ def _of_calls(today: dict[str, int]) -> list[str]:
     ]
 
 
-async def _replica(system: System, settings: Settings) -> dict[str, Any]:
+async def _replica_status(system: System, settings: Settings) -> dict[str, Any]:
     url = litestream.replica_url(system, settings)
     empty = {"url": url, "txid": None, "lag_transactions": None, "error": None}
     if not settings.litestream_socket:
         return empty | {"error": "litestream is not configured here"}
     try:
-        found = await litestream.lag(Path(settings.litestream_socket), settings.database_path)
+        found = await litestream.measure_lag(
+            Path(settings.litestream_socket), settings.database_path
+        )
     except DependencyDown as error:
         return empty | {"error": str(error)}
-    return empty | {"txid": found.local_txid, "lag_transactions": found.txids}
+    return empty | {"txid": found.local_txid, "lag_transactions": found.transactions}
 
 
-def _rest(system: System, settings: Settings, now: datetime) -> dict[str, Any]:
+def _local_status(system: System, settings: Settings, now: datetime) -> dict[str, Any]:
     database, data = settings.database_path, settings.data_dir
-    here = snapshots.every(snapshot_job.folder_of(settings))
-    newest = here[-1] if here else None
-    history, good = _drills(database)
+    local = snapshots.list_snapshots(snapshots.snapshots_folder(settings))
+    newest = local[-1] if local else None
+    history, good = _read_drills(database)
     last = history[-1] if history else None
-    today = api_usage.read(data).of(now.astimezone(UTC).date())
+    today = api_usage.read_usage(data).calls_on(now.astimezone(UTC).date())
     return {
         "snapshot": {
             "newest": newest.name if newest else None,
             "at": newest.at.isoformat() if newest else None,
             "bytes": newest.packed.file_bytes if newest else None,
             "encrypted": newest.encrypted if newest else None,
-            "count": len(here),
-            "next_at": next_at(system.backup.snapshot_at, now).isoformat(),
+            "count": len(local),
+            "next_at": next_time_of_day(system.backup.snapshot_at, now).isoformat(),
         },
         "drill": {
             "last": last.as_dict() if last else None,
             "last_verified_at": good.started_at if good else None,
-            "next_at": next_at(system.backup.drill_at, now).isoformat(),
-            "requested": requested(settings),
-            "history": [one.as_dict() for one in history],
+            "next_at": next_time_of_day(system.backup.drill_at, now).isoformat(),
+            "requested": is_drill_requested(settings),
+            "history": [result.as_dict() for result in history],
         },
         "calls_today": asdict(today)
         | {
@@ -168,16 +168,21 @@ def _rest(system: System, settings: Settings, now: datetime) -> dict[str, Any]:
         "recovery_key": keys.recovery_recipient(system) is not None
         or (newest is not None and newest.encrypted),
         "offsite": system.backup.offsite or None,
-        "audio": asdict(recordings_copy.state(data)) | {"to": system.backup.audio_to or None},
-        "pins": [asdict(one) for one in reversed(restore_points.every(database)[-PINS_TOLD:])],
-        "restored": restore.last(database),
+        "audio": asdict(recordings_copy.read_state(data)) | {"to": system.backup.audio_to or None},
+        "pins": [
+            asdict(point)
+            for point in reversed(
+                restore_points.list_restore_points(database)[-MAX_RESTORE_POINTS:]
+            )
+        ],
+        "restored": restore.read_last_restore(database),
     }
 
 
-def _drills(database: Path) -> tuple[list[drill_log.Drill], drill_log.Drill | None]:
+def _read_drills(database: Path) -> tuple[list[drill.DrillResult], drill.DrillResult | None]:
     try:
-        with closing(consistent_copy.connect(database, "ro")) as connection:
-            history = drill_log.latest(connection, DRILLS_TOLD)
-            return history[::-1], drill_log.newest(connection, good=True)
+        with closing(consistent_copy.connect_live(database, "ro")) as connection:
+            history = drill.list_drills(connection, MAX_DRILLS)
+            return history[::-1], drill.newest_drill(connection, successful=True)
     except sqlite3.Error:
         return [], None

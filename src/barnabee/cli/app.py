@@ -1,6 +1,6 @@
-"""The list of commands, and how an error leaves: one sentence on standard error, then its code.
+"""The command line: list of commands and error output.
 
-Commands import what they need inside, so that `--help` and `logs` answer at once.
+Commands import their dependencies inside functions, so that `--help` is fast.
 """
 
 from __future__ import annotations
@@ -38,11 +38,10 @@ from barnabee.cli import (
 from barnabee.core.errors import BarnabeeError
 
 
-class Commands(TyperGroup):
-    """A group whose commands end with the sentence, the code and the exit status of an error."""
+class CommandGroup(TyperGroup):
+    """Prints a BarnabeeError as message and code, and exits with its status."""
 
     def invoke(self, ctx: Any) -> Any:
-        """Run the command."""
         try:
             return super().invoke(ctx)
         except BarnabeeError as error:
@@ -51,9 +50,9 @@ class Commands(TyperGroup):
 
 
 app = typer.Typer(
-    cls=Commands,
+    cls=CommandGroup,
     name="barnabee",
-    help="A family's voice assistant that heals itself and proves its backup.",
+    help="A family's voice assistant with self-healing services and verified backups.",
     add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -72,51 +71,49 @@ def _barnabee(
     show: Annotated[
         bool,
         typer.Option(
-            "--version", callback=_version, is_eager=True, help="Show the version and end."
+            "--version", callback=_version, is_eager=True, help="Show the version and exit."
         ),
     ] = False,
 ) -> None:
-    """Hold what all commands share."""
     del show
 
 
-_PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
+_PASS_ARGUMENTS = {"allow_extra_args": True, "ignore_unknown_options": True}
 
-app.command("up")(up.up)
-app.command("down")(up.down)
-app.command("status")(health.status)
-app.command("health")(health.health)
-app.command("accept")(accept.accept)
-app.command("logs")(logs.logs)
-app.command("say")(say.say)
-app.command("trace")(trace.trace)
-app.command("probe")(probe.probe)
-app.command("link")(link.link)
-app.command("check")(check.check)
-app.command("compose")(compose.compose)
-app.command("restore")(restore.restore)
-app.command("rollback-data")(restore.rollback_data)
-app.command("replicate")(replicate.replicate)
+app.command("up")(up.start_deployment)
+app.command("down")(up.stop_deployment)
+app.command("status")(health.show_status)
+app.command("health")(health.check_health)
+app.command("accept")(accept.run_acceptance)
+app.command("logs")(logs.show_logs)
+app.command("say")(say.say_command)
+app.command("trace")(trace.show_trace)
+app.command("probe")(probe.run_probe)
+app.command("link")(link.print_login_link)
+app.command("check")(check.check_system_file)
+app.command("compose")(compose.write_compose_file)
+app.command("restore")(restore.restore_database)
+app.command("rollback-data")(restore.restore_pin)
+app.command("replicate")(replicate.run_litestream)
 app.add_typer(backup.app, name="backup")
-app.command("deploy")(deploy.deploy)
-app.command("deploy-initial")(deploy.deploy_initial)
-app.command("switch")(deploy.switch)
-app.command("rollback")(deploy.rollback)
+app.command("deploy")(deploy.deploy_host)
+app.command("deploy-initial")(deploy.install_host)
+app.command("switch")(deploy.switch_system)
+app.command("rollback")(deploy.roll_back)
 app.add_typer(deploys.app, name="deploys")
 app.add_typer(alert.app, name="alert")
 app.add_typer(fillers.app, name="fillers")
 app.add_typer(models.app, name="models")
 app.add_typer(vram.app, name="vram")
 app.add_typer(standby.app, name="standby")
-app.command("test", context_settings=_PASS_ON)(dev.run_tests)
-app.command("bench", context_settings=_PASS_ON)(dev.bench)
+app.command("test", context_settings=_PASS_ARGUMENTS)(dev.run_tests)
+app.command("bench", context_settings=_PASS_ARGUMENTS)(dev.run_benchmarks)
 
 
 def main() -> None:
-    """Run the command line."""
     app(prog_name="barnabee")
 
 
-def switch() -> None:
-    """Run `barnabee switch`: what the program `barnabee-switch` of a host is."""
+def switch_main() -> None:
+    """Run `barnabee switch`; the entry point of the program `barnabee-switch`."""
     app(["switch", *sys.argv[1:]], prog_name="barnabee")

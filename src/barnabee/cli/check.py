@@ -1,4 +1,4 @@
-"""`barnabee check`: is system.toml right, and if not, what is to be done where."""
+"""`barnabee check`: validation of system.toml."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ import typer
 from barnabee.core.errors import SystemFileInvalid
 
 
-def check(
+def check_system_file(
     file: Annotated[
         Path | None, typer.Argument(help="The file; default: the one that `up` uses.")
     ] = None,
 ) -> None:
-    """Validate system.toml: each problem with file, key and what to do."""
+    """Validate system.toml and print each problem with its key and what to change."""
     from barnabee.core import graph, system
 
-    path = file or system.default_path()
+    path = file or system.find_system_file()
     try:
-        found = system.parse(path.read_text(encoding="utf-8"), str(path))
+        result = system.parse_system(path.read_text(encoding="utf-8"), str(path))
     except (OSError, UnicodeDecodeError):
-        system.load(path)  # says why it cannot be read
+        system.load_system(path)  # raises SystemFileInvalid with the reason
         raise
-    if not isinstance(found, system.System):
-        for problem in found:
+    if not isinstance(result, system.System):
+        for problem in result:
             typer.echo(str(problem), err=True)
         raise typer.Exit(SystemFileInvalid.exit_code)
-    peak_mib = graph.vram_totals(found)["fallback_peak_mib"]
+    peak_mib = graph.compute_vram_totals(result)["fallback_peak_mib"]
     typer.echo(
-        f"{path}: {len(found.service)} services, {len(found.companion)} companions, "
-        f"{len(found.model)} models with {peak_mib} of {found.card.vram_mib} MiB at peak: all well"
+        f"{path}: {len(result.service)} services, {len(result.companion)} companions, "
+        f"{len(result.model)} models with {peak_mib} of {result.gpu.vram_mib} MiB at peak: valid"
     )

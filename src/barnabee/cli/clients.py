@@ -1,8 +1,7 @@
-"""The way from the command line to the api and the inference service."""
+"""HTTP clients of the api and the inference service for the commands."""
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -16,59 +15,62 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Way:
-    """The way to the services."""
+class ServiceClients:
+    """Clients that share one trace id."""
 
     api: httpx.AsyncClient
     gpu: GpuClient
 
 
 @asynccontextmanager
-async def opened(timeout_s: float) -> AsyncIterator[Way]:
-    """Yield the way to the services of this machine, everything under one new trace id.
+async def open_clients(timeout_s: float) -> AsyncIterator[ServiceClients]:
+    """Yield clients of this machine's services; all requests have one new trace id.
 
-    As a unit with credentials this asks where the settings say, otherwise the run that `up`
-    started; NotRunning when there is none.
+    The addresses are those of the settings when the credential `api_token` exists (a systemd unit),
+    otherwise those of the run that `up` started. Raises NotRunning when there is none.
     """
     import httpx
     import structlog
 
-    from barnabee.clients.gpu import GpuClient, Names
+    from barnabee.clients.gpu import GpuClient, ModelNames
     from barnabee.core import settings, system, trace_context
 
-    # What the clients have to tell is not the command's answer.
+    # Log records of the clients must not mix with the command's output.
     structlog.configure(logger_factory=lambda *_: structlog.PrintLogger(sys.stderr))
-    told = settings.load(system.current())
-    token = settings.credential("api_token")
-    api_url, gpu_urls = told.api_url, told.gpu_service_urls
+    configured = settings.read_settings(system.get_system())
+    token = settings.read_credential("api_token")
+    api_url, gpu_urls = configured.api_url, configured.gpu_service_urls
     if token is None:
-        token, api_url, gpu_urls = _of_the_run(gpu_urls)
-    trace_context.adopt(None)
+        token, api_url, gpu_urls = _read_local_run(gpu_urls)
+    trace_context.adopt_trace_id(None)
     async with httpx.AsyncClient(
         base_url=api_url,
-        headers={"Authorization": f"Bearer {token}", **trace_context.headers()},
+        headers={"Authorization": f"Bearer {token}", **trace_context.make_headers()},
         timeout=timeout_s,
         trust_env=False,
     ) as api:
         gpu = GpuClient(
             gpu_urls,
             token,
-            names=Names.of(told),
+            names=ModelNames.from_settings(configured),
             timeout_s=timeout_s,
             transport=httpx.AsyncHTTPTransport(),  # never through the user's proxy
         )
         try:
-            yield Way(api, gpu)
+            yield ServiceClients(api, gpu)
         finally:
             await gpu.aclose()
 
 
-def _of_the_run(told: tuple[str, ...]) -> tuple[str, str, tuple[str, ...]]:
-    """Return token, api and inference services of the run that is alive."""
-    from barnabee.up import local_config, paths, run_state
+def _read_local_run(configured_gpu_urls: tuple[str, ...]) -> tuple[str, str, tuple[str, ...]]:
+    """Return token, api URL and inference URLs of the current run."""
+    from barnabee.core.settings import read_variable
+    from barnabee.up import deployment, paths, run_state
 
-    run = run_state.running(paths.local())
+    local = paths.local_paths()
+    run = run_state.require_running(local)
     ports = {name: node.port for name, node in run.nodes.items()}
-    elsewhere = bool(os.environ.get("GPU_SERVICE_URL"))  # as the run's own services are told
-    gpu_urls = told if elsewhere else (f"http://127.0.0.1:{ports['gpu']}",)
-    return local_config.token(paths.local()), f"http://127.0.0.1:{ports['api']}", gpu_urls
+    gpu_urls = configured_gpu_urls
+    if not read_variable("GPU_SERVICE_URL"):  # the run's services use it as well
+        gpu_urls = (f"http://127.0.0.1:{ports['gpu']}",)
+    return deployment.read_api_token(local), f"http://127.0.0.1:{ports['api']}", gpu_urls

@@ -1,119 +1,122 @@
-"""Whose database is meant: that of the unit that runs the command, or of `./barnabee up`."""
+"""The database that a command works on: that of the systemd unit, or of the local deployment."""
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from barnabee.core.settings import override_environment, read_variable
+
 if TYPE_CHECKING:
     from barnabee.backup.restore import Writers
     from barnabee.core.schema import System
     from barnabee.core.settings import Settings
-    from barnabee.up.node_commands import House
+    from barnabee.up.deployment import LocalDeployment
 
 
 @dataclass(frozen=True)
-class Place:
-    """The graph, the settings, and who writes."""
+class DatabaseContext:
+    """The graph, the settings, and the control of the services that write to the database."""
 
     system: System
     settings: Settings
     writers: Writers
 
 
-def of_a_unit() -> bool:
-    """Return whether systemd or the runner started this, so that the environment says all."""
-    return bool(os.environ.get("CREDENTIALS_DIRECTORY") or os.environ.get("DATABASE_PATH"))
+def runs_as_unit() -> bool:
+    """Return whether systemd or the runner started this command and set its environment."""
+    return bool(read_variable("CREDENTIALS_DIRECTORY") or read_variable("DATABASE_PATH"))
 
 
 @contextmanager
-def told(*, companions: bool = True) -> Iterator[Place]:
-    """Give what the environment says, or what the local house would; a running one goes on.
+def read_context(*, companions: bool = True) -> Iterator[DatabaseContext]:
+    """Yield the context of the unit or of the local deployment; a running one is not stopped.
 
-    With `companions` the house's own S3 server is started when it is needed and does not run.
+    With `companions` the deployment's own S3 server is started if it is needed and not running.
     """
-    from barnabee.backup.restore import Nobody
+    from barnabee.backup.restore import NoWriters
     from barnabee.core import settings, system
 
-    if of_a_unit():
+    if runs_as_unit():
         from barnabee.core import logging
 
-        graph = system.load()
-        chosen = settings.load(graph)
-        logging.configure("backup", level=chosen.log_level)
-        yield Place(graph, chosen, Nobody())
+        graph = system.load_system()
+        configured = settings.read_settings(graph)
+        logging.configure_logging("backup", level=configured.log_level)
+        yield DatabaseContext(graph, configured, NoWriters())
         return
-    from barnabee.up import local_config as houses
+    from barnabee.up.deployment import make_local_deployment
 
-    with _as_the_runner_would(houses.local(), companions=companions) as graph:
-        yield Place(graph, settings.load(graph), Nobody())
+    with _local_environment(make_local_deployment(), companions=companions) as graph:
+        yield DatabaseContext(graph, settings.read_settings(graph), NoWriters())
 
 
 @contextmanager
-def taken(*, read_only: bool) -> Iterator[Place]:
-    """Give what `told` gives, and with `read_only` unset who is to be stopped.
+def exclusive_context(*, read_only: bool) -> Iterator[DatabaseContext]:
+    """Yield the context with control of the writers; as `read_context` if `read_only`.
 
-    A local house is stopped here and started again afterwards, whatever happens in between.
+    A local deployment is stopped for the block and always started again afterwards.
     """
     from barnabee.cli import writer_control
 
-    if of_a_unit():
-        with told() as here:
-            yield Place(here.system, here.settings, writer_control.of_units() or here.writers)
+    if runs_as_unit():
+        with read_context() as context:
+            writers = writer_control.read_units() or context.writers
+            yield DatabaseContext(context.system, context.settings, writers)
         return
     if read_only:
-        with told() as here:
-            yield here
+        with read_context() as context:
+            yield context
         return
     from barnabee.core import settings
-    from barnabee.up import local_config as houses
-    from barnabee.up import preflight
+    from barnabee.up import launch
+    from barnabee.up.deployment import make_local_deployment
 
-    house = houses.local()
-    local = writer_control.LocalHouse(house)
-    local.end()
+    deployment = make_local_deployment()
+    runner = writer_control.RunnerControl(deployment)
+    runner.stop_runner()
     try:
-        with preflight.takeover(house), _as_the_runner_would(house) as graph:
-            yield Place(graph, settings.load(graph), local)
+        with launch.take_over(deployment), _local_environment(deployment) as graph:
+            yield DatabaseContext(graph, settings.read_settings(graph), runner)
     finally:
-        local.begin()
+        runner.restart_runner()
 
 
 @contextmanager
-def _as_the_runner_would(house: House, *, companions: bool = True) -> Iterator[System]:
-    """Set the environment for the block, and have the house's own S3 server if it is needed."""
+def _local_environment(deployment: LocalDeployment, *, companions: bool = True) -> Iterator[System]:
+    """Set the environment of the deployment's backups, and run its S3 server if needed."""
     import structlog
 
-    from barnabee.up import node_commands, run_state, secrets, temporary_services
+    from barnabee.up import launch, run_state, secrets
+    from barnabee.up.deployment import make_backup_environment
 
-    # What the parts log on the way is for people here, and not part of the answer.
+    # Log records must not mix with the command's output.
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
-    house.paths.make()
-    secrets.make(house.paths)
-    runs = run_state.runner(house.paths) is not None
-    needed = companions and house.replica_is_local and not runs
-    before = dict(os.environ)
-    os.environ.update(node_commands.environment_for_backup(house))
-    try:
-        with temporary_services.running(house, ["s3"] if needed else []):
-            yield house.system
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
+    deployment.paths.make()
+    secrets.ensure_secrets(deployment.paths)
+    is_running = run_state.find_runner(deployment.paths) is not None
+    needs_s3 = companions and deployment.has_local_replica and not is_running
+    with (
+        override_environment(make_backup_environment(deployment)),
+        launch.run_nodes(deployment, ["s3"] if needs_s3 else []),
+    ):
+        yield deployment.system
 
 
-def keep_recipient(recipient: str) -> str | None:
-    """Keep the public half of a recovery key in the local house; None where a person must."""
+def save_recipient(recipient: str) -> str | None:
+    """Write the public half of a recovery key into the local deployment's secrets; return the path.
+
+    None for a systemd unit, whose settings the operator has to change.
+    """
     from barnabee.backup import keys
     from barnabee.up import paths
 
-    if os.environ.get("BARNABEE_HOME") is None:  # a unit: what it reads is not ours to write
+    if not read_variable("BARNABEE_HOME"):
         return None
-    path = paths.local().secrets / keys.RECIPIENT
+    path = paths.local_paths().secrets / keys.RECIPIENT_CREDENTIAL
     path.write_text(recipient + "\n", encoding="utf-8")
     path.chmod(0o600)
     return str(path)

@@ -1,4 +1,4 @@
-"""`barnabee deploy`, `switch` (also `barnabee-switch`), `rollback` and `deploys`."""
+"""`barnabee deploy`, `deploy-initial`, `switch` (also `barnabee-switch`) and `rollback`."""
 
 from __future__ import annotations
 
@@ -8,81 +8,88 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from barnabee.deploy.journal import Journal, Record
+    from barnabee.deploy.journal import SwitchJournal, SwitchRecord
     from barnabee.deploy.machine import Machine
     from barnabee.deploy.nixos import NixosMachine
-    from barnabee.deploy.plan import Order
-    from barnabee.deploy.switch import Prepared
+    from barnabee.deploy.plan import SwitchRequest
+    from barnabee.deploy.switch import PreparedSwitch
 
-_BUILD_S = 4 * 3600.0
-
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")]
-Boot = Annotated[bool, typer.Option("--boot", help="Not now: try it at the next boot.")]
-Reboot = Annotated[bool, typer.Option("--reboot", help="Restart by itself when it takes a boot.")]
+Host = Annotated[str, typer.Argument(help="The host's name in the flake.")]
+Flake = Annotated[str, typer.Option("--flake", help="Flake with the host's configuration.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Print what would be done.")]
+Boot = Annotated[bool, typer.Option("--boot", help="Try the system at the next boot, not now.")]
+Reboot = Annotated[bool, typer.Option("--reboot", help="Restart if the switch needs a boot.")]
 WithoutPin = Annotated[
-    bool, typer.Option("--without-pin", help="Go on although the database cannot be pinned.")
+    bool, typer.Option("--without-pin", help="Do not create a restore point of the database.")
 ]
 
 
-def deploy(
-    host: Annotated[str, typer.Argument(help="The host, as the flake calls it.")],
-    flake: Annotated[str, typer.Option("--flake", help="Where the flake is.")] = ".",
+def deploy_host(
+    host: Host,
+    flake: Flake = ".",
     to: Annotated[
         str | None, typer.Option("--to", metavar="USER@MACHINE", help="Default: root@HOST.")
     ] = None,
     confirm: Annotated[
         bool,
-        typer.Option("--confirm/--no-confirm", help="It goes back unless it can still be reached."),
+        typer.Option("--confirm/--no-confirm", help="Roll back unless the host stays reachable."),
     ] = True,
     boot: Boot = False,
     reboot: Reboot = False,
     without_pin: WithoutPin = False,
     dry_run: DryRun = False,
 ) -> None:
-    """Build a host's system here, copy it there and switch to it; it goes back unless well."""
-    from barnabee.deploy import remote
-    from barnabee.deploy.plan import Order
+    """Build a host's system here, copy it there and switch to it.
 
-    order = Order(Path("/"), boot=boot, reboot=reboot, confirm=confirm, without_pin=without_pin)
-    plan = remote.Plan(host, to or f"root@{host}", flake, order)
+    The host rolls back if the system is not healthy.
+    """
+    from barnabee.deploy import remote
+    from barnabee.deploy.plan import SwitchRequest
+
+    request = SwitchRequest(
+        Path("/"), boot=boot, reboot=reboot, confirm=confirm, without_pin=without_pin
+    )
+    plan = remote.DeployPlan(host, to or f"root@{host}", flake, request)
     if dry_run:
-        for command in plan.commands():
+        for command in plan.describe():
             typer.echo(command)
         return
-    _end(remote.deploy(plan, _tell))
+    _exit_with(remote.deploy_host(plan, _report))
 
 
-def deploy_initial(
-    host: Annotated[str, typer.Argument(help="The host, as the flake calls it.")],
+def install_host(
+    host: Host,
     to: Annotated[
-        str, typer.Option("--to", metavar="USER@MACHINE", help="Where the NixOS installer runs.")
+        str, typer.Option("--to", metavar="USER@MACHINE", help="Machine with the NixOS installer.")
     ],
     erase: Annotated[
-        str, typer.Option("--erase", metavar="DISK", help="The disk of it, which loses everything.")
+        str, typer.Option("--erase", metavar="DISK", help="The disk to erase completely.")
     ],
-    flake: Annotated[str, typer.Option("--flake", help="Where the flake is.")] = ".",
+    flake: Flake = ".",
     dry_run: DryRun = False,
 ) -> None:
     """Erase a machine that runs the NixOS installer, and install a host on it."""
-    from barnabee.deploy import install
+    from barnabee.deploy import remote
 
-    plan = install.Plan(host, to, flake, erase)
+    plan = remote.InstallPlan(host, to, flake, erase)
     if dry_run:
-        for line in plan.text():
-            typer.echo(line)
+        for command in plan.describe():
+            typer.echo(command)
         return
-    install.install(plan, _tell)
+    remote.install_host(plan, _report)
 
 
-def switch(
-    target: Annotated[str, typer.Argument(help="A system in the store, or FLAKE or FLAKE#HOST.")],
+def switch_system(
+    target: Annotated[str, typer.Argument(help="A store path, or FLAKE or FLAKE#HOST.")],
     boot: Boot = False,
     reboot: Reboot = False,
     with_data: Annotated[
-        bool, typer.Option("--with-data", help="Put the database back when it must be.")
+        bool,
+        typer.Option("--with-data", help="Restore the database if the system cannot read it."),
     ] = False,
     confirm: Annotated[
-        bool, typer.Option("--confirm", help="Keep it only after `barnabee deploys confirm`.")
+        bool,
+        typer.Option("--confirm", help="Roll back unless `barnabee deploys confirm` is run."),
     ] = False,
     without_pin: WithoutPin = False,
     detach: Annotated[
@@ -90,140 +97,141 @@ def switch(
     ] = False,
     dry_run: DryRun = False,
 ) -> None:
-    """Switch this machine to another system, and back by itself unless that one is well.
+    """Switch this machine to another system; it rolls back if that one is not healthy.
 
-    Exit status: 0 kept, 1 went back, 2 refused, 3 is tried at the next boot, 4 needs a person.
+    Exit status: 0 switched, 1 rolled back, 2 refused, 3 tried at the next boot, 4 intervention
+    needed.
     """
-    from barnabee.deploy.plan import Order
+    from barnabee.deploy.plan import SwitchRequest
 
-    order = Order(
-        _system(target),
+    request = SwitchRequest(
+        _find_or_build(target),
         boot=boot,
         reboot=reboot,
         with_data=with_data,
         confirm=confirm,
         without_pin=without_pin,
     )
-    _carry_out(order, detach=detach, dry_run=dry_run)
+    _run_switch(request, detach=detach, dry_run=dry_run)
 
 
-def rollback(
+def roll_back(
     generation: Annotated[
-        int | None, typer.Argument(help="Its number; default: the one before.")
+        int | None, typer.Argument(help="Number of the generation; default: the previous one.")
     ] = None,
     with_data: Annotated[
         bool,
-        typer.Option("--with-data", help="Put the database back too, to the pin it can read."),
+        typer.Option("--with-data", help="Restore the database too, if it is too new."),
     ] = False,
     reboot: Reboot = False,
     on: Annotated[
-        str | None, typer.Option("--on", metavar="USER@MACHINE", help="There, over ssh; not here.")
+        str | None, typer.Option("--on", metavar="USER@MACHINE", help="Run it there, over SSH.")
     ] = None,
     dry_run: DryRun = False,
 ) -> None:
-    """Go back to an earlier generation, by the same gate.
+    """Switch back to an earlier generation, with the same health check.
 
-    Refused when its programs could not read the database, unless --with-data puts that back too.
+    Refused if its programs cannot read the database, unless --with-data restores that too.
     """
-    from barnabee.deploy import generations, remote
-    from barnabee.deploy.plan import Order
+    from barnabee.deploy import bootloader, remote
+    from barnabee.deploy.plan import SwitchRequest
 
     if on is not None:
-        given = {"--with-data": with_data, "--reboot": reboot, "--dry-run": dry_run}
-        flags = [name for name, wanted in given.items() if wanted]
+        options = {"--with-data": with_data, "--reboot": reboot, "--dry-run": dry_run}
+        flags = [name for name, given in options.items() if given]
         number = [] if generation is None else [str(generation)]
-        raise typer.Exit(remote.over_ssh(on, ["barnabee", "rollback", *number, *flags]))
-    machine, journal = _here()
+        raise typer.Exit(remote.run_over_ssh(on, ["barnabee", "rollback", *number, *flags]))
+    machine, journal = _open_machine()
     kept = journal.last_kept()
     last = Path(kept) if kept and machine.is_system(Path(kept)) else None
-    target = generations.chosen(machine.profile_link, machine.running(), generation, last)
-    order = Order(target, kind="rollback", with_data=with_data, reboot=reboot)
-    _carry_out(order, detach=False, dry_run=dry_run)
+    running = machine.running_system()
+    target = bootloader.choose_generation(machine.profile_link, running, generation, last)
+    request = SwitchRequest(target, kind="rollback", with_data=with_data, reboot=reboot)
+    _run_switch(request, detach=False, dry_run=dry_run)
 
 
-def _system(target: str) -> Path:
+def _find_or_build(target: str) -> Path:
     if target.startswith("/") and "#" not in target and not (Path(target) / "flake.nix").exists():
         return Path(target).resolve()
     import socket
 
-    from barnabee.deploy import transient_unit
+    from barnabee.deploy import remote
 
-    return transient_unit.build(target, socket.gethostname().partition(".")[0], limit_s=_BUILD_S)
+    return remote.build_system(target, socket.gethostname().partition(".")[0])
 
 
-def _here() -> tuple[NixosMachine, Journal]:
-    from barnabee.deploy.journal import Journal
+def _open_machine() -> tuple[NixosMachine, SwitchJournal]:
+    from barnabee.deploy.journal import SwitchJournal
     from barnabee.deploy.nixos import NixosMachine
 
-    return NixosMachine(), Journal()
+    return NixosMachine(), SwitchJournal()
 
 
-def _carry_out(order: Order, *, detach: bool, dry_run: bool) -> None:
-    from barnabee.deploy import switch as switch_module
-    from barnabee.deploy import transient_unit
+def _run_switch(request: SwitchRequest, *, detach: bool, dry_run: bool) -> None:
+    from barnabee.deploy import executor
+    from barnabee.deploy.switch import prepare_switch
 
-    machine, journal = _here()
-    prepared = switch_module.prepare(
-        machine, journal, order, ask=False
-    )  # what cannot be is said here
+    machine, journal = _open_machine()
+    # Refusals without a record are raised here, before a unit is started.
+    prepared = prepare_switch(machine, journal, request, check_running=False)
     if dry_run:
-        _tell_plan(prepared, order)
+        _print_plan(prepared, request)
         return
-    _require_none(machine, journal)
-    record_id = transient_unit.new_id()
-    transient_unit.start(order, record_id, _program(machine, order))
+    _finish_earlier_switch(machine, journal)
+    record_id = executor.make_switch_id()
+    executor.start_switch(request, record_id, _choose_program(machine, request))
     if detach:
         typer.echo(record_id)
         return
-    _end(transient_unit.follow(journal, record_id, _tell))
+    _exit_with(executor.follow_switch(journal, record_id, _report))
 
 
-def _require_none(machine: Machine, journal: Journal) -> None:
-    """See an earlier switch to its end that nobody looks after any more; DeployBusy otherwise."""
-    from barnabee.deploy import gate, switch_recovery
+def _finish_earlier_switch(machine: Machine, journal: SwitchJournal) -> None:
+    """Finish an earlier switch whose executor is gone; DeployBusy if one is in progress."""
     from barnabee.deploy.errors import DeployBusy
-    from barnabee.deploy.journal import State
+    from barnabee.deploy.gate import run_gate
+    from barnabee.deploy.journal import SwitchState
+    from barnabee.deploy.switch_recovery import recover_switch
 
-    left = journal.in_flight()
-    if left is not None and left.boot_id != machine.live().boot_id:
-        gate.pass_through(machine, journal)
-    elif left is not None:
-        switch_recovery.tick(machine, journal)
-    left = journal.in_flight()
-    if left is not None and left.state != State.BOOTING:
-        raise DeployBusy(id=left.id, state=left.state.value)
+    earlier = journal.in_flight()
+    if earlier is not None and earlier.boot_id != machine.read_state().boot_id:
+        run_gate(machine, journal)
+    elif earlier is not None:
+        recover_switch(machine, journal)
+    earlier = journal.in_flight()
+    if earlier is not None and earlier.state != SwitchState.BOOTING:
+        raise DeployBusy(id=earlier.id, state=earlier.state.value)
 
 
-def _program(machine: Machine, order: Order) -> str:
-    """Return the programs that carry it out: those that run, and the first time the new ones."""
-    facts = machine.facts(machine.running()) or machine.facts(order.target)
+def _choose_program(machine: Machine, request: SwitchRequest) -> str:
+    """Return the running system's `barnabee`, or for a first deployment that of the target."""
+    facts = machine.read_facts(machine.running_system()) or machine.read_facts(request.target)
     return facts.program if facts else "barnabee"
 
 
-def _tell_plan(prepared: Prepared, order: Order) -> None:
+def _print_plan(prepared: PreparedSwitch, request: SwitchRequest) -> None:
     from barnabee.deploy.errors import DeployRefused
     from barnabee.deploy.plan import Refusal
 
     plan = prepared.plan
     if isinstance(plan, Refusal):
         raise DeployRefused(reason=plan.reason)
-    typer.echo(
-        f"{plan.action.value} to {order.target.name}; back to {plan.refuge.name} unless well"
-    )
+    target, fallback = request.target.name, plan.fallback.name
+    typer.echo(f"{plan.action.value} to {target}; rolls back to {fallback} if it is not healthy")
     for note in plan.notes:
         typer.echo(f"  {note}")
     if plan.restore:
-        typer.echo(f"  the database is put back to {plan.restore.id} ({plan.restore.at})")
+        typer.echo(f"  the database is restored to {plan.restore.id} ({plan.restore.at})")
 
 
-def _tell(line: str) -> None:
+def _report(line: str) -> None:
     typer.echo(line, err=True)
 
 
-def _end(record: Record) -> None:
-    from barnabee.deploy.journal import EXIT
+def _exit_with(record: SwitchRecord) -> None:
+    from barnabee.deploy.journal import EXIT_STATUS
 
     for note in record.notes:
         typer.echo(f"note: {note}", err=True)
-    typer.echo(record.sentence())
-    raise typer.Exit(EXIT.get(record.state, 1))
+    typer.echo(record.summary())
+    raise typer.Exit(EXIT_STATUS.get(record.state, 1))

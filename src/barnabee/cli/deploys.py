@@ -1,4 +1,4 @@
-"""`barnabee deploys`: the record of switches, and what the units of one run (watch, gate, run)."""
+"""`barnabee deploys`: records of switches, and the commands that units run (run, watch, gate)."""
 
 from __future__ import annotations
 
@@ -8,56 +8,56 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 if TYPE_CHECKING:
-    from barnabee.deploy.journal import Record
+    from barnabee.deploy.journal import SwitchRecord
 
-app = typer.Typer(help="What was switched on this machine, and how it went.")
+app = typer.Typer(help="Switches of this machine, and their outcomes.")
 
-_NOT_WELL = 5  # the gate's answer, no accident: systemd does not ask again
+_NOT_HEALTHY = 5  # exit status of the gate, for which systemd does not restart it
 
 Id = Annotated[str, typer.Argument(metavar="ID", help="The switch.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 @app.callback(invoke_without_command=True)
-def every(ctx: typer.Context) -> None:
-    """List what was switched, newest last."""
-    from barnabee.deploy.journal import Journal
+def list_switches(ctx: typer.Context) -> None:
+    """List the switches of this machine, newest last."""
+    from barnabee.deploy.journal import SwitchJournal
 
     if ctx.invoked_subcommand is None:
-        for record in Journal().every():
-            typer.echo(f"{record.id}  {record.state.value:<10} {record.sentence()}")
+        for record in SwitchJournal().list_records():
+            typer.echo(f"{record.id}  {record.state.value:<10} {record.summary()}")
 
 
-@app.command()
-def show(record_id: Id, as_json: Json = False) -> None:
+@app.command("show")
+def show_switch(record_id: Id, as_json: Json = False) -> None:
     """Show one switch, step by step."""
-    from barnabee.deploy.journal import Journal
+    from barnabee.deploy.journal import SwitchJournal
 
-    record = Journal().find(record_id)
-    typer.echo(record.model_dump_json(indent=2) if as_json else _text(record))
+    record = SwitchJournal().find(record_id)
+    typer.echo(record.model_dump_json(indent=2) if as_json else _describe(record))
 
 
-@app.command()
-def follow(record_id: Id) -> None:
+@app.command("follow")
+def follow_switch(record_id: Id) -> None:
     """Follow a switch to its end."""
-    from barnabee.deploy import transient_unit
-    from barnabee.deploy.journal import EXIT, Journal
+    from barnabee.deploy import executor
+    from barnabee.deploy.journal import EXIT_STATUS, SwitchJournal
 
-    record = transient_unit.follow(Journal(), record_id, typer.echo)
-    typer.echo(record.sentence())
-    raise typer.Exit(EXIT.get(record.state, 1))
-
-
-@app.command()
-def confirm(record_id: Id) -> None:
-    """Say that the machine is still reached: a switch that waits for this is kept."""
-    from barnabee.deploy.journal import Journal
-
-    Journal().confirm(record_id)
+    record = executor.follow_switch(SwitchJournal(), record_id, typer.echo)
+    typer.echo(record.summary())
+    raise typer.Exit(EXIT_STATUS.get(record.state, 1))
 
 
-@app.command(hidden=True)
-def run(
+@app.command("confirm")
+def confirm_switch(record_id: Id) -> None:
+    """Confirm that the machine is reachable, so that a waiting switch does not roll back."""
+    from barnabee.deploy.journal import SwitchJournal
+
+    SwitchJournal().confirm(record_id)
+
+
+@app.command("run", hidden=True)
+def run_switch(
     record_id: Id,
     target: Annotated[Path, typer.Argument(help="The system.")],
     kind: Annotated[str, typer.Option("--kind")] = "switch",
@@ -67,61 +67,56 @@ def run(
     confirm: Annotated[bool, typer.Option("--confirm")] = False,
     without_pin: Annotated[bool, typer.Option("--without-pin")] = False,
 ) -> None:
-    """Carry out a switch; the transient unit of `barnabee switch` runs this."""
+    """Run a switch in this process; started by the transient unit of `barnabee switch`."""
     from barnabee.core import logging
     from barnabee.deploy import switch
-    from barnabee.deploy.journal import EXIT, Journal
+    from barnabee.deploy.journal import EXIT_STATUS, SwitchJournal
     from barnabee.deploy.nixos import NixosMachine
-    from barnabee.deploy.plan import Order
+    from barnabee.deploy.plan import SwitchRequest
 
-    logging.configure("deploy")
-    told: Literal["switch", "rollback"] = "rollback" if kind == "rollback" else "switch"
-    order = Order(target, told, boot, reboot, with_data, confirm, without_pin)
-    record = switch.run(NixosMachine(), Journal(), order, record_id)
-    raise typer.Exit(EXIT.get(record.state, 1))
+    logging.configure_logging("deploy")
+    known_kind: Literal["switch", "rollback"] = "rollback" if kind == "rollback" else "switch"
+    request = SwitchRequest(target, known_kind, boot, reboot, with_data, confirm, without_pin)
+    record = switch.run_switch(NixosMachine(), SwitchJournal(), request, record_id)
+    raise typer.Exit(EXIT_STATUS.get(record.state, 1))
 
 
-@app.command(hidden=True)
-def watch() -> None:
-    """Finish a switch that nobody finishes; a timer runs this while one is under way."""
+@app.command("watch", hidden=True)
+def recover_switch() -> None:
+    """Finish an interrupted switch; a timer runs this while one is in progress."""
     from barnabee.core import logging
-    from barnabee.deploy import switch_recovery as watches
-    from barnabee.deploy.journal import Journal
+    from barnabee.deploy import switch_recovery
+    from barnabee.deploy.journal import SwitchJournal
     from barnabee.deploy.nixos import NixosMachine
 
-    logging.configure("deploy")
-    watches.tick(NixosMachine(), Journal())
+    logging.configure_logging("deploy")
+    switch_recovery.recover_switch(NixosMachine(), SwitchJournal())
 
 
-@app.command(hidden=True)
-def gate() -> None:
-    """Answer whether this boot is good; runs before boot-complete.target."""
+@app.command("gate", hidden=True)
+def check_boot() -> None:
+    """Check whether this boot is healthy; runs before boot-complete.target."""
     from barnabee.core import logging
-    from barnabee.deploy import gate as gates
-    from barnabee.deploy.journal import Journal
+    from barnabee.deploy.gate import run_gate
+    from barnabee.deploy.journal import SwitchJournal
     from barnabee.deploy.nixos import NixosMachine
 
-    logging.configure("deploy")
-    verdict = gates.pass_through(NixosMachine(), Journal())
+    logging.configure_logging("deploy")
+    verdict = run_gate(NixosMachine(), SwitchJournal())
     if verdict.why:
         typer.echo(verdict.why, err=True)
-    if not verdict.good:
-        raise typer.Exit(_NOT_WELL)
+    if not verdict.is_good:
+        raise typer.Exit(_NOT_HEALTHY)
 
 
-def _text(record: Record) -> str:
-    from barnabee.deploy.transient_unit import step_line
-
+def _describe(record: SwitchRecord) -> str:
     pin = f"{record.pin.id} (transaction {record.pin.txid})" if record.pin else "none"
     lines = [
-        f"{record.id}: {record.kind}, {record.sentence()}",
+        f"{record.id}: {record.kind}, {record.summary()}",
         f"from {record.previous}",
         f"to   {record.target}",
         f"pin  {pin}",
         *(f"note {note}" for note in record.notes),
-        *(
-            f"  {step_line(step.what, ok=step.ok, why=step.why, took_s=step.took_s)}"
-            for step in record.steps
-        ),
+        *(f"  {step.describe()}" for step in record.steps),
     ]
     return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""`barnabee test` and `barnabee bench`: everything that must hold, on this machine."""
+"""`barnabee test` and `barnabee bench`: static checks, tests and benchmarks of a checkout."""
 
 from __future__ import annotations
 
@@ -19,86 +19,83 @@ _STATIC = {
     "mypy": ("mypy",),
     "import-linter": ("lint-imports",),
 }
-# Two files at a time, because most tests wait for a process to start; timings need the machine.
-_TWO = ("-n", "2", "--dist", "loadfile")
-_RUNS = {"pytest": ("-m", "not bench and not long and not alone", *_TWO)}
+# Two files at a time: most tests wait for a process to start. Benchmarks run alone.
+_PARALLEL = ("-n", "2", "--dist", "loadfile")
+_RUNS = {"pytest": ("-m", "not bench and not long and not alone", *_PARALLEL)}
 _SLOW_RUNS = {
-    "pytest, what takes minutes": ("-m", "long", *_TWO),
-    "pytest, one at a time": ("-m", "bench or alone", "-s"),
+    "pytest, long tests": ("-m", "long", *_PARALLEL),
+    "pytest, sequential tests and benchmarks": ("-m", "bench or alone", "-s"),
 }
-# With --all: what else a shared machine does fails a test now and then; what is wrong fails twice.
-_AGAIN = ("--last-failed", "--last-failed-no-failures", "none")
-_SOME_FAILED = 1
-_NO_TESTS = 5  # pytest's exit status where the arguments chose none
+_NO_TESTS = 5  # pytest's exit status when the arguments select no test
 
 
 def run_tests(
     ctx: typer.Context,
     everything: Annotated[
-        bool, typer.Option("--all", help="Also the timings and the tests that take minutes.")
+        bool, typer.Option("--all", help="Run also the long tests and the benchmarks.")
     ] = False,
 ) -> None:
-    """Check the code, then run the tests; further arguments go to pytest."""
-    root = _checkout()
-    environment = _prepare()
+    """Run the static checks and the tests; further arguments are passed to pytest."""
+    root = _find_checkout()
+    environment = _prepare_environment()
     failed = [name for name, command in _STATIC.items() if _run(name, command, environment, root)]
     runs = _RUNS | _SLOW_RUNS if everything else _RUNS
-    ended = {
-        name: _run(name, ("pytest", *chosen, *ctx.args), environment, root)
-        for name, chosen in runs.items()
+    statuses = {
+        name: _run(name, ("pytest", *options, *ctx.args), environment, root)
+        for name, options in runs.items()
     }
-    for name, chosen in runs.items() if everything else ():
-        if ended[name] == _SOME_FAILED:
-            marks = chosen[:2]
-            command = ("pytest", *marks, "-s", *ctx.args, *_AGAIN)
-            ended[name] = _run(f"{name}: what failed, once more", command, environment, root)
-    # Arguments may choose tests of one run only, but not none at all.
-    passing = {0, _NO_TESTS} if 0 in ended.values() else {0}
-    failed += [name for name, status in ended.items() if status not in passing]
+    # The arguments may select tests of one run only, but must select some.
+    passing = {0, _NO_TESTS} if 0 in statuses.values() else {0}
+    failed += [name for name, status in statuses.items() if status not in passing]
     if failed:
         typer.echo(f"failed: {', '.join(failed)}", err=True)
         raise typer.Exit(1)
-    typer.echo("all green")
+    typer.echo("all checks passed")
 
 
-def bench(ctx: typer.Context) -> None:
-    """Take the timings, side by side in one run; further arguments go to pytest."""
+def run_benchmarks(ctx: typer.Context) -> None:
+    """Run the benchmarks; further arguments are passed to pytest."""
     command = ("pytest", "-m", "bench", "-s", *ctx.args)
-    raise typer.Exit(_run("bench", command, _prepare(), _checkout()))
+    raise typer.Exit(_run("bench", command, _prepare_environment(), _find_checkout()))
 
 
-def _checkout() -> Path:
+def _find_checkout() -> Path:
     from barnabee.up import paths
 
-    if not (paths.checkout() / "tests").is_dir():
-        raise Misconfigured(what="The tests are in a checkout of the repository, and this is none")
-    return paths.checkout()
+    if not (paths.checkout_directory() / "tests").is_dir():
+        raise Misconfigured(what="The tests need a checkout of the repository")
+    return paths.checkout_directory()
 
 
-def _prepare() -> dict[str, str]:
-    """Set up what the tests use; return the environment that names it."""
+def _prepare_environment() -> dict[str, str]:
+    """Set up models and Home Assistant; return the environment variables that name them."""
     from rich.console import Console
 
     from barnabee.core import system
-    from barnabee.up import apt, paths, setup
+    from barnabee.up import packages, paths, setup
 
-    # What watches the house is Debian's; where it cannot be installed, its tests are skipped.
-    home = setup.prepare(system.load(), Console(), demo_home=True, monitoring=apt.possible())
+    # Tests of the monitoring programs are skipped where these cannot be installed.
+    home = setup.prepare_machine(
+        system.load_system(),
+        Console(),
+        demo_home=True,
+        monitoring=packages.can_install_packages(),
+    )
     return os.environ | {
-        "BARNABEE_MODELS": str(paths.models()),
+        "BARNABEE_MODELS": str(paths.models_directory()),
         "BARNABEE_HOME_ASSISTANT_VENV": str(home),
     }
 
 
 def _run(name: str, command: tuple[str, ...], environment: dict[str, str], root: Path) -> int:
-    """Run a program of this environment; return its exit status."""
+    """Run a program of this Python environment; return its exit status."""
     begun_s = time.monotonic()
     program = Path(sys.executable).parent / command[0]
     if not program.exists():
-        hint = "start with ./barnabee, which installs requirements/dev.txt for this"
+        hint = "start with ./barnabee, which installs requirements/dev.txt"
         raise Misconfigured(what=f"{command[0]} is not in this environment: {hint}")
     typer.echo(f"== {name}")
-    status = subprocess.run([program, *command[1:]], env=environment, cwd=root, check=False)
-    verdict = "ok" if status.returncode == 0 else f"FAILED ({status.returncode})"
+    done = subprocess.run([program, *command[1:]], env=environment, cwd=root, check=False)
+    verdict = "ok" if done.returncode == 0 else f"FAILED ({done.returncode})"
     typer.echo(f"== {name}: {verdict} in {time.monotonic() - begun_s:.1f} s")
-    return status.returncode
+    return done.returncode

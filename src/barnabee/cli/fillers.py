@@ -1,4 +1,4 @@
-"""`barnabee fillers`: what the voice says while it works, recorded in advance."""
+"""`barnabee fillers`: recordings of the phrases spoken while a reply takes time."""
 
 from __future__ import annotations
 
@@ -10,82 +10,84 @@ import typer
 if TYPE_CHECKING:
     from barnabee.core.schema import System
     from barnabee.core.settings import Settings
-    from barnabee.voice.filler_files import Maker, Samples
+    from barnabee.voice.fillers import PhraseSynthesizer, Samples
 
-app = typer.Typer(help="What the voice says while it works.", no_args_is_help=True)
+app = typer.Typer(help="Recorded filler phrases.", no_args_is_help=True)
 
 
 @app.callback()
 def _fillers() -> None:
-    """Hold the group together while it has one command."""
+    """Make `generate` a subcommand: typer would drop the name of a single command."""
 
 
-@app.command()
-def generate(
+@app.command("generate")
+def generate_fillers(
     out: Annotated[
-        Path | None, typer.Option("--out", help="Where to put them (default: with the data).")
+        Path | None, typer.Option("--out", help="Output directory; default: in the data directory.")
     ] = None,
 ) -> None:
-    """Record every filler in the house's voice, unless it is there already."""
+    """Record missing and outdated fillers in the configured voice."""
     from rich.console import Console
     from rich.progress import Progress
 
     from barnabee.core import system
     from barnabee.up import paths
-    from barnabee.voice import filler_files
+    from barnabee.voice import fillers
 
-    graph = system.load()
-    folder = out or paths.local().data / "fillers"
-    names = filler_files.phrases(graph)
+    graph = system.load_system()
+    directory = out or paths.local_paths().data / "fillers"
+    names = fillers.list_phrases(graph)
     with Progress(console=Console(stderr=True)) as progress:
         bar = progress.add_task("recording", total=len(names))
-        made = filler_files.generate(
-            graph, maker(graph), folder, lambda _name: progress.advance(bar)
+        result = fillers.generate_recordings(
+            graph, make_speaker(graph), directory, lambda _name: progress.advance(bar)
         )
     typer.echo(
-        f"{folder}: {len(made.spoken)} recorded, {len(made.kept)} as they were, "
-        f"{len(made.removed)} removed"
+        f"{directory}: {len(result.recorded)} recorded, {len(result.kept)} unchanged, "
+        f"{len(result.removed)} removed"
     )
 
 
-def ensure(graph: System, folder: Path) -> None:
-    """Record what is missing in `folder`, in a process that takes the engine's memory with it."""
+def ensure_fillers(graph: System, directory: Path) -> None:
+    """Record missing fillers in a subprocess, which frees the engine's memory when it ends."""
     import subprocess
     import sys
 
-    from barnabee.core.errors import SetUpFailed
-    from barnabee.voice import filler_files
+    from barnabee.core.errors import SetupFailed
+    from barnabee.voice import fillers
 
-    missing = filler_files.stale(graph, maker(graph).identity, folder)
+    missing = fillers.find_outdated(graph, make_speaker(graph).identity, directory)
     if not missing:
         return
-    typer.echo(f"recording {len(missing)} phrases in the house's voice (once)", err=True)
-    command = [sys.executable, "-m", "barnabee", "fillers", "generate", "--out", str(folder)]
+    typer.echo(f"recording {len(missing)} filler phrases (once)", err=True)
+    command = [sys.executable, "-m", "barnabee", "fillers", "generate", "--out", str(directory)]
     if subprocess.run(command, check=False, stdout=subprocess.DEVNULL).returncode:
-        reason, hint = "they could not be recorded", "run `./barnabee fillers generate`"
-        raise SetUpFailed(what="the phrases of the voice", reason=reason, hint=hint)
+        reason, hint = "the recording failed", "run `./barnabee fillers generate`"
+        raise SetupFailed(what="the filler phrases", reason=reason, hint=hint)
 
 
-def maker(graph: System) -> Maker:
-    """Return who speaks; the engine is loaded when the first phrase is asked for."""
+def make_speaker(graph: System) -> PhraseSynthesizer:
+    """Return the synthesizer; its engine is loaded at the first phrase."""
     from barnabee.core import manifest, settings
     from barnabee.gpu import engine_factory
     from barnabee.up import paths
-    from barnabee.voice.filler_files import Maker
+    from barnabee.voice.fillers import PhraseSynthesizer
 
-    chosen = settings.load(graph).model_copy(update={"models_dir": paths.models()})
+    configured = settings.read_settings(graph).model_copy(
+        update={"models_dir": paths.models_directory()}
+    )
 
-    engine, files = engine_factory.main_files(graph, chosen, "tts")
-    manifest_text = manifest.text(manifest.read(files))
+    engine, files = engine_factory.find_preferred_files(graph, configured, "tts")
+    manifest_text = manifest.render_manifest(manifest.read_manifest(files))
     identity = {"engine": engine, "files": manifest_text, "voice": graph.voice.model_dump()}
-    return Maker(_Speaker(graph, chosen), identity, graph.voice.sample_rate_hz)
+    return PhraseSynthesizer(_Speaker(graph, configured), identity, graph.voice.sample_rate_hz)
 
 
 class _Speaker:
-    """Speaks a phrase in the house's voice."""
+    """Synthesizes a phrase in the configured voice."""
 
-    def __init__(self, graph: System, chosen: Settings) -> None:
-        self._graph, self._chosen = graph, chosen
+    def __init__(self, graph: System, configured: Settings) -> None:
+        self._graph, self._configured = graph, configured
         self._engine: Any = None
 
     def __call__(self, phrase: str) -> Samples:
@@ -94,7 +96,7 @@ class _Speaker:
         from barnabee.gpu import engine_factory
 
         if self._engine is None:
-            self._engine = engine_factory.load_outside(self._graph, self._chosen, "tts")
+            self._engine = engine_factory.load_engine(self._graph, self._configured, "tts")
         voice = self._graph.voice
-        steps = self._engine.speak(phrase, voice=voice.name, speed=voice.speed_percent / 100)
-        return np.concatenate(list(steps))
+        chunks = self._engine.speak(phrase, voice=voice.name, speed=voice.speed_percent / 100)
+        return np.concatenate(list(chunks))

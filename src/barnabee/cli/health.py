@@ -1,8 +1,8 @@
-"""`barnabee status` (what the runner knows) and `barnabee health` (what the services say now)."""
+"""`barnabee status` (the runner's state) and `barnabee health` (fresh probes of the services)."""
 
 from __future__ import annotations
 
-import json as json_module
+import json
 import time
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,123 +13,126 @@ if TYPE_CHECKING:
 
     from rich.table import Table
 
-    from barnabee.up.cascade import Cascade
+    from barnabee.up.cascade import CascadeReport
     from barnabee.up.run_state import RunState
 
-_AGAIN_S = 0.5
+_RETRY_S = 0.5
 
 
-def status() -> None:
-    """Show what runs: phase, process, port, memory, restarts."""
+def show_status() -> None:
+    """Show the nodes of the run: phase, health, port, process, memory, restarts."""
     from rich.console import Console
 
     from barnabee.up import orphans, paths, run_state
 
-    run = run_state.running(paths.local())
+    run = run_state.require_running(paths.local_paths())
     pids = [node.pid for node in run.nodes.values() if node.pid is not None]
-    Console().print(_status_table(run, orphans.memory_mib(pids)))
+    Console().print(_make_status_table(run, orphans.measure_memory_mib(pids)))
 
 
-def health(
-    wait: Annotated[
-        float, typer.Option("--wait", metavar="SECONDS", help="Wait for all to be well.")
+def check_health(
+    wait_s: Annotated[
+        float, typer.Option("--wait", metavar="SECONDS", help="Wait until all are healthy.")
     ] = 0.0,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     at: Annotated[
         list[str] | None,
-        typer.Option("--at", metavar="SERVICE=HOST", help="Ask this one there; no local run."),
+        typer.Option("--at", metavar="SERVICE=HOST", help="Probe only this service on that host."),
     ] = None,
-    ready: Annotated[
-        bool, typer.Option("--ready", help="Content with a service that works with less.")
+    accept_degraded: Annotated[
+        bool, typer.Option("--ready", help="Accept degraded services.")
     ] = False,
 ) -> None:
-    """Ask every service how it is; exit 0 only when nothing is wrong.
+    """Probe every service; exit status 0 if all are healthy.
 
-    A service that lacks only what nobody configured (no Azure key, say) counts as well.
+    A service that is degraded only because an option is not configured (such as an Azure key)
+    counts as healthy.
     """
     import asyncio
 
-    look = _looker(at or [])
+    probe = _make_probe(at or [])
     begun_s = time.monotonic()
-    seen = asyncio.run(look())
+    report = asyncio.run(probe())
 
-    def enough() -> bool:
-        return seen.ready if ready else seen.good
+    def is_passing() -> bool:
+        return report.is_ready if accept_degraded else report.is_ok
 
-    while not enough() and not seen.hopeless and time.monotonic() - begun_s < wait:
-        time.sleep(_AGAIN_S)
-        seen = asyncio.run(look())
+    while not is_passing() and not report.has_given_up and time.monotonic() - begun_s < wait_s:
+        time.sleep(_RETRY_S)
+        report = asyncio.run(probe())
     waited_s = time.monotonic() - begun_s
-    if json:
-        typer.echo(json_module.dumps(seen.as_dict(), indent=2))
+    if as_json:
+        typer.echo(json.dumps(report.as_dict(), indent=2))
     else:
-        _print_cascade(seen, waited_s if wait else None)
-    if not enough():
+        _print_report(report, waited_s if wait_s else None)
+    if not is_passing():
         raise typer.Exit(1)
 
 
-def _looker(at: list[str]) -> Callable[[], Coroutine[None, None, Cascade]]:
-    """Return what asks: the services of `at` where they are, or those of the local run."""
+def _make_probe(at: list[str]) -> Callable[[], Coroutine[None, None, CascadeReport]]:
+    """Return the probe of the services of `at`, or of those of the local run."""
     from barnabee.up import cascade, paths, run_state
 
-    places = places_of(at)
-    if not places:
-        where = paths.local()
-        return lambda: cascade.ask(run_state.running(where))
-    return lambda: cascade.ask_at(places)
+    hosts = parse_hosts(at)
+    if not hosts:
+        local = paths.local_paths()
+        return lambda: cascade.probe_run(run_state.require_running(local))
+    return lambda: cascade.probe_hosts(hosts)
 
 
-def places_of(at: list[str]) -> dict[str, str]:
-    """Return host by service of the options `--at SERVICE=HOST`; BadRequest for others. Pure."""
+def parse_hosts(at: list[str]) -> dict[str, str]:
+    """Return host by service of the options `--at SERVICE=HOST`, or raise BadRequest."""
     from barnabee.core.errors import BadRequest
 
-    places = dict(one.partition("=")[::2] for one in at)
-    if not all(places.values()):
-        raise BadRequest(field="--at", reason="it wants SERVICE=HOST")
-    return places
+    hosts = dict(option.partition("=")[::2] for option in at)
+    if not all(hosts.values()):
+        raise BadRequest(field="--at", reason="it must be SERVICE=HOST")
+    return hosts
 
 
-def _print_cascade(seen: Cascade, waited_s: float | None) -> None:
+def _print_report(report: CascadeReport, waited_s: float | None) -> None:
     from rich.console import Console
     from rich.markup import escape
 
-    from barnabee.up.console import COLOURS, SIGNS
+    from barnabee.up.console import STATE_COLOURS, STATE_SYMBOLS
 
     console = Console(highlight=False, soft_wrap=True)
-    for name, node in seen.nodes.items():
-        colour = COLOURS[node.look.state]
-        why = f"  {escape(node.why)}" if node.why else ""
-        sign = SIGNS[node.look.state]
-        console.print(f"[{colour}]{sign} {name:<11} {node.look.state:<9}[/]{why}")
-        for dependency, found in node.look.dependencies.items():
-            state = str(found.get("status"))
-            colour = COLOURS.get(state, "red")
-            told = f"  {found.get('code')}: {found.get('message')}" if found.get("code") else ""
-            console.print(
-                f"    [{colour}]{SIGNS.get(state, '?')} {dependency:<16}[/]{escape(told)}"
-            )
-        if not node.look.good:
+    for name, node in report.nodes.items():
+        state = node.result.state
+        colour, symbol = STATE_COLOURS[state], STATE_SYMBOLS[state]
+        reason = f"  {escape(node.reason)}" if node.reason else ""
+        console.print(f"[{colour}]{symbol} {name:<11} {state:<9}[/]{reason}")
+        for dependency, fields in node.result.dependencies.items():
+            status = str(fields.get("status"))
+            colour, symbol = STATE_COLOURS.get(status, "red"), STATE_SYMBOLS.get(status, "?")
+            detail = f"  {fields['code']}: {fields.get('message')}" if fields.get("code") else ""
+            console.print(f"    [{colour}]{symbol} {dependency:<16}[/]{escape(detail)}")
+        if not node.result.is_ok:
             for line in node.last_lines[-5:]:
                 console.print(f"      [dim]{escape(line)}[/]")
-    after = f" after {waited_s:.1f} s" if waited_s is not None else ""
-    started = f"; the start took {seen.healthy_s:.1f} s" if seen.healthy_s else ""
-    colour, verdict = ("green", "all is well") if seen.good else ("red", "not everything is well")
-    console.print(f"[{colour}]{verdict}{after}{started}[/]")
+    waited = f" after {waited_s:.1f} s" if waited_s is not None else ""
+    start = f"; the start took {report.healthy_s:.1f} s" if report.healthy_s else ""
+    if report.is_ok:
+        console.print(f"[green]all services are healthy{waited}{start}[/]")
+    else:
+        console.print(f"[red]not all services are healthy{waited}{start}[/]")
 
 
-def _status_table(run: RunState, memory_mib: dict[int, float]) -> Table:
+def _make_status_table(run: RunState, memory_mib: dict[int, float]) -> Table:
     from rich.table import Table
 
-    from barnabee.up.console import COLOURS
+    from barnabee.up.console import STATE_COLOURS
 
     table = Table(box=None, pad_edge=False)
-    for heading in ("service", "phase", "health", "for", "port", "pid", "MiB", "restarts", "why"):
+    headings = ("service", "phase", "health", "for", "port", "pid", "MiB", "restarts", "reason")
+    for heading in headings:
         table.add_column(heading)
     for name, node in run.nodes.items():
-        used = f"{memory_mib[node.pid]:.0f}" if node.pid in memory_mib else ""
-        for_s = f"{time.time() - node.since:.0f} s" if node.since else ""
-        why = node.reason or (f"waits for {', '.join(node.blocked_by)}" if node.blocked_by else "")
-        state = f"[{COLOURS[node.state]}]{node.state}[/]"
-        cells = (node.phase, state, for_s, node.port, node.pid, used, node.restarts, why)
+        used_mib = f"{memory_mib[node.pid]:.0f}" if node.pid in memory_mib else ""
+        phase_s = f"{time.time() - node.since:.0f} s" if node.since else ""
+        waiting = f"waits for {', '.join(node.blocked_by)}" if node.blocked_by else ""
+        reason = node.reason or waiting
+        state = f"[{STATE_COLOURS[node.state]}]{node.state}[/]"
+        cells = (node.phase, state, phase_s, node.port, node.pid, used_mib, node.restarts, reason)
         table.add_row(name, *("" if cell is None else str(cell) for cell in cells))
     return table

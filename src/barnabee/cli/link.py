@@ -1,15 +1,14 @@
-"""`barnabee link`: lets one browser in."""
+"""`barnabee link`: a login link for one browser."""
 
 from __future__ import annotations
 
 import typer
 
 
-def link() -> None:
-    """Print an address that logs one browser in, once, within 15 minutes."""
-    from barnabee.up import local_config as houses
-    from barnabee.up import paths, run_state
+def print_login_link() -> None:
+    """Print a URL that logs in one browser, once, within 15 minutes."""
+    from barnabee.up import deployment, paths, run_state
 
-    where = paths.local()
-    port = run_state.running(where).nodes["api"].port
-    typer.echo(houses.login_link(where, port or 0))
+    local = paths.local_paths()
+    port = run_state.require_running(local).nodes["api"].port
+    typer.echo(deployment.make_login_link(local, port or 0))

@@ -1,4 +1,4 @@
-"""`barnabee models`: the files that the inference service loads."""
+"""`barnabee models`: the model files of the inference service."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from typing import Annotated
 
 import typer
 
-app = typer.Typer(help="The models' files.", no_args_is_help=True)
+app = typer.Typer(help="Fetch and seal model files.", no_args_is_help=True)
 
 
-@app.command()
-def fetch() -> None:
-    """Fetch the models that are missing or damaged, and check every byte.
+@app.command("fetch")
+def fetch_models() -> None:
+    """Fetch missing and damaged models and verify all files.
 
-    Those of a CPU; with BARNABEE_DEVICE=cuda those of a card, about 5 GB.
+    The models for a CPU; with BARNABEE_DEVICE=cuda those for a GPU, about 5 GB.
     """
     import asyncio
 
@@ -21,24 +21,26 @@ def fetch() -> None:
 
     from barnabee.core import settings, system
     from barnabee.up import paths, setup
-    from barnabee.up.progress import shown
+    from barnabee.up.progress import show_progress
 
-    graph = system.load()
-    names = setup.model_names(graph, settings.load(graph).device)
-    with shown(Console()) as steps:
-        whole = asyncio.run(setup.fetch_models(names, steps))
-    typer.echo(f"{paths.models()}: {', '.join(whole)}: whole")
+    graph = system.load_system()
+    names = setup.list_model_folders(graph, settings.read_settings(graph).device)
+    with show_progress(Console()) as steps:
+        names = asyncio.run(setup.fetch_models(names, steps))
+    typer.echo(f"{paths.models_directory()}: {', '.join(names)} verified")
 
 
-@app.command()
-def seal(name: Annotated[str, typer.Argument(help="The folder, as in system.toml.")]) -> None:
-    """Write down size and hash of every file of a model that you made yourself.
+@app.command("seal")
+def seal_model(
+    name: Annotated[str, typer.Argument(help="The model's directory, as in system.toml.")],
+) -> None:
+    """Write the manifest of a model that you made yourself: size and hash of every file.
 
-    The inference service loads no folder without this, and refuses it once a byte has changed.
+    The inference service only loads models whose files match their manifest.
     """
     from barnabee.core import manifest
     from barnabee.up import paths
 
-    folder = paths.models() / name
-    for file, entry in manifest.write(folder).items():
-        typer.echo(f"{entry.sha256}  {folder / file}")
+    directory = paths.models_directory() / name
+    for file, entry in manifest.write_manifest(directory).items():
+        typer.echo(f"{entry.sha256}  {directory / file}")

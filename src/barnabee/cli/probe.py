@@ -1,4 +1,4 @@
-"""`barnabee probe`: one spoken question through the real path, and whether all of it was right."""
+"""`barnabee probe`: test of the voice path with one spoken question."""
 
 from __future__ import annotations
 
@@ -12,70 +12,70 @@ import typer
 from barnabee.core.errors import BadRequest, InvalidAudio
 
 if TYPE_CHECKING:
-    from barnabee.clients.probe import Question, Result
+    from barnabee.clients.probe import ProbeQuestion, ProbeResult
 
 
-def probe(
+def run_probe(
     wav: Annotated[
-        Path | None, typer.Option("--wav", help="Another recording than the one that comes along.")
+        Path | None, typer.Option("--wav", help="Use this recording instead of the included one.")
     ] = None,
     expect: Annotated[
-        str, typer.Option("--expect", metavar="TEXT", help="What is said in --wav.")
+        str, typer.Option("--expect", metavar="TEXT", help="Expected transcript of --wav.")
     ] = "",
     intent: Annotated[
-        str, typer.Option("--intent", metavar="NAME", help="What is meant in --wav.")
+        str, typer.Option("--intent", metavar="NAME", help="Expected intent of --wav.")
     ] = "",
     strict: Annotated[
-        bool, typer.Option("--strict", help="A stage over its budget is a failure too.")
+        bool, typer.Option("--strict", help="Fail also if a stage exceeds its budget.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Ask the house a question aloud and check what it heard, answered and spoke, and how fast.
+    """Send a spoken question through STT, command and TTS and check every result and its time.
 
-    The question is not kept in the record. Exit status 1 with the stage and the code of what fails.
+    The question is not recorded. Exit status 1 with the stage and the code of a failure.
     """
     import asyncio
 
-    from barnabee.clients.probe import failure
+    from barnabee.clients.probe import make_failure
 
-    result = asyncio.run(_probe(_question(wav, expect, intent)))
+    result = asyncio.run(_run(_load_question(wav, expect, intent)))
     if strict and result.success and result.over_budget:
-        told = f"over its budget: {', '.join(result.over_budget)}"
-        result = replace(result, stage="speak", code="over_budget", message=told)
-    typer.echo(json.dumps(result.as_dict(), indent=2) if as_json else _text(result))
+        message = f"over budget: {', '.join(result.over_budget)}"
+        result = replace(result, stage="speak", code="over_budget", message=message)
+    typer.echo(json.dumps(result.as_dict(), indent=2) if as_json else _format_result(result))
     if result.code is not None:
-        raise failure(result.stage or "hear", result.code, result.message or "")
+        raise make_failure(result.stage or "hear", result.code, result.message or "")
 
 
-def _question(wav: Path | None, expect: str, intent: str) -> Question:
+def _load_question(wav: Path | None, expect: str, intent: str) -> ProbeQuestion:
     from barnabee.clients import probe as probes
 
     if wav is None:
         if expect or intent:
-            raise BadRequest(field="command", reason="--expect and --intent belong to --wav")
-        return probes.question()
+            raise BadRequest(field="command", reason="--expect and --intent need --wav")
+        return probes.load_question()
     try:
-        return probes.Question(wav.read_bytes(), expect, intent)
+        return probes.ProbeQuestion(wav.read_bytes(), expect, intent)
     except OSError as error:
         raise InvalidAudio(reason=f"{wav} cannot be read ({error.strerror})") from error
 
 
-async def _probe(question: Question) -> Result:
-    from barnabee.cli.clients import opened
+async def _run(question: ProbeQuestion) -> ProbeResult:
+    from barnabee.cli.clients import open_clients
     from barnabee.clients import probe as probes
     from barnabee.core import system
 
-    graph = system.current()
+    graph = system.get_system()
     limit_s = graph.probe.limit_ms / 1000
-    async with opened(limit_s) as way:
+    async with open_clients(limit_s) as clients:
         rate_hz = graph.voice.sample_rate_hz
-        budgets_ms = probes.budgets_ms(graph)
-        return await probes.run(
-            probes.Way(way.gpu, way.api, rate_hz, budgets_ms, limit_s), question
+        budgets_ms = probes.read_budgets_ms(graph)
+        return await probes.run_probe(
+            probes.ProbeTargets(clients.gpu, clients.api, rate_hz, budgets_ms, limit_s), question
         )
 
 
-def _text(result: Result) -> str:
+def _format_result(result: ProbeResult) -> str:
     stages = ", ".join(
         f"{name} {took:.0f}{' (over budget)' if name in result.over_budget else ''}"
         for name, took in result.stages_ms.items()

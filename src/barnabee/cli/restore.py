@@ -1,4 +1,4 @@
-"""`barnabee restore` and `barnabee rollback-data`: the database out of a copy of itself."""
+"""`barnabee restore` and `barnabee rollback-data`: restores of the database."""
 
 from __future__ import annotations
 
@@ -11,133 +11,144 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 if TYPE_CHECKING:
-    from barnabee.backup.restore import Restored
-    from barnabee.backup.restore_sources import Source
-    from barnabee.cli.database_context import Place
+    from barnabee.backup.restore import RestoreResult
+    from barnabee.backup.restore_sources import RestoreSource
+    from barnabee.cli.database_context import DatabaseContext
 
-    Make = Callable[[Place], Coroutine[Any, Any, Source]]
+    SourceFactory = Callable[[DatabaseContext], Coroutine[Any, Any, RestoreSource]]
 
 KitFile = Annotated[
     Path | None,
-    typer.Option("--key", help="A file with the recovery kit; `-` reads it from the terminal."),
+    typer.Option("--key", help="File with the recovery kit; `-` asks for the key."),
 ]
 
 
-def restore(
+def restore_database(
     if_missing: Annotated[
         bool,
         typer.Option(
-            "--if-missing", help="Only when there is no database; an empty replica is fine."
+            "--if-missing", help="Do nothing if the database exists or there is no backup."
         ),
     ] = False,
     force: Annotated[
-        bool, typer.Option("--force", help="Also when there is one: it is moved aside and kept.")
+        bool, typer.Option("--force", help="Replace an existing database; it is moved aside.")
     ] = False,
     at: Annotated[
-        str | None, typer.Option("--at", help="The last backup before this moment (RFC 3339).")
+        str | None, typer.Option("--at", help="Use the last backup before this time (RFC 3339).")
     ] = None,
     txid: Annotated[
-        int, typer.Option("--txid", min=0, help="The replica at this transaction.")
+        int, typer.Option("--txid", min=0, help="Use the replica at this transaction.")
     ] = 0,
     source: Annotated[
-        Literal["litestream", "snapshot"], typer.Option("--from", help="Out of which copy.")
+        Literal["litestream", "snapshot"], typer.Option("--from", help="Which backup to use.")
     ] = "litestream",
     to: Annotated[
-        Path | None, typer.Option("--to", help="Write it to this new file; change nothing else.")
+        Path | None, typer.Option("--to", help="Restore into this new file; change nothing else.")
     ] = None,
     new_replica: Annotated[
         bool,
-        typer.Option("--new-replica", help="The replica is damaged: put it aside, begin another."),
+        typer.Option("--new-replica", help="Set a damaged replica aside and start a new one."),
     ] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what would be used, and end.")
+        bool, typer.Option("--dry-run", help="Show which backup would be used, and exit.")
     ] = False,
     rehearse: Annotated[
         bool,
         typer.Option(
-            "--rehearse-recovery-kit", help="Prove that the kit opens the newest snapshot."
+            "--rehearse-recovery-kit", help="Test that the kit decrypts the newest snapshot."
         ),
     ] = False,
     key: KitFile = None,
 ) -> None:
-    """Bring the database back; who writes into it is stopped and started again."""
+    """Restore the database; services that write to it are stopped and started again."""
     from barnabee.cli import database_context
     from barnabee.core.errors import BadInput
 
     if at and txid:
         raise BadInput(what="Give --at or --txid, not both")
     if if_missing:
-        with database_context.taken(read_only=False) as here:
-            _if_missing(here)
+        with database_context.exclusive_context(read_only=False) as context:
+            _restore_if_missing(context)
         return
     if rehearse:
-        with database_context.told() as here:
-            _rehearse(here, key)
+        with database_context.read_context() as context:
+            _test_recovery_kit(context, key)
         return
-    identity = kit(key) if key else None
-    make = partial(_source, source=source, at=at, txid=txid, identity=identity)
-    if _looked(make, dry_run=dry_run, force=force or to is not None):
-        with database_context.taken(read_only=to is not None) as here:
-            _do(here, make, to=to, force=force, new_replica=new_replica)
+    identity = read_kit_key(key) if key else None
+    make_source = partial(_find_source, source=source, at=at, txid=txid, identity=identity)
+    if _announce_source(make_source, dry_run=dry_run, force=force or to is not None):
+        with database_context.exclusive_context(read_only=to is not None) as context:
+            _restore(context, make_source, to=to, force=force, new_replica=new_replica)
 
 
-def rollback_data(
+def restore_pin(
     pin_id: Annotated[
-        str | None, typer.Argument(metavar="[PIN]", help="Which pin; the newest by default.")
+        str | None, typer.Argument(metavar="[PIN]", help="Restore point; default: the newest.")
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what would be used, and end.")
+        bool, typer.Option("--dry-run", help="Show which backup would be used, and exit.")
     ] = False,
 ) -> None:
-    """Return to what the database was when it was pinned, such as before the last migration."""
+    """Return to a restore point, such as the state before the last migration."""
     from barnabee.cli import database_context
 
-    make = partial(_pinned, pin_id=pin_id)
-    if _looked(make, dry_run=dry_run, force=True):
-        with database_context.taken(read_only=False) as here:
-            _do(here, make, force=True, migrate=False)
+    make_source = partial(_find_restore_point, pin_id=pin_id)
+    if _announce_source(make_source, dry_run=dry_run, force=True):
+        with database_context.exclusive_context(read_only=False) as context:
+            _restore(context, make_source, force=True, migrate=False)
 
 
-async def _source(here: Place, *, source: str, at: str | None, txid: int, identity: Any) -> Source:
+async def _find_source(
+    context: DatabaseContext, *, source: str, at: str | None, txid: int, identity: Any
+) -> RestoreSource:
     from barnabee.backup import restore_sources
 
     if source == "litestream":
-        return await restore_sources.from_replica(here.system, here.settings, txid=txid, at=at)
-    restore_sources.no_txid(txid)
+        return await restore_sources.find_replica_source(
+            context.system, context.settings, txid=txid, at=at
+        )
+    restore_sources.require_no_txid(txid)
     return await asyncio.to_thread(
-        restore_sources.from_snapshot, here.system, here.settings, at=at, identity=identity
+        restore_sources.find_snapshot_source,
+        context.system,
+        context.settings,
+        at=at,
+        identity=identity,
     )
 
 
-async def _pinned(here: Place, *, pin_id: str | None) -> Source:
+async def _find_restore_point(context: DatabaseContext, *, pin_id: str | None) -> RestoreSource:
     from barnabee.backup import restore_points, restore_sources
     from barnabee.core.errors import NotFound
 
-    database = here.settings.database_path
-    found = restore_points.find(database, pin_id) if pin_id else restore_points.newest(database)
-    if found is None:
-        raise NotFound(what="pin: nothing was ever migrated or pinned here")
-    return restore_sources.from_pin(here.settings, found)
+    database = context.settings.database_path
+    point = restore_points.find(database, pin_id) if pin_id else restore_points.newest(database)
+    if point is None:
+        raise NotFound(what="restore point: none was created on this machine")
+    return restore_sources.find_restore_point_source(context.settings, point)
 
 
-def _looked(make: Make, *, dry_run: bool, force: bool) -> bool:
-    """Say what would be used before anybody is stopped; return whether to go on."""
-    from barnabee.backup import restore as restore_module
+def _announce_source(make_source: SourceFactory, *, dry_run: bool, force: bool) -> bool:
+    """Print the backup that will be used; return False for a dry run.
+
+    Errors are raised here, before services are stopped.
+    """
+    from barnabee.backup import restore
     from barnabee.cli import database_context
 
-    with database_context.told() as here:
-        source = asyncio.run(make(here))
+    with database_context.read_context() as context:
+        source = asyncio.run(make_source(context))
         if not dry_run:
-            restore_module.require_force(here.settings.database_path, force=force)
+            restore.require_force(context.settings.database_path, force=force)
     typer.echo(f"from {source.name}", err=True)
     if dry_run:
         typer.echo("\n".join(source.describe()))
     return not dry_run
 
 
-def _do(
-    here: Place,
-    make: Make,
+def _restore(
+    context: DatabaseContext,
+    make_source: SourceFactory,
     *,
     force: bool,
     to: Path | None = None,
@@ -146,63 +157,64 @@ def _do(
 ) -> None:
     from datetime import UTC, datetime
 
-    from barnabee.backup import replica_reset
-    from barnabee.backup import restore as restore_module
-    from barnabee.cli.progress import shown
+    from barnabee.backup import replica, restore
+    from barnabee.up.progress import show_steps
 
-    async def work() -> Restored:
-        source = await make(here)
-        with shown() as tell:
+    async def restore_from_source() -> RestoreResult:
+        source = await make_source(context)
+        with show_steps() as report:
             if to is not None:
-                return await restore_module.elsewhere(to, source, tell)
-            database = here.settings.database_path
-            aside = partial(replica_reset.put_aside, here.system, here.settings, datetime.now(UTC))
-            return await restore_module.in_place(
-                *(database, source, here.writers, tell),
+                return await restore.restore_to_file(to, source, report)
+            database = context.settings.database_path
+            set_aside = partial(
+                replica.reset_replica, context.system, context.settings, datetime.now(UTC)
+            )
+            return await restore.restore_in_place(
+                *(database, source, context.writers, report),
                 force=force,
                 migrate=migrate,
-                before_swap=aside if new_replica else None,
+                before_swap=set_aside if new_replica else None,
             )
 
-    done = asyncio.run(work())
-    typer.echo(f"restored {to or here.settings.database_path}: {done.rows} rows", err=True)
-    for line in done.notes:
-        typer.echo(f"  compared with what was there: {line}", err=True)
-    if done.aside is not None:
-        typer.echo(f"  what was there is in {done.aside}", err=True)
+    result = asyncio.run(restore_from_source())
+    typer.echo(f"restored {to or context.settings.database_path}: {result.rows} rows", err=True)
+    for line in result.notes:
+        typer.echo(f"  compared with the previous database: {line}", err=True)
+    if result.previous_path is not None:
+        typer.echo(f"  the previous database is in {result.previous_path}", err=True)
 
 
-def _if_missing(here: Place) -> None:
+def _restore_if_missing(context: DatabaseContext) -> None:
     from barnabee.backup import cold_start
 
-    if here.settings.lease_dir:  # there are two machines, and the other may have written
-        from barnabee.cli.standby import settled
+    if context.settings.lease_dir:  # the database may exist on the other machine
+        from barnabee.cli.standby import prepare_standby_database
 
-        outcome = asyncio.run(settled(here.settings))
+        outcome = asyncio.run(prepare_standby_database(context.settings))
     else:
-        outcome = asyncio.run(cold_start.restore_if_missing(here.system, here.settings))
+        outcome = asyncio.run(cold_start.restore_if_missing(context.system, context.settings))
     typer.echo(f"restore: {outcome.value}", err=True)
 
 
-def _rehearse(here: Place, key: Path | None) -> None:
-    from barnabee.backup import recovery_kit_test
-    from barnabee.cli.progress import shown
+def _test_recovery_kit(context: DatabaseContext, key: Path | None) -> None:
+    from barnabee.backup import restore
+    from barnabee.up.progress import show_steps
 
-    identity = kit(key or Path("-"))
-    with shown() as tell:
-        done = recovery_kit_test.run(here.system, here.settings, identity, tell)
-    typer.echo(f"the recovery kit opens {done.name}: {done.rows} rows, sound and equal")
+    identity = read_kit_key(key or Path("-"))
+    with show_steps() as report:
+        result = restore.verify_recovery_kit(context.system, context.settings, identity, report)
+    typer.echo(f"the recovery kit decrypts {result.name}: {result.rows} rows, intact and identical")
 
 
-def kit(path: Path) -> Any:
-    """Return the key in the kit, out of a file or typed without being shown."""
+def read_kit_key(path: Path) -> Any:
+    """Return the key of a recovery kit, from a file or from a hidden prompt."""
     from barnabee.backup import keys
     from barnabee.core.errors import BadInput
 
     if str(path) == "-":
-        prompt = "The line AGE-SECRET-KEY-1… of the recovery kit"
-        return keys.identity(typer.prompt(prompt, hide_input=True, err=True))
+        prompt = "Line AGE-SECRET-KEY-1… of the recovery kit"
+        return keys.parse_identity(typer.prompt(prompt, hide_input=True, err=True))
     try:
-        return keys.identity(path.read_text(encoding="utf-8"))
+        return keys.parse_identity(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise BadInput(what=f"{path} cannot be read: {error}") from error

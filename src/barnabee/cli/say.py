@@ -1,16 +1,15 @@
-"""`barnabee say`: one sentence to the house, in writing or as a recording."""
+"""`barnabee say`: sends one command to the assistant, as text or as a recording."""
 
 from __future__ import annotations
 
 import secrets
 import time
-import wave
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from barnabee.cli.clients import Way, opened
+from barnabee.cli.clients import ServiceClients, open_clients
 from barnabee.core.errors import (
     BadRequest,
     BarnabeeError,
@@ -29,59 +28,65 @@ if TYPE_CHECKING:
 _TIMEOUT_S = 60.0
 
 
-def say(
-    text: Annotated[str | None, typer.Argument(help="What to say.")] = None,
-    wav: Annotated[Path | None, typer.Option("--wav", help="A recording of what to say.")] = None,
+def say_command(
+    text: Annotated[str | None, typer.Argument(help="The command.")] = None,
+    wav: Annotated[Path | None, typer.Option("--wav", help="A recording of the command.")] = None,
     out: Annotated[
-        Path | None, typer.Option("--out", help="Where to put the spoken reply (WAV).")
+        Path | None, typer.Option("--out", help="File for the spoken reply (WAV).")
     ] = None,
     session: Annotated[
-        str | None, typer.Option("--session", help="The conversation to go on with.")
+        str | None, typer.Option("--session", help="Id of the conversation to continue.")
     ] = None,
 ) -> None:
-    """Say something to the house and show what it answers."""
+    """Send a command to the assistant and show the reply."""
     import asyncio
 
     if (text is None) == (wav is None):
-        raise BadRequest(field="command", reason="give either a text or --wav FILE")
+        raise BadRequest(field="command", reason="give a text or --wav FILE")
     asyncio.run(_say(text, wav, out, session))
 
 
 async def _say(text: str | None, wav: Path | None, out: Path | None, session: str | None) -> None:
-    async with opened(_TIMEOUT_S) as way:
+    async with open_clients(_TIMEOUT_S) as clients:
         if wav is None:
-            await _converse(way, text, wav, out, session)
+            await _converse(clients, text, wav, out, session)
         else:
-            await _as_one_turn(way, wav, out, session)
+            await _converse_in_turn(clients, wav, out, session)
 
 
-async def _as_one_turn(way: Way, wav: Path, out: Path | None, session: str | None) -> None:
-    """Hear, answer and speak while the inference service keeps what that needs."""
-    async with way.gpu.turn(session or f"say-{secrets.token_hex(4)}"):
-        await _converse(way, None, wav, out, session)
+async def _converse_in_turn(
+    clients: ServiceClients, wav: Path, out: Path | None, session: str | None
+) -> None:
+    """Converse within one turn, for which the inference service keeps the models loaded."""
+    async with clients.gpu.turn(session or f"say-{secrets.token_hex(4)}"):
+        await _converse(clients, None, wav, out, session)
 
 
 async def _converse(
-    way: Way, text: str | None, wav: Path | None, out: Path | None, session: str | None
+    clients: ServiceClients,
+    text: str | None,
+    wav: Path | None,
+    out: Path | None,
+    session: str | None,
 ) -> None:
     times_ms: dict[str, float] = {}
     if wav is not None:
-        begun = time.perf_counter()
-        heard = await way.gpu.transcribe(_read(wav))
-        times_ms["hear"] = (time.perf_counter() - begun) * 1000
-        text = heard.text
+        begun_s = time.perf_counter()
+        transcript = await clients.gpu.transcribe(_read_recording(wav))
+        times_ms["hear"] = (time.perf_counter() - begun_s) * 1000
+        text = transcript.text
         typer.echo(f"heard:    {text}")
-    answer = await _command(way.api, text or "", session)
+    answer = await _send_command(clients.api, text or "", session)
     times_ms |= answer["latency_ms"]
     typer.echo(f"reply:    {answer['reply']}")
     if out is not None:
-        begun = time.perf_counter()
-        seconds = await _speak(way.gpu, answer["reply"], out)
-        times_ms["speak"] = (time.perf_counter() - begun) * 1000
+        begun_s = time.perf_counter()
+        seconds = await _save_speech(clients.gpu, answer["reply"], out)
+        times_ms["speak"] = (time.perf_counter() - begun_s) * 1000
         typer.echo(f"spoken:   {out} ({seconds:.1f} s)")
     typer.echo(f"intent:   {answer['intent']}")
     for action in answer["actions"]:
-        typer.echo(f"action:   {_action(action)}")
+        typer.echo(f"action:   {_format_action(action)}")
     if answer["degraded"]:
         typer.echo(f"degraded: {', '.join(answer['degraded'])}")
     stages = ", ".join(f"{name} {value:.1f}" for name, value in times_ms.items())
@@ -89,49 +94,49 @@ async def _converse(
     typer.echo(f"session:  {answer['session_id']}   trace: {answer['trace_id']}")
 
 
-async def _command(api: httpx.AsyncClient, text: str, session: str | None) -> dict[str, Any]:
+async def _send_command(api: httpx.AsyncClient, text: str, session: str | None) -> dict[str, Any]:
     import httpx
 
-    body = {"utterance": text} | ({"session_id": session} if session else {})
+    command = {"utterance": text} | ({"session_id": session} if session else {})
     try:
-        response = await api.post("/v1/command", json=body)
+        response = await api.post("/v1/command", json=command)
     except httpx.TimeoutException as error:
         raise TimedOut(what="The command", limit_ms=round(_TIMEOUT_S * 1000)) from error
     except httpx.HTTPError as error:
         raise DependencyDown(dependency="api", reason=str(error) or "no connection") from error
     if response.is_success:
-        found: dict[str, Any] = response.json()
-        return found
-    raise _refused(response.status_code, _body(response))
+        body: dict[str, Any] = response.json()
+        return body
+    raise _make_error(response.status_code, _read_body(response))
 
 
-def _refused(status: int, body: dict[str, Any]) -> BarnabeeError:
+def _make_error(status: int, body: dict[str, Any]) -> BarnabeeError:
     if status == Unauthorized.status:
         return Unauthorized()
     message = str(body.get("message") or f"the api answered HTTP {status}").rstrip(".")
-    client_error = 400 <= status < 500  # noqa: PLR2004 - HTTP's class of the caller's mistakes
-    if client_error:
+    is_client_error = 400 <= status < 500  # noqa: PLR2004 - HTTP status classes
+    if is_client_error:
         return BadRequest(field="command", reason=message)
     return Unavailable(what=message)
 
 
-def _body(response: httpx.Response) -> dict[str, Any]:
+def _read_body(response: httpx.Response) -> dict[str, Any]:
     try:
-        found = response.json()
+        body = response.json()
     except ValueError:
         return {}
-    return found if isinstance(found, dict) else {}
+    return body if isinstance(body, dict) else {}
 
 
-async def _speak(gpu: GpuClient, text: str, out: Path) -> float:
-    """Write the reply as WAV; return its length in seconds."""
+async def _save_speech(gpu: GpuClient, text: str, out: Path) -> float:
+    """Write the spoken reply as WAV; return its length in seconds."""
+    import asyncio
+
+    from barnabee.audio.wav import encode as encode_wav
+
     sound = b"".join([chunk async for chunk in gpu.speak(text, format="pcm")])
     try:
-        with wave.open(str(out), "wb") as file:
-            file.setnchannels(1)
-            file.setsampwidth(2)
-            file.setframerate(_sample_rate_hz())
-            file.writeframes(sound)
+        await asyncio.to_thread(out.write_bytes, encode_wav(sound, _sample_rate_hz()))
     except OSError as error:
         raise BadRequest(field="--out", reason=f"{out} cannot be written ({error})") from error
     return len(sound) / 2 / _sample_rate_hz()
@@ -140,15 +145,15 @@ async def _speak(gpu: GpuClient, text: str, out: Path) -> float:
 def _sample_rate_hz() -> int:
     from barnabee.core import system
 
-    return system.current().voice.sample_rate_hz
+    return system.get_system().voice.sample_rate_hz
 
 
-def _read(wav: Path) -> bytes:
+def _read_recording(wav: Path) -> bytes:
     try:
         return wav.read_bytes()
     except OSError as error:
         raise InvalidAudio(reason=f"{wav} cannot be read ({error.strerror})") from error
 
 
-def _action(action: dict[str, Any]) -> str:
+def _format_action(action: dict[str, Any]) -> str:
     return ", ".join(f"{key} {value}" for key, value in action.items() if value is not None)

@@ -1,7 +1,8 @@
-"""`barnabee up` and `barnabee down`."""
+"""`barnabee up` and `barnabee down`: start and stop of the local deployment."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -9,36 +10,36 @@ import typer
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from barnabee.up.node_commands import House
+    from barnabee.up.deployment import LocalDeployment
 
-_DOWN_LIMIT_S = 12.0
+_STOP_TIMEOUT_S = 12.0
 
 
-def up(
+def start_deployment(
     detach: Annotated[bool, typer.Option("--detach", "-d", help="Run in the background.")] = False,
     demo_home: Annotated[
-        bool, typer.Option("--demo-home", help="Add a real Home Assistant with lights to switch.")
+        bool, typer.Option("--demo-home", help="Add a real Home Assistant with demo devices.")
     ] = False,
     monitoring: Annotated[
         bool, typer.Option("--monitoring", help="Add Prometheus and Alertmanager.")
     ] = False,
 ) -> None:
-    """Start the whole house and keep it running."""
+    """Start all services and restart those that fail."""
     from rich.console import Console
 
     from barnabee.cli import fillers
     from barnabee.up import launch, run_state, setup
-    from barnabee.up import local_config as houses
     from barnabee.up.console import SilentView, make_view
+    from barnabee.up.deployment import make_local_deployment
 
-    house = houses.local(demo_home=demo_home, monitoring=monitoring)
-    house.paths.make()
-    run_state.require_none(house.paths)
+    deployment = make_local_deployment(demo_home=demo_home, monitoring=monitoring)
+    deployment.paths.make()
+    run_state.require_not_running(deployment.paths)
     console = Console()
-    setup.prepare(house.system, console, demo_home=demo_home, monitoring=monitoring)
-    fillers.ensure(house.system, house.paths.data / "fillers")
+    setup.prepare_machine(deployment.system, console, demo_home=demo_home, monitoring=monitoring)
+    fillers.ensure_fillers(deployment.system, deployment.paths.data / "fillers")
     if detach:
-        _say_cleared(console, launch.detached(house, SilentView()))
+        _print_cleared(console, launch.run_detached(deployment, SilentView()))
         console.print(
             "started in the background: wait with `./barnabee health --wait 60`, "
             "follow with `./barnabee logs -f`, stop with `./barnabee down`",
@@ -46,38 +47,74 @@ def up(
             soft_wrap=True,
         )
         return
-    view = make_view(console, lambda: _farewell(house))
-    launch.run(house, view, on_takeover=lambda names: _say_cleared(console, names))
+    view = make_view(console, lambda: _ready_text(deployment))
+    launch.run_in_foreground(
+        deployment, view, on_takeover=lambda names: _print_cleared(console, names)
+    )
 
 
-def down() -> None:
-    """Stop the house, and whatever a killed runner left behind."""
+def stop_deployment() -> None:
+    """Stop all services, including those of a runner that was killed."""
     from barnabee.up import orphans, paths, run_state
 
-    where = paths.local()
-    runner = run_state.runner(where)
+    local = paths.local_paths()
+    runner = run_state.find_runner(local)
     if runner is not None:
         runner.terminate()
-        if orphans.outlive([runner], _DOWN_LIMIT_S):
-            typer.echo(f"the runner did not stop within {_DOWN_LIMIT_S:.0f} s: killed", err=True)
-            orphans.kill([runner])
-    left = orphans.end(run_state.left(where))
-    where.state.unlink(missing_ok=True)
-    if left:
-        typer.echo(f"cleared {', '.join(left)}")
-    typer.echo("stopped" if runner is not None or left else "nothing was running")
+        if orphans.wait_for_exit([runner], _STOP_TIMEOUT_S):
+            typer.echo(f"the runner did not stop within {_STOP_TIMEOUT_S:.0f} s: killed", err=True)
+            orphans.kill_processes([runner])
+    ended = orphans.end_processes(run_state.find_orphans(local))
+    local.state.unlink(missing_ok=True)
+    if ended:
+        typer.echo(f"cleared {', '.join(ended)}")
+    typer.echo("stopped" if runner is not None or ended else "nothing was running")
 
 
-def _say_cleared(console: Console, names: list[str]) -> None:
+def _print_cleared(console: Console, names: list[str]) -> None:
     if names:
-        text = f"cleared what an earlier run left: {', '.join(names)}"
+        text = f"ended processes of an earlier run: {', '.join(names)}"
         console.print(text, highlight=False, soft_wrap=True)
 
 
-def _farewell(house: House) -> str:
-    from barnabee.up import local_config as houses
+def _ready_text(deployment: LocalDeployment) -> str:
+    from barnabee.up.deployment import make_login_link
 
-    link = houses.login_link(house.paths, house.system.port("api"))
-    off = "".join(f"\n  [dim]off: {line}[/]" for line in houses.what_is_off(house))
-    question = "turn on the kitchen light" if house.demo_home else "what time is it"
-    return f'{off}\n  log a browser in: {link}\n  now try: ./barnabee say "{question}"'.strip("\n")
+    link = make_login_link(deployment.paths, deployment.system.port("api"))
+    off = "".join(f"\n  [dim]off: {line}[/]" for line in _list_disabled_features(deployment))
+    question = "turn on the kitchen light" if deployment.demo_home else "what time is it"
+    return f'{off}\n  dashboard login: {link}\n  now try: ./barnabee say "{question}"'.strip("\n")
+
+
+def _list_disabled_features(deployment: LocalDeployment) -> list[str]:
+    """Return one line for each feature that is not configured, with how to configure it."""
+    from barnabee.up import secrets
+
+    environment, directory = deployment.environment, deployment.paths.secrets
+    lines = []
+    if deployment.demo_home is None and not environment.get("HOME_ASSISTANT_URL"):
+        lines.append(
+            "home control: set HOME_ASSISTANT_URL and put a long-lived access token into "
+            f"{directory / 'home_assistant_token'}, or try `./barnabee up --demo-home`"
+        )
+    if not environment.get("AZURE_OPENAI_ENDPOINT"):
+        lines.append(
+            "free conversation: set AZURE_OPENAI_ENDPOINT and AZURE_OPENAI_DEPLOYMENT and put the "
+            f"key into {directory / 'azure_openai_key'}"
+        )
+    if deployment.has_local_replica:
+        replica = _shorten(deployment.paths.data / "s3")
+        lines.append(
+            f"off-site backup: the replica is on this machine ({replica}); put "
+            f"{secrets.B2_KEY_ID} and {secrets.B2_KEY} into {directory}"
+        )
+    if deployment.monitoring:
+        from barnabee.up.monitoring_services import list_missing_channels
+
+        lines += list_missing_channels(deployment)
+    return lines
+
+
+def _shorten(path: Path) -> str:
+    current = Path.cwd()
+    return str(path.relative_to(current)) if path.is_relative_to(current) else str(path)

@@ -1,4 +1,4 @@
-"""`barnabee vram`: what the card's memory is planned for, and what an evening does to that plan."""
+"""`barnabee vram`: the GPU memory plan of system.toml, and its simulation with a request trace."""
 
 from __future__ import annotations
 
@@ -9,67 +9,70 @@ import typer
 
 if TYPE_CHECKING:
     from barnabee.core.schema import System
-    from barnabee.gpu.vram.events import Entry
+    from barnabee.gpu.vram.types import LedgerEvent
 
-app = typer.Typer(help="The memory of the graphics card.", no_args_is_help=True)
+app = typer.Typer(help="Plan and simulate GPU memory.", no_args_is_help=True)
 
-_MIB_PER_GB = 1024  # gigabytes as the specification and card makers count them
-_QUIET = {"grant", "release", "loaded", "unloaded"}
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+_MIB_PER_GB = 1024  # gigabytes as the specification and GPU vendors count them
+_ROUTINE_KINDS = {"grant", "release", "loaded", "unloaded"}
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
-@app.command()
-def plan(as_json: AsJson = False) -> None:
-    """Print what every model takes, the totals and what is left; fail if it cannot fit."""
+@app.command("plan")
+def show_plan(as_json: JsonOption = False) -> None:
+    """Print each model's memory, the totals and the rest; fail if the models do not fit."""
     import json
 
     from barnabee.core import system
 
-    facts = _facts(system.load())
-    typer.echo(json.dumps(facts, indent=2) if as_json else _table(facts))
+    facts = _collect_facts(system.load_system())
+    typer.echo(json.dumps(facts, indent=2) if as_json else _format_table(facts))
 
 
-@app.command()
-def simulate(
-    file: Annotated[Path, typer.Argument(help="One JSON object a line: docs/reference/vram.md.")],
-    as_json: AsJson = False,
+@app.command("simulate")
+def simulate_trace(
+    file: Annotated[
+        Path,
+        typer.Argument(help="Request trace, one JSON object per line; see docs/reference/vram.md."),
+    ],
+    as_json: JsonOption = False,
 ) -> None:
-    """Replay the requests of FILE and print every load, eviction, wait and refusal."""
+    """Replay the requests in FILE and print all loads, evictions, waits and refusals."""
     import json
     from dataclasses import asdict
 
     from barnabee.core import system
     from barnabee.core.errors import BadInput
-    from barnabee.gpu.vram.simulate import replay
-    from barnabee.gpu.vram.workload import read
+    from barnabee.gpu.vram.simulate import replay_trace
+    from barnabee.gpu.vram.workload import read_trace
 
-    graph = system.load()
+    graph = system.load_system()
     try:
         lines = file.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise BadInput(what=f"{file} cannot be read: {error}") from error
-    entries, summary = replay(graph, read(lines, graph.model, str(file)))
+    events, summary = replay_trace(graph, read_trace(lines, graph.model, str(file)))
     if as_json:
-        story = {"entries": [asdict(entry) for entry in entries], "summary": asdict(summary)}
-        typer.echo(json.dumps(story, indent=2))
+        result = {"entries": [asdict(event) for event in events], "summary": asdict(summary)}
+        typer.echo(json.dumps(result, indent=2))
         return
-    for entry in entries:
-        if entry.kind not in _QUIET:
-            typer.echo(_line(entry))
+    for event in events:
+        if event.kind not in _ROUTINE_KINDS:
+            typer.echo(_format_event(event))
     for name, value in asdict(summary).items():
-        typer.echo(f"{name}: {_figures(value)}")
+        typer.echo(f"{name}: {_format_value(value)}")
 
 
-def _facts(system: System) -> dict[str, Any]:
+def _collect_facts(system: System) -> dict[str, Any]:
     from barnabee.core import graph
 
-    card, totals = system.card, graph.vram_totals(system)
-    usable_mib = card.vram_mib - card.headroom_mib
+    gpu, totals = system.gpu, graph.compute_vram_totals(system)
+    usable_mib = gpu.vram_mib - gpu.headroom_mib
     return {
         "card": {
-            "name": card.name,
-            "vram_mib": card.vram_mib,
-            "headroom_mib": card.headroom_mib,
+            "name": gpu.name,
+            "vram_mib": gpu.vram_mib,
+            "headroom_mib": gpu.headroom_mib,
             "usable_mib": usable_mib,
         },
         "models": {
@@ -87,42 +90,42 @@ def _facts(system: System) -> dict[str, Any]:
     }
 
 
-def _table(facts: dict[str, Any]) -> str:
-    card, totals = facts["card"], facts["totals"]
-    headroom = f"{_size(card['headroom_mib'])} of it headroom"
+def _format_table(facts: dict[str, Any]) -> str:
+    gpu, totals = facts["card"], facts["totals"]
+    headroom = f"including {_format_size(gpu['headroom_mib'])} headroom"
     lines = [
-        f"{card['name']}: {_size(card['vram_mib'])}, {headroom}",
+        f"{gpu['name']}: {_format_size(gpu['vram_mib'])}, {headroom}",
         "",
         f"{'':24}{'loaded':>20}{'peak':>20}  priority",
     ]
     for name, model in facts["models"].items():
-        how = "preloaded" if model["preload"] else "when needed"
-        row = _row(name, model["vram_reserved_mib"], model["vram_peak_mib"])
-        lines.append(f"{row}  {model['priority']}, {how}")
+        loading = "preloaded" if model["preload"] else "on demand"
+        row = _format_row(name, model["vram_reserved_mib"], model["vram_peak_mib"])
+        lines.append(f"{row}  {model['priority']}, {loading}")
     for kind, title in (("normal", "total, normal"), ("fallback", "total, fallback active")):
-        lines.append(_row(title, totals[f"{kind}_reserved_mib"], totals[f"{kind}_peak_mib"]))
-    lines += ["", f"left with everything at its peak: {_size(facts['left_mib'])}"]
+        lines.append(_format_row(title, totals[f"{kind}_reserved_mib"], totals[f"{kind}_peak_mib"]))
+    lines += ["", f"free with all models at their peak: {_format_size(facts['left_mib'])}"]
     return "\n".join(lines)
 
 
-def _row(title: str, loaded_mib: int, peak_mib: int) -> str:
-    return f"{title:24}{_size(loaded_mib):>20}{_size(peak_mib):>20}"
+def _format_row(title: str, loaded_mib: int, peak_mib: int) -> str:
+    return f"{title:24}{_format_size(loaded_mib):>20}{_format_size(peak_mib):>20}"
 
 
-def _size(mib: int) -> str:
+def _format_size(mib: int) -> str:
     return f"{mib / _MIB_PER_GB:.1f} GB ({mib} MiB)"
 
 
-def _line(entry: Entry) -> str:
-    seconds, millis = divmod(entry.t_ms, 1000)
+def _format_event(event: LedgerEvent) -> str:
+    seconds, millis = divmod(event.t_ms, 1000)
     minutes, seconds = divmod(seconds, 60)
     clock = f"{minutes // 60}:{minutes % 60:02}:{seconds:02}.{millis:03}"
-    who = f" ({entry.request.session})" if entry.request else ""
-    code = f" [{entry.code}]" if entry.code else ""
-    return f"{clock}  {entry.kind:<12}{entry.model}{who}: {entry.why}{code}"
+    session = f" ({event.request.session})" if event.request else ""
+    code = f" [{event.code}]" if event.code else ""
+    return f"{clock}  {event.kind:<12}{event.model}{session}: {event.why}{code}"
 
 
-def _figures(value: object) -> str:
+def _format_value(value: object) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{key} {count}" for key, count in value.items()) or "none"
     return str(value)

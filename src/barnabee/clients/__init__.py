@@ -1,1 +1,1 @@
-"""How one service calls another, and the services of others."""
+"""Clients of our own services and of external services."""

@@ -1,6 +1,6 @@
-"""Alertmanager: the alerts in force, an alert of one's own, a silence.
+"""Client of Alertmanager: active alerts, posted alerts and silences.
 
-Its API: https://github.com/prometheus/alertmanager/blob/main/api/v2/openapi.yaml.
+API: https://github.com/prometheus/alertmanager/blob/main/api/v2/openapi.yaml.
 """
 
 from __future__ import annotations
@@ -20,22 +20,21 @@ _ALERTS, _SILENCES = "/api/v2/alerts", "/api/v2/silences"
 
 @dataclass(frozen=True)
 class Alert:
-    """One alert in force; `fingerprint` names its labels, here and in what is sent on."""
+    """One active alert; `fingerprint` identifies its labels, also in notifications."""
 
     fingerprint: str
     labels: Mapping[str, str]
     annotations: Mapping[str, str]
     started: datetime
     updated: datetime
-    held_back: bool  # by a silence or by another alert that explains it
+    is_suppressed: bool  # silenced, or inhibited by another alert
 
     @property
     def name(self) -> str:
-        """Return the name of its rule."""
+        """Return the name of the alerting rule."""
         return self.labels.get("alertname", "")
 
     def as_dict(self) -> dict[str, object]:
-        """Return the JSON form."""
         return {
             "name": self.name,
             "severity": self.labels.get("severity"),
@@ -43,14 +42,14 @@ class Alert:
             "action": self.annotations.get("action"),
             "runbook": self.annotations.get("runbook"),
             "since": self.started.isoformat(),
-            "held_back": self.held_back,
+            "held_back": self.is_suppressed,
             "labels": dict(self.labels),
             "fingerprint": self.fingerprint,
         }
 
 
-class Alertmanager:
-    """One Alertmanager; `aclose` it at the end. Every method raises DependencyDown."""
+class AlertmanagerClient:
+    """Client of one Alertmanager; call `aclose` at the end. Every method raises DependencyDown."""
 
     def __init__(
         self,
@@ -59,7 +58,6 @@ class Alertmanager:
         timeout_s: float = 5.0,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
-        """Remember where it is."""
         self.url = url.rstrip("/")
         self._http = httpx.AsyncClient(
             base_url=self.url, timeout=timeout_s, transport=transport, trust_env=False
@@ -69,11 +67,11 @@ class Alertmanager:
         """Close the connections."""
         await self._http.aclose()
 
-    async def alerts(self) -> list[Alert]:
-        """Return the alerts in force, those held back too."""
-        return [alert_of(one) for one in await self._json("GET", _ALERTS)]
+    async def read_alerts(self) -> list[Alert]:
+        """Return the active alerts, including suppressed ones."""
+        return [parse_alert(alert) for alert in await self._request("GET", _ALERTS)]
 
-    async def post(
+    async def post_alert(
         self,
         labels: Mapping[str, str],
         annotations: Mapping[str, str],
@@ -81,9 +79,9 @@ class Alertmanager:
         started: datetime,
         ends: datetime,
     ) -> None:
-        """Report an alert that ends at `ends`; with the same labels and an earlier end: it is over.
+        """Post an alert that ends at `ends`; an earlier end with the same labels resolves it.
 
-        Alertmanager itself takes what nobody reports again for over after five minutes.
+        Alertmanager resolves an alert that is not posted again within five minutes.
         """
         alert = {
             "labels": dict(labels),
@@ -91,12 +89,12 @@ class Alertmanager:
             "startsAt": started.isoformat(),
             "endsAt": ends.isoformat(),
         }
-        await self._json("POST", _ALERTS, [alert])
+        await self._request("POST", _ALERTS, [alert])
 
-    async def silence(
+    async def create_silence(
         self, matches: Mapping[str, str], *, since: datetime, lasting: timedelta, why: str
     ) -> str:
-        """Hold back the alerts with these labels; return the silence's id."""
+        """Silence the alerts with these labels; return the silence's id."""
         body = {
             "matchers": [
                 {"name": name, "value": value, "isRegex": False, "isEqual": True}
@@ -107,13 +105,13 @@ class Alertmanager:
             "createdBy": "barnabee",
             "comment": why,
         }
-        return str((await self._json("POST", _SILENCES, body))["silenceID"])
+        return str((await self._request("POST", _SILENCES, body))["silenceID"])
 
-    async def _json(self, method: str, path: str, body: object = None) -> Any:
+    async def _request(self, method: str, path: str, body: object = None) -> Any:
         try:
-            answer = await self._http.request(method, path, json=body)
-            answer.raise_for_status()
-            return answer.json() if answer.content else None
+            response = await self._http.request(method, path, json=body)
+            response.raise_for_status()
+            return response.json() if response.content else None
         except httpx.HTTPStatusError as error:
             reason = f"HTTP {error.response.status_code}: {error.response.text[:200]}"
             raise DependencyDown(dependency=NAME, reason=reason) from error
@@ -122,14 +120,14 @@ class Alertmanager:
             raise DependencyDown(dependency=NAME, reason=reason) from error
 
 
-def alert_of(found: Mapping[str, Any]) -> Alert:
-    """Return our form of one alert of its API."""
-    status = found["status"]
+def parse_alert(body: Mapping[str, Any]) -> Alert:
+    """Convert one alert of Alertmanager's API."""
+    status = body["status"]
     return Alert(
-        fingerprint=found["fingerprint"],
-        labels=found["labels"],
-        annotations=found["annotations"],
-        started=datetime.fromisoformat(found["startsAt"]),
-        updated=datetime.fromisoformat(found["updatedAt"]),
-        held_back=bool(status["silencedBy"] or status["inhibitedBy"]),
+        fingerprint=body["fingerprint"],
+        labels=body["labels"],
+        annotations=body["annotations"],
+        started=datetime.fromisoformat(body["startsAt"]),
+        updated=datetime.fromisoformat(body["updatedAt"]),
+        is_suppressed=bool(status["silencedBy"] or status["inhibitedBy"]),
     )

@@ -1,25 +1,26 @@
-"""How the voice asks the `api` service what is to be done and said."""
+"""Client of the `api` service for the voice service: commands and turn reports."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import httpx
 
 from barnabee.clients import responses
-from barnabee.clients.turn_report import Spoken, report
 from barnabee.core import trace_context
 from barnabee.core.errors import DependencyDown, TimedOut
 from barnabee.core.health import Degraded
 
 NAME = "api"
 READY_TIMEOUT_S = 1.5
+REPORT_TIMEOUT_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """What came of a command; `code` says what failed, `latency_ms` how long each stage took."""
+class CommandReply:
+    """Reply to a command; `code` is the error code or None, `latency_ms` is by stage."""
 
     reply: str
     intent: str
@@ -30,7 +31,7 @@ class Answer:
 
 
 class ApiClient:
-    """Pooled connections to the api."""
+    """Pooled connections to the api service."""
 
     def __init__(
         self,
@@ -40,58 +41,113 @@ class ApiClient:
         timeout_s: float,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
-        """Connect lazily; `timeout_s` bounds a whole command."""
+        """`timeout_s` limits a whole command."""
         self._timeout_s = timeout_s
         self._http = httpx.AsyncClient(
             base_url=url,
             headers={"Authorization": f"Bearer {token}"},
             timeout=timeout_s,
             transport=transport,
-            trust_env=False,  # the service is near
+            trust_env=False,  # on the local network
         )
 
-    async def command(self, utterance: str, session_id: str) -> Answer:
-        """Return what came of an utterance.
+    async def command(self, utterance: str, session_id: str) -> CommandReply:
+        """Run the command in `utterance`.
 
-        Raises Unavailable when the api cannot be asked, BadInput when it will not have that.
+        Raises Unavailable when the api does not answer, BadInput when it refuses the request.
         """
-        body = {"utterance": utterance, "session_id": session_id}
-        response = await self._ask("POST", "/v1/command", self._timeout_s, json=body)
-        error = responses.error_of(response, NAME)
+        command = {"utterance": utterance, "session_id": session_id}
+        response = await self._request("POST", "/v1/command", self._timeout_s, json=command)
+        error = responses.parse_error(response, NAME)
         if error is not None:
             raise error
-        with responses.understood(NAME):
-            found = response.json()
-            return Answer(
-                reply=str(found["reply"]),
-                intent=str(found["intent"]),
-                actions=list(found["actions"]),
-                degraded=[str(one) for one in found["degraded"]],
-                code=found["code"],
-                latency_ms={str(k): float(v) for k, v in found["latency_ms"].items()},
+        with responses.wrap_parse_errors(NAME):
+            body = response.json()
+            return CommandReply(
+                reply=str(body["reply"]),
+                intent=str(body["intent"]),
+                actions=list(body["actions"]),
+                degraded=[str(part) for part in body["degraded"]],
+                code=body["code"],
+                latency_ms={str(k): float(v) for k, v in body["latency_ms"].items()},
             )
 
-    async def report(self, spoken: Spoken) -> None:
-        """Return when the api has what was measured of a turn; see `clients.turn_report.report`."""
-        await report(self._http, spoken)
+    async def send_report(self, report: TurnReport) -> None:
+        """Send a turn's measurements; see `send_turn_report`."""
+        await send_turn_report(self._http, report)
 
     async def ready(self) -> Degraded | None:
-        """Return None when it is well, Degraded when it lacks something; DependencyDown else."""
-        response = await self._ask("GET", "/health/ready", READY_TIMEOUT_S)
-        found = responses.health(response, NAME)
-        return Degraded("api_degraded", found.message) if found else None
+        """Return None when the api is healthy, Degraded when it is not; raises DependencyDown."""
+        response = await self._request("GET", "/health/ready", READY_TIMEOUT_S)
+        degraded = responses.parse_health(response, NAME)
+        return Degraded("api_degraded", degraded.message) if degraded else None
 
     async def aclose(self) -> None:
         """Close the connections."""
         await self._http.aclose()
 
-    async def _ask(self, method: str, path: str, limit_s: float, **content: Any) -> httpx.Response:
+    async def _request(
+        self, method: str, path: str, limit_s: float, **content: Any
+    ) -> httpx.Response:
         try:
             return await self._http.request(
-                method, path, headers=trace_context.headers(), timeout=limit_s, **content
+                method, path, headers=trace_context.make_headers(), timeout=limit_s, **content
             )
         except httpx.TimeoutException as error:
             raise TimedOut(what=NAME, limit_ms=round(limit_s * 1000)) from error
         except httpx.HTTPError as error:
             reason = str(error) or type(error).__name__
             raise DependencyDown(dependency=NAME, reason=reason) from error
+
+
+@dataclass(frozen=True, slots=True)
+class StageTiming:
+    """Start of a stage, counted from the end of the user's speech, and its duration."""
+
+    at_ms: float
+    took_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class TurnReport:
+    """Measurements of one turn.
+
+    `said_at` is the end of the user's speech (2025-01-31T12:00:00.000Z). `stages` has the names of
+    `[stage]` in system.toml, and `command` for everything in the api. `filler` is the phrase that
+    was played, `heard` the part of the reply that was played before a barge-in.
+    """
+
+    trace_id: str
+    room: str
+    said_at: str
+    stages: Mapping[str, StageTiming]
+    engine: str | None = None
+    filler: str | None = None
+    interrupted: bool = False
+    heard: str | None = None
+    degraded: tuple[str, ...] = field(default=())
+    code: str | None = None
+
+
+async def send_turn_report(
+    http: httpx.AsyncClient, report: TurnReport, *, limit_s: float = REPORT_TIMEOUT_S
+) -> None:
+    """Store a turn's measurements in the api; idempotent.
+
+    `http` has the api's URL and token. Raises Unavailable when the api does not answer or cannot
+    write now (retry then), BadInput when it refuses the report.
+    """
+    body = asdict(report)
+    path = f"/v1/turns/{body.pop('trace_id')}/spoken"
+    try:
+        response = await http.post(
+            path, json=body, headers=trace_context.make_headers(), timeout=limit_s
+        )
+    except httpx.TimeoutException as error:
+        raise TimedOut(what=NAME, limit_ms=round(limit_s * 1000)) from error
+    except httpx.HTTPError as error:
+        reason = str(error) or type(error).__name__
+        raise DependencyDown(dependency=NAME, reason=reason) from error
+    refusal = responses.parse_error(response, NAME)
+    if refusal is not None:
+        raise refusal

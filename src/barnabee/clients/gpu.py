@@ -1,12 +1,11 @@
-"""How other services call the inference service: hear, speak, embed.
+"""Client of the inference service: speech to text, text to speech and embeddings.
 
-Speaks the OpenAI-compatible API, so any server with that API can stand at the URL, and several
-servers can share the work (`servers.py`). Imports no inference library.
+Uses the OpenAI-compatible API, so any server with that API can be at the URL. Several servers share
+the requests (`servers.py`). Imports no inference library.
 """
 
 from __future__ import annotations
 
-import struct
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing
@@ -14,8 +13,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from barnabee.clients import responses, turns
-from barnabee.clients.responses import Transcript
-from barnabee.clients.servers import Servers
+from barnabee.clients.responses import TranscriptionResult
+from barnabee.clients.servers import ServerPool
 from barnabee.core.errors import DependencyDown
 
 if TYPE_CHECKING:
@@ -26,21 +25,20 @@ if TYPE_CHECKING:
     from barnabee.core.health import Degraded
     from barnabee.core.settings import Settings
 
-__all__ = ["GpuClient", "Names", "Transcript", "sized_wav"]
+__all__ = ["GpuClient", "ModelNames", "TranscriptionResult"]
 
 
 @dataclass(frozen=True, slots=True)
-class Names:
-    """What the servers call what they have; these our own service takes for whatever it has."""
+class ModelNames:
+    """Model names of the servers; our own service accepts these defaults for any model."""
 
     stt: str = "whisper-1"
     tts: str = "tts-1"
     embed: str = "text-embedding-3-small"
-    voice: str = ""  # the server's own when empty
+    voice: str = ""  # empty: the server's default
 
     @classmethod
-    def of(cls, settings: Settings) -> Names:
-        """Return the names in the settings."""
+    def from_settings(cls, settings: Settings) -> ModelNames:
         return cls(settings.stt_model, settings.tts_model, settings.embed_model, settings.tts_voice)
 
 
@@ -52,52 +50,51 @@ class GpuClient:
         url: str | Sequence[str],
         token: str,
         *,
-        names: Names | None = None,
+        names: ModelNames | None = None,
         timeout_s: float = 10,
         transport: httpx.AsyncBaseTransport | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Connect lazily; `timeout_s` bounds connecting, waiting and every pause in a stream.
+        """`timeout_s` limits connecting, waiting for the response and every gap in a stream.
 
-        With several URLs each request goes to the one with the least to do, and to another one when
-        that fails before anything was answered. All get the same `token`.
+        With several URLs each request goes to the least loaded server, and to another one when that
+        fails before it responds. All get the same `token`.
         """
         urls = [url] if isinstance(url, str) else list(url)
-        self._names = names or Names()
-        self._width = 0  # of a vector, once there was one
-        self._servers = Servers(urls, token, timeout_s=timeout_s, transport=transport, clock=clock)
+        self._names = names or ModelNames()
+        self._width = 0  # of an embedding; 0 before the first response
+        self._pool = ServerPool(urls, token, timeout_s=timeout_s, transport=transport, clock=clock)
 
     async def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Return (n, 384) float32 rows of length 1, in the order of `texts`.
+        """Return (n, 384) float32 rows of unit length in the order of `texts`.
 
-        Another model than ours may have another width, the same for all servers.
+        Foreign models may have another width, which must be the same on all servers.
         """
-        import numpy as np  # noqa: PLC0415 - callers that only speak need none
+        import numpy as np  # noqa: PLC0415 - not needed for speech
 
         if not texts:
             return np.empty((0, 384), np.float32)
         body = {"model": self._names.embed, "input": list(texts), "encoding_format": "base64"}
-        return await self._servers.post(
+        return await self._pool.post(
             "/v1/embeddings",
-            lambda response: self._alike(responses.vectors(response, len(texts))),
-            turns.current(self._servers),
+            lambda response: self._check_width(responses.parse_vectors(response, len(texts))),
+            turns.find_current_turn(self._pool),
             json=body,
         )
 
-    def _alike(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return `rows`; DependencyDown when a server embeds with another model than the others."""
+    def _check_width(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return `rows`; DependencyDown when their width differs from earlier embeddings."""
         self._width = self._width or rows.shape[1]
         if rows.shape[1] != self._width:
-            reason = f"vectors of {rows.shape[1]} numbers, where there were {self._width} before"
+            reason = f"embeddings of width {rows.shape[1]} instead of {self._width}"
             raise DependencyDown(dependency=responses.NAME, reason=reason)
         return rows
 
-    async def transcribe(self, wav: bytes, *, language: str = "en") -> Transcript:
-        """Return what is said in a WAV file."""
-        return await self._servers.post(
+    async def transcribe(self, wav: bytes, *, language: str = "en") -> TranscriptionResult:
+        return await self._pool.post(
             "/v1/audio/transcriptions",
-            lambda response: responses.transcript(response, language),
-            turns.current(self._servers),
+            lambda response: responses.parse_transcription(response, language),
+            turns.find_current_turn(self._pool),
             data={"model": self._names.stt, "language": language, "response_format": "json"},
             files={"file": ("speech.wav", wav, "audio/wav")},
         )
@@ -107,11 +104,11 @@ class GpuClient:
         text: str,
         *,
         voice: str | None = None,
-        format: Literal["wav", "pcm"] = "wav",  # noqa: A002 - the word everybody uses for it
+        format: Literal["wav", "pcm"] = "wav",  # noqa: A002 - the standard term
     ) -> AsyncIterator[bytes]:
-        """Yield `text` spoken (24 kHz, 16 bit, mono) as it is computed.
+        """Yield synthesized speech (24 kHz, 16 bit, mono) as it is computed.
 
-        A streamed WAV does not know its length when it begins: see `sized_wav`.
+        The header of a streamed WAV has no length: see `audio.wav.set_length`.
         """
         body: dict[str, Any] = {
             "model": self._names.tts,
@@ -120,42 +117,30 @@ class GpuClient:
         }
         if voice or self._names.voice:
             body["voice"] = voice or self._names.voice
-        turn = turns.current(self._servers)
-        async with aclosing(self._servers.stream("/v1/audio/speech", turn, json=body)) as sound:
+        turn = turns.find_current_turn(self._pool)
+        async with aclosing(self._pool.stream("/v1/audio/speech", turn, json=body)) as sound:
             async for chunk in sound:
                 yield chunk
 
     def turn(self, session: str) -> AbstractAsyncContextManager[None]:
-        """Make every request inside, in this task, part of one spoken turn of `session`.
+        """Make all requests of this task in the block part of one spoken turn of `session`.
 
-        What the turn needs stays loaded, and it keeps to one server while that works. Never waits
-        and never fails: where no turn can be had, the requests go without.
+        The turn's models stay loaded and its requests stay at one server if possible. Never waits
+        and never fails: without a turn the requests are sent all the same.
         """
-        return turns.running(self._servers, session)
+        return turns.run_turn(self._pool, session)
 
-    async def ledger(self) -> dict[str, Any]:
-        """Return what models the server that would be asked now has, as its GET /v1/vram says it.
-
-        Empty when it has no such page, or does not answer: it is never worth waiting for.
-        """
-        return await self._servers.ledger()
+    async def read_vram(self) -> dict[str, Any]:
+        """Return GET /v1/vram of the next server; empty when it does not answer or has none."""
+        return await self._pool.read_vram()
 
     async def ready(self) -> Degraded | None:
-        """Return None when all engines of all servers work, Degraded when some do.
+        """Return None when all engines of all servers are ready, Degraded when some are.
 
-        Raises DependencyDown when no server can do anything.
+        Raises DependencyDown when no server is.
         """
-        return await self._servers.ready()
+        return await self._pool.check_ready()
 
     async def aclose(self) -> None:
-        """Close the connections; a turn that is being ended is ended first."""
-        await self._servers.aclose()
-
-
-def sized_wav(wav: bytes) -> bytes:
-    """Return a streamed WAV with its true length in the header, as a file should have it. Pure."""
-    start = wav.find(b"data") + 4
-    if not wav.startswith(b"RIFF") or start < 16:  # noqa: PLR2004 - no RIFF header is shorter
-        return wav
-    riff, data = struct.pack("<I", len(wav) - 8), struct.pack("<I", len(wav) - start - 4)
-    return wav[:4] + riff + wav[8:start] + data + wav[start + 4 :]
+        """Close the connections after pending turn requests."""
+        await self._pool.aclose()

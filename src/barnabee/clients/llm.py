@@ -1,7 +1,7 @@
-"""The rest of the world's knowledge: Azure OpenAI through its own SDK, streamed.
+"""Client of the language model: Azure OpenAI through its SDK, with streamed answers.
 
-The SDK is imported when the first answer is needed, because it takes 50 MiB and a second. What goes
-out: the sentence and the last exchanges of the conversation; never facts, names of devices or keys.
+The SDK is imported at the first request, because it takes 50 MiB and a second. Requests have the
+utterance and the last exchanges of the conversation; never facts, device names or keys.
 """
 
 from __future__ import annotations
@@ -16,27 +16,26 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from barnabee.core.errors import DependencyDown, TimedOut
-from barnabee.understanding.interfaces import ModelAnswer, Said
+from barnabee.understanding.interfaces import ModelAnswer, PastExchange
 
 if TYPE_CHECKING:
     from openai import AsyncAzureOpenAI
 
 NAME = "llm"
-HISTORY_KEPT = 8
-# About a minute of speech: nobody listens longer, whatever the model would still say.
-ANSWER_MAX_CHARS = 900
+HISTORY_LENGTH = 8
+ANSWER_MAX_CHARS = 900  # about a minute of speech
 PROMPT = (
     "You are Barnabee, the voice assistant of a family's home. Your answer is spoken aloud: one to "
     "three short sentences, plain words, no lists, no markup, no emoji, numbers as words. "
-    "You cannot switch anything in the house here and know nothing of its state: say so when asked."
+    "You cannot control anything in the home here and know nothing of its state: say so when asked."
 )
 
 log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
-class Deployment:
-    """Where the model is and the key to it."""
+class AzureDeployment:
+    """Endpoint, deployment name and key of an Azure OpenAI model."""
 
     endpoint: str
     name: str
@@ -49,13 +48,12 @@ class AzureModel:
 
     def __init__(
         self,
-        deployment: Deployment,
+        deployment: AzureDeployment,
         *,
         first_token_timeout_s: float = 8.0,
         timeout_s: float = 20.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Remember where; nothing is imported or connected yet."""
         self._deployment = deployment
         self._first_token_timeout_s = first_token_timeout_s
         self._timeout_s = timeout_s
@@ -63,8 +61,8 @@ class AzureModel:
         self._lock = asyncio.Lock()
         self._client: AsyncAzureOpenAI | None = None
 
-    async def answer(self, utterance: str, history: Sequence[Said]) -> ModelAnswer:
-        """Return the whole answer; DependencyDown or TimedOut when there is none."""
+    async def answer(self, utterance: str, history: Sequence[PastExchange]) -> ModelAnswer:
+        """Return the whole answer; raises DependencyDown or TimedOut."""
         begun = time.perf_counter()
         first_token_ms = 0.0
         text = ""
@@ -76,18 +74,20 @@ class AzureModel:
                     break
         return ModelAnswer(_whole_sentences(text), first_token_ms)
 
-    async def stream(self, utterance: str, history: Sequence[Said]) -> AsyncGenerator[str, None]:
-        """Yield the answer as it comes; DependencyDown or TimedOut when it does not."""
+    async def stream(
+        self, utterance: str, history: Sequence[PastExchange]
+    ) -> AsyncGenerator[str, None]:
+        """Yield the answer as it is generated; raises DependencyDown or TimedOut."""
         import openai  # noqa: PLC0415 - see the module's docstring
 
-        client = await self._connected()
+        client = await self._get_client()
         limit_s = self._first_token_timeout_s
         until_s = self._clock() + self._timeout_s
         try:
             async with asyncio.timeout(limit_s):
                 answers = await client.chat.completions.create(
                     model=self._deployment.name,
-                    messages=messages(utterance, history),
+                    messages=make_messages(utterance, history),
                     stream=True,
                 )
             async with answers:
@@ -108,8 +108,8 @@ class AzureModel:
             raise _down(error) from error
 
     async def ready(self) -> None:
-        """Return when the endpoint answers and takes the key; DependencyDown otherwise."""
-        client = await self._connected()
+        """Raise DependencyDown unless the endpoint answers and accepts the key."""
+        client = await self._get_client()
         import openai  # noqa: PLC0415 - see the module's docstring
 
         try:
@@ -117,25 +117,26 @@ class AzureModel:
         except (openai.AuthenticationError, openai.PermissionDeniedError) as error:
             raise _down(error) from error
         except openai.APIStatusError as error:
-            # it answered and knows the key; some deployments do not let their models be listed
+            # the key was accepted; some deployments do not allow listing models
             if error.status_code >= 500:  # noqa: PLR2004
                 raise _down(error) from error
         except openai.OpenAIError as error:
             raise _down(error) from error
 
     async def aclose(self) -> None:
-        """Hang up."""
         if self._client is not None:
             await self._client.close()
             self._client = None
 
-    async def _connected(self) -> AsyncAzureOpenAI:
+    async def _get_client(self) -> AsyncAzureOpenAI:
         async with self._lock:
             if self._client is None:
-                self._client = await asyncio.to_thread(self._make)  # the import takes a second
+                self._client = await asyncio.to_thread(
+                    self._make_client
+                )  # the import takes a second
             return self._client
 
-    def _make(self) -> AsyncAzureOpenAI:
+    def _make_client(self) -> AsyncAzureOpenAI:
         from openai import AsyncAzureOpenAI  # noqa: PLC0415 - see the module's docstring
 
         log.info("llm_configured", deployment=self._deployment.name)
@@ -148,17 +149,17 @@ class AzureModel:
         )
 
 
-def messages(utterance: str, history: Sequence[Said]) -> list[Any]:
-    """Return the conversation as the model wants it, oldest first."""
-    told: list[dict[str, str]] = [{"role": "system", "content": PROMPT}]
-    for said in history[-HISTORY_KEPT:]:
-        told.append({"role": "user", "content": said.utterance})
-        told.append({"role": "assistant", "content": said.reply})
-    return [*told, {"role": "user", "content": utterance}]
+def make_messages(utterance: str, history: Sequence[PastExchange]) -> list[Any]:
+    """Return the conversation as chat messages, oldest first."""
+    messages: list[dict[str, str]] = [{"role": "system", "content": PROMPT}]
+    for exchange in history[-HISTORY_LENGTH:]:
+        messages.append({"role": "user", "content": exchange.utterance})
+        messages.append({"role": "assistant", "content": exchange.reply})
+    return [*messages, {"role": "user", "content": utterance}]
 
 
 def _whole_sentences(text: str) -> str:
-    """Return `text`, ended at its last whole sentence when it is too long to be spoken."""
+    """Return `text`, cut after its last whole sentence when it is too long."""
     plain = text.encode("utf-8", "replace").decode().strip()
     if len(plain) <= ANSWER_MAX_CHARS:
         return plain
@@ -169,6 +170,6 @@ def _whole_sentences(text: str) -> str:
 
 def _down(error: Exception) -> DependencyDown:
     status = getattr(error, "status_code", None)
-    reason = f"it answered {status}" if status else type(error).__name__
+    reason = f"status {status}" if status else type(error).__name__
     log.warning("llm_failed", code="dependency_down", reason=reason)
     return DependencyDown(dependency=NAME, reason=reason)

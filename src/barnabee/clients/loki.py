@@ -1,7 +1,7 @@
-"""Whoever answers LogQL over HTTP (Loki's API): asked for lines of the log.
+"""Client of Loki's query API (LogQL over HTTP).
 
-Labels are `component`, `host` and `level` alone. The trace id is structured metadata, or stands in
-the JSON line: `of_trace` finds it either way. docs/reference/logs.md has the form of each query.
+Labels are `component`, `host` and `level` only. The trace id is structured metadata or part of the
+JSON line; `make_trace_query` finds both. docs/reference/logs.md has the form of each query.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ NAME = "loki"
 LABELS = ("component", "host", "level")
 PUSH_PATH = "/loki/api/v1/push"
 _QUERY_PATH = "/loki/api/v1/query_range"
-Record = dict[str, Any]
+LogEntry = dict[str, Any]
 
 
-class Loki:
-    """A client of one server; `aclose` it at the end."""
+class LokiClient:
+    """Client of one Loki server; call `aclose` at the end."""
 
     def __init__(
         self,
@@ -32,24 +32,23 @@ class Loki:
         timeout_s: float = 10.0,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
-        """Remember where; `transport` is for tests."""
-        self.url = base_url(url)
+        self.url = parse_base_url(url)
         self._http = httpx.AsyncClient(
             base_url=self.url, timeout=timeout_s, transport=transport, trust_env=False
         )
 
     async def aclose(self) -> None:
-        """Hang up."""
         await self._http.aclose()
 
     async def query(
         self, logql: str, start_ns: int, end_ns: int, *, limit: int = 1000, newest: bool = False
-    ) -> list[Record]:
-        """Return records of [start_ns, end_ns), oldest first; of too many the oldest or newest.
+    ) -> list[LogEntry]:
+        """Return the entries of [start_ns, end_ns), oldest first.
 
-        DependencyDown when there is no usable answer.
+        Over `limit`, the oldest or the `newest` ones. Raises DependencyDown without a usable
+        response.
         """
-        asked: dict[str, str | int] = {
+        params: dict[str, str | int] = {
             "query": logql,
             "start": start_ns,
             "end": end_ns,
@@ -57,49 +56,49 @@ class Loki:
             "direction": "backward" if newest else "forward",
         }
         try:
-            answer = await self._http.get(_QUERY_PATH, params=asked)
-            if answer.is_error:
-                reason = f"status {answer.status_code}: {answer.text[:200].strip()}"
+            response = await self._http.get(_QUERY_PATH, params=params)
+            if response.is_error:
+                reason = f"status {response.status_code}: {response.text[:200].strip()}"
                 raise DependencyDown(dependency=NAME, reason=reason)
-            return records(answer.json())
+            return parse_records(response.json())
         except httpx.HTTPError as error:
             reason = str(error) or type(error).__name__
             raise DependencyDown(dependency=NAME, reason=reason) from error
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            reason = f"an answer not understood: {error}"
+            reason = f"invalid response: {error}"
             raise DependencyDown(dependency=NAME, reason=reason) from error
 
 
-def selector(component: str | None) -> str:
-    """Return the stream selector of one component, or of all. Pure."""
+def make_selector(component: str | None) -> str:
+    """Return the stream selector of one component or of all. Pure."""
     return f"{{component={json.dumps(component)}}}" if component else '{component=~".+"}'
 
 
-def of_trace(trace_id: str, component: str | None = None) -> str:
-    """Return the query of all lines of a trace, which is 32 hexadecimal digits. Pure.
+def make_trace_query(trace_id: str, component: str | None = None) -> str:
+    """Return the query for all lines of a trace id of 32 hexadecimal digits. Pure.
 
-    The line filter comes first because it needs no parsing; `| json` finds the id where a server
-    keeps no structured metadata, and changes nothing where it does.
+    The line filter is first because it needs no parsing; `| json` finds the id on servers without
+    structured metadata and changes nothing on others.
     """
-    return f'{selector(component)} |= "{trace_id}" | json | trace_id="{trace_id}"'
+    return f'{make_selector(component)} |= "{trace_id}" | json | trace_id="{trace_id}"'
 
 
-def records(answer: Any) -> list[Record]:
-    """Return the records of a query's answer, oldest first, as the log file has them. Pure."""
-    data = answer["data"]
+def parse_records(response: Any) -> list[LogEntry]:
+    """Return the entries of a query response, oldest first, as in the log file. Pure."""
+    data = response["data"]
     if data["resultType"] != "streams":
-        raise ValueError(f"{data['resultType']} is not lines")
-    found = [
-        (int(value[0]), _record(stream["stream"], int(value[0]), str(value[1])))
+        raise ValueError(f"result type {data['resultType']} instead of streams")
+    entries = [
+        (int(value[0]), _make_entry(stream["stream"], int(value[0]), str(value[1])))
         for stream in data["result"]
         for value in stream["values"]
     ]
-    found.sort(key=lambda pair: pair[0])
-    return [record for _, record in found]
+    entries.sort(key=lambda pair: pair[0])
+    return [entry for _, entry in entries]
 
 
-def base_url(url: str) -> str:
-    """Return the server's address without its closing slash; SettingInvalid when it is none."""
+def parse_base_url(url: str) -> str:
+    """Return the server's URL without trailing slash or push path; SettingInvalid otherwise."""
     parts = urlsplit(url)
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         hint = "write http://host:3100"
@@ -107,12 +106,12 @@ def base_url(url: str) -> str:
     return url.rstrip("/").removesuffix(PUSH_PATH)
 
 
-def _record(labels: dict[str, str], at_ns: int, line: str) -> Record:
+def _make_entry(labels: dict[str, str], at_ns: int, line: str) -> LogEntry:
     stamp = datetime.fromtimestamp(at_ns / 1e9, UTC).isoformat().replace("+00:00", "Z")
     known = {key: labels[key] for key in (*LABELS, "trace_id") if labels.get(key)}
-    base: Record = {"component": "?", "level": "info", "event": "", "timestamp": stamp} | known
+    base: LogEntry = {"component": "?", "level": "info", "event": "", "timestamp": stamp} | known
     try:
-        told = json.loads(line)
+        fields = json.loads(line)
     except ValueError:
         return base | {"event": line}
-    return base | told if isinstance(told, dict) else base | {"event": line}
+    return base | fields if isinstance(fields, dict) else base | {"event": line}

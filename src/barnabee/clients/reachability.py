@@ -1,6 +1,6 @@
-"""Whether a server outside the house is there, asked in the cheapest way that its kind answers.
+"""Reachability checks of external mail and web servers.
 
-Sends no secret and changes nothing there: a mail server is greeted, a web server asked for nothing.
+Without credentials and side effects: the mail server's greeting, and an HTTP HEAD request.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ _SERVER_ERROR = 500
 _LINE_MAX_BYTES = 2048
 
 
-async def greets(name: str, host: str, port: int) -> None:
-    """Return when a mail server greets (RFC 5321: code 220); DependencyDown otherwise."""
+async def check_mail_server(name: str, host: str, port: int) -> None:
+    """Raise DependencyDown unless the mail server greets with code 220 (RFC 5321)."""
     try:
         reader, writer = await asyncio.open_connection(host, port, limit=_LINE_MAX_BYTES)
         try:
@@ -33,23 +33,23 @@ async def greets(name: str, host: str, port: int) -> None:
     except (OSError, ValueError) as error:
         raise DependencyDown(dependency=name, reason=str(error) or "no answer") from error
     if not line.startswith(_GREETING):
-        told = line.decode("ascii", "replace").strip()[:100] or "it hung up"
-        raise DependencyDown(dependency=name, reason=f"it does not greet: {told}")
+        answer = line.decode("ascii", "replace").strip()[:100] or "connection closed"
+        raise DependencyDown(dependency=name, reason=f"no SMTP greeting: {answer}")
 
 
-async def answers(name: str, http: httpx.AsyncClient, url: str) -> None:
-    """Return when a web server answers at all, be it with a refusal; DependencyDown otherwise."""
+async def check_web_server(name: str, http: httpx.AsyncClient, url: str) -> None:
+    """Raise DependencyDown unless the web server answers with a status below 500."""
     try:
-        answer = await http.head(url)
+        response = await http.head(url)
     except httpx.HTTPError as error:
         reason = str(error) or type(error).__name__
         raise DependencyDown(dependency=name, reason=reason) from error
-    if answer.status_code >= _SERVER_ERROR:
-        raise DependencyDown(dependency=name, reason=f"status {answer.status_code}")
+    if response.status_code >= _SERVER_ERROR:
+        raise DependencyDown(dependency=name, reason=f"status {response.status_code}")
 
 
-def mail_server(setting: str, value: str) -> tuple[str, int]:
-    """Return host and port of `host:port`; SettingInvalid naming the setting. Pure."""
+def parse_mail_server(setting: str, value: str) -> tuple[str, int]:
+    """Return host and port of `host:port`; SettingInvalid names the setting. Pure."""
     host, _, port = value.rpartition(":")
     if not host or not port.isdecimal() or not 0 < int(port) < 2**16:
         hint = "write host:port, such as smtp.gmail.com:587"
@@ -57,8 +57,8 @@ def mail_server(setting: str, value: str) -> tuple[str, int]:
     return host.strip("[]"), int(port)
 
 
-def web_server(setting: str, value: str) -> str:
-    """Return the address; SettingInvalid naming the setting when it is none. Pure."""
+def parse_web_server(setting: str, value: str) -> str:
+    """Return `value` if it is an http(s) URL; SettingInvalid names the setting. Pure."""
     parts = urlsplit(value)
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         hint = "write https://NAME.communication.azure.com"

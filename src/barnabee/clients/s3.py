@@ -1,7 +1,7 @@
-"""Small objects in the replica's bucket: read one, write one, with the replica's own key.
+"""Minimal S3 client for small objects in the replica's bucket.
 
-Signed by hand (AWS Signature Version 4), because two requests do not need an SDK. A write is sent
-once and never repeated here: the lease counts on that (standby/lease.py).
+Signs requests itself (AWS Signature Version 4), because two operations do not justify an SDK. A
+write is never retried: the lease relies on that (standby/lease.py).
 """
 
 from __future__ import annotations
@@ -17,41 +17,39 @@ import httpx
 from barnabee.core.errors import DependencyDown
 
 OBJECT_MAX_BYTES = 64 * 1024
-_MISSING = 404
+_NOT_FOUND = 404
 
 
-class Bucket:
-    """One bucket of an S3 server, addressed by path."""
+class S3Bucket:
+    """One bucket of an S3 server with path-style URLs."""
 
     def __init__(
         self, endpoint: str, region: str, name: str, keys: tuple[str, str], *, limit_s: float
     ) -> None:
-        """Connect when first used; `keys` are id and secret, `limit_s` bounds each request."""
+        """`keys` are id and secret; `limit_s` limits each request."""
         self._base = f"{endpoint.rstrip('/')}/{quote(name)}"
         self._region = region
         self._keys = keys
-        # No idle connection is kept: one that the other side has closed would cost a request, and
-        # a write must not be sent twice.
+        # No keep-alive: a request on a connection that the server has closed would need a retry.
         limits = httpx.Limits(max_keepalive_connections=0)
         self._client = httpx.AsyncClient(timeout=limit_s, limits=limits, trust_env=True)
         self._limit_s = limit_s
 
     async def get(self, key: str) -> bytes | None:
-        """Return an object's content, or None when there is none."""
-        answer = await self._send("GET", key, b"")
-        return None if answer.status_code == _MISSING else self._good(answer).content
+        """Return an object's content, or None when it does not exist."""
+        response = await self._send("GET", key, b"")
+        return None if response.status_code == _NOT_FOUND else self._check(response).content
 
     async def put(self, key: str, content: bytes) -> None:
-        """Write an object; when this returns the store has it."""
-        self._good(await self._send("PUT", key, content))
+        """Write an object; it is stored when this returns."""
+        self._check(await self._send("PUT", key, content))
 
     async def aclose(self) -> None:
-        """Hang up."""
         await self._client.aclose()
 
     async def _send(self, method: str, key: str, content: bytes) -> httpx.Response:
         url = httpx.URL(f"{self._base}/{quote(key)}")
-        headers = signature(
+        headers = sign_request(
             method, url, content, self._keys, region=self._region, now=datetime.now(UTC)
         )
         try:
@@ -59,18 +57,18 @@ class Bucket:
                 method, url, content=content or None, headers=dict(headers)
             )
         except httpx.HTTPError as error:
-            reason = str(error) or f"no answer within {self._limit_s:g} s"
+            reason = str(error) or f"no response within {self._limit_s:g} s"
             raise DependencyDown(dependency="replica", reason=reason) from error
 
     @staticmethod
-    def _good(answer: httpx.Response) -> httpx.Response:
-        if answer.is_success and len(answer.content) <= OBJECT_MAX_BYTES:
-            return answer
-        reason = f"it answered {answer.status_code}: {' '.join(answer.text.split())[:200]}"
+    def _check(response: httpx.Response) -> httpx.Response:
+        if response.is_success and len(response.content) <= OBJECT_MAX_BYTES:
+            return response
+        reason = f"status {response.status_code}: {' '.join(response.text.split())[:200]}"
         raise DependencyDown(dependency="replica", reason=reason)
 
 
-def signature(
+def sign_request(
     method: str,
     url: httpx.URL,
     content: bytes,
@@ -79,7 +77,7 @@ def signature(
     region: str,
     now: datetime,
 ) -> Mapping[str, str]:
-    """Return the headers that sign a request without a query (AWS Signature Version 4). Pure."""
+    """Return the headers that sign a request without a query string. Pure."""
     moment = f"{now:%Y%m%dT%H%M%SZ}"
     digest = hashlib.sha256(content).hexdigest()
     headers = {
@@ -87,7 +85,7 @@ def signature(
         "x-amz-content-sha256": digest,
         "x-amz-date": moment,
     }
-    names = ";".join(headers)  # in the order of the alphabet already
+    names = ";".join(headers)  # already in alphabetical order
     lines = [f"{name}:{value}" for name, value in headers.items()]
     request = "\n".join([method, url.raw_path.decode(), "", *lines, "", names, digest])
     scope = f"{moment[:8]}/{region}/s3/aws4_request"

@@ -1,9 +1,8 @@
-"""The servers behind GPU_SERVICE_URL: sends each request to one of them, and to another if need be.
+"""Pool of the inference servers at GPU_SERVICE_URL, with failover.
 
-A request is sent again only while nothing of an answer has reached the caller, at most once;
-servers that refuse the connection, or do not do this kind of work, do not count. `balance.py`
-decides who is asked; this is the shell around it: connections, clock, looks at the health of
-whoever was set aside.
+A request is retried at another server at most once, and only before any of the response has reached
+the caller; refused connections and missing endpoints do not count. `load_balancer.py` chooses the
+server; the pool has the connections, the clock and the health checks of paused servers.
 """
 
 from __future__ import annotations
@@ -19,45 +18,49 @@ import httpx
 import structlog
 
 from barnabee.clients import responses
-from barnabee.clients.balance import Balance
-from barnabee.clients.server import Keeper, Lacking, Server
+from barnabee.clients.load_balancer import (
+    EndpointMissing,
+    InferenceServer,
+    LoadBalancer,
+    StickySession,
+)
 from barnabee.core import trace_context
 from barnabee.core.errors import BadInput, DependencyDown, TimedOut, Unavailable
 from barnabee.core.health import Degraded
 
 T = TypeVar("T")
-READY_TIMEOUT_S = 1.5  # below a health check's 2 s, so that one silent server is named, not all
-# With several servers: one whose machine is gone must not cost a person more than this.
-CONNECT_TIMEOUT_S = 2.0
-# A caller that gives up before any answer after this long has met a server that hangs.
-SLOW_S = 0.8
-# A server that answers 404 does other work (a server of one model), or calls its model otherwise.
-LACKING = frozenset({404, 405, 501})
-LACKS_S = 60.0
-LEAVE_S = 2.0
-POOL = httpx.Limits(max_connections=32, max_keepalive_connections=16, keepalive_expiry=60)
+READY_TIMEOUT_S = 1.5  # below a health check's 2 s, so that the error names the silent server
+CONNECT_TIMEOUT_S = 2.0  # with several servers; the delay when a host is unreachable
+HANGING_AFTER_S = 0.8  # a request cancelled without response after this time is a failure
+# A server of one model has no endpoint for other work, or another name for its model.
+MISSING_STATUSES = frozenset({404, 405, 501})
+MISSING_TTL_S = 60.0
+CLOSE_TIMEOUT_S = 2.0
+POOL_LIMITS = httpx.Limits(max_connections=32, max_keepalive_connections=16, keepalive_expiry=60)
 
 log = structlog.get_logger()
 
 
 @dataclass
-class _Attempts:
-    """One request's way from server to server."""
+class _RequestAttempts:
+    """Attempts of one request at different servers."""
 
     path: str
     tried: set[int] = field(default_factory=set)
-    again: int = 1
-    answered: bool = False  # something has reached the caller
+    retries_left: int = 1
+    has_response: bool = False  # part of the response has reached the caller
 
-    def may_go_on(self, error: Unavailable) -> bool:
-        """Return whether another server may be asked."""
-        if not isinstance(error.__cause__, httpx.ConnectError) and not isinstance(error, Lacking):
-            self.again -= 1
-        return self.again >= 0 and not self.answered
+    def allows_retry(self, error: Unavailable) -> bool:
+        """Count the failed attempt and return whether another server may be tried."""
+        if not isinstance(error.__cause__, httpx.ConnectError) and not isinstance(
+            error, EndpointMissing
+        ):
+            self.retries_left -= 1
+        return self.retries_left >= 0 and not self.has_response
 
 
-class Servers:
-    """All servers; `pick` and `moved` are how a turn keeps to one of them."""
+class ServerPool:
+    """Connections to all inference servers; a `StickySession` keeps its requests at one of them."""
 
     def __init__(
         self,
@@ -68,15 +71,14 @@ class Servers:
         transport: httpx.AsyncBaseTransport | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Connect lazily; see `gpu.GpuClient`."""
         several = len(urls) > 1
         self._timeout_s = timeout_s
         self._connect_s = min(timeout_s, CONNECT_TIMEOUT_S) if several else timeout_s
         self._clock = clock
-        self.balance = Balance(len(urls))
+        self.balancer = LoadBalancer(len(urls))
         self._tasks: set[asyncio.Task[Any]] = set()
-        self.every = [
-            Server(
+        self.servers = [
+            InferenceServer(
                 number,
                 url,
                 f"{responses.NAME} at {url}" if several else responses.NAME,
@@ -84,192 +86,204 @@ class Servers:
                     base_url=url,
                     headers={"Authorization": f"Bearer {token}"},
                     timeout=httpx.Timeout(timeout_s, connect=self._connect_s),
-                    limits=POOL,
+                    limits=POOL_LIMITS,
                     transport=transport,
                 ),
             )
             for number, url in enumerate(urls)
         ]
 
-    def pick(self, tried: set[int] | None = None, stick: int | None = None) -> Server | None:
-        """Return who should be asked now; None when all were tried."""
-        number = self.balance.choose(self._clock(), tried or (), stick)
-        return None if number is None else self.every[number]
+    def choose(
+        self, tried: set[int] | None = None, stick: int | None = None
+    ) -> InferenceServer | None:
+        """Return the server for the next request, or None when all were tried."""
+        number = self.balancer.choose(self._clock(), tried or (), stick)
+        return None if number is None else self.servers[number]
 
     async def post(
         self,
         path: str,
         read: Callable[[httpx.Response], T],
-        keep_to: Keeper | None = None,
+        session: StickySession | None = None,
         **content: Any,
     ) -> T:
-        """Return what `read` makes of the answer; it raises DependencyDown for nonsense."""
-        attempts = _Attempts(path)
+        """Return the response parsed by `read`, which raises DependencyDown when it is invalid."""
+        attempts = _RequestAttempts(path)
         while True:
-            server = self._next(attempts, keep_to)
+            server = self._choose_next(attempts, session)
             try:
-                with self._counted(server, attempts):
-                    response = await server.http.post(path, headers=_headers(keep_to), **content)
+                with self._track_request(server, attempts):
+                    response = await server.http.post(path, headers=_headers(session), **content)
                     self._raise_for(response, server, path)
                     return read(response)
             except Unavailable as error:
-                if not self._go_on(attempts, error, server):
+                if not self._should_retry(attempts, error, server):
                     raise
 
     async def stream(
-        self, path: str, keep_to: Keeper | None = None, **content: Any
+        self, path: str, session: StickySession | None = None, **content: Any
     ) -> AsyncGenerator[bytes, None]:
-        """Yield the answer as it comes; once something has come no other server is asked."""
-        attempts = _Attempts(path)
+        """Yield the response body as it arrives; there is no failover after the first chunk."""
+        attempts = _RequestAttempts(path)
         while True:
-            server = self._next(attempts, keep_to)
+            server = self._choose_next(attempts, session)
             try:
-                with self._counted(server, attempts):
-                    request = server.http.stream("POST", path, headers=_headers(keep_to), **content)
+                with self._track_request(server, attempts):
+                    request = server.http.stream("POST", path, headers=_headers(session), **content)
                     async with request as response:
                         if response.is_error:
                             await response.aread()
                         self._raise_for(response, server, path)
                         async for chunk in response.aiter_bytes():
-                            attempts.answered = True
+                            attempts.has_response = True
                             yield chunk
                     return
             except Unavailable as error:
-                if not self._go_on(attempts, error, server):
+                if not self._should_retry(attempts, error, server):
                     raise
 
-    async def ready(self) -> Degraded | None:
-        """Return None when all are well, Degraded when some are; DependencyDown when none is."""
-        if len(self.every) == 1:
-            return await self.look(self.every[0])
-        looks = (self._look_and_tell(server) for server in self.every)
-        found = await asyncio.gather(*looks)
-        bad = [str(one) if isinstance(one, Unavailable) else one.message for one in found if one]
-        if all(isinstance(one, Unavailable) for one in found):
-            raise DependencyDown(dependency=responses.NAME, reason="; ".join(bad))
-        return Degraded("gpu_degraded", "; ".join(bad)) if bad else None
+    async def check_ready(self) -> Degraded | None:
+        """Return None when all servers are healthy, Degraded when some are; else DependencyDown."""
+        if len(self.servers) == 1:
+            return await self.check(self.servers[0])
+        checks = (self._check_and_record(server) for server in self.servers)
+        results = await asyncio.gather(*checks)
+        problems = [
+            str(result) if isinstance(result, Unavailable) else result.message
+            for result in results
+            if result
+        ]
+        if all(isinstance(result, Unavailable) for result in results):
+            raise DependencyDown(dependency=responses.NAME, reason="; ".join(problems))
+        return Degraded("gpu_degraded", "; ".join(problems)) if problems else None
 
-    async def look(self, server: Server) -> Degraded | None:
-        """Return how a server is; one that is not ours is well when it lists its models."""
-        with self._named_failures(server, READY_TIMEOUT_S):
-            return await asyncio.wait_for(self._look(server), READY_TIMEOUT_S)
+    async def check(self, server: InferenceServer) -> Degraded | None:
+        """Check a server's readiness; a foreign one is healthy when it lists its models."""
+        with self._translate_errors(server, READY_TIMEOUT_S):
+            return await asyncio.wait_for(self._check(server), READY_TIMEOUT_S)
 
-    async def _look(self, server: Server) -> Degraded | None:
+    async def _check(self, server: InferenceServer) -> Degraded | None:
         response = await server.http.get("/health/ready")
-        if responses.is_report(response):
-            server.turns = True
-            return responses.health(response, server.name)
-        listed = await server.http.get("/v1/models")
-        if listed.is_error:
-            reason = f"/v1/models answers status {listed.status_code}"
+        if responses.is_health_report(response):
+            server.supports_turns = True
+            return responses.parse_health(response, server.name)
+        models = await server.http.get("/v1/models")
+        if models.is_error:
+            reason = f"/v1/models answers status {models.status_code}"
             raise DependencyDown(dependency=server.name, reason=reason)
         return None
 
-    async def ledger(self) -> dict[str, Any]:
-        """Return GET /v1/vram of the server that would be asked now; empty when there is none."""
-        server = self.pick()
+    async def read_vram(self) -> dict[str, Any]:
+        """Return GET /v1/vram of the next server; empty when it does not answer or has none."""
+        server = self.choose()
         if server is None:
             return {}
         try:
             response = await server.http.get(
-                "/v1/vram", headers=trace_context.headers(), timeout=READY_TIMEOUT_S
+                "/v1/vram", headers=trace_context.make_headers(), timeout=READY_TIMEOUT_S
             )
-            found = response.raise_for_status().json()
+            body = response.raise_for_status().json()
         except (httpx.HTTPError, ValueError):
             return {}
-        return found if isinstance(found, dict) else {}
+        return body if isinstance(body, dict) else {}
 
     def spawn(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
-        """Run `work` beside the caller; it raises nothing but what whoever awaits it expects."""
+        """Run `work` as a background task, which `aclose` awaits or cancels."""
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
 
     async def aclose(self) -> None:
-        """Close the connections; what runs beside the caller may end first, for a moment."""
+        """Close the connections; background tasks get `CLOSE_TIMEOUT_S` to finish."""
         if self._tasks:
-            _, late = await asyncio.wait(self._tasks, timeout=LEAVE_S)
+            _, late = await asyncio.wait(self._tasks, timeout=CLOSE_TIMEOUT_S)
             for task in late:
                 task.cancel()
             await asyncio.gather(*late, return_exceptions=True)
-        for server in self.every:
+        for server in self.servers:
             await server.http.aclose()
 
-    def _next(self, attempts: _Attempts, keep_to: Keeper | None) -> Server:
-        if len(self.every) == 1:
-            return self.every[0]
-        for number in self.balance.due(self._clock()):
-            self.spawn(self._look_and_tell(self.every[number]))
+    def _choose_next(
+        self, attempts: _RequestAttempts, session: StickySession | None
+    ) -> InferenceServer:
+        if len(self.servers) == 1:
+            return self.servers[0]
+        for number in self.balancer.start_due_checks(self._clock()):
+            self.spawn(self._check_and_record(self.servers[number]))
         now_s = self._clock()
-        lacking = {one.number for one in self.every if one.lacks(attempts.path, now_s)}
-        stick = keep_to.server.number if keep_to else None
-        server = self.pick(attempts.tried | lacking, stick) or self.pick(attempts.tried)
+        unsuitable = {
+            server.number for server in self.servers if server.is_missing(attempts.path, now_s)
+        }
+        stick = session.server.number if session else None
+        server = self.choose(attempts.tried | unsuitable, stick) or self.choose(attempts.tried)
         if server is None:
-            msg = "`_go_on` lets nobody come here"
+            msg = "`_should_retry` stops when all servers were tried"
             raise AssertionError(msg)
         attempts.tried.add(server.number)
-        if keep_to is not None and server is not keep_to.server and stick not in lacking:
-            keep_to.move(server)
+        if session is not None and server is not session.server and stick not in unsuitable:
+            session.move_to(server)
         return server
 
-    def _go_on(self, attempts: _Attempts, error: Unavailable, server: Server) -> bool:
-        on = attempts.may_go_on(error) and len(attempts.tried) < len(self.every)
-        if on and len(self.every) > 1:
+    def _should_retry(
+        self, attempts: _RequestAttempts, error: Unavailable, server: InferenceServer
+    ) -> bool:
+        may_retry = attempts.allows_retry(error) and len(attempts.tried) < len(self.servers)
+        if may_retry and len(self.servers) > 1:
             log.warning("gpu_other_server", code=error.code, url=server.url, reason=str(error))
             return True
         return False
 
-    async def _look_and_tell(self, server: Server) -> Degraded | Unavailable | None:
-        found: Degraded | Unavailable | None
+    async def _check_and_record(self, server: InferenceServer) -> Degraded | Unavailable | None:
+        result: Degraded | Unavailable | None
         try:
-            found = await self.look(server)
+            result = await self.check(server)
         except Unavailable as error:
-            found = error
+            result = error
         except asyncio.CancelledError:
-            self.balance.looked(server.number, self._clock(), well=False)
+            self.balancer.record_check(server.number, self._clock(), healthy=False)
             raise
-        well = not isinstance(found, Unavailable)
-        self.balance.looked(server.number, self._clock(), well=well)
-        return found
+        healthy = not isinstance(result, Unavailable)
+        self.balancer.record_check(server.number, self._clock(), healthy=healthy)
+        return result
 
-    def _raise_for(self, response: httpx.Response, server: Server, path: str) -> None:
-        error = responses.error_of(response, server.name)
-        if error is not None and response.status_code in LACKING:
-            server.lacks_until_s[path] = self._clock() + LACKS_S
-            raise Lacking(dependency=server.name, reason=error.fields.get("reason", ""))
+    def _raise_for(self, response: httpx.Response, server: InferenceServer, path: str) -> None:
+        error = responses.parse_error(response, server.name)
+        if error is not None and response.status_code in MISSING_STATUSES:
+            server.missing_until_s[path] = self._clock() + MISSING_TTL_S
+            raise EndpointMissing(dependency=server.name, reason=error.fields.get("reason", ""))
         if error is not None:
             raise error
 
     @contextmanager
-    def _counted(self, server: Server, attempts: _Attempts) -> Iterator[None]:
-        """Count one request and tell the balance what came of it."""
-        ticket = self.balance.begin(server.number)
+    def _track_request(self, server: InferenceServer, attempts: _RequestAttempts) -> Iterator[None]:
+        """Report one request and its outcome to the load balancer."""
+        assignment = self.balancer.begin(server.number)
         begun_s = self._clock()
         try:
-            with self._named_failures(server, self._timeout_s):
+            with self._translate_errors(server, self._timeout_s):
                 yield
-        except (BadInput, Lacking):
-            self.balance.succeeded(ticket)
+        except (BadInput, EndpointMissing):
+            self.balancer.record_success(assignment)
             raise
         except Unavailable as error:
             if error.retry_after_s:
-                self.balance.busy(ticket, self._clock(), error.retry_after_s)
+                self.balancer.record_busy(assignment, self._clock(), error.retry_after_s)
             else:
-                self.balance.failed(ticket, self._clock())
+                self.balancer.record_failure(assignment, self._clock())
             raise
         except asyncio.CancelledError:
             now_s = self._clock()
-            if not attempts.answered and now_s - begun_s >= SLOW_S:
-                self.balance.failed(ticket, now_s)
+            if not attempts.has_response and now_s - begun_s >= HANGING_AFTER_S:
+                self.balancer.record_failure(assignment, now_s)
             raise
         else:
-            self.balance.succeeded(ticket)
+            self.balancer.record_success(assignment)
         finally:
-            self.balance.end(ticket)
+            self.balancer.end(assignment)
 
     @contextmanager
-    def _named_failures(self, server: Server, limit_s: float) -> Iterator[None]:
+    def _translate_errors(self, server: InferenceServer, limit_s: float) -> Iterator[None]:
         try:
             yield
         except (httpx.TimeoutException, TimeoutError) as error:
@@ -281,9 +295,9 @@ class Servers:
             raise DependencyDown(dependency=server.name, reason=reason) from error
 
 
-def _headers(keep_to: Keeper | None) -> Mapping[str, str]:
+def _headers(session: StickySession | None) -> Mapping[str, str]:
     return (
-        trace_context.headers()
-        if keep_to is None
-        else {**trace_context.headers(), **keep_to.headers}
+        trace_context.make_headers()
+        if session is None
+        else {**trace_context.make_headers(), **session.headers}
     )

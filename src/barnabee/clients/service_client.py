@@ -1,6 +1,6 @@
-"""How the api asks the services beside it on behalf of a page: voice, gpu, worker, litestream.
+"""Client of one of our services for the api: voice, gpu, worker or litestream.
 
-One answer to one request, bounded in time; what goes wrong has a code. Knows none of them.
+Every request has a time limit and every failure an error code.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _CLIENT_ERRORS = range(400, 500)
 _UNAUTHORIZED = 401
 
 
-class Neighbour:
+class ServiceClient:
     """Pooled connections to one service."""
 
     def __init__(
@@ -28,7 +28,6 @@ class Neighbour:
         *,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
-        """Connect lazily."""
         self.name = name
         self._http = httpx.AsyncClient(
             base_url=url,
@@ -37,13 +36,13 @@ class Neighbour:
             trust_env=False,
         )
 
-    async def ask(
+    async def request(
         self, method: str, path: str, *, limit_s: float, json: Any = None
     ) -> httpx.Response:
-        """Return the answer, whatever its status; TimedOut or DependencyDown without one."""
+        """Return the response of any status; raises TimedOut or DependencyDown."""
         try:
             return await self._http.request(
-                method, path, json=json, headers=trace_context.headers(), timeout=limit_s
+                method, path, json=json, headers=trace_context.make_headers(), timeout=limit_s
             )
         except httpx.TimeoutException as error:
             raise TimedOut(what=self.name, limit_ms=round(limit_s * 1000)) from error
@@ -51,32 +50,33 @@ class Neighbour:
             reason = str(error) or type(error).__name__
             raise DependencyDown(dependency=self.name, reason=reason) from error
 
-    async def told(
+    async def request_json(
         self, method: str, path: str, *, limit_s: float, json: Any = None
     ) -> dict[str, Any]:
-        """Return the JSON object of a good answer; a refusal keeps its code and its sentence."""
-        response = await self.ask(method, path, limit_s=limit_s, json=json)
+        """Return the response's JSON object; an error response keeps its code and message."""
+        response = await self.request(method, path, limit_s=limit_s, json=json)
         if response.is_error:
-            raise self._refusal(response)
-        with responses.understood(self.name):
-            found = response.json() if response.content else {}
-            if not isinstance(found, dict):
+            raise self._make_error(response)
+        with responses.wrap_parse_errors(self.name):
+            body = response.json() if response.content else {}
+            if not isinstance(body, dict):
                 raise TypeError("no JSON object")
-            return found
+            return body
 
     async def aclose(self) -> None:
         """Close the connections."""
         await self._http.aclose()
 
-    def _refusal(self, response: httpx.Response) -> BarnabeeError:
-        """Return what is wrong in the service's own words, when the request is at fault."""
-        general = responses.error_of(response, self.name) or BarnabeeError()
-        ours = response.status_code in _CLIENT_ERRORS and response.status_code != _UNAUTHORIZED
+    def _make_error(self, response: httpx.Response) -> BarnabeeError:
+        """Return the service's own code and message when the request is at fault."""
+        general = responses.parse_error(response, self.name) or BarnabeeError()
+        status = response.status_code
+        is_request_error = status in _CLIENT_ERRORS and status != _UNAUTHORIZED
         try:
             code, message = str(response.json()["code"]), str(response.json()["message"])
         except (ValueError, KeyError, TypeError):
             return general
-        if not ours or general.retry_after_s:
+        if not is_request_error or general.retry_after_s:
             return general
         error = BadInput(what=message.rstrip("."))
         error.code, error.status = code, response.status_code  # type: ignore[misc]

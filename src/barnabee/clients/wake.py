@@ -1,19 +1,17 @@
-"""How the voice pipeline listens for wake words: sound in, wakes out, over one WebSocket.
+"""Client of the wake-word service: audio in, detections out, over one WebSocket.
 
-    async with WakeClient(url, token, room="kitchen") as ear:
-        ear.hear(sound)                 # from the microphone, never waits
-        async for wake in ear: ...      # for as long as the client is open
+    async with WakeClient(url, token, room="kitchen") as client:
+        client.send(pcm)                  # from the microphone, never waits
+        async for wake in client: ...     # until the client is closed
 
-The protocol is docs/reference/wake.md. A lost link is built again, with another server at once
-where there is one, and with growing pauses. Sound is worth something only while it is fresh: what
-cannot be sent within a second is forgotten.
+The protocol is docs/reference/wake.md. A lost connection is reopened, at another server at once
+where there is one, otherwise with back-off. Audio older than one second is dropped.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-import random
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,30 +22,30 @@ import structlog
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 
-from barnabee.clients.balance import Ticket
-from barnabee.clients.wake_servers import WakeServers
+from barnabee.clients.load_balancer import ServerAssignment, WakeServerPool
 from barnabee.core import trace_context
+from barnabee.core.backoff import jittered_backoff_s
 from barnabee.core.errors import DependencyDown, SettingInvalid
 
 NAME = "wake"
 BYTES_PER_MS = 32
-KEPT_BYTES = 32_000  # one second of sound
-MESSAGE_BYTES = 32_000  # half of what the service takes at a time
-KEPT_WAKES = 16
-PAUSE_FIRST_S, PAUSE_MOST_S = 0.25, 5.0
-PAUSE_REFUSED_S = 30.0  # what was asked for is wrong, and will be the next time too
-PING_S = 5.0  # with as much time for the answer, a dead link is seen within 10 s
+MAX_BUFFERED_BYTES = 32_000  # one second of audio
+MESSAGE_BYTES = 32_000  # half of the service's message limit
+MAX_PENDING_WAKES = 16
+FIRST_BACKOFF_S, MAX_BACKOFF_S = 0.25, 5.0
+REFUSED_DELAY_S = 30.0  # a refused request stays refused
+PING_S = 5.0  # interval and timeout: a dead connection is detected within 10 s
 OPEN_TIMEOUT_S = 20.0  # the service may load its model first, for at most 15 s
-_REFUSED = range(400, 500)
+_CLIENT_ERRORS = range(400, 500)
 
 log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
-class Wake:
-    """A word was heard: where in the sound since the link was built, and the turn's trace id.
+class DetectedWakeWord:
+    """A detected wake word and the trace id of its turn.
 
-    `ago_ms` is how much sound came after it by the time it is told.
+    `at_ms` counts from the start of the connection's audio, `ago_ms` is the audio received since.
     """
 
     word: str
@@ -58,11 +56,11 @@ class Wake:
 
 
 class WakeClient:
-    """One microphone's ear; enter it to listen, iterate over it for wakes."""
+    """Wake-word stream of one microphone; a context manager that yields detections."""
 
     def __init__(
         self,
-        servers: str | WakeServers,
+        servers: str | WakeServerPool,
         token: str,
         *,
         room: str = "",
@@ -70,65 +68,65 @@ class WakeClient:
         threshold_permille: int | None = None,
         pause_s: Callable[[int], float] | None = None,
     ) -> None:
-        """Remember what to listen for; what is left out, the service decides by its system.toml.
+        """The service's system.toml decides what is left out.
 
-        `servers` is one address, or several, of which one has the link at a time. `pause_s` gives
-        the wait after all of them were tried so many times.
+        `servers` is one URL, or a pool of which one server has the connection. `pause_s` maps the
+        number of rounds in which all servers failed to the wait in seconds.
         """
-        self._servers = WakeServers([servers]) if isinstance(servers, str) else servers
-        self._urls = [wake_url(url, room, words, threshold_permille) for url in self._servers.urls]
-        self._had = 0  # links so far
+        self._servers = WakeServerPool([servers]) if isinstance(servers, str) else servers
+        self._urls = [
+            make_wake_url(url, room, words, threshold_permille) for url in self._servers.urls
+        ]
+        self._connection_count = 0  # connections so far
         self._token = token
-        self._pause_s = pause_s or pause
-        self._sound = bytearray()
-        self._sent_bytes = 0  # over this link
-        self._false: deque[str] = deque(maxlen=KEPT_WAKES)
-        self._wakes: asyncio.Queue[Wake | None] = asyncio.Queue()
-        self._more = asyncio.Event()
+        self._pause_s = pause_s or reconnect_delay_s
+        self._buffer = bytearray()
+        self._sent_bytes = 0  # over this connection
+        self._false_wakes: deque[str] = deque(maxlen=MAX_PENDING_WAKES)
+        self._wakes: asyncio.Queue[DetectedWakeWord | None] = asyncio.Queue()
+        self._has_input = asyncio.Event()
         self._ready: dict[str, Any] | None = None
-        self._reason = "it was not connected yet"
+        self._reason = "not connected yet"
         self._task: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
-        """Begin to keep the link; returns at once."""
+        """Start the connection task; returns at once."""
         self._task = asyncio.create_task(self._stay_connected(), name=NAME)
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        """Close the link; whoever iterates comes to the end."""
+        """Close the connection and end the iteration."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])
-        self._ready, self._reason = None, "it was closed"
+        self._ready, self._reason = None, "the client was closed"
         self._wakes.put_nowait(None)
 
     def __aiter__(self) -> Self:
-        """Iterate over wakes."""
         return self
 
-    async def __anext__(self) -> Wake:
-        """Return the next wake."""
+    async def __anext__(self) -> DetectedWakeWord:
         wake = await self._wakes.get()
         if wake is None:
             self._wakes.put_nowait(None)
             raise StopAsyncIteration
         return wake
 
-    def hear(self, sound: bytes) -> None:
-        """Take the next sound, 16 kHz mono 16-bit little-endian, of any length."""
-        self._sound += sound
-        spare = len(self._sound) - KEPT_BYTES
+    def send_audio(self, pcm: bytes) -> None:
+        """Buffer the next audio: 16 kHz mono 16-bit little-endian, of any length."""
+        self._buffer += pcm
+        spare = len(self._buffer) - MAX_BUFFERED_BYTES
         if spare > 0:
-            del self._sound[: spare + spare % 2]  # never half a sample
-        self._more.set()
+            del self._buffer[: spare + spare % 2]  # never half a sample
+        self._has_input.set()
 
-    def false_wake(self, wake: Wake) -> None:
-        """Say that nobody spoke after this wake; waits for the link when it is lost."""
-        self._false.append(wake.word)
-        self._more.set()
+    def report_false_wake(self, wake: DetectedWakeWord) -> None:
+        """Report a detection without speech; it is sent when the connection is open."""
+        self._false_wakes.append(wake.word)
+        self._has_input.set()
 
     async def ready(self) -> dict[str, Any]:
-        """Return what the service listens for; DependencyDown when there is no link to it."""
+        """Return the service's `ready` message; DependencyDown without a connection."""
         if self._ready is None:
             raise DependencyDown(dependency=NAME, reason=self._reason)
         return self._ready
@@ -136,131 +134,134 @@ class WakeClient:
     async def _stay_connected(self) -> None:
         failures, tried, wait_s = 0, set[int](), None
         while True:
-            ticket = self._servers.begin(tried)
-            if ticket is None:
+            assignment = self._servers.begin(tried)
+            if assignment is None:
                 failures += 1
                 await asyncio.sleep(wait_s or self._pause_s(failures))
                 tried, wait_s = set(), None
                 continue
-            had, over = self._had, False
+            count_before, ended = self._connection_count, False
             try:
-                wait_s = await self._link(ticket)
-                over = True
+                wait_s = await self._hold_connection(assignment)
+                ended = True
             finally:
-                self._servers.end(ticket, failed=over)  # not when we leave
-            if self._had != had:
+                self._servers.end(assignment, failed=ended)  # not when cancelled
+            if self._connection_count != count_before:
                 failures, tried = 0, set()
-            tried.add(ticket.server)
+            tried.add(assignment.server)
 
-    async def _link(self, ticket: Ticket) -> float | None:
-        """Be linked to one server for as long as it goes; return a wait that the end asks for."""
-        url = self._urls[ticket.server]
+    async def _hold_connection(self, assignment: ServerAssignment) -> float | None:
+        """Hold one server's connection until it ends; return a wait in seconds, or None."""
+        url = self._urls[assignment.server]
         try:
-            await self._servers.reach(ticket)
+            await self._servers.check_reachable(assignment)
             async with connect(
                 url,
                 additional_headers={"Authorization": f"Bearer {self._token}"}
-                | trace_context.headers(),
-                proxy=None,  # the service is near
-                compression=None,  # sound does not get smaller
+                | trace_context.make_headers(),
+                proxy=None,  # on the local network
+                compression=None,  # audio does not compress
                 open_timeout=OPEN_TIMEOUT_S,
                 ping_interval=PING_S,
                 ping_timeout=PING_S,
                 close_timeout=1,
-            ) as link:
-                await self._listen(link, ticket)
-                self._lost(link.close_reason or "it closed the link")
+            ) as connection:
+                await self._receive(connection, assignment)
+                self._record_disconnect(
+                    connection.close_reason or "the service closed the connection"
+                )
         except InvalidStatus as error:
-            self._lost(_refusal(error))
-            return PAUSE_REFUSED_S if error.response.status_code in _REFUSED else None
+            self._record_disconnect(_refusal_reason(error))
+            return REFUSED_DELAY_S if error.response.status_code in _CLIENT_ERRORS else None
         except (OSError, WebSocketException, ValueError, KeyError, TypeError) as error:
-            self._lost(str(error) or type(error).__name__)
+            self._record_disconnect(str(error) or type(error).__name__)
         return None
 
-    async def _listen(self, link: ClientConnection, ticket: Ticket) -> None:
-        """Send and receive until the link ends."""
+    async def _receive(self, connection: ClientConnection, assignment: ServerAssignment) -> None:
         try:
-            self._take(json.loads(await link.recv()))
-            self._servers.linked(ticket)
-            self._had += 1
+            self._handle_message(json.loads(await connection.recv()))
+            self._servers.record_connected(assignment)
+            self._connection_count += 1
             self._sent_bytes = 0
-            sender = asyncio.create_task(self._send(link), name=f"{NAME}-send")
+            sender = asyncio.create_task(self._send_loop(connection), name=f"{NAME}-send")
             try:
                 while True:
-                    self._take(json.loads(await link.recv()))
+                    self._handle_message(json.loads(await connection.recv()))
             finally:
                 sender.cancel()
                 await asyncio.wait([sender])
         except ConnectionClosed:
             return
 
-    def _take(self, message: dict[str, Any]) -> None:
+    def _handle_message(self, message: dict[str, Any]) -> None:
         kind = message["type"]
         if kind == "ready":
             self._ready = message
             log.info("wake_connected", room=message["room"], words=message["words"])
         elif kind == "wake":
             at_ms = int(message["at_ms"])
-            heard = Wake(
+            wake = DetectedWakeWord(
                 str(message["word"]),
                 float(message["score"]),
                 at_ms,
                 str(message["trace_id"]),
-                max(0, (self._sent_bytes + len(self._sound)) // BYTES_PER_MS - at_ms),
+                max(0, (self._sent_bytes + len(self._buffer)) // BYTES_PER_MS - at_ms),
             )
-            if self._wakes.qsize() >= KEPT_WAKES:
-                self._wakes.get_nowait()  # nobody has asked for so long: the oldest is history
-            self._wakes.put_nowait(heard)
+            if self._wakes.qsize() >= MAX_PENDING_WAKES:
+                self._wakes.get_nowait()  # no consumer: drop the oldest
+            self._wakes.put_nowait(wake)
         elif kind == "error":
             log.warning("wake_ended", code=str(message["code"]), reason=str(message["message"]))
 
-    async def _send(self, link: ClientConnection) -> None:
+    async def _send_loop(self, connection: ClientConnection) -> None:
         try:
             while True:
-                self._more.clear()
-                while self._false:
-                    await link.send(json.dumps({"type": "false_wake", "word": self._false[0]}))
-                    self._false.popleft()
-                while whole := len(self._sound) // 2 * 2:
-                    sound = bytes(self._sound[: min(whole, MESSAGE_BYTES)])
-                    del self._sound[: len(sound)]
-                    self._sent_bytes += len(sound)
-                    await link.send(sound)
-                await self._more.wait()
-        except ConnectionClosed:  # whoever receives sees it too, and says so
+                self._has_input.clear()
+                while self._false_wakes:
+                    await connection.send(
+                        json.dumps({"type": "false_wake", "word": self._false_wakes[0]})
+                    )
+                    self._false_wakes.popleft()
+                while whole := len(self._buffer) // 2 * 2:
+                    pcm = bytes(self._buffer[: min(whole, MESSAGE_BYTES)])
+                    del self._buffer[: len(pcm)]
+                    self._sent_bytes += len(pcm)
+                    await connection.send(pcm)
+                await self._has_input.wait()
+        except ConnectionClosed:  # the receiver reports it
             return
 
-    def _lost(self, reason: str) -> None:
+    def _record_disconnect(self, reason: str) -> None:
         if self._ready is not None or reason != self._reason:
             log.warning("wake_away", code=DependencyDown.code, reason=reason)
         self._ready, self._reason = None, reason
 
 
-def wake_url(url: str, room: str, words: tuple[str, ...], threshold_permille: int | None) -> str:
-    """Return the address of the stream at a service's http(s) address; SettingInvalid. Pure."""
+def make_wake_url(
+    url: str, room: str, words: tuple[str, ...], threshold_permille: int | None
+) -> str:
+    """Return the WebSocket URL at a service's http(s) URL; SettingInvalid for any other. Pure."""
     parts = urlsplit(url)
     scheme = {"http": "ws", "https": "wss"}.get(parts.scheme)
     if scheme is None or not parts.netloc:
-        hint = "give it as http://host:port"
-        raise SettingInvalid(name="GPU_SERVICE_URL", reason="it is no http address", hint=hint)
-    given = {
+        hint = "write http://host:port"
+        raise SettingInvalid(name="GPU_SERVICE_URL", reason="it is not an http URL", hint=hint)
+    parameters = {
         "room": room,
         "words": ",".join(words),
         "threshold": "" if threshold_permille is None else str(threshold_permille),
     }
-    query = urlencode({name: value for name, value in given.items() if value})
+    query = urlencode({name: value for name, value in parameters.items() if value})
     return urlunsplit((scheme, parts.netloc, f"{parts.path.rstrip('/')}/v1/wake", query, ""))
 
 
-def pause(failures: int) -> float:
-    """Return how long to wait after so many failed attempts, in s; never the same twice."""
-    longest = min(PAUSE_MOST_S, PAUSE_FIRST_S * (1 << min(failures - 1, 10)))
-    return random.uniform(longest / 2, longest)  # noqa: S311 - spreads the load, guards no secret
+def reconnect_delay_s(failures: int) -> float:
+    return jittered_backoff_s(failures, FIRST_BACKOFF_S, MAX_BACKOFF_S)
 
 
-def _refusal(error: InvalidStatus) -> str:
+def _refusal_reason(error: InvalidStatus) -> str:
     status = error.response.status_code
     try:
         return str(json.loads(error.response.body or b"")["message"])
     except (ValueError, KeyError, TypeError):
-        return f"it answered with status {status}"
+        return f"status {status}"

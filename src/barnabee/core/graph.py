@@ -1,7 +1,4 @@
-"""Questions about the graph of services that need no I/O: order, cycles, clashes, budgets.
-
-Pure. Works on the tables of `core.system`; knows no service by name.
-"""
+"""Rules across the tables of `system.toml`: start order, cycles, port clashes, VRAM. Pure."""
 
 from __future__ import annotations
 
@@ -11,42 +8,45 @@ from itertools import chain, pairwise
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from barnabee.core.schema import Service, System
+    from barnabee.core.schema import ServiceConfig, System
 
 VOICE_BLEND_PERCENT = 100
 
 
-def problems(system: System) -> list[tuple[str, str]]:
-    """Return (key, what to do) for everything types alone cannot see; empty when all is well."""
+def find_problems(system: System) -> list[tuple[str, str]]:
+    """Return (key, remedy) of every problem that the schema's types cannot express."""
     checks = (
-        _references,
-        _clashing_names,
-        _ports,
-        _cycles,
-        _probes,
-        _vram,
-        _waits,
-        _voice,
-        _bands,
-        _talk,
-        _recording,
-        _backup,
-        _standby,
+        _check_references,
+        _check_names,
+        _check_ports,
+        _check_cycles,
+        _check_probes,
+        _check_vram,
+        _check_time_limits,
+        _check_voice,
+        _check_thresholds,
+        _check_talk,
+        _check_recording,
+        _check_backup,
+        _check_standby,
     )
     return list(chain.from_iterable(check(system) for check in checks))
 
 
-def start_order(nodes: Mapping[str, Service]) -> list[str]:
-    """Return names so that each comes after everything it needs; wants do not order."""
-    known = {name: [need for need in node.needs if need in nodes] for name, node in nodes.items()}
-    return list(TopologicalSorter(known).static_order())
+def sort_by_needs(nodes: Mapping[str, ServiceConfig]) -> list[str]:
+    """Return the names so that each comes after everything it needs; `wants` are ignored.
+
+    Raises graphlib.CycleError.
+    """
+    needs = {name: [need for need in node.needs if need in nodes] for name, node in nodes.items()}
+    return list(TopologicalSorter(needs).static_order())
 
 
-def ordering(nodes: Mapping[str, Service]) -> dict[str, list[str]]:
-    """Return for each name whom it starts after: its needs, and its wants as far as they go.
+def compute_start_dependencies(nodes: Mapping[str, ServiceConfig]) -> dict[str, list[str]]:
+    """Return for each name the services it starts after: its needs, and its wants if possible.
 
-    Two that want each other cannot both be second: a want that would close a circle, by the
-    alphabet, orders nothing. nixos/lib/system.nix has the same rule for units.
+    Edges are added in alphabetical order; a want that would close a cycle is left out.
+    nixos/lib/system.nix has the same rule for units.
     """
     after: dict[str, list[str]] = {name: [] for name in nodes}
     names = sorted(nodes)
@@ -59,11 +59,11 @@ def ordering(nodes: Mapping[str, Service]) -> dict[str, list[str]]:
 
 
 def _reaches(start: str, goal: str, after: Mapping[str, list[str]]) -> bool:
-    return start == goal or any(_reaches(one, goal, after) for one in after[start])
+    return start == goal or any(_reaches(name, goal, after) for name in after[start])
 
 
-def vram_totals(system: System) -> dict[str, int]:
-    """Return MiB reserved and at peak, for the preloaded models and with every model active."""
+def compute_vram_totals(system: System) -> dict[str, int]:
+    """Return reserved and peak MiB, of the preloaded models and of all models."""
     preloaded = [model for model in system.model.values() if model.preload]
     lazy = [model for model in system.model.values() if not model.preload]
     fallback = sum(model.vram_peak_mib for model in lazy)
@@ -77,13 +77,13 @@ def vram_totals(system: System) -> dict[str, int]:
     }
 
 
-def _tables(system: System) -> Iterator[tuple[str, str, Service]]:
+def _tables(system: System) -> Iterator[tuple[str, str, ServiceConfig]]:
     for kind, table in (("service", system.service), ("companion", system.companion)):
         for name, node in table.items():
             yield f"{kind}.{name}", name, node
 
 
-def _references(system: System) -> Iterator[tuple[str, str]]:
+def _check_references(system: System) -> Iterator[tuple[str, str]]:
     known = system.nodes()
     for key, name, node in _tables(system):
         for field, others in (("needs", node.needs), ("wants", node.wants)):
@@ -96,18 +96,18 @@ def _references(system: System) -> Iterator[tuple[str, str]]:
                 elif other == name:
                     yield f"{key}.{field}", "a service cannot depend on itself; remove it"
         for both in sorted(set(node.needs) & set(node.wants)):
-            yield f"{key}.wants", f"{both!r} is in needs too; keep one"
+            yield f"{key}.wants", f"{both!r} is in needs too; remove one of them"
         for need in node.needs:
             if key.startswith("service.") and need in system.companion:
-                yield f"{key}.needs", f"{need!r} is only there locally; use wants"
+                yield f"{key}.needs", f"{need!r} only exists locally; use wants"
 
 
-def _clashing_names(system: System) -> Iterator[tuple[str, str]]:
+def _check_names(system: System) -> Iterator[tuple[str, str]]:
     for name in sorted(system.service.keys() & system.companion.keys()):
-        yield f"companion.{name}", "a service has this name; rename one of them"
+        yield f"companion.{name}", "a service has the same name; rename one of them"
 
 
-def _ports(system: System) -> Iterator[tuple[str, str]]:
+def _check_ports(system: System) -> Iterator[tuple[str, str]]:
     owner: dict[int, str] = {}
     for key, _, node in _tables(system):
         if node.port is None:
@@ -117,70 +117,73 @@ def _ports(system: System) -> Iterator[tuple[str, str]]:
             yield f"{key}.port", f"{node.port} is the port of {first}; choose another"
 
 
-def _cycles(system: System) -> Iterator[tuple[str, str]]:
+def _check_cycles(system: System) -> Iterator[tuple[str, str]]:
     try:
-        start_order(system.nodes())
+        sort_by_needs(system.nodes())
     except CycleError as error:
         path = " -> ".join(reversed(error.args[1]))
         yield f"service.{error.args[1][0]}.needs", f"{path} is a cycle; turn one of them into wants"
 
 
-def _probes(system: System) -> Iterator[tuple[str, str]]:
+def _check_probes(system: System) -> Iterator[tuple[str, str]]:
     for key, _, node in _tables(system):
         if (node.kind == "oneshot") != (node.probe == "exit"):
-            yield f"{key}.probe", 'a oneshot has probe "exit" and a daemon another; change one'
+            yield (
+                f"{key}.probe",
+                'probe "exit" is for a oneshot, others are for a daemon; change one',
+            )
         if node.kind == "daemon" and node.port is None:
-            yield f"{key}.port", "a daemon is asked for its health on a port; add it"
+            yield f"{key}.port", "a daemon needs a port for its health probe; add it"
 
 
-def _vram(system: System) -> Iterator[tuple[str, str]]:
+def _check_vram(system: System) -> Iterator[tuple[str, str]]:
     for name, model in system.model.items():
         if model.vram_peak_mib < model.vram_reserved_mib:
             yield f"model.{name}.vram_peak_mib", "is below vram_reserved_mib; raise it"
         if not model.vram_peak_mib:
-            yield f"model.{name}.vram_peak_mib", "is 0; say what the model takes at most"
+            yield f"model.{name}.vram_peak_mib", "is 0; set the peak of the model"
         if model.vram_reserved_mib and not model.preload:
             yield (
                 f"model.{name}.vram_reserved_mib",
-                "nothing is reserved for a model that is not preloaded; make it 0, or preload it",
+                "a model that is not preloaded cannot reserve VRAM; set it to 0, or set preload",
             )
-    if system.card.headroom_mib >= system.card.vram_mib:
-        yield "card.headroom_mib", "leaves nothing of vram_mib; lower it"
-    usable = system.card.vram_mib - system.card.headroom_mib
-    totals = vram_totals(system)
+    if system.gpu.headroom_mib >= system.gpu.vram_mib:
+        yield "gpu.headroom_mib", "leaves no memory for models; lower it"
+    usable = system.gpu.vram_mib - system.gpu.headroom_mib
+    totals = compute_vram_totals(system)
     peak = totals["fallback_peak_mib"]
     if peak > usable:
-        remedy = f"all at peak take {peak} MiB of the {usable} MiB {system.card.name} can give"
-        yield "model", f"{remedy} after its headroom; shrink a vram_peak_mib or remove a model"
+        remedy = f"all models at peak take {peak} MiB, but {system.gpu.name} has {usable} MiB"
+        yield "model", f"{remedy} after its headroom; lower a vram_peak_mib or remove a model"
 
 
-def _waits(system: System) -> Iterator[tuple[str, str]]:
+def _check_time_limits(system: System) -> Iterator[tuple[str, str]]:
     for name, model in system.model.items():
-        if model.reload_cost_ms >= system.card.wait_limit_ms:
-            remedy = "is not below card.wait_limit_ms, so nobody would live to see it loaded"
-            yield f"model.{name}.reload_cost_ms", f"{remedy}; raise the limit"
-        if model.lease_limit_ms > system.card.turn_limit_ms:
-            remedy = "is above card.turn_limit_ms, but a turn outlasts its inferences"
+        if model.reload_cost_ms >= system.gpu.wait_limit_ms:
+            remedy = "is not below gpu.wait_limit_ms, so requests time out before it is loaded"
+            yield f"model.{name}.reload_cost_ms", f"{remedy}; raise that limit"
+        if model.lease_limit_ms > system.gpu.turn_limit_ms:
+            remedy = "is above gpu.turn_limit_ms, but a turn takes longer than its inferences"
             yield f"model.{name}.lease_limit_ms", f"{remedy}; lower it"
 
 
-def _voice(system: System) -> Iterator[tuple[str, str]]:
+def _check_voice(system: System) -> Iterator[tuple[str, str]]:
     total = sum(system.voice.blend.values())
     if total != VOICE_BLEND_PERCENT:
         yield "voice.blend", f"the weights add up to {total}; make them add up to 100"
 
 
-def _bands(system: System) -> Iterator[tuple[str, str]]:
+def _check_thresholds(system: System) -> Iterator[tuple[str, str]]:
     if system.intent.ask_permille > system.intent.accept_permille:
         yield "intent.ask_permille", "is above accept_permille; lower it"
     if system.filler.none_below_ms >= system.filler.acknowledgment_below_ms:
         yield "filler.none_below_ms", "is not below acknowledgment_below_ms; lower it"
 
 
-def _talk(system: System) -> Iterator[tuple[str, str]]:
+def _check_talk(system: System) -> Iterator[tuple[str, str]]:
     talk = system.talk
     if talk.media_port_last - talk.media_port_first < talk.rooms_max:
-        yield "talk.media_port_last", "leaves no port for each of rooms_max rooms; raise it"
+        yield "talk.media_port_last", "leaves fewer ports than rooms_max; raise it"
     for name, service in system.nodes().items():
         if service.port and talk.media_port_first <= service.port <= talk.media_port_last:
             yield "talk.media_port_first", f"the port of {name} is in this range; move one of them"
@@ -192,27 +195,32 @@ def _talk(system: System) -> Iterator[tuple[str, str]]:
         yield "talk.hint_ms", "is not below barge_in_ms; lower it"
 
 
-def _recording(system: System) -> Iterator[tuple[str, str]]:
+def _check_recording(system: System) -> Iterator[tuple[str, str]]:
     if system.recording.enabled and not system.recording.rooms:
-        yield "recording.rooms", "names no room, so nothing is recorded; name one, or disable it"
+        yield (
+            "recording.rooms",
+            "is empty, so nothing is recorded; add a room, or disable recording",
+        )
 
 
-def _backup(system: System) -> Iterator[tuple[str, str]]:
+def _check_backup(system: System) -> Iterator[tuple[str, str]]:
     steps = system.replica.compact_every_s
     if steps != sorted(set(steps)):
         yield "replica.compact_every_s", "is not ascending; put the shortest first"
     if system.backup.offsite and ":" not in system.backup.offsite:
-        yield "backup.offsite", "names no remote of rclone; write it like nas:barnabee"
+        yield "backup.offsite", "is no remote of rclone; write it like nas:barnabee"
 
 
-def _standby(system: System) -> Iterator[tuple[str, str]]:
+def _check_standby(system: System) -> Iterator[tuple[str, str]]:
     table = system.standby
-    # A round is a write, a look, and one of them tried again; then there must be time to stop.
-    round_s = 3 * table.request_limit_ms / 1000
-    if table.lease_s - table.stop_s < table.renew_s + round_s:
-        remedy = "leaves no time for a renewal that fails once before writing must stop; raise it"
+    # A renewal is a write, a read and one retry; then there must be time to stop.
+    renewal_s = 3 * table.request_limit_ms / 1000
+    if table.lease_s - table.stop_s < table.renew_s + renewal_s:
+        remedy = "leaves no time to retry a failed renewal before writing must stop; raise it"
         yield "standby.lease_s", remedy
     litestream = system.service.get("litestream")
     if litestream and table.stop_s <= litestream.stop_timeout_s:
-        remedy = "is not above service.litestream.stop_timeout_s, which it must see through"
+        remedy = (
+            "is not above service.litestream.stop_timeout_s, so litestream could not stop in time"
+        )
         yield "standby.stop_s", f"{remedy}; raise it"

@@ -1,11 +1,11 @@
-"""The health cascade: what one service depends on, asked concurrently, never green by default.
+"""Health checks of a service's dependencies, run concurrently.
 
     healthy    every dependency answers
-    degraded   a soft one does not: the service keeps working, with less
-    unhealthy  a hard one does not
-    unknown    nobody has looked yet, or the look itself failed; never counted as good
+    degraded   a soft dependency does not: the service works with reduced function
+    unhealthy  a hard dependency does not
+    unknown    not checked yet; never counts as healthy
 
-Knows no service; a service registers a `Check` for each thing it depends on.
+A service registers one `HealthCheck` for each dependency.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from barnabee.core.errors import BarnabeeError
 from barnabee.core.metrics import Metrics
 
 
-class State(StrEnum):
-    """How something is."""
+class HealthState(StrEnum):
+    """State of a dependency or a service."""
 
     HEALTHY = "healthy"
     DEGRADED = "degraded"
@@ -29,16 +29,21 @@ class State(StrEnum):
     UNKNOWN = "unknown"
 
 
-GAUGE = {State.HEALTHY: 1.0, State.DEGRADED: 0.5, State.UNHEALTHY: 0.0, State.UNKNOWN: -1.0}
+GAUGE_VALUES = {
+    HealthState.HEALTHY: 1.0,
+    HealthState.DEGRADED: 0.5,
+    HealthState.UNHEALTHY: 0.0,
+    HealthState.UNKNOWN: -1.0,
+}
 
 # A probe returns None when all is well, Degraded(...) when half is, Unknown(...) when nobody has
 # looked yet, and raises otherwise.
-Probe = Callable[[], Awaitable["Degraded | Unknown | None"]]
+HealthProbe = Callable[[], Awaitable["Degraded | Unknown | None"]]
 
 
 @dataclass(frozen=True)
 class Degraded:
-    """A dependency that answers, but not with all it should."""
+    """Result of a probe: the dependency answers with reduced function."""
 
     code: str
     message: str
@@ -46,34 +51,34 @@ class Degraded:
 
 @dataclass(frozen=True)
 class Unknown:
-    """A dependency that nobody has looked at yet."""
+    """Result of a probe: the dependency has not been checked yet."""
 
     code: str
     message: str
 
 
 @dataclass(frozen=True)
-class Check:
-    """One dependency: how it is asked, for how long, and whether the service can do without."""
+class HealthCheck:
+    """Probe of one dependency; without a `hard` one the service is unhealthy."""
 
     name: str
-    probe: Probe
+    probe: HealthProbe
     hard: bool
     timeout_s: float = 2.0
 
 
 @dataclass(frozen=True)
-class Finding:
-    """What one check found."""
+class CheckResult:
+    """Result of one health check."""
 
-    state: State
+    state: HealthState
     hard: bool
     latency_ms: float
     code: str | None = None
     message: str | None = None
 
     def as_dict(self) -> dict[str, object]:
-        """Return the JSON form."""
+
         return {
             "status": self.state.value,
             "hard": self.hard,
@@ -84,87 +89,87 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Report:
-    """A service's state and the findings it follows from."""
+class HealthReport:
+    """State of a service and the results it follows from."""
 
-    state: State
-    findings: dict[str, Finding]
-
-    @property
-    def ready(self) -> bool:
-        """Return whether the service does its job, if with less."""
-        return self.state in {State.HEALTHY, State.DEGRADED}
+    state: HealthState
+    results: dict[str, CheckResult]
 
     @property
-    def degraded(self) -> list[str]:
-        """Return the names of the dependencies that are not healthy."""
-        return [name for name, found in self.findings.items() if found.state != State.HEALTHY]
+    def is_ready(self) -> bool:
+        """Healthy or degraded."""
+        return self.state in {HealthState.HEALTHY, HealthState.DEGRADED}
+
+    @property
+    def not_healthy(self) -> list[str]:
+        """Names of the dependencies that are not healthy."""
+        return [name for name, one in self.results.items() if one.state != HealthState.HEALTHY]
 
 
-UNKNOWN = Report(State.UNKNOWN, {})
+UNKNOWN_REPORT = HealthReport(HealthState.UNKNOWN, {})
 
 
-def combine(findings: Sequence[Finding]) -> State:
-    """Return the service's state: the worst that its dependencies make of it. Pure."""
-    hard = {found.state for found in findings if found.hard}
-    if State.UNHEALTHY in hard:
-        return State.UNHEALTHY
-    if State.UNKNOWN in hard:
-        return State.UNKNOWN
-    if any(found.state != State.HEALTHY for found in findings):
-        return State.DEGRADED
-    return State.HEALTHY
+def combine_states(results: Sequence[CheckResult]) -> HealthState:
+    """Return the service's state from the results of its checks. Pure."""
+    hard_states = {result.state for result in results if result.hard}
+    if HealthState.UNHEALTHY in hard_states:
+        return HealthState.UNHEALTHY
+    if HealthState.UNKNOWN in hard_states:
+        return HealthState.UNKNOWN
+    if any(result.state != HealthState.HEALTHY for result in results):
+        return HealthState.DEGRADED
+    return HealthState.HEALTHY
 
 
-class Health:
-    """A service's checks, their last report, and the gauges that follow it."""
+class HealthMonitor:
+    """Runs a service's health checks and exports their states as gauges."""
 
-    def __init__(self, component: str, checks: Sequence[Check], metrics: Metrics) -> None:
-        """Register `checks`; nothing is asked until `report` is awaited."""
+    def __init__(self, component: str, checks: Sequence[HealthCheck], metrics: Metrics) -> None:
         self.component = component
         self._checks = tuple(checks)
         self._metrics = metrics
         self._lock = asyncio.Lock()
         self._started = time.monotonic()
-        self._taken_at = float("-inf")
-        self.last = UNKNOWN
+        self._checked_at = float("-inf")
+        self.last_report = UNKNOWN_REPORT
         for check in self._checks:
-            metrics.health(check.name, GAUGE[State.UNKNOWN])
+            metrics.set_health(check.name, GAUGE_VALUES[HealthState.UNKNOWN])
 
     @property
     def uptime_s(self) -> float:
-        """Return seconds since this object was made."""
         return time.monotonic() - self._started
 
-    async def report(self, *, max_age_s: float = 0.5) -> Report:
-        """Return a report not older than `max_age_s`; many askers share one look."""
+    async def report(self, *, max_age_s: float = 0.5) -> HealthReport:
+        """Return a report not older than `max_age_s`; concurrent callers share one run."""
         async with self._lock:
-            if time.monotonic() - self._taken_at <= max_age_s:
-                return self.last
-            found = await asyncio.gather(*(self._ask(check) for check in self._checks))
-            findings = {check.name: one for check, one in zip(self._checks, found, strict=True)}
-            self.last = Report(combine(found), findings)
-            self._taken_at = time.monotonic()
-        for name, finding in findings.items():
-            self._metrics.health(name, GAUGE[finding.state])
-        self._metrics.health("self", GAUGE[self.last.state])
-        return self.last
+            if time.monotonic() - self._checked_at <= max_age_s:
+                return self.last_report
+            results = await asyncio.gather(*(self._run(check) for check in self._checks))
+            by_name = {
+                check.name: result for check, result in zip(self._checks, results, strict=True)
+            }
+            self.last_report = HealthReport(combine_states(results), by_name)
+            self._checked_at = time.monotonic()
+        for name, result in by_name.items():
+            self._metrics.set_health(name, GAUGE_VALUES[result.state])
+        self._metrics.set_health("self", GAUGE_VALUES[self.last_report.state])
+        return self.last_report
 
-    async def _ask(self, check: Check) -> Finding:
+    async def _run(self, check: HealthCheck) -> CheckResult:
         begun = time.perf_counter()
-        state, code, message = State.HEALTHY, None, None
+        state, code, message = HealthState.HEALTHY, None, None
         try:
             async with asyncio.timeout(check.timeout_s):
                 answer = await check.probe()
             if answer is not None:
-                state = State.UNKNOWN if isinstance(answer, Unknown) else State.DEGRADED
+                state = HealthState.UNKNOWN if isinstance(answer, Unknown) else HealthState.DEGRADED
                 code, message = answer.code, answer.message
         except TimeoutError:
-            state, code = State.UNHEALTHY, "timed_out"
+            state, code = HealthState.UNHEALTHY, "timed_out"
             message = f"{check.name} took longer than {check.timeout_s:g} s"
         except BarnabeeError as error:
-            state, code, message = State.UNHEALTHY, error.code, str(error)
+            state, code, message = HealthState.UNHEALTHY, error.code, str(error)
         except (OSError, RuntimeError, ValueError) as error:
-            state, code, message = State.UNHEALTHY, "unreachable", f"{check.name}: {error}"
+            state, code, message = HealthState.UNHEALTHY, "unreachable", f"{check.name}: {error}"
         latency_ms = (time.perf_counter() - begun) * 1000
-        return Finding(state, check.hard, latency_ms, code, message)
+        return CheckResult(state, check.hard, latency_ms, code, message)

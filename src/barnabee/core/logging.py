@@ -1,8 +1,8 @@
-"""Structured logs: one JSON object a line on standard output, from our code and from libraries.
+"""Structured logs: one JSON object per line on standard output, from our code and from libraries.
 
-Every line carries component, level, event, timestamp, trace_id, session_id, user_id, stage and
-latency_ms (null where it does not apply), so that a query never has to ask whether a field exists.
-Utterances are private: `utterance_fields` says what may be written about one.
+Every line has component, level, event, timestamp, trace_id, session_id, user_id, stage and
+latency_ms (null where it does not apply), so that queries need no existence checks. Utterances are
+private: log them only with `make_utterance_fields`.
 """
 
 from __future__ import annotations
@@ -19,47 +19,47 @@ import structlog
 from pydantic_core import to_json
 
 from barnabee.core import trace_context
-from barnabee.core.nonblocking_writer import Outlet
+from barnabee.core.nonblocking_writer import NonblockingWriter
 
 if TYPE_CHECKING:
     from structlog.typing import EventDict, Processor, WrappedLogger
 
-_ALWAYS = ("session_id", "user_id", "stage", "latency_ms")
+_COMMON_FIELDS = ("session_id", "user_id", "stage", "latency_ms")
 
 
-class _Lost:
-    """How many lines this process could not write; the metrics tell."""
+class _Output:
+    """The writer of this process, for its count of dropped lines."""
 
-    outlet: Outlet | None = None
-
-
-def dropped_lines() -> int:
-    """Return how many lines were dropped because nobody read them in time."""
-    return _Lost.outlet.dropped if _Lost.outlet else 0
+    writer: NonblockingWriter | None = None
 
 
-def configure(
+def count_dropped_lines() -> int:
+    """Return how many lines were dropped because the buffer was full."""
+    return _Output.writer.dropped if _Output.writer else 0
+
+
+def configure_logging(
     component: str,
     *,
     level: str = "info",
-    unwritten_max_lines: int = 10_000,
-    watcher: Processor | None = None,
+    buffer_max_lines: int = 10_000,
+    extra_processor: Processor | None = None,
 ) -> None:
     """Send every log line of this process to standard output as JSON with `component`.
 
-    Of lines that nobody reads, `unwritten_max_lines` are kept until somebody does. `watcher` sees
-    each of our lines before it is written.
+    While nothing reads the output, up to `buffer_max_lines` are buffered. `extra_processor` is the
+    last structlog processor before rendering; it does not see the lines of libraries.
     """
 
-    def notice(lines: int) -> str:
+    def make_notice(lines: int) -> str:
         event: EventDict = {"event": "log_lines_dropped", "level": "warning", "dropped": lines}
         event["timestamp"] = datetime.now(UTC).isoformat().replace("+00:00", "Z")
-        return dump(add_context(None, "warning", event))
+        return to_json_line(add_context(None, "warning", event))
 
     def add_context(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
         event.setdefault("component", component)
-        event.setdefault("trace_id", trace_context.current() or None)
-        for name in _ALWAYS:
+        event.setdefault("trace_id", trace_context.get_trace_id() or None)
+        for name in _COMMON_FIELDS:
             event.setdefault(name, None)
         return event
 
@@ -71,22 +71,22 @@ def configure(
         structlog.processors.format_exc_info,
     ]
     number = logging.getLevelNamesMapping()[level.upper()]
-    outlet = _Lost.outlet = Outlet(sys.stdout, unwritten_max_lines, notice)
+    writer = _Output.writer = NonblockingWriter(sys.stdout, buffer_max_lines, make_notice)
     structlog.configure(
         processors=[
             *shared,
-            *([watcher] if watcher else []),
-            structlog.processors.JSONRenderer(serializer=dump),
+            *([extra_processor] if extra_processor else []),
+            structlog.processors.JSONRenderer(serializer=to_json_line),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(number),
-        logger_factory=lambda *_: outlet,
+        logger_factory=lambda *_: writer,
         cache_logger_on_first_use=True,
     )
-    _capture_libraries(shared, number, outlet)
+    _capture_libraries(shared, number, writer)
 
 
-def utterance_fields(utterance: str, *, allowed: bool) -> dict[str, object]:
-    """Return what a log line may say of an utterance: all of it, or its length and a short hash."""
+def make_utterance_fields(utterance: str, *, allowed: bool) -> dict[str, object]:
+    """Return the log fields of an utterance: its text if `allowed`, else length and short hash."""
     if allowed:
         return {"utterance": utterance}
     digest = hashlib.sha256(utterance.encode("utf-8", "surrogatepass")).hexdigest()
@@ -94,40 +94,40 @@ def utterance_fields(utterance: str, *, allowed: bool) -> dict[str, object]:
 
 
 class _Handler(logging.Handler):
-    """The lines of libraries, by the same way out."""
+    """Writes the log records of libraries to the same writer."""
 
-    def __init__(self, outlet: Outlet) -> None:
+    def __init__(self, writer: NonblockingWriter) -> None:
         super().__init__()
-        self._outlet = outlet
+        self._writer = writer
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
-            self._outlet.write(self.format(record))
-        except (ValueError, TypeError, KeyError):  # a library's own arguments do not fit
+            self._writer.write(self.format(record))
+        except (ValueError, TypeError, KeyError):  # the arguments do not fit the format string
             self.handleError(record)
 
 
-def _capture_libraries(shared: list[Processor], number: int, outlet: Outlet) -> None:
-    handler = _Handler(outlet)
+def _capture_libraries(shared: list[Processor], number: int, writer: NonblockingWriter) -> None:
+    handler = _Handler(writer)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[*shared, structlog.stdlib.ExtraAdder(), _without_colours],
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                structlog.processors.JSONRenderer(serializer=dump),
+                structlog.processors.JSONRenderer(serializer=to_json_line),
             ],
         )
     )
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(number)
-    logging.getLogger("uvicorn.error").addFilter(_no_false_alarm)
-    for chatty in ("httpx", "httpcore", "websockets", "uvicorn.access", "faster_whisper"):
-        logging.getLogger(chatty).setLevel(max(number, logging.WARNING))
+    logging.getLogger("uvicorn.error").addFilter(_drop_false_alarm)
+    for verbose in ("httpx", "httpcore", "websockets", "uvicorn.access", "faster_whisper"):
+        logging.getLogger(verbose).setLevel(max(number, logging.WARNING))
 
 
-def _no_false_alarm(record: logging.LogRecord) -> bool:
-    # uvicorn 0.54 says this of every WebSocket that is refused with a status and a reason
+def _drop_false_alarm(record: logging.LogRecord) -> bool:
+    # uvicorn 0.54 logs this for every WebSocket that is refused with an HTTP status
     return record.msg != "ASGI callable returned without completing handshake."
 
 
@@ -136,9 +136,9 @@ def _without_colours(_logger: WrappedLogger, _method: str, event: EventDict) -> 
     return event
 
 
-def dump(event: Mapping[str, object], **_options: object) -> str:
-    """Return a record as one line of JSON, whatever is in it."""
+def to_json_line(event: Mapping[str, object], **_options: object) -> str:
+    """Return an event as one line of JSON; values that are not JSON become strings."""
     try:
         return to_json(event, fallback=str).decode()  # a third of the time of json.dumps
-    except ValueError:  # half a surrogate pair: a line is never lost for what it says
+    except ValueError:  # a lone surrogate
         return json.dumps(event, default=str)

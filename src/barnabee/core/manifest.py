@@ -1,7 +1,6 @@
-"""A model folder and its `manifest.json`: which files belong to it, their size and SHA-256.
+"""Manifest of a model folder (`manifest.json`): its files with size and SHA-256.
 
-Whoever fills the folder writes the manifest last; whoever loads from it verifies first. Knows no
-model and no engine.
+Written after all other files of the folder; verified before a model is loaded from it.
 """
 
 from __future__ import annotations
@@ -13,30 +12,30 @@ from pathlib import Path
 
 from barnabee.core.errors import ModelDamaged, ModelMissing
 
-NAME = "manifest.json"
+MANIFEST_NAME = "manifest.json"
 
 
 @dataclass(frozen=True)
-class Entry:
-    """What a file must be."""
+class ManifestEntry:
+    """Expected hash and size of a file."""
 
     sha256: str
     size: int
 
 
-def text(files: dict[str, Entry]) -> str:
-    """Return the content of the manifest. Pure."""
+def render_manifest(files: dict[str, ManifestEntry]) -> str:
+    """Return the JSON text of a manifest. Pure."""
     entries = {name: asdict(entry) for name, entry in sorted(files.items())}
     return json.dumps({"files": entries}, indent=1) + "\n"
 
 
-def read(directory: Path) -> dict[str, Entry]:
-    """Return the entries of the folder; ModelMissing without a manifest, ModelDamaged if bad."""
-    path = directory / NAME
+def read_manifest(directory: Path) -> dict[str, ManifestEntry]:
+    """Return the entries; ModelMissing without a manifest, ModelDamaged for an invalid one."""
+    path = directory / MANIFEST_NAME
     try:
         files = json.loads(path.read_bytes())["files"]
         return {
-            name: Entry(sha256=str(entry["sha256"]), size=int(entry["size"]))
+            name: ManifestEntry(sha256=str(entry["sha256"]), size=int(entry["size"]))
             for name, entry in files.items()
         }
     except FileNotFoundError as error:
@@ -45,42 +44,42 @@ def read(directory: Path) -> dict[str, Entry]:
         raise ModelDamaged(path=path, reason=f"it cannot be read: {error}") from error
 
 
-def write(directory: Path) -> dict[str, Entry]:
-    """Write the manifest of the files that are in the folder now, and return its entries.
+def write_manifest(directory: Path) -> dict[str, ManifestEntry]:
+    """Write a manifest of the files in the folder, for self-made models; return its entries.
 
-    For models that one made oneself; hidden files are passed over. ModelMissing without any file.
+    Hidden files are left out. Raises ModelMissing for an empty folder.
     """
-    inside = {path.relative_to(directory): path for path in sorted(directory.rglob("*"))}
+    paths = {path.relative_to(directory): path for path in sorted(directory.rglob("*"))}
     entries = {
-        name.as_posix(): _entry(path)
-        for name, path in inside.items()
+        name.as_posix(): _make_entry(path)
+        for name, path in paths.items()
         if path.is_file()
-        and name != Path(NAME)
+        and name != Path(MANIFEST_NAME)
         and not any(part.startswith(".") for part in name.parts)
     }
     if not entries:
         raise ModelMissing(model=directory.name, directory=directory.parent)
-    (directory / NAME).write_text(text(entries), encoding="utf-8")
+    (directory / MANIFEST_NAME).write_text(render_manifest(entries), encoding="utf-8")
     return entries
 
 
-def _entry(path: Path) -> Entry:
+def _make_entry(path: Path) -> ManifestEntry:
     with path.open("rb") as file:
-        return Entry(hashlib.file_digest(file, "sha256").hexdigest(), path.stat().st_size)
+        return ManifestEntry(hashlib.file_digest(file, "sha256").hexdigest(), path.stat().st_size)
 
 
-def verify(directory: Path) -> Path:
-    """Compare every file with the manifest and return `directory`; ModelDamaged names the file.
+def verify_directory(directory: Path) -> Path:
+    """Verify every file of the manifest and return `directory`; ModelDamaged names the file.
 
-    Reads everything: about 0.3 s for the 260 MB of the CPU models, measured with OpenSSL's SHA-256.
+    Takes about 0.3 s for the 260 MB of the CPU models (measured with OpenSSL's SHA-256).
     """
-    for name, entry in read(directory).items():
-        check(directory / name, entry)
+    for name, entry in read_manifest(directory).items():
+        verify_file(directory / name, entry)
     return directory
 
 
-def check(path: Path, entry: Entry) -> None:
-    """Raise ModelDamaged unless the file is what `entry` says; the size is looked at first."""
+def verify_file(path: Path, entry: ManifestEntry) -> None:
+    """Raise ModelDamaged unless the file has the size and hash of `entry`."""
     try:
         size = path.stat().st_size
         if size != entry.size:
@@ -88,7 +87,7 @@ def check(path: Path, entry: Entry) -> None:
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
     except FileNotFoundError as error:
-        raise ModelDamaged(path=path, reason="it is not there") from error
+        raise ModelDamaged(path=path, reason="it is missing") from error
     except OSError as error:
         raise ModelDamaged(path=path, reason=str(error)) from error
     if digest != entry.sha256:

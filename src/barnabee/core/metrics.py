@@ -1,6 +1,6 @@
-"""The metrics every service has, in a registry of its own so that two apps share nothing.
+"""Prometheus metrics that every service has, in one registry per application.
 
-Names follow the specification; a service adds its own to `Metrics.registry`.
+Names follow the specification; a service adds its own metrics to `Metrics.registry`.
 """
 
 from __future__ import annotations
@@ -20,36 +20,36 @@ from prometheus_client.core import CounterMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.registry import Collector
 
-from barnabee.core.logging import dropped_lines
+from barnabee.core.logging import count_dropped_lines
 
-# A second series for each counter and histogram, and nobody asks.
+# `_created` would be a second series for each counter and histogram.
 disable_created_metrics()  # type: ignore[no-untyped-call]
 CONTENT_TYPE = CONTENT_TYPE_LATEST
-# From a cached answer to a slow language model; 2 s is the specification's HighLatencyP95 limit.
+# From a cached reply to a slow language model; 2 s is the specification's HighLatencyP95 limit.
 BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0)
 
 
 @dataclass(frozen=True)
 class _DroppedLines(Collector):
-    """Log lines that nobody read in time."""
+    """Collector of the number of dropped log lines."""
 
     component: str
 
     def collect(self) -> Iterator[CounterMetricFamily]:
-        found = CounterMetricFamily(
+        family = CounterMetricFamily(
             "barnabee_log_lines_dropped",
-            "Log lines dropped because whoever reads this service's output did not.",
+            "Log lines dropped because nothing read the service's standard output.",
             labels=("component",),
         )
-        found.add_metric((self.component,), dropped_lines())
-        yield found
+        family.add_metric((self.component,), count_dropped_lines())
+        yield family
 
-    describe = collect  # its name is registered like any other's
+    describe = collect  # so that the registry refuses a second metric of this name
 
 
 @dataclass(frozen=True)
 class Metrics:
-    """A service's registry and the series all services share."""
+    """Registry of a service, with the metrics that all services have."""
 
     component: str
     registry: CollectorRegistry = field(default_factory=CollectorRegistry)
@@ -58,17 +58,16 @@ class Metrics:
     _health: dict[str, Gauge] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Create the shared series."""
         requests = Histogram(
             "barnabee_request_duration_seconds",
-            "Time to answer a request.",
+            "Duration of requests.",
             ("component", "method", "route", "status"),
             buckets=BUCKETS_S,
             registry=self.registry,
         )
         errors = Counter(
             "barnabee_errors",
-            "Failures by their code.",
+            "Failures by error code.",
             ("component", "code"),
             registry=self.registry,
         )
@@ -77,15 +76,13 @@ class Metrics:
         ProcessCollector(registry=self.registry)
         self.registry.register(_DroppedLines(self.component))
 
-    def observe(self, method: str, route: str, status: int, seconds: float) -> None:
-        """Record one answered request."""
+    def observe_request(self, method: str, route: str, status: int, seconds: float) -> None:
         self.requests.labels(self.component, method, route, str(status)).observe(seconds)
 
-    def error(self, code: str) -> None:
-        """Count one failure."""
+    def count_error(self, code: str) -> None:
         self.errors.labels(self.component, code).inc()
 
-    def health(self, dependency: str, value: float) -> None:
+    def set_health(self, dependency: str, value: float) -> None:
         """Set `barnabee_health_check_<dependency>`: 1 healthy, 0.5 degraded, 0 down, -1 unknown."""
         gauge = self._health.get(dependency)
         if gauge is None:
@@ -99,5 +96,5 @@ class Metrics:
         gauge.labels(self.component).set(value)
 
     def render(self) -> bytes:
-        """Return the exposition text."""
+        """Return the metrics in Prometheus' exposition format."""
         return generate_latest(self.registry)

@@ -1,8 +1,8 @@
-"""Writes log lines to standard output without ever waiting for whoever reads it.
+"""Non-blocking writer of log lines to standard output.
 
-A pipe or socket whose reader has stopped would hold the event loop, and with it every voice in the
-house, in a write. So each line is written at once when that cannot block; otherwise a thread writes
-it, in order; of more lines than it may keep, the newest are dropped and counted. Knows no format.
+A pipe or socket whose reader has stopped would block the event loop in `write`. A line is written
+directly if that cannot block; otherwise a thread writes it, in order. When the buffer is full, the
+newest lines are dropped and counted.
 """
 
 from __future__ import annotations
@@ -18,91 +18,94 @@ from collections import deque
 from collections.abc import Callable
 from typing import TextIO
 
-_FAREWELL_S = 1.0
-_LOOK_EVERY_S = 0.01
+_FLUSH_LIMIT_S = 1.0
+_POLL_INTERVAL_S = 0.01
 
 
-class Outlet:
-    """One descriptor and who writes to it; `notice` makes a line of how many were dropped."""
+class NonblockingWriter:
+    """Writes lines to a stream's descriptor; usable as a structlog logger, from any thread.
 
-    def __init__(self, stream: TextIO, most_lines: int, notice: Callable[[int], str]) -> None:
-        """Write where `stream` does; one without a descriptor is written to directly."""
+    `make_notice` makes the line that reports a number of dropped lines. A stream without a
+    descriptor is written to directly.
+    """
+
+    def __init__(self, stream: TextIO, max_lines: int, make_notice: Callable[[int], str]) -> None:
         self.dropped = 0
         self._stream = stream
-        self._most_lines = most_lines
-        self._notice = notice
-        self._waiting: deque[bytes] = deque()
-        self._told = 0
+        self._max_lines = max_lines
+        self._make_notice = make_notice
+        self._buffer: deque[bytes] = deque()
+        self._reported = 0
         self._lock = threading.Lock()
-        self._some = threading.Condition(self._lock)
+        self._not_empty = threading.Condition(self._lock)
         self._thread: threading.Thread | None = None
-        self._descriptor = _descriptor(stream)
+        self._descriptor = _get_descriptor(stream)
         if self._descriptor is not None:
-            # A pipe with room takes PIPE_BUF bytes at once (pipe(7)); more could wait for a reader.
+            # A writable pipe takes PIPE_BUF bytes without blocking (pipe(7)), but maybe not more.
             is_pipe = stat.S_ISFIFO(os.fstat(self._descriptor).st_mode)
-            self._at_once_bytes = select.PIPE_BUF if is_pipe else 1 << 30
+            self._direct_max_bytes = select.PIPE_BUF if is_pipe else 1 << 30
             self._poll = select.poll()
             self._poll.register(self._descriptor, select.POLLOUT)
 
     def write(self, line: str) -> None:
-        """Write a line, or have it written; never raises, never waits."""
+        """Write or buffer a line; never raises and never blocks."""
         if self._descriptor is None:
             self._stream.write(line + "\n")
             return
         data = line.encode("utf-8", "replace") + b"\n"
         with self._lock:
-            if not self._waiting and len(data) <= self._at_once_bytes and self._has_room():
-                self._put(data)
-            elif len(self._waiting) < self._most_lines:
-                self._waiting.append(data)
-                self._wake()
+            if not self._buffer and len(data) <= self._direct_max_bytes and self._is_writable():
+                self._write_blocking(data)
+            elif len(self._buffer) < self._max_lines:
+                self._buffer.append(data)
+                self._wake_thread()
             else:
                 self.dropped += 1
 
-    # What structlog calls its loggers by.
+    # structlog calls the method that is named after the level.
     msg = debug = info = warning = warn = error = critical = exception = fatal = failure = log = (
         write
     )
 
-    def flush(self, limit_s: float = _FAREWELL_S) -> None:
-        """Wait until everything is written, or for `limit_s`."""
+    def flush(self, limit_s: float = _FLUSH_LIMIT_S) -> None:
+        """Wait until the buffer is empty, at most `limit_s`."""
         until_s = time.monotonic() + limit_s
-        while self._waiting and time.monotonic() < until_s:
-            time.sleep(_LOOK_EVERY_S)
+        while self._buffer and time.monotonic() < until_s:
+            time.sleep(_POLL_INTERVAL_S)
 
-    def _has_room(self) -> bool:
+    def _is_writable(self) -> bool:
         return bool(self._poll.poll(0))
 
-    def _put(self, data: bytes) -> None:
+    def _write_blocking(self, data: bytes) -> None:
         view = memoryview(data)
         try:
             while view:
                 view = view[os.write(self._descriptor or 0, view) :]
-        except OSError:  # the reader is gone, or the disk is full: nobody is left to be told
+        except OSError:  # the reader has closed the pipe, or the disk is full
             self.dropped += 1
 
-    def _wake(self) -> None:
+    def _wake_thread(self) -> None:
         if self._thread is None:
             self._thread = threading.Thread(target=self._drain, name="log", daemon=True)
             self._thread.start()
             atexit.register(self.flush)
-        self._some.notify()
+        self._not_empty.notify()
 
     def _drain(self) -> None:
         while True:
             with self._lock:
-                while not self._waiting:
-                    self._some.wait()
-                data = self._waiting[0]
-            self._put(data)  # waits for the reader: not under the lock
+                while not self._buffer:
+                    self._not_empty.wait()
+                data = self._buffer[0]
+            self._write_blocking(data)  # without the lock: may wait for the reader
             with self._lock:
-                self._waiting.popleft()
-                if not self._waiting and self.dropped > self._told:
-                    lost, self._told = self.dropped - self._told, self.dropped
-                    self._waiting.append(self._notice(lost).encode() + b"\n")
+                self._buffer.popleft()
+                if not self._buffer and self.dropped > self._reported:
+                    new, self._reported = self.dropped - self._reported, self.dropped
+                    self._buffer.append(self._make_notice(new).encode() + b"\n")
 
 
-def _descriptor(stream: TextIO) -> int | None:
+def _get_descriptor(stream: TextIO) -> int | None:
     try:
         return stream.fileno()
     except (OSError, AttributeError, io.UnsupportedOperation):

@@ -1,10 +1,9 @@
-"""A lean line to Redis: one socket, any number of commands in flight, answers in order.
+"""Minimal Redis client: one connection, pipelined commands, replies in order.
 
-It exists because every command of the house passes Redis three times. Measured on 2 shared cores:
-redis-py takes 120-260 us of CPU a call and arq's `enqueue_job` 450 us (four round trips), this
-takes 20-45 us, and calls made at the same moment share a packet. It offers no more than that:
-no pool, no subscriptions, no cluster. What is sent must be safe to send twice, because a command
-whose answer is lost may have been done.
+Every voice command calls Redis three times. Measured on 2 shared cores: redis-py takes 120-260 us
+of CPU per call and arq's `enqueue_job` 450 us (four round trips); this client takes 20-45 us, and
+concurrent calls share a packet. No pool, no subscriptions, no cluster. Commands must be
+idempotent: one whose reply was lost may have been executed.
 """
 
 from __future__ import annotations
@@ -19,150 +18,157 @@ import hiredis
 
 from barnabee.core.errors import DependencyDown, SettingInvalid
 
-Part = str | bytes | int
-# How long nobody tries again after a failed connection, so that an outage costs callers nothing.
-PAUSE_S = 0.25
+CommandPart = str | bytes | int
+# After a failed connection, calls fail immediately for this long.
+RETRY_DELAY_S = 0.25
 
 
 @dataclass(frozen=True)
-class Address:
-    """Where Redis is and how to enter."""
+class RedisEndpoint:
+    """Address of a Redis server and the commands that open a connection."""
 
     host: str
     port: int
     socket_path: str
-    greeting: tuple[tuple[Part, ...], ...]
+    handshake: tuple[tuple[CommandPart, ...], ...]
 
     @classmethod
-    def parse(cls, url: str) -> Address:
-        """Read redis://[user:password@]host:port/database or unix:///path?db=N."""
+    def parse(cls, url: str) -> RedisEndpoint:
+        """Parse redis://[user:password@]host:port/database or unix:///path?db=N.
+
+        Raises SettingInvalid.
+        """
         try:
             parts = urlsplit(url)
             port = parts.port or 6379
             query = parts.query.removeprefix("db=")
             number = int(query or (parts.path.strip("/") if parts.scheme == "redis" else "") or 0)
         except ValueError as error:
-            raise _unusable(str(error)) from error
+            raise _make_invalid(str(error)) from error
         if parts.scheme not in {"redis", "unix"}:
-            raise _unusable(f"its scheme is {parts.scheme!r}")
+            raise _make_invalid(f"its scheme is {parts.scheme!r}")
         secrets = [unquote(text) for text in (parts.username, parts.password) if text]
-        greeting: list[tuple[Part, ...]] = [("AUTH", *secrets)] if secrets else []
+        handshake: list[tuple[CommandPart, ...]] = [("AUTH", *secrets)] if secrets else []
         if number:
-            greeting.append(("SELECT", number))
+            handshake.append(("SELECT", number))
         path = unquote(parts.path) if parts.scheme == "unix" else ""
-        return cls(parts.hostname or "127.0.0.1", port, path, tuple(greeting))
+        return cls(parts.hostname or "127.0.0.1", port, path, tuple(handshake))
 
 
-class RedisLink:
-    """Commands to one Redis; connects when first used and again after it was lost."""
+class RedisClient:
+    """Client of one Redis server; connects on first use and reconnects after a loss.
+
+    `timeout_s` bounds the connection attempt and the wait for each reply.
+    """
 
     def __init__(self, url: str, *, timeout_s: float = 1.0) -> None:
-        """Remember where; `timeout_s` bounds connecting and each wait for an answer."""
-        self._address = Address.parse(url)
+        self._address = RedisEndpoint.parse(url)
         self._timeout_s = timeout_s
-        self._wire: _Wire | None = None
+        self._connection: _Connection | None = None
         self._lock = asyncio.Lock()
-        self._quiet_until_s = 0.0
+        self._retry_at_s = 0.0
         self._last_reason = ""
 
-    async def command(self, *parts: Part) -> Any:
-        """Return Redis's answer (bytes, int, list or None); DependencyDown when there is none."""
-        wire = self._wire
-        if wire is None or wire.lost:
-            wire = await self._connect()
-        return _answer(await wire.send(parts))
+    async def command(self, *parts: CommandPart) -> Any:
+        """Return the reply (bytes, int, list or None); DependencyDown if there is none."""
+        connection = self._connection
+        if connection is None or connection.close_reason:
+            connection = await self._connect()
+        return _check_reply(await connection.send(parts))
 
-    async def transaction(self, *commands: tuple[Part, ...]) -> list[Any]:
-        """Do all `commands` or none, in one round trip; return their answers."""
-        wire = self._wire
-        if wire is None or wire.lost:
-            wire = await self._connect()
-        answers: list[Any] = _answer(await wire.send(("MULTI",), *commands, ("EXEC",)))
-        return [_answer(one) for one in answers]
+    async def transaction(self, *commands: tuple[CommandPart, ...]) -> list[Any]:
+        """Run all `commands` or none (MULTI/EXEC), in one round trip; return their replies."""
+        connection = self._connection
+        if connection is None or connection.close_reason:
+            connection = await self._connect()
+        replies: list[Any] = _check_reply(await connection.send(("MULTI",), *commands, ("EXEC",)))
+        return [_check_reply(reply) for reply in replies]
 
     async def ping(self) -> None:
-        """Return when Redis answers; DependencyDown otherwise."""
+        """Raise DependencyDown if Redis does not answer."""
         await self.command("PING")
 
     async def aclose(self) -> None:
-        """Hang up."""
-        if self._wire is not None:
-            self._wire.hang_up("closed")
-            self._wire = None
+        """Close the connection."""
+        if self._connection is not None:
+            self._connection.close("closed")
+            self._connection = None
 
-    async def _connect(self) -> _Wire:
+    async def _connect(self) -> _Connection:
         async with self._lock:
-            if self._wire is not None and not self._wire.lost:
-                return self._wire
+            if self._connection is not None and not self._connection.close_reason:
+                return self._connection
             loop = asyncio.get_running_loop()
-            if loop.time() < self._quiet_until_s:
-                raise _down(self._last_reason)
+            if loop.time() < self._retry_at_s:
+                raise _make_error(self._last_reason)
             try:
                 async with asyncio.timeout(self._timeout_s):
-                    self._wire = await self._dial()
+                    self._connection = await self._open()
             except (OSError, DependencyDown) as error:  # TimeoutError is an OSError
-                self._quiet_until_s = loop.time() + PAUSE_S
+                self._retry_at_s = loop.time() + RETRY_DELAY_S
                 self._last_reason = str(error) or "connecting took too long"
-                raise _down(self._last_reason) from error
-            return self._wire
+                raise _make_error(self._last_reason) from error
+            return self._connection
 
-    async def _dial(self) -> _Wire:
+    async def _open(self) -> _Connection:
         loop = asyncio.get_running_loop()
         address = self._address
 
-        def wire() -> _Wire:
-            return _Wire(self._timeout_s)
+        def connection() -> _Connection:
+            return _Connection(self._timeout_s)
 
         if address.socket_path:
-            _, made = await loop.create_unix_connection(wire, address.socket_path)
+            _, opened = await loop.create_unix_connection(connection, address.socket_path)
         else:
-            _, made = await loop.create_connection(wire, address.host, address.port)
+            _, opened = await loop.create_connection(connection, address.host, address.port)
         try:
-            for greeting in address.greeting:
-                _answer(await made.send(greeting))
+            for handshake in address.handshake:
+                _check_reply(await opened.send(handshake))
         except BaseException:
-            made.hang_up("not let in")
+            opened.close("login refused")
             raise
-        return made
+        return opened
 
 
 @dataclass
-class _Wire(asyncio.Protocol):
-    """One connection: writes commands, hands answers to whoever asked, in order."""
+class _Connection(asyncio.Protocol):
+    """One connection: writes commands and assigns the replies to them, in order."""
 
     timeout_s: float
-    lost: str = ""
-    _waiting: deque[asyncio.Future[Any] | None] = field(default_factory=deque)
+    close_reason: str = ""
+    _pending: deque[asyncio.Future[Any] | None] = field(default_factory=deque)
     _reader: hiredis.Reader = field(default_factory=hiredis.Reader)
     _transport: asyncio.Transport = field(init=False)
-    _guard: asyncio.TimerHandle | None = None
-    _answered: int = 0
+    _timeout_handle: asyncio.TimerHandle | None = None
+    _reply_count: int = 0
     _unsent: list[bytes] = field(default_factory=list)
 
-    def send(self, *commands: tuple[Part, ...]) -> asyncio.Future[Any]:
-        """Write `commands`; the future is the answer to the last one."""
+    def send(self, *commands: tuple[CommandPart, ...]) -> asyncio.Future[Any]:
+        """Write `commands`; the future is the reply to the last one."""
         loop = asyncio.get_running_loop()
         future = loop.create_future()
-        if self.lost:
-            future.set_exception(_down(self.lost))
+        if self.close_reason:
+            future.set_exception(_make_error(self.close_reason))
             return future
-        self._waiting.extend([None] * (len(commands) - 1))
-        self._waiting.append(future)
-        if not self._unsent:  # one write for all that is sent in this turn of the event loop
+        self._pending.extend([None] * (len(commands) - 1))
+        self._pending.append(future)
+        if not self._unsent:  # one write for all commands of this iteration of the event loop
             loop.call_soon(self._flush)
-        self._unsent.extend(hiredis.pack_command(one) for one in commands)  # type: ignore[arg-type]
-        if self._guard is None:
-            self._guard = loop.call_later(self.timeout_s, self._look, self._answered)
+        self._unsent.extend(hiredis.pack_command(command) for command in commands)  # type: ignore[arg-type]
+        if self._timeout_handle is None:
+            self._timeout_handle = loop.call_later(
+                self.timeout_s, self._check_timeout, self._reply_count
+            )
         return future
 
     def _flush(self) -> None:
         packets, self._unsent = self._unsent, []
-        if not self.lost:
+        if not self.close_reason:
             self._transport.write(b"".join(packets))
 
-    def hang_up(self, reason: str) -> None:
-        """Close; everybody who still waits is told `reason`."""
-        self.lost = self.lost or reason
+    def close(self, reason: str) -> None:
+        """Close; pending commands fail with `reason`."""
+        self.close_reason = self.close_reason or reason
         self._transport.abort()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -171,44 +177,46 @@ class _Wire(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self._reader.feed(data)
         try:
-            while (answer := self._reader.gets()) is not False:
-                self._answered += 1
-                future = self._waiting.popleft()
+            while (reply := self._reader.gets()) is not False:
+                self._reply_count += 1
+                future = self._pending.popleft()
                 if future is not None and not future.done():
-                    future.set_result(answer)
+                    future.set_result(reply)
         except (hiredis.ProtocolError, IndexError):
-            self.hang_up("it does not speak Redis")
+            self.close("it does not speak Redis")
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self.lost = self.lost or (str(exc) if exc else "the connection was closed")
-        if self._guard is not None:
-            self._guard.cancel()
-        for future in self._waiting:
+        self.close_reason = self.close_reason or (str(exc) if exc else "the connection was closed")
+        if self._timeout_handle is not None:
+            self._timeout_handle.cancel()
+        for future in self._pending:
             if future is not None and not future.done():
-                future.set_exception(_down(self.lost))
-        self._waiting.clear()
+                future.set_exception(_make_error(self.close_reason))
+        self._pending.clear()
 
-    def _look(self, answered_before: int) -> None:
-        """Hang up on a server that said nothing for a whole timeout while somebody waited."""
-        self._guard = None
-        if not self._waiting:
+    def _check_timeout(self, replies_before: int) -> None:
+        """Close the connection if no reply came for `timeout_s` while a command was pending."""
+        self._timeout_handle = None
+        if not self._pending:
             return
-        if self._answered == answered_before:
-            self.hang_up(f"no answer for {self.timeout_s:g} s")
+        if self._reply_count == replies_before:
+            self.close(f"no reply for {self.timeout_s:g} s")
             return
         loop = asyncio.get_running_loop()
-        self._guard = loop.call_later(self.timeout_s, self._look, self._answered)
+        self._timeout_handle = loop.call_later(
+            self.timeout_s, self._check_timeout, self._reply_count
+        )
 
 
-def _answer(reply: Any) -> Any:
+def _check_reply(reply: Any) -> Any:
     if isinstance(reply, hiredis.ReplyError):
-        raise _down(str(reply)) from reply
+        raise _make_error(str(reply)) from reply
     return reply
 
 
-def _down(reason: str) -> DependencyDown:
+def _make_error(reason: str) -> DependencyDown:
     return DependencyDown(dependency="redis", reason=reason, retry_after_s=1)
 
 
-def _unusable(reason: str) -> SettingInvalid:
+def _make_invalid(reason: str) -> SettingInvalid:
     return SettingInvalid(name="REDIS_URL", reason=reason, hint="write redis://host:port/0")

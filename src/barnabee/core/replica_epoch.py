@@ -1,49 +1,48 @@
-"""The line of the database: which of its replicas is written from here.
+"""Epoch of the database: the number of the replica that this machine writes.
 
-Each change of the machine that may write begins a new line, in a place of its own in the bucket,
-so that a machine that has not noticed yet can spoil nothing (docs/reference/standby.md). Line 1 is
-the place that system.toml names; a house without a stand-by has no other.
+Each failover begins a new epoch with its own path in the bucket, so that a former primary that has
+not noticed the failover cannot damage the current replica (docs/reference/standby.md). Epoch 1 is
+the path in system.toml; a deployment without a standby has no other.
 """
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
+from barnabee.core.files import write_atomically
 from barnabee.core.schema import System
+from barnabee.core.settings import read_variable
 
-ENVIRONMENT = "BARNABEE_LINE"
-FILE = "line"
+EPOCH_VARIABLE = "BARNABEE_LINE"
+EPOCH_FILE = "line"
 
 
-def at(system: System, line: int) -> System:
-    """Return `system` (of line 1) with the replica of that line. Pure."""
-    if line <= 1:
+def with_epoch(system: System, epoch: int) -> System:
+    """Return `system` (of epoch 1) with the replica path of `epoch`. Pure."""
+    if epoch <= 1:
         return system
-    place = system.replica.model_copy(update={"path": f"{system.replica.path}-{line}"})
-    return system.model_copy(update={"replica": place})
+    replica = system.replica.model_copy(update={"path": f"{system.replica.path}-{epoch}"})
+    return system.model_copy(update={"replica": replica})
 
 
-def read(data: Path) -> int:
-    """Return the line that the database in the directory `data` belongs to."""
-    return _number(data / FILE)
+def read_epoch(directory: Path) -> int:
+    """Return the epoch of the database in the data directory; 1 without a readable file."""
+    return _read_number(directory / EPOCH_FILE)
 
 
-def write(data: Path, line: int) -> None:
-    """Note the line of the database in the directory `data`."""
-    draft = data / f".{FILE}"
-    draft.write_text(f"{line}\n", encoding="ascii")
-    draft.replace(data / FILE)
+def write_epoch(directory: Path, epoch: int) -> None:
+    """Store the epoch of the database in the data directory."""
+    write_atomically(directory / EPOCH_FILE, f"{epoch}\n")
 
 
-def own(system: System) -> System:
-    """Return `system` with the line noted in the file that $BARNABEE_LINE names, if any."""
-    named = os.environ.get(ENVIRONMENT)
-    return at(system, _number(Path(named))) if named else system
+def with_current_epoch(system: System) -> System:
+    """Return `system` with the epoch in the file that `$BARNABEE_LINE` names, if it is set."""
+    path = read_variable(EPOCH_VARIABLE)
+    return with_epoch(system, _read_number(Path(path))) if path else system
 
 
-def _number(file: Path) -> int:
+def _read_number(path: Path) -> int:
     try:
-        return int(file.read_text(encoding="ascii"))
+        return int(path.read_text(encoding="ascii"))
     except (FileNotFoundError, ValueError):
         return 1

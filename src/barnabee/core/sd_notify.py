@@ -1,14 +1,15 @@
-"""Tells systemd how the service is (sd_notify(3)); silent when nobody listens."""
+"""Notifications to systemd (sd_notify(3)); no effect without `$NOTIFY_SOCKET`."""
 
 from __future__ import annotations
 
-import os
 import socket
+
+from barnabee.core.settings import read_variable
 
 
 def notify(*lines: str) -> bool:
-    """Send `lines` (for example "READY=1") to `$NOTIFY_SOCKET`; return whether anybody listens."""
-    address = os.environ.get("NOTIFY_SOCKET")
+    """Send `lines`, for example "READY=1"; return whether there is a notification socket."""
+    address = read_variable("NOTIFY_SOCKET")
     if not address:
         return False
     if address.startswith("@"):
@@ -19,6 +20,6 @@ def notify(*lines: str) -> bool:
 
 
 def watchdog_interval_s() -> float | None:
-    """Return half of systemd's watchdog time in seconds, or None when there is none."""
-    value = os.environ.get("WATCHDOG_USEC", "")
+    """Return half of systemd's watchdog timeout, or None without a watchdog."""
+    value = read_variable("WATCHDOG_USEC")
     return int(value) / 2_000_000 if value.isdecimal() and int(value) > 0 else None

@@ -1,8 +1,7 @@
-"""Runs one service: port, event loop, readiness, watchdog, clean end.
+"""Service runner: port, event loop, readiness, systemd watchdog and graceful shutdown.
 
-READY goes to systemd after the first good readiness, and the watchdog is fed by the same event
-loop that serves requests, so a loop that hangs is restarted. This is a supervisor: it may catch
-anything, because the last thing a process does is say in one sentence why it ends.
+READY=1 is sent after the first ready report. The watchdog is fed from the event loop that serves
+requests, so systemd restarts a service whose loop hangs.
 """
 
 from __future__ import annotations
@@ -20,67 +19,74 @@ from typing import TYPE_CHECKING, NoReturn
 import structlog
 import uvicorn
 
-from barnabee.core import logging as barnabee_logging
-from barnabee.core import sd_notify, settings, system
+from barnabee.core import sd_notify
 from barnabee.core.errors import BarnabeeError, PortTaken
-from barnabee.core.health import Health, Report
-from barnabee.core.tracing import SPANS
+from barnabee.core.health import HealthMonitor, HealthReport
+from barnabee.core.logging import configure_logging
+from barnabee.core.settings import Settings, read_settings
+from barnabee.core.system import System, load_system
+from barnabee.core.tracing import SPAN_RECORDER
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
-# How often a service looks at what it depends on; half of the 5 s in which a failure must be seen.
-LOOK_EVERY_S = 2.0
-GRACE_S = 4
-WS_MESSAGE_MAX = 1024 * 1024  # bytes; routes have smaller limits and say so in a sentence
+# Interval of health checks: less than half of the 5 s in which a failure must be noticed.
+HEALTH_INTERVAL_S = 2.0
+SHUTDOWN_GRACE_S = 4
+WEBSOCKET_MESSAGE_MAX_BYTES = 1024 * 1024  # the routes have smaller limits of their own
 
 log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
-class Running:
-    """What an application factory returns: the ASGI application, its health, its way of ending."""
+class ServiceApp:
+    """Result of a service's application factory.
+
+    Running requests get `shutdown_grace_s` after SIGTERM. `before_shutdown` ends connections that
+    would stay open, such as event streams.
+    """
 
     app: ASGIApp
-    health: Health
-    grace_s: int = GRACE_S  # how long running requests may finish after SIGTERM
-    farewell: Callable[[], Awaitable[None]] | None = None  # ends what would never end by itself
+    health: HealthMonitor
+    shutdown_grace_s: int = SHUTDOWN_GRACE_S
+    before_shutdown: Callable[[], Awaitable[None]] | None = None
 
 
-Factory = Callable[[system.System, settings.Settings], Running]
+ServiceFactory = Callable[[System, Settings], ServiceApp]
 
 
-def run(component: str, factory: Factory) -> NoReturn:
-    """Run the service `component` until it is told to stop; exit with its code."""
+def run_service(component: str, factory: ServiceFactory) -> NoReturn:
+    """Run the service until SIGTERM or SIGINT, then exit with 0, or with the code of its error."""
     try:
-        graph = system.load()
-        chosen = settings.load(graph)
-        SPANS.configure(component, chosen.otlp_endpoint)
-        barnabee_logging.configure(
+        config = load_system()
+        settings = read_settings(config)
+        SPAN_RECORDER.configure(component, settings.otlp_endpoint)
+        exports_spans = SPAN_RECORDER.sink is not None
+        configure_logging(
             component,
-            level=chosen.log_level,
-            unwritten_max_lines=graph.logs.unwritten_max_lines,
-            watcher=SPANS.of_line if SPANS.sink is not None else None,
+            level=settings.log_level,
+            buffer_max_lines=config.logs.output_buffer_max_lines,
+            extra_processor=SPAN_RECORDER.record_log_event if exports_spans else None,
         )
-        listener = listen(component, chosen.bind, graph.port(component))
-        running = factory(graph, chosen)
-        with asyncio.Runner(loop_factory=loop_factory()) as runner:
-            runner.run(_serve(component, running, listener))
-        SPANS.close()
+        listener = bind_socket(component, settings.bind, config.port(component))
+        service = factory(config, settings)
+        with asyncio.Runner(loop_factory=make_loop_factory()) as runner:
+            runner.run(_serve(component, service, listener))
+        SPAN_RECORDER.close()
     except BarnabeeError as error:
-        fail(error)
+        exit_with_error(error)
     sys.exit(0)
 
 
-def fail(error: BarnabeeError) -> NoReturn:
-    """Say `error` once for people and once for machines, and exit with its code."""
+def exit_with_error(error: BarnabeeError) -> NoReturn:
+    """Log `error`, write it to standard error, and exit with its exit code."""
     log.error("stopped", code=error.code, message=str(error))
     sys.stderr.write(f"{error.code}: {error}\n")
     sys.exit(error.exit_code)
 
 
-def listen(service: str, host: str, port: int) -> socket.socket:
-    """Return a bound TCP socket; PortTaken names who has the port, where that can be seen."""
+def bind_socket(service: str, host: str, port: int) -> socket.socket:
+    """Return a bound TCP socket; PortTaken names the owner of the port, if visible."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -88,13 +94,13 @@ def listen(service: str, host: str, port: int) -> socket.socket:
         listener.bind((host, port))
     except OSError as error:
         listener.close()
-        raise PortTaken(port=port, service=service, owner=port_owner(port)) from error
+        raise PortTaken(port=port, service=service, owner=find_port_owner(port)) from error
     return listener
 
 
-def port_owner(port: int) -> str:
-    """Return `name (pid N)` of whoever listens on TCP `port`, or that it cannot be seen."""
-    import psutil  # noqa: PLC0415 - only on the way to an error
+def find_port_owner(port: int) -> str:
+    """Return `name (pid N)` of the process that listens on TCP `port`, for an error message."""
+    import psutil  # noqa: PLC0415 - only needed for an error
 
     with suppress(psutil.Error):
         for connection in psutil.net_connections("tcp"):
@@ -102,29 +108,28 @@ def port_owner(port: int) -> str:
             address = connection.laddr
             if listening and connection.pid and address and address.port == port:
                 return f"{psutil.Process(connection.pid).name()} (pid {connection.pid})"
-    return "a process that cannot be seen from here"
+    return "another process"
 
 
-async def watch(health: Health) -> None:
-    """Look at the dependencies for ever: keeps gauges fresh, tells systemd, feeds the watchdog."""
-    interval_s = min(LOOK_EVERY_S, sd_notify.watchdog_interval_s() or LOOK_EVERY_S)
-    announced = False
-    before: Report | None = None
+async def monitor_health(health: HealthMonitor) -> None:
+    """Run the health checks for ever, notify systemd of readiness and feed its watchdog."""
+    interval_s = min(HEALTH_INTERVAL_S, sd_notify.watchdog_interval_s() or HEALTH_INTERVAL_S)
+    is_announced = False
+    previous: HealthReport | None = None
     while True:
         report = await health.report()
-        if report.ready and not announced:
-            announced = True
+        if report.is_ready and not is_announced:
+            is_announced = True
             sd_notify.notify("READY=1")
             log.info("ready", uptime_s=round(health.uptime_s, 2))
-        if before is None or report.state != before.state:
-            log.info("health", state=report.state.value, not_healthy=report.degraded)
+        if previous is None or report.state != previous.state:
+            log.info("health", state=report.state.value, not_healthy=report.not_healthy)
         sd_notify.notify("WATCHDOG=1", f"STATUS={report.state.value}")
-        before = report
+        previous = report
         await asyncio.sleep(interval_s)
 
 
-def config(app: ASGIApp, grace_s: int) -> uvicorn.Config:
-    """Return how every service is served."""
+def make_uvicorn_config(app: ASGIApp, grace_s: int) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         log_config=None,
@@ -132,63 +137,64 @@ def config(app: ASGIApp, grace_s: int) -> uvicorn.Config:
         timeout_graceful_shutdown=grace_s,
         server_header=False,
         date_header=False,
-        ws_max_size=WS_MESSAGE_MAX,
-        # Reading stops when a message waits, but one packet of 256 KiB may unfold to 250 MB of
-        # messages; and sound does not get smaller.
+        ws_max_size=WEBSOCKET_MESSAGE_MAX_BYTES,
+        # A packet of 256 KiB may decompress to 250 MB, and audio does not compress.
         ws_per_message_deflate=False,
     )
 
 
-async def _serve(component: str, running: Running, listener: socket.socket) -> None:
-    server = _Server(config(running.app, running.grace_s), running.farewell)
+async def _serve(component: str, service: ServiceApp, listener: socket.socket) -> None:
+    server = _Server(
+        make_uvicorn_config(service.app, service.shutdown_grace_s), service.before_shutdown
+    )
     log.info("starting", port=listener.getsockname()[1])
-    watcher = asyncio.create_task(_watch_when_started(server, running.health), name="watch")
-    watcher.add_done_callback(lambda _task: setattr(server, "should_exit", True))
+    monitor = asyncio.create_task(_monitor_when_started(server, service.health), name="health")
+    monitor.add_done_callback(lambda _task: setattr(server, "should_exit", True))
     for number in (signal.SIGTERM, signal.SIGINT):
-        # uvicorn raises the signal again once it has stopped; a clean end is exit code 0
+        # uvicorn raises the signal again after its shutdown; the exit code is to be 0
         signal.signal(number, lambda *_: None)
     try:
         await server.serve(sockets=[listener])
-    except Exception:  # a supervisor: whatever it was, the log must have it before the process ends
+    except Exception:  # supervisor: log any error before the process ends
         log.exception("crashed", code="internal", service=component)
         raise
     finally:
         sd_notify.notify("STOPPING=1")
-        watcher.cancel()
+        monitor.cancel()
         with suppress(asyncio.CancelledError):
-            await watcher
+            await monitor
     if not server.started:
         sys.exit(1)
 
 
 class _Server(uvicorn.Server):
-    """uvicorn, which would cut open WebSockets off before they can say why they end."""
+    """Calls `before_shutdown` before uvicorn closes WebSockets, so that they can send a reason."""
 
     def __init__(
-        self, config: uvicorn.Config, farewell: Callable[[], Awaitable[None]] | None
+        self, config: uvicorn.Config, before_shutdown: Callable[[], Awaitable[None]] | None
     ) -> None:
         super().__init__(config)
-        self._farewell = farewell
+        self._before_shutdown = before_shutdown
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        if self._farewell:
-            await self._farewell()
+        if self._before_shutdown:
+            await self._before_shutdown()
         await super().shutdown(sockets)
 
 
-async def _watch_when_started(server: uvicorn.Server, health: Health) -> None:
-    # What was made so far stays for good: keep the collector from walking it again and again, and
-    # from running every 700 objects, which takes a fifth of the time of a command otherwise.
+async def _monitor_when_started(server: uvicorn.Server, health: HealthMonitor) -> None:
+    # Objects made at startup are permanent: freeze them, and collect every 10,000 allocations
+    # instead of every 700, which took a fifth of the time of a command.
     gc.collect()
     gc.freeze()
     gc.set_threshold(10_000)
     while not server.started:  # noqa: ASYNC110 - uvicorn offers no event for this
         await asyncio.sleep(0.02)
-    await watch(health)
+    await monitor_health(health)
 
 
-def loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
-    """Return what makes a uvloop event loop."""
-    import uvloop  # noqa: PLC0415 - not needed to load this module in tests
+def make_loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
+    """Return the factory of uvloop event loops."""
+    import uvloop  # noqa: PLC0415 - importing this module must not need it
 
     return uvloop.new_event_loop

@@ -1,12 +1,14 @@
-"""What one process is told from outside: environment names of the specification, and credentials.
+"""Settings from environment variables and systemd credentials.
 
-Built in the application factory, never at import. Secrets are files in `$CREDENTIALS_DIRECTORY`
-(systemd credentials; the local runner does the same), never environment values.
+Read in the application factory, never at import. Secrets are files in `$CREDENTIALS_DIRECTORY`,
+never environment variables.
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
@@ -19,7 +21,7 @@ from barnabee.core.schema import System
 
 
 class Settings(BaseSettings):
-    """The environment of a service; every name has a default that suits one machine."""
+    """Settings of a service; the defaults suit a single machine."""
 
     model_config = SettingsConfigDict(frozen=True, extra="ignore")
 
@@ -29,13 +31,13 @@ class Settings(BaseSettings):
     models_dir: Path = Field(Path("/models"), validation_alias="BARNABEE_MODELS")
     redis_url: str = Field("redis://127.0.0.1:6379/0", validation_alias="REDIS_URL")
     gpu_service_url: str = Field("http://127.0.0.1:8001", validation_alias="GPU_SERVICE_URL")
-    # What a server that is not ours calls its models and voice; ours takes these for its own.
+    # Names of models and voice on a third-party inference server; ours accepts them as aliases.
     stt_model: str = Field("whisper-1", validation_alias="BARNABEE_STT_MODEL")
     tts_model: str = Field("tts-1", validation_alias="BARNABEE_TTS_MODEL")
     embed_model: str = Field("text-embedding-3-small", validation_alias="BARNABEE_EMBED_MODEL")
     tts_voice: str = Field("", validation_alias="BARNABEE_TTS_VOICE")
     api_url: str = Field("http://127.0.0.1:8000", validation_alias="API_URL")
-    # Where the api finds its neighbours; empty: on this machine, at the address that all bind to.
+    # Other services, for the api; empty: on this machine, at the bind address.
     voice_url: str = Field("", validation_alias="VOICE_URL")
     worker_url: str = Field("", validation_alias="WORKER_URL")
     litestream_url: str = Field("", validation_alias="LITESTREAM_URL")
@@ -48,11 +50,11 @@ class Settings(BaseSettings):
     mail_server: str = Field("", validation_alias="ALERT_MAIL_SMARTHOST")  # host:port
     replica_endpoint: str = Field("", validation_alias="BARNABEE_REPLICA_ENDPOINT")
     litestream_socket: str = Field("", validation_alias="BARNABEE_LITESTREAM_SOCKET")
-    # Set where the worker makes snapshots and does drills itself; on NixOS timers do.
+    # Set if the worker makes snapshots and restore drills; on NixOS timers do.
     backup_credentials: str = Field("", validation_alias="BARNABEE_BACKUP_CREDENTIALS")
-    # Where it is said whether this machine may write; empty: there is no stand-by.
+    # Directory of the write permit; empty: no standby, this machine always may write.
     lease_dir: str = Field("", validation_alias="BARNABEE_LEASE_DIR")
-    loki_url: str = Field("", validation_alias="LOKI_URL")  # the runner's and the command line's
+    loki_url: str = Field("", validation_alias="LOKI_URL")  # for `barnabee up` and the CLI
     otlp_endpoint: str = Field("", validation_alias="OTEL_EXPORTER_OTLP_ENDPOINT")
     bind: str = Field("127.0.0.1", validation_alias="BARNABEE_BIND")
     device: Literal["cpu", "cuda"] = Field("cpu", validation_alias="BARNABEE_DEVICE")
@@ -67,23 +69,23 @@ class Settings(BaseSettings):
 
     @field_validator("gpu_service_url")
     @classmethod
-    def _usable_urls(cls, value: str) -> str:
-        for url in urls(value):
+    def _validate_urls(cls, value: str) -> str:
+        for url in split_urls(value):
             _check_url(url)
-        if len(set(urls(value))) < len(urls(value)):
-            raise ValueError("the same URL stands in it twice")
+        if len(set(split_urls(value))) < len(split_urls(value)):
+            raise ValueError("it contains the same URL twice")
         return value
 
     @property
     def gpu_service_urls(self) -> tuple[str, ...]:
-        """Return the inference services among which the work is shared."""
-        return urls(self.gpu_service_url)
+        """The inference services, for load balancing."""
+        return split_urls(self.gpu_service_url)
 
 
-def load(system: System) -> Settings:
-    """Read the environment; addresses not given follow the ports of `system`.
+def read_settings(system: System) -> Settings:
+    """Read the environment; addresses that are not set follow the ports in `system`.
 
-    Raises SettingInvalid naming the first variable that is not usable.
+    Raises SettingInvalid for the first invalid variable.
     """
     defaults = {
         "REDIS_URL": f"redis://127.0.0.1:{system.port('redis')}/0",
@@ -99,38 +101,50 @@ def load(system: System) -> Settings:
         first = error.errors()[0]
         name = str(first["loc"][0])
         reason = first["msg"].removeprefix("Value error, ")
-        raise SettingInvalid(name=name, reason=reason, hint=f"mend {name}") from error
+        raise SettingInvalid(name=name, reason=reason, hint=f"correct {name}") from error
 
 
-def urls(value: str) -> tuple[str, ...]:
-    """Return the URLs in a list with commas, without blanks and closing slashes. Pure."""
-    return tuple(one.strip().rstrip("/") for one in value.split(","))
+def split_urls(value: str) -> tuple[str, ...]:
+    """Return the URLs of a comma-separated list, without spaces and trailing slashes. Pure."""
+    return tuple(url.strip().rstrip("/") for url in value.split(","))
 
 
 def _check_url(url: str) -> None:
-    """Raise ValueError with one reason when `url` cannot be the address of a service. Pure."""
+    """Raise ValueError if `url` cannot be the base URL of a service. Pure."""
     if not url:
         raise ValueError("a URL is missing before or after a comma")
-    parts = urlsplit(url)  # a bracket out of place is a ValueError already
+    parts = urlsplit(url)  # ValueError for misplaced brackets
     if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise ValueError(f"{url!r} is not like http://host:8001")
-    if any(not one.isprintable() or one.isspace() for one in url):
-        raise ValueError(f"{url!r} holds a blank or a control character")
+        raise ValueError(f"{url!r} does not have the form http://host:8001")
+    if any(not character.isprintable() or character.isspace() for character in url):
+        raise ValueError(f"{url!r} contains a space or a control character")
     if parts.username or parts.password or parts.query or parts.fragment:
-        raise ValueError("it holds more than scheme, host, port and path")
+        raise ValueError("only scheme, host, port and path are allowed")
     if parts.path.endswith("/v1"):
-        raise ValueError(f"leave off the /v1 of {url!r}: it is added")
-    if parts.port == 0:  # one that is no number, or too large, is a ValueError already
-        raise ValueError(f"{url!r} has no usable port")
+        raise ValueError(f"remove the /v1 of {url!r}: it is added")
+    if parts.port == 0:  # ValueError for a port that is no number, or too large
+        raise ValueError(f"{url!r} has no valid port")
 
 
 def read_variable(name: str, default: str = "") -> str:
-    """Return an environment variable that no service has as a setting: paths, systemd's names."""
+    """Return an environment variable that is no field of Settings; `default` if unset or empty."""
     return os.environ.get(name) or default
 
 
-def credential(name: str) -> str | None:
-    """Return the secret called `name`, or None when it was not given to this service."""
+@contextmanager
+def override_environment(variables: Mapping[str, str]) -> Iterator[None]:
+    """Set variables of this process for the block. For commands: other threads see them too."""
+    before = dict(os.environ)
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+def read_credential(name: str) -> str | None:
+    """Return the secret `name`, or None if this service does not have it."""
     directory = os.environ.get("CREDENTIALS_DIRECTORY")
     if not directory:
         return None
@@ -139,13 +153,13 @@ def credential(name: str) -> str | None:
     except FileNotFoundError:
         return None
     except (OSError, UnicodeDecodeError) as error:
-        hint = "mend the file's owner, mode and content"
+        hint = "check the file's owner, mode and content"
         raise SettingInvalid(name=f"credential {name}", reason=str(error), hint=hint) from error
 
 
-def required_credential(name: str) -> str:
-    """Return the secret called `name`; SettingMissing says where to put it."""
-    value = credential(name)
+def require_credential(name: str) -> str:
+    """Return the secret `name`; SettingMissing if this service does not have it."""
+    value = read_credential(name)
     if value is None:
         hint = f"put it into the file `{name}` of CREDENTIALS_DIRECTORY"
         raise SettingMissing(name=f"credential {name}", hint=hint)

@@ -1,12 +1,10 @@
-"""Reads `system.toml`, the one graph, and says what is wrong with it.
+"""The system file `system.toml`: finding, parsing and validating it.
 
-The only module that opens that file. It validates and answers questions about the graph; it starts
-nothing and knows no service by name.
+No other module opens that file.
 """
 
 from __future__ import annotations
 
-import os
 import tomllib
 from dataclasses import dataclass
 from functools import cache
@@ -14,76 +12,81 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from barnabee.core import graph, replica_epoch
+from barnabee.core import graph, renamed, replica_epoch
 from barnabee.core.errors import SystemFileInvalid
 from barnabee.core.schema import System
+from barnabee.core.settings import read_variable
 
-__all__ = ["Problem", "System", "current", "default_path", "load", "parse"]
+__all__ = ["Problem", "System", "find_system_file", "get_system", "load_system", "parse_system"]
 
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing wrong with the file: where, and what to do about it."""
+    """One error in the system file: its place and the remedy."""
 
     file: str
     key: str
     remedy: str
 
     def __str__(self) -> str:
-        """Return `file: key: what to do`."""
+        """Return `file: key: remedy`."""
         return f"{self.file}: {self.key}: {self.remedy}"
 
 
-def default_path() -> Path:
+def find_system_file() -> Path:
     """Return `$BARNABEE_SYSTEM`, or the file in the checkout or beside the installed package."""
-    named = os.environ.get("BARNABEE_SYSTEM")
-    if named:
-        return Path(named)
+    configured = read_variable("BARNABEE_SYSTEM")
+    if configured:
+        return Path(configured)
     here = Path(__file__).resolve()
     checkout = here.parents[3] / "system.toml"
     return checkout if checkout.is_file() else here.parents[2] / "system.toml"
 
 
-def parse(text: str, file: str = "system.toml") -> System | list[Problem]:
-    """Return the graph, or everything that is wrong with `text`. Pure."""
+def parse_system(text: str, file: str = "system.toml") -> System | list[Problem]:
+    """Return the validated system, or every problem of `text`.
+
+    Renamed keys are accepted under their old name, with a warning (`core.renamed`).
+    """
     try:
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        return [Problem(file, "syntax", f"{error}; mend the TOML at that place")]
+        return [Problem(file, "syntax", f"{error}; fix the TOML there")]
+    renamed.rename_system_keys(data)
     try:
         system = System.model_validate(data)
     except ValidationError as error:
         return [_explain(file, dict(detail)) for detail in error.errors()]
-    problems = [Problem(file, key, remedy) for key, remedy in graph.problems(system)]
+    problems = [Problem(file, key, remedy) for key, remedy in graph.find_problems(system)]
     return problems or system
 
 
-def load(path: Path | None = None, *, of_first_line: bool = False) -> System:
-    """Read and validate the file; SystemFileInvalid lists every problem, one a line.
+def load_system(path: Path | None = None, *, first_epoch: bool = False) -> System:
+    """Read and validate the file; SystemFileInvalid lists every problem.
 
-    The replica is that of the epoch in `core/replica_epoch.py`, unless the first
-    epoch is asked for.
+    The replica path is that of the current epoch (`core.replica_epoch`), or of epoch 1 with
+    `first_epoch`.
     """
-    path = path or default_path()
+    path = path or find_system_file()
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         problem = Problem(str(path), "file", f"cannot be read ({error}); set BARNABEE_SYSTEM")
         raise SystemFileInvalid(problems=problem) from error
-    result = parse(text, str(path))
+    result = parse_system(text, str(path))
     if isinstance(result, System):
-        return result if of_first_line else replica_epoch.own(result)
+        return result if first_epoch else replica_epoch.with_current_epoch(result)
     raise SystemFileInvalid(problems=" | ".join(map(str, result)))
 
 
 @cache
-def current() -> System:
-    """Return the graph of this process, read once."""
-    return load()
+def get_system() -> System:
+    """Return the system of this process, read once."""
+    return load_system()
 
 
 _REMEDIES = {
-    "extra_forbidden": "is not a key that is known here; remove it or check its spelling",
+    "extra_forbidden": "is not a known key; remove it or check its spelling",
     "missing": "is missing; add it",
 }
 
@@ -93,5 +96,5 @@ def _explain(file: str, detail: dict[str, object]) -> Problem:
     parts = location if isinstance(location, tuple) else (location,)
     key = ".".join(str(part) for part in parts if part != "[key]")
     message = str(detail["msg"])
-    remedy = _REMEDIES.get(str(detail["type"]), f"is not usable: {message[0].lower()}{message[1:]}")
+    remedy = _REMEDIES.get(str(detail["type"]), f"is invalid: {message[0].lower()}{message[1:]}")
     return Problem(file, key, remedy)

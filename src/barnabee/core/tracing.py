@@ -1,8 +1,8 @@
-"""OpenTelemetry spans with the trace ids of our log lines, by OTLP over HTTP; off by default.
+"""OpenTelemetry spans, exported by OTLP over HTTP; off without an endpoint.
 
-A span is a log line that has a duration: what the log says of a request, an inference or a job is
-what the trace shows, and there is no second place where it is measured. Without an endpoint nothing
-of this is imported, and a request pays one look at a variable (docs/reference/logs.md).
+Spans are made from log events that have a duration (requests, inferences, jobs), with the same
+trace ids. Without an endpoint the SDK is not imported, and a request pays for reading one variable
+(docs/reference/logs.md).
 """
 
 from __future__ import annotations
@@ -20,38 +20,37 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace.export import SpanExporter
     from structlog.typing import EventDict, WrappedLogger
 
-_LINES = frozenset({"request", "inference", "job_done"})
-_OWN = "request"  # the line of what this process was asked for; the others are parts of it
-# Parts of a line that say how, and never what anybody said.
-_TOLD = ("route", "method", "status", "stage", "engine", "job", "code", "intent", "room")
-_SUMS = frozenset({"total"})
+_EVENTS = frozenset({"request", "inference", "job_done"})
+_ROOT_EVENT = "request"  # the span of the request itself; the others are its children
+# Fields that become span attributes; none of them holds what a person said.
+_ATTRIBUTES = ("route", "method", "status", "stage", "engine", "job", "code", "intent", "room")
+_TOTALS = frozenset({"total"})
 _PATH = "/v1/traces"
 
 parent_id_var: ContextVar[str] = ContextVar("parent_id", default="")
 
 
-class Sink(Protocol):
-    """Where finished spans go."""
+class SpanSink(Protocol):
+    """Receiver of finished spans."""
 
     def on_end(self, span: ReadableSpan) -> None:
-        """Take a span; returns at once."""
+        """Accept a span without blocking."""
 
     def shutdown(self) -> None:
-        """Send what is left."""
+        """Send what is buffered."""
 
 
-class Spans:
-    """The spans of one process; `sink` is None while nobody wants them."""
+class SpanRecorder:
+    """Records the spans of one process; `sink` is None while export is off."""
 
     def __init__(self) -> None:
-        """Begin with none."""
-        self.sink: Sink | None = None
+        self.sink: SpanSink | None = None
         self._resource: Any = None
 
     def configure(
         self, component: str, endpoint: str, *, exporter: SpanExporter | None = None
     ) -> None:
-        """Export to `endpoint` (OTEL_EXPORTER_OTLP_ENDPOINT), or to nobody when it is empty."""
+        """Export to `endpoint` (OTEL_EXPORTER_OTLP_ENDPOINT); empty turns export off."""
         if not endpoint and exporter is None:
             self.sink = None
             return
@@ -59,78 +58,80 @@ class Spans:
         from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415
 
         self._resource = Resource({"service.name": f"barnabee-{component}"})
-        self.sink = BatchSpanProcessor(exporter or _exporter(endpoint))
+        self.sink = BatchSpanProcessor(exporter or _make_exporter(endpoint))
 
-    def enter(self, header: str | None) -> None:
-        """Begin this task's own span, beneath the caller's."""
-        parent_id_var.set(trace_context.parent(header) or "")
+    def start_request(self, header: str | None) -> None:
+        """Begin the root span of this task as a child of the caller's span."""
+        parent_id_var.set(trace_context.parse_parent_id(header) or "")
         trace_context.span_id_var.set(secrets.token_hex(8))
 
-    def of_line(self, _logger: WrappedLogger, _method: str, line: EventDict) -> EventDict:
-        """Make a span of a log line that has a duration: a processor of structlog."""
-        took_ms = line.get("latency_ms")
-        if line.get("event") not in _LINES or not isinstance(took_ms, int | float):
-            return line
-        told = {key: line[key] for key in _TOLD if line.get(key) is not None}
-        own = line["event"] == _OWN
-        name = str(line.get("route") or line.get("job") or line.get("stage") or line["event"])
-        begin_ns = time.time_ns() - int(took_ms * 1_000_000)
-        self.record(name, begin_ns, took_ms, told, own=own)
-        if own and isinstance(line.get("stages_ms"), dict):
-            self.stages(begin_ns, line["stages_ms"])
-        return line
+    def record_log_event(self, _logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+        """Record a span for a log event that has a duration; a structlog processor."""
+        latency_ms = event.get("latency_ms")
+        if event.get("event") not in _EVENTS or not isinstance(latency_ms, int | float):
+            return event
+        attributes = {key: event[key] for key in _ATTRIBUTES if event.get(key) is not None}
+        is_root = event["event"] == _ROOT_EVENT
+        name = str(event.get("route") or event.get("job") or event.get("stage") or event["event"])
+        begin_ns = time.time_ns() - int(latency_ms * 1_000_000)
+        self.record_span(name, begin_ns, latency_ms, attributes, is_root=is_root)
+        if is_root and isinstance(event.get("stages_ms"), dict):
+            self.record_stages(begin_ns, event["stages_ms"])
+        return event
 
-    def stages(self, begin_ns: int, stages_ms: Mapping[str, float]) -> None:
-        """Record parts that followed one another; a first token lies within the part it is of."""
-        for name, took_ms in stages_ms.items():
-            if name in _SUMS or name.endswith("_first_token"):
+    def record_stages(self, begin_ns: int, stages_ms: Mapping[str, float]) -> None:
+        """Record consecutive stages; totals and times to the first token are no stages."""
+        for name, duration_ms in stages_ms.items():
+            if name in _TOTALS or name.endswith("_first_token"):
                 continue
-            self.record(name, begin_ns, took_ms, {"stage": name})
-            begin_ns += int(took_ms * 1_000_000)
+            self.record_span(name, begin_ns, duration_ms, {"stage": name})
+            begin_ns += int(duration_ms * 1_000_000)
 
-    def record(
+    def record_span(
         self,
         name: str,
         begin_ns: int,
-        took_ms: float,
-        told: Mapping[str, Any],
+        duration_ms: float,
+        attributes: Mapping[str, Any],
         *,
-        own: bool = False,
+        is_root: bool = False,
     ) -> None:
-        """Export one span: this task's own, or a part of it."""
-        trace_id = trace_context.current()
+        """Export one span: the root span of this task, or a child of it."""
+        trace_id = trace_context.get_trace_id()
         if self.sink is None or not trace_id:
             return
         from opentelemetry.sdk.trace import ReadableSpan  # noqa: PLC0415 - see the docstring
         from opentelemetry.trace import SpanKind  # noqa: PLC0415
         from opentelemetry.trace.status import Status, StatusCode  # noqa: PLC0415
 
-        span_id = trace_context.span_id_var.get()
-        mine, above = (span_id, parent_id_var.get()) if own else (secrets.token_hex(8), span_id)
+        root_id, code = trace_context.span_id_var.get(), attributes.get("code")
+        span_id, parent_id = (
+            (root_id, parent_id_var.get()) if is_root else (secrets.token_hex(8), root_id)
+        )
         span = ReadableSpan(
             name=name,
-            context=_context(trace_id, mine or secrets.token_hex(8)),
-            parent=_context(trace_id, above) if above else None,
+            context=_context(trace_id, span_id or secrets.token_hex(8)),
+            parent=_context(trace_id, parent_id) if parent_id else None,
             resource=self._resource,
-            attributes={f"barnabee.{key}": value for key, value in told.items()},
-            kind=SpanKind.SERVER if own else SpanKind.INTERNAL,
-            status=Status(StatusCode.ERROR, str(told["code"])) if told.get("code") else Status(),
+            attributes={f"barnabee.{key}": value for key, value in attributes.items()},
+            kind=SpanKind.SERVER if is_root else SpanKind.INTERNAL,
+            status=Status(StatusCode.ERROR, str(code)) if code else Status(),
             start_time=begin_ns,
-            end_time=begin_ns + int(took_ms * 1_000_000),
+            end_time=begin_ns + int(duration_ms * 1_000_000),
         )
         self.sink.on_end(span)
 
     def close(self) -> None:
-        """Send what is left."""
+        """Send what is buffered and turn export off."""
         if self.sink is not None:
             self.sink.shutdown()
             self.sink = None
 
 
-SPANS = Spans()
+SPAN_RECORDER = SpanRecorder()
 
 
-def _exporter(endpoint: str) -> SpanExporter:
+def _make_exporter(endpoint: str) -> SpanExporter:
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import (  # noqa: PLC0415
         OTLPSpanExporter,
     )

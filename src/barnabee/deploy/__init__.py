@@ -1,16 +1,17 @@
-"""Switching a machine to another system, and back by itself when that one is not well.
+"""Deployment of NixOS systems: gated on health, with automatic rollback.
 
-    facts      what a system says of itself (etc/barnabee/deploy.json in it)
-    plan       pure: switch, or boot, or refuse; and where to go back to
-    record     what happened, written before it happens: /var/lib/barnabee/deploys/<id>.json
-    machine    what can be asked of a machine and done to it; `nixos` does it for real
-    engine     one switch from its beginning to its end
-    way_back   the way back, from wherever it broke off
-    watch      takes back what nobody finishes
-    gate       the same question at boot, before boot-complete.target
-    unit       the transient units that outlive a connection
-    remote     the developer's side: build, copy, have it switched
+    machine          operations on the machine, and the facts that a system states about itself
+    plan             pure: switch, boot or refuse; which system to roll back to
+    journal          records of switches, written before each step: /var/lib/barnabee/deploys
+    steps            one step: recorded, run and timed
+    switch           one switch from start to end
+    rollback         return to the previous system, from any point
+    switch_recovery  completion of interrupted switches, run by a timer
+    gate             check at boot, before boot-complete.target
+    executor         the transient unit or process that runs a switch
+    nixos            `Machine` on NixOS; uses bootloader, systemd and command
+    remote           from a developer's machine: build, copy, switch, install
 
-A switch activates a system without telling the boot loader of it. Only when it has been found well
-does it become what the machine boots: whatever stops in between, a restart leads back.
+A switch activates a system without making it the boot default. That happens only after its health
+check, so a restart before then leads back to the previous system.
 """

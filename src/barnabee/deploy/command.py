@@ -1,4 +1,4 @@
-"""Runs a program with a limit, and says in one line why it failed."""
+"""Child processes with a time limit."""
 
 from __future__ import annotations
 
@@ -16,21 +16,26 @@ _LINE_MAX_CHARS = 400
 
 
 @dataclass(frozen=True)
-class Done:
-    """What a program left."""
+class CommandResult:
+    """Exit status and output of a program."""
 
     status: int
     output: str
     errors: str
 
     def last_line(self) -> str:
-        """Return the last thing that it said."""
-        lines = (self.errors.strip() or self.output.strip()).splitlines() or ["it said nothing"]
+        """Return the last line of standard error, or of standard output when that is empty."""
+        lines = (self.errors.strip() or self.output.strip()).splitlines() or ["no output"]
         return lines[-1].strip()[:_LINE_MAX_CHARS]
 
 
-def run(*argv: str, limit_s: float, environment: Mapping[str, str] | None = None) -> Done:
-    """Run to the end; StepFailed when it is missing or takes longer, and then it is gone."""
+def run_command(
+    *argv: str, limit_s: float, environment: Mapping[str, str] | None = None
+) -> CommandResult:
+    """Run a program to its end; StepFailed when it is missing or exceeds the limit.
+
+    Its standard error also goes to the journal. On a timeout its whole process group is killed.
+    """
     try:
         process = subprocess.Popen(
             argv,
@@ -39,7 +44,7 @@ def run(*argv: str, limit_s: float, environment: Mapping[str, str] | None = None
             stderr=subprocess.PIPE,
             text=True,
             errors="replace",
-            start_new_session=True,  # so that all it started can be ended with it
+            start_new_session=True,  # makes it the leader of a process group
             env={**os.environ, **(environment or {})},
         )
     except OSError as error:
@@ -47,20 +52,20 @@ def run(*argv: str, limit_s: float, environment: Mapping[str, str] | None = None
     try:
         output, errors = process.communicate(timeout=limit_s)
     except subprocess.TimeoutExpired as error:
-        raise StepFailed(what=argv[0], reason=f"no end within {limit_s:.0f} s") from error
+        raise StepFailed(what=argv[0], reason=f"not finished within {limit_s:.0f} s") from error
     finally:
         if process.poll() is None:
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
-    sys.stderr.write(errors)  # to the journal
-    return Done(process.returncode, output, errors)
+    sys.stderr.write(errors)
+    return CommandResult(process.returncode, output, errors)
 
 
-def must(*argv: str, limit_s: float, environment: Mapping[str, str] | None = None) -> str:
-    """Return the output of a program that ends with 0; StepFailed with its last line otherwise."""
-    done = run(*argv, limit_s=limit_s, environment=environment)
-    if done.status:
+def run_checked(*argv: str, limit_s: float, environment: Mapping[str, str] | None = None) -> str:
+    """Run a program and return its output; StepFailed when its exit status is not 0."""
+    result = run_command(*argv, limit_s=limit_s, environment=environment)
+    if result.status:
         what = " ".join(argv[:3])
-        raise StepFailed(what=what, reason=f"status {done.status}: {done.last_line()}")
-    return done.output
+        raise StepFailed(what=what, reason=f"status {result.status}: {result.last_line()}")
+    return result.output

@@ -1,4 +1,4 @@
-"""Why a switch does not begin or cannot go on. This module knows nothing else of it."""
+"""Errors of switches."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ class DeployRefused(Misconfigured):
 
 
 class DeployBusy(Unavailable):
-    """The switch {id} is under way ({state}): follow it with `barnabee deploys follow {id}`."""
+    """The switch {id} is in progress ({state}): follow it with `barnabee deploys follow {id}`."""
 
     code = "deploy_busy"
 

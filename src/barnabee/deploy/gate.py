@@ -1,7 +1,7 @@
-"""At boot, before boot-complete.target: is what was booted well, and was it meant to stay?
+"""Boot gate: health check at boot, before boot-complete.target.
 
-A system that was tried by `boot_once` is kept only here. One that was good before is never taken
-away for an outage elsewhere: the gate then fails, and says why.
+A system that was tried by a boot becomes the default only here. A system that was healthy before is
+never replaced because of an outage elsewhere: the gate then fails and states the reason.
 """
 
 from __future__ import annotations
@@ -14,136 +14,136 @@ import structlog
 
 from barnabee.deploy import rollback, switch
 from barnabee.deploy.errors import DeployBusy, StepFailed
-from barnabee.deploy.facts import Facts
-from barnabee.deploy.journal import Journal, Record, State
-from barnabee.deploy.machine import Live, Machine
-from barnabee.deploy.steps import Book, why_unwell
+from barnabee.deploy.journal import SwitchJournal, SwitchRecord, SwitchState
+from barnabee.deploy.machine import HostState, Machine, SystemFacts
+from barnabee.deploy.steps import StepRunner, wait_until_healthy
 
 log = structlog.get_logger()
 
 
-class Passage(StrEnum):
+class GateAction(StrEnum):
     """What the gate does."""
 
-    ASK = "ask"  # nothing is under way: only whether it is well
-    LEAVE = "leave"  # a switch of this boot looks after itself
-    TRY = "try"  # what was booted is on trial
-    CLOSE = "close"  # what was booted is not what was being switched to
+    CHECK = "check"  # no switch is in progress: check the health only
+    LEAVE = "leave"  # a switch that began in this boot does its own check
+    TRY = "try"  # the booted system is on trial
+    CLOSE = "close"  # a restart ended a switch to another system
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """Whether the boot may count as good, and why not."""
+class GateVerdict:
+    """Whether this boot is good, and why not."""
 
-    good: bool
+    is_good: bool
     why: str = ""
-    record: Record | None = None
+    record: SwitchRecord | None = None
 
 
-def decide(record: Record | None, *, booted: Path, boot_id: str) -> Passage:
-    """Return what to do at boot. Pure."""
+def decide_gate_action(record: SwitchRecord | None, *, booted: Path, boot_id: str) -> GateAction:
+    """Return what to do about the unfinished switch `record`. Pure."""
     if record is None:
-        return Passage.ASK
+        return GateAction.CHECK
     if record.boot_id == boot_id:
-        return Passage.LEAVE
+        return GateAction.LEAVE
     on_trial = record.profile_changed and booted == Path(record.target)
-    return Passage.TRY if on_trial else Passage.CLOSE
+    return GateAction.TRY if on_trial else GateAction.CLOSE
 
 
-def decide_unwell(live: Live, *, was_well: bool) -> bool:
-    """Return whether to restart a machine that is not well and not under way. Pure.
+def should_reboot(host: HostState, *, was_healthy: bool) -> bool:
+    """Return whether to restart an unhealthy machine without a switch in progress. Pure.
 
-    Only when the boot loader counts this boot as a trial, whose counter ends that by itself, with
-    an older system; and not for a system that was well once: then something else is the matter.
+    Only when the boot loader counts this boot as a trial, so that its counter ends in an older
+    system; and not if this system was healthy before, because then the cause is elsewhere.
     """
-    return live.counted and not was_well
+    return host.counted and not was_healthy
 
 
-def pass_through(machine: Machine, journal: Journal) -> Verdict:
-    """Answer for this boot; may restart the machine."""
+def run_gate(machine: Machine, journal: SwitchJournal) -> GateVerdict:
+    """Check this boot; may roll back and restart the machine."""
     try:
-        with journal.alone():
+        with journal.lock():
             record = journal.in_flight()
-            live = machine.live()
-            booted = machine.running()
-            move = decide(record, booted=booted, boot_id=live.boot_id)
-            if record is None or move == Passage.ASK:
-                return _ask(machine, journal, live)
-            if move == Passage.LEAVE:
-                return Verdict(good=True, why="a switch is under way, which asks by itself")
-            facts = machine.facts(booted)
-            if facts:  # if this process dies, the watch goes on
-                machine.arm(record.limits, facts.program)
-            book = Book(machine, journal, record, going_back=True)
-            book.note(boot_id=live.boot_id, owner=machine.owner())
-            return _try(book) if move == Passage.TRY else _close(book)
+            host = machine.read_state()
+            booted = machine.running_system()
+            action = decide_gate_action(record, booted=booted, boot_id=host.boot_id)
+            if record is None or action == GateAction.CHECK:
+                return _check_boot(machine, journal, host)
+            if action == GateAction.LEAVE:
+                return GateVerdict(is_good=True, why="a switch is in progress, with its own check")
+            facts = machine.read_facts(booted)
+            if facts:  # so that the watchdog continues if this process dies
+                machine.arm_watchdog(record.limits, facts.program)
+            runner = StepRunner(machine, journal, record, is_rollback=True)
+            runner.update(boot_id=host.boot_id, owner=machine.current_executor())
+            return _finish_trial(runner) if action == GateAction.TRY else _close_switch(runner)
     except DeployBusy as busy:
-        return Verdict(good=True, why=str(busy))
+        return GateVerdict(is_good=True, why=str(busy))
 
 
-def _ask(machine: Machine, journal: Journal, live: Live) -> Verdict:
-    why = _unwell(machine, machine.facts(machine.running()))
-    if why is None:
-        return Verdict(good=True)
-    restart = decide_unwell(live, was_well=journal.last_kept() == str(machine.running()))
-    log.error("boot_unwell", message=why, restart=restart)
+def _check_boot(machine: Machine, journal: SwitchJournal, host: HostState) -> GateVerdict:
+    reason = _wait_for_checks(machine, machine.read_facts(machine.running_system()))
+    if reason is None:
+        return GateVerdict(is_good=True)
+    restart = should_reboot(host, was_healthy=journal.last_kept() == str(machine.running_system()))
+    log.error("boot_unwell", message=reason, restart=restart)
     if restart:
         machine.reboot()
-    return Verdict(good=False, why=why)
+    return GateVerdict(is_good=False, why=reason)
 
 
-def _unwell(machine: Machine, facts: Facts | None) -> str | None:
+def _wait_for_checks(machine: Machine, facts: SystemFacts | None) -> str | None:
     if facts is None:
-        return "it says nothing of itself"
-    end_s = machine.now_s() + facts.limits.settle_s
+        return "it has no etc/barnabee/deploy.json"
+    settle_s = facts.limits.settle_s
+    end_s = machine.now_s() + settle_s
     while True:
-        whys = (machine.check(unit, facts.limits.settle_s) for unit in facts.checks)
-        why = next((one for one in whys if one is not None), None)
-        if why is None or machine.now_s() >= end_s:
-            return why
-        machine.pause(1)
+        reasons = (machine.run_check(unit, settle_s) for unit in facts.checks)
+        reason = next((reason for reason in reasons if reason is not None), None)
+        if reason is None or machine.now_s() >= end_s:
+            return reason
+        machine.sleep(1)
 
 
-def _try(book: Book) -> Verdict:
-    """Keep what was booted on trial, or go back."""
-    machine, record = book.machine, book.record
-    facts = machine.facts(Path(record.target))
-    if record.state != State.RETURNING:  # else the way back itself came up with it once more
-        book.enter(State.CHECKING, 2 * record.limits.settle_s, why="")
-    begun_s = machine.now_s()
+def _finish_trial(runner: StepRunner) -> GateVerdict:
+    """Keep the system that was booted on trial, or roll back."""
+    machine, record = runner.machine, runner.record
+    facts = machine.read_facts(Path(record.target))
+    if record.state != SwitchState.RETURNING:  # a failed rollback may boot the target again
+        runner.enter(SwitchState.CHECKING, 2 * record.limits.settle_s, why="")
+    started_s = machine.now_s()
     try:
-        why = why_unwell(book, facts, record.limits.settle_s)
-        book.step("check after the boot", begun_s, why=why or "")
-        if why is None:
-            return Verdict(good=True, record=switch.keep(book, "well after the boot"))
+        reason = wait_until_healthy(runner, facts, record.limits.settle_s)
+        runner.record_step("check after the boot", started_s, why=reason or "")
+        if reason is None:
+            kept = switch.keep_target(runner, "healthy after the boot")
+            return GateVerdict(is_good=True, record=kept)
     except StepFailed as error:
-        why = str(error)
-    ended = rollback.take(book, why)
-    return Verdict(good=False, why=ended.why, record=ended)
+        reason = str(error)
+    ended = rollback.roll_back(runner, reason)
+    return GateVerdict(is_good=False, why=ended.why, record=ended)
 
 
-def _close(book: Book) -> Verdict:
-    """Write down how a switch ended that a restart has ended, and see that all of it is undone."""
-    machine, record = book.machine, book.record
+def _close_switch(runner: StepRunner) -> GateVerdict:
+    """Complete the rollback of a switch that a restart has ended."""
+    machine, record = runner.machine, runner.record
     why = {
-        State.BOOTING: "the new system did not come up and the boot loader took the one before it",
-        State.RETURNING: record.why,
+        SwitchState.BOOTING: "the new system did not boot, so the previous one was booted",
+        SwitchState.RETURNING: record.why,
     }.get(record.state, f"the machine restarted while {record.state.value}")
     limits = record.limits
-    book.enter(State.RETURNING, limits.data_s + 2 * limits.settle_s, why=why)
-    running = machine.running()
-    facts = machine.facts(running)
+    runner.enter(SwitchState.RETURNING, limits.data_s + 2 * limits.settle_s, why=why)
+    running = machine.running_system()
+    facts = machine.read_facts(running)
     try:
-        rollback.restore_for(book, facts)
-        if record.profile_changed and machine.profile() != Path(record.previous_profile):
-            before = Path(record.previous_profile)
-            book.do("boot what was booted before", lambda: machine.boot_by_default(before))
-        rollback.start_house(book, facts)
+        rollback.restore_database_for(runner, facts)
+        if record.profile_changed and machine.profile_system() != Path(record.previous_profile):
+            previous = Path(record.previous_profile)
+            runner.run("restore the boot default", lambda: machine.set_boot_default(previous))
+        rollback.start_services(runner, facts)
     except StepFailed as error:
-        book.note(refuge=str(running))
-        ended = rollback.take(book, f"{why}; {error}")  # once more, and then the watch
-        return Verdict(good=bool(ended.well), why=ended.why, record=ended)
-    # A restart undoes an activation by itself: what was booted is what was gone back to.
-    book.note(refuge=str(running))
-    ended = rollback.finish(book, why)
-    return Verdict(good=bool(ended.well), why=ended.why, record=ended)
+        runner.update(refuge=str(running))
+        ended = rollback.roll_back(runner, f"{why}; {error}")  # if it fails, the watchdog retries
+        return GateVerdict(is_good=bool(ended.well), why=ended.why, record=ended)
+    runner.update(refuge=str(running))  # the restart itself has undone the activation
+    ended = rollback.finish_rollback(runner, why)
+    return GateVerdict(is_good=bool(ended.well), why=ended.why, record=ended)

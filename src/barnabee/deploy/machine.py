@@ -1,7 +1,7 @@
-"""What can be asked of a machine and done to it while it is switched.
+"""Machine under deployment: the operations that a switch needs, and the facts a system states.
 
-`nixos.NixosMachine` does it for real; the tests have machines of real scripts and of plain memory.
-An act that fails raises StepFailed (or OSError); every act may be repeated.
+`nixos.NixosMachine` is the real implementation; tests have one of scripts and one in memory.
+Operations raise StepFailed or OSError and may be repeated.
 """
 
 from __future__ import annotations
@@ -11,13 +11,75 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from barnabee.deploy.facts import Data, Facts, Limits
-from barnabee.deploy.journal import PinRef
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from barnabee.deploy.errors import DeployRefused
+
+FACTS_FILE = Path("etc/barnabee/deploy.json")
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+class DeployLimits(_Table):
+    """Time limits of a switch: the table `deploy` of system.toml."""
+
+    switch_s: int
+    settle_s: int
+    confirm_s: int
+    data_s: int
+    watch_every_s: int
+    records_kept: int
+
+
+class DatabaseFacts(_Table):
+    """The database that a system's services write, and the units that pin and restore it."""
+
+    database: str
+    pin_unit: str
+    restore_unit: str  # a template; the instance is the pin's id
+    services_unit: str = Field(alias="house")  # stopped while the database is replaced
+    machine: str | None = None  # the container with these units; None: the machine itself
+
+
+class PinRef(_Table):
+    """Restore point of the database (`barnabee backup pin`)."""
+
+    id: str
+    txid: int
+    data_schema: int
+    at: str = ""
+
+
+class SystemFacts(_Table):
+    """Facts that a system states in etc/barnabee/deploy.json, so that it need not be running."""
+
+    kernel: str | None  # None: a container, which uses its host's kernel
+    driver: str | None  # version of the GPU libraries; None without a GPU
+    data_schema: int | None = Field(alias="schema")  # newest that its programs support
+    checks: tuple[str, ...]  # units that fail while the system is unhealthy
+    data: DatabaseFacts | None
+    limits: DeployLimits
+    program: str  # path of its own `barnabee`
+
+
+def read_facts(system: Path) -> SystemFacts | None:
+    """Return the facts of `system`; None when it has none, DeployRefused when they are invalid."""
+    try:
+        text = (system / FACTS_FILE).read_text(encoding="utf-8")
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    try:
+        return SystemFacts.model_validate_json(text)
+    except ValidationError as error:
+        field = ".".join(str(part) for part in error.errors()[0]["loc"])
+        raise DeployRefused(reason=f"{system / FACTS_FILE} is invalid at {field}") from error
 
 
 @dataclass(frozen=True)
-class Live:
-    """What is true now, whatever any system says of itself."""
+class HostState:
+    """Measured state of the machine, as opposed to the facts of a system."""
 
     boot_id: str
     kernel: str
@@ -29,80 +91,74 @@ class Live:
 class Machine(Protocol):
     """One machine."""
 
-    def live(self) -> Live:
-        """Return kernel, driver and boot."""
+    def read_state(self) -> HostState: ...
 
     def now_s(self) -> float:
-        """Return the seconds since boot, sleep included."""
+        """Return the seconds since boot, including time asleep."""
 
-    def clock(self) -> str:
+    def timestamp(self) -> str:
         """Return the date and time, RFC 3339."""
 
-    def pause(self, seconds: float) -> None:
-        """Let time pass between two looks."""
+    def sleep(self, seconds: float) -> None: ...
 
-    def running(self) -> Path:
-        """Return the system that is active."""
+    def running_system(self) -> Path: ...
 
-    def profile(self) -> Path:
-        """Return the system that is booted next, as far as the profile says."""
+    def profile_system(self) -> Path:
+        """Return the system that the profile names."""
 
-    def facts(self, system: Path) -> Facts | None:
-        """Return what a system says of itself."""
+    def read_facts(self, system: Path) -> SystemFacts | None: ...
 
     def is_system(self, path: Path) -> bool:
-        """Return whether there is a system that can be activated."""
+        """Return whether `path` is a system that can be activated."""
 
-    def schema(self, data: Data | None) -> int | None:
-        """Return the schema of the database now, None without one."""
+    def read_schema(self, data: DatabaseFacts | None) -> int | None:
+        """Return the schema of the database; None without one."""
 
-    def pins(self, data: Data | None) -> list[PinRef]:
-        """Return the moments that can be brought back, oldest first."""
+    def list_pins(self, data: DatabaseFacts | None) -> list[PinRef]:
+        """Return the restore points, oldest first."""
 
-    def failed_units(self) -> frozenset[str]:
-        """Return the units that have failed."""
+    def list_failed_units(self) -> frozenset[str]: ...
 
-    def hold(self, systems: Iterable[Path]) -> None:
-        """Keep exactly these systems from being collected as garbage."""
+    def protect_from_gc(self, systems: Iterable[Path]) -> None:
+        """Protect exactly these systems from garbage collection."""
 
-    def pin(self, data: Data, reason: str, limit_s: float) -> PinRef | None:
-        """Pin the database; None when the running system has not learnt how, or there is none."""
+    def pin_database(self, data: DatabaseFacts, reason: str, limit_s: float) -> PinRef | None:
+        """Create a restore point; None without a database or a unit that does it."""
 
-    def restore(self, data: Data, pin: PinRef, limit_s: float) -> None:
-        """Stop what writes and put the database back to `pin`; what was there is kept aside."""
+    def restore_database(self, data: DatabaseFacts, pin: PinRef, limit_s: float) -> None:
+        """Stop the writers and restore `pin`; a copy of the replaced database is kept."""
 
-    def start_house(self, data: Data) -> None:
-        """Start what `restore` stopped."""
+    def start_services(self, data: DatabaseFacts) -> None:
+        """Start the units that `restore_database` stopped."""
 
     def activate(self, system: Path, limit_s: float) -> str:
-        """Make `system` the running one, not the booted one; return what is worth a note."""
+        """Activate `system` without making it the boot default; return a note or ""."""
 
-    def check(self, unit: str, limit_s: float) -> str | None:
-        """Run a check; return why the machine is not well, None when it is."""
+    def run_check(self, unit: str, limit_s: float) -> str | None:
+        """Run a check unit; return the reason why it failed, or None."""
 
-    def boot_by_default(self, system: Path) -> None:
-        """Make `system` the profile, and tell the boot loader."""
+    def set_boot_default(self, system: Path) -> None:
+        """Make `system` the profile and the boot loader's default."""
 
-    def boot_once(self, system: Path, otherwise: Path) -> str:
-        """Try `system` at the next boot and `otherwise` after that, as far as the loader can.
+    def set_boot_once(self, system: Path, otherwise: Path) -> str:
+        """Boot `system` next and `otherwise` after that, if the boot loader can.
 
-        Returns what is worth a note.
+        Returns a note about what it cannot do, or "".
         """
 
     def reboot(self) -> None:
-        """Restart; returns at once."""
+        """Request a restart; returns at once."""
 
-    def owner(self) -> str:
-        """Return a name for whatever is running this."""
+    def current_executor(self) -> str:
+        """Return a unique name for the unit or process that runs this code."""
 
-    def owner_alive(self, name: str) -> bool:
-        """Return whether that, or anything it started, still runs."""
+    def is_executor_alive(self, name: str) -> bool:
+        """Return whether that executor or any of its children still runs."""
 
-    def end_owner(self, name: str) -> None:
-        """Kill it with all it started, and wait until it is gone."""
+    def kill_executor(self, name: str) -> None:
+        """Kill it with all its children, and wait for their end."""
 
-    def arm(self, limits: Limits, program: str) -> None:
-        """Have `watch` run again and again until `disarm`, whatever becomes of this process."""
+    def arm_watchdog(self, limits: DeployLimits, program: str) -> None:
+        """Run `barnabee deploys watch` periodically until disarmed, independent of this process."""
 
-    def disarm(self) -> None:
-        """Let that end."""
+    def disarm_watchdog(self) -> None: ...

@@ -1,4 +1,4 @@
-"""What to do with a system that somebody wants, and where to go back to. Pure: asks nobody."""
+"""Plan of a switch: switch now, at the next boot, or refuse; and where to roll back to. Pure."""
 
 from __future__ import annotations
 
@@ -7,132 +7,134 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Literal
 
-from barnabee.deploy.facts import Facts
-from barnabee.deploy.journal import PinRef
-from barnabee.deploy.machine import Live
+from barnabee.deploy.machine import HostState, PinRef, SystemFacts
 
 
-class Action(StrEnum):
-    """How the target becomes what runs."""
+class SwitchAction(StrEnum):
+    """How the target becomes the running system."""
 
     SWITCH = "switch"
     BOOT = "boot"
 
 
 @dataclass(frozen=True)
-class Order:
-    """What somebody wants."""
+class SwitchRequest:
+    """What the operator asked for; the fields are options of `barnabee deploys run`."""
 
     target: Path
     kind: Literal["switch", "rollback"] = "switch"
-    boot: bool = False  # not now, at the next boot
-    reboot: bool = False  # restart by itself when it takes a boot
-    with_data: bool = False  # put the database back as well, when it must be
-    confirm: bool = False  # keep it only when told so
+    boot: bool = False  # at the next boot instead of now
+    reboot: bool = False  # restart when a boot is needed
+    with_data: bool = False  # restore the database too when the target cannot read it
+    confirm: bool = False  # roll back unless confirmed in time
     without_pin: bool = False
 
 
 @dataclass(frozen=True)
-class Situation:
-    """What is true of the machine before anything is done."""
+class Preflight:
+    """State of the machine before a switch."""
 
-    live: Live
+    host: HostState
     running: Path
-    running_facts: Facts | None
-    running_well: bool
-    wanted: Facts | None
+    running_facts: SystemFacts | None
+    running_healthy: bool
+    target_facts: SystemFacts | None
     schema: int | None = None  # of the database
     pins: tuple[PinRef, ...] = ()
     last_kept: Path | None = None
-    last_kept_facts: Facts | None = None
+    last_kept_facts: SystemFacts | None = None
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What is done."""
+class SwitchPlan:
+    """What the switch will do."""
 
-    action: Action
-    refuge: Path
+    action: SwitchAction
+    fallback: Path  # the system that a rollback returns to
     restore: PinRef | None = None
     notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Refusal:
-    """Why nothing is done."""
+    """Reason for which nothing is changed."""
 
     reason: str
 
 
-def decide(order: Order, now: Situation) -> Plan | Refusal:
-    """Return what to do."""
-    name = order.target.name
-    if now.wanted is None:
-        reason = "says nothing of itself (no etc/barnabee/deploy.json), so nobody could tell"
-        return Refusal(f"{name} {reason} whether it is well; use nixos-rebuild for it")
-    driver = driver_change(now.live, now.wanted)
-    if driver and now.live.container:
-        return Refusal(f"{driver}; renew the machine beneath first, its kernel is used here")
-    boot = order.boot or driver is not None
-    restore = data_to_restore(order, now)
+def plan_switch(request: SwitchRequest, preflight: Preflight) -> SwitchPlan | Refusal:
+    name, host, target = request.target.name, preflight.host, preflight.target_facts
+    if target is None:
+        reason = "has no etc/barnabee/deploy.json, so its health cannot be checked"
+        return Refusal(f"{name} {reason}; use nixos-rebuild for it")
+    driver = explain_driver_mismatch(host, target)
+    if driver and host.container:
+        return Refusal(f"{driver}; update the host of this container first, its kernel is used")
+    boot = request.boot or driver is not None
+    restore = choose_restore_pin(request, preflight)
     if isinstance(restore, Refusal):
         return restore
     if restore and boot:
-        why = driver or "it is for the next boot"
-        return Refusal(f"the database would have to be put back before a restart ({why})")
-    notes = [note for note in (driver, _kernel_note(now.live, now.wanted)) if note]
-    action = Action.BOOT if boot else Action.SWITCH
-    return Plan(action, refuge(now), restore, tuple(notes))
+        why = driver or "--boot was given"
+        return Refusal(f"the database would have to be restored before a restart ({why})")
+    notes = [note for note in (driver, _kernel_note(host, target)) if note]
+    action = SwitchAction.BOOT if boot else SwitchAction.SWITCH
+    return SwitchPlan(action, choose_fallback(preflight), restore, tuple(notes))
 
 
-def driver_change(live: Live, wanted: Facts) -> str | None:
-    """Return why libraries and kernel module of the card would not fit, None when they do.
+def explain_driver_mismatch(host: HostState, target: SystemFacts) -> str | None:
+    """Return why the target's GPU libraries would not fit the loaded module, None when they do.
 
-    A library talks to the module of its own version and to no other; the module stays until the
-    next boot (NVML then says "Driver/library version mismatch").
+    NVIDIA libraries work only with a kernel module of the same version ("Driver/library version
+    mismatch" otherwise), and the module stays loaded until the next boot.
     """
-    if wanted.driver is None or wanted.driver == live.driver:
+    if target.driver is None or target.driver == host.driver:
         return None
-    if live.driver is None:
-        return f"the card's driver {wanted.driver} is not loaded, which takes a boot"
-    told = f"the kernel has the card's driver {live.driver}, the new libraries are {wanted.driver}"
-    return f"{told}: the card would fail until the next boot"
+    if host.driver is None:
+        return f"the GPU driver {target.driver} is not loaded, which takes a boot"
+    versions = f"GPU driver {host.driver} is loaded, the new libraries are {target.driver}"
+    return f"{versions}: the GPU would fail until the next boot"
 
 
-def _kernel_note(live: Live, wanted: Facts) -> str | None:
-    if wanted.kernel in {None, live.kernel} or live.container:
+def _kernel_note(host: HostState, target: SystemFacts) -> str | None:
+    if target.kernel in {None, host.kernel} or host.container:
         return None
-    return f"kernel {live.kernel} runs on until the next boot, then {wanted.kernel}"
+    return f"kernel {host.kernel} stays until the next boot, then {target.kernel}"
 
 
-def data_to_restore(order: Order, now: Situation) -> PinRef | Refusal | None:
-    """Return the pin to put the database back to, None when the target can read it as it is."""
-    known = now.wanted.data_schema if now.wanted else None
-    if known is None or now.schema is None or now.schema <= known:
+def choose_restore_pin(request: SwitchRequest, preflight: Preflight) -> PinRef | Refusal | None:
+    """Return the pin to restore; None when the target can read the database as it is."""
+    supported = preflight.target_facts.data_schema if preflight.target_facts else None
+    if supported is None or preflight.schema is None or preflight.schema <= supported:
         return None
-    found = suitable(now.pins, known)
-    told = f"the database has schema {now.schema}, {order.target.name} knows up to {known}"
-    if found is None:
-        return Refusal(f"{told}, and no pin is that old; see `barnabee restore --at`")
-    if not order.with_data:
-        kept = "what was written since is kept aside"
-        return Refusal(f"{told}; --with-data puts it back to {found.id} ({found.at}), {kept}")
-    return found
+    pin = find_readable_pin(preflight.pins, supported)
+    mismatch = (
+        f"the database has schema {preflight.schema}, "
+        f"{request.target.name} supports up to {supported}"
+    )
+    if pin is None:
+        return Refusal(f"{mismatch}, and no pin is that old; see `barnabee restore --at`")
+    if not request.with_data:
+        copy = "newer rows are kept in a copy"
+        return Refusal(f"{mismatch}; --with-data restores {pin.id} ({pin.at}), {copy}")
+    return pin
 
 
-def suitable(pins: tuple[PinRef, ...], known: int) -> PinRef | None:
-    """Return the newest pin that a program which knows up to schema `known` can read."""
-    return next((pin for pin in reversed(pins) if pin.data_schema <= known), None)
+def find_readable_pin(pins: tuple[PinRef, ...], supported: int) -> PinRef | None:
+    """Return the newest pin with a schema of at most `supported`."""
+    return next((pin for pin in reversed(pins) if pin.data_schema <= supported), None)
 
 
-def refuge(now: Situation) -> Path:
-    """Return where to go back to: what runs, unless it is not well and something better is known.
+def choose_fallback(preflight: Preflight) -> Path:
+    """Return the running system, or the last healthy one when the running one is unhealthy.
 
-    Better is what was last found well, when it fits the loaded driver and the database.
+    The last healthy one is taken only if it fits the loaded driver and the database.
     """
-    last = now.last_kept_facts
-    if now.running_well or now.last_kept is None or last is None:
-        return now.running
-    fits = driver_change(now.live, last) is None
-    reads = None in {last.data_schema, now.schema} or (last.data_schema or 0) >= (now.schema or 0)
-    return now.last_kept if fits and reads else now.running
+    last = preflight.last_kept_facts
+    if preflight.running_healthy or preflight.last_kept is None or last is None:
+        return preflight.running
+    if explain_driver_mismatch(preflight.host, last) is not None:
+        return preflight.running
+    schema, supported = preflight.schema, last.data_schema
+    readable = schema is None or supported is None or supported >= schema
+    return preflight.last_kept if readable else preflight.running

@@ -1,7 +1,7 @@
-"""The developer's side: build a host's system, copy it there, have it switched, confirm it.
+"""Remote deployment over SSH: build a host's system, copy it, have it switched, confirm it.
 
-The confirmation comes over a connection of its own: a system that cuts the way to the machine is
-never confirmed, and so taken back.
+The confirmation uses a new connection, so a system that cuts the network is never confirmed and
+rolls back. The first installation of a host (the specification's deploy-initial.sh) is here too.
 """
 
 from __future__ import annotations
@@ -15,129 +15,206 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from barnabee.deploy import transient_unit
-from barnabee.deploy.command import Done, must, run
-from barnabee.deploy.errors import StepFailed
-from barnabee.deploy.journal import Record, State
-from barnabee.deploy.plan import Order
+from barnabee.deploy import executor
+from barnabee.deploy.command import CommandResult, run_checked, run_command
+from barnabee.deploy.errors import DeployRefused, StepFailed
+from barnabee.deploy.journal import SwitchRecord, SwitchState
+from barnabee.deploy.plan import SwitchRequest
 
-_BUILD_S = 4 * 3600.0
+BUILD_S = 4 * 3600.0
 _COPY_S = 3600.0
-_ASK_S = 30.0
-_LOOK_EVERY_S = 1.0
+_INSTALL_COPY_S = 2 * 3600.0
+_DISK_S = 1800.0
+_EVAL_S = 300.0
+_START_S = 120.0
+_QUERY_S = 30.0
+_POLL_S = 1.0
 _UNREACHABLE_S = 60.0  # beyond the host's own limits
-_SSH = ("ssh", "-o", "BatchMode=yes", "-o", "ConnectTimeout=10", "-o", "ControlPath=none")
+_NIX = ("nix", "--extra-experimental-features", "nix-command flakes")
+_SSH = ("ssh", "-o", "BatchMode=yes", "-o", "ConnectTimeout=10")
+_SSH_NEW = (*_SSH, "-o", "ControlPath=none")  # never over a shared connection
 _BIN = "/run/current-system/sw/bin"
 
 
+def system_attribute(flake: str, name: str) -> str:
+    """Return `flake#attribute` of a host's system; `flake` may end in `#host` itself."""
+    url, _, host = flake.partition("#")
+    return f"{url}#nixosConfigurations.{host or name}.config.system.build.toplevel"
+
+
+def build_system(flake: str, name: str) -> Path:
+    """Build the system `name` of a flake on this machine."""
+    command = _build_command(system_attribute(flake, name))
+    return Path(run_checked(*command, limit_s=BUILD_S).strip().splitlines()[-1])
+
+
+def _build_command(attribute: str) -> tuple[str, ...]:
+    return (*_NIX, "build", "--no-link", "--print-out-paths", attribute)
+
+
+def _copy_command(path: str, destination: str) -> tuple[str, ...]:
+    return (*_NIX, "copy", "--substitute-on-destination", "--to", destination, path)
+
+
 @dataclass(frozen=True)
-class Plan:
-    """What is done for one host, as commands; the system is known once it is built."""
+class DeployPlan:
+    """Deployment to one host, as commands."""
 
     host: str
     address: str  # user@machine
     flake: str
-    order: Order
+    request: SwitchRequest
 
-    def build(self) -> tuple[str, ...]:
-        """Return how the system is built, here."""
-        attribute = transient_unit.system_attribute(self.flake, self.host)
-        return ("nix", *transient_unit.FLAKES, "build", "--no-link", "--print-out-paths", attribute)
+    def build_command(self) -> tuple[str, ...]:
+        return _build_command(system_attribute(self.flake, self.host))
 
-    def copy(self, system: str) -> tuple[str, ...]:
-        """Return how it gets there; what the host can fetch by itself does not come from here."""
-        to = f"ssh-ng://{self.address}"
-        return (
-            "nix",
-            *transient_unit.FLAKES,
-            "copy",
-            "--substitute-on-destination",
-            "--to",
-            to,
-            system,
-        )
+    def copy_command(self, system: str) -> tuple[str, ...]:
+        return _copy_command(system, f"ssh-ng://{self.address}")
 
-    def switch(self, system: str) -> tuple[str, ...]:
-        """Return how the host is told, by its own programs or, the first time, by the new ones."""
-        order = shlex.join([system, "--detach", *transient_unit.arguments(self.order)[3:]])
-        found = (
+    def switch_command(self, system: str) -> tuple[str, ...]:
+        """Use the host's own `barnabee-switch`, or for the first deployment that of `system`."""
+        arguments = [system, "--detach", *executor.switch_arguments(self.request)[3:]]
+        program = (
             f"p={_BIN}/barnabee-switch; [ -x $p ] || p={shlex.quote(system)}/sw/bin/barnabee-switch"
         )
-        return (*_SSH, self.address, f"{found}; exec $p {order}")
+        return (*_SSH_NEW, self.address, f"{program}; exec $p {shlex.join(arguments)}")
 
-    def ask(self, system: str, *words: str) -> tuple[str, ...]:
-        """Return how its records are asked."""
-        found = f"p={_BIN}/barnabee; [ -x $p ] || p={shlex.quote(system)}/sw/bin/barnabee"
-        return (*_SSH, self.address, f"{found}; exec $p deploys {shlex.join(words)}")
+    def deploys_command(self, system: str, *arguments: str) -> tuple[str, ...]:
+        """Return the command that runs `barnabee deploys` on the host."""
+        program = f"p={_BIN}/barnabee; [ -x $p ] || p={shlex.quote(system)}/sw/bin/barnabee"
+        return (*_SSH_NEW, self.address, f"{program}; exec $p deploys {shlex.join(arguments)}")
 
-    def commands(self) -> list[str]:
-        """Return all of it for a person, nothing being done."""
+    def describe(self) -> list[str]:
+        """Return the commands for a dry run, with SYSTEM in place of the built system."""
         system = "SYSTEM"
-        steps: Sequence[tuple[str, ...]] = (
-            self.build(),
-            self.copy(system),
-            self.switch(system),
-            self.ask(system, "confirm", "ID"),
-        )
-        return [shlex.join(step) for step in steps if self.order.confirm or step is not steps[-1]]
+        commands = [self.build_command(), self.copy_command(system), self.switch_command(system)]
+        if self.request.confirm:
+            commands.append(self.deploys_command(system, "confirm", "ID"))
+        return [shlex.join(command) for command in commands]
 
 
-def deploy(plan: Plan, tell: Callable[[str], None]) -> Record:
-    """Do it; return the host's record. StepFailed when the host is not reached in the end."""
-    tell(f"building {plan.host}")
-    system = must(*plan.build(), limit_s=_BUILD_S).strip().splitlines()[-1]
-    tell(f"copying {Path(system).name} to {plan.address}")
-    must(*plan.copy(system), limit_s=_COPY_S)
-    tell("switching")
-    record_id = must(*plan.switch(system), limit_s=_ASK_S * 4).strip().splitlines()[-1]
-    return follow(plan, system, record_id, tell)
+def deploy_host(plan: DeployPlan, report: Callable[[str], None]) -> SwitchRecord:
+    """Deploy and return the host's record; StepFailed when the host becomes unreachable."""
+    report(f"building {plan.host}")
+    system = run_checked(*plan.build_command(), limit_s=BUILD_S).strip().splitlines()[-1]
+    report(f"copying {Path(system).name} to {plan.address}")
+    run_checked(*plan.copy_command(system), limit_s=_COPY_S)
+    report("switching")
+    output = run_checked(*plan.switch_command(system), limit_s=_START_S)
+    return follow_host(plan, system, output.strip().splitlines()[-1], report)
 
 
-def follow(
-    plan: Plan,
+def follow_host(
+    plan: DeployPlan,
     system: str,
     record_id: str,
-    tell: Callable[[str], None],
+    report: Callable[[str], None],
     *,
     patience_s: float = _UNREACHABLE_S,
-) -> Record:
-    """Tell the host's steps, and confirm when it waits for that."""
-    told = 0
-    quiet_since_s = time.monotonic()
+) -> SwitchRecord:
+    """Report the host's steps, and confirm the switch when it waits for that."""
+    reported = 0
+    last_contact_s = time.monotonic()
     limit_s = patience_s
+    show = plan.deploys_command(system, "show", record_id, "--json")
     while True:
-        record = _look(run(*plan.ask(system, "show", record_id, "--json"), limit_s=_ASK_S))
+        record = _parse_record(run_command(*show, limit_s=_QUERY_S))
         if record is not None:
-            quiet_since_s = time.monotonic()
-            limit_s = patience_s + sum(
-                (record.limits.switch_s, record.limits.settle_s, record.limits.confirm_s)
-            )
-            for step in record.steps[told:]:
-                tell(
-                    transient_unit.step_line(
-                        step.what, ok=step.ok, why=step.why, took_s=step.took_s
-                    )
-                )
-            told = len(record.steps)
-            if record.final or record.state == State.BOOTING:
+            last_contact_s = time.monotonic()
+            limits = record.limits
+            limit_s = patience_s + limits.switch_s + limits.settle_s + limits.confirm_s
+            for step in record.steps[reported:]:
+                report(step.describe())
+            reported = len(record.steps)
+            if record.is_final or record.state == SwitchState.BOOTING:
                 return record
-            if record.state == State.WAITING:
-                run(*plan.ask(system, "confirm", record_id), limit_s=_ASK_S)
-        elif time.monotonic() - quiet_since_s > limit_s:
-            reason = f"{plan.address} does not answer; unconfirmed, it goes back by itself"
+            if record.state == SwitchState.WAITING:
+                confirm = plan.deploys_command(system, "confirm", record_id)
+                run_command(*confirm, limit_s=_QUERY_S)
+        elif time.monotonic() - last_contact_s > limit_s:
+            reason = f"{plan.address} does not answer; without confirmation it rolls back"
             raise StepFailed(what=f"following {record_id}", reason=reason)
-        time.sleep(_LOOK_EVERY_S)
+        time.sleep(_POLL_S)
 
 
-def _look(done: Done) -> Record | None:
-    if done.status:
+def _parse_record(result: CommandResult) -> SwitchRecord | None:
+    if result.status:
         return None
     try:
-        return Record.model_validate_json(done.output)
+        return SwitchRecord.model_validate_json(result.output)
     except ValidationError:
         return None
 
 
-def over_ssh(address: str, words: Sequence[str]) -> int:
-    """Run a command on a machine, on this terminal; return its exit status."""
-    return subprocess.run([*_SSH, address, shlex.join(words)], check=False).returncode
+def run_over_ssh(address: str, command: Sequence[str]) -> int:
+    """Run a command on a machine, attached to this terminal; return its exit status."""
+    return subprocess.run([*_SSH_NEW, address, shlex.join(command)], check=False).returncode
+
+
+@dataclass(frozen=True)
+class InstallPlan:
+    """First installation of a host, as commands; `disk` is what the operator agreed to erase."""
+
+    host: str
+    address: str
+    flake: str
+    disk: str
+
+    def attribute(self, path: str) -> str:
+        """Return `flake#attribute` of an option of the host."""
+        return f"{self.flake.partition('#')[0]}#nixosConfigurations.{self.host}.config.{path}"
+
+    def disk_command(self) -> tuple[str, ...]:
+        """Return the command that prints the disk on which the flake installs the host."""
+        return (*_NIX, "eval", "--raw", self.attribute("barnabee.disk"))
+
+    def build_command(self, output: str) -> tuple[str, ...]:
+        return _build_command(self.attribute(f"system.build.{output}"))
+
+    def copy_command(self, path: str, *, mounted: bool) -> tuple[str, ...]:
+        """Copy to the installer's memory, or to the mounted disk, which has more space."""
+        store = "?remote-store=local%3Froot=/mnt" if mounted else ""
+        return _copy_command(path, f"ssh-ng://{self.address}{store}")
+
+    def ssh_command(self, *command: str) -> tuple[str, ...]:
+        return (*_SSH, self.address, shlex.join(command))
+
+    def commands(self) -> list[tuple[tuple[str, ...], float]]:
+        """Return commands and limits in seconds; DISKO and SYSTEM stand for what was built."""
+        install = ("nixos-install", "--no-root-passwd", "--no-channel-copy", "--system", "SYSTEM")
+        return [
+            (self.copy_command("DISKO", mounted=False), _INSTALL_COPY_S),
+            (self.ssh_command("DISKO"), _DISK_S),
+            (self.copy_command("SYSTEM", mounted=True), _INSTALL_COPY_S),
+            (self.ssh_command(*install), _DISK_S),
+        ]
+
+    def describe(self) -> list[str]:
+        """Return the commands for a dry run."""
+        builds = (self.build_command("diskoScript"), self.build_command("toplevel"))
+        commands = (self.disk_command(), *builds, *(command for command, _ in self.commands()))
+        return [shlex.join(command) for command in commands]
+
+
+def install_host(plan: InstallPlan, report: Callable[[str], None]) -> None:
+    """Erase the disk and install; DeployRefused, before any change, if it is not `plan.disk`."""
+    disk = run_checked(*plan.disk_command(), limit_s=_EVAL_S).strip()
+    if disk != plan.disk:
+        named = plan.disk or "nothing"
+        raise DeployRefused(reason=f"--erase names {named}, but barnabee.disk is {disk}")
+    built = {}
+    for name, output in (("DISKO", "diskoScript"), ("SYSTEM", "toplevel")):
+        report(f"building {output} of {plan.host}")
+        result = run_checked(*plan.build_command(output), limit_s=BUILD_S)
+        built[name] = result.strip().splitlines()[-1]
+    for template, limit_s in plan.commands():
+        command = tuple(_substitute(argument, built) for argument in template)
+        report(shlex.join(command))
+        run_checked(*command, limit_s=limit_s)
+    report(f"{plan.host} is installed: add its secrets, then restart it (docs/operations.md)")
+
+
+def _substitute(argument: str, built: dict[str, str]) -> str:
+    for name, path in built.items():
+        argument = argument.replace(name, path)
+    return argument

@@ -1,7 +1,7 @@
-"""The way back, from wherever a switch broke off; may itself break off and be taken again.
+"""Rollback from any point of a switch; may itself be interrupted and repeated.
 
-First the database, when the old programs could not read it; then what is booted; then the services;
-then the question whether it is well.
+Order: the database, when the previous programs could not read it; the boot default; the services;
+the health check.
 """
 
 from __future__ import annotations
@@ -10,111 +10,115 @@ from contextlib import suppress
 from pathlib import Path
 
 from barnabee.deploy.errors import StepFailed
-from barnabee.deploy.facts import Data, Facts
-from barnabee.deploy.journal import PinRef, Record, State
-from barnabee.deploy.plan import suitable
-from barnabee.deploy.steps import Book, why_unwell
+from barnabee.deploy.journal import SwitchRecord, SwitchState
+from barnabee.deploy.machine import DatabaseFacts, PinRef, SystemFacts
+from barnabee.deploy.plan import find_readable_pin
+from barnabee.deploy.steps import StepRunner, wait_until_healthy
 
-TRIES = 5
+MAX_TRIES = 5
 
 
-def take(book: Book, why: str) -> Record:
-    """Go back to the refuge of the record; RETURNED, or RETURNING when it is to be tried again."""
-    machine, record = book.machine, book.record
-    book.going_back = True
-    why = (record.why if record.state == State.RETURNING else "") or why  # the first one counts
-    if record.returns >= TRIES:
+def roll_back(runner: StepRunner, why: str) -> SwitchRecord:
+    """Return to the record's fallback; the state is RETURNING if another attempt is needed."""
+    machine, record = runner.machine, runner.record
+    runner.is_rollback = True
+    if record.state == SwitchState.RETURNING:
+        why = record.why or why  # the reason of the first attempt
+    if record.returns >= MAX_TRIES:
         last = next((step.why for step in reversed(record.steps) if not step.ok), "unknown")
-        return book.end(State.STUCK, f"{why}; {TRIES} ways back failed, the last: {last}")
+        reason = f"{why}; {MAX_TRIES} rollbacks failed, the last: {last}"
+        return runner.finish(SwitchState.STUCK, reason)
     limits = record.limits
     limit_s = limits.switch_s * 2 + limits.data_s + 2 * limits.settle_s
-    book.enter(State.RETURNING, limit_s, why=why, returns=record.returns + 1)
+    runner.enter(SwitchState.RETURNING, limit_s, why=why, returns=record.returns + 1)
     try:
-        if record.staged and machine.running() == Path(record.target):
-            _boot_back(book)
-            return book.record  # the gate of the next boot ends it
-        _undo(book)
+        if record.staged and machine.running_system() == Path(record.target):
+            _reboot_into_previous(runner)
+            return runner.record  # the gate finishes it at the next boot
+        _undo_switch(runner)
     except StepFailed as error:
         if error.fields.get("hopeless"):
-            return book.end(State.STUCK, f"{why}; {error}")
-        return book.record  # the watch tries again
-    return finish(book, why)
+            return runner.finish(SwitchState.STUCK, f"{why}; {error}")
+        return runner.record  # the watchdog tries again
+    return finish_rollback(runner, why)
 
 
-def finish(book: Book, why: str) -> Record:
-    """Ask whether the refuge is well, and end."""
-    machine, record = book.machine, book.record
-    facts = machine.facts(Path(record.refuge))
-    begun_s = machine.now_s()
-    unwell = why_unwell(book, facts, record.limits.settle_s) if facts else None
-    book.step("check what was gone back to", begun_s, why=unwell or "")
-    with suppress(StepFailed, OSError):  # it runs, which holds it as well
-        machine.hold([Path(record.refuge), Path(record.previous)])
-    if unwell:
-        why = f"{why}; and now {unwell}"
-    return book.end(State.RETURNED, why, well=unwell is None if facts else None)
+def finish_rollback(runner: StepRunner, why: str) -> SwitchRecord:
+    """Check the health of the fallback and end the switch."""
+    machine, record = runner.machine, runner.record
+    facts = machine.read_facts(Path(record.refuge))
+    started_s = machine.now_s()
+    problem = wait_until_healthy(runner, facts, record.limits.settle_s) if facts else None
+    runner.record_step("check after the rollback", started_s, why=problem or "")
+    with suppress(StepFailed, OSError):  # the running system is protected anyway
+        machine.protect_from_gc([Path(record.refuge), Path(record.previous)])
+    if problem:
+        why = f"{why}; and now {problem}"
+    return runner.finish(SwitchState.RETURNED, why, well=problem is None if facts else None)
 
 
-def _boot_back(book: Book) -> None:
-    """Restart into what was booted before: the target came with a boot, maybe with its kernel."""
-    machine, before = book.machine, Path(book.record.previous_profile)
+def _reboot_into_previous(runner: StepRunner) -> None:
+    """Restart into the previous boot default: the target was booted, perhaps with its kernel."""
+    machine, previous = runner.machine, Path(runner.record.previous_profile)
     try:
-        restore_for(book, machine.facts(before))
-        book.do("boot what was booted before", lambda: machine.boot_by_default(before))
+        restore_database_for(runner, machine.read_facts(previous))
+        runner.run("restore the boot default", lambda: machine.set_boot_default(previous))
     finally:
-        machine.reboot()  # when the loader tries a system once only, that alone leads back
+        machine.reboot()  # after a one-time boot this alone leads back
 
 
-def _undo(book: Book) -> None:
-    machine, record = book.machine, book.record
-    refuge, limits = Path(record.refuge), record.limits
-    facts = machine.facts(refuge)
-    restore_for(book, facts)
+def _undo_switch(runner: StepRunner) -> None:
+    machine, record = runner.machine, runner.record
+    fallback, limits = Path(record.refuge), record.limits
+    facts = machine.read_facts(fallback)
+    restore_database_for(runner, facts)
     if record.profile_changed:
-        before = Path(record.previous_profile)
-        book.do("boot what was booted before", lambda: machine.boot_by_default(before))
-    if record.activated or machine.running() not in {refuge, Path(record.previous)}:
-        book.note(activated=True)
-        book.do("activate", lambda: machine.activate(refuge, limits.switch_s))
-    start_house(book, facts)
+        previous = Path(record.previous_profile)
+        runner.run("restore the boot default", lambda: machine.set_boot_default(previous))
+    if record.activated or machine.running_system() not in {fallback, Path(record.previous)}:
+        runner.update(activated=True)
+        runner.run("activate", lambda: machine.activate(fallback, limits.switch_s))
+    start_services(runner, facts)
 
 
-def start_house(book: Book, facts: Facts | None) -> None:
-    """Start what writes the database: a restore stops it, and so may an activation that died."""
+def start_services(runner: StepRunner, facts: SystemFacts | None) -> None:
+    """Start the services that a restore or an interrupted activation stopped."""
     data = facts.data if facts else None
     if data:
-        book.do("start the house", lambda: book.machine.start_house(data))
+        runner.run("start the services", lambda: runner.machine.start_services(data))
 
 
-def restore_for(book: Book, facts: Facts | None) -> None:
-    """Put the database to where the programs of `facts` left it, or as near as they can read it.
+def restore_database_for(runner: StepRunner, facts: SystemFacts | None) -> None:
+    """Restore the database to a state that the programs of `facts` can read; StepFailed.
 
-    Only if it is newer than they know, or this switch itself had put it back. StepFailed.
+    Does nothing unless its schema is too new or this switch itself has restored it.
     """
-    machine, record = book.machine, book.record
-    target = machine.facts(Path(record.target))
+    machine, record = runner.machine, runner.record
+    target = machine.read_facts(Path(record.target))
     data = (facts.data if facts else None) or (target.data if target else None)
     if data is None:
         return
-    schema, known = machine.schema(data), facts.data_schema if facts else None
-    unreadable = known is not None and schema is not None and schema > known
+    schema, supported = machine.read_schema(data), facts.data_schema if facts else None
+    unreadable = supported is not None and schema is not None and schema > supported
     moved = record.data_moved and record.pin is not None and record.restored != record.pin.id
     if not (unreadable or moved or record.restoring):
         return
-    # A migration pins as well, later than the switch: less is lost by its pin.
-    newest = suitable(tuple(machine.pins(data)), known) if known is not None else None
+    # Migrations create pins too, later than the switch does, so the newest one loses less.
+    pins = tuple(machine.list_pins(data))
+    newest = find_readable_pin(pins, supported) if supported is not None else None
     pin = record.pin if moved or newest is None else newest
-    if pin and known is not None and pin.data_schema > known:
+    if pin and supported is not None and pin.data_schema > supported:
         pin = None
     if pin is None:
-        reason = f"the database has schema {schema}, {Path(record.refuge).name} knows up to {known}"
-        raise StepFailed(what="the way back", reason=f"{reason}, and no pin is so old", hopeless=1)
-    put_back(book, data, pin)
+        fallback = Path(record.refuge).name
+        reason = f"the database has schema {schema}, {fallback} supports up to {supported}"
+        raise StepFailed(what="rollback", reason=f"{reason}, and no pin is that old", hopeless=1)
+    restore_pin(runner, data, pin)
 
 
-def put_back(book: Book, data: Data, pin: PinRef) -> None:
-    """Put the database back to `pin`; a record that says `restoring` has it done once more."""
-    book.note(restoring=pin.id)
-    limit_s = book.record.limits.data_s
-    book.do(f"restore {pin.id}", lambda: book.machine.restore(data, pin, limit_s))
-    book.note(restoring="", restored=pin.id)
+def restore_pin(runner: StepRunner, data: DatabaseFacts, pin: PinRef) -> None:
+    """Restore `pin`; if interrupted, the record's `restoring` makes a rollback repeat it."""
+    runner.update(restoring=pin.id)
+    limit_s = runner.record.limits.data_s
+    runner.run(f"restore {pin.id}", lambda: runner.machine.restore_database(data, pin, limit_s))
+    runner.update(restoring="", restored=pin.id)

@@ -1,6 +1,6 @@
-"""Finishes a switch that nobody finishes: its process died, hangs, or never got its confirmation.
+"""Recovery of a switch whose executor died, hangs, or never got its confirmation.
 
-Runs again and again, as a transient timer of the programs that were good before the switch.
+Run periodically by a transient timer (the watchdog), with the programs of the previous system.
 """
 
 from __future__ import annotations
@@ -11,72 +11,83 @@ from pathlib import Path
 
 from barnabee.deploy import rollback, switch
 from barnabee.deploy.errors import DeployBusy, StepFailed
-from barnabee.deploy.journal import Journal, Record, State
+from barnabee.deploy.journal import SwitchJournal, SwitchRecord, SwitchState
 from barnabee.deploy.machine import Machine
-from barnabee.deploy.steps import Book, why_unwell
+from barnabee.deploy.steps import StepRunner, wait_until_healthy
 
 
-class Move(StrEnum):
-    """What the watch does."""
+class RecoveryAction(StrEnum):
+    """What the watchdog does."""
 
     NOTHING = "nothing"
     WAIT = "wait"
-    END_OWNER = "end the owner"
+    KILL_EXECUTOR = "kill the executor"
     FINISH = "finish keeping"
-    TAKE_BACK = "take back"
+    ROLL_BACK = "roll back"
 
 
-def decide(record: Record, *, boot_id: str, alive: bool, now_s: float) -> Move:
-    """Return what to do about a switch under way. Pure.
+def decide_recovery(
+    record: SwitchRecord, *, boot_id: str, alive: bool, now_s: float
+) -> RecoveryAction:
+    """Return what to do about an unfinished switch. Pure.
 
-    After a restart it is the gate's business, and so is a system that waits for one.
+    After a restart, and while a system waits for one, the boot gate is responsible.
     """
-    if record.state == State.BOOTING or record.boot_id != boot_id:
-        return Move.NOTHING
+    if record.state == SwitchState.BOOTING or record.boot_id != boot_id:
+        return RecoveryAction.NOTHING
     if alive:
-        return Move.WAIT if now_s <= record.deadline_s else Move.END_OWNER
-    return Move.FINISH if record.state == State.KEEPING else Move.TAKE_BACK
+        in_time = now_s <= record.deadline_s
+        return RecoveryAction.WAIT if in_time else RecoveryAction.KILL_EXECUTOR
+    return _completion_of(record)
 
 
-def tick(machine: Machine, journal: Journal) -> Record | None:
-    """Look once; return the record when something was done about it."""
+def _completion_of(record: SwitchRecord) -> RecoveryAction:
+    keeping = record.state == SwitchState.KEEPING
+    return RecoveryAction.FINISH if keeping else RecoveryAction.ROLL_BACK
+
+
+def recover_switch(machine: Machine, journal: SwitchJournal) -> SwitchRecord | None:
+    """Check once; return the record of a switch that was finished or rolled back."""
     record = journal.in_flight()
     if record is None:
-        with suppress(DeployBusy), journal.alone():  # else one is about to begin
-            machine.disarm()
+        with suppress(DeployBusy), journal.lock():  # if locked, a switch is about to begin
+            machine.disarm_watchdog()
         return None
-    move = _move(machine, record)
-    if move in {Move.NOTHING, Move.WAIT}:
+    action = _choose_action(machine, record)
+    if action in {RecoveryAction.NOTHING, RecoveryAction.WAIT}:
         return None
     why = f"the switch stopped by itself while {record.state.value}"
-    if move == Move.END_OWNER:
+    if action == RecoveryAction.KILL_EXECUTOR:
         why = f"the switch took too long while {record.state.value}"
-        machine.end_owner(record.owner)
-        move = Move.FINISH if record.state == State.KEEPING else Move.TAKE_BACK
+        machine.kill_executor(record.owner)
+        action = _completion_of(record)
     try:
-        with journal.alone():
+        with journal.lock():
             record = journal.in_flight()  # it may have ended meanwhile
-            return None if record is None else _act(machine, journal, record, move, why)
+            return None if record is None else _complete(machine, journal, record, action, why)
     except DeployBusy:
         return None
 
 
-def _move(machine: Machine, record: Record) -> Move:
-    alive = machine.owner_alive(record.owner)
-    boot_id = machine.live().boot_id
-    return decide(record, boot_id=boot_id, alive=alive, now_s=machine.now_s())
+def _choose_action(machine: Machine, record: SwitchRecord) -> RecoveryAction:
+    alive = machine.is_executor_alive(record.owner)
+    boot_id = machine.read_state().boot_id
+    return decide_recovery(record, boot_id=boot_id, alive=alive, now_s=machine.now_s())
 
 
-def _act(machine: Machine, journal: Journal, record: Record, move: Move, why: str) -> Record:
-    book = Book(machine, journal, record, going_back=True)
-    book.note(owner=machine.owner())  # this process has it now
-    # A restart may have come between, and the gate have died before it said so.
-    if move == Move.TAKE_BACK or machine.running() != Path(record.target):
-        return rollback.take(book, why)
+def _complete(
+    machine: Machine, journal: SwitchJournal, record: SwitchRecord, action: RecoveryAction, why: str
+) -> SwitchRecord:
+    runner = StepRunner(machine, journal, record, is_rollback=True)
+    runner.update(owner=machine.current_executor())
+    # The machine may have restarted, and the gate have died before it recorded that.
+    if action == RecoveryAction.ROLL_BACK or machine.running_system() != Path(record.target):
+        return rollback.roll_back(runner, why)
     try:
-        unwell = why_unwell(book, machine.facts(Path(record.target)), record.limits.settle_s)
-        if unwell is None:
-            return switch.keep(book, f"{why}, after it had been found well")
-        return rollback.take(book, f"{why}, and then {unwell}")
+        facts = machine.read_facts(Path(record.target))
+        reason = wait_until_healthy(runner, facts, record.limits.settle_s)
+        if reason is None:
+            return switch.keep_target(runner, f"{why}, after its health check had passed")
+        return rollback.roll_back(runner, f"{why}, and then {reason}")
     except StepFailed as error:
-        return rollback.take(book, f"{why}; {error}")
+        return rollback.roll_back(runner, f"{why}; {error}")

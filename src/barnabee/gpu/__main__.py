@@ -1,7 +1,7 @@
 """Runs the service: `python -m barnabee.gpu`."""
 
-from barnabee.core.serve import run
-from barnabee.gpu.app import build
+from barnabee.core.serve import run_service
+from barnabee.gpu.app import build_inference_service
 
 if __name__ == "__main__":
-    run("gpu", build)
+    run_service("gpu", build_inference_service)

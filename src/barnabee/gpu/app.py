@@ -1,4 +1,4 @@
-"""Builds the service out of its tasks, routes, health and metrics."""
+"""Inference service: capabilities, routes, health checks and metrics as one ASGI application."""
 
 from __future__ import annotations
 
@@ -13,80 +13,79 @@ import structlog
 from fastapi import FastAPI
 
 from barnabee import __version__
-from barnabee.core.auth import Access
-from barnabee.core.health import Health
-from barnabee.core.http import MIB, Front, handle_errors, standard_routes
-from barnabee.core.serve import Running
-from barnabee.core.settings import required_credential
+from barnabee.core.auth import Authenticator
+from barnabee.core.health import HealthMonitor
+from barnabee.core.http import MIB, ServiceMiddleware, add_error_handlers, make_standard_routes
+from barnabee.core.serve import ServiceApp
+from barnabee.core.settings import require_credential
 from barnabee.gpu import engine_factory
-from barnabee.gpu.health import checks
+from barnabee.gpu.health import make_checks
 from barnabee.gpu.metrics import GpuMetrics
-from barnabee.gpu.routes import embeddings, models, speech, transcriptions, turns, vram, wake
-from barnabee.gpu.stream_limits import Streams
+from barnabee.gpu.routes import embeddings, models, speech, transcriptions, wake
 from barnabee.gpu.vram.probe import open_probe
 
 if TYPE_CHECKING:
     from barnabee.core.schema import System
     from barnabee.core.settings import Settings
-    from barnabee.gpu.capabilities import Tasks
-    from barnabee.gpu.model_runtime import Slot
+    from barnabee.gpu.capabilities import Capabilities
+    from barnabee.gpu.model_runtime import ModelRuntime
 
-GRACE_S = 2  # what is being said may end; with LAST_STEP_S it stays below the 4 s promised
-LAST_STEP_S = 0.5
+SHUTDOWN_GRACE_S = 2  # running requests may end; with LAST_JOB_TIMEOUT_S less than the 4 s promised
+LAST_JOB_TIMEOUT_S = 0.5
 
 log = structlog.get_logger()
 
 
-def build(
+def build_inference_service(
     system: System,
     settings: Settings,
     *,
-    tasks: Tasks | None = None,
-    access: Access | None = None,
+    capabilities: Capabilities | None = None,
+    access: Authenticator | None = None,
     metrics: GpuMetrics | None = None,
-) -> Running:
-    """Return the service; engines begin to load when it starts, while it already answers."""
+) -> ServiceApp:
+    """Return the service; it answers requests while its models are still loading."""
     metrics = metrics or GpuMetrics("gpu")
-    access = access or Access(required_credential("api_token"))
-    if tasks is None:
+    access = access or Authenticator(require_credential("api_token"))
+    if capabilities is None:
         limit_mib = system.service["gpu"].memory_max_mib
-        probe = open_probe(engine_factory.device_of(settings), limit_mib)
-        tasks = engine_factory.build(system, settings, metrics, probe)
-    health = Health("gpu", checks(tasks), metrics)
-    manager = tasks.manager
-    streams = Streams(system.wake.streams_max, metrics.wake_streams.set)
-    metrics.show_words(system.wake)
+        probe = open_probe(engine_factory.read_device(settings), limit_mib)
+        capabilities = engine_factory.make_capabilities(system, settings, metrics, probe)
+    health = HealthMonitor("gpu", make_checks(capabilities), metrics)
+    manager = capabilities.manager
+    streams = wake.StreamLimiter(system.wake.streams_max, metrics.wake_streams.set)
+    metrics.create_wake_series(system.wake)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        keeper = asyncio.create_task(manager.run(), name="card")
+        running = asyncio.create_task(manager.run(), name="vram-manager")
         try:
             yield
         finally:
-            keeper.cancel()
-            await asyncio.gather(keeper, return_exceptions=True)
-        _leave(manager.slots.values())
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+        _exit_without_busy_threads(manager.runtimes.values())
 
     app = FastAPI(title="BarnabeeNet inference", version=__version__, lifespan=lifespan)
-    handle_errors(app)
-    app.include_router(transcriptions.router(tasks.stt, system.limits))
-    app.include_router(speech.router(tasks.tts, system.limits, system.voice))
-    app.include_router(embeddings.router(tasks.embed, system.limits))
-    app.include_router(models.router(tasks))
-    app.include_router(vram.router(tasks))
-    app.include_router(turns.router(tasks))
-    app.include_router(wake.router(tasks.wake, system.wake, streams, metrics))
-    app.router.routes.extend(standard_routes(health, metrics))
-    front = Front(app, metrics, access, body_max_bytes=system.limits.audio_max_mib * MIB)
-    return Running(front, health, GRACE_S, streams.end)
+    add_error_handlers(app)
+    app.include_router(transcriptions.make_router(capabilities.stt, system.limits))
+    app.include_router(speech.make_router(capabilities.tts, system.limits, system.voice))
+    app.include_router(embeddings.make_router(capabilities.embed, system.limits))
+    app.include_router(models.make_router(capabilities))
+    app.include_router(wake.make_router(capabilities.wake, system.wake, streams, metrics))
+    app.router.routes.extend(make_standard_routes(health, metrics))
+    front = ServiceMiddleware(
+        app, metrics, access, body_max_bytes=system.limits.audio_max_mib * MIB
+    )
+    return ServiceApp(front, health, SHUTDOWN_GRACE_S, streams.close_all)
 
 
-def _leave(slots: Iterable[Slot[Any]]) -> None:
-    """End even though an engine computes: its thread cannot be interrupted, only left behind.
+def _exit_without_busy_threads(runtimes: Iterable[ModelRuntime[Any]]) -> None:
+    """Skip the interpreter's own shutdown when an engine still computes.
 
-    Python's own way out would wait for the library to return, or crash in it.
+    Its thread cannot be interrupted; the interpreter would wait for the library or crash in it.
     """
-    busy = [slot.model for slot in slots if not slot.lane.wait_idle(LAST_STEP_S)]
+    busy = [one.model_id for one in runtimes if not one.wait_until_idle(LAST_JOB_TIMEOUT_S)]
     if busy:
-        log.warning("left while computing", engines=busy)
+        log.warning("exited while computing", engines=busy)
         atexit.register(os._exit, 0)

@@ -1,7 +1,7 @@
-"""Which texts go to the embedder together, and how long a free engine waits for more. Pure.
+"""Batching policy of the embedder: which texts share a call, and when to wait for more. Pure.
 
-Texts that came while the engine was busy go in one call when it is free. Everybody in line gets a
-turn of one text, then a next one, so a request with many texts holds up nobody with one.
+Texts that arrive while the engine is busy share the next call. The queue is round-robin, one text
+of each request at a time, so a request with many texts does not delay one with few.
 """
 
 from __future__ import annotations
@@ -10,34 +10,34 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-# Short sentences on two busy cores, best of 15: 4.9 ms a text alone, 2.2 among 4, 2.0 among 16, 1.9
-# among 32; calls of 64 made no difference to 32 clients. It stays short for whoever comes next.
+# Short sentences on two busy cores, best of 15: 4.9 ms per text alone, 2.2 among 4, 2.0 among 16,
+# 1.9 among 32. Calls of 64 gained nothing with 32 clients, and a small call ends sooner.
 MAX_TEXTS = 32
 MAX_TOKENS = 2048  # eight texts of full length
-TEXT_TOKENS = 256  # what the model reads of a text
-BYTES_A_TOKEN = 4
+MAX_TOKENS_PER_TEXT = 256  # the model truncates longer texts
+BYTES_PER_TOKEN = 4
 WINDOW_S = 0.003
-WINDOW_SHARE = 0.5  # of what a call costs whatever is in it: that is all that waiting can save
-MEMORY = 0.9  # what the past counts after each call: the last ten or so decide
-SPREAD = 0.01  # calls all of one size do not say what a call costs in itself
+WINDOW_SHARE = 0.5  # of a call's fixed cost, which is all that waiting can save
+DECAY = 0.9  # weight of earlier calls after each new one: about the last ten count
+MIN_RELATIVE_SPREAD = 0.01  # calls of nearly equal size do not determine the fixed cost
 
 
-def weight(text: str) -> int:
-    """Return about how many tokens a text has; no tokenizer is asked."""
-    return min(TEXT_TOKENS, len(text.encode()) // BYTES_A_TOKEN + 2)
+def estimate_tokens(text: str) -> int:
+    """Estimate the tokens of a text from its length, without a tokenizer."""
+    return min(MAX_TOKENS_PER_TEXT, len(text.encode()) // BYTES_PER_TOKEN + 2)
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
-    """Texts of one request that go in one call: `key` names the request, `indices` its texts."""
+class BatchPart:
+    """Texts of one request in one call: `key` identifies the request, `indices` its texts."""
 
     key: int
     indices: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Costs:
-    """What the last calls cost: a line through (tokens, seconds), the newest counting most."""
+class CallCosts:
+    """Linear fit of call duration (seconds) over size (tokens), recent calls weighted most."""
 
     calls: float = 0.0
     tokens: float = 0.0
@@ -45,21 +45,20 @@ class Costs:
     squares: float = 0.0
     products: float = 0.0
 
-    def after(self, tokens: int, took_s: float) -> Costs:
-        """Return the costs with one more call."""
-        return Costs(
-            self.calls * MEMORY + 1,
-            self.tokens * MEMORY + tokens,
-            self.seconds * MEMORY + took_s,
-            self.squares * MEMORY + tokens * tokens,
-            self.products * MEMORY + tokens * took_s,
+    def with_call(self, tokens: int, run_s: float) -> CallCosts:
+        return CallCosts(
+            self.calls * DECAY + 1,
+            self.tokens * DECAY + tokens,
+            self.seconds * DECAY + run_s,
+            self.squares * DECAY + tokens * tokens,
+            self.products * DECAY + tokens * run_s,
         )
 
     @property
     def fixed_s(self) -> float:
-        """Return what a call takes however few tokens it has; 0 while that is not known."""
+        """Duration of a call independent of its size; 0 until it can be determined."""
         spread = self.calls * self.squares - self.tokens**2
-        if spread <= SPREAD * self.calls * self.squares:
+        if spread <= MIN_RELATIVE_SPREAD * self.calls * self.squares:
             return 0.0
         slope = (self.calls * self.products - self.tokens * self.seconds) / spread
         mean_s = self.seconds / self.calls
@@ -67,19 +66,19 @@ class Costs:
 
 
 @dataclass(frozen=True, slots=True)
-class Last:
-    """The last call: how many requests it served, and when it ended."""
+class LastCall:
+    """Number of requests in the last call, and when it ended."""
 
     requests: int = 0
     ended_s: float = 0.0
 
 
-def wait_s(requests: int, last: Last, fixed_s: float, now_s: float) -> float:
-    """Return how long a free engine should wait for more than the `requests` that are there.
+def compute_wait_s(requests: int, last: LastCall, fixed_s: float, now_s: float) -> float:
+    """Return how long an idle engine should wait for more than the `requests` in the queue.
 
-    Whoever was served together is likely to come back together, and one call less saves `fixed_s`:
-    milliseconds on a card, next to nothing on a CPU. A lone caller is never kept waiting: after a
-    call for one, and some time after any call, the answer is 0.
+    Requests served together tend to return together, and one call less saves `fixed_s`:
+    milliseconds on a GPU, next to nothing on a CPU. A single client never waits: the result is 0
+    after a call for one request, and once the window after any call has passed.
     """
     if requests >= last.requests or last.requests == 1:
         return 0.0
@@ -87,10 +86,10 @@ def wait_s(requests: int, last: Last, fixed_s: float, now_s: float) -> float:
     return max(0.0, last.ended_s + window_s - now_s)
 
 
-def halve(batch: Sequence[Part]) -> tuple[list[Part], list[Part]]:
-    """Return the two halves of a batch that failed: between requests, else between texts.
+def split_batch(batch: Sequence[BatchPart]) -> tuple[list[BatchPart], list[BatchPart]]:
+    """Split a failed batch in two, between requests if it has several, else between texts.
 
-    What cannot be halved has an empty second half.
+    The second half is empty when the batch is a single text.
     """
     if len(batch) > 1:
         middle = len(batch) // 2
@@ -98,52 +97,53 @@ def halve(batch: Sequence[Part]) -> tuple[list[Part], list[Part]]:
     (part,) = batch
     middle = (len(part.indices) + 1) // 2
     first, second = part.indices[:middle], part.indices[middle:]
-    return [Part(part.key, first)], [Part(part.key, second)] if second else []
+    return [BatchPart(part.key, first)], [BatchPart(part.key, second)] if second else []
 
 
 @dataclass
-class Line:
-    """Who waits, in the order of their turns."""
+class BatchQueue:
+    """Round-robin queue of requests and their texts."""
 
-    _turns: deque[int] = field(default_factory=deque)
-    # what was not taken yet of each request: (weight, index), the heaviest first
+    _order: deque[int] = field(default_factory=deque)
+    # texts of each request not yet taken: (tokens, index), the longest first
     _waiting: dict[int, list[tuple[int, int]]] = field(default_factory=dict)
 
     def __len__(self) -> int:
-        """Return how many requests wait."""
         return len(self._waiting)
 
-    def add(self, key: int, weights: Sequence[int]) -> None:
-        """Put a request with at least one text at the end of the line."""
-        # Its shortest texts go first, so that those of a call are alike: the rest is padding.
-        texts = sorted(((weight, index) for index, weight in enumerate(weights)), reverse=True)
+    def enqueue(self, key: int, tokens: Sequence[int]) -> None:
+        """Append a request with the estimated tokens of each of its texts, at least one."""
+        # Taken shortest first, so that a call holds texts of similar length and little padding.
+        texts = sorted(((count, index) for index, count in enumerate(tokens)), reverse=True)
         self._waiting[key] = texts
-        self._turns.append(key)
+        self._order.append(key)
 
-    def drop(self, key: int) -> None:
-        """Take a request out of the line, if it is there."""
+    def remove(self, key: int) -> None:
+        """Remove a request, if it is queued."""
         if self._waiting.pop(key, None):
-            self._turns.remove(key)
+            self._order.remove(key)
 
-    def take(self, max_texts: int = MAX_TEXTS, max_tokens: int = MAX_TOKENS) -> list[Part]:
-        """Take the next call's texts out of the line: at least one when somebody waits.
+    def take_batch(
+        self, max_texts: int = MAX_TEXTS, max_tokens: int = MAX_TOKENS
+    ) -> list[BatchPart]:
+        """Remove and return the texts of the next call, at least one when the queue is not empty.
 
-        One text a turn; whoever has more goes to the end. Who does not fit is the first next time.
+        A text that does not fit keeps its request at the head of the queue.
         """
         chosen: dict[int, list[int]] = {}
-        tokens = 0
+        total = 0
         for _ in range(max_texts):
-            if not self._turns:
+            if not self._order:
                 break
-            key = self._turns[0]
-            left = self._waiting[key]
-            tokens += left[-1][0]
-            if chosen and tokens > max_tokens:
+            key = self._order[0]
+            texts = self._waiting[key]
+            total += texts[-1][0]
+            if chosen and total > max_tokens:
                 break
-            chosen.setdefault(key, []).append(left.pop()[1])
-            self._turns.popleft()
-            if left:
-                self._turns.append(key)
+            chosen.setdefault(key, []).append(texts.pop()[1])
+            self._order.popleft()
+            if texts:
+                self._order.append(key)
             else:
                 del self._waiting[key]
-        return [Part(key, tuple(indices)) for key, indices in chosen.items()]
+        return [BatchPart(key, tuple(indices)) for key, indices in chosen.items()]

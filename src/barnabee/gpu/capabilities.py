@@ -1,7 +1,4 @@
-"""Which models serve which task, in which order: the first that can, does.
-
-Knows engines only by their protocols.
-"""
+"""Capabilities of the inference service and their models, in order of preference."""
 
 from __future__ import annotations
 
@@ -12,93 +9,89 @@ from typing import Any, Generic, TypeVar
 from barnabee.core.errors import BarnabeeError, DependencyDown, NotFound
 from barnabee.core.health import Degraded
 from barnabee.gpu.engines.protocols import (
-    Embedder,
     Engine,
     SpeechToText,
+    TextEmbedder,
     TextToSpeech,
-    WakeWords,
+    WakeWordEngine,
 )
-from barnabee.gpu.model_lease import Use
-from barnabee.gpu.model_runtime import Slot, State
-from barnabee.gpu.vram.manager import Manager
+from barnabee.gpu.model_lease import ModelLease
+from barnabee.gpu.model_runtime import ModelRuntime, RuntimeState
+from barnabee.gpu.vram.manager import VramManager
 
 E = TypeVar("E", bound=Engine)
 
 
 @dataclass(frozen=True)
-class Task(Generic[E]):
-    """A task and the models that can do it, the best first; the others stand in for it."""
+class Capability(Generic[E]):
+    """One capability ("stt", "tts", "embed", "wake") and its models, the preferred one first."""
 
     name: str
-    slots: tuple[Slot[E], ...]
-    manager: Manager = field(repr=False)
-    aliases: frozenset[str] = frozenset()  # names that mean "whatever does this task"
+    runtimes: tuple[ModelRuntime[E], ...]
+    manager: VramManager = field(repr=False)
+    aliases: frozenset[str] = frozenset()  # model names that stand for any of `runtimes`
 
     @property
-    def first(self) -> Slot[E]:
-        """Return the model that does it when all is well."""
-        return self.slots[0]
+    def preferred(self) -> ModelRuntime[E]:
+        return self.runtimes[0]
 
-    def called(self, model: str) -> tuple[Slot[E], ...]:
-        """Return who may serve a request for `model`: one by its own name, all by an alias."""
+    def find_runtimes(self, model: str) -> tuple[ModelRuntime[E], ...]:
+        """Return all models for an alias, one for its own name or id; NotFound."""
         if model in self.aliases:
-            return self.slots
-        for slot in self.slots:
-            if model in {slot.name, slot.model}:
-                return (slot,)
-        raise NotFound(what=f"model {model!r} for this; there is {self.first.model!r}")
+            return self.runtimes
+        for runtime in self.runtimes:
+            if model in {runtime.name, runtime.model_id}:
+                return (runtime,)
+        raise NotFound(what=f"model {model!r} for this; there is {self.preferred.model_id!r}")
 
     def lease(
-        self, slot: Slot[E] | None = None, session: str = "", *, standing: bool = False
-    ) -> AbstractAsyncContextManager[Use[E]]:
-        """Keep a model (the first, if none is named) on the card while it is used.
+        self, runtime: ModelRuntime[E] | None = None, session: str = "", *, standing: bool = False
+    ) -> AbstractAsyncContextManager[ModelLease[E]]:
+        """Lease a model, the preferred one by default; see `VramManager.lease`."""
+        return self.manager.lease((runtime or self.preferred).name, session, standing=standing)
 
-        `standing` is for a use without an end, like a microphone's: see `Manager.lease`.
-        """
-        return self.manager.lease((slot or self.first).name, session, standing=standing)
-
-    def health(self) -> Degraded | None:
-        """Return None when the first model serves, Degraded when another one can."""
-        first = self.first
+    def check_health(self) -> Degraded | None:
+        """Return Degraded when a fallback replaces the preferred model; raise when none can."""
+        fallbacks = self.runtimes[1:]
         try:
-            first.check()
+            self.preferred.require_engine()
         except BarnabeeError as error:
-            if not self.slots[1:] or any(one.state is State.FAILED for one in self.slots[1:]):
+            if not fallbacks or any(one.state is RuntimeState.FAILED for one in fallbacks):
                 raise
-            return Degraded(error.code, f"{self.slots[1].model} stands in: {error}")
+            return Degraded(error.code, f"{fallbacks[0].model_id} is used instead: {error}")
         return None
 
 
 @dataclass(frozen=True)
-class Tasks:
-    """Everything this service can do."""
+class Capabilities:
+    """All capabilities of the service."""
 
-    stt: Task[SpeechToText]
-    tts: Task[TextToSpeech]
-    embed: Task[Embedder]
-    wake: Task[WakeWords]
-    manager: Manager
+    stt: Capability[SpeechToText]
+    tts: Capability[TextToSpeech]
+    embed: Capability[TextEmbedder]
+    wake: Capability[WakeWordEngine]
+    manager: VramManager
 
-    def all(self) -> tuple[Task[Any], ...]:
-        """Return every task."""
-        return (*self.of_a_turn(), self.wake)
+    def all(self) -> tuple[Capability[Any], ...]:
+        return (*self.required_for_turn(), self.wake)
 
-    def of_a_turn(self) -> tuple[Task[Any], ...]:
-        """Return what it takes to answer somebody who has been heard to call."""
+    def required_for_turn(self) -> tuple[Capability[Any], ...]:
+        """Return what a spoken turn needs after the wake word."""
         return (self.stt, self.tts, self.embed)
 
-    def find(self, model: str) -> Slot[Engine]:
-        """Return the model of this name or alias; NotFound."""
-        for task in self.all():
+    def find_runtime(self, model: str) -> ModelRuntime[Engine]:
+        """Return the model of this name, id or alias; NotFound."""
+        for capability in self.all():
             try:
-                found: Slot[Engine] = task.called(model)[0]
+                runtime: ModelRuntime[Engine] = capability.find_runtimes(model)[0]
             except NotFound:
                 continue
-            return found
+            return runtime
         raise NotFound(what=f"model {model!r}")
 
-    def none_works(self) -> DependencyDown | None:
-        """Return an error when not a single task of a turn can be done."""
-        if any(slot.state is State.READY for task in self.of_a_turn() for slot in task.slots):
-            return None
-        return DependencyDown(dependency="every engine", reason="none could be loaded")
+    def check_any_ready(self) -> None:
+        """Raise DependencyDown when no model that a turn needs is loaded."""
+        for capability in self.required_for_turn():
+            if any(runtime.state is RuntimeState.READY for runtime in capability.runtimes):
+                return
+        raise DependencyDown(dependency="every engine", reason="none could be loaded")

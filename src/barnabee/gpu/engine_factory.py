@@ -1,146 +1,164 @@
-"""Which engine is made for which model of `system.toml`, and what the card is on this device.
+"""Engine factory: the engine of each model in `system.toml`, and the models this device can run.
 
-Files are folders below BARNABEE_MODELS: `cpu_files` on a CPU, `cuda_files` on a card. The imports
-of inference libraries happen inside the engines, on their own threads.
+Model files are folders below BARNABEE_MODELS: `cpu_files` on a CPU, `cuda_files` on a GPU. The
+engines import their inference libraries themselves, on their own threads.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from barnabee.core.errors import SystemFileInvalid
-from barnabee.gpu.capabilities import Task, Tasks
+from barnabee.gpu.capabilities import Capabilities, Capability
 from barnabee.gpu.engines.device import Device
 from barnabee.gpu.engines.kokoro import Kokoro
 from barnabee.gpu.engines.kokoro_torch import KokoroTorch
 from barnabee.gpu.engines.minilm import MiniLm
 from barnabee.gpu.engines.minilm_torch import MiniLmTorch
 from barnabee.gpu.engines.parakeet import Parakeet
-from barnabee.gpu.engines.wakeword import WakeWord
+from barnabee.gpu.engines.wakeword import OpenWakeWord
 from barnabee.gpu.engines.whisper import Whisper
-from barnabee.gpu.model_runtime import Slot
+from barnabee.gpu.model_runtime import ModelRuntime
 from barnabee.gpu.vram.ledger import Ledger
-from barnabee.gpu.vram.manager import Manager
+from barnabee.gpu.vram.manager import VramManager
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from barnabee.core.schema import Card, Model, System
+    from barnabee.core.schema import GpuConfig, ModelConfig, System
     from barnabee.core.settings import Settings
     from barnabee.gpu.metrics import GpuMetrics
-    from barnabee.gpu.vram.probe import Probe
+    from barnabee.gpu.vram.probe import VramProbe
 
-# Programs written for OpenAI's service send these names; here they mean whatever does the task.
-OPENAI_NAMES = {
-    "stt": {"whisper-1", "gpt-4o-transcribe", "gpt-4o-mini-transcribe"},
-    "tts": {"tts-1", "tts-1-hd", "gpt-4o-mini-tts"},
-    "embed": {"text-embedding-3-small", "text-embedding-3-large", "text-embedding-ada-002"},
-    "wake": frozenset[str](),
+# OpenAI's model names, which clients written for its API send: aliases for any model of the task.
+OPENAI_NAMES: Mapping[str, frozenset[str]] = {
+    "stt": frozenset({"whisper-1", "gpt-4o-transcribe", "gpt-4o-mini-transcribe"}),
+    "tts": frozenset({"tts-1", "tts-1-hd", "gpt-4o-mini-tts"}),
+    "embed": frozenset(
+        {"text-embedding-3-small", "text-embedding-3-large", "text-embedding-ada-002"}
+    ),
+    "wake": frozenset(),
 }
+FALLBACK_PRIORITY = 3
 
 
-def device_of(settings: Settings) -> Device:
-    """Return where engines compute."""
+def read_device(settings: Settings) -> Device:
     return Device(settings.device, settings.threads or len(os.sched_getaffinity(0)))
 
 
-def tables(system: System, device: Device) -> tuple[Card, dict[str, Model]]:
-    """Return the card and the models that can run on `device`, as the ledger counts them. Pure.
+def select_models(system: System, device: Device) -> tuple[GpuConfig, dict[str, ModelConfig]]:
+    """Return the memory to account for and the models that `device` can run. Pure.
 
-    Without a card the same ledger counts main memory: its size is the service's memory limit. There
-    the first model of a task that has files is the main one, whatever it is elsewhere.
+    On a CPU the ledger accounts for main memory, up to the service's memory limit, and the first
+    model of each task that has files becomes the preferred one.
     """
-    chosen = {
+    models = {
         name: model
         for name, model in system.model.items()
-        if model.task in OPENAI_NAMES and files_of(model, device)
+        if model.task in OPENAI_NAMES and find_files(model, device)
     }
     if device.kind == "cuda":
-        return system.card, chosen
-    card = system.card.model_copy(
+        return system.gpu, models
+    main_memory = system.gpu.model_copy(
         update={
             "name": "main memory",
             "vram_mib": system.service["gpu"].memory_max_mib,
-            "headroom_mib": system.card.cpu_headroom_mib,
+            "headroom_mib": system.gpu.cpu_headroom_mib,
         }
     )
-    mains = {task: _main(chosen, task) for task in {model.task for model in chosen.values()}}
-    return card, {
-        name: model.model_copy(
+    tasks = {model.task for model in models.values()}
+    preferred = {task: _find_preferred(models, task) for task in tasks}
+
+    def adapt(name: str, model: ModelConfig) -> ModelConfig:
+        is_preferred = name == preferred[model.task]
+        priority = _task_priority(system, model.task) if is_preferred else FALLBACK_PRIORITY
+        return model.model_copy(
             update={
                 "vram_peak_mib": model.cpu_peak_mib,
-                "preload": name == mains[model.task],
-                "priority": _importance(system, model) if name == mains[model.task] else 3,
+                "preload": is_preferred,
+                "priority": priority,
             }
         )
-        for name, model in chosen.items()
-    }
+
+    return main_memory, {name: adapt(name, model) for name, model in models.items()}
 
 
-def files_of(model: Model, device: Device) -> str | None:
-    """Return the folder of a model's files for `device`."""
+def find_files(model: ModelConfig, device: Device) -> str | None:
+    """Return the name of the folder with the model's files for `device`, None without one."""
     return model.cpu_files if device.kind == "cpu" else model.cuda_files
 
 
-def build(system: System, settings: Settings, metrics: GpuMetrics, probe: Probe) -> Tasks:
-    """Return the tasks with their engines, nothing loaded yet."""
-    device = device_of(settings)
-    card, models = tables(system, device)
-    makers = _makers(system, device)
-    slots = {
-        name: Slot(
+def make_capabilities(
+    system: System, settings: Settings, metrics: GpuMetrics, probe: VramProbe
+) -> Capabilities:
+    """Return the capabilities of this device; no model is loaded yet."""
+    device = read_device(settings)
+    memory, models = select_models(system, device)
+    loaders = _make_loaders(system, device)
+    runtimes = [
+        ModelRuntime(
             model.task,
             files,
-            _maker(makers[model.engine], settings.models_dir / files),
+            partial(loaders[model.engine], settings.models_dir / files),
             name=name,
-            limit_s=model.lease_limit_ms / 1000,
+            inference_limit_s=model.lease_limit_ms / 1000,
         )
         for name, model in models.items()
-        if (files := files_of(model, device))
-    }
-    return assemble(Ledger(card, models), slots.values(), probe, metrics)
+        if (files := find_files(model, device))
+    ]
+    return assemble_capabilities(Ledger(memory, models), runtimes, probe, metrics)
 
 
-def main_files(system: System, settings: Settings, task: str) -> tuple[str, Path]:
-    """Return the engine of a task's main model on this device, and the folder of its files."""
-    device = device_of(settings)
-    _, models = tables(system, device)
-    model = models[_main(models, task)]
-    files = files_of(model, device)
+def find_preferred_files(system: System, settings: Settings, task: str) -> tuple[str, Path]:
+    """Return the engine name and the model folder of a task's preferred model on this device."""
+    device = read_device(settings)
+    _, models = select_models(system, device)
+    model = models[_find_preferred(models, task)]
+    files = find_files(model, device)
     if files is None:
-        problem = f"system.toml: model: none with task {task!r} has files for this device"
-        raise SystemFileInvalid(problems=problem)
+        raise _missing_model(task)
     return model.engine, settings.models_dir / files
 
 
-def load_outside(system: System, settings: Settings, task: str) -> Any:
-    """Load the main model of a task without the service, for work at build or deployment time."""
-    engine, files = main_files(system, settings, task)
-    return _makers(system, device_of(settings))[engine](files)
+def load_engine(system: System, settings: Settings, task: str) -> Any:
+    """Load a task's preferred engine in this process, without the service (build, deployment)."""
+    engine, files = find_preferred_files(system, settings, task)
+    return _make_loaders(system, read_device(settings))[engine](files)
 
 
-def assemble(
-    ledger: Ledger, slots: Any, probe: Probe, metrics: GpuMetrics, *, aliases: Any = OPENAI_NAMES
-) -> Tasks:
-    """Return the tasks of these slots under one manager."""
-    every = tuple(slots)
-    manager = Manager(ledger, every, probe, metrics)
+def assemble_capabilities(
+    ledger: Ledger,
+    runtimes: Iterable[ModelRuntime[Any]],
+    probe: VramProbe,
+    metrics: GpuMetrics,
+    *,
+    aliases: Mapping[str, frozenset[str]] = OPENAI_NAMES,
+) -> Capabilities:
+    """Group `runtimes` into capabilities under one VRAM manager."""
+    runtimes = tuple(runtimes)
+    manager = VramManager(ledger, runtimes, probe, metrics)
 
-    def task(name: str) -> Task[Any]:
-        mine = [slot for slot in every if slot.task == name]
-        if not mine:
-            problem = f"system.toml: model: none with task {name!r} has files for this device"
-            raise SystemFileInvalid(problems=problem)
-        mine.sort(key=lambda slot: ledger.claims[slot.name].priority)
-        return Task(name, tuple(mine), manager, frozenset(aliases[name]))
+    def make_capability(task: str) -> Capability[Any]:
+        candidates = [runtime for runtime in runtimes if runtime.task == task]
+        if not candidates:
+            raise _missing_model(task)
+        candidates.sort(key=lambda runtime: ledger.reservations[runtime.name].priority)
+        return Capability(task, tuple(candidates), manager, aliases[task])
 
-    return Tasks(task("stt"), task("tts"), task("embed"), task("wake"), manager)
+    return Capabilities(
+        stt=make_capability("stt"),
+        tts=make_capability("tts"),
+        embed=make_capability("embed"),
+        wake=make_capability("wake"),
+        manager=manager,
+    )
 
 
-def _makers(system: System, device: Device) -> Mapping[str, Callable[[Path], Any]]:
-    """Return what loads each engine of `system.toml` from its folder, on this device."""
+def _make_loaders(system: System, device: Device) -> Mapping[str, Callable[[Path], Any]]:
+    """Return the function that loads each engine of `system.toml` from its folder."""
     kokoro = KokoroTorch if device.kind == "cuda" else Kokoro
     minilm = MiniLmTorch if device.kind == "cuda" else MiniLm
     return {
@@ -148,18 +166,19 @@ def _makers(system: System, device: Device) -> Mapping[str, Callable[[Path], Any
         "whisper": lambda files: Whisper.load(files, device=device),
         "kokoro": lambda files: kokoro.load(files, system.voice, device=device),
         "minilm": lambda files: minilm.load(files, device=device),
-        "openwakeword": lambda files: WakeWord.load(files, system.wake.words),
+        "openwakeword": lambda files: OpenWakeWord.load(files, system.wake.words),
     }
 
 
-def _maker(make: Callable[[Path], Any], files: Path) -> Callable[[], Any]:
-    return lambda: make(files)
+def _missing_model(task: str) -> SystemFileInvalid:
+    problem = f"system.toml: model: none with task {task!r} has files for this device"
+    return SystemFileInvalid(problems=problem)
 
 
-def _main(models: Mapping[str, Model], task: str) -> str:
-    mine = {name: model.priority for name, model in models.items() if model.task == task}
-    return min(mine, key=lambda name: mine[name])
+def _find_preferred(models: Mapping[str, ModelConfig], task: str) -> str:
+    priorities = {name: model.priority for name, model in models.items() if model.task == task}
+    return min(priorities, key=lambda name: priorities[name])
 
 
-def _importance(system: System, model: Model) -> int:
-    return min(other.priority for other in system.model.values() if other.task == model.task)
+def _task_priority(system: System, task: str) -> int:
+    return min(model.priority for model in system.model.values() if model.task == task)

@@ -1,49 +1,43 @@
-"""What this service depends on: an engine for each task, and somebody who looks after the card.
+"""Health checks of the inference service: one for each capability, the engines, the VRAM manager.
 
-Each task alone is soft: a house that cannot speak can still be told in writing to switch a light,
-and one that cannot embed can still hear. What is hard is that starting is over, that at least one
-engine works, and that nothing hangs: an inference over its limit, or a manager that no longer
-looks, makes the service unhealthy at once, because everything else may soon wait behind it.
+A single capability is a soft dependency: without speech, commands can still be typed. Hard are that
+start-up has ended, that one engine works, and that neither an inference nor the manager hangs,
+because all later requests would wait for them.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from barnabee.core.errors import Loading
-from barnabee.core.health import Check, Degraded
-from barnabee.gpu.capabilities import Task, Tasks
-from barnabee.gpu.model_runtime import State
+from barnabee.core.errors import StillLoading
+from barnabee.core.health import Degraded, HealthCheck
+from barnabee.gpu.capabilities import Capabilities, Capability
+from barnabee.gpu.model_runtime import RuntimeState
 
 
-def checks(tasks: Tasks) -> list[Check]:
-    """Return the checks of this service."""
+def make_checks(capabilities: Capabilities) -> list[HealthCheck]:
+    def make_capability_check(capability: Capability[Any]) -> HealthCheck:
+        async def check_capability() -> Degraded | None:
+            reading_error = capabilities.manager.memory.error
+            if reading_error and capability.preferred.state is RuntimeState.ABSENT:
+                raise reading_error  # the model waits for a memory reading, not for its files
+            return capability.check_health()
 
-    def one(task: Task[Any]) -> Check:
-        async def probe() -> Degraded | None:
-            trouble = tasks.manager.view.trouble
-            if trouble and task.first.state is State.ABSENT:  # it waits for the card, not for files
-                raise trouble
-            return task.health()
+        return HealthCheck(capability.name, check_capability, hard=False)
 
-        return Check(task.name, probe, hard=False)
+    async def check_engines() -> None:
+        has_attempted_load = capabilities.manager.has_attempted_load
+        preferred = [capability.preferred for capability in capabilities.all()]
+        pending = [one.model_id for one in preferred if not has_attempted_load(one.name)]
+        if pending:
+            raise StillLoading(what=", ".join(pending))
+        capabilities.check_any_ready()
 
-    async def engines() -> Degraded | None:
-        first = [task.first for task in tasks.all()]
-        untried = [slot.model for slot in first if not tasks.manager.was_tried(slot.name)]
-        if untried:
-            raise Loading(what=", ".join(untried))
-        error = tasks.none_works()
-        if error:
-            raise error
-        return None
-
-    async def card() -> Degraded | None:
-        tasks.manager.check()
-        return None
+    async def check_manager() -> None:
+        capabilities.manager.check()
 
     return [
-        *(one(task) for task in tasks.all()),
-        Check("engines", engines, hard=True),
-        Check("card", card, hard=True),
+        *(make_capability_check(capability) for capability in capabilities.all()),
+        HealthCheck("engines", check_engines, hard=True),
+        HealthCheck("card", check_manager, hard=True),
     ]

@@ -1,1 +1,1 @@
-"""A second machine that takes over: who may write, who follows, and how that changes."""
+"""Failover between two machines: lease, roles, replication and the standby's follower."""

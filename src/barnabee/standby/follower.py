@@ -1,7 +1,7 @@
-"""The stand-by's work: a fresh copy of the database, and of Redis, while the other machine writes.
+"""Standby follower: keeps fresh copies of the holder's database and Redis.
 
-What this machine wrote before the other took over, and never got into the replica, is set aside and
-named as soon as there is a copy to compare it with.
+A local database that the other machine has superseded is set aside, with a report of the rows that
+never reached the replica, as soon as there is a copy to compare it with.
 """
 
 from __future__ import annotations
@@ -17,100 +17,101 @@ import structlog
 
 from barnabee.core import replica_epoch
 from barnabee.core.errors import BarnabeeError
-from barnabee.core.redis_client import RedisLink
+from barnabee.core.redis_client import RedisClient
 from barnabee.core.schema import System
 from barnabee.core.settings import Settings
-from barnabee.standby import bootstrap, redis_replication, replica_fetch
-from barnabee.standby.state_files import Notes
+from barnabee.standby import bootstrap, divergence, replication
+from barnabee.standby.roles import StateFiles
 
-LOOK_EVERY_S = 1.0
-AGAIN_AFTER_S = 5.0
-_STATUS = "follow.json"
+POLL_S = 1.0
+RETRY_AFTER_S = 5.0
+_STATUS_NAME = "follow.json"
 
 log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
-class Redises:
-    """This machine's Redis, and where those of the others are, by host."""
+class RedisEndpoints:
+    """Redis of this machine, and the addresses of the others' by host."""
 
-    own: RedisLink
-    others: Mapping[str, redis_replication.Address]
+    own: RedisClient
+    others: Mapping[str, replication.RedisAddress]
 
 
-class Follow:
-    """Follows whoever holds the lease."""
+class Follower:
+    """Copies from whichever machine holds the lease; `system` is that of epoch 1."""
 
-    def __init__(self, system: System, settings: Settings, notes: Notes, redises: Redises) -> None:
-        """Remember where everything is; `system` is that of line 1."""
+    def __init__(
+        self, system: System, settings: Settings, files: StateFiles, redis: RedisEndpoints
+    ) -> None:
         self._system = system
         self._settings = settings
-        self._notes = notes
-        self._redises = redises
+        self._files = files
+        self._redis = redis
         self._data = settings.database_path.parent
-        self._folder = self._data / bootstrap.FOLDER
-        self._copy = self._folder / bootstrap.COPY
+        self._folder = self._data / bootstrap.FOLLOWER_FOLDER
+        self._copy = self._folder / bootstrap.COPY_NAME
 
     async def run(self) -> None:
-        """Follow until cancelled."""
+        """Run until cancelled."""
         self._folder.mkdir(mode=0o770, exist_ok=True)
         while True:
             try:
-                await self._follow(self._line())
+                await self._follow_epoch(self._newest_epoch())
             except (BarnabeeError, OSError) as error:
                 log.warning("not_following", reason=str(error))
-            await self._redis()
-            await asyncio.sleep(AGAIN_AFTER_S)
+            await self._follow_redis()
+            await asyncio.sleep(RETRY_AFTER_S)
 
-    def _line(self) -> int:
-        found = self._notes.told().get("line", 0)
-        return found if isinstance(found, int) else 0
+    def _newest_epoch(self) -> int:
+        epoch = self._files.read_status().get("line", 0)
+        return epoch if isinstance(epoch, int) else 0
 
-    async def _follow(self, line: int) -> None:
-        """Follow one line, until there is a newer one or litestream ends."""
-        if not line or not await replica_fetch.there_is_one(self._system, self._settings, line):
+    async def _follow_epoch(self, epoch: int) -> None:
+        """Follow one epoch until there is a newer one or litestream exits."""
+        if not epoch or not await replication.has_data(self._system, self._settings, epoch):
             return
-        bootstrap.note_followed_line(self._folder, None)
+        bootstrap.write_followed_epoch(self._folder, None)
         log_file = self._folder / "litestream.log"
-        async with replica_fetch.following(
-            self._system, self._settings, line, self._copy, log_file
+        async with replication.follow_database(
+            self._system, self._settings, epoch, self._copy, log_file
         ) as process:
-            while process.returncode is None and self._line() == line:
-                await self._redis()
-                await self._look(line)
-                await asyncio.sleep(LOOK_EVERY_S)
-        if process.returncode is not None and self._line() == line:
-            words = log_file.read_text(encoding="utf-8", errors="replace").strip()[-300:]
-            log.warning("follower_ended", status=process.returncode, reason=words)
+            while process.returncode is None and self._newest_epoch() == epoch:
+                await self._follow_redis()
+                await self._record_progress(epoch)
+                await asyncio.sleep(POLL_S)
+        if process.returncode is not None and self._newest_epoch() == epoch:
+            reason = log_file.read_text(encoding="utf-8", errors="replace").strip()[-300:]
+            log.warning("follower_ended", status=process.returncode, reason=reason)
 
-    async def _look(self, line: int) -> None:
-        """Say how far the copy is; once it is there, set aside what was overtaken."""
-        txid = replica_fetch.txid_of(self._copy)
+    async def _record_progress(self, epoch: int) -> None:
+        """Write the copy's progress, and set a superseded local database aside."""
+        txid = replication.read_txid(self._copy)
         if not txid:
             return
-        bootstrap.note_followed_line(self._folder, line)
-        status = {"line": line, "txid": txid, "at": time.time()}
-        (self._folder / _STATUS).write_text(json.dumps(status), encoding="utf-8")
+        bootstrap.write_followed_epoch(self._folder, epoch)
+        status = {"line": epoch, "txid": txid, "at": time.time()}
+        (self._folder / _STATUS_NAME).write_text(json.dumps(status), encoding="utf-8")
         path = self._settings.database_path
-        if path.exists() and replica_epoch.read(self._data) < line:
-            await asyncio.to_thread(bootstrap.set_aside, path, self._copy)
+        if path.exists() and replica_epoch.read_epoch(self._data) < epoch:
+            await asyncio.to_thread(divergence.set_aside_database, path, self._copy)
 
-    async def _redis(self) -> None:
-        """Let this machine's Redis copy that of the holder."""
-        holder = self._notes.told().get("holder")
-        address = self._redises.others.get(holder) if isinstance(holder, str) else None
+    async def _follow_redis(self) -> None:
+        holder = self._files.read_status().get("holder")
+        address = self._redis.others.get(holder) if isinstance(holder, str) else None
         if address is None:
             return
         try:
-            await redis_replication.follow(self._redises.own, address)
+            await replication.follow_redis(self._redis.own, address)
         except BarnabeeError as error:
             log.warning("redis_does_not_follow", reason=str(error))
 
 
-def followed(data: Path) -> dict[str, object]:
-    """Return what the follower last said; empty when it has said nothing."""
+def read_follow_status(data: Path) -> dict[str, object]:
+    """Return the follower's progress; empty when it has recorded none."""
+    file = data / bootstrap.FOLLOWER_FOLDER / _STATUS_NAME
     try:
-        found = json.loads((data / bootstrap.FOLDER / _STATUS).read_text(encoding="utf-8"))
+        status = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return status if isinstance(status, dict) else {}

@@ -1,7 +1,7 @@
-"""Keeps the lease: asks the store, renews in time, and shows what follows from it.
+"""Lease keeper: performs the lease protocol's requests and publishes the resulting roles.
 
-`Lessee` decides who may write, `signs` what that means here; this sends, waits and writes files.
-It ends, and with it what systemd bound to it, when the lease is about to be lost.
+`LeaseProtocol` decides who may write and `decide_roles` what follows for this machine. The process
+exits when the lease is about to be lost, and systemd then stops the units that are bound to it.
 """
 
 from __future__ import annotations
@@ -15,124 +15,122 @@ from pathlib import Path
 
 import structlog
 
-from barnabee.clients.s3 import Bucket
-from barnabee.core.errors import BarnabeeError, DependencyDown, NotTheHolder
+from barnabee.clients.s3 import S3Bucket
+from barnabee.core.errors import BarnabeeError, DependencyDown, LeaseNotHeld
 from barnabee.core.schema import System
 from barnabee.core.sd_notify import notify
-from barnabee.standby.lease import NS, Effects, Get, Lessee, State, Terms
-from barnabee.standby.roles import Sign, View, Wish, signs
-from barnabee.standby.state_files import Notes
+from barnabee.standby.lease import NS, Effects, GetObject, LeaseProtocol, LeaseState, LeaseTiming
+from barnabee.standby.roles import DesiredRole, Role, RoleInputs, StateFiles, decide_roles
 from barnabee.store import fence
 
-LOOK_EVERY_S = 0.25  # whether somebody wishes something else
+POLL_S = 0.25  # of the desired role
 IDLE_WATCHDOG_S = 60
 
 log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
-class House:
-    """Who this machine is among those of the house."""
+class Peers:
+    """This machine and the others that may hold the lease."""
 
     host: str
     others: tuple[str, ...]
-    default: Wish
-    writer: Path | None = None  # there while litestream runs: the lease is kept until it is gone
+    default_role: DesiredRole
+    writer_file: Path | None = None  # exists while litestream runs; the lease is renewed until then
 
 
-class Keep:
-    """The keeper of one machine's lease."""
+class LeaseKeeper:
+    """Keeper of one machine's lease."""
 
     def __init__(
         self,
         system: System,
-        house: House,
-        notes: Notes,
-        bucket: Bucket,
+        peers: Peers,
+        files: StateFiles,
+        bucket: S3Bucket,
         *,
-        clock_ns: Callable[[], int] = fence.now_ns,
+        clock_ns: Callable[[], int] = fence.boot_time_ns,
     ) -> None:
-        """Know nothing of the others yet."""
-        self._table = system.standby
-        self._terms = Terms.of(system.standby)
+        self._config = system.standby
+        self._timing = LeaseTiming.from_config(system.standby)
         self._folder = f"{system.replica.path}-lease"
-        self._house = house
-        self._notes = notes
+        self._peers = peers
+        self._files = files
         self._bucket = bucket
         self._clock_ns = clock_ns
-        self._heard = False
+        self._store_answered = False
         self._reason = ""
-        self.lessee = Lessee(
-            house.host,
-            house.others,
-            self._terms,
+        self.protocol = LeaseProtocol(
+            peers.host,
+            peers.others,
+            self._timing,
             clock=clock_ns,
             nonce=lambda: uuid.uuid4().hex,
-            unsure=notes.unsure,
+            release_unconfirmed=files.release_unconfirmed,
         )
 
     async def run(self) -> None:
-        """Keep it until told otherwise; NotTheHolder when it is about to be lost."""
+        """Run until cancelled; NotTheHolder when the lease is about to be lost."""
         held = False
         while True:
-            wish = self._notes.wish(self._house.default)
-            await self._turn(wish)
-            self._show(wish)
+            desired = self._files.read_desired_role(self._peers.default_role)
+            await self._run_round(desired)
+            self._publish(desired)
             holds = self._time_left_ns() > 0
-            if held and not holds and wish is Wish.HOLD:
-                raise NotTheHolder(reason=f"the lease was not renewed: {self._reason or 'taken'}")
+            if held and not holds and desired is DesiredRole.HOLD:
+                raise LeaseNotHeld(reason=f"the lease was not renewed: {self._reason or 'taken'}")
             held = holds
-            self._feed()
-            await self._pause(wish)
+            self._feed_watchdog()
+            await self._wait_for_next_round(desired)
 
-    async def _turn(self, wish: Wish) -> None:
-        """Ask the store once, for as long as there is time."""
+    async def _run_round(self, desired: DesiredRole) -> None:
+        """Exchange records with the store once, within the time that the lease has left."""
         left_s = self._time_left_ns() / NS
-        limit_s = left_s if left_s > 0 else self._table.lease_s
+        limit_s = left_s if left_s > 0 else self._config.lease_s
         try:
             async with asyncio.timeout(limit_s):
-                await self._drive(self._chosen(wish))
-            self._heard, self._reason = True, ""
+                await self._perform(self._choose_effects(desired))
+            self._store_answered, self._reason = True, ""
         except TimeoutError:
             self._reason = "the store did not answer in time"
         except (BarnabeeError, ValueError) as error:
             self._reason = str(error)
         if self._reason:
-            log.warning("lease_not_asked", reason=self._reason)
-        self._notes.set_unsure(self.lessee.unsure)
+            log.warning("lease_round_failed", reason=self._reason)
+        self._files.set_release_unconfirmed(self.protocol.release_unconfirmed)
 
-    def _chosen(self, wish: Wish) -> Effects:
-        lessee = self.lessee
-        if wish is Wish.HOLD:
-            return lessee.hold()
-        if lessee.holds and self._writing():
-            return lessee.hold()  # until the last page is in the replica
-        if lessee.own and lessee.own.state is not State.RELEASED:
-            return lessee.release()
-        return lessee.look()
+    def _choose_effects(self, desired: DesiredRole) -> Effects:
+        protocol = self.protocol
+        if desired is DesiredRole.HOLD:
+            return protocol.acquire()
+        if protocol.is_held and self._is_replicating():
+            return protocol.acquire()  # until the last page is in the replica
+        if protocol.own_record and protocol.own_record.state is not LeaseState.RELEASED:
+            return protocol.release()
+        return protocol.observe()
 
-    def _writing(self) -> bool:
-        return self._house.writer is not None and self._house.writer.exists()
+    def _is_replicating(self) -> bool:
+        return self._peers.writer_file is not None and self._peers.writer_file.exists()
 
-    async def _drive(self, effects: Effects) -> None:
-        """Do what the protocol asks for, one request after another."""
-        answer: bytes | None = None
+    async def _perform(self, effects: Effects) -> None:
+        """Send the protocol's requests one after another."""
+        content: bytes | None = None
         try:
             request = next(effects)
             while True:
                 try:
-                    if isinstance(request, Get):
-                        answer = await self._bucket.get(self._key(request.host))
+                    if isinstance(request, GetObject):
+                        content = await self._bucket.get(self._key(request.host))
                     else:
-                        if request.record.state is State.RELEASED:
-                            fence.withdraw(self._notes.runtime)
-                            self._notes.set_unsure(True)
-                        await self._bucket.put(self._key(self._house.host), request.record.encode())
-                        answer = None
+                        if request.record.state is LeaseState.RELEASED:
+                            fence.revoke_permit(self._files.runtime)
+                            self._files.set_release_unconfirmed(True)
+                        await self._bucket.put(self._key(self._peers.host), request.record.encode())
+                        content = None
                 except DependencyDown as error:
                     request = effects.throw(error)
                 else:
-                    request = effects.send(answer)
+                    request = effects.send(content)
         except StopIteration:
             return
 
@@ -140,63 +138,64 @@ class Keep:
         return f"{self._folder}/{host}.json"
 
     def _time_left_ns(self) -> int:
-        """Return how long until writing must begin to stop."""
-        return self.lessee.until_ns - self._terms.stop_ns - self._clock_ns()
+        """Return the time until writers must begin to stop."""
+        return self.protocol.expires_ns - self._timing.stop_ns - self._clock_ns()
 
-    def _show(self, wish: Wish) -> None:
-        lessee = self.lessee
-        view = View(
-            wish,
-            holds=self._time_left_ns() > 0,
-            superseded=lessee.superseded,
-            heard=self._heard,
-            served=self._notes.served,
-            free=lessee.free and not self._notes.stands_aside,
+    def _publish(self, desired: DesiredRole) -> None:
+        protocol = self.protocol
+        inputs = RoleInputs(
+            desired,
+            holds_lease=self._time_left_ns() > 0,
+            superseded=protocol.is_superseded,
+            store_answered=self._store_answered,
+            was_serving=self._files.was_serving,
+            may_have_address=protocol.is_free and not self._files.is_address_yielded,
         )
-        shown = signs(view)
-        if Sign.HOLD in shown:
-            permit = fence.Permit(lessee.host, lessee.epoch, lessee.until_ns)
-            fence.write(self._notes.runtime, permit)
-        elif not (wish is Wish.FOLLOW and lessee.holds):  # those who stop may finish what they do
-            fence.withdraw(self._notes.runtime)
-        if shown != self._notes.shown():
-            log.info("signs", signs=sorted(shown), line=lessee.newest)
-        self._tell(wish, shown)
-        self._notes.show(shown)
+        roles = decide_roles(inputs)
+        if Role.HOLD in roles:
+            permit = fence.WritePermit(protocol.host, protocol.epoch, protocol.expires_ns)
+            fence.grant_permit(self._files.runtime, permit)
+        elif not (desired is DesiredRole.FOLLOW and protocol.is_held):
+            # After a demotion the permit stays, so that writers that stop can finish.
+            fence.revoke_permit(self._files.runtime)
+        if roles != self._files.read_roles():
+            log.info("roles_changed", roles=sorted(roles), epoch=protocol.newest_epoch)
+        self._write_status(desired, roles)
+        self._files.publish_roles(roles)
 
-    def _tell(self, wish: Wish, shown: Collection[Sign]) -> None:
-        lessee = self.lessee
-        holder = lessee.holder()
-        if holder not in {None, lessee.host}:
-            self._notes.stand_aside(False)  # the other has it: this one may take over again
+    def _write_status(self, desired: DesiredRole, roles: Collection[Role]) -> None:
+        protocol = self.protocol
+        holder = protocol.holder()
+        if holder not in {None, protocol.host}:
+            self._files.set_address_yielded(False)  # once the other machine has taken over
         status = {
-            "host": lessee.host,
-            "wish": wish.value,
+            "host": protocol.host,
+            "wish": desired.value,
             "holder": holder,
-            "line": lessee.newest,
-            "own_line": lessee.epoch,
-            "signs": sorted(shown),
-            "left_s": round(max(0, lessee.until_ns - self._clock_ns()) / NS, 1),
+            "line": protocol.newest_epoch,
+            "own_line": protocol.epoch,
+            "signs": sorted(roles),
+            "left_s": round(max(0, protocol.expires_ns - self._clock_ns()) / NS, 1),
             "heard": not self._reason,
             "reason": self._reason,
         }
-        self._notes.tell(status)
+        self._files.write_status(status)
 
-    def _feed(self) -> None:
-        """Let systemd end this when the lease runs out, should this be too slow to notice."""
+    def _feed_watchdog(self) -> None:
+        """Set systemd's watchdog to the end of the lease, in case this process is too slow."""
         left_us = self._time_left_ns() // 1000
         limit_us = left_us if left_us > 0 else IDLE_WATCHDOG_S * 1_000_000
         notify("READY=1", "WATCHDOG=1", f"WATCHDOG_USEC={limit_us}")
 
-    async def _pause(self, wish: Wish) -> None:
-        """Wait for the next round, or until something else is wished."""
-        pause_s = float(self._table.renew_s)
-        if wish is Wish.HOLD and not self.lessee.holds:
-            pause_s *= 0.5 + random.random()  # noqa: S311 - so that two who want it take turns
-        if wish is Wish.FOLLOW and self.lessee.holds:
-            pause_s = LOOK_EVERY_S
+    async def _wait_for_next_round(self, desired: DesiredRole) -> None:
+        """Wait for the renewal interval, or until the desired role changes."""
+        pause_s = float(self._config.renew_s)
+        if desired is DesiredRole.HOLD and not self.protocol.is_held:
+            pause_s *= 0.5 + random.random()  # noqa: S311 - so that two claimants do not collide
+        if desired is DesiredRole.FOLLOW and self.protocol.is_held:
+            pause_s = POLL_S
         until_ns = self._clock_ns() + int(pause_s * NS)
         while self._clock_ns() < until_ns:
-            await asyncio.sleep(LOOK_EVERY_S)
-            if self._notes.wish(self._house.default) is not wish:
+            await asyncio.sleep(POLL_S)
+            if self._files.read_desired_role(self._peers.default_role) is not desired:
                 return

@@ -1,52 +1,133 @@
-"""What follows from the lease for this machine: serve, replicate, follow, or none of these.
+"""Roles of a machine in a pair, and the files through which keeper, systemd and CLI exchange them.
 
-Each is a file in the keeper's runtime directory, which systemd watches (nixos/modules/standby.nix);
-when the keeper ends in whatever way, systemd takes the directory away. Pure.
+A role is a file in the keeper's runtime directory, watched by systemd path units
+(nixos/modules/standby.nix). systemd removes that directory when the keeper ends for any reason; the
+state directory persists.
 """
 
 from __future__ import annotations
 
+import json
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from barnabee.core.files import write_atomically
+
+_DESIRED_ROLE = "wish"
+_RELEASE_UNCONFIRMED = "released-unheard"
+_SERVED = "served"
+_ADDRESS_YIELDED = "aside"  # keepalived tracks it
+_STATUS = "status.json"
 
 
-class Sign(StrEnum):
-    """A file that is there or not."""
+class Role(StrEnum):
+    """Role in effect; the value is the name of the file that publishes it."""
 
-    SERVE = "serve"  # the services of the house run here
-    HOLD = "hold"  # the database is replicated from here
-    FOLLOW = "follow"  # what the other machine writes is fetched
-    ADDRESS = "address"  # the house's address may come here (keepalived looks at it)
+    SERVE = "serve"  # the services run on this machine
+    HOLD = "hold"  # the database is replicated from this machine
+    FOLLOW = "follow"  # the database is copied from the other machine's replica
+    ADDRESS = "address"  # keepalived may assign the virtual IP to this machine
 
 
-class Wish(StrEnum):
-    """What this machine is to be, if it can."""
+class DesiredRole(StrEnum):
+    """Role that the configuration or an operator asks for."""
 
     HOLD = "hold"
     FOLLOW = "follow"
 
 
 @dataclass(frozen=True)
-class View:
-    """What the keeper knows."""
+class RoleInputs:
+    """Facts from which the roles are decided."""
 
-    wish: Wish
-    holds: bool  # with enough time left to stop in order
-    superseded: bool  # another machine has written since this one did
-    heard: bool  # the store has answered in this life
-    served: bool  # the services run here, or did so in the last life
-    free: bool  # nobody else holds the lease, and the address is not left to somebody else
+    desired: DesiredRole
+    holds_lease: bool  # with enough time left for an orderly stop
+    superseded: bool  # another machine has held the lease since this one did
+    store_answered: bool  # at least once since the keeper started
+    was_serving: bool  # the services run here now, or did when the previous keeper ended
+    may_have_address: bool  # no other machine holds the lease, and the address is not yielded
 
 
-def signs(view: View) -> frozenset[Sign]:
-    """Return what is to be; SERVE and FOLLOW exclude each other."""
-    address = {Sign.ADDRESS} if view.free else set()
-    if view.wish is Wish.HOLD and view.holds:
-        return frozenset({Sign.SERVE, Sign.HOLD, Sign.ADDRESS})
-    if view.heard and (view.wish is Wish.FOLLOW or view.superseded):
-        return frozenset({Sign.FOLLOW} | address)
-    if view.wish is Wish.HOLD and view.served:
-        # Nobody has taken over, and nobody can while the store is away: questions are answered,
-        # and what is to be kept waits in the queue.
-        return frozenset({Sign.SERVE, Sign.ADDRESS})
+def decide_roles(inputs: RoleInputs) -> frozenset[Role]:
+    """Return the roles to take; SERVE and FOLLOW exclude each other."""
+    address = {Role.ADDRESS} if inputs.may_have_address else set()
+    if inputs.desired is DesiredRole.HOLD and inputs.holds_lease:
+        return frozenset({Role.SERVE, Role.HOLD, Role.ADDRESS})
+    if inputs.store_answered and (inputs.desired is DesiredRole.FOLLOW or inputs.superseded):
+        return frozenset({Role.FOLLOW} | address)
+    if inputs.desired is DesiredRole.HOLD and inputs.was_serving:
+        # No other machine can acquire the lease while the store is unreachable: commands are
+        # answered, and database writes wait in the queue.
+        return frozenset({Role.SERVE, Role.ADDRESS})
     return frozenset()
+
+
+@dataclass(frozen=True)
+class StateFiles:
+    """Files of one machine's keeper; each is replaced atomically."""
+
+    runtime: Path
+    state: Path
+
+    def read_desired_role(self, default: DesiredRole) -> DesiredRole:
+        try:
+            return DesiredRole((self.state / _DESIRED_ROLE).read_text(encoding="ascii").strip())
+        except (FileNotFoundError, ValueError):
+            return default
+
+    def write_desired_role(self, desired: DesiredRole) -> None:
+        write_atomically(self.state / _DESIRED_ROLE, desired.value)
+
+    @property
+    def release_unconfirmed(self) -> bool:
+        """Whether a release was sent for which no acknowledgement arrived."""
+        return (self.state / _RELEASE_UNCONFIRMED).exists()
+
+    def set_release_unconfirmed(self, unconfirmed: bool) -> None:
+        _set_flag(self.state / _RELEASE_UNCONFIRMED, unconfirmed)
+
+    @property
+    def was_serving(self) -> bool:
+        """Whether SERVE was among the roles published last, also by an earlier keeper."""
+        return (self.state / _SERVED).exists()
+
+    @property
+    def is_address_yielded(self) -> bool:
+        """Whether the virtual IP is left to the other machine."""
+        return (self.state / _ADDRESS_YIELDED).exists()
+
+    def set_address_yielded(self, yielded: bool) -> None:
+        _set_flag(self.state / _ADDRESS_YIELDED, yielded)
+
+    def publish_roles(self, roles: Collection[Role]) -> None:
+        """Create the files of `roles`, after removing those of all other roles."""
+        for role in Role:
+            if role not in roles:
+                _set_flag(self.runtime / role.value, False)
+        _set_flag(self.state / _SERVED, Role.SERVE in roles)
+        for role in roles:
+            _set_flag(self.runtime / role.value, True)
+
+    def read_roles(self) -> frozenset[Role]:
+        return frozenset(role for role in Role if (self.runtime / role.value).exists())
+
+    def write_status(self, status: Mapping[str, Any]) -> None:
+        write_atomically(self.runtime / _STATUS, json.dumps(status))
+
+    def read_status(self) -> dict[str, Any]:
+        """Return the status written last; empty when there is none."""
+        try:
+            status = json.loads((self.runtime / _STATUS).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return status if isinstance(status, dict) else {}
+
+
+def _set_flag(file: Path, present: bool) -> None:
+    if present and not file.exists():
+        file.touch(mode=0o644)
+    elif not present:
+        file.unlink(missing_ok=True)

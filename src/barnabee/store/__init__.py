@@ -1,13 +1,18 @@
-"""What the house remembers, and how it is kept safe.
+"""SQLite database and Redis sessions of one installation.
 
-    db             SQLite: one thread writes, one reads; every failure gets one of our codes
-    disk           what its errors mean, whether the disk is full or read-only
-    keeper         opens it when it can be opened, so that a service outlives a bad moment
-    migrations     numbered steps from an empty file to today's tables
-    conversations  turns and facts, in the database
-    sessions       who is talking about what right now, in Redis, or in memory while Redis is away
-    litestream     the configuration and the program that stream the database to its replica
-    replica        brings the database back from there, and asks how far behind the replica is
+    db              opens and migrates the database; one thread writes, one reads
+    connection      one SQLite connection on a thread of its own
+    provider        reopens the database after a disk fault, so that the service stays up
+    sqlite_errors   SQLite's errors as our error classes; free space and write access
+    wal_checkpoint  who may checkpoint the write-ahead log
+    database_files  replacing the database file and what belongs to it
+    fence           the permit that a writer needs where there are two machines
+    migrations      numbered steps from an empty file to the current schema
+    conversations   turns and facts
+    turn_timings    what the voice service measured of each turn
+    waterfall       one turn's stages on a common time axis
+    recordings      names and expiry of recorded audio
+    sessions        recent exchanges of each conversation, in Redis or memory
 
-Knows no service, no HTTP and nothing of how an utterance is understood.
+Imports no service and no backup code: hooks are passed in.
 """

@@ -1,7 +1,7 @@
-"""Turns (what was said and done) and facts (what was asked to be remembered), in the database.
+"""Turns (commands and replies) and facts (what users asked to be remembered) in the database.
 
-Both are recorded by trace id, and recording one twice changes nothing: the queue may deliver a
-job more than once. Knows no Redis and no HTTP.
+Both are keyed by trace id, and recording one twice changes nothing: the queue may deliver a job
+more than once.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ from typing import Any, Protocol
 from barnabee.core.errors import BadRequest
 from barnabee.store.db import Database
 
-SEARCHED_WORDS = 8
-_HOLDS = (
+MAX_SEARCH_WORDS = 8
+_CONTAINS_WORD = (
     "(utterance || ' ' || reply || ' ' || intent || ' ' || session_id || ' ' || "
     "ifnull(speaker, '') LIKE ? ESCAPE '\\')"
 )
-_ESCAPED = re.compile(r"[\\%_]")
+_LIKE_SPECIAL = re.compile(r"[\\%_]")
 
 
-def timestamp(moment: datetime) -> str:
-    """Return `moment` (with a time zone) as 2025-01-31T12:00:00.000Z: text order is time order."""
+def format_timestamp(moment: datetime) -> str:
+    """Return `moment` (with a time zone) as 2025-01-31T12:00:00.000Z; text order is time order."""
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
-    """One utterance and what came of it; times per stage in milliseconds."""
+class TurnRecord:
+    """One utterance, its reply and actions; `latency_ms` by stage."""
 
     trace_id: str
     session_id: str
@@ -46,20 +46,19 @@ class Turn:
     created_at: str
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the JSON form."""
         return {name: getattr(self, name) for name in self.__slots__}
 
     @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Turn:
-        """Return the turn of a JSON form; BadRequest names the field that is missing or wrong."""
-        return cls(**checked("turn", data, _TURN_FIELDS))
+    def from_dict(cls, data: Mapping[str, Any]) -> TurnRecord:
+        """Return the record in JSON `data`; BadRequest names a missing or wrong field."""
+        return cls(**require_fields("turn", data, _TURN_FIELDS))
 
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """Something to remember, with its embedding (float32, little endian) to find it by.
+    """A remembered sentence with its embedding (float32, little endian).
 
-    The vector is empty when the fact was told while embeddings were away.
+    The vector is empty when no embedding could be computed.
     """
 
     trace_id: str
@@ -69,13 +68,13 @@ class Fact:
     created_at: str
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the JSON form; the vector as hexadecimal digits."""
+        """Return the JSON form; the vector is hexadecimal."""
         return {**asdict(self), "vector": self.vector.hex()}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Fact:
-        """Return the fact of a JSON form; BadRequest names the field that is missing or wrong."""
-        fields = checked("fact", data, _FACT_FIELDS)
+        """Return the fact in JSON `data`; BadRequest names a missing or wrong field."""
+        fields = require_fields("fact", data, _FACT_FIELDS)
         try:
             vector = bytes.fromhex(fields["vector"])
         except ValueError as error:
@@ -84,42 +83,40 @@ class Fact:
 
 
 class Conversations:
-    """The record of turns."""
+    """Table of turns."""
 
     def __init__(self, database: Database) -> None:
-        """Work on `database`."""
         self._database = database
 
-    async def record(self, turn: Turn) -> bool:
-        """Keep `turn`; False when it was there already, and then nothing changes."""
-        return await self._database.write(lambda connection: insert(connection, "turns", turn))
+    async def record(self, turn: TurnRecord) -> bool:
+        """Insert `turn`; returns False and changes nothing when its trace id exists."""
+        return await self._database.write(lambda connection: insert_row(connection, "turns", turn))
 
-    async def turn(self, trace_id: str) -> Turn | None:
-        """Return one turn, or None."""
+    async def get_turn(self, trace_id: str) -> TurnRecord | None:
         sql = "SELECT * FROM turns WHERE trace_id = ?"
         rows = await self._database.read(lambda db: db.execute(sql, (trace_id,)).fetchall())
-        return _turn(rows[0]) if rows else None
+        return _from_row(rows[0]) if rows else None
 
-    async def turns(
+    async def list_turns(
         self,
         limit: int = 50,
         before: str | None = None,
         session_id: str | None = None,
         search: str | None = None,
-    ) -> list[Turn]:
-        """Return turns, newest first; with `search` those that hold all of its words.
+    ) -> list[TurnRecord]:
+        """Return turns, newest first; with `search` those that contain all of its words.
 
-        `before` is a time, or `cursor(turn)` of the last one seen: then the page goes on exactly
-        there, also among turns of the same millisecond.
+        `before` is a time, or `make_cursor(turn)` of the last turn of a page: then the next page
+        starts exactly there, also among turns of the same millisecond.
         """
         moment, _, trace_id = (before or "").partition(" ")
         conditions, values = ["1"], list[str | int]()
         if session_id is not None:
             conditions.append("session_id = ?")
             values.append(session_id)
-        for word in (search or "").split()[:SEARCHED_WORDS]:
-            conditions.append(_HOLDS)
-            values.append("%" + _ESCAPED.sub(r"\\\g<0>", word) + "%")
+        for word in (search or "").split()[:MAX_SEARCH_WORDS]:
+            conditions.append(_CONTAINS_WORD)
+            values.append("%" + _LIKE_SPECIAL.sub(r"\\\g<0>", word) + "%")
         if before is not None:
             conditions.append("(created_at, trace_id) < (?, ?)")
             values += [moment, trace_id]
@@ -129,24 +126,23 @@ class Conversations:
         )
         values.append(limit)
         rows = await self._database.read(lambda db: db.execute(sql, values).fetchall())
-        return [_turn(row) for row in rows]
+        return [_from_row(row) for row in rows]
 
     async def expire(self, before: str) -> int:
-        """Forget turns older than the time `before`; return how many."""
+        """Delete turns older than the time `before`; return how many."""
         sql = "DELETE FROM turns WHERE created_at < ?"
         return await self._database.write(lambda db: db.execute(sql, (before,)).rowcount)
 
 
 class Facts:
-    """What the family asked to have remembered; kept until it is told to forget."""
+    """Table of facts; they do not expire."""
 
     def __init__(self, database: Database) -> None:
-        """Work on `database`."""
         self._database = database
 
     async def remember(self, fact: Fact) -> bool:
-        """Keep `fact`; False when it was there already."""
-        return await self._database.write(lambda connection: insert(connection, "facts", fact))
+        """Insert `fact`; returns False and changes nothing when its trace id exists."""
+        return await self._database.write(lambda connection: insert_row(connection, "facts", fact))
 
     async def all(self) -> list[Fact]:
         """Return every fact, oldest first."""
@@ -160,8 +156,8 @@ class Facts:
         return await self._database.write(lambda db: db.execute(sql, (trace_id,)).rowcount > 0)
 
 
-def cursor(turn: Turn) -> str:
-    """Return where in the record `turn` stands, for `Conversations.turns(before=…)`."""
+def make_cursor(turn: TurnRecord) -> str:
+    """Return the position of `turn` for `Conversations.list_turns(before=…)`."""
     return f"{turn.created_at} {turn.trace_id}"
 
 
@@ -188,36 +184,36 @@ _FACT_FIELDS: dict[str, tuple[type, ...]] = {
 _JSON_COLUMNS = ("actions", "degraded", "latency_ms")
 
 
-def checked(
+def require_fields(
     what: str, data: Mapping[str, Any], fields: Mapping[str, tuple[type, ...]]
 ) -> dict[str, Any]:
-    """Return the `fields` of `data`; BadRequest names the first that is missing or wrong."""
+    """Return the `fields` of `data`; BadRequest names the first missing or wrong one of `what`."""
     for name, types in fields.items():
         if not isinstance(data.get(name), types):
             raise BadRequest(field=f"{what}'s `{name}`", reason="it is missing or of another type")
     return {name: data[name] for name in fields}
 
 
-class Row(Protocol):
-    """A dataclass with slots that are the columns of a table, one of them `trace_id`."""
+class TableRow(Protocol):
+    """A dataclass whose slots are the columns of a table, one of them `trace_id`."""
 
     __slots__: tuple[str, ...]
 
 
-def insert(connection: sqlite3.Connection, table: str, row: Row) -> bool:
-    """Write `row` unless its trace id is there already; return whether it was written."""
-    values = [_column(getattr(row, name)) for name in row.__slots__]
+def insert_row(connection: sqlite3.Connection, table: str, row: TableRow) -> bool:
+    """Insert `row` unless its trace id exists; return whether it was inserted."""
+    values = [_to_column(getattr(row, name)) for name in row.__slots__]
     marks = ", ".join("?" * len(values))
     sql = f"INSERT INTO {table} ({', '.join(row.__slots__)}) VALUES ({marks}) "  # noqa: S608
     return connection.execute(sql + "ON CONFLICT (trace_id) DO NOTHING", values).rowcount > 0
 
 
-def _column(value: Any) -> Any:
-    if isinstance(value, str):  # half a surrogate pair cannot be stored; it becomes "?"
+def _to_column(value: Any) -> Any:
+    if isinstance(value, str):  # SQLite cannot store a lone surrogate; it becomes "?"
         return value.encode("utf-8", "replace").decode()
     return json.dumps(value) if isinstance(value, list | dict) else value
 
 
-def _turn(row: sqlite3.Row) -> Turn:
+def _from_row(row: sqlite3.Row) -> TurnRecord:
     fields = dict(row)
-    return Turn(**{**fields, **{name: json.loads(fields[name]) for name in _JSON_COLUMNS}})
+    return TurnRecord(**{**fields, **{name: json.loads(fields[name]) for name in _JSON_COLUMNS}})

@@ -1,71 +1,67 @@
-"""The place where the database lies: what is in it is exchanged in one step, and never deleted."""
+"""Database file on disk: replaced in one step, and what was there is moved aside, never deleted."""
 
 from __future__ import annotations
 
-import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
+from barnabee.core.files import sync_directory, sync_file
 from barnabee.store.sqlite_errors import SHARED_MODE
 
 
-def taken(path: Path) -> bool:
-    """Return whether there is a database: a file of 0 bytes is none."""
+def has_database(path: Path) -> bool:
+    """Return whether `path` is a file of more than 0 bytes."""
     return path.exists() and path.stat().st_size > 0
 
 
 def move_aside(path: Path, now: datetime) -> Path | None:
-    """Move the database and everything that belongs to it into a folder of its own; return it.
+    """Move the database with its logs into a new folder and return that; None if there was none.
 
-    Its log and litestream's own notes go too: beside another database they would spoil it.
+    Litestream's state is moved too: it does not fit another database.
     """
-    parts = [path, *(path.with_name(path.name + end) for end in ("-wal", "-shm", "-journal"))]
-    parts.append(path.with_name(f".{path.name}-litestream"))
-    there = [part for part in parts if part.exists()]
-    if not there:
+    candidates = [path, *(path.with_name(path.name + end) for end in ("-wal", "-shm", "-journal"))]
+    candidates.append(path.with_name(f".{path.name}-litestream"))
+    existing = [candidate for candidate in candidates if candidate.exists()]
+    if not existing:
         return None
     folder = path.parent / f"{path.name}.before-restore-{now:%Y%m%dT%H%M%S.%fZ}"
     folder.mkdir(mode=0o700)
-    for part in there:
-        part.rename(folder / part.name)
+    for file in existing:
+        file.rename(folder / file.name)
     return folder
 
 
-def exchange(copy: Path, path: Path) -> Path | None:
-    """Put `copy` where `path` is, for good: also when the power fails right after.
+def replace_database(copy: Path, path: Path) -> Path | None:
+    """Rename `copy` to `path`, durable when this returns.
 
-    Returns where what was there is now. When the copy cannot be put there, that is put back.
+    Returns the folder of the previous database, None if there was none. On OSError the previous
+    database is put back.
     """
-    copy.chmod(SHARED_MODE)  # all of the house's users write it
-    with copy.open("rb") as file:
-        os.fsync(file.fileno())
-    aside = move_aside(path, datetime.now(UTC))
+    copy.chmod(SHARED_MODE)  # the services run as different users of one group
+    sync_file(copy)
+    previous = move_aside(path, datetime.now(UTC))
     try:
         copy.replace(path)
     except OSError:
-        _put_back(aside, path.parent)
+        _undo_move_aside(previous, path.parent)
         raise
-    directory = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
-    return aside
+    sync_directory(path.parent)
+    return previous
 
 
-def _put_back(aside: Path | None, directory: Path) -> None:
-    if aside is not None:
-        for part in aside.iterdir():
-            part.rename(directory / part.name)
-        aside.rmdir()
+def _undo_move_aside(folder: Path | None, directory: Path) -> None:
+    if folder is not None:
+        for file in folder.iterdir():
+            file.rename(directory / file.name)
+        folder.rmdir()
 
 
 @contextmanager
-def seen(database: Path) -> Iterator[sqlite3.Connection]:
-    """Give a connection that reads a database whose services are stopped, its log included."""
-    uri = f"{database.absolute().as_uri()}?mode=ro"  # so that closing it leaves the log alone
+def open_read_only(database: Path) -> Iterator[sqlite3.Connection]:
+    """Read a database whose services are stopped, its log included, without checkpointing it."""
+    uri = f"{database.absolute().as_uri()}?mode=ro"  # closing a read-only connection keeps the log
     with closing(sqlite3.connect(uri, uri=True, isolation_level=None, timeout=5)) as connection:
         yield connection

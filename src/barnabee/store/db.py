@@ -1,8 +1,7 @@
-"""The SQLite database: one thread writes, one reads, and every failure has one of our codes.
+"""SQLite database with one writing and one reading thread; every failure has one of our codes.
 
-Plain `sqlite3` on two threads of its own is the fastest thing that keeps the event loop free.
-Write-ahead logging lets the other processes (api, worker, litestream) read while one writes.
-Knows no table.
+Plain `sqlite3` on two threads is the fastest way that does not block the event loop. In WAL mode
+other processes (api, worker, litestream) read while one writes.
 """
 
 from __future__ import annotations
@@ -10,12 +9,10 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import time
+from collections.abc import Callable
 from contextlib import closing, suppress
-from datetime import UTC, datetime
 from pathlib import Path
 
-from barnabee.backup import restore_points
-from barnabee.backup.consistent_copy import AskTxid, nobody_knows
 from barnabee.core.errors import (
     BarnabeeError,
     DatabaseCorrupt,
@@ -25,36 +22,40 @@ from barnabee.core.errors import (
     SettingInvalid,
 )
 from barnabee.store import fence, migrations
-from barnabee.store.connection import Lane, T, Work, connect
+from barnabee.store.connection import ConnectionThread, T, Work, open_connection
 from barnabee.store.sqlite_errors import (
     MIN_FREE_BYTES,
-    explain,
+    create_shared_file,
     free_bytes,
-    make_for_the_group,
-    writable,
+    is_writable,
+    translate_error,
 )
 
 BUSY_TIMEOUT_MS = 5000
-# How often a starting process asks for the lock that another starting process holds.
-_RETRY_EVERY_S = 0.02
+_LOCK_POLL_S = 0.02
+
+# Called with the database and the schema it is about to be migrated to, while
+# `migrations.lock_migrations` is held. An exception prevents the migration. The services pass
+# `backup.restore_points.make_migration_hook`.
+BeforeMigration = Callable[[Path, int], object]
 
 
 async def open_database(
     path: Path,
     *,
     busy_timeout_ms: int = BUSY_TIMEOUT_MS,
-    may_write: fence.Fence = fence.nobody,
-    ask_txid: AskTxid = nobody_knows,
+    check_fence: fence.Fence = fence.no_fence,
+    before_migration: BeforeMigration | None = None,
 ) -> Database:
-    """Check, migrate and open the database at `path`, which is made when it is not there.
+    """Check, migrate and open the database at `path`; create it when it does not exist.
 
-    `may_write` is asked before anything is changed, and again before it is for good. Raises
-    DatabaseCorrupt and DatabaseTooNew before a byte was changed, DatabaseReadOnly, DatabaseFull,
-    DatabaseMismatch, NotTheHolder, or SettingInvalid when the directory is missing (a data disk
-    that is not mounted must not be replaced by an empty database).
+    `check_fence` is called before each change and again before its commit. Raises DatabaseCorrupt
+    and DatabaseTooNew before anything was changed, DatabaseReadOnly, DatabaseFull,
+    DatabaseMismatch, NotTheHolder, or SettingInvalid when the directory is missing (an empty
+    database must not replace a data disk that is not mounted).
     """
-    await asyncio.to_thread(prepare, path, busy_timeout_ms, ask_txid, may_write)
-    database = Database(path, busy_timeout_ms=busy_timeout_ms, may_write=may_write)
+    await asyncio.to_thread(prepare_database, path, busy_timeout_ms, before_migration, check_fence)
+    database = Database(path, busy_timeout_ms=busy_timeout_ms, check_fence=check_fence)
     await database.connect()
     return database
 
@@ -67,71 +68,70 @@ class Database:
         path: Path,
         *,
         busy_timeout_ms: int = BUSY_TIMEOUT_MS,
-        may_write: fence.Fence = fence.nobody,
+        check_fence: fence.Fence = fence.no_fence,
     ) -> None:
-        """Remember the file; `connect` follows."""
         self.path = path
-        self._may_write = may_write
+        self._check_fence = check_fence
         self._file_id = _file_id(path)
-        self._reading = Lane(path, "database-read", busy_timeout_ms, query_only=True)
-        self._writing = Lane(path, "database-write", busy_timeout_ms, query_only=False)
+        self._reader = ConnectionThread(path, "database-read", busy_timeout_ms, query_only=True)
+        self._writer = ConnectionThread(path, "database-write", busy_timeout_ms, query_only=False)
 
     async def connect(self) -> None:
-        """Open both connections now: an open file's identity cannot pass to another file."""
+        """Open both connections now, while `path` is still the file that was checked."""
         try:
-            for lane in (self._reading, self._writing):
-                await lane.run(lambda _: None)
+            for thread in (self._reader, self._writer):
+                await thread.run(lambda _: None)
         except BarnabeeError:
             await self.close()
             raise
 
     async def read(self, work: Work[T]) -> T:
-        """Return what `work` reads; all it reads is of one moment."""
-        return await self._on(
-            self._reading, lambda connection: _transaction(connection, "BEGIN", work)
+        """Return the result of `work`, which runs in one read transaction."""
+        return await self._run_on(
+            self._reader, lambda connection: _run_transaction(connection, "BEGIN", work)
         )
 
     async def write(self, work: Work[T]) -> T:
-        """Return what `work` returns, all of it written or nothing."""
-        return await self._on(self._writing, lambda connection: self._write(connection, work))
+        """Return the result of `work`, which runs in one write transaction."""
+        return await self._run_on(self._writer, lambda connection: self._write(connection, work))
 
     async def check(self) -> None:
-        """Return when the database can be read and written; raise what is wrong otherwise.
+        """Raise what is wrong when the database cannot be read and written.
 
-        Asks the file system too, because a file that was opened before the disk became read-only
-        goes on accepting writes for a while.
+        Asks the file system too: a file that was opened before its disk became read-only accepts
+        writes for a while.
         """
-        await self._on(self._reading, lambda db: db.execute("SELECT 1 FROM migrations"))
-        await self._on(self._writing, self._try_writing)
+        await self._run_on(self._reader, lambda db: db.execute("SELECT 1 FROM migrations"))
+        await self._run_on(self._writer, self._require_writable)
 
     async def close(self) -> None:
-        """Finish what is being written and close both connections."""
-        await self._reading.close()
-        await self._writing.close()
+        """Finish the running work and close both connections."""
+        await self._reader.close()
+        await self._writer.close()
 
-    async def _on(self, lane: Lane, work: Work[T]) -> T:
+    async def _run_on(self, thread: ConnectionThread, work: Work[T]) -> T:
         try:
-            return await lane.run(work)
+            return await thread.run(work)
         except (DatabaseReadOnly, DependencyDown):
-            # What SQLite opened while the disk was read-only stays so, and both connections of a
-            # process share it: only opening both anew sees that the disk is mended.
-            for one in (self._reading, self._writing):
-                await one.drop()
+            # SQLite keeps a file read-only that it opened while the disk was, and both connections
+            # of a process share that state: a repaired disk shows only once both are reopened.
+            for opened in (self._reader, self._writer):
+                await opened.disconnect()
             raise
 
     def _write(self, connection: sqlite3.Connection, work: Work[T]) -> T:
         self._require_same_file()
-        self._may_write()
-        return _transaction(connection, "BEGIN IMMEDIATE", work, self._may_write)
+        self._check_fence()
+        return _run_transaction(connection, "BEGIN IMMEDIATE", work, self._check_fence)
 
-    def _try_writing(self, connection: sqlite3.Connection) -> None:
+    def _require_writable(self, connection: sqlite3.Connection) -> None:
         self._require_same_file()
-        if not writable(self.path):
+        if not is_writable(self.path):
             raise DatabaseReadOnly(path=self.path)
         if free_bytes(self.path) < MIN_FREE_BYTES:
             raise DatabaseFull(path=self.path)
-        # BEGIN IMMEDIATE alone succeeds on a connection that can only read; this change does not,
-        # and taking it back leaves no trace in the log, so that nothing is replicated either.
+        # BEGIN IMMEDIATE alone succeeds on a connection that can only read; this change does not.
+        # Rolled back, it leaves nothing in the log, so nothing is replicated either.
         connection.execute("BEGIN IMMEDIATE")
         try:
             version = connection.execute("PRAGMA user_version").fetchone()[0]
@@ -140,71 +140,68 @@ class Database:
             connection.execute("ROLLBACK")
 
     def _require_same_file(self) -> None:
-        """Refuse to write to a file that nobody will find again."""
         if _file_id(self.path) != self._file_id:
             raise DatabaseCorrupt(path=self.path, reason="the file was removed or replaced")
 
 
-def prepare(
+def prepare_database(
     path: Path,
     busy_timeout_ms: int = BUSY_TIMEOUT_MS,
-    ask_txid: AskTxid = nobody_knows,
-    may_write: fence.Fence = fence.nobody,
+    before_migration: BeforeMigration | None = None,
+    check_fence: fence.Fence = fence.no_fence,
     *,
     checked_copy: bool = False,
 ) -> None:
-    """Check and migrate the database at `path` without opening it; raises as `open_database`.
+    """Check and migrate the database at `path` without keeping it open; raises as `open_database`.
 
-    What is there is pinned before it is migrated, and not migrated when it cannot be. A copy that
-    was fully checked just now needs no second look and no pin.
+    `checked_copy` skips the quick check, the fence and `before_migration`: for a copy that was
+    fully checked just now and that no service uses.
     """
     if not path.parent.is_dir():
         hint = "create the directory, or mount the data disk"
         raise SettingInvalid(name="DATABASE_PATH", reason=f"{path.parent} is missing", hint=hint)
-    steps = migrations.known()
+    steps = migrations.load_migrations()
     try:
         if not checked_copy:
-            there = path.exists() and path.stat().st_size
-            if not there or _look_without_touching(path, steps) < len(steps):
-                may_write()
-            make_for_the_group(path)
-        with closing(connect(path, busy_timeout_ms, mode="rwc")) as connection:
-            _use_write_ahead_log(connection, busy_timeout_ms)
-            version = migrations.refuse_unknown(connection, steps, str(path))
-            if not checked_copy and 0 < version < len(steps):
-                _pin_first(connection, path, steps, ask_txid)
-            migrations.apply(connection, steps, str(path))
+            exists = path.exists() and path.stat().st_size
+            if not exists or _check_read_only(path, steps) < len(steps):
+                check_fence()
+            create_shared_file(path)
+        with closing(open_connection(path, busy_timeout_ms, mode="rwc")) as connection:
+            _enable_wal(connection, busy_timeout_ms)
+            version = migrations.require_known_schema(connection, steps, str(path))
+            if before_migration is not None and not checked_copy and 0 < version < len(steps):
+                _migrate_existing(connection, path, steps, before_migration)
+            migrations.apply_migrations(connection, steps, str(path))
     except sqlite3.Error as error:
-        raise explain(error, path) from error
+        raise translate_error(error, path) from error
 
 
-def _pin_first(
+def _migrate_existing(
     connection: sqlite3.Connection,
     path: Path,
     steps: tuple[migrations.Migration, ...],
-    ask_txid: AskTxid,
+    before_migration: BeforeMigration,
 ) -> None:
-    """Pin and migrate while no other process does, so that what is pinned is the old schema."""
-    with restore_points.alone(path):
-        version = migrations.refuse_unknown(connection, steps, str(path))
-        if version < len(steps):  # nobody was faster
-            restore_points.take(
-                path, f"before migration to {len(steps)}", ask_txid, datetime.now(UTC)
-            )
-            migrations.apply(connection, steps, str(path))
+    """Call the hook and migrate under one lock, so that the hook sees the old schema."""
+    with migrations.lock_migrations(path):
+        version = migrations.require_known_schema(connection, steps, str(path))
+        if version < len(steps):  # no other process migrated while this one waited
+            before_migration(path, len(steps))
+            migrations.apply_migrations(connection, steps, str(path))
 
 
-def _look_without_touching(path: Path, steps: tuple[migrations.Migration, ...]) -> int:
-    """Refuse a damaged or newer file without changing it; return its schema's number."""
+def _check_read_only(path: Path, steps: tuple[migrations.Migration, ...]) -> int:
+    """Return the schema of a file without changing it; raises when it is damaged or too new."""
     with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
-        found = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
-        if found != "ok":
-            raise DatabaseCorrupt(path=path, reason=" ".join(str(found).split()))
-        return migrations.refuse_unknown(connection, steps, str(path))
+        result = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+        if result != "ok":
+            raise DatabaseCorrupt(path=path, reason=" ".join(str(result).split()))
+        return migrations.require_known_schema(connection, steps, str(path))
 
 
-def _use_write_ahead_log(connection: sqlite3.Connection, busy_timeout_ms: int) -> None:
-    """Turn WAL on; SQLite does not wait for a lock here, so two starting processes take turns."""
+def _enable_wal(connection: sqlite3.Connection, busy_timeout_ms: int) -> None:
+    """Turn WAL on, polling: SQLite does not wait here for the lock of another starting process."""
     deadline_s = time.monotonic() + busy_timeout_ms / 1000
     while True:
         try:
@@ -213,21 +210,21 @@ def _use_write_ahead_log(connection: sqlite3.Connection, busy_timeout_ms: int) -
             busy = getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY
             if not busy or time.monotonic() > deadline_s:
                 raise
-            time.sleep(_RETRY_EVERY_S)
+            time.sleep(_LOCK_POLL_S)
         else:
             return
 
 
-def _transaction(
+def _run_transaction(
     connection: sqlite3.Connection,
     begin: str,
     work: Work[T],
-    may_commit: fence.Fence = fence.nobody,
+    before_commit: Callable[[], None] = fence.no_fence,
 ) -> T:
     connection.execute(begin)
     try:
         result = work(connection)
-        may_commit()  # waiting for the lock may have taken longer than the permit lasts
+        before_commit()  # waiting for the lock may have taken longer than the permit lasts
         connection.execute("COMMIT")
     except BaseException:
         with suppress(sqlite3.Error):  # SQLite may have rolled back by itself (disk full)

@@ -1,8 +1,8 @@
-"""May this machine write to the database now? The keeper of the lease says so in a small file.
+"""Write fence: whether this machine may write to the database now, according to `permit.json`.
 
-Where there is no stand-by there is no file and everybody may write. Where there is one, no file, a
-file that cannot be read, and a permit that has run out all mean no. Times are of the clock that
-goes on while the machine sleeps, so that a machine that slept wakes without a permit.
+The lease keeper grants the permit. Without a standby machine there is no permit and every write is
+allowed. With one, a missing, unreadable or expired permit means no. Expiry is measured by a clock
+that includes suspend, so that a machine wakes from sleep without a valid permit.
 """
 
 from __future__ import annotations
@@ -13,63 +13,63 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from barnabee.core.errors import NotTheHolder
+from barnabee.core.errors import LeaseNotHeld
+from barnabee.core.files import write_atomically
 
-FILE = "permit.json"
+PERMIT_FILE = "permit.json"
 
-Fence = Callable[[], None]
+Fence = Callable[[], None]  # raises NotTheHolder
 
 
 @dataclass(frozen=True)
-class Permit:
-    """The right to write, until a moment of this machine's clock."""
+class WritePermit:
+    """The right to write until `until_ns` of `boot_time_ns`."""
 
     host: str
-    epoch: int  # the line of the database, counted up at each change of the holder
+    epoch: int  # counted up at each change of the lease holder
     until_ns: int
 
 
-def now_ns() -> int:
-    """Return the time since boot, sleep included."""
+def boot_time_ns() -> int:
+    """Return the time since boot, suspend included."""
     return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
 
 
-def write(directory: Path, permit: Permit) -> None:
-    """Say that this machine may write."""
-    text = directory / f".{FILE}"
-    text.write_text(json.dumps(asdict(permit)), encoding="utf-8")
-    text.replace(directory / FILE)
+def grant_permit(directory: Path, permit: WritePermit) -> None:
+    """Replace the permit in `directory`."""
+    write_atomically(directory / PERMIT_FILE, json.dumps(asdict(permit)))
 
 
-def read(directory: Path) -> Permit | None:
-    """Return the permit, also one that has run out; None when there is none."""
+def read_permit(directory: Path) -> WritePermit | None:
+    """Return the permit, also an expired one; None when there is none."""
     try:
-        return Permit(**json.loads((directory / FILE).read_text(encoding="utf-8")))
+        text = (directory / PERMIT_FILE).read_text(encoding="utf-8")
+        return WritePermit(**json.loads(text))
     except (OSError, ValueError, TypeError):
         return None
 
 
-def withdraw(directory: Path) -> None:
-    """Say that this machine may not write."""
-    (directory / FILE).unlink(missing_ok=True)
+def revoke_permit(directory: Path) -> None:
+    """Delete the permit, so that this machine may not write."""
+    (directory / PERMIT_FILE).unlink(missing_ok=True)
 
 
-def require(directory: Path, clock_ns: Callable[[], int] = now_ns) -> None:
-    """Return when this machine may write; NotTheHolder otherwise."""
-    permit = read(directory)
+def require_permit(directory: Path, clock_ns: Callable[[], int] = boot_time_ns) -> None:
+    """Raise NotTheHolder unless this machine holds a permit that has not expired."""
+    permit = read_permit(directory)
     if permit is None:
-        raise NotTheHolder(reason="it does not hold the lease", retry_after_s=1)
+        raise LeaseNotHeld(reason="it does not hold the lease", retry_after_s=1)
     if clock_ns() >= permit.until_ns:
-        raise NotTheHolder(reason="its lease has run out", retry_after_s=1)
+        raise LeaseNotHeld(reason="its lease has run out", retry_after_s=1)
 
 
-def fence(lease_dir: str) -> Fence:
-    """Return what a database asks before it writes; `lease_dir` empty: always allowed."""
+def make_fence(lease_dir: str) -> Fence:
+    """Return the check that a database makes before each write; no check without `lease_dir`."""
     if not lease_dir:
-        return nobody
+        return no_fence
     directory = Path(lease_dir)
-    return lambda: require(directory)
+    return lambda: require_permit(directory)
 
 
-def nobody() -> None:
-    """Ask nobody: there is no stand-by."""
+def no_fence() -> None:
+    """Allow every write: there is no standby machine."""

@@ -1,8 +1,8 @@
-"""Opens the database when it can be opened, so that a service outlives a bad moment of its disk.
+"""Provider of a process's database: opens it on demand, so that the service survives disk faults.
 
-A disk that is read-only or full when a service starts is a reason to be unhealthy, not to end: the
-next look may find it mended. What waiting does not mend (damage, a newer schema) is raised by
-`start`, before the service is up.
+A disk that is read-only or full when a service starts makes the service unhealthy and does not end
+it; each later request tries again. Permanent faults (damage, a newer schema) are raised by
+`prepare`, before the service is up.
 """
 
 from __future__ import annotations
@@ -10,74 +10,72 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from barnabee.backup.consistent_copy import AskTxid, nobody_knows
 from barnabee.core.errors import (
     DatabaseCorrupt,
     DatabaseFull,
     DatabaseReadOnly,
     DependencyDown,
-    NotTheHolder,
+    LeaseNotHeld,
     Overloaded,
 )
 from barnabee.core.health import Degraded
 from barnabee.store import db, fence
 
 
-class Keeper:
-    """The one database of a process, opened when first asked for and after it was replaced."""
+class DatabaseProvider:
+    """The database of a process, opened at first use and reopened after it was replaced."""
 
     def __init__(
         self,
         path: Path,
         *,
+        before_migration: db.BeforeMigration | None,
         busy_timeout_ms: int = db.BUSY_TIMEOUT_MS,
-        ask_txid: AskTxid = nobody_knows,
         lease_dir: str = "",
     ) -> None:
-        """Remember where it is; `ask_txid` names the moment that is pinned before a migration.
-
-        `lease_dir` is where it is said whether this machine may write.
-        """
+        """Open nothing yet; `lease_dir` holds the write permit, see `fence`."""
         self.path = path
-        self._ask_txid = ask_txid
-        self._may_write = fence.fence(lease_dir)
+        self._before_migration = before_migration
+        self._check_fence = fence.make_fence(lease_dir)
         self._busy_timeout_ms = busy_timeout_ms
         self._lock = asyncio.Lock()
         self._database: db.Database | None = None
-        self._seen = False
+        self._existed = False
 
-    def start(self) -> None:
-        """Check and migrate the file now (blocks); raise only what waiting does not mend."""
+    def prepare(self) -> None:
+        """Check and migrate the file now (blocks); raises only permanent faults."""
         try:
-            db.prepare(self.path, self._busy_timeout_ms, self._ask_txid, self._may_write)
-        except (DatabaseReadOnly, DatabaseFull, DependencyDown, Overloaded, NotTheHolder):
+            db.prepare_database(
+                self.path, self._busy_timeout_ms, self._before_migration, self._check_fence
+            )
+        except (DatabaseReadOnly, DatabaseFull, DependencyDown, Overloaded, LeaseNotHeld):
             return
-        self._seen = True
+        self._existed = True
 
     async def database(self) -> db.Database:
         """Return the open database; raises as `open_database` while it cannot be opened.
 
-        Once there was a database, a missing file is never replaced by an empty one.
+        A file that existed and is missing now is not replaced by an empty one.
         """
         if self._database is not None:
             return self._database
         async with self._lock:
             if self._database is None:
-                if self._seen and not self.path.exists():
+                if self._existed and not self.path.exists():
                     raise DatabaseCorrupt(path=self.path, reason="the file was removed")
                 self._database = await db.open_database(
                     self.path,
                     busy_timeout_ms=self._busy_timeout_ms,
-                    ask_txid=self._ask_txid,
-                    may_write=self._may_write,
+                    before_migration=self._before_migration,
+                    check_fence=self._check_fence,
                 )
-                self._seen = True
+                self._existed = True
             return self._database
 
     async def check(self) -> Degraded | None:
-        """Return when it can be read and written; forget it when its file is not the same.
+        """Raise when the database cannot be read and written; close it when its file was replaced.
 
-        Degraded while this machine may not write: what is to be kept waits in the queue.
+        Degraded while this machine may not write: records wait in the queue.
         """
         database = await self.database()
         try:
@@ -86,13 +84,13 @@ class Keeper:
             await self.close()
             raise
         try:
-            self._may_write()
-        except NotTheHolder as error:
+            self._check_fence()
+        except LeaseNotHeld as error:
             return Degraded(error.code, str(error))
         return None
 
     async def close(self) -> None:
-        """Finish what is being written and close."""
+        """Finish the running work and close."""
         async with self._lock:
             if self._database is not None:
                 await self._database.close()

@@ -1,4 +1,4 @@
-"""What SQLite's errors mean, and what the disk under a database says about itself."""
+"""SQLite's errors as our error classes, with free space and write access of the disk below."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ MIN_FREE_BYTES = 8 * 1024 * 1024
 SHARED_MODE = 0o660
 
 
-def explain(error: sqlite3.Error, path: Path) -> BarnabeeError | sqlite3.Error:
-    """Return our name for what SQLite says; a mistake in the program stays what it is."""
+def translate_error(error: sqlite3.Error, path: Path) -> BarnabeeError | sqlite3.Error:
+    """Return the error class for `error`; a programming error (wrong SQL) is returned as it is."""
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     if code in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}:
         return DatabaseCorrupt(path=path, reason=str(error))
@@ -31,15 +31,15 @@ def explain(error: sqlite3.Error, path: Path) -> BarnabeeError | sqlite3.Error:
         return Overloaded(what="the database", retry_after_s=1)
     if not isinstance(error, sqlite3.OperationalError) or code == sqlite3.SQLITE_ERROR:
         return error  # wrong SQL, a broken constraint, a misuse
-    return _explain_disk(error, code, path)
+    return _translate_disk_error(error, code, path)
 
 
-def _explain_disk(error: sqlite3.Error, code: int, path: Path) -> BarnabeeError:
-    """Ask the file system, because SQLite calls many things an I/O error."""
+def _translate_disk_error(error: sqlite3.Error, code: int, path: Path) -> BarnabeeError:
+    """Ask the file system, because SQLite reports many faults as I/O errors."""
     full, read_only = code == sqlite3.SQLITE_FULL, code == sqlite3.SQLITE_READONLY
     with suppress(OSError):
         full = full or free_bytes(path) < MIN_FREE_BYTES
-        read_only = read_only or not writable(path)
+        read_only = read_only or not is_writable(path)
     if read_only:
         return DatabaseReadOnly(path=path, retry_after_s=30)
     if full:
@@ -47,23 +47,23 @@ def _explain_disk(error: sqlite3.Error, code: int, path: Path) -> BarnabeeError:
     return DependencyDown(dependency="database", reason=str(error), retry_after_s=5)
 
 
-def make_for_the_group(path: Path) -> None:
-    """Make the database's file before SQLite does, whose own mode lets the group only read.
+def create_shared_file(path: Path) -> None:
+    """Create the database file group-writable; SQLite would make it group-readable only.
 
     Under systemd api, worker and litestream are users of one group, and all of them write.
     """
-    with suppress(OSError):  # SQLite says what is wrong
+    with suppress(OSError):  # SQLite reports the reason
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, SHARED_MODE))
 
 
-def writable(path: Path) -> bool:
-    """Return whether the file and its directory can be written as far as the disk says."""
+def is_writable(path: Path) -> bool:
+    """Return whether the file and its directory can be written, as far as the file system says."""
     read_only_mount = os.statvfs(path.parent).f_flag & os.ST_RDONLY
-    there = [one for one in (path, path.parent) if one.exists()]
-    return not read_only_mount and all(os.access(one, os.W_OK) for one in there)
+    existing = [entry for entry in (path, path.parent) if entry.exists()]
+    return not read_only_mount and all(os.access(entry, os.W_OK) for entry in existing)
 
 
 def free_bytes(path: Path) -> int:
-    """Return how many bytes anybody but root may still write beside `path`."""
+    """Return how many bytes a user other than root may still write beside `path`."""
     found = os.statvfs(path.parent)
     return found.f_bavail * found.f_frsize

@@ -1,7 +1,7 @@
-"""What the voice measured of a turn: stage times, filler, interruption; in the database.
+"""Turn timings: what the voice service measured of a turn, in the table `spoken`.
 
-Joins the turn by trace id and knows nothing of it: either may be written first, and a turn that
-failed before there was a command has this alone. Recording it twice changes nothing.
+Joined with the turn by trace id; either may be written first, and a turn that failed before there
+was a command has timings only. Recording them twice changes nothing.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from barnabee.store.conversations import checked, insert
+from barnabee.store.conversations import insert_row, require_fields
 from barnabee.store.db import Database
 
 
 @dataclass(frozen=True, slots=True)
-class Spoken:
-    """How a turn was heard and spoken.
+class TurnTimings:
+    """Stage times, filler and interruption of one turn.
 
-    `stages` has for each stage {"at_ms", "took_ms"}; `at_ms` counts from `said_at`, the moment at
-    which the person stopped speaking, and is negative for what came before.
+    `stages` has {"at_ms", "took_ms"} for each stage; `at_ms` counts from `said_at`, when the user
+    stopped speaking, and is negative for earlier stages.
     """
 
     trace_id: str
@@ -37,35 +37,35 @@ class Spoken:
     created_at: str
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the JSON form."""
         return {name: getattr(self, name) for name in self.__slots__}
 
     @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Spoken:
-        """Return what a JSON form says; BadRequest names the field that is missing or wrong."""
-        return cls(**checked("spoken turn", data, _FIELDS))
+    def from_dict(cls, data: Mapping[str, Any]) -> TurnTimings:
+        """Return the timings in JSON `data`; BadRequest names a missing or wrong field."""
+        return cls(**require_fields("spoken turn", data, _FIELDS))
 
 
-class SpokenTurns:
-    """The record of how turns were heard and spoken."""
+class TurnTimingsStore:
+    """Table of turn timings."""
 
     def __init__(self, database: Database) -> None:
-        """Work on `database`."""
         self._database = database
 
-    async def record(self, spoken: Spoken) -> bool:
-        """Keep `spoken`; False when that turn had one already, and then nothing changes."""
-        return await self._database.write(lambda connection: insert(connection, "spoken", spoken))
+    async def record(self, timings: TurnTimings) -> bool:
+        """Insert `timings`; returns False and changes nothing when the turn has some."""
+        return await self._database.write(
+            lambda connection: insert_row(connection, "spoken", timings)
+        )
 
-    async def of(self, trace_ids: Sequence[str]) -> dict[str, Spoken]:
-        """Return what there is about these turns, by trace id."""
+    async def find(self, trace_ids: Sequence[str]) -> dict[str, TurnTimings]:
+        """Return the timings of those of `trace_ids` that have some, by trace id."""
         sql = "SELECT * FROM spoken WHERE trace_id IN (SELECT value FROM json_each(?))"
-        wanted = json.dumps(list(trace_ids))
-        rows = await self._database.read(lambda db: db.execute(sql, (wanted,)).fetchall())
-        return {row["trace_id"]: _spoken(row) for row in rows}
+        parameter = json.dumps(list(trace_ids))
+        rows = await self._database.read(lambda db: db.execute(sql, (parameter,)).fetchall())
+        return {row["trace_id"]: _from_row(row) for row in rows}
 
     async def expire(self, before: str) -> int:
-        """Forget what was recorded before the time `before`; return how many."""
+        """Delete timings recorded before the time `before`; return how many."""
         sql = "DELETE FROM spoken WHERE created_at < ?"
         return await self._database.write(lambda db: db.execute(sql, (before,)).rowcount)
 
@@ -86,7 +86,7 @@ _FIELDS: dict[str, tuple[type, ...]] = {
 }
 
 
-def _spoken(row: sqlite3.Row) -> Spoken:
+def _from_row(row: sqlite3.Row) -> TurnTimings:
     fields = dict(row)
-    read = {name: json.loads(fields[name]) for name in ("stages", "degraded")}
-    return Spoken(**{**fields, **read, "interrupted": bool(fields["interrupted"])})
+    parsed = {name: json.loads(fields[name]) for name in ("stages", "degraded")}
+    return TurnTimings(**{**fields, **parsed, "interrupted": bool(fields["interrupted"])})

@@ -1,8 +1,7 @@
-"""One turn as bars over a common time axis: from its record and from the log. Pure.
+"""Waterfall of one turn: its stages on a common time axis, from its records and the log. Pure.
 
-Where a bar begins: the voice's stages count from the moment the person stopped speaking; the api's
-follow one another from the moment the command came; a line of the log ends its bar when it was
-written.
+The voice service's stages count from the end of speech; the api's follow one another from the
+arrival of the command; a log line marks the end of its stage.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-# The api's stages in their order; those of `_INSIDE` lie within the one they name.
+# The api's stages in order; a stage in `_INSIDE` is part of the one that it maps to.
 _API_ORDER = ("session", "intent", "memory", "home", "llm", "store")
 _INSIDE = {"llm_first_token": "llm"}
 _NO_STAGES = frozenset({"total", *_INSIDE})
@@ -20,7 +19,7 @@ _NO_STAGES = frozenset({"total", *_INSIDE})
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """One stage: `at_ms` from the beginning of the turn; over its budget when there is one."""
+    """One stage; `at_ms` counts from the start of the turn."""
 
     stage: str
     service: str
@@ -29,14 +28,13 @@ class Bar:
     budget_ms: int | None = None
 
     @property
-    def over(self) -> bool:
-        """Return whether it took longer than it should."""
+    def is_over_budget(self) -> bool:
         return self.budget_ms is not None and self.took_ms > self.budget_ms
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """Something that went wrong on the way."""
+    """An error during the turn."""
 
     service: str
     code: str
@@ -45,105 +43,102 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class Waterfall:
-    """All of a turn."""
+    """The stages and errors of one turn, earliest first."""
 
     trace_id: str
     bars: Sequence[Bar]
     total_ms: float
     faults: Sequence[Fault]
     turn: Mapping[str, Any] | None
-    spoken: Mapping[str, Any] | None
+    timings: Mapping[str, Any] | None
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the JSON form."""
         return {
             "trace_id": self.trace_id,
             "total_ms": self.total_ms,
-            "stages": [asdict(bar) | {"over_budget": bar.over} for bar in self.bars],
+            "stages": [asdict(bar) | {"over_budget": bar.is_over_budget} for bar in self.bars],
             "errors": [asdict(fault) for fault in self.faults],
             "turn": self.turn,
-            "spoken": self.spoken,
+            "spoken": self.timings,
         }
 
 
-def layout(
+def make_waterfall(
     trace_id: str,
     turn: Mapping[str, Any] | None,
-    spoken: Mapping[str, Any] | None,
-    lines: Iterable[Mapping[str, Any]],
+    timings: Mapping[str, Any] | None,
+    log_lines: Iterable[Mapping[str, Any]],
     budgets_ms: Mapping[str, int],
 ) -> Waterfall:
-    """Return the bars, earliest first, counted from the first of them.
-
-    `turn` and `spoken` are as the api tells them, `lines` the turn's lines of the log.
-    """
-    lines = list(lines)
-    measured = _voice(spoken) if spoken else []
-    own = {bar.stage for bar in measured}
-    command = turn or _unkept(lines)
-    found = [*measured, *(_api(command, own) if command else []), *_log(lines)]
-    start_ms = min((bar.at_ms for bar in found), default=0.0)
+    """Return the waterfall; `turn` and `timings` are the api's JSON, `log_lines` the turn's log."""
+    log_lines = list(log_lines)
+    voice_bars = _voice_bars(timings) if timings else []
+    measured = {bar.stage for bar in voice_bars}
+    command = turn or _command_from_log(log_lines)
+    api_bars = _api_bars(command, measured) if command else []
+    all_bars = [*voice_bars, *api_bars, *_log_bars(log_lines)]
+    start_ms = min((bar.at_ms for bar in all_bars), default=0.0)
     bars = [
         Bar(
             bar.stage,
             bar.service,
             round(bar.at_ms - start_ms, 1),
             bar.took_ms,
-            budgets_ms.get(bar.stage) if _has_budget(bar, own) else None,
+            budgets_ms.get(bar.stage) if _has_budget(bar, measured) else None,
         )
-        for bar in sorted(found, key=lambda bar: (bar.at_ms, -bar.took_ms))
+        for bar in sorted(all_bars, key=lambda bar: (bar.at_ms, -bar.took_ms))
     ]
     total_ms = round(max((bar.at_ms + bar.took_ms for bar in bars), default=0.0), 1)
-    return Waterfall(trace_id, bars, total_ms, _faults(spoken, lines), turn, spoken)
+    return Waterfall(trace_id, bars, total_ms, _list_faults(timings, log_lines), turn, timings)
 
 
-def _voice(spoken: Mapping[str, Any]) -> list[Bar]:
-    zero_ms = _ms(spoken["said_at"])
+def _voice_bars(timings: Mapping[str, Any]) -> list[Bar]:
+    zero_ms = _epoch_ms(timings["said_at"])
     return [
         Bar(stage, "voice", zero_ms + times["at_ms"], times["took_ms"])
-        for stage, times in spoken["stages"].items()
+        for stage, times in timings["stages"].items()
     ]
 
 
-def _api(turn: Mapping[str, Any], measured: set[str]) -> list[Bar]:
-    """Return the api's stages one after the other; `measured` are those the voice told of."""
-    at_ms, took = _ms(turn["created_at"]), turn["latency_ms"]
-    bars, begins = list[Bar](), dict[str, float]()
+def _api_bars(turn: Mapping[str, Any], measured: set[str]) -> list[Bar]:
+    """Return the api's stages one after the other, without those that voice `measured`."""
+    at_ms, took = _epoch_ms(turn["created_at"]), turn["latency_ms"]
+    bars, starts_ms = list[Bar](), dict[str, float]()
     known = [stage for stage in _API_ORDER if stage in took]
     others = [stage for stage in took if stage not in {*_API_ORDER, *_NO_STAGES}]
     for stage in (*known, *others):
-        begins[stage] = at_ms
+        starts_ms[stage] = at_ms
         if stage not in measured:
             bars.append(Bar(stage, "api", at_ms, took[stage]))
         at_ms += took[stage]
     for stage, outer in _INSIDE.items():
-        if stage in took and outer in begins:
-            bars.append(Bar(stage, "api", begins[outer], took[stage]))
+        if stage in took and outer in starts_ms:
+            bars.append(Bar(stage, "api", starts_ms[outer], took[stage]))
     return bars
 
 
-def _unkept(lines: Iterable[Mapping[str, Any]]) -> Mapping[str, Any] | None:
-    """Return what the log has of a command that is not in the record, such as the probe's."""
-    for line in lines:
-        took, whole_ms = line.get("stages_ms"), line.get("latency_ms")
-        if not isinstance(took, dict) or not isinstance(whole_ms, int | float):
+def _command_from_log(log_lines: Iterable[Mapping[str, Any]]) -> Mapping[str, Any] | None:
+    """Return a command that is in the log only, such as one of the voice probe."""
+    for line in log_lines:
+        took, total_ms = line.get("stages_ms"), line.get("latency_ms")
+        if not isinstance(took, dict) or not isinstance(total_ms, int | float):
             continue
         if line.get("event") == "request" and _is_time(line.get("timestamp")):
-            begun = datetime.fromtimestamp((_ms(line["timestamp"]) - whole_ms) / 1000, UTC)
-            return {"created_at": begun.isoformat(), "latency_ms": took}
+            start = datetime.fromtimestamp((_epoch_ms(line["timestamp"]) - total_ms) / 1000, UTC)
+            return {"created_at": start.isoformat(), "latency_ms": took}
     return None
 
 
-def _log(lines: Iterable[Mapping[str, Any]]) -> list[Bar]:
-    """Return what the inference service did, by the lines it wrote when it was done."""
+def _log_bars(log_lines: Iterable[Mapping[str, Any]]) -> list[Bar]:
+    """Return the inference service's stages; it logs each when it is complete."""
     return [
         Bar(
             str(line.get("stage") or "inference"),
             str(line["component"]),
-            _ms(line["timestamp"]) - line["latency_ms"],
+            _epoch_ms(line["timestamp"]) - line["latency_ms"],
             line["latency_ms"],
         )
-        for line in lines
+        for line in log_lines
         if line.get("event") == "inference"
         and isinstance(line.get("latency_ms"), int | float)
         and _is_time(line.get("timestamp"))
@@ -151,28 +146,30 @@ def _log(lines: Iterable[Mapping[str, Any]]) -> list[Bar]:
 
 
 def _has_budget(bar: Bar, measured: set[str]) -> bool:
-    """Return whether the budget is this bar's: the voice's measure of a stage comes first."""
+    """Return whether a budget applies: a stage that voice measured is not judged by gpu's time."""
     return bar.service != "gpu" or bar.stage not in measured
 
 
-def _faults(spoken: Mapping[str, Any] | None, lines: Iterable[Mapping[str, Any]]) -> list[Fault]:
-    told = [
-        Fault(str(line["component"]), str(line.get("code") or "error"), _message(line))
-        for line in lines
+def _list_faults(
+    timings: Mapping[str, Any] | None, log_lines: Iterable[Mapping[str, Any]]
+) -> list[Fault]:
+    faults = [
+        Fault(str(line["component"]), str(line.get("code") or "error"), _fault_message(line))
+        for line in log_lines
         if line.get("code") or line.get("level") in {"error", "critical"}
     ]
-    if spoken and spoken.get("code"):
-        told.append(Fault("voice", spoken["code"], "the turn failed"))
-    return list(dict.fromkeys(told))
+    if timings and timings.get("code"):
+        faults.append(Fault("voice", timings["code"], "the turn failed"))
+    return list(dict.fromkeys(faults))
 
 
-def _message(line: Mapping[str, Any]) -> str:
+def _fault_message(line: Mapping[str, Any]) -> str:
     event = str(line.get("event") or "")
-    more = line.get("reason") or line.get("message") or line.get("route") or ""
-    return f"{event}: {more}" if more else event
+    detail = line.get("reason") or line.get("message") or line.get("route") or ""
+    return f"{event}: {detail}" if detail else event
 
 
-def _ms(moment: str) -> float:
+def _epoch_ms(moment: str) -> float:
     return datetime.fromisoformat(moment).timestamp() * 1000
 
 

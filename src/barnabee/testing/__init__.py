@@ -1,1 +1,1 @@
-"""Stand-ins for the parts of the house, shipped and tested like everything else."""
+"""Fakes of engines, services and the language model, for tests and benchmarks."""

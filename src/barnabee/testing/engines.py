@@ -1,7 +1,7 @@
-"""Stand-ins for the engines, for tests and for measuring everything around an engine.
+"""Fakes of the inference engines and of the GPU memory probe.
 
-They keep the protocols of `gpu.engines.protocols` to the letter (shapes, units, length 1) and are
-deterministic: the same text gives the same vector, a text's sound is as long as the text.
+They implement `gpu.engines.protocols` (shapes, units, vectors of length 1) and are deterministic:
+the same text gives the same vector, and the duration of speech is proportional to the text.
 """
 
 from __future__ import annotations
@@ -14,34 +14,34 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from barnabee.core.errors import BadRequest
-from barnabee.gpu.engines.protocols import STT_RATE_HZ, Embeddings, Samples, Segment, Word
-from barnabee.gpu.phrases import phrases
+from barnabee.audio.samples import STT_RATE_HZ, Samples
+from barnabee.core.errors import BadRequest, BarnabeeError
+from barnabee.gpu.engines.protocols import Embeddings, Segment, Word
+from barnabee.gpu.phrases import split_phrases
+from barnabee.gpu.vram.probe import MemoryReading
 
 
 @dataclass
-class FakeEars:
-    """Hears `text` in whatever sounds, and nothing in silence."""
+class FakeTranscriber:
+    """Transcribes every sound as `text`, and silence as nothing."""
 
     text: str = "turn on the kitchen light"
     languages: frozenset[str] = frozenset({"en", "de"})
-    heard: list[tuple[float, str]] = field(default_factory=list)  # (seconds, language)
+    transcribed: list[tuple[float, str]] = field(default_factory=list)  # (seconds, language)
 
-    def warm_up(self) -> None:
-        """Do nothing."""
+    def warm_up(self) -> None: ...
 
-    def close(self) -> None:
-        """Do nothing."""
+    def close(self) -> None: ...
 
     def transcribe(
         self, samples: Samples, *, language: str, words: bool = False
     ) -> Iterator[Segment]:
-        """Yield one segment for each sentence of `text`, evenly over the sound."""
+        """Yield one segment per sentence of `text`, evenly over the duration."""
         duration_s = len(samples) / STT_RATE_HZ
-        self.heard.append((duration_s, language))
+        self.transcribed.append((duration_s, language))
         if not np.any(samples):
             return
-        parts = phrases(self.text)
+        parts = split_phrases(self.text)
         for number, part in enumerate(parts):
             start_s = duration_s * number / len(parts)
             end_s = duration_s * (number + 1) / len(parts)
@@ -51,26 +51,24 @@ class FakeEars:
 
 
 @dataclass
-class FakeVoice:
-    """Says every phrase as a tone, 10 ms a character."""
+class FakeSynthesizer:
+    """Speaks every phrase as a tone of 10 ms per character."""
 
     sample_rate_hz: int = 24_000
     voices: Sequence[str] = ("barnabee", "af_heart")
-    said: list[str] = field(default_factory=list)
+    spoken: list[str] = field(default_factory=list)
 
-    def warm_up(self) -> None:
-        """Do nothing."""
+    def warm_up(self) -> None: ...
 
-    def close(self) -> None:
-        """Do nothing."""
+    def close(self) -> None: ...
 
     def speak(self, text: str, *, voice: str, speed: float) -> Iterator[Samples]:
-        """Yield one tone for each phrase."""
+        """Yield one tone per phrase."""
         if not any(character.isalnum() for character in text):
-            raise BadRequest(field="field `input`", reason="nothing in it can be spoken")
+            raise BadRequest(field="field `input`", reason="it contains nothing that can be spoken")
         pitch_hz = 220 * (1 + self.voices.index(voice))
-        for phrase in phrases(text):
-            self.said.append(phrase.text)
+        for phrase in split_phrases(text):
+            self.spoken.append(phrase.text)
             count = int(len(phrase.text) * 0.01 * self.sample_rate_hz / speed)
             angle = 2 * np.pi * pitch_hz * np.arange(count) / self.sample_rate_hz
             yield (0.3 * np.sin(angle)).astype(np.float32)
@@ -78,20 +76,18 @@ class FakeVoice:
 
 @dataclass
 class FakeEmbedder:
-    """Gives every text a vector of length 1 made of its words: texts that share words are alike."""
+    """Embeds texts as the sum of their words' vectors: texts that share words are similar."""
 
     dimensions: int = 384
-    asked: list[list[str]] = field(default_factory=list)
+    requests: list[list[str]] = field(default_factory=list)
 
-    def warm_up(self) -> None:
-        """Do nothing."""
+    def warm_up(self) -> None: ...
 
-    def close(self) -> None:
-        """Do nothing."""
+    def close(self) -> None: ...
 
     def embed(self, texts: Sequence[str]) -> Embeddings:
-        """Return the normalised sum of one pseudo-random vector for each word."""
-        self.asked.append(list(texts))
+        """Return the normalised sum of one pseudo-random vector per word."""
+        self.requests.append(list(texts))
         rows = [self._vector(text) for text in texts]
         tokens = tuple(len(text.split()) for text in texts)
         return Embeddings(np.array(rows, np.float32).reshape(len(rows), self.dimensions), tokens)
@@ -107,26 +103,23 @@ class FakeEmbedder:
 
 
 @dataclass
-class FakeWakeWords:
-    """Hears a word in the frames that `saying` makes, and nothing in any other."""
+class FakeWakeWordEngine:
+    """Detects a wake word in the frames of `make_frame`, and nothing in others."""
 
     words: Sequence[str] = ("hey_jarvis", "alexa")
-    ears: int = 0  # how many listeners were asked for
-    frames: int = 0  # how many frames they heard, all together
-    gate: Gate | None = None  # what every frame has to pass
+    stream_count: int = 0  # opened
+    frame_count: int = 0  # scored, by all streams
+    gate: JobGate | None = None  # every frame waits for it
 
-    def warm_up(self) -> None:
-        """Do nothing."""
+    def warm_up(self) -> None: ...
 
-    def close(self) -> None:
-        """Do nothing."""
+    def close(self) -> None: ...
 
-    def listener(self, words: Sequence[str]) -> FakeEar:
-        """Return an ear for `words`."""
-        self.ears += 1
-        return FakeEar(self, tuple(words))
+    def open_stream(self, words: Sequence[str]) -> FakeWakeWordStream:
+        self.stream_count += 1
+        return FakeWakeWordStream(self, tuple(words))
 
-    def saying(self, word: str, permille: int = 990) -> NDArray[np.int16]:
+    def make_frame(self, word: str, permille: int = 990) -> NDArray[np.int16]:
         """Return a frame in which `word` scores `permille`."""
         frame = np.zeros(1280, np.int16)
         frame[0], frame[1] = 1 + self.words.index(word), permille
@@ -134,38 +127,73 @@ class FakeWakeWords:
 
 
 @dataclass
-class FakeEar:
-    """Listens for `FakeWakeWords`."""
+class FakeWakeWordStream:
+    """Stream of a `FakeWakeWordEngine`."""
 
-    engine: FakeWakeWords
+    engine: FakeWakeWordEngine
     words: Sequence[str]
 
-    def hear(self, frame: NDArray[np.int16]) -> Mapping[str, float]:
-        """Return the score that was put into the frame, and 0 for every other word."""
+    def score_frame(self, frame: NDArray[np.int16]) -> Mapping[str, float]:
+        """Return the score that is encoded in the frame, and 0 for every other word."""
         if frame.shape != (1280,) or frame.dtype != np.int16:
             msg = f"a frame is (1280,) int16, not {frame.shape} {frame.dtype}"
             raise ValueError(msg)
         if self.engine.gate is not None:
-            self.engine.gate.passed()
-        self.engine.frames += 1
-        said, permille = int(frame[0]), int(frame[1])
+            self.engine.gate.wait_until_open()
+        self.engine.frame_count += 1
+        number_in_frame, permille = int(frame[0]), int(frame[1])
         return {
-            word: permille / 1000 if number == said else 0.0
+            word: permille / 1000 if number == number_in_frame else 0.0
             for number, word in enumerate(self.engine.words, start=1)
             if word in self.words
         }
 
 
 @dataclass
-class Gate:
-    """Holds an engine's jobs until a test opens it: wrap what the engine does in `passed`."""
+class JobGate:
+    """Blocks an engine's jobs in `wait_until_open` until a test sets `opened`."""
 
     reached: threading.Event = field(default_factory=threading.Event)
     opened: threading.Event = field(default_factory=threading.Event)
 
-    def passed(self, limit_s: float = 30) -> None:
-        """Say that a job came here, and wait until the gate is opened."""
+    def wait_until_open(self, limit_s: float = 30) -> None:
+        """Set `reached`, and block until the gate is opened; TimeoutError after `limit_s`."""
         self.reached.set()
         if not self.opened.wait(limit_s):
-            msg = "the test never opened the gate"
+            msg = "the test did not open the gate"
             raise TimeoutError(msg)
+
+
+@dataclass
+class FakeGpuMemory:
+    """GPU memory with contents that the test sets. Thread-safe."""
+
+    total_mib: int
+    held_mib: dict[str, int] = field(default_factory=dict)
+    others_mib: int = 0
+    error: BarnabeeError | None = None
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    def allocate(self, name: str, mib: int) -> None:
+        with self._lock:
+            self.held_mib[name] = mib
+
+    def release(self, name: str) -> None:
+        with self._lock:
+            self.held_mib.pop(name, None)
+
+    def set_other_use(self, mib: int) -> None:
+        self.others_mib = mib
+
+    def fail_with(self, error: BarnabeeError | None) -> None:
+        """Make every reading fail with `error`; None ends that."""
+        self.error = error
+
+    def read(self) -> MemoryReading:
+        if self.error is not None:
+            raise self.error
+        with self._lock:
+            own_mib = sum(self.held_mib.values())
+        return MemoryReading(
+            self.total_mib, max(0, self.total_mib - own_mib - self.others_mib), own_mib
+        )

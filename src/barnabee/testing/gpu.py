@@ -1,7 +1,7 @@
-"""A gpu service for tests: a client that needs no service, and a service that needs no model.
+"""Fakes of the GPU service: its client, and the service itself without models.
 
-Its vectors are made of a sentence's words, so sentences that share words are near one another, the
-same sentence always gives the same vector, and no weights are needed.
+Embeddings are the sum of one pseudo-random vector per word, so sentences that share words are
+similar.
 """
 
 from __future__ import annotations
@@ -19,69 +19,66 @@ from starlette.routing import Route
 
 from barnabee.core.errors import DependencyDown
 from barnabee.understanding.interfaces import Vectors
-from barnabee.understanding.lexical_matcher import words
+from barnabee.understanding.lexical_matcher import split_words
 
 WIDTH = 384
 
 
-def vector(text: str) -> Vectors:
-    """Return a row of length 1 made of the words of `text`."""
+def make_vector(text: str) -> Vectors:
+    """Return the embedding of `text`, of length 1."""
     row = np.zeros(WIDTH, dtype=np.float32)
-    for word in words(text) or [text]:
+    for word in split_words(text) or [text]:
         seed = int.from_bytes(hashlib.sha256(word.encode()).digest()[:8])
         row += np.random.default_rng(seed).standard_normal(WIDTH).astype(np.float32)
     return np.asarray(row / np.linalg.norm(row), dtype=np.float32)
 
 
 @dataclass
-class FakeGpu:
-    """Fits where a GpuClient is expected; set `down` to take it away."""
+class FakeGpuClient:
+    """Fake of `GpuClient`; fails while `is_down`."""
 
-    down: bool = False
-    asked: list[list[str]] = field(default_factory=list)
-    _known: dict[str, Vectors] = field(default_factory=dict)
+    is_down: bool = False
+    requests: list[list[str]] = field(default_factory=list)
+    _vectors: dict[str, Vectors] = field(default_factory=dict)
 
     async def embed(self, texts: Sequence[str]) -> Vectors:
-        """Return one row for each text."""
         await self.ready()
-        self.asked.append(list(texts))
+        self.requests.append(list(texts))
         for text in texts:
-            if text not in self._known:
-                self._known[text] = vector(text)
-        return np.stack([self._known[text] for text in texts])
+            if text not in self._vectors:
+                self._vectors[text] = make_vector(text)
+        return np.stack([self._vectors[text] for text in texts])
 
     async def ready(self) -> None:
-        """Return when it is not down."""
-        if self.down:
-            raise DependencyDown(dependency="gpu", reason="the test took it away")
+        if self.is_down:
+            raise DependencyDown(dependency="gpu", reason="is_down is set")
 
-    async def aclose(self) -> None:
-        """Do nothing."""
+    async def aclose(self) -> None: ...
 
 
-def service() -> Starlette:
-    """Return a service with the embeddings and health routes of the real one."""
+def make_gpu_app() -> Starlette:
+    """Return an application with the embeddings and health routes of the GPU service."""
 
-    async def embeddings(request: Request) -> Response:
-        asked = await request.json()
-        texts = [asked["input"]] if isinstance(asked["input"], str) else asked["input"]
-        packed = asked.get("encoding_format") == "base64"
+    async def create_embeddings(request: Request) -> Response:
+        body = await request.json()
+        texts = [body["input"]] if isinstance(body["input"], str) else body["input"]
+        is_base64 = body.get("encoding_format") == "base64"
         rows = [
-            {"object": "embedding", "index": index, "embedding": _packed(row) if packed else row}
-            for index, row in enumerate(vector(text).tolist() for text in texts)
+            {"object": "embedding", "index": index, "embedding": _encode(row) if is_base64 else row}
+            for index, row in enumerate(make_vector(text).tolist() for text in texts)
         ]
         return JSONResponse({"object": "list", "data": rows, "model": "fake"})
 
-    async def ready(_request: Request) -> Response:
+    async def get_ready(_request: Request) -> Response:
         return JSONResponse({"status": "healthy", "service": "gpu", "dependencies": {}})
 
     return Starlette(
         routes=[
-            Route("/v1/embeddings", embeddings, methods=["POST"]),
-            Route("/health/ready", ready),
+            Route("/v1/embeddings", create_embeddings, methods=["POST"]),
+            Route("/health/ready", get_ready),
         ]
     )
 
 
-def _packed(row: list[float]) -> str:
+def _encode(row: list[float]) -> str:
     return base64.b64encode(np.array(row, dtype="<f4").tobytes()).decode()

@@ -1,8 +1,7 @@
-"""A Home Assistant for tests: a real WebSocket server that speaks the real protocol.
+"""Fake Home Assistant: a WebSocket server with the real protocol and a few lights.
 
-It knows a few lights, answers as the real conversation engine does (shapes taken from Home
-Assistant 2024.3), and can be told to misbehave: refuse the token, hang, talk nonsense, drop the
-line.
+Responses have the shapes of Home Assistant 2024.3. It can simulate faults: refuse the token, hang,
+send invalid messages, drop the connection.
 """
 
 from __future__ import annotations
@@ -22,33 +21,33 @@ _STATE = re.compile(r"is (?:the )?(?P<name>.+) (?P<to>on|off)", re.IGNORECASE)
 
 @dataclass
 class FakeHomeAssistant:
-    """The server; its public fields may be changed while it runs."""
+    """The server; its public fields may change while it runs."""
 
     token: str = "home-token"  # noqa: S105 - made up
     lights: dict[str, bool] = field(
         default_factory=lambda: {"kitchen light": False, "hall light": True}
     )
-    silent: bool = False  # takes requests and never answers
-    garbage: bool = False  # sends nonsense before each answer
-    drop_next: bool = False  # hangs up instead of answering
+    silent: bool = False  # never answers
+    garbage: bool = False  # sends invalid messages before each answer
+    drop_next: bool = False  # drops the connection instead of answering
     wrong_greeting: bool = False
-    heard: list[dict[str, Any]] = field(default_factory=list)
+    received: list[dict[str, Any]] = field(default_factory=list)
     logins: int = 0
     port: int = 0
     _server: Server | None = None
 
     @property
     def url(self) -> str:
-        """Return its address as a user would give it."""
+        """Base URL, as a user would configure it."""
         return f"http://127.0.0.1:{self.port}"
 
     async def start(self) -> None:
-        """Listen; the second time on the same port."""
-        self._server = await serve(self._talk, "127.0.0.1", self.port)
+        """Listen; after a restart on the same port."""
+        self._server = await serve(self._handle, "127.0.0.1", self.port)
         self.port = next(iter(self._server.sockets)).getsockname()[1]
 
     async def stop(self) -> None:
-        """Stop listening and hang up on everybody."""
+        """Stop listening and drop all connections."""
         if self._server is not None:
             self._server.close(close_connections=False)
             for connection in list(self._server.connections):
@@ -57,26 +56,26 @@ class FakeHomeAssistant:
             self._server = None
 
     async def drop_all(self) -> None:
-        """Hang up on everybody, as a crash would; go on listening."""
+        """Drop all connections, as a crash would; keep listening."""
         for connection in list(self._server.connections if self._server else ()):
             connection.transport.abort()
 
-    async def _talk(self, connection: ServerConnection) -> None:
+    async def _handle(self, connection: ServerConnection) -> None:
         try:
             if self.wrong_greeting:
                 await connection.send('{"type": "hello"}')
                 return
-            if await self._let_in(connection):
+            if await self._authenticate(connection):
                 async for frame in connection:
                     await self._answer(connection, json.loads(frame))
         except ConnectionClosed:
             return
 
-    async def _let_in(self, connection: ServerConnection) -> bool:
+    async def _authenticate(self, connection: ServerConnection) -> bool:
         await _send(connection, {"type": "auth_required", "ha_version": VERSION})
-        given = json.loads(await connection.recv())
+        login = json.loads(await connection.recv())
         self.logins += 1
-        if given != {"type": "auth", "access_token": self.token}:
+        if login != {"type": "auth", "access_token": self.token}:
             refusal = {"type": "auth_invalid", "message": "Invalid access token or password"}
             await _send(connection, refusal)
             return False
@@ -84,7 +83,7 @@ class FakeHomeAssistant:
         return True
 
     async def _answer(self, connection: ServerConnection, message: dict[str, Any]) -> None:
-        self.heard.append(message)
+        self.received.append(message)
         if self.silent:
             return
         if self.drop_next:
@@ -92,8 +91,8 @@ class FakeHomeAssistant:
             connection.transport.abort()
             return
         if self.garbage:
-            for nonsense in ("{", b"\xff\xfe", "[]", '"text"', '{"id": "x"}', '{"id": [1]}'):
-                await connection.send(nonsense)
+            for invalid in ("{", b"\xff\xfe", "[]", '"text"', '{"id": "x"}', '{"id": [1]}'):
+                await connection.send(invalid)
         await _send(connection, self._result(message))
 
     def _result(self, message: dict[str, Any]) -> dict[str, Any]:
@@ -108,11 +107,11 @@ class FakeHomeAssistant:
         return {**head, "success": True, "result": result}
 
     def _response(self, text: str) -> dict[str, Any]:
-        switched, asked = _SWITCH.fullmatch(text), _STATE.fullmatch(text)
-        found = switched or asked
-        if found is None:
+        command, question = _SWITCH.fullmatch(text), _STATE.fullmatch(text)
+        match = command or question
+        if match is None:
             return _error("no_intent_match", "Sorry, I couldn't understand that")
-        name = found["name"].lower()
+        name = match["name"].lower()
         if name not in self.lights:
             return _error("no_valid_targets", f"Sorry, I am not aware of any device called {name}")
         entity = {
@@ -121,12 +120,12 @@ class FakeHomeAssistant:
             "id": f"light.{name.replace(' ', '_')}",
         }
         data = {"targets": [], "success": [entity], "failed": []}
-        if switched is not None:
-            self.lights[name] = switched["to"].lower() == "on"
-            speech = f"Turned {switched['to'].lower()} the light"
+        if command is not None:
+            self.lights[name] = command["to"].lower() == "on"
+            speech = f"Turned {command['to'].lower()} the light"
             return _response("action_done", speech, data)
-        yes = "Yes" if self.lights[name] == (found["to"].lower() == "on") else "No"
-        return _response("query_answer", yes, data)
+        reply = "Yes" if self.lights[name] == (match["to"].lower() == "on") else "No"
+        return _response("query_answer", reply, data)
 
 
 def _response(kind: str, speech: str, data: dict[str, Any]) -> dict[str, Any]:

@@ -1,7 +1,6 @@
-"""Measures how well sentences are understood, against labelled ones: tables instead of feelings.
+"""Evaluation of intent recognition with labelled sentences.
 
-Pure: sentences, labels and a function that decides come in. Used by scripts/measure_intents.py and
-by the test that holds the measured figures.
+Used by scripts/measure_intents.py and by the test of the measured accuracy.
 """
 
 from __future__ import annotations
@@ -13,43 +12,46 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from barnabee.understanding import facts
-from barnabee.understanding.intent_examples import Intent
-from barnabee.understanding.intent_index import Band, Decision
+from barnabee.understanding.intents import ConfidenceBand, Intent, IntentDecision
 
 CONVERSATION = frozenset({"chat", "none"})
-Decide = Callable[[str], Decision]
+Decide = Callable[[str], IntentDecision]
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """What became of one labelled sentence.
+class SentenceVerdict:
+    """Verdict on one labelled sentence.
 
-    right    does what is meant (conversation counts when nothing else took it)
-    asked    asks back, and offers what is meant
-    missed   is treated as conversation although something is meant
-    passed   is conversation, but given to the house first, which does not know it and passes it on
-    wrong    does, or offers, something else
+    right    the labelled intent, or conversation that is handled as such
+    asked    a clarifying question that offers the labelled intent
+    missed   handled as conversation instead of the labelled intent
+    passed   conversation that Home Assistant gets first and passes on
+    wrong    another intent, or a question about another
     """
 
     label: str
     text: str
     kind: str
-    decision: Decision
+    decision: IntentDecision
 
 
 @dataclass(frozen=True)
-class Tally:
-    """The verdicts on a set of sentences."""
+class EvaluationResult:
+    """Verdicts on a set of sentences."""
 
-    verdicts: tuple[Verdict, ...]
+    verdicts: tuple[SentenceVerdict, ...]
 
     def share(self, kind: str, *, conversation: bool) -> float:
-        """Return the share of `kind` among commands, or among conversation."""
-        mine = [one for one in self.verdicts if (one.label in CONVERSATION) == conversation]
-        return Counter(one.kind for one in mine)[kind] / len(mine)
+        """Return the share of `kind` among the commands, or among the conversation."""
+        kinds = [
+            verdict.kind
+            for verdict in self.verdicts
+            if (verdict.label in CONVERSATION) == conversation
+        ]
+        return Counter(kinds)[kind] / len(kinds)
 
     def row(self) -> dict[str, float]:
-        """Return the figures of one line of the table, as shares of 1."""
+        """Return one row of the table, as shares of 1."""
         return {
             **{
                 f"commands {kind}": self.share(kind, conversation=False)
@@ -62,44 +64,44 @@ class Tally:
         }
 
 
-def labelled(path: Path) -> list[tuple[str, str]]:
-    """Return (label, sentence) for everything in a file of tests/data."""
+def read_labelled_sentences(path: Path) -> list[tuple[str, str]]:
+    """Return the (label, sentence) pairs of a file in tests/data."""
     table: Mapping[str, list[str]] = tomllib.loads(path.read_text(encoding="utf-8"))
     return [(label, text) for label, texts in table.items() for text in texts]
 
 
-def judge(
-    sentences: Iterable[tuple[str, str]], decide: Decide, known: Mapping[str, Intent]
-) -> Tally:
-    """Return the verdict on each sentence, with the rules of `process` that need no seam."""
-    return Tally(
+def evaluate_sentences(
+    sentences: Iterable[tuple[str, str]], decide: Decide, intents: Mapping[str, Intent]
+) -> EvaluationResult:
+    """Return the verdicts, with the rules of `process_command` that need no services."""
+    return EvaluationResult(
         tuple(
-            Verdict(label, text, _kind(label, text, decision, known), decision)
+            SentenceVerdict(label, text, _kind(label, text, decision, intents), decision)
             for label, text in sentences
             for decision in (decide(text),)
         )
     )
 
 
-def _kind(label: str, text: str, decision: Decision, known: Mapping[str, Intent]) -> str:
-    if facts.told(text) is not None:
+def _kind(label: str, text: str, decision: IntentDecision, intents: Mapping[str, Intent]) -> str:
+    if facts.extract_fact(text) is not None:
         return "right" if label == "remember" else "wrong"
-    if facts.asked(text):
+    if facts.is_recall_question(text):
         return "right" if label == "recall" else "wrong"
-    to = known[decision.intent].to
+    handler = intents[decision.intent].handler
     if label in CONVERSATION:
-        return _kind_of_conversation(decision, to)
-    if decision.band is Band.NONE or to == "llm":
-        return "right" if label == "recall" else "missed"  # facts are looked at before the model
-    same = decision.intent == label or to == known[label].to != "local"
-    if decision.band is Band.ACCEPT:
+        return _kind_of_conversation(decision, handler)
+    if decision.band is ConfidenceBand.NONE or handler == "llm":
+        return "right" if label == "recall" else "missed"  # facts come before the model
+    same = decision.intent == label or handler == intents[label].handler != "local"
+    if decision.band is ConfidenceBand.ACCEPT:
         return "right" if same else "wrong"
-    return "asked" if same or decision.other == label else "wrong"
+    return "asked" if same or decision.alternative == label else "wrong"
 
 
-def _kind_of_conversation(decision: Decision, to: str) -> str:
-    if decision.band is Band.NONE or to == "llm":
+def _kind_of_conversation(decision: IntentDecision, handler: str) -> str:
+    if decision.band is ConfidenceBand.NONE or handler == "llm":
         return "right"
-    if to == "home":
+    if handler == "home":
         return "passed"
-    return "asked" if decision.band is Band.ASK else "wrong"
+    return "asked" if decision.band is ConfidenceBand.ASK else "wrong"

@@ -1,4 +1,4 @@
-"""A language model for tests: one in process, and a server that streams as Azure OpenAI does."""
+"""Fakes of the language model: its client, and a server that streams like Azure OpenAI."""
 
 from __future__ import annotations
 
@@ -14,46 +14,42 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from barnabee.core.errors import BarnabeeError
-from barnabee.understanding.interfaces import ModelAnswer, Said
+from barnabee.understanding.interfaces import ModelAnswer, PastExchange
 
 
 @dataclass
-class FakeModel:
-    """Fits where a language model is expected."""
+class FakeLanguageModel:
+    """Fake of the language model client."""
 
     text: str = "Dublin, I believe."
     error: BarnabeeError | None = None
-    asked: list[tuple[str, tuple[Said, ...]]] = field(default_factory=list)
+    requests: list[tuple[str, tuple[PastExchange, ...]]] = field(default_factory=list)
 
-    async def answer(self, utterance: str, history: Sequence[Said]) -> ModelAnswer:
-        """Return the text, or raise the error."""
-        self.asked.append((utterance, tuple(history)))
+    async def answer(self, utterance: str, history: Sequence[PastExchange]) -> ModelAnswer:
+        self.requests.append((utterance, tuple(history)))
         if self.error is not None:
             raise self.error
         return ModelAnswer(self.text, 1.5)
 
     async def ready(self) -> None:
-        """Raise the error, if there is one."""
         if self.error is not None:
             raise self.error
 
-    async def aclose(self) -> None:
-        """Do nothing."""
+    async def aclose(self) -> None: ...
 
 
 @dataclass
-class FakeAzure:
-    """The data plane of one Azure OpenAI resource; its public fields may be changed at any time."""
+class FakeAzureOpenAI:
+    """Chat and model routes of an Azure OpenAI resource; its fields may change at any time."""
 
     key: str = "azure-key"
     deployment: str = "family"
-    pieces: list[str] = field(default_factory=lambda: ["Paris", " is the capital", " of France."])
-    hang_before: int | None = None  # stops for good before this piece
+    chunks: list[str] = field(default_factory=lambda: ["Paris", " is the capital", " of France."])
+    hang_before: int | None = None  # hangs before this chunk
     status: int = 200
-    asked: list[dict[str, Any]] = field(default_factory=list)
+    requests: list[dict[str, Any]] = field(default_factory=list)
 
-    def service(self) -> Starlette:
-        """Return the server."""
+    def make_app(self) -> Starlette:
         chat = f"/openai/deployments/{self.deployment}/chat/completions"
         return Starlette(
             routes=[
@@ -63,16 +59,16 @@ class FakeAzure:
         )
 
     async def _models(self, request: Request) -> Response:
-        return self._refusal(request) or JSONResponse({"object": "list", "data": []})
+        return self._check(request) or JSONResponse({"object": "list", "data": []})
 
     async def _chat(self, request: Request) -> Response:
-        refusal = self._refusal(request)
+        refusal = self._check(request)
         if refusal is not None:
             return refusal
-        self.asked.append(await request.json())
+        self.requests.append(await request.json())
         return StreamingResponse(self._stream(), media_type="text/event-stream")
 
-    def _refusal(self, request: Request) -> Response | None:
+    def _check(self, request: Request) -> Response | None:
         if "api-version" not in request.query_params:
             return JSONResponse({"error": {"code": "404", "message": "Not found"}}, 404)
         if request.headers.get("api-key") != self.key:
@@ -82,13 +78,13 @@ class FakeAzure:
         return None
 
     async def _stream(self) -> AsyncIterator[str]:
-        # Azure's first event carries the content filter's verdict on the prompt and no choice.
+        # Azure's first event has the content filter's result for the prompt and no choice.
         yield _event({"choices": [], "prompt_filter_results": [{"prompt_index": 0}]})
         yield _event(_chunk({"role": "assistant", "content": ""}))
-        for number, piece in enumerate(self.pieces):
+        for number, chunk in enumerate(self.chunks):
             if number == self.hang_before:
                 await asyncio.Event().wait()
-            yield _event(_chunk({"content": piece}))
+            yield _event(_chunk({"content": chunk}))
         yield _event(_chunk({}, finish="stop"))
         yield "data: [DONE]\n\n"
 

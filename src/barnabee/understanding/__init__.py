@@ -1,1 +1,1 @@
-"""What is said and what is to be answered: pure decisions, with every side effect behind a seam."""
+"""Understanding of commands: text cleaning, intents, facts and replies; no I/O of its own."""

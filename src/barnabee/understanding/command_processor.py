@@ -1,13 +1,14 @@
-"""One utterance becomes one reply: the order in which things are tried.
+"""Command processing: from one utterance to one reply.
 
-    begins like "remember that …"          -> written down
-    answers a question we asked back       -> what it was about
-    an intent, surely                      -> the house, a local answer, memory, the language model
-    perhaps an intent                      -> the house may know; otherwise ask back
-    nothing known                          -> the house, what was told, the language model
+The attempts, in this order:
 
-Every side effect goes through a seam of `ports`; what is missing is named in `degraded` and said
-aloud. Knows no HTTP, no Redis, no SQL.
+    "remember that …"                      -> store the fact
+    answer to a clarifying question        -> the intent that was asked about
+    intent, confidence ACCEPT              -> home, local reply, facts or language model
+    intent, confidence ASK                 -> Home Assistant if it knows it, else ask back
+    no intent                              -> facts, Home Assistant, language model
+
+Side effects go through `interfaces`. A failed dependency is named in `degraded` and in the reply.
 """
 
 from __future__ import annotations
@@ -20,37 +21,43 @@ from datetime import datetime
 from typing import Any
 
 from barnabee.core.errors import Unavailable
-from barnabee.understanding import clarification, facts, failure_phrases, local_answers
-from barnabee.understanding.intent_examples import tidy
-from barnabee.understanding.intent_index import Band, Decision
-from barnabee.understanding.intent_recognizer import Understanding
-from barnabee.understanding.interfaces import Home, HomeAnswer, LanguageModel, Memory, Said, Vectors
+from barnabee.understanding import facts, local_replies
+from barnabee.understanding.intent_recognizer import IntentRecognizer
+from barnabee.understanding.intents import ConfidenceBand, IntentDecision, clean_utterance
+from barnabee.understanding.interfaces import (
+    FactMemory,
+    HomeAgent,
+    HomeAnswer,
+    LanguageModel,
+    PastExchange,
+    Vectors,
+)
 
 
 @dataclass(frozen=True)
-class Parts:
-    """What a command may use; a None is something this house does not have."""
+class CommandServices:
+    """Services that commands use; None if not configured."""
 
-    understanding: Understanding
-    memory: Memory
-    home: Home | None
+    recognizer: IntentRecognizer
+    memory: FactMemory
+    home: HomeAgent | None
     llm: LanguageModel | None
     now: Callable[[], datetime]
-    recall_at_least: float
+    recall_threshold: float
 
 
 @dataclass(slots=True)
-class Outcome:
-    """What came of an utterance.
+class CommandOutcome:
+    """Result of a command.
 
-    `kept_as` is the intent as the conversation keeps it; `acted` says that something outside may
-    have changed, so that the command must not simply be tried again; `code` is the failure, if any.
+    `stored_intent` is the intent for the conversation's history. After `acted` something may have
+    changed, so the command must not be repeated. `code` is the error code of a failure.
     """
 
     reply: str = ""
     intent: str = "none"
-    kept_as: str = ""
-    band: Band = Band.ACCEPT
+    stored_intent: str = ""
+    band: ConfidenceBand = ConfidenceBand.ACCEPT
     acted: bool = False
     code: str | None = None
     actions: list[dict[str, Any]] = field(default_factory=list)
@@ -59,231 +66,233 @@ class Outcome:
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Time what is inside as `name`; twice the same name adds up."""
+        """Add the duration of the block to the latency of stage `name`."""
         begun = time.perf_counter()
         try:
             yield
         finally:
-            spent = (time.perf_counter() - begun) * 1000
-            self.latency_ms[name] = round(self.latency_ms.get(name, 0.0) + spent, 3)
+            duration_ms = (time.perf_counter() - begun) * 1000
+            self.latency_ms[name] = round(self.latency_ms.get(name, 0.0) + duration_ms, 3)
 
-    def missing(self, dependency: str) -> None:
-        """Name something that was needed and not there."""
+    def add_degraded(self, dependency: str) -> None:
+        """Record that a dependency was needed and failed."""
         if dependency not in self.degraded:
             self.degraded.append(dependency)
 
 
-async def process(
+async def process_command(
     utterance: str,
-    parts: Parts,
+    services: CommandServices,
     *,
-    history: Sequence[Said] = (),
+    history: Sequence[PastExchange] = (),
     session_id: str | None = None,
     speaker: str | None = None,
-) -> Outcome:
-    """Return what came of `utterance`; never raises for want of a dependency."""
-    return await _Command(parts, history, session_id, speaker, tidy(utterance)).run()
+) -> CommandOutcome:
+    """Process `utterance`; failures of dependencies become part of the outcome."""
+    text = clean_utterance(utterance)
+    return await _Command(services, history, session_id, speaker, text).run()
 
 
 class _Command:
-    """One utterance on its way; `out` fills up as it goes."""
+    """State of one command while it is processed; `outcome` is filled step by step."""
 
     def __init__(
         self,
-        parts: Parts,
-        history: Sequence[Said],
+        services: CommandServices,
+        history: Sequence[PastExchange],
         session_id: str | None,
         speaker: str | None,
         text: str,
     ) -> None:
-        self.parts = parts
+        self.services = services
         self.history = history
         self.session_id = session_id
         self.speaker = speaker
         self.text = text
         self.vector: Vectors | None = None
-        self.out = Outcome()
+        self.outcome = CommandOutcome()
 
-    async def run(self) -> Outcome:
-        fact = facts.told(self.text)
-        cleared = clarification.cleared(self.text, self.history)
+    async def run(self) -> CommandOutcome:
+        fact = facts.extract_fact(self.text)
+        clarified = local_replies.resolve_answer(self.text, self.history)
         if fact is not None:
             await self._remember(fact)
-        elif cleared is not None:
-            self.text = tidy(cleared.utterance)
-            await self._take(cleared.intent)
+        elif clarified is not None:
+            self.text = clean_utterance(clarified.utterance)
+            await self._handle_intent(clarified.intent)
         else:
-            await self._decide()
-        self.out.kept_as = self.out.kept_as or self.out.intent
-        return self.out
+            await self._recognize()
+        self.outcome.stored_intent = self.outcome.stored_intent or self.outcome.intent
+        return self.outcome
 
-    async def _decide(self) -> None:
-        with self.out.stage("intent"):
-            understood = await self.parts.understanding.understand(self.text)
-        if understood.degraded:
-            self.out.missing("gpu")
-        self.vector = understood.vector
-        decision = understood.decision
-        self.out.band = decision.band
-        to = self.parts.understanding.known[decision.intent].to
-        if decision.band is Band.ACCEPT:
-            await self._take(decision.intent)
-        elif facts.asked(self.text):
-            await self._take("recall")
-        elif decision.band is Band.ASK and to != "llm":
-            await self._unsure(decision, to)
+    async def _recognize(self) -> None:
+        with self.outcome.stage("intent"):
+            recognition = await self.services.recognizer.recognize(self.text)
+        if recognition.degraded:
+            self.outcome.add_degraded("gpu")
+        self.vector = recognition.vector
+        decision = recognition.decision
+        self.outcome.band = decision.band
+        handler = self.services.recognizer.intents[decision.intent].handler
+        if decision.band is ConfidenceBand.ACCEPT:
+            await self._handle_intent(decision.intent)
+        elif facts.is_recall_question(self.text):
+            await self._handle_intent("recall")
+        elif decision.band is ConfidenceBand.ASK and handler != "llm":
+            await self._clarify(decision, handler)
         else:
             await self._converse()
 
-    async def _take(self, intent: str) -> None:
-        self.out.intent = intent
-        to = self.parts.understanding.known[intent].to
-        if facts.asked(self.text) and to != "local":
-            self.out.intent = "recall"
+    async def _handle_intent(self, intent: str) -> None:
+        self.outcome.intent = intent
+        handler = self.services.recognizer.intents[intent].handler
+        if facts.is_recall_question(self.text) and handler != "local":
+            self.outcome.intent = "recall"
             await self._recall()
-        elif to == "home":
-            await self._control()
-        elif to == "llm":
-            if not await self._recalled():
+        elif handler == "home":
+            await self._control_home()
+        elif handler == "llm":
+            if not await self._answer_from_facts():
                 await self._ask_model()
         elif intent == "recall":
             await self._recall()
         else:
-            with_model = self.parts.llm is not None
-            self.out.reply = local_answers.local(
-                intent, self.parts.now(), self.text, self.history, with_model=with_model
+            with_model = self.services.llm is not None
+            self.outcome.reply = local_replies.answer_locally(
+                intent, self.services.now(), self.text, self.history, with_model=with_model
             )
 
-    async def _control(self) -> None:
-        """Give the sentence to the house; what it does not know goes on to conversation."""
-        answer = await self._house()
+    async def _control_home(self) -> None:
+        """Pass the sentence to Home Assistant; if it has no intent for it, treat it as chat."""
+        answer = await self._ask_home_assistant()
         if answer is None:
             return
         if answer.code == "no_intent_match" and (
-            await self._recalled() or (self.parts.llm is not None and await self._ask_model())
+            await self._answer_from_facts()
+            or (self.services.llm is not None and await self._ask_model())
         ):
             return
-        self._say(answer)
+        self._use_home_answer(answer)
 
-    async def _unsure(self, decision: Decision, to: str) -> None:
-        """Ask back, unless the house knows the sentence or the answer was told before."""
-        if to == "home" and self.parts.home is not None:
-            answer = await self._house()
+    async def _clarify(self, decision: IntentDecision, handler: str) -> None:
+        """Ask back, unless Home Assistant knows the sentence or a fact answers it."""
+        if handler == "home" and self.services.home is not None:
+            answer = await self._ask_home_assistant()
             if answer is None or answer.code != "no_intent_match":
-                self.out.intent = decision.intent
+                self.outcome.intent = decision.intent
                 if answer is not None:
-                    self._say(answer)
+                    self._use_home_answer(answer)
                 return
-        if await self._recalled():
+        if await self._answer_from_facts():
             return
-        self.out.intent = clarification.UNSURE
-        self.out.kept_as = clarification.asked(decision)
-        self.out.reply = local_answers.unsure(decision, self.parts.understanding.known)
+        self.outcome.intent = local_replies.UNSURE
+        self.outcome.stored_intent = local_replies.encode_question(decision)
+        self.outcome.reply = local_replies.ask_clarification(
+            decision, self.services.recognizer.intents
+        )
 
     async def _converse(self) -> None:
-        """Answer what no example is near to: the house's own sentences, facts, the model."""
-        if await self._recalled():
+        """Handle a sentence without an intent: facts, Home Assistant, language model."""
+        if await self._answer_from_facts():
             return
-        if self.parts.home is not None and await self._known_to_house():
+        if self.services.home is not None and await self._try_home_assistant():
             return
-        self.out.intent = "chat"
+        self.outcome.intent = "chat"
         await self._ask_model()
 
-    async def _known_to_house(self) -> bool:
-        """Try the sentence on the house, which may have one of its own for it."""
-        answer = await self._house(needed=False)
+    async def _try_home_assistant(self) -> bool:
+        """Return whether Home Assistant has handled the sentence, or may have."""
+        answer = await self._ask_home_assistant(required=False)
         if answer is None:
-            return (
-                self.out.acted
-            )  # the link was lost on the way: it was said, and is not tried twice
+            return self.outcome.acted  # the connection was lost after the request was sent
         if answer.kind == "error":
             return False
-        self.out.intent = "home_control" if answer.kind == "action_done" else "home_query"
-        self._say(answer)
+        self.outcome.intent = "home_control" if answer.kind == "action_done" else "home_query"
+        self._use_home_answer(answer)
         return True
 
-    async def _house(self, *, needed: bool = True) -> HomeAnswer | None:
-        """Return what the house said, or None when it cannot be asked (and that was said)."""
-        if self.parts.home is None:
+    async def _ask_home_assistant(self, *, required: bool = True) -> HomeAnswer | None:
+        """Return Home Assistant's answer; without one set the failure and return None."""
+        if self.services.home is None:
             self._fail("home_assistant", "not_configured")
             return None
         try:
-            with self.out.stage("home"):
-                return await self.parts.home.converse(self.text, conversation_id=self.session_id)
+            with self.outcome.stage("home"):
+                return await self.services.home.converse(self.text, conversation_id=self.session_id)
         except Unavailable as error:
-            code = failure_phrases.code_of(error)
-            self.out.acted = self.out.acted or code in {"dropped", "timed_out"}
-            if needed or self.out.acted:
+            code = local_replies.get_failure_code(error)
+            self.outcome.acted = self.outcome.acted or code in {"dropped", "timed_out"}
+            if required or self.outcome.acted:
                 self._fail("home_assistant", code)
             return None
 
-    def _say(self, answer: HomeAnswer) -> None:
-        self.out.actions = [dict(action) for action in answer.actions]
-        self.out.acted = answer.kind == "action_done"
-        self.out.code = answer.code
+    def _use_home_answer(self, answer: HomeAnswer) -> None:
+        self.outcome.actions = [dict(action) for action in answer.actions]
+        self.outcome.acted = answer.kind == "action_done"
+        self.outcome.code = answer.code
         if answer.kind == "error" and (answer.code == "no_intent_match" or not answer.speech):
-            self.out.reply = failure_phrases.spoken(
+            self.outcome.reply = local_replies.get_failure_phrase(
                 "home_assistant", answer.code or "failed_to_handle"
             )
         else:
-            self.out.reply = answer.speech or "Done."
+            self.outcome.reply = answer.speech or "Done."
 
     async def _remember(self, fact: str) -> None:
-        self.out.intent = "remember"
-        with self.out.stage("intent"):
-            vector = await self.parts.understanding.vector(fact)
+        self.outcome.intent = "remember"
+        with self.outcome.stage("intent"):
+            vector = await self.services.recognizer.embed(fact)
         if vector is None:
-            self.out.missing("gpu")
+            self.outcome.add_degraded("gpu")
         try:
-            with self.out.stage("memory"):
-                missing = await self.parts.memory.remember(fact, vector, self.speaker)
+            with self.outcome.stage("memory"):
+                degraded = await self.services.memory.remember(fact, vector, self.speaker)
         except Unavailable:
             self._fail("database", "dependency_down", spoken_as="memory")
             return
-        for dependency in missing:
-            self.out.missing(dependency)
-        self.out.acted = True
-        self.out.actions = [{"type": "remembered", "name": fact}]
-        self.out.reply = local_answers.remembered(fact)
+        for dependency in degraded:
+            self.outcome.add_degraded(dependency)
+        self.outcome.acted = True
+        self.outcome.actions = [{"type": "remembered", "name": fact}]
+        self.outcome.reply = local_replies.confirm_fact(fact)
 
     async def _recall(self) -> None:
-        if not await self._recalled() and self.out.code is None:
-            self.out.reply = local_answers.NOT_TOLD
+        if not await self._answer_from_facts() and self.outcome.code is None:
+            self.outcome.reply = local_replies.NOT_TOLD
 
-    async def _recalled(self) -> bool:
-        """Answer from what was told, if something fits."""
+    async def _answer_from_facts(self) -> bool:
+        """Reply with the fact that answers the sentence; False if there is none."""
         try:
-            with self.out.stage("memory"):
-                known = await self.parts.memory.facts()
+            with self.outcome.stage("memory"):
+                known_facts = await self.services.memory.facts()
         except Unavailable:
-            if self.out.intent == "recall":
+            if self.outcome.intent == "recall":
                 self._fail("database", "unreadable", spoken_as="memory")
             return False
-        least = self.parts.recall_at_least
-        fact = facts.nearest(self.text, self.vector, known, least=least)
+        min_score = self.services.recall_threshold
+        fact = facts.find_fact(self.text, self.vector, known_facts, min_score=min_score)
         if fact is None:
             return False
-        self.out.intent = "recall"
-        self.out.reply = local_answers.recalled(fact.text)
+        self.outcome.intent = "recall"
+        self.outcome.reply = local_replies.quote_fact(fact.text)
         return True
 
     async def _ask_model(self) -> bool:
-        """Ask the language model; False when it said nothing, which was then said aloud."""
-        if self.parts.llm is None:
+        """Reply with the language model's answer; set the failure and return False without one."""
+        if self.services.llm is None:
             self._fail("llm", "not_configured")
             return False
         try:
-            with self.out.stage("llm"):
-                answer = await self.parts.llm.answer(self.text, self.history)
+            with self.outcome.stage("llm"):
+                answer = await self.services.llm.answer(self.text, self.history)
         except Unavailable as error:
             self._fail("llm", error.code)
             return False
-        self.out.latency_ms["llm_first_token"] = round(answer.first_token_ms, 3)
-        self.out.reply = answer.text or failure_phrases.spoken("llm", "empty")
-        self.out.intent = "chat"
+        self.outcome.latency_ms["llm_first_token"] = round(answer.first_token_ms, 3)
+        self.outcome.reply = answer.text or local_replies.get_failure_phrase("llm", "empty")
+        self.outcome.intent = "chat"
         return True
 
     def _fail(self, dependency: str, code: str, *, spoken_as: str | None = None) -> None:
-        self.out.missing(dependency)
-        self.out.code = code
-        self.out.reply = failure_phrases.spoken(spoken_as or dependency, code)
+        self.outcome.add_degraded(dependency)
+        self.outcome.code = code
+        self.outcome.reply = local_replies.get_failure_phrase(spoken_as or dependency, code)

@@ -1,7 +1,6 @@
-"""Turns a sentence into a decision: by embeddings when they can be had, by its words otherwise.
+"""Intent recognition: by embeddings, or by words while there are none.
 
-Holds the vectors of the examples; where they come from and where they are kept is the caller's
-business. Knows no service, only the `Embedder` seam.
+Holds the embeddings of the examples; the caller stores them.
 """
 
 from __future__ import annotations
@@ -15,91 +14,97 @@ from dataclasses import dataclass
 import numpy as np
 
 from barnabee.core.errors import BarnabeeError
-from barnabee.understanding import intent_examples, lexical_matcher
-from barnabee.understanding.intent_index import Decision, Index, Thresholds, decide
-from barnabee.understanding.interfaces import Embedder, Vectors
+from barnabee.understanding.intents import (
+    ExampleIndex,
+    Intent,
+    IntentDecision,
+    Thresholds,
+    decide_intent,
+    list_examples,
+    load_intents,
+)
+from barnabee.understanding.interfaces import SentenceEmbedder, Vectors
+from barnabee.understanding.lexical_matcher import LEXICAL_THRESHOLDS, LexicalIndex
 
-# A sentence takes 10 ms on a CPU; more than this means that the service hangs, and a person waits.
-EMBED_TIMEOUT_S = 1.0
-# After a failure the words decide at once for this long, so that nobody waits for each sentence.
-PAUSE_S = 2.0
-# So many examples a request: each is answered within the client's time limit on a slow CPU.
-AT_ONCE = 64
-# A family says the same few things every day: what was understood once needs no second asking.
-HEARD_KEPT = 512
+EMBED_TIMEOUT_S = 1.0  # embedding a sentence takes 10 ms on a CPU
+EMBED_RETRY_S = 2.0  # after a failure, words decide for this long without asking the embedder
+EMBED_BATCH_SIZE = 64  # a request of this size stays within the client's timeout on a slow CPU
+CACHE_SIZE = 512
 
 
 @dataclass(frozen=True, slots=True)
-class Understood:
-    """A decision, the sentence's vector where there is one, and whether words had to do."""
+class Recognition:
+    """A decision and the sentence's embedding; `degraded` if words decided."""
 
-    decision: Decision
+    decision: IntentDecision
     vector: Vectors | None
     degraded: bool
 
 
-class Understanding:
-    """What is known of the intents."""
+class IntentRecognizer:
+    """Recognizes intents, by words until the examples' embeddings are there."""
 
     def __init__(
         self,
-        embedder: Embedder,
-        limits: Thresholds,
+        embedder: SentenceEmbedder,
+        thresholds: Thresholds,
         *,
-        known: dict[str, intent_examples.Intent] | None = None,
+        intents: dict[str, Intent] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Work by words until there are vectors (`learn`, `use`)."""
-        self.known = known or intent_examples.intents()
-        self._index: Index | None = None
-        self._heard: OrderedDict[str, Understood] = OrderedDict()
+        self.intents = intents or load_intents()
+        self._index: ExampleIndex | None = None
+        self._cache: OrderedDict[str, Recognition] = OrderedDict()
         self._embedder = embedder
-        self._limits = limits
-        self._lexicon = lexical_matcher.Lexicon(self.known)
+        self._thresholds = thresholds
+        self._lexical_index = LexicalIndex(self.intents)
         self._clock = clock
         self._retry_at_s = float("-inf")
 
-    async def learn(self) -> Vectors:
-        """Have the examples embedded, use them from now on and return their vectors."""
-        texts = intent_examples.sentences(self.known)
-        parts = [texts[start : start + AT_ONCE] for start in range(0, len(texts), AT_ONCE)]
-        vectors = np.concatenate([await self._embedder.embed(part) for part in parts])
-        self.use(vectors)
+    async def embed_examples(self) -> Vectors:
+        """Embed the examples, use the embeddings from now on, and return them.
+
+        Raises the embedder's errors.
+        """
+        texts = list_examples(self.intents)
+        starts = range(0, len(texts), EMBED_BATCH_SIZE)
+        batches = [texts[start : start + EMBED_BATCH_SIZE] for start in starts]
+        vectors = np.concatenate([await self._embedder.embed(batch) for batch in batches])
+        self.use_vectors(vectors)
         return vectors
 
-    def use(self, vectors: Vectors) -> None:
-        """Decide by these vectors of the examples from now on."""
-        self._index = Index(self.known, vectors)
-        self._heard.clear()
+    def use_vectors(self, vectors: Vectors) -> None:
+        """Use these embeddings of the examples from now on."""
+        self._index = ExampleIndex(self.intents, vectors)
+        self._cache.clear()
 
-    async def understand(self, text: str) -> Understood:
-        """Return what `text` means; never fails for want of embeddings."""
-        known = self._heard.get(text)
-        if known is not None:
-            self._heard.move_to_end(text)
-            return known
-        vector = await self.vector(text)
+    async def recognize(self, text: str) -> Recognition:
+        """Return the decision for `text`; without embeddings it is degraded."""
+        cached = self._cache.get(text)
+        if cached is not None:
+            self._cache.move_to_end(text)
+            return cached
+        vector = await self.embed(text)
         if vector is None or self._index is None:
-            scores = self._lexicon.scores(text)
-            return Understood(
-                decide(scores, self.known, lexical_matcher.LIMITS), vector, degraded=True
-            )
-        decision = decide(self._index.scores(vector), self.known, self._limits)
-        understood = Understood(decision, vector, degraded=False)
-        self._heard[text] = understood
-        if len(self._heard) > HEARD_KEPT:
-            self._heard.popitem(last=False)
-        return understood
+            scores = self._lexical_index.scores(text)
+            decision = decide_intent(scores, self.intents, LEXICAL_THRESHOLDS)
+            return Recognition(decision, vector, degraded=True)
+        decision = decide_intent(self._index.scores(vector), self.intents, self._thresholds)
+        recognition = Recognition(decision, vector, degraded=False)
+        self._cache[text] = recognition
+        if len(self._cache) > CACHE_SIZE:
+            self._cache.popitem(last=False)
+        return recognition
 
-    async def vector(self, text: str) -> Vectors | None:
-        """Return the vector of `text`, or None while embeddings cannot be had."""
+    async def embed(self, text: str) -> Vectors | None:
+        """Return the embedding of `text`, or None while the embedder fails."""
         if self._clock() < self._retry_at_s:
             return None
         try:
             async with asyncio.timeout(EMBED_TIMEOUT_S):
                 vectors = await self._embedder.embed([text])
         except (BarnabeeError, TimeoutError):
-            self._retry_at_s = self._clock() + PAUSE_S
+            self._retry_at_s = self._clock() + EMBED_RETRY_S
             return None
         row: Vectors = vectors[0]
         return row

@@ -1,6 +1,6 @@
-"""The seams through which a command reaches the world, and the plain values that cross them.
+"""Interfaces of the services that a command uses, and the values they exchange.
 
-`clients` and `store` sit above this package and fit themselves to these shapes; tests give fakes.
+Implemented in `clients` and `store`, and by fakes in tests.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ HomeKind = Literal["action_done", "query_answer", "error"]
 
 @dataclass(frozen=True, slots=True)
 class HomeAnswer:
-    """What Home Assistant's conversation engine made of a sentence.
+    """Response of Home Assistant's conversation agent to a sentence.
 
-    `code` is its error code (`no_intent_match`, `no_valid_targets`, ...), None when it understood;
-    `actions` are the things it acted on, each with `type`, `name` and `id`.
+    `code` is its error code (`no_intent_match`, `no_valid_targets`, ...), None without an error;
+    `actions` are the affected targets, each with `type`, `name` and `id`.
     """
 
     kind: HomeKind
@@ -32,72 +32,66 @@ class HomeAnswer:
 
 @dataclass(frozen=True, slots=True)
 class ModelAnswer:
-    """What the language model said, and how long its first word took."""
+    """Answer of the language model, and its latency to the first token."""
 
     text: str
     first_token_ms: float
 
 
-class Said(Protocol):
+class PastExchange(Protocol):
     """One earlier exchange of the conversation."""
 
     @property
-    def utterance(self) -> str:
-        """What was said."""
-        ...
+    def utterance(self) -> str: ...
 
     @property
-    def reply(self) -> str:
-        """What was answered."""
-        ...
+    def reply(self) -> str: ...
 
     @property
-    def intent(self) -> str:
-        """What it was taken for."""
-        ...
+    def intent(self) -> str: ...
 
 
 @dataclass(frozen=True, slots=True)
 class KnownFact:
-    """Something the house was told; without a `vector` when embeddings were away then."""
+    """A remembered fact; without a `vector` if embeddings were not available then."""
 
     text: str
     vector: Vectors | None
 
 
-class Embedder(Protocol):
-    """Turns sentences into rows of length 1."""
+class SentenceEmbedder(Protocol):
+    """Embeds sentences."""
 
     async def embed(self, texts: Sequence[str]) -> Vectors:
-        """Return one row of 384 numbers for each text; Unavailable when that cannot be done."""
+        """Return one row of 384 numbers and length 1 for each text, or raise Unavailable."""
         ...
 
 
-class Home(Protocol):
-    """The house itself."""
+class HomeAgent(Protocol):
+    """Conversation agent that controls the home."""
 
     async def converse(
         self, text: str, *, conversation_id: str | None = None, language: str = "en"
     ) -> HomeAnswer:
-        """Return what the house made of `text`; Unavailable when it cannot be reached."""
+        """Return the response to `text`, or raise Unavailable."""
         ...
 
 
 class LanguageModel(Protocol):
-    """Somebody who knows about the rest of the world."""
+    """Language model that answers general questions."""
 
-    async def answer(self, utterance: str, history: Sequence[Said]) -> ModelAnswer:
-        """Return a short spoken answer; Unavailable when none can be had."""
+    async def answer(self, utterance: str, history: Sequence[PastExchange]) -> ModelAnswer:
+        """Return a short answer that can be spoken, or raise Unavailable."""
         ...
 
 
-class Memory(Protocol):
-    """What the house was told to remember."""
+class FactMemory(Protocol):
+    """Store of the facts that the family asked to remember."""
 
     async def remember(self, text: str, vector: Vectors | None, speaker: str | None) -> list[str]:
-        """Keep `text` and return what was missing while doing so; Unavailable when it is lost."""
+        """Store `text` and return the failed dependencies; Unavailable if not stored."""
         ...
 
     async def facts(self) -> Sequence[KnownFact]:
-        """Return everything that is remembered; Unavailable when it cannot be read."""
+        """Return all facts, or raise Unavailable."""
         ...

@@ -1,7 +1,7 @@
-"""Understanding without embeddings, for the time the gpu service is away: words in common.
+"""Lexical matching: scores of intents from shared words, while there are no embeddings.
 
-Pure. Sentences become bags of words, rare words weigh more, and the nearest example decides, as in
-`intent`. It understands less, so its thresholds are its own (measured: docs/reference/intents.md).
+Pure. Sentences are bags of words with inverse document frequencies. It recognizes less than
+embeddings do, so it has its own thresholds (measured in docs/reference/intents.md).
 """
 
 from __future__ import annotations
@@ -11,14 +11,13 @@ import re
 from collections import Counter
 from collections.abc import Mapping
 
-from barnabee.understanding.intent_examples import Intent
-from barnabee.understanding.intent_index import Thresholds
+from barnabee.understanding.intents import Intent, Thresholds
 
-LIMITS = Thresholds(accept=0.55, ask=0.45, margin=0.02)
-FACT_SHARE = 0.5  # of the words of a question that a fact must have to be its answer
+LEXICAL_THRESHOLDS = Thresholds(accept=0.55, ask=0.45, margin=0.02)
+MIN_FACT_OVERLAP = 0.5  # share of a question's words that a fact must have to answer it
 
 _WORD = re.compile(r"[a-z0-9]+(?:'[a-z]+)?")
-_FULL = {
+_CONTRACTIONS = {
     "'s": " is",
     "'re": " are",
     "'m": " am",
@@ -26,7 +25,7 @@ _FULL = {
     "'ll": " will",
     "n't": " not",
 }
-_EMPTY = frozenset(
+_STOP_WORDS = frozenset(
     (
         "a",
         "an",
@@ -77,46 +76,51 @@ _EMPTY = frozenset(
 )
 
 
-def words(text: str) -> list[str]:
-    """Return the words of `text`, lower case, short forms written out."""
+def split_words(text: str) -> list[str]:
+    """Return the words of `text` in lower case, contractions expanded."""
     plain = text.lower().replace("can't", "can not")
-    for short, full in _FULL.items():
+    for short, full in _CONTRACTIONS.items():
         plain = plain.replace(short, full)
     return _WORD.findall(plain)
 
 
-class Lexicon:
-    """The words of all examples and what each is worth."""
+class LexicalIndex:
+    """Weighted word vectors of all examples."""
 
-    def __init__(self, known: Mapping[str, Intent]) -> None:
-        """Weigh every word by how few examples have it."""
-        bags = {name: [words(text) for text in one.examples] for name, one in known.items()}
-        everything = [set(bag) for many in bags.values() for bag in many]
-        seen = Counter(word for bag in everything for word in bag)
-        self._unknown = math.log(len(everything) + 1)
-        self._worth = {
-            word: math.log((len(everything) + 1) / count) for word, count in seen.items()
+    def __init__(self, intents: Mapping[str, Intent]) -> None:
+        bags = {
+            name: [split_words(text) for text in intent.examples]
+            for name, intent in intents.items()
         }
-        self._bags = {name: [self._vector(bag) for bag in many] for name, many in bags.items()}
+        word_sets = [set(bag) for examples in bags.values() for bag in examples]
+        counts = Counter(word for words in word_sets for word in words)
+        self._unknown_weight = math.log(len(word_sets) + 1)
+        self._weights = {
+            word: math.log((len(word_sets) + 1) / count) for word, count in counts.items()
+        }
+        self._vectors = {
+            name: [self._make_vector(bag) for bag in examples] for name, examples in bags.items()
+        }
 
     def scores(self, text: str) -> dict[str, float]:
-        """Return each intent's likeness to `text` (0 to 1): that of its nearest example."""
-        asked = self._vector(words(text))
+        """Return for each intent the similarity of `text` and its nearest example (0 to 1)."""
+        vector = self._make_vector(split_words(text))
         return {
-            name: max(_likeness(asked, bag) for bag in many) for name, many in self._bags.items()
+            name: max(_dot(vector, example) for example in examples)
+            for name, examples in self._vectors.items()
         }
 
-    def _vector(self, bag: list[str]) -> dict[str, float]:
-        weights = {word: self._worth.get(word, self._unknown) for word in bag}
+    def _make_vector(self, bag: list[str]) -> dict[str, float]:
+        weights = {word: self._weights.get(word, self._unknown_weight) for word in bag}
         length = math.sqrt(sum(value * value for value in weights.values())) or 1.0
         return {word: value / length for word, value in weights.items()}
 
 
-def shared_share(question: str, fact: str) -> float:
-    """Return which share of the telling words of `question` stand in `fact` (0 to 1)."""
-    asked = set(words(question)) - _EMPTY
-    return len(asked & set(words(fact))) / len(asked) if asked else 0.0
+def compute_word_overlap(question: str, fact: str) -> float:
+    """Return the share of the words of `question` that `fact` has (0 to 1), without stop words."""
+    words = set(split_words(question)) - _STOP_WORDS
+    return len(words & set(split_words(fact))) / len(words) if words else 0.0
 
 
-def _likeness(one: Mapping[str, float], another: Mapping[str, float]) -> float:
-    return sum(weight * another.get(word, 0.0) for word, weight in one.items())
+def _dot(first: Mapping[str, float], second: Mapping[str, float]) -> float:
+    return sum(weight * second.get(word, 0.0) for word, weight in first.items())

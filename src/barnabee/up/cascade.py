@@ -1,4 +1,4 @@
-"""The whole cascade as it is now: every service asked at the same moment, nothing remembered."""
+"""The health cascade: one concurrent probe of every node, for `health`, `accept` and Compose."""
 
 from __future__ import annotations
 
@@ -9,125 +9,133 @@ from pathlib import Path
 
 from barnabee.core import system
 from barnabee.core.errors import BadRequest, NotFound
-from barnabee.core.health import State
-from barnabee.core.schema import Service
+from barnabee.core.health import HealthState
+from barnabee.core.schema import ServiceConfig
 from barnabee.up.plan import Phase
-from barnabee.up.probe import HEALTHY, Look, Prober, silent
+from barnabee.up.probe import HEALTHY, NodeProber, NodeProbeResult, make_silent_result
 from barnabee.up.run_state import NodeState, RunState
 
 
 @dataclass(frozen=True)
-class Asked:
-    """One node: how it is, and why it is not well as far as the runner knows."""
+class NodeHealth:
+    """One node's probe, and what the runner knows of it."""
 
-    look: Look
+    result: NodeProbeResult
     phase: str
-    why: str = ""
+    reason: str = ""  # why it is not healthy
     last_lines: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
-class Cascade:
-    """Every node of the run."""
+class CascadeReport:
+    """The health of every node of a run."""
 
-    nodes: Mapping[str, Asked]
+    nodes: Mapping[str, NodeHealth]
     healthy_s: float | None = None  # how long the start took
 
     @property
-    def good(self) -> bool:
-        """Return whether nothing is wrong but what nobody configured."""
-        return bool(self.nodes) and all(node.look.good for node in self.nodes.values())
+    def is_ok(self) -> bool:
+        """Whether every node is healthy or only lacks dependencies that are not configured."""
+        return bool(self.nodes) and all(node.result.is_ok for node in self.nodes.values())
 
     @property
-    def ready(self) -> bool:
-        """Return whether every node does its job, if with less."""
-        return bool(self.nodes) and all(node.look.ready for node in self.nodes.values())
+    def is_ready(self) -> bool:
+        """Whether every node is healthy or degraded."""
+        return bool(self.nodes) and all(node.result.is_ready for node in self.nodes.values())
 
     @property
-    def hopeless(self) -> bool:
-        """Return whether waiting cannot help: something was given up."""
+    def has_given_up(self) -> bool:
+        """Whether the runner has given up a node, so that waiting cannot help."""
         return any(node.phase == Phase.GIVEN_UP for node in self.nodes.values())
 
     def as_dict(self) -> dict[str, object]:
         """Return the JSON form."""
         nodes = {
             name: {
-                "status": node.look.state.value,
-                "good": node.look.good,
+                "status": node.result.state.value,
+                "good": node.result.is_ok,
                 "phase": node.phase,
-                "message": node.why or None,
-                "dependencies": node.look.dependencies,
+                "message": node.reason or None,
+                "dependencies": node.result.dependencies,
             }
             for name, node in self.nodes.items()
         }
-        return {"good": self.good, "healthy_s": self.healthy_s, "services": nodes}
+        return {"good": self.is_ok, "healthy_s": self.healthy_s, "services": nodes}
 
 
-async def ask(run: RunState) -> Cascade:
-    """Ask every node of `run`."""
-    known = system.load(Path(run.system_file)).nodes()
-    prober = Prober()
+async def probe_run(run: RunState) -> CascadeReport:
+    """Probe every node of `run`."""
+    configs = system.load_system(Path(run.system_file)).nodes()
+    prober = NodeProber()
     try:
-        looks = await asyncio.gather(
-            *(_ask(prober, known[name], node) for name, node in run.nodes.items())
+        results = await asyncio.gather(
+            *(_probe_node(prober, configs[name], node) for name, node in run.nodes.items())
         )
     finally:
         await prober.aclose()
     nodes = {
-        name: Asked(look, node.phase, _why(look, node), node.last_lines)
-        for (name, node), look in zip(run.nodes.items(), looks, strict=True)
+        name: NodeHealth(result, node.phase, _explain(result, node), node.last_lines)
+        for (name, node), result in zip(run.nodes.items(), results, strict=True)
     }
-    return Cascade(nodes, run.healthy_s)
+    return CascadeReport(nodes, run.healthy_s)
 
 
-async def ask_at(places: Mapping[str, str]) -> Cascade:
-    """Ask services where they are: host by name. For units, where no runner knows of them.
+async def probe_hosts(hosts: Mapping[str, str]) -> CascadeReport:
+    """Probe services that no runner manages; `hosts` is host by service name.
 
-    NotFound when system.toml has no such service, BadRequest when it has nothing to ask.
+    NotFound when system.toml has no such service, BadRequest when it is a oneshot.
     """
-    known = system.current().nodes()
-    for name in places:
-        if name not in known:
-            raise NotFound(what=f"service {name!r}; known are {', '.join(sorted(known))}")
-        if known[name].probe == "exit":
-            raise BadRequest(field="--at", reason=f"{name} runs once and cannot be asked")
-    looks = await asyncio.gather(*(_ask_one(known[name], host) for name, host in places.items()))
-    return Cascade(
+    configs = system.get_system().nodes()
+    for name in hosts:
+        if name not in configs:
+            raise NotFound(what=f"service {name!r}; known are {', '.join(sorted(configs))}")
+        if configs[name].probe == "exit":
+            raise BadRequest(field="--at", reason=f"{name} runs once and cannot be probed")
+    results = await asyncio.gather(
+        *(_probe_host(configs[name], host) for name, host in hosts.items())
+    )
+    return CascadeReport(
         {
-            name: Asked(look, Phase.READY if look.ready else Phase.STARTING, look.message)
-            for name, look in zip(places, looks, strict=True)
+            name: NodeHealth(
+                result, Phase.READY if result.is_ready else Phase.STARTING, result.message
+            )
+            for name, result in zip(hosts, results, strict=True)
         }
     )
 
 
-async def _ask_one(node: Service, host: str) -> Look:
-    prober = Prober(host)
+async def _probe_host(node: ServiceConfig, host: str) -> NodeProbeResult:
+    prober = NodeProber(host)
     try:
-        return await prober.look(node)
+        return await prober.probe(node)
     finally:
         await prober.aclose()
 
 
-async def _ask(prober: Prober, node: Service, seen: NodeState) -> Look:
-    if node.probe == "exit":
-        return _oneshot(seen)
-    if seen.phase in {Phase.ABSENT, Phase.FAILED, Phase.GIVEN_UP}:
-        return silent("")
-    return await prober.look(node)
+async def _probe_node(prober: NodeProber, config: ServiceConfig, node: NodeState) -> NodeProbeResult:
+    if config.probe == "exit":
+        return _judge_oneshot(node)
+    if node.phase in {Phase.ABSENT, Phase.FAILED, Phase.GIVEN_UP}:
+        return make_silent_result("")
+    return await prober.probe(config)
 
 
-def _oneshot(seen: NodeState) -> Look:
-    if seen.phase == Phase.DONE:
+def _judge_oneshot(node: NodeState) -> NodeProbeResult:
+    if node.phase == Phase.DONE:
         return HEALTHY
-    state = State.UNKNOWN if seen.phase in {Phase.ABSENT, Phase.STARTING} else State.UNHEALTHY
-    return Look(answers=False, state=state)
+    state = (
+        HealthState.UNKNOWN
+        if node.phase in {Phase.ABSENT, Phase.STARTING}
+        else HealthState.UNHEALTHY
+    )
+    return NodeProbeResult(is_responding=False, state=state)
 
 
-def _why(look: Look, node: NodeState) -> str:
-    if look.good:
+def _explain(result: NodeProbeResult, node: NodeState) -> str:
+    if result.is_ok:
         return ""
     if node.reason:
         return node.reason
     if node.phase == Phase.ABSENT and node.blocked_by:
         return f"waits for {', '.join(node.blocked_by)}"
-    return look.message or node.phase
+    return result.message or node.phase

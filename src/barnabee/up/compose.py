@@ -1,7 +1,7 @@
-"""The graph as a Compose file, for a house with neither NixOS nor Proxmox.
+"""The graph as a Compose file, for machines without NixOS and Proxmox.
 
-Pure. Says how the images of pkgs/images/oci.nix are wired: names, ports, volumes, secrets, limits,
-health, order. What is inside an image (programs, models, the command) the image says itself.
+Pure. Connects the images of pkgs/images/oci.nix: names, ports, volumes, secrets, limits, health,
+order. Programs, models and the command are part of an image.
 """
 
 from __future__ import annotations
@@ -13,12 +13,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from barnabee.core import graph
-from barnabee.core.schema import Service, System
+from barnabee.core.schema import ServiceConfig, System
 from barnabee.core.settings import Settings
-from barnabee.up.node_commands import redis_options
+from barnabee.up.node_commands import make_redis_options
 
 NAME = "barnabee"
-USER = 990  # of pkgs/images/oci.nix: who owns /data and may read the secrets
+NETWORK = "internal"
+USER = 990  # of pkgs/images/oci.nix: owns /data and may read the secrets
 HTTP, HTTPS = 80, 443
 PROXY = "proxy"
 BEHIND_THE_PROXY = ("api", "voice")
@@ -26,12 +27,12 @@ TLS = ("tls_certificate", "tls_key")
 SYSTEM_FILE = "/etc/barnabee/system.toml"
 SECRETS = "/run/secrets"  # where Compose puts them
 RUNTIME = "/run/barnabee-litestream"
-# The specification's figures. `start_interval_s`: while it starts it is asked more often, so that
-# the cascade does not take half a minute for each of its steps.
+# The specification's figures. During the start the checks run every START_INTERVAL_S, or each step
+# of the cascade would take half a minute.
 INTERVAL_S, TIMEOUT_S, RETRIES, START_INTERVAL_S = 30, 10, 3, 2
 
-# The images' own business, and what only another way of running sets.
-_INSIDE = frozenset({"BARNABEE_MODELS", "BARNABEE_DEVICE", "BARNABEE_FILLERS"})
+# Set inside the images, or used only without containers.
+_NOT_SET = frozenset({"BARNABEE_MODELS", "BARNABEE_DEVICE", "BARNABEE_FILLERS"})
 _VOLUMES = {
     "redis": ["redis-data:/data"],
     "gpu": ["model-cache:/cache"],
@@ -41,57 +42,57 @@ _VOLUMES = {
     "api": ["barnabee-data:/data", f"litestream-socket:{RUNTIME}"],
     "worker": ["barnabee-data:/data", f"litestream-socket:{RUNTIME}"],
 }
-# What this machine alone may reach: the house comes in through the proxy, and to the voice.
+# Published on loopback only: clients use the proxy, and WebRTC reaches the voice service.
 _LOOPBACK = ("api", "gpu")
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where the house is going to run."""
+class ComposeOptions:
+    """Choices of the machine that runs the Compose file."""
 
     tag: str  # of the images: the version
     system_file: str = "./system.toml"
     secrets: str = "./secrets"
     data: str = "/mnt/barnabee/data"
-    card: bool = True
+    has_gpu: bool = True
 
 
-def compose(system: System, place: Place) -> dict[str, Any]:
+def make_compose_file(system: System, options: ComposeOptions) -> dict[str, Any]:
     """Return the Compose file as plain data."""
-    after = graph.ordering(system.service)
+    after = graph.compute_start_dependencies(system.service)
     services = {
-        name: _service(name, node, system, place, after[name])
+        name: _service(name, node, system, options, after[name])
         for name, node in system.service.items()
     }
     proxied = {name: _condition(system.service[name]) for name in BEHIND_THE_PROXY}
-    services[PROXY] = _proxy(proxied, place)
-    secrets = sorted({name for one in services.values() for name in one.get("secrets", ())})
+    services[PROXY] = _proxy(proxied, options)
+    secrets = sorted({name for item in services.values() for name in item.get("secrets", ())})
     return {
         "name": NAME,
         "services": services,
-        "networks": {"house": {"name": NAME}},
+        "networks": {NETWORK: {"name": NAME}},
         "volumes": {
             "barnabee-data": {
                 "driver": "local",
-                "driver_opts": {"type": "none", "o": "bind", "device": place.data},
+                "driver_opts": {"type": "none", "o": "bind", "device": options.data},
             },
             "litestream-socket": {},
             "model-cache": {},
             "redis-data": {},
         },
-        "secrets": {name: {"file": f"{place.secrets}/{name}"} for name in secrets},
+        "secrets": {name: {"file": f"{options.secrets}/{name}"} for name in secrets},
     }
 
 
-def image(name: str, place: Place) -> str:
-    """Return the image of a service."""
-    variant = "-cpu" if name == "gpu" and not place.card else ""
-    return f"{NAME}-{name}{variant}:{place.tag}"
+def image_name(name: str, options: ComposeOptions) -> str:
+    """Return the image of a service with its tag."""
+    variant = "-cpu" if name == "gpu" and not options.has_gpu else ""
+    return f"{NAME}-{name}{variant}:{options.tag}"
 
 
-def environment(system: System) -> dict[str, str]:
-    """Return what every service of ours is told: where the others are, then the house's choices."""
-    told = {
+def make_environment(system: System) -> dict[str, str]:
+    """Return the environment of our services: addresses, then settings that `.env` may change."""
+    fixed = {
         "API_URL": f"http://api:{system.port('api')}",
         "BARNABEE_BIND": "0.0.0.0",
         "BARNABEE_DATA": "/data",
@@ -105,50 +106,54 @@ def environment(system: System) -> dict[str, str]:
     }
     for name in ("voice", "worker", "litestream"):
         if name in system.service:
-            told[f"{name.upper()}_URL"] = f"http://{name}:{system.port(name)}"
-    return told | dict(_choices(set(told)))
+            fixed[f"{name.upper()}_URL"] = f"http://{name}:{system.port(name)}"
+    return fixed | dict(_variable_settings(set(fixed)))
 
 
-def _choices(told: set[str]) -> Iterator[tuple[str, str]]:
-    """Yield the other names of core.settings, to be filled from `.env` beside the file."""
+def _variable_settings(fixed: set[str]) -> Iterator[tuple[str, str]]:
+    """Yield the other names of core.settings as references to `.env` with their defaults."""
     for field in Settings.model_fields.values():
         name, default = str(field.validation_alias), field.default
-        if name in told | _INSIDE or not isinstance(default, str | int):
+        if name in fixed | _NOT_SET or not isinstance(default, str | int):
             continue
         text = str(default).lower() if isinstance(default, bool) else str(default)
         yield name, f"${{{name}:-{text}}}"
 
 
 def _service(
-    name: str, node: Service, system: System, place: Place, after: list[str]
+    name: str, node: ServiceConfig, system: System, options: ComposeOptions, after: list[str]
 ) -> dict[str, Any]:
-    known = system.service
-    once = node.kind == "oneshot"
-    wanted = {other: _condition(known[other], need=other in node.needs) for other in after}
-    ours = node.probe != "redis"
+    nodes = system.service
+    is_oneshot = node.kind == "oneshot"
+    is_ours = node.probe != "redis"
+    depends_on = {
+        other: _condition(nodes[other], is_required=other in node.needs) for other in after
+    }
     volumes = list(_VOLUMES.get(name, []))
-    return _frame(name, place) | _without_nothing(
+    if is_ours:
+        volumes.append(f"{options.system_file}:{SYSTEM_FILE}:ro")
+    return _base(name, options) | _drop_empty(
         {
-            "command": None if ours else _redis(system),
+            "command": None if is_ours else _redis_command(system),
             "restart": _restart(node),
-            "environment": environment(system) if ours else None,
+            "environment": make_environment(system) if is_ours else None,
             "ports": _ports(name, node, system),
-            "volumes": [*volumes, f"{place.system_file}:{SYSTEM_FILE}:ro"] if ours else volumes,
+            "volumes": volumes,
             "secrets": list(node.credentials),
-            "depends_on": wanted,
-            "healthcheck": None if once else _healthcheck(_asked(name, node), node),
+            "depends_on": depends_on,
+            "healthcheck": None if is_oneshot else _healthcheck(name, node),
             "stop_grace_period": f"{node.stop_timeout_s}s",
-            "deploy": {"resources": _resources(name, node, place)},
+            "deploy": {"resources": _resources(name, node, options)},
         }
     )
 
 
-def _frame(name: str, place: Place) -> dict[str, Any]:
-    """Return what every container has: its names, and what it gives up."""
+def _base(name: str, options: ComposeOptions) -> dict[str, Any]:
+    """Return the keys that every container has: its names and its restrictions."""
     return {
-        "image": image(name, place),
+        "image": image_name(name, options),
         "container_name": f"{NAME}-{name}",
-        "networks": ["house"],
+        "networks": [NETWORK],
         "user": f"{USER}:{USER}",
         "read_only": True,
         "tmpfs": ["/tmp"],  # noqa: S108 - inside the container
@@ -157,7 +162,7 @@ def _frame(name: str, place: Place) -> dict[str, Any]:
     }
 
 
-def _proxy(depends_on: Mapping[str, Any], place: Place) -> dict[str, Any]:
+def _proxy(depends_on: Mapping[str, Any], options: ComposeOptions) -> dict[str, Any]:
     test = [
         "CMD",
         "curl",
@@ -166,36 +171,36 @@ def _proxy(depends_on: Mapping[str, Any], place: Place) -> dict[str, Any]:
         "--insecure",
         f"https://127.0.0.1:{HTTPS}/health/live",
     ]
-    return _frame(PROXY, place) | {
+    return _base(PROXY, options) | {
         "tmpfs": [f"{path}:uid={USER}" for path in ("/tmp", "/run/nginx", "/var/cache/nginx")],  # noqa: S108
         "restart": "unless-stopped",
         "ports": [f"{port}:{port}" for port in (HTTP, HTTPS)],
         "secrets": list(TLS),
-        # nginx asks for an address once: a new container of theirs wants a new look.
+        # nginx resolves a name once, so it restarts with the containers that it forwards to.
         "depends_on": {name: wait | {"restart": True} for name, wait in depends_on.items()},
         "healthcheck": _timing(test, start_s=10),
         "deploy": {"resources": {"limits": {"memory": "256M"}}},
     }
 
 
-def _without_nothing(fields: Mapping[str, Any]) -> dict[str, Any]:
+def _drop_empty(fields: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in fields.items() if value}
 
 
-def _restart(node: Service) -> str:
-    """Return Docker's policy: its `on-failure` would not come back after a reboot."""
+def _restart(node: ServiceConfig) -> str:
+    """Return Docker's policy; with its `on-failure` a daemon would not start after a reboot."""
     if node.restart == "never":
         return "no"
     return "on-failure" if node.kind == "oneshot" else "unless-stopped"
 
 
-def _condition(node: Service, *, need: bool = True) -> dict[str, Any]:
-    once = node.kind == "oneshot"
-    found = {"condition": "service_completed_successfully" if once else "service_healthy"}
-    return found if need else found | {"required": False}
+def _condition(node: ServiceConfig, *, is_required: bool = True) -> dict[str, Any]:
+    is_oneshot = node.kind == "oneshot"
+    found = {"condition": "service_completed_successfully" if is_oneshot else "service_healthy"}
+    return found if is_required else found | {"required": False}
 
 
-def _ports(name: str, node: Service, system: System) -> list[str]:
+def _ports(name: str, node: ServiceConfig, system: System) -> list[str]:
     if name in _LOOPBACK:
         return [f"127.0.0.1:{node.port}:{node.port}"]
     if name == "voice":
@@ -204,13 +209,10 @@ def _ports(name: str, node: Service, system: System) -> list[str]:
     return []
 
 
-def _asked(name: str, node: Service) -> list[str]:
+def _healthcheck(name: str, node: ServiceConfig) -> dict[str, Any]:
+    test = ["CMD", "barnabee", "health", "--ready", "--at", f"{name}=127.0.0.1"]
     if node.probe == "redis":
-        return ["CMD", "valkey-cli", "-p", str(node.port), "ping"]
-    return ["CMD", "barnabee", "health", "--ready", "--at", f"{name}=127.0.0.1"]
-
-
-def _healthcheck(test: list[str], node: Service) -> dict[str, Any]:
+        test = ["CMD", "valkey-cli", "-p", str(node.port), "ping"]
     return _timing(test, start_s=node.startup_budget_s)
 
 
@@ -225,28 +227,28 @@ def _timing(test: list[str], start_s: int) -> dict[str, Any]:
     }
 
 
-def _resources(name: str, node: Service, place: Place) -> dict[str, Any]:
+def _resources(name: str, node: ServiceConfig, options: ComposeOptions) -> dict[str, Any]:
     limits: dict[str, Any] = {"limits": {"memory": f"{node.memory_max_mib}M"}}
-    if name == "gpu" and place.card:
+    if name == "gpu" and options.has_gpu:
         device = {"driver": "nvidia", "count": 1, "capabilities": ["gpu"]}
         limits["reservations"] = {"devices": [device]}
     return limits
 
 
-def _redis(system: System) -> list[str]:
-    # Without a password: no port of it is published, and the network is the house's own.
-    options = redis_options(system, "0.0.0.0", "/data") | {"protected-mode": "no"}
+def _redis_command(system: System) -> list[str]:
+    # Without a password: none of its ports is published, and only our containers use the network.
+    options = make_redis_options(system, "0.0.0.0", "/data") | {"protected-mode": "no"}
     return ["valkey-server", *(text for key in options for text in (f"--{key}", options[key]))]
 
 
-# ---- as text ------------------------------------------------------------------------------------
+# ---- YAML ---------------------------------------------------------------------------------------
 
 _PLAIN = re.compile(r"[A-Za-z/.][A-Za-z0-9_./@-]*")
 _WORDS = frozenset({"y", "n", "yes", "no", "on", "off", "true", "false", "null"})
 
 
 def to_yaml(value: Mapping[str, Any]) -> str:
-    """Return plain data as YAML: mappings, lists, words and numbers, which is all there is here."""
+    """Return plain data as YAML. A list directly inside a list is not supported."""
     return "".join(f"{line}\n" for line in _lines(value))
 
 
@@ -268,7 +270,7 @@ def _lines(value: Any) -> Iterator[str]:
 
 
 def _scalar(value: Any) -> str:
-    """Return a word as it is where that is safe; every JSON value is YAML."""
+    """Return a plain word unquoted where YAML reads it as a string, and everything else as JSON."""
     if isinstance(value, str) and _PLAIN.fullmatch(value) and value.lower() not in _WORDS:
         return value
     return json.dumps(value, ensure_ascii=False)

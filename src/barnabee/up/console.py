@@ -1,7 +1,4 @@
-"""What a run shows on the terminal: the cascade going green, then the log; plain lines elsewhere.
-
-Only draws. `make_view` picks the view that suits standard output.
-"""
+"""Terminal output of a run: a live table of the nodes, then the log; plain lines on a pipe."""
 
 from __future__ import annotations
 
@@ -15,60 +12,59 @@ from rich.table import Table
 
 from barnabee.up import run_state
 from barnabee.up.logfile import Record
-from barnabee.up.node_supervisor import said
-from barnabee.up.runner import View
+from barnabee.up.node_supervisor import format_message
+from barnabee.up.runner import RunView
 
 _LINES_SHOWN = 6
-COLOURS = {
+STATE_COLOURS = {
     "healthy": "green",
     "degraded": "yellow",
     "unhealthy": "red",
     "unknown": "bright_black",
 }
 _LEVEL_COLOURS = {"warning": "yellow", "error": "red", "critical": "bold red", "debug": "dim"}
-SIGNS = {"healthy": "●", "degraded": "◐", "unhealthy": "✗", "unknown": "○"}
+STATE_SYMBOLS = {"healthy": "●", "degraded": "◐", "unhealthy": "✗", "unknown": "○"}
 _HIDDEN_EVENTS = frozenset({"request"})
 
 
-def make_view(console: Console, farewell: Callable[[], str]) -> View:
-    """Return a view for `console`; `farewell` is the text shown once everything is healthy."""
+def make_view(console: Console, ready_text: Callable[[], str]) -> RunView:
+    """Return the view for `console`; `ready_text` is printed once everything is healthy."""
     if console.is_terminal:
-        return LiveView(console, farewell)
-    return PlainView(console, farewell)
+        return LiveView(console, ready_text)
+    return PlainView(console, ready_text)
 
 
 class SilentView:
-    """For a detached run: everything is in the log file."""
+    """Prints nothing: the view of a detached run, which only writes the log file."""
 
-    def line(self, record: Record) -> None:
-        """Show nothing."""
+    def show_record(self, record: Record) -> None:
+        pass
 
-    def changed(self, run: run_state.RunState) -> None:
-        """Show nothing."""
+    def show_nodes(self, run: run_state.RunState) -> None:
+        pass
 
-    def failed(self, name: str, reason: str, last_lines: Sequence[str]) -> None:
-        """Show nothing."""
+    def show_failure(self, name: str, reason: str, last_lines: Sequence[str]) -> None:
+        pass
 
-    def healthy(self, run: run_state.RunState) -> None:
-        """Show nothing."""
+    def show_healthy(self, run: run_state.RunState) -> None:
+        pass
 
 
 class PlainView:
-    """One line per event, for pipes and log collectors."""
+    """Prints one line per event, for pipes and log collectors."""
 
-    def __init__(self, console: Console, farewell: Callable[[], str]) -> None:
-        """Write to `console`."""
+    def __init__(self, console: Console, ready_text: Callable[[], str]) -> None:
         self.console = console
-        self._farewell = farewell
+        self._ready_text = ready_text
         self._shown: dict[str, str] = {}
 
-    def line(self, record: Record) -> None:
-        """Show warnings and worse; the rest is in the log file."""
+    def show_record(self, record: Record) -> None:
+        """Print warnings and errors; everything is in the log file."""
         if record["level"] in {"warning", "error", "critical"}:
-            self.console.print(log_line(record), highlight=False, soft_wrap=True)
+            self.console.print(format_record(record), highlight=False, soft_wrap=True)
 
-    def changed(self, run: run_state.RunState) -> None:
-        """Show the nodes whose phase or state is another than before."""
+    def show_nodes(self, run: run_state.RunState) -> None:
+        """Print the nodes whose phase or state has changed."""
         for name, node in run.nodes.items():
             text = f"{name} {node.phase}"
             if node.phase == "ready":
@@ -77,66 +73,67 @@ class PlainView:
                 self._shown[name] = text
                 self.console.print(text, highlight=False, soft_wrap=True)
 
-    def failed(self, name: str, reason: str, last_lines: Sequence[str]) -> None:
-        """Show why, and the last lines."""
-        self.console.print(failure_text(name, reason, last_lines), highlight=False, soft_wrap=True)
+    def show_failure(self, name: str, reason: str, last_lines: Sequence[str]) -> None:
+        self.console.print(
+            format_failure(name, reason, last_lines), highlight=False, soft_wrap=True
+        )
 
-    def healthy(self, run: run_state.RunState) -> None:
-        """Show the breakdown and what to do next."""
-        self.console.print(f"[bold green]{breakdown(run)}[/]", highlight=False, soft_wrap=True)
-        self.console.print(self._farewell(), highlight=False, soft_wrap=True)
+    def show_healthy(self, run: run_state.RunState) -> None:
+        """Print the start-up times and what to do next."""
+        self.console.print(
+            f"[bold green]{format_breakdown(run)}[/]", highlight=False, soft_wrap=True
+        )
+        self.console.print(self._ready_text(), highlight=False, soft_wrap=True)
 
 
 class LiveView(PlainView):
-    """A table that goes green while the house starts, and coloured log lines once it has."""
+    """Draws a live table during the start, then prints coloured log lines."""
 
-    def __init__(self, console: Console, farewell: Callable[[], str]) -> None:
-        """Draw on `console`."""
-        super().__init__(console, farewell)
+    def __init__(self, console: Console, ready_text: Callable[[], str]) -> None:
+        super().__init__(console, ready_text)
         self._live: Live | None = Live(console=console, refresh_per_second=8, transient=False)
 
-    def line(self, record: Record) -> None:
-        """Show a log line; only what went wrong while the table is still moving."""
+    def show_record(self, record: Record) -> None:
+        """Print a log line; only warnings and errors while the table is live."""
         if self._live is not None:
-            super().line(record)
+            super().show_record(record)
         elif record["event"] not in _HIDDEN_EVENTS:
-            self.console.print(log_line(record), highlight=False, soft_wrap=True)
+            self.console.print(format_record(record), highlight=False, soft_wrap=True)
 
-    def changed(self, run: run_state.RunState) -> None:
-        """Draw the table anew."""
+    def show_nodes(self, run: run_state.RunState) -> None:
         if self._live is None:
             return
         if run.phase == "stopping":
-            self._end()
+            self._stop_live()
             return
         self._live.start()
-        self._live.update(cascade_table(run), refresh=True)
+        self._live.update(make_node_table(run), refresh=True)
 
-    def healthy(self, run: run_state.RunState) -> None:
-        """Leave the finished table standing and go on below it."""
+    def show_healthy(self, run: run_state.RunState) -> None:
+        """Freeze the table; further output follows below it."""
         if self._live is not None:
-            self._live.update(cascade_table(run), refresh=True)
-        self._end()
-        super().healthy(run)
+            self._live.update(make_node_table(run), refresh=True)
+        self._stop_live()
+        super().show_healthy(run)
 
-    def _end(self) -> None:
+    def _stop_live(self) -> None:
         if self._live is not None:
             with suppress(OSError):
                 self._live.stop()
         self._live = None
 
 
-def cascade_table(run: run_state.RunState) -> Table:
-    """Return the nodes with their state, their port and how long they took."""
+def make_node_table(run: run_state.RunState) -> Table:
+    """Return a table of the nodes with state, port, detail and start-up time."""
     table = Table(box=None, pad_edge=False, show_header=False)
     for name, node in run.nodes.items():
-        colour = COLOURS[node.state]
+        colour = STATE_COLOURS[node.state]
         detail = node.reason or (
             f"waits for {', '.join(node.blocked_by)}" if node.phase == "absent" else node.phase
         )
         seconds = f"{node.ready_s:.1f} s" if node.ready_s is not None else ""
         table.add_row(
-            f"[{colour}]{SIGNS[node.state]}[/]",
+            f"[{colour}]{STATE_SYMBOLS[node.state]}[/]",
             name,
             f"[dim]{node.port or ''}[/]",
             f"[{colour}]{escape(detail)}[/]",
@@ -145,24 +142,24 @@ def cascade_table(run: run_state.RunState) -> Table:
     return table
 
 
-def breakdown(run: run_state.RunState) -> str:
-    """Return one line: how long until all were healthy, and how long each took."""
+def format_breakdown(run: run_state.RunState) -> str:
+    """Return one line: the start-up time of the deployment and of each node."""
     parts = [f"{name} {node.ready_s:.1f} s" for name, node in run.nodes.items() if node.ready_s]
     return f"all healthy in {run.healthy_s:.1f} s: {', '.join(parts)}"
 
 
-def failure_text(name: str, reason: str, last_lines: Sequence[str]) -> str:
-    """Return why a node failed and what it said last, as rich markup."""
-    said_last = [f"    [dim]{escape(line)}[/]" for line in last_lines[-_LINES_SHOWN:]]
-    return "\n".join([f"[red]{name} failed:[/] {escape(reason)}", *said_last])
+def format_failure(name: str, reason: str, last_lines: Sequence[str]) -> str:
+    """Return the reason and the node's last log lines as rich markup."""
+    lines = [f"    [dim]{escape(line)}[/]" for line in last_lines[-_LINES_SHOWN:]]
+    return "\n".join([f"[red]{name} failed:[/] {escape(reason)}", *lines])
 
 
-def log_line(record: Record) -> str:
-    """Return one log record as a line of rich markup."""
+def format_record(record: Record) -> str:
+    """Return a log record as one line of rich markup."""
     stamp = str(record.get("timestamp", ""))[11:19]
     level = str(record["level"])
     colour = _LEVEL_COLOURS.get(level, "")
-    text = escape(said(record))
+    text = escape(format_message(record))
     extras = [
         f"{key}={record[key]}"
         for key in ("node", "state", "seconds", "code", "route", "status", "reason", "latency_ms")

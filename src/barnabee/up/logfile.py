@@ -1,25 +1,29 @@
-"""One log of the whole house: JSON lines in a file that is rotated by size.
+"""The runner's log file: JSON lines of all services, rotated by size, and its readers.
 
-Our services write JSON themselves; lines of foreign programs are wrapped here, so that whoever
-reads the file meets one shape. `wrap` is pure; knows no process.
+Our services log JSON; lines of other programs are converted, so that every record has one format.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import re
-from collections.abc import Iterator
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
 from typing import IO, Any
 
 Record = dict[str, Any]
 
 SIZE_MAX_BYTES = 16 * 1024 * 1024
-FILES_KEPT = 5
+ROTATED_FILES = 5
 LINE_MAX_CHARS = 32_768
+_POLL_S = 0.2
 _NULLS: Record = dict.fromkeys(("trace_id", "session_id", "user_id", "stage", "latency_ms"))
 
 _REDIS = re.compile(r"\d+:[XCSM] \d+ \w+ \d+ [\d:.]+ (?P<level>[.\-*#]) (?P<event>.*)")
@@ -29,7 +33,7 @@ _SLOG = re.compile(
 )
 _DATED = re.compile(
     r"\d{4}[-/]\d\d[-/]\d\d[ T][\d:.,]+Z? (?P<level>[A-Z]+) ?:? ?(?P<event>.*)"
-)  # rclone's and Home Assistant's
+)  # rclone and Home Assistant
 _LEVELS = {
     "trace": "debug",
     "notice": "info",
@@ -40,56 +44,55 @@ _LEVELS = {
 KNOWN_LEVELS = ("debug", "info", "warning", "error", "critical")
 
 
-def wrap(component: str, line: str, now: str) -> Record:
-    """Return the record of one line that `component` wrote; `now` is an ISO time in UTC."""
+def make_record(component: str, line: str, now: str) -> Record:
+    """Return the record of one line of output of `component`; `now` is an ISO time in UTC."""
     base: Record = {"component": component, "level": "info", "timestamp": now, **_NULLS}
-    given = _object(line)
-    if given is None:
-        return base | _foreign(line)
-    event = given.pop("event", None) or given.pop("msg", None) or given.pop("message", "")
-    stamp = given.pop("timestamp", None) or given.pop("time", None) or now
-    level = _level(str(given.pop("level", "info")))
-    ours = {"component": component, "event": event, "level": level, "timestamp": stamp}
-    return base | given | ours
+    fields = _parse_json(line)
+    if fields is None:
+        return base | _parse_text(line)
+    event = fields.pop("event", None) or fields.pop("msg", None) or fields.pop("message", "")
+    timestamp = fields.pop("timestamp", None) or fields.pop("time", None) or now
+    level = _map_level(str(fields.pop("level", "info")))
+    fixed = {"component": component, "event": event, "level": level, "timestamp": timestamp}
+    return base | fields | fixed
 
 
 def utc_now() -> str:
-    """Return this moment as structlog writes it."""
+    """Return the current time in structlog's format."""
     return datetime.now(UTC).isoformat().replace("+00:00", "Z")
 
 
-def _foreign(line: str) -> Record:
+def _parse_text(line: str) -> Record:
     for pattern in (_REDIS, _SLOG, _DATED):
-        found = pattern.fullmatch(line)
-        if found:
-            level, event = found["level"], found["event"].strip('"')
-            rest = found.groupdict().get("rest") or ""
-            return {"level": _REDIS_LEVELS.get(level) or _level(level), "event": event + rest}
-    failed = line.startswith(("Traceback", "panic:", "fatal:")) or "Error: " in line
-    return {"event": line, "level": "error" if failed else "info"}
+        match = pattern.fullmatch(line)
+        if match:
+            level, event = match["level"], match["event"].strip('"')
+            rest = match.groupdict().get("rest") or ""
+            return {"level": _REDIS_LEVELS.get(level) or _map_level(level), "event": event + rest}
+    is_error = line.startswith(("Traceback", "panic:", "fatal:")) or "Error: " in line
+    return {"event": line, "level": "error" if is_error else "info"}
 
 
-def _level(word: str) -> str:
-    lower = word.lower()
-    known = _LEVELS.get(lower, lower)
-    return known if known in KNOWN_LEVELS else "info"
+def _map_level(name: str) -> str:
+    lower = name.lower()
+    level = _LEVELS.get(lower, lower)
+    return level if level in KNOWN_LEVELS else "info"
 
 
-def _object(line: str) -> Record | None:
+def _parse_json(line: str) -> Record | None:
     if not line.startswith("{"):
         return None
     try:
-        found = json.loads(line)
+        record = json.loads(line)
     except ValueError:
         return None
-    return found if isinstance(found, dict) else None
+    return record if isinstance(record, dict) else None
 
 
-class Lines:
-    """Cuts a stream of bytes into lines of text, however it arrives and however long they are."""
+class LineSplitter:
+    """Splits a stream of bytes into lines of at most `LINE_MAX_CHARS`."""
 
     def __init__(self) -> None:
-        """Begin with nothing."""
         self._rest = b""
 
     def feed(self, chunk: bytes) -> Iterator[str]:
@@ -103,14 +106,14 @@ class Lines:
             if text:
                 yield text
 
-    def end(self) -> Iterator[str]:
-        """Return what is left when the stream ended."""
+    def flush(self) -> Iterator[str]:
+        """Return the last line, which has no line feed."""
         yield from self.feed(b"\n")
 
 
 @dataclass
 class LogFile:
-    """The file; when it is full it becomes `.1`, and the oldest of `FILES_KEPT` is deleted."""
+    """The file; when full it is renamed to `.1`, and the oldest of `ROTATED_FILES` is deleted."""
 
     path: Path
     size_max_bytes: int = SIZE_MAX_BYTES
@@ -118,7 +121,7 @@ class LogFile:
     _size: int = 0
 
     def write(self, record: Record) -> None:
-        """Append one record; on a full disk it is lost, because the house must go on."""
+        """Append one record; on a full disk it is dropped, so that the runner continues."""
         line = json.dumps(record, ensure_ascii=False, default=str) + "\n"
         with suppress(OSError):
             file = self._file or self._open()
@@ -129,7 +132,6 @@ class LogFile:
             self._size += len(line)
 
     def close(self) -> None:
-        """Close the file."""
         if self._file is not None:
             with suppress(OSError):
                 self._file.close()
@@ -143,14 +145,78 @@ class LogFile:
 
     def _rotate(self) -> IO[str]:
         self.close()
-        for number in range(FILES_KEPT - 1, 0, -1):
-            older = rotated(self.path, number)
-            if older.exists():
-                older.replace(rotated(self.path, number + 1))
-        self.path.replace(rotated(self.path, 1))
+        for number in range(ROTATED_FILES - 1, 0, -1):
+            rotated = rotated_path(self.path, number)
+            if rotated.exists():
+                rotated.replace(rotated_path(self.path, number + 1))
+        self.path.replace(rotated_path(self.path, 1))
         return self._open()
 
 
-def rotated(path: Path, number: int) -> Path:
-    """Return the name of the `number`th older file."""
+def rotated_path(path: Path, number: int) -> Path:
+    """Return the path of the rotated file `number`; 1 is the newest."""
     return path.with_name(f"{path.name}.{number}")
+
+
+# ---- reading ------------------------------------------------------------------------------------
+
+
+def find_trace(path: Path, trace_id: str) -> list[Record]:
+    """Return the records with a trace id from the log and its rotated files, oldest first."""
+    if not path.exists():
+        return []
+    with path.open(encoding="utf-8", errors="replace") as file:
+        records = chain(read_rotated(path), read_records(file))
+        return [record for record in records if record.get("trace_id") == trace_id]
+
+
+def tail_records(
+    path: Path,
+    is_wanted: Callable[[Record], bool],
+    limit: int,
+    *,
+    include_rotated: bool,
+    follow: bool,
+) -> Iterator[Record]:
+    """Yield the last `limit` wanted records; with `follow` also new ones, without end."""
+    with path.open(encoding="utf-8", errors="replace") as file:
+        past = chain(read_rotated(path) if include_rotated else (), read_records(file))
+        yield from deque(filter(is_wanted, past), maxlen=limit)
+        if follow:
+            yield from filter(is_wanted, _follow(path, file))
+
+
+def read_records(file: IO[str]) -> Iterator[Record]:
+    """Yield the records up to the end of the file, but not an incomplete last line."""
+    while True:
+        position = file.tell()
+        line = file.readline()
+        if not line.endswith("\n"):
+            file.seek(position)
+            return
+        try:
+            record = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(record, dict):
+            yield {"component": "?", "level": "info", "event": ""} | record
+
+
+def read_rotated(path: Path) -> Iterator[Record]:
+    """Yield the records of the rotated files, oldest first."""
+    for number in range(ROTATED_FILES, 0, -1):
+        rotated = rotated_path(path, number)
+        if rotated.exists():
+            with rotated.open(encoding="utf-8", errors="replace") as file:
+                yield from read_records(file)
+
+
+def _follow(path: Path, file: IO[str]) -> Iterator[Record]:
+    """Yield new records without end; continues with the new file after a rotation."""
+    while True:
+        yield from read_records(file)
+        if path.exists() and path.stat().st_ino != os.fstat(file.fileno()).st_ino:
+            yield from read_records(file)
+            with path.open(encoding="utf-8", errors="replace") as newer:
+                yield from _follow(path, newer)
+        time.sleep(_POLL_S)

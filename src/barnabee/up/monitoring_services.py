@@ -1,21 +1,23 @@
-"""How the programs that watch the house are started (`up --monitoring`), with what they read.
+"""Commands and configuration files of the monitoring programs (`up --monitoring`).
 
-Their files are written anew at every start, for the owner's eyes alone: an address that nobody
-else may know is in one of them.
+The files are written anew at every start with mode 0600, because one contains the address of a
+webhook, which is a secret.
 """
 
 from __future__ import annotations
 
 import json
 import socket
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from barnabee.up import monitoring_config, secrets
-from barnabee.up.node_commands import Command, House, program
-from barnabee.up.paths import checkout
+from barnabee.up.deployment import CommandFactory, LocalDeployment, NodeCommand
+from barnabee.up.packages import find_program
+from barnabee.up.paths import checkout_directory
 
-# Programs are Debian's, and so are their packages.
+# The names of Debian's programs, and of their packages.
 PROGRAMS = {
     "prometheus": "prometheus",
     "alertmanager": "prometheus-alertmanager",
@@ -25,67 +27,68 @@ PROGRAMS = {
 WEBHOOK = "home_assistant_webhook"
 HEARTBEAT = "heartbeat_url"
 SMTP_PASSWORD = "smtp_password"  # noqa: S105 - the name of the file
-# Where mail goes and who sends it: what the user's environment says, by placeholder.
+# The variable of the user's environment for each placeholder of the mail settings.
 MAIL = {
     "mail_to": "ALERT_MAIL_TO",
     "mail_from": "ALERT_MAIL_FROM",
     "mail_host": "ALERT_MAIL_SMARTHOST",
     "mail_user": "ALERT_MAIL_USERNAME",
 }
-# What the rules ask for; the exporter's other collectors only cost time.
+# The node exporter's collectors that the alert rules use.
 _COLLECTORS = ("cpu", "diskstats", "filesystem", "loadavg", "meminfo", "netdev", "uname")
 
 
-def files() -> Path:
-    """Return the folder with rules and templates, which a checkout has."""
-    return checkout() / "nixos" / "monitoring"
+def monitoring_directory() -> Path:
+    """Return the checkout's directory of rules and templates."""
+    return checkout_directory() / "nixos" / "monitoring"
 
 
-def prometheus(house: House) -> Command:
-    """Return how Prometheus is started; rules and retention are the checkout's."""
-    token = house.paths.run / "credentials" / "prometheus" / secrets.API_TOKEN
-    limits = _write(house, "limits.json", monitoring_config.limits(house.system))
-    config = monitoring_config.prometheus(
-        house.system,
+def make_prometheus_command(deployment: LocalDeployment) -> NodeCommand:
+    token = deployment.paths.run / "credentials" / "prometheus" / secrets.API_TOKEN
+    limits = _write(
+        deployment, "limits.json", monitoring_config.make_limit_rules(deployment.system)
+    )
+    config = monitoring_config.make_prometheus_config(
+        deployment.system,
         host=socket.gethostname(),
-        rules=[str(limits), str(files() / "alerts" / "*.yml")],
+        rules=[str(limits), str(monitoring_directory() / "alerts" / "*.yml")],
         token_file=str(token),
     )
-    return Command(
+    return NodeCommand(
         (
-            program(PROGRAMS["prometheus"]),
-            f"--config.file={_write(house, 'prometheus.json', config)}",
-            f"--storage.tsdb.path={_data(house, 'prometheus')}",
-            f"--storage.tsdb.retention.time={house.system.retention.metrics_days}d",
-            f"--web.listen-address={_address(house, 'prometheus')}",
+            find_program(PROGRAMS["prometheus"]),
+            f"--config.file={_write(deployment, 'prometheus.json', config)}",
+            f"--storage.tsdb.path={_make_data_directory(deployment, 'prometheus')}",
+            f"--storage.tsdb.retention.time={deployment.system.retention.metrics_days}d",
+            f"--web.listen-address={_address(deployment, 'prometheus')}",
             *monitoring_config.PROMETHEUS_FLAGS,
             "--log.format=json",
         )
     )
 
 
-def alertmanager(house: House) -> Command:
-    """Return how Alertmanager is started, with the ways that this house has."""
-    template = json.loads((files() / "alertmanager.json").read_text(encoding="utf-8"))
-    config = monitoring_config.alertmanager(template, house.system, ways(house))
-    return Command(
+def make_alertmanager_command(deployment: LocalDeployment) -> NodeCommand:
+    template = json.loads((monitoring_directory() / "alertmanager.json").read_text("utf-8"))
+    config = monitoring_config.make_alertmanager_config(
+        template, deployment.system, read_alert_channels(deployment)
+    )
+    return NodeCommand(
         (
-            program(PROGRAMS["alertmanager"]),
-            f"--config.file={_write(house, 'alertmanager.json', config)}",
-            f"--storage.path={_data(house, 'alertmanager')}",
-            f"--web.listen-address={_address(house, 'alertmanager')}",
-            "--cluster.listen-address=",  # there is one of it
+            find_program(PROGRAMS["alertmanager"]),
+            f"--config.file={_write(deployment, 'alertmanager.json', config)}",
+            f"--storage.path={_make_data_directory(deployment, 'alertmanager')}",
+            f"--web.listen-address={_address(deployment, 'alertmanager')}",
+            "--cluster.listen-address=",  # a single instance
             "--log.format=json",
         )
     )
 
 
-def node(house: House) -> Command:
-    """Return how the node exporter is started."""
-    return Command(
+def make_node_exporter_command(deployment: LocalDeployment) -> NodeCommand:
+    return NodeCommand(
         (
-            program(PROGRAMS["node"]),
-            f"--web.listen-address={_address(house, 'node')}",
+            find_program(PROGRAMS["node"]),
+            f"--web.listen-address={_address(deployment, 'node')}",
             "--collector.disable-defaults",
             *(f"--collector.{name}" for name in _COLLECTORS),
             "--log.format=json",
@@ -93,71 +96,82 @@ def node(house: House) -> Command:
     )
 
 
-def blackbox(house: House) -> Command:
-    """Return how the blackbox exporter is started."""
-    return Command(
+def make_blackbox_command(deployment: LocalDeployment) -> NodeCommand:
+    config = _write(deployment, "blackbox.json", monitoring_config.make_blackbox_config())
+    return NodeCommand(
         (
-            program(PROGRAMS["blackbox"]),
-            f"--config.file={_write(house, 'blackbox.json', monitoring_config.blackbox())}",
-            f"--web.listen-address={_address(house, 'blackbox')}",
+            find_program(PROGRAMS["blackbox"]),
+            f"--config.file={config}",
+            f"--web.listen-address={_address(deployment, 'blackbox')}",
             "--log.format=json",
         )
     )
 
 
-def ways(house: House) -> dict[str, Any]:
-    """Return the ways out for alerts that this house has, by placeholder of the template.
+COMMANDS: Mapping[str, CommandFactory] = {
+    "prometheus": make_prometheus_command,
+    "alertmanager": make_alertmanager_command,
+    "node": make_node_exporter_command,
+    "blackbox": make_blackbox_command,
+}
 
-    The webhook's address stands in the file itself: Debian's Alertmanager reads it from no other.
+
+def read_alert_channels(deployment: LocalDeployment) -> dict[str, Any]:
+    """Return the configured channels for alerts by placeholder of the template; None if not set.
+
+    The webhook's address becomes part of the configuration file: Debian's Alertmanager cannot read
+    it from a file of its own.
     """
-    password = house.paths.secrets / SMTP_PASSWORD
-    handed_out = house.paths.run / "credentials" / "alertmanager" / SMTP_PASSWORD
+    password = deployment.paths.secrets / SMTP_PASSWORD
+    issued = deployment.paths.run / "credentials" / "alertmanager" / SMTP_PASSWORD
     return {
-        "webhook_url": webhook(house),
-        "heartbeat_url": secrets.read(house.paths, HEARTBEAT),
-        "mail_password_file": str(handed_out) if password.is_file() else None,
+        "webhook_url": find_webhook_url(deployment),
+        "heartbeat_url": secrets.read_secret(deployment.paths, HEARTBEAT),
+        "mail_password_file": str(issued) if password.is_file() else None,
         "mail_tls": True,
-        **{place: house.environment.get(name) or None for place, name in MAIL.items()},
+        **{key: deployment.environment.get(name) or None for key, name in MAIL.items()},
     }
 
 
-def webhook(house: House) -> str | None:
-    """Return where Home Assistant takes alerts: the demo home's own, or what the user gave."""
-    if house.demo_home is not None:
-        webhook_id = secrets.read(house.paths, secrets.DEMO_WEBHOOK)
-        return f"http://127.0.0.1:{house.system.port('home')}/api/webhook/{webhook_id}"
-    return secrets.read(house.paths, WEBHOOK)
+def find_webhook_url(deployment: LocalDeployment) -> str | None:
+    """Return Home Assistant's webhook for alerts: the demo home's, or the configured one."""
+    if deployment.demo_home is not None:
+        webhook_id = secrets.read_secret(deployment.paths, secrets.DEMO_WEBHOOK)
+        return f"http://127.0.0.1:{deployment.system.port('home')}/api/webhook/{webhook_id}"
+    return secrets.read_secret(deployment.paths, WEBHOOK)
 
 
-def lacking(house: House) -> list[str]:
-    """Return what watching does without here, each in one line."""
-    port = house.system.port("prometheus")
-    instead = f"`./barnabee logs` and http://127.0.0.1:{port}"
-    lines = [f"dashboards, search of logs: Grafana and Loki come with NixOS alone; here {instead}"]
-    if webhook(house) is None:
-        where = house.paths.secrets / WEBHOOK
-        lines.append(f"alerts in Home Assistant: put its webhook's address into {where}")
-    given = ways(house)
-    if any(given[place] is None for place in (*MAIL, "mail_password_file")):
-        where = house.paths.secrets / SMTP_PASSWORD
-        lines.append(f"alerts by mail: set {', '.join(MAIL.values())} and put {where} there")
+def list_missing_channels(deployment: LocalDeployment) -> list[str]:
+    """Return one line for each part of monitoring that is not configured or not available."""
+    prometheus_url = f"http://127.0.0.1:{deployment.system.port('prometheus')}"
+    missing_services = "dashboards and log search: Grafana and Loki run on NixOS only"
+    lines = [f"{missing_services}; here use `./barnabee logs` and {prometheus_url}"]
+    if find_webhook_url(deployment) is None:
+        file = deployment.paths.secrets / WEBHOOK
+        lines.append(f"alerts in Home Assistant: put the address of its webhook into {file}")
+    channels = read_alert_channels(deployment)
+    if any(channels[key] is None for key in (*MAIL, "mail_password_file")):
+        file = deployment.paths.secrets / SMTP_PASSWORD
+        lines.append(
+            f"alerts by mail: set {', '.join(MAIL.values())} and put the password into {file}"
+        )
     return lines
 
 
-def _write(house: House, name: str, table: object) -> Path:
-    folder = house.paths.run / "monitoring"
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    path = folder / name
+def _write(deployment: LocalDeployment, name: str, content: object) -> Path:
+    directory = deployment.paths.run / "monitoring"
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path = directory / name
     path.touch(mode=0o600)
-    path.write_text(json.dumps(table, indent=1), encoding="utf-8")
+    path.write_text(json.dumps(content, indent=1), encoding="utf-8")
     return path
 
 
-def _data(house: House, name: str) -> Path:
-    folder = house.paths.data / name
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
+def _make_data_directory(deployment: LocalDeployment, name: str) -> Path:
+    directory = deployment.paths.data / name
+    directory.mkdir(parents=True, exist_ok=True)
+    return directory
 
 
-def _address(house: House, name: str) -> str:
-    return f"127.0.0.1:{house.system.port(name)}"
+def _address(deployment: LocalDeployment, name: str) -> str:
+    return f"127.0.0.1:{deployment.system.port(name)}"

@@ -1,8 +1,8 @@
-"""Finds and ends the processes of a run: by the mark in their environment, and by their session.
+"""Processes of a run: found by a variable in their environment or by their session, and ended.
 
-The mark finds children that left their session and grandchildren whose parents are gone; the
-session finds programs that wrote over their environment. A process is only ever signalled through
-psutil, which checks its start time, so that a reused pid is never hit.
+The variable finds children that left their session and grandchildren whose parents are gone; the
+session finds programs that overwrote their environment. Processes are signalled through psutil
+only, which checks the start time, so that a reused pid is never hit.
 """
 
 from __future__ import annotations
@@ -15,67 +15,69 @@ from contextlib import suppress
 
 import psutil
 
-from barnabee.up.node_commands import MARK, NODE
-
+# In the environment of every process of a run: the run's id, and the node's name.
+RUN_ID_VARIABLE = "BARNABEE_RUN"
+NODE_VARIABLE = "BARNABEE_NODE"
 GRACE_S = 3.0
-# A start time is in clock ticks since boot; the conversion may differ in its last digits.
-SAME_START_S = 1.0
+# A start time is in clock ticks since boot; its conversion may differ in the last digits.
+START_TIME_TOLERANCE_S = 1.0
 _POLL_S = 0.02
 _MIB = 1024 * 1024
 
 
-def find(
+def find_processes(
     run_id: str, node: str | None = None, leaders: Mapping[int, float] | None = None
 ) -> list[psutil.Process]:
-    """Return the processes of the run (or of one node of it), without this one.
+    """Return the processes of the run, or of one node of it, without this process.
 
-    `leaders` are session leaders that the run started: pid and start time.
+    `leaders` are the session leaders that the run started, as start time by pid.
     """
-    sessions = {pid for pid, started in (leaders or {}).items() if _not_reused(pid, started)}
-    found = []
+    sessions = {pid for pid, started in (leaders or {}).items() if _is_same(pid, started)}
+    processes = []
     for process in psutil.process_iter():
         with suppress(psutil.Error, OSError):
             if process.pid == os.getpid() or process.status() == psutil.STATUS_ZOMBIE:
                 continue
-            if os.getsid(process.pid) in sessions or _marked(process, run_id, node):
-                found.append(process)
-    return found
+            if os.getsid(process.pid) in sessions or _has_run_id(process, run_id, node):
+                processes.append(process)
+    return processes
 
 
-def _marked(process: psutil.Process, run_id: str, node: str | None) -> bool:
+def _has_run_id(process: psutil.Process, run_id: str, node: str | None) -> bool:
     environment = process.environ()
-    return environment.get(MARK) == run_id and node in {None, environment.get(NODE)}
+    has_node = node in {None, environment.get(NODE_VARIABLE)}
+    return environment.get(RUN_ID_VARIABLE) == run_id and has_node
 
 
-def _not_reused(pid: int, started: float) -> bool:
-    """Return whether a session with leader `pid` can only be the one that began at `started`.
+def _is_same(pid: int, started: float) -> bool:
+    """Return whether a session with leader `pid` is the one that began at `started`.
 
-    A pid is not given again while a session has it, so a leader that is gone proves nothing else.
+    True when the leader has ended: its pid is not reused while processes of its session exist.
     """
     try:
-        return abs(psutil.Process(pid).create_time() - started) < SAME_START_S
+        return abs(psutil.Process(pid).create_time() - started) < START_TIME_TOLERANCE_S
     except psutil.Error:
         return True
 
 
-def end(processes: Iterable[psutil.Process], grace_s: float = GRACE_S) -> list[str]:
-    """Ask them to stop, then kill what is left; return `name (pid N)` of each."""
-    victims = list(processes)
-    names = [_name(process) for process in victims]
-    _signal(victims, signal.SIGTERM)
-    kill(outlive(victims, grace_s))
+def end_processes(processes: Iterable[psutil.Process], grace_s: float = GRACE_S) -> list[str]:
+    """Send SIGTERM, then SIGKILL after `grace_s`; return `name (pid N)` of each."""
+    targets = list(processes)
+    names = [_describe(process) for process in targets]
+    _signal(targets, signal.SIGTERM)
+    kill_processes(wait_for_exit(targets, grace_s))
     return names
 
 
-def kill(processes: Iterable[psutil.Process]) -> None:
-    """Kill them now and wait until they are gone."""
-    victims = list(processes)
-    _signal(victims, signal.SIGKILL)
-    outlive(victims, GRACE_S)
+def kill_processes(processes: Iterable[psutil.Process]) -> None:
+    """Send SIGKILL and wait until the processes have ended."""
+    targets = list(processes)
+    _signal(targets, signal.SIGKILL)
+    wait_for_exit(targets, GRACE_S)
 
 
-def memory_mib(leaders: Iterable[int]) -> dict[int, float]:
-    """Return the resident memory of each leader's whole session, in MiB.
+def measure_memory_mib(leaders: Iterable[int]) -> dict[int, float]:
+    """Return the resident memory of each leader's session in MiB.
 
     A page that two processes of a session share counts twice; none of ours fork after loading.
     """
@@ -88,21 +90,18 @@ def memory_mib(leaders: Iterable[int]) -> dict[int, float]:
     return totals
 
 
-def outlive(processes: list[psutil.Process], within_s: float) -> list[psutil.Process]:
-    """Wait until all have ended; return those that have not by then.
-
-    A zombie has ended: it only waits for a parent (or a container's first process) to notice.
-    """
+def wait_for_exit(processes: list[psutil.Process], within_s: float) -> list[psutil.Process]:
+    """Wait until all processes have ended; return those that are still alive after `within_s`."""
     deadline_s = time.monotonic() + within_s
-    while alive := [process for process in processes if lives(process)]:
+    while alive := [process for process in processes if is_alive(process)]:
         if time.monotonic() > deadline_s:
             return alive
         time.sleep(_POLL_S)
     return []
 
 
-def lives(process: psutil.Process) -> bool:
-    """Return whether the process has not ended."""
+def is_alive(process: psutil.Process) -> bool:
+    """Return whether the process has not ended; a zombie only waits for its parent."""
     try:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.Error:
@@ -115,8 +114,8 @@ def _signal(processes: Iterable[psutil.Process], number: signal.Signals) -> None
             process.send_signal(number)
 
 
-def _name(process: psutil.Process) -> str:
+def _describe(process: psutil.Process) -> str:
     try:
-        return f"{process.environ().get(NODE) or process.name()} (pid {process.pid})"
+        return f"{process.environ().get(NODE_VARIABLE) or process.name()} (pid {process.pid})"
     except psutil.Error:
         return f"pid {process.pid}"

@@ -1,15 +1,13 @@
-"""Where a local run keeps its files: one directory, `BARNABEE_HOME`, and the models' cache.
-
-Knows names of files and nothing of what is in them.
-"""
+"""Paths of a local run: the files below `BARNABEE_HOME`, and the caches of models and builds."""
 
 from __future__ import annotations
 
 import hashlib
-import os
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+
+from barnabee.core.settings import read_variable
 
 # sockaddr_un has 108 bytes for the path and its closing NUL (unix(7)).
 _SOCKET_PATH_MAX = 107
@@ -23,89 +21,96 @@ class Paths:
 
     @property
     def data(self) -> Path:
-        """Return where services keep what must survive."""
+        """Persistent data of the services."""
         return self.root / "data"
 
     @property
     def run(self) -> Path:
-        """Return where things lie that only live as long as the run."""
+        """Files that are only valid while the runner is alive."""
         return self.root / "run"
 
     @property
     def secrets(self) -> Path:
-        """Return the directory of secret files, mode 0700."""
+        """Directory of secret files, mode 0700."""
         return self.root / "secrets"
 
     @property
     def log(self) -> Path:
-        """Return the newest log file."""
+        """The current log file; rotated ones lie beside it."""
         return self.root / "logs" / "barnabee.jsonl"
 
     @property
     def state(self) -> Path:
-        """Return the file that says what runs."""
         return self.run / "state.json"
 
     @property
     def lock(self) -> Path:
-        """Return the file whose lock the runner of this directory holds."""
+        """Lock file that the runner of this directory holds."""
         return self.run / "lock"
 
     @property
     def database(self) -> Path:
-        """Return the database file."""
         return self.data / "barnabee.db"
 
     @property
     def run_id(self) -> str:
-        """Return what marks every process of this directory, so that leftovers can be found."""
+        """Id in the environment of every process of this directory; finds orphaned processes."""
         return hashlib.sha256(str(self.root).encode()).hexdigest()[:16]
 
     @property
     def litestream_socket(self) -> Path:
-        """Return Litestream's control socket; elsewhere when the path would be too long for one."""
+        """Litestream's control socket; in the temporary directory when the path is too long."""
         socket = self.run / "litestream.sock"
         if len(str(socket)) <= _SOCKET_PATH_MAX:
             return socket
         return Path(tempfile.gettempdir()) / f"barnabee-{self.run_id}.sock"
 
     def make(self) -> None:
-        """Create the directories; only their owner may look into them."""
+        """Create the directories with mode 0700."""
         for directory in (self.root, self.data, self.run, self.log.parent, self.secrets):
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
 
 
-def local() -> Paths:
+def local_paths() -> Paths:
     """Return the paths of `$BARNABEE_HOME`, or of `.barnabee` in the checkout."""
-    named = os.environ.get("BARNABEE_HOME")
-    if named:
-        return Paths(Path(named).resolve())
-    if (checkout() / "pyproject.toml").is_file():
-        return Paths(checkout() / ".barnabee")
-    state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    home = read_variable("BARNABEE_HOME")
+    if home:
+        return Paths(Path(home).resolve())
+    if (checkout_directory() / "pyproject.toml").is_file():
+        return Paths(checkout_directory() / ".barnabee")
+    state = read_variable("XDG_STATE_HOME") or Path.home() / ".local" / "state"
     return Paths(Path(state) / "barnabee")
 
 
-def checkout() -> Path:
-    """Return the directory that holds `src/`, which is a checkout only if it has pyproject.toml."""
+def checkout_directory() -> Path:
+    """Return the directory that holds `src/`; it is a checkout only if it has pyproject.toml."""
     return Path(__file__).resolve().parents[3]
 
 
-def cache() -> Path:
-    """Return where what can be fetched again is kept."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+def cache_directory() -> Path:
+    """Return the directory of files that can be downloaded or built again."""
+    base = read_variable("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(base) / "barnabee"
 
 
-def models() -> Path:
-    """Return the models' directory: `$BARNABEE_MODELS`, or one in the cache."""
-    return Path(os.environ.get("BARNABEE_MODELS") or cache() / "models")
+def models_directory() -> Path:
+    """Return `$BARNABEE_MODELS`, or the models' directory in the cache."""
+    return Path(read_variable("BARNABEE_MODELS") or cache_directory() / "models")
 
 
-def home_assistant(requirements: Path) -> Path:
-    """Return the environment of the demo home; its name changes when `requirements` does."""
-    named = os.environ.get("BARNABEE_HOME_ASSISTANT_VENV")
-    if named:
-        return Path(named)
+def home_assistant_requirements() -> Path:
+    """Return the file with the pinned packages of the demo home."""
+    return checkout_directory() / "requirements" / "home-assistant.txt"
+
+
+def home_assistant_venv(requirements: Path) -> Path:
+    """Return the virtual environment of the demo home.
+
+    `$BARNABEE_HOME_ASSISTANT_VENV`, or a directory in the cache whose name contains the hash of
+    `requirements`.
+    """
+    directory = read_variable("BARNABEE_HOME_ASSISTANT_VENV")
+    if directory:
+        return Path(directory)
     digest = hashlib.sha256(requirements.read_bytes()).hexdigest()[:12]
-    return cache() / f"home-assistant-{digest}"
+    return cache_directory() / f"home-assistant-{digest}"

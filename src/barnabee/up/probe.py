@@ -1,7 +1,4 @@
-"""How a node is: asked over the wire, by the kind of probe that system.toml names for it.
-
-Asks and reports; decides nothing and keeps nothing.
-"""
+"""Health probes of a node, by the kind of probe that system.toml names for it."""
 
 from __future__ import annotations
 
@@ -10,109 +7,111 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from barnabee.core.health import State
-from barnabee.core.schema import Service
+from barnabee.core.health import HealthState
+from barnabee.core.schema import ServiceConfig
 
 if TYPE_CHECKING:
     import httpx
 
-# A look every 1.5 s and these two, one after the other: a failure is seen within 5 s. The first
-# outlasts a health check's own 2 s, so that a service can say which of its dependencies hangs.
+# With a probe every 1.5 s and both timeouts in sequence, a failure is noticed within 5 s. The first
+# exceeds the 2 s of a service's own checks, so that it can report which dependency hangs.
 TIMEOUT_S = 2.3
-_ALIVE_TIMEOUT_S = 0.7
+_LIVE_TIMEOUT_S = 0.7
 _OK = 200
-# A dependency that nobody configured is off, not broken: it never keeps the house from being well.
+# Code of a dependency that is not configured: it counts as off, not as failed.
 NOT_CONFIGURED = "not_configured"
 
 
 @dataclass(frozen=True)
-class Look:
-    """What one look at a node found; `answers` is about the process, `state` about its job."""
+class NodeProbeResult:
+    """Result of one probe: whether the process answers, and the state of the service."""
 
-    answers: bool
-    state: State
+    is_responding: bool
+    state: HealthState
     message: str = ""
     dependencies: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @property
-    def ready(self) -> bool:
-        """Return whether the node does its job, if with less."""
-        return self.state in {State.HEALTHY, State.DEGRADED}
+    def is_ready(self) -> bool:
+        """Whether the node is healthy or degraded."""
+        return self.state in {HealthState.HEALTHY, HealthState.DEGRADED}
 
     @property
-    def good(self) -> bool:
-        """Return whether nothing is wrong but what nobody configured."""
-        lacking = [one for one in self.dependencies.values() if one.get("status") != State.HEALTHY]
-        return self.state == State.HEALTHY or (
-            self.state == State.DEGRADED
-            and bool(lacking)
-            and all(one.get("code") == NOT_CONFIGURED for one in lacking)
+    def is_ok(self) -> bool:
+        """Whether the node is healthy, or degraded only by dependencies not configured."""
+        unhealthy = [
+            dependency
+            for dependency in self.dependencies.values()
+            if dependency.get("status") != HealthState.HEALTHY
+        ]
+        return self.state == HealthState.HEALTHY or (
+            self.state == HealthState.DEGRADED
+            and bool(unhealthy)
+            and all(dependency.get("code") == NOT_CONFIGURED for dependency in unhealthy)
         )
 
 
-def silent(message: str) -> Look:
-    """Return the look at something that does not answer."""
-    return Look(answers=False, state=State.UNHEALTHY, message=message)
+def make_silent_result(message: str) -> NodeProbeResult:
+    """Return the result for a node that does not answer."""
+    return NodeProbeResult(is_responding=False, state=HealthState.UNHEALTHY, message=message)
 
 
-HEALTHY = Look(answers=True, state=State.HEALTHY)
-UNASKED = Look(answers=False, state=State.UNKNOWN)
+HEALTHY = NodeProbeResult(is_responding=True, state=HealthState.HEALTHY)
+NOT_PROBED = NodeProbeResult(is_responding=False, state=HealthState.UNKNOWN)
 
 
-class Prober:
-    """Asks nodes on one host; holds the HTTP connections between two looks."""
+class NodeProber:
+    """Probes nodes on one host and reuses its HTTP connections."""
 
     def __init__(self, host: str = "127.0.0.1") -> None:
-        """Remember where to ask."""
         self._host = host
         self._client: httpx.AsyncClient | None = None
 
     async def aclose(self) -> None:
-        """Close the connections."""
         if self._client is not None:
             await self._client.aclose()
 
-    async def look(self, node: Service) -> Look:
-        """Return how `node` is; never raises."""
+    async def probe(self, node: ServiceConfig) -> NodeProbeResult:
+        """Return the health of `node`; never raises."""
         try:
             async with asyncio.timeout(TIMEOUT_S):
-                return await self._ask(node)
+                return await self._probe(node)
         except TimeoutError:
-            return await self._alive(node, f"no answer within {TIMEOUT_S:g} s")
+            return await self._probe_liveness(node, f"no answer within {TIMEOUT_S:g} s")
         except (OSError, ValueError) as error:
-            return silent(str(error) or type(error).__name__)
+            return make_silent_result(str(error) or type(error).__name__)
 
-    async def _ask(self, node: Service) -> Look:
+    async def _probe(self, node: ServiceConfig) -> NodeProbeResult:
         if node.probe == "redis":
-            return await self._redis(node.port or 0)
+            return await self._probe_redis(node.port or 0)
         if node.probe == "tcp":
-            return await self._tcp(node.port or 0)
+            return await self._probe_tcp(node.port or 0)
         if node.probe == "home_assistant":
-            return await self._http(node.port or 0, "/manifest.json")
-        return await self._http(node.port or 0, node.health_path)
+            return await self._probe_http(node.port or 0, "/manifest.json")
+        return await self._probe_http(node.port or 0, node.health_path)
 
-    async def _alive(self, node: Service, message: str) -> Look:
+    async def _probe_liveness(self, node: ServiceConfig, message: str) -> NodeProbeResult:
         """Tell a service whose dependencies hang from one that hangs itself."""
         if node.probe == "http" and node.health_path == "/health/ready":
             with suppress(TimeoutError, OSError, ValueError):
-                async with asyncio.timeout(_ALIVE_TIMEOUT_S):
-                    live = await self._http(node.port or 0, "/health/live")
-                    return Look(live.answers, State.UNHEALTHY, message)
-        return silent(message)
+                async with asyncio.timeout(_LIVE_TIMEOUT_S):
+                    live = await self._probe_http(node.port or 0, "/health/live")
+                    return NodeProbeResult(live.is_responding, HealthState.UNHEALTHY, message)
+        return make_silent_result(message)
 
-    async def _http(self, port: int, path: str) -> Look:
+    async def _probe_http(self, port: int, path: str) -> NodeProbeResult:
         import httpx  # noqa: PLC0415 - 0.2 s that `status` and `logs` need not pay
 
         if self._client is None:
-            # This machine's services are never behind the user's proxy.
+            # This machine's services are never reached through the user's proxy.
             self._client = httpx.AsyncClient(trust_env=False)
         try:
-            answer = await self._client.get(f"http://{self._host}:{port}{path}")
+            response = await self._client.get(f"http://{self._host}:{port}{path}")
         except httpx.HTTPError as error:
             raise OSError(str(error) or type(error).__name__) from error
-        return read_answer(answer.status_code, _json(answer))
+        return parse_response(response.status_code, _read_json(response))
 
-    async def _redis(self, port: int) -> Look:
+    async def _probe_redis(self, port: int) -> NodeProbeResult:
         reader, writer = await asyncio.open_connection(self._host, port)
         try:
             writer.write(b"PING\r\n")
@@ -123,39 +122,42 @@ class Prober:
         if line.startswith(b"+PONG"):
             return HEALTHY
         text = line.decode(errors="replace").strip() or "it closed the connection"
-        return Look(answers=True, state=State.UNHEALTHY, message=text)
+        return NodeProbeResult(is_responding=True, state=HealthState.UNHEALTHY, message=text)
 
-    async def _tcp(self, port: int) -> Look:
+    async def _probe_tcp(self, port: int) -> NodeProbeResult:
         _, writer = await asyncio.open_connection(self._host, port)
         writer.close()
         return HEALTHY
 
 
-def read_answer(status: int, body: Any) -> Look:
-    """Return what an HTTP answer says: our services' report, or just its status. Pure."""
+def parse_response(status: int, body: Any) -> NodeProbeResult:
+    """Return the result of an HTTP response: our services' report, else only its status."""
     if not isinstance(body, dict) or "status" not in body:
-        state = State.HEALTHY if status == _OK else State.UNHEALTHY
-        return Look(answers=True, state=state, message="" if status == _OK else f"HTTP {status}")
+        state = HealthState.HEALTHY if status == _OK else HealthState.UNHEALTHY
+        message = "" if status == _OK else f"HTTP {status}"
+        return NodeProbeResult(is_responding=True, state=state, message=message)
     try:
-        state = State(body["status"])
+        state = HealthState(body["status"])
     except ValueError:
-        state = State.UNKNOWN
-    if status != _OK and state in {State.HEALTHY, State.DEGRADED}:
-        state = State.UNHEALTHY
-    found = body.get("dependencies")
-    dependencies = found if isinstance(found, dict) else {}
-    lacking = [
-        f"{name}: {one.get('message') or one.get('status')}"
-        for name, one in dependencies.items()
-        if one.get("status") != State.HEALTHY
+        state = HealthState.UNKNOWN
+    if status != _OK and state in {HealthState.HEALTHY, HealthState.DEGRADED}:
+        state = HealthState.UNHEALTHY
+    reported = body.get("dependencies")
+    dependencies = reported if isinstance(reported, dict) else {}
+    messages = [
+        f"{name}: {dependency.get('message') or dependency.get('status')}"
+        for name, dependency in dependencies.items()
+        if dependency.get("status") != HealthState.HEALTHY
     ]
-    return Look(answers=True, state=state, message="; ".join(lacking), dependencies=dependencies)
+    return NodeProbeResult(
+        is_responding=True, state=state, message="; ".join(messages), dependencies=dependencies
+    )
 
 
-def _json(answer: httpx.Response) -> Any:
-    if "json" not in answer.headers.get("content-type", ""):
+def _read_json(response: httpx.Response) -> Any:
+    if "json" not in response.headers.get("content-type", ""):
         return None
     try:
-        return answer.json()
+        return response.json()
     except ValueError:
         return None

@@ -1,19 +1,21 @@
-"""What runs, written by the runner and read by `status`, `health`, `down` and `say`.
+"""State of a run: written by the runner, read by `status`, `health`, `down` and `say`.
 
-One JSON file, replaced as a whole, and a lock that lives exactly as long as the runner does.
+One JSON file, replaced atomically, and a lock file that the runner holds while it is alive.
 """
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import psutil
 
 from barnabee.core.errors import AlreadyRunning, NotRunning
+from barnabee.core.files import lock_file, write_atomically
 from barnabee.up import orphans
 from barnabee.up.paths import Paths
 
@@ -27,12 +29,12 @@ class NodeState:
     port: int | None = None
     pid: int | None = None
     started: float | None = None  # the process's start time
-    since: float = 0.0  # seconds since the epoch
+    since: float = 0.0  # of `phase`, in seconds since the epoch
     ready_s: float | None = None  # how long its last start took
     restarts: int = 0
     reason: str = ""
     blocked_by: list[str] = field(default_factory=list)
-    last_lines: list[str] = field(default_factory=list)  # what it said before it failed last
+    last_lines: list[str] = field(default_factory=list)  # of its log before the last failure
 
 
 @dataclass
@@ -40,27 +42,27 @@ class RunState:
     """The whole run."""
 
     pid: int
-    started: float  # the runner's start time, which with the pid names exactly one process
+    started: float  # the runner's start time; with the pid it identifies the process
     system_file: str
     phase: str = "starting"  # starting, running, stopping
     demo_home: bool = False
-    asked_at: float = 0.0  # seconds since the epoch: when `up` was typed
+    asked_at: float = 0.0  # when `up` was started, in seconds since the epoch
     healthy_at: float | None = None
     healthy_s: float | None = None  # from the first node's start
     nodes: dict[str, NodeState] = field(default_factory=dict)
 
     @property
-    def alive(self) -> bool:
-        """Return whether the runner that wrote this still lives."""
+    def is_alive(self) -> bool:
+        """Whether the runner that wrote this state is still running."""
         try:
             process = psutil.Process(self.pid)
-            same = abs(process.create_time() - self.started) < orphans.SAME_START_S
+            difference_s = abs(process.create_time() - self.started)
         except psutil.Error:
             return False
-        return same and orphans.lives(process)
+        return difference_s < orphans.START_TIME_TOLERANCE_S and orphans.is_alive(process)
 
 
-def of_this_process(
+def make_run_state(
     system_file: str, *, demo_home: bool, nodes: dict[str, NodeState], asked_at: float = 0.0
 ) -> RunState:
     """Return the first state of a run whose runner is this process."""
@@ -70,63 +72,57 @@ def of_this_process(
     )
 
 
-def write(paths: Paths, state: RunState) -> None:
-    """Replace the state file."""
-    scratch = paths.state.with_suffix(".new")
-    scratch.write_text(json.dumps(asdict(state), indent=1), encoding="utf-8")
-    scratch.replace(paths.state)
+def write_state(paths: Paths, state: RunState) -> None:
+    write_atomically(paths.state, json.dumps(asdict(state), indent=1))
 
 
-def read(paths: Paths) -> RunState | None:
-    """Return what the last runner wrote, or None when there is nothing usable."""
+def read_state(paths: Paths) -> RunState | None:
+    """Return the last state, or None when the file is missing or damaged."""
     try:
-        found: dict[str, Any] = json.loads(paths.state.read_text(encoding="utf-8"))
-        nodes = {name: NodeState(**node) for name, node in found.pop("nodes").items()}
-        return RunState(**found, nodes=nodes)
+        content: dict[str, Any] = json.loads(paths.state.read_text(encoding="utf-8"))
+        nodes = {name: NodeState(**node) for name, node in content.pop("nodes").items()}
+        return RunState(**content, nodes=nodes)
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return None
 
 
-def left(paths: Paths) -> list[psutil.Process]:
-    """Return the processes of this directory, whoever started them and whether he still lives."""
-    run = read(paths)
-    nodes = run.nodes.values() if run is not None else ()
-    leaders = {one.pid: one.started for one in nodes if one.pid and one.started}
-    return orphans.find(paths.run_id, leaders=leaders)
-
-
-def running(paths: Paths) -> RunState:
-    """Return the state of the run that is alive; NotRunning when none is."""
-    state = read(paths)
-    if state is None or not state.alive:
+def require_running(paths: Paths) -> RunState:
+    """Return the state of the current run; NotRunning when there is none."""
+    state = read_state(paths)
+    if state is None or not state.is_alive:
         raise NotRunning
     return state
 
 
-def lock(paths: Paths) -> int:
-    """Take the runner's lock until the returned descriptor is closed; AlreadyRunning otherwise."""
-    handle = os.open(paths.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        os.close(handle)
-        state = read(paths)
-        pid = state.pid if state is not None else "unknown"
-        raise AlreadyRunning(pid=pid, home=paths.root) from error
-    return handle
-
-
-def require_none(paths: Paths) -> None:
-    """Raise AlreadyRunning when a runner holds this directory."""
-    os.close(lock(paths))
-
-
-def runner(paths: Paths) -> psutil.Process | None:
-    """Return the runner's process, or None when none is alive."""
-    state = read(paths)
-    if state is None or not state.alive:
+def find_runner(paths: Paths) -> psutil.Process | None:
+    """Return the runner's process, or None when none is running."""
+    state = read_state(paths)
+    if state is None or not state.is_alive:
         return None
     try:
         return psutil.Process(state.pid)
     except psutil.Error:
         return None
+
+
+def find_orphans(paths: Paths) -> list[psutil.Process]:
+    """Return the processes of this directory, whether or not their runner is still running."""
+    state = read_state(paths)
+    nodes = state.nodes.values() if state is not None else ()
+    leaders = {node.pid: node.started for node in nodes if node.pid and node.started}
+    return orphans.find_processes(paths.run_id, leaders=leaders)
+
+
+@contextmanager
+def hold_lock(paths: Paths) -> Iterator[None]:
+    """Hold the runner's lock for the block, or raise AlreadyRunning."""
+    state = read_state(paths)
+    pid = state.pid if state is not None else "unknown"
+    with lock_file(paths.lock, mode=0o600, if_taken=AlreadyRunning(pid=pid, home=paths.root)):
+        yield
+
+
+def require_not_running(paths: Paths) -> None:
+    """Raise AlreadyRunning when a runner holds the lock."""
+    with hold_lock(paths):
+        pass

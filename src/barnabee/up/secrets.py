@@ -1,8 +1,8 @@
-"""The secret files of a local run: made once, handed to each service alone.
+"""Secret files of a local run: generated once, and copied for each service that needs them.
 
-`secrets/` holds one file per secret (0600 in a 0700 directory). A service gets copies of the ones
-that system.toml lists for it, in a directory of its own (`CREDENTIALS_DIRECTORY`, as systemd does).
-Backblaze's two keys are the user's, or made up here for the S3 server on this machine.
+`secrets/` has one file per secret (0600 in a 0700 directory). A service gets copies of those that
+system.toml lists for it in its own `CREDENTIALS_DIRECTORY`, as with systemd. Backblaze's two keys
+are the user's, or generated here for the S3 server on this machine.
 """
 
 from __future__ import annotations
@@ -18,30 +18,33 @@ from barnabee.up.paths import Paths
 
 API_TOKEN = "api_token"  # noqa: S105 - the name of the file
 DEMO_WEBHOOK = "demo_home_webhook_id"
-KEY_ID = "b2_key_id"
-KEY = "b2_application_key"
-# Holds the key id that was made up here: a different one in `b2_key_id` is the user's own.
-_LOCAL = "b2_made_here"
+B2_KEY_ID = "b2_key_id"
+B2_KEY = "b2_application_key"
+# Holds the key id that was generated here: a different one in `b2_key_id` is the user's own.
+_GENERATED_KEY_ID = "b2_made_here"
 
 
-def make(paths: Paths) -> None:
-    """Make the secrets that are missing; SettingMissing when half of Backblaze's pair is there."""
+def ensure_secrets(paths: Paths) -> None:
+    """Generate the secrets that are missing.
+
+    Raises SettingMissing when only one of Backblaze's two keys exists.
+    """
     paths.secrets.chmod(0o700)
     _create(paths.secrets / API_TOKEN, secrets.token_urlsafe(32))
     _create(paths.secrets / DEMO_WEBHOOK, secrets.token_hex(16))
-    given = [name for name in (KEY_ID, KEY) if (paths.secrets / name).is_file()]
-    if len(given) == 1:
-        missing = KEY if given == [KEY_ID] else KEY_ID
+    existing = [name for name in (B2_KEY_ID, B2_KEY) if (paths.secrets / name).is_file()]
+    if len(existing) == 1:
+        missing = B2_KEY if existing == [B2_KEY_ID] else B2_KEY_ID
         hint = f"put both keys of the bucket into {paths.secrets}, or neither"
         raise SettingMissing(name=f"secret {missing}", hint=hint)
-    if not given:
-        identity = f"local{secrets.token_hex(8)}"
-        _create(paths.secrets / _LOCAL, identity)
-        _create(paths.secrets / KEY, secrets.token_hex(20))
-        _create(paths.secrets / KEY_ID, identity)
+    if not existing:
+        key_id = f"local{secrets.token_hex(8)}"
+        _create(paths.secrets / _GENERATED_KEY_ID, key_id)
+        _create(paths.secrets / B2_KEY, secrets.token_hex(20))
+        _create(paths.secrets / B2_KEY_ID, key_id)
 
 
-def read(paths: Paths, name: str) -> str | None:
+def read_secret(paths: Paths, name: str) -> str | None:
     """Return a secret, or None when its file is missing or empty."""
     try:
         return (paths.secrets / name).read_text(encoding="utf-8").strip() or None
@@ -49,34 +52,36 @@ def read(paths: Paths, name: str) -> str | None:
         return None
 
 
-def replica_is_local(paths: Paths) -> bool:
-    """Return whether the replica's keys were made here, so that its S3 server must be too."""
-    return read(paths, _LOCAL) is not None and read(paths, _LOCAL) == read(paths, KEY_ID)
+def is_replica_local(paths: Paths) -> bool:
+    """Return whether the replica's keys were generated here, for the S3 server on this machine."""
+    generated = read_secret(paths, _GENERATED_KEY_ID)
+    return generated is not None and generated == read_secret(paths, B2_KEY_ID)
 
 
-def hand_out(
-    paths: Paths, service: str, names: Iterable[str], instead: Mapping[str, Path] | None = None
+def issue_credentials(
+    paths: Paths, service: str, names: Iterable[str], sources: Mapping[str, Path] | None = None
 ) -> Path:
-    """Return the directory that holds this service's secrets and no others.
+    """Return a new directory with copies (0400) of the secrets `names` for one service.
 
-    `instead` names other files to take a secret from. What does not exist is left out.
+    `sources` names other files to copy a secret from. Secrets that do not exist are left out.
     """
     directory = paths.run / "credentials" / service
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir(parents=True, mode=0o700)
     for name in names:
-        source = (instead or {}).get(name, paths.secrets / name)
+        source = (sources or {}).get(name, paths.secrets / name)
         if source.is_file():
             _create(directory / name, source.read_text(encoding="utf-8"), mode=0o400)
     return directory
 
 
-def take_back(paths: Paths) -> None:
-    """Delete what was handed out."""
+def revoke_credentials(paths: Paths) -> None:
+    """Delete the copies of all services."""
     shutil.rmtree(paths.run / "credentials", ignore_errors=True)
 
 
 def _create(path: Path, value: str, mode: int = 0o600) -> None:
+    """Write a new file; an existing one is left as it is."""
     try:
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     except FileExistsError:

@@ -1,7 +1,7 @@
-"""What a machine needs before the house can start: a Redis, the models, Home Assistant, the page.
+"""Set-up of a machine before the first start: Redis, models, Home Assistant, dashboard.
 
-Steps that do not depend on one another run at the same time; each is done once and then only
-looked at. What this machine cannot have is listed with its reason, never passed over.
+Independent steps run concurrently, and a finished step is only verified. Parts that cannot be
+installed are reported with the reason.
 """
 
 from __future__ import annotations
@@ -19,50 +19,46 @@ from barnabee.core.errors import (
     ModelDamaged,
     ModelMissing,
     SettingInvalid,
-    SetUpFailed,
+    SetupFailed,
 )
 from barnabee.core.schema import System
-from barnabee.up import apt, dashboard, environment, monitoring_services, paths
-from barnabee.up.progress import Steps, shown
+from barnabee.up import dashboard, monitoring_services, packages, paths
+from barnabee.up.progress import ProgressSteps, show_progress
 
 _HOME_ASSISTANT = "Home Assistant"
 
 
-def model_names(system: System, device: str = "cpu") -> list[str]:
-    """Return the folders of the models that `system` names for a device ("cpu" or "cuda")."""
-    cuda = device == "cuda"
-    chosen = [model.cuda_files if cuda else model.cpu_files for model in system.model.values()]
-    return sorted({files for files in chosen if files})
+def list_model_folders(system: System, device: str = "cpu") -> list[str]:
+    """Return the directories of the models of `system` for a device ("cpu" or "cuda")."""
+    models = system.model.values()
+    folders = [model.cuda_files if device == "cuda" else model.cpu_files for model in models]
+    return sorted({folder for folder in folders if folder})
 
 
-def home_assistant_requirements() -> Path:
-    """Return the pinned packages of the demo home."""
-    return paths.checkout() / "requirements" / "home-assistant.txt"
-
-
-def prepare(
+def prepare_machine(
     system: System, console: Console, *, demo_home: bool, monitoring: bool = False
 ) -> Path | None:
-    """See to everything; return Home Assistant's environment when `demo_home` asks for one.
+    """Run every step; return Home Assistant's virtual environment if `demo_home`.
 
-    Raises SetUpFailed, DependencyDown or ModelDamaged in one sentence.
+    Raises SetupFailed, DependencyDown or ModelDamaged.
     """
-    with shown(console) as steps:
+    with show_progress(console) as steps:
         return asyncio.run(_prepare(system, steps, demo_home=demo_home, monitoring=monitoring))
 
 
 async def _prepare(
-    system: System, steps: Steps, *, demo_home: bool, monitoring: bool
+    system: System, steps: ProgressSteps, *, demo_home: bool, monitoring: bool
 ) -> Path | None:
-    home = paths.home_assistant(home_assistant_requirements()) if demo_home else None
+    requirements = paths.home_assistant_requirements()
+    home = paths.home_assistant_venv(requirements) if demo_home else None
     try:
         async with asyncio.TaskGroup() as group:
-            group.create_task(_packages(steps, monitoring=monitoring))
-            names = model_names(system, settings.load(system).device)
+            group.create_task(_install_packages(steps, monitoring=monitoring))
+            names = list_model_folders(system, settings.read_settings(system).device)
             group.create_task(fetch_models(names, steps))
-            group.create_task(dashboard.ensure(steps.tell))
+            group.create_task(dashboard.ensure_dashboard(steps.print_line))
             if home is not None:
-                group.create_task(_home_assistant(home, steps))
+                group.create_task(_install_home_assistant(home, requirements, steps))
     except* BarnabeeError as errors:
         first: BaseException = errors
         while isinstance(first, BaseExceptionGroup):
@@ -71,59 +67,61 @@ async def _prepare(
     return home
 
 
-async def fetch_models(names: list[str], steps: Steps) -> list[str]:
-    """Fetch and check the models, with progress in bytes; return those that are whole.
+async def fetch_models(names: list[str], steps: ProgressSteps) -> list[str]:
+    """Fetch and verify the models; return those that are intact.
 
-    A folder that nothing is pinned for is one's own: it is only looked at, and named when it is not
-    whole.
+    A model without pins is the user's own: it is only verified, and reported when it is not intact.
     """
     from barnabee.up import model_pins, models  # noqa: PLC0415 - reads the pins
 
-    pinned = [name for name in names if name in model_pins.load().model]
-    await models.ensure_models(pinned, paths.models(), steps.report)
+    pinned = [name for name in names if name in model_pins.load_pins().model]
+    await models.ensure_models(pinned, paths.models_directory(), steps.report)
     for name in names:
         if name in pinned:
             continue
         try:
-            await asyncio.to_thread(manifest.verify, paths.models() / name)
+            await asyncio.to_thread(manifest.verify_directory, paths.models_directory() / name)
         except (ModelMissing, ModelDamaged) as error:
-            steps.tell(f"{name} is not pinned, so it cannot be fetched: {_own_model(name, error)}")
+            reason = _describe_own_model(name, error)
+            steps.print_line(f"{name} is not pinned, so it cannot be fetched: {reason}")
         else:
             pinned.append(name)
     return sorted(pinned)
 
 
-def _own_model(name: str, error: BarnabeeError) -> str:
-    folder = paths.models() / name
+def _describe_own_model(name: str, error: BarnabeeError) -> str:
+    directory = paths.models_directory() / name
     if isinstance(error, ModelMissing):
-        return f"put its files into {folder}, then run `barnabee models seal {name}`"
+        return f"put its files into {directory}, then run `barnabee models seal {name}`"
     return f"{error.fields['path']}: {error.fields['reason']}"
 
 
-async def _packages(steps: Steps, *, monitoring: bool) -> None:
-    """One after the other: there is one lock on Debian's packages."""
-    await _redis(steps)
+async def _install_packages(steps: ProgressSteps, *, monitoring: bool) -> None:
+    """Install one package after the other: dpkg has a global lock."""
+    await _install_redis(steps)
     for name in monitoring_services.PROGRAMS.values() if monitoring else ():
         if shutil.which(name):
             continue
-        if not apt.possible():
+        if not packages.can_install_packages():
             hint = f"install the Debian package {name}, or leave off --monitoring"
-            raise SetUpFailed(what=name, reason="only root may install Debian packages", hint=hint)
-        await apt.install(name, steps.tell)
+            raise SetupFailed(what=name, reason="only root may install Debian packages", hint=hint)
+        await packages.install_package(name, steps.print_line)
 
 
-async def _redis(steps: Steps) -> None:
+async def _install_redis(steps: ProgressSteps) -> None:
     if shutil.which("redis-server") or shutil.which("valkey-server"):
         return
-    if apt.possible():
-        await apt.install("redis-server", steps.tell)
+    if packages.can_install_packages():
+        await packages.install_package("redis-server", steps.print_line)
         return
-    why = "apt-get is missing" if os.geteuid() == 0 else "only root may install Debian packages"
-    steps.tell(f"redis-server: not installed ({why}); the packaged Valkey runs instead")
+    reason = "apt-get is missing" if os.geteuid() == 0 else "only root may install Debian packages"
+    steps.print_line(f"redis-server: not installed ({reason}); the packaged Valkey runs instead")
 
 
-async def _home_assistant(directory: Path, steps: Steps) -> None:
-    if os.environ.get("BARNABEE_HOME_ASSISTANT_VENV"):
+async def _install_home_assistant(
+    directory: Path, requirements: Path, steps: ProgressSteps
+) -> None:
+    if settings.read_variable("BARNABEE_HOME_ASSISTANT_VENV"):
         if not (directory / "bin" / "python").exists():
             raise SettingInvalid(
                 name="BARNABEE_HOME_ASSISTANT_VENV",
@@ -131,12 +129,12 @@ async def _home_assistant(directory: Path, steps: Steps) -> None:
                 hint="name a virtual environment with Home Assistant, or unset it",
             )
         return
-    if environment.complete(directory):
+    if packages.is_venv_complete(directory):
         return
 
-    def report(so_far_bytes: int) -> None:
-        steps.report(_HOME_ASSISTANT, so_far_bytes, 0)
+    def report(done_bytes: int) -> None:
+        steps.report(_HOME_ASSISTANT, done_bytes, 0)
 
-    await environment.ensure(directory, home_assistant_requirements(), report)
-    size = await asyncio.to_thread(environment.size_bytes, directory)
+    await packages.ensure_venv(directory, requirements, report)
+    size = await asyncio.to_thread(packages.measure_size_bytes, directory)
     steps.report(_HOME_ASSISTANT, size, size)

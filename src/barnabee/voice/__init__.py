@@ -1,1 +1,1 @@
-"""The `voice` service: a microphone anywhere in the house becomes a conversation."""
+"""Voice service: conversations over WebRTC and WebSocket."""

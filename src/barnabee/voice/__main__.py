@@ -1,7 +1,7 @@
-"""Runs the service: `python -m barnabee.voice`."""
+"""Entry point: `python -m barnabee.voice`."""
 
-from barnabee.core.serve import run
+from barnabee.core.serve import run_service
 from barnabee.voice.app import build
 
 if __name__ == "__main__":
-    run("voice", build)
+    run_service("voice", build)

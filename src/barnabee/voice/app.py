@@ -1,4 +1,4 @@
-"""Builds the service out of its clients, routes, health and metrics."""
+"""Application factory of the voice service."""
 
 from __future__ import annotations
 
@@ -7,69 +7,79 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import structlog
 from fastapi import FastAPI
+from loguru import logger
 
 from barnabee import __version__
 from barnabee.clients.api import ApiClient
-from barnabee.clients.gpu import GpuClient, Names
-from barnabee.clients.wake_servers import WakeServers
-from barnabee.core.auth import Access
-from barnabee.core.errors import Loading, Misconfigured
-from barnabee.core.health import Health
-from barnabee.core.http import Front, handle_errors, standard_routes
-from barnabee.core.serve import Running
-from barnabee.core.settings import required_credential
+from barnabee.clients.gpu import GpuClient, ModelNames
+from barnabee.clients.load_balancer import WakeServerPool
+from barnabee.core.auth import Authenticator
+from barnabee.core.errors import Misconfigured, StillLoading
+from barnabee.core.health import HealthMonitor
+from barnabee.core.http import ServiceMiddleware, add_error_handlers, make_standard_routes
+from barnabee.core.serve import ServiceApp
+from barnabee.core.settings import require_credential
 from barnabee.store.recordings import FOLDER
-from barnabee.voice import filler_files, health, logs
+from barnabee.voice import fillers, health, routes
+from barnabee.voice.endpointing import TurnAnalyzer
 from barnabee.voice.fillers import Clip
-from barnabee.voice.latency_estimator import Estimate
+from barnabee.voice.latency_estimator import LatencyEstimator
 from barnabee.voice.metrics import VoiceMetrics
-from barnabee.voice.pipeline import House
-from barnabee.voice.recording import RecordingMetrics, Recordings
-from barnabee.voice.room_registry import Rooms
-from barnabee.voice.routes import offer, talk
-from barnabee.voice.silero_vad import Detectors
+from barnabee.voice.pipeline import SharedServices
+from barnabee.voice.room_registry import RoomRegistry
 from barnabee.voice.transports import ice_ports
-from barnabee.voice.turn_analyzer import Ends
-from barnabee.voice.turn_recorder import Keeping
+from barnabee.voice.turn_recorder import RecordingMetrics, RecordingWriter, TurnRecorder
+from barnabee.voice.vad import SileroPool
 
 if TYPE_CHECKING:
+    from loguru import Message
+
     from barnabee.core.schema import System
     from barnabee.core.settings import Settings
 
 BODY_MAX_BYTES = 64 * 1024
-GRACE_S = 1  # rooms are ended before, by `Rooms.end`
-# A model may have to be loaded first (card.wait_limit_ms), and a filler is heard meanwhile.
-PATIENCE_S = 5
-COMMAND_S = 20.0  # a language model's answer, and its one retry
+SHUTDOWN_GRACE_S = 1  # rooms are closed before, by `RoomRegistry.close`
+# Beyond gpu.wait_limit_ms, in which a model may be loaded; a filler is played meanwhile.
+MODEL_TIMEOUT_MARGIN_S = 5
+COMMAND_TIMEOUT_S = 20.0  # an answer of the language model, and one retry
+PIPECAT_LOG_LEVEL = "WARNING"
+# Logged for every WebRTC connection: it has no video, and the browser ends it.
+EXPECTED_WARNINGS = (
+    "No video transceiver",
+    "No screen video transceiver",
+    "Media stream error while",
+)
 
 log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
-class Phrases:
-    """The recorded phrases, or what is wrong with them."""
+class RecordedPhrases:
+    """Recorded phrases by category; `problem` says why there are none."""
 
     folder: Path
     clips: Mapping[str, Sequence[Clip]]
-    missing: str | None = None
+    problem: str | None = None
 
     @classmethod
-    def of(cls, settings: Settings, rate_hz: int) -> Phrases:
-        """Return what there is; a house without recordings talks all the same."""
+    def load(cls, settings: Settings, rate_hz: int) -> RecordedPhrases:
+        """Load the recordings; the service also runs without them."""
         folder = settings.fillers_dir or settings.data_dir / "fillers"
         try:
-            clips = filler_files.load(folder)
+            clips = fillers.load_recordings(folder)
         except Misconfigured as error:
             log.warning("no_recordings", code=error.code, reason=str(error))
             return cls(folder, {}, str(error))
-        odd = sorted(one.name for kind in clips.values() for one in kind if one.rate_hz != rate_hz)
-        if odd:
-            reason = f"{odd[0]} is not at {rate_hz} Hz: run `barnabee fillers generate`"
-            return cls(folder, {}, reason)
+        wrong_rate = sorted(
+            clip.name for group in clips.values() for clip in group if clip.rate_hz != rate_hz
+        )
+        if wrong_rate:
+            problem = f"{wrong_rate[0]} is not at {rate_hz} Hz: run `barnabee fillers generate`"
+            return cls(folder, {}, problem)
         return cls(folder, clips)
 
 
@@ -77,103 +87,127 @@ def build(
     system: System,
     settings: Settings,
     *,
-    access: Access | None = None,
+    access: Authenticator | None = None,
     metrics: VoiceMetrics | None = None,
-) -> Running:
-    """Return the service; it answers at once, and connects to nothing before a room does."""
-    logs.adopt()
+) -> ServiceApp:
+    """Return the service; models are loaded when it starts, other services contacted on demand."""
+    redirect_pipecat_logs()
     metrics = metrics or VoiceMetrics("voice")
-    access = access or Access(required_credential("api_token"))
-    talk_table = system.talk
-    ice_ports.keep_to(range(talk_table.media_port_first, talk_table.media_port_last + 1))
-    phrases = Phrases.of(settings, system.voice.sample_rate_hz)
-    parts = _Parts(system, settings, access.token, phrases, metrics)
-    rooms = Rooms(talk_table.rooms_max, metrics.sessions.set)
-    checks = health.checks(
-        gpu=parts.gpu.ready,
-        api=parts.api.ready,
-        recordings=health.recorded(phrases.folder, phrases.missing),
-        ready=lambda: parts.there is not None,
+    access = access or Authenticator(require_credential("api_token"))
+    talk = system.talk
+    ice_ports.restrict_ports(range(talk.media_port_first, talk.media_port_last + 1))
+    phrases = RecordedPhrases.load(settings, system.voice.sample_rate_hz)
+    components = _Components(system, settings, access.token, phrases, metrics)
+    rooms = RoomRegistry(talk.rooms_max, metrics.sessions.set)
+    checks = health.make_checks(
+        gpu=components.gpu.ready,
+        api=components.api.ready,
+        recordings=health.make_recordings_probe(phrases.folder, phrases.problem),
+        ready=lambda: components.shared is not None,
     )
-    looks = Health("voice", checks, metrics)
+    monitor = HealthMonitor("voice", checks, metrics)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        async with parts.running():
+        async with components.running():
             yield
 
     app = FastAPI(title="BarnabeeNet voice", version=__version__, lifespan=lifespan)
-    handle_errors(app)
-    app.include_router(offer.router(parts.house, rooms))
-    app.router.routes.extend([talk.route(parts.house, rooms), *standard_routes(looks, metrics)])
-    front = Front(app, metrics, access, body_max_bytes=BODY_MAX_BYTES)
-    return Running(front, looks, GRACE_S, rooms.end)
+    add_error_handlers(app)
+    app.include_router(routes.make_router(components.get_shared, rooms))
+    app.router.routes.append(routes.make_talk_route(components.get_shared, rooms))
+    app.router.routes.extend(make_standard_routes(monitor, metrics))
+    middleware = ServiceMiddleware(app, metrics, access, body_max_bytes=BODY_MAX_BYTES)
+    return ServiceApp(middleware, monitor, SHUTDOWN_GRACE_S, rooms.close)
 
 
-class _Parts:
-    """What all rooms share: the clients at once, the models when the service has started."""
+class _Components:
+    """Clients of other services, and the models that are loaded at start-up."""
 
     def __init__(
         self,
         system: System,
         settings: Settings,
         token: str,
-        phrases: Phrases,
+        phrases: RecordedPhrases,
         metrics: VoiceMetrics,
     ) -> None:
-        patience_s = system.card.wait_limit_ms / 1000 + PATIENCE_S
-        names, urls = Names.of(settings), settings.gpu_service_urls
-        self.gpu = GpuClient(urls, token, names=names, timeout_s=patience_s)
-        self.api = ApiClient(settings.api_url, token, timeout_s=COMMAND_S)
-        self.there: House | None = None
+        timeout_s = system.gpu.wait_limit_ms / 1000 + MODEL_TIMEOUT_MARGIN_S
+        names, urls = ModelNames.from_settings(settings), settings.gpu_service_urls
+        self.gpu = GpuClient(urls, token, names=names, timeout_s=timeout_s)
+        self.api = ApiClient(settings.api_url, token, timeout_s=COMMAND_TIMEOUT_S)
+        self.shared: SharedServices | None = None
         self._system, self._metrics, self._phrases = system, metrics, phrases
-        self._wakes, self._token = WakeServers(urls), token
+        self._wake_servers, self._token = WakeServerPool(urls), token
         folder, series = settings.data_dir / FOLDER, RecordingMetrics.register(metrics)
-        self._keeping = Keeping(
-            self.api.report,
-            Recordings(folder, system.recording, series),
-            {clip.name: clip.words for kind in phrases.clips.values() for clip in kind},
+        self._recorder = TurnRecorder(
+            self.api.send_report,
+            RecordingWriter(folder, system.recording, series),
+            {clip.name: clip.words for group in phrases.clips.values() for clip in group},
         )
 
-    def house(self) -> House:
-        """Return what rooms are made of; Loading before the service has started."""
-        if self.there is None:
-            raise Loading(what="the voice pipeline")
-        return self.there
+    def get_shared(self) -> SharedServices:
+        """Return what all rooms share; StillLoading before the service has started."""
+        if self.shared is None:
+            raise StillLoading(what="the voice pipeline")
+        return self.shared
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Load the small models, and let go of everything at the end."""
-        ends = await asyncio.to_thread(Ends)
-        await ends.warm_up()
-        self.there = House(
+        """Load the small models; close everything at the end."""
+        turn_analyzer = await asyncio.to_thread(TurnAnalyzer)
+        await turn_analyzer.warm_up()
+        self.shared = SharedServices(
             system=self._system,
             gpu=self.gpu,
             api=self.api,
-            detectors=await asyncio.to_thread(Detectors),
-            ends=ends,
-            estimate=Estimate(budget_ms(self._system)),
+            vad_pool=await asyncio.to_thread(SileroPool),
+            turn_analyzer=turn_analyzer,
+            estimator=LatencyEstimator(get_stage_budgets_ms(self._system)),
             clips=self._phrases.clips,
-            keeping=self._keeping,
+            recorder=self._recorder,
             metrics=self._metrics,
-            wakes=self._wakes,
+            wake_servers=self._wake_servers,
             token=self._token,
         )
         try:
             yield
         finally:
-            self.there = None
-            await self._keeping.aclose()
-            await ends.aclose()
+            self.shared = None
+            await self._recorder.aclose()
+            await turn_analyzer.aclose()
             await self.gpu.aclose()
             await self.api.aclose()
 
 
-def budget_ms(system: System) -> dict[str, int]:
-    """Return what each stage should take, by the names of the estimate. Pure."""
+def get_stage_budgets_ms(system: System) -> dict[str, int]:
+    """Return the latency budgets by the stages of `LatencyEstimator`. Pure."""
     stage = system.stage
     return {
         "stt": stage.stt_ms,
         "command": stage.intent_ms + stage.home_ms,
         "tts": stage.tts_first_byte_ms,
     }
+
+
+def redirect_pipecat_logs() -> None:
+    """Send the warnings of Pipecat, which logs with loguru, through structlog."""
+    logger.remove()
+    logger.add(
+        _forward_log_message,
+        level=PIPECAT_LOG_LEVEL,
+        format="{message}",
+        backtrace=False,
+        diagnose=False,
+    )
+
+
+def _forward_log_message(message: Message) -> None:
+    record: dict[str, Any] = dict(message.record)
+    if record["message"].startswith(EXPECTED_WARNINGS):
+        return
+    fields = {"logger": record["name"], "stage": "pipecat"}
+    if record["exception"]:
+        fields["exception"] = repr(record["exception"].value)
+    write = log.error if record["level"].no >= logger.level("ERROR").no else log.warning
+    write(str(record["message"])[:500], **fields)

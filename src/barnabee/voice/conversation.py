@@ -1,15 +1,14 @@
-"""What happens next in a room: states, events in, effects out. Pure: no sound, no clock, no I/O.
+"""Conversation state machine of one room: state and event in, new state and effects out. Pure.
 
-asleep ── woken, talk on ──> listening ── speech ──> hearing ── turn ended ──> thinking
-  ^                              ^  nobody speaks: asleep          no words: listening │
-  │                              │    ^── goes on ── before there are words ──────────┤
-  │                              │                                                    v
-  └──── nobody speaks ──── follow-up <── all was said ───────────────────────── speaking
-                                 └── speech ──> hearing <── speech, at any time ──┘
+asleep ── wake word, button ──> listening ── speech ──> hearing ── end of turn ──> thinking
+  ^                              ^  no speech: asleep           no transcript: listening │
+  │                              │     ^── user resumed, before there is a transcript ───┤
+  │                              │                                                       v
+  └──── no speech ──────── follow-up <── reply finished ──────────────────────────── speaking
+                                 └── speech ──> hearing <── speech (barge-in) ───────────┘
 
-button (talk on, talk off)   works in every state, and ends whatever runs
-every state but asleep       has a deadline, after which it is left
-one turn at a time           what comes of a turn that is over is not listened to
+The button works in every state and ends the running turn. Every state but asleep has a deadline.
+One turn runs at a time: events that carry the number of an earlier turn are ignored.
 """
 
 from __future__ import annotations
@@ -18,280 +17,282 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Protocol
 
-CUT_WITHIN_S = 2.0  # an utterance that was cut must be reported as over within this
+FORCED_ENDPOINT_TIMEOUT_S = 2.0  # from FORCE_ENDPOINT to TURN_ENDED or TOO_SHORT
 
 
-class State(StrEnum):
-    """What the room is doing."""
+class ConversationState(StrEnum):
+    """State of a room's conversation; the values are those of the client protocol."""
 
     ASLEEP = "asleep"
     LISTENING = "listening"
-    HEARING = "hearing"
+    USER_SPEAKING = "hearing"
     THINKING = "thinking"
     SPEAKING = "speaking"
     FOLLOW_UP = "follow_up"
 
 
-class Event(StrEnum):
-    """What can happen. Those of `OF_A_TURN` belong to one turn and carry its number."""
+class RoomEvent(StrEnum):
+    """Input of the state machine; `TURN_EVENTS` carry the number of their turn."""
 
-    WOKEN = "woken"
-    TALK_ON = "talk_on"
-    TALK_OFF = "talk_off"
-    STOP = "stop"  # somebody wants silence
-    FALSE_WAKE = "false_wake"  # somebody says that nobody had called
-    HINTED = "hinted"  # this may be speech
-    DENIED = "denied"  # it was not
-    SPEECH = "speech"  # it is
+    WAKE_WORD_DETECTED = "wake_word_detected"
+    BUTTON_PRESSED = "button_pressed"
+    BUTTON_RELEASED = "button_released"
+    STOP = "stop"
+    FALSE_WAKE_REPORTED = "false_wake_reported"  # by the user
+    POSSIBLE_SPEECH = "possible_speech"
+    FALSE_ALARM = "false_alarm"  # the possible speech was none
+    SPEECH_STARTED = "speech_started"
     TURN_ENDED = "turn_ended"
-    GOES_ON = "goes_on"  # it had not ended: the person speaks again
-    NOISE = "noise"  # it ended, and was too little to be words
-    UNDERSTOOD = "understood"  # there are words, or nothing more is waited for
-    WORDLESS = "wordless"  # there are none
-    REPLYING = "replying"  # the first sound of the reply goes out
-    REPLIED = "replied"  # all was said
-    PASSED = "passed"  # the deadline
+    USER_RESUMED = "user_resumed"  # spoke again after TURN_ENDED
+    TOO_SHORT = "too_short"  # the turn ended with too little speech for a word
+    TRANSCRIBED = "transcribed"  # or transcription failed: the turn can no longer be resumed
+    NO_SPEECH_RECOGNIZED = "no_speech_recognized"  # the transcript is empty
+    REPLY_STARTED = "reply_started"  # its first audio is played
+    REPLY_FINISHED = "reply_finished"
+    DEADLINE_PASSED = "deadline_passed"
 
 
-OF_A_TURN = frozenset(
+TURN_EVENTS = frozenset(
     {
-        Event.TURN_ENDED,
-        Event.GOES_ON,
-        Event.NOISE,
-        Event.UNDERSTOOD,
-        Event.WORDLESS,
-        Event.REPLYING,
-        Event.REPLIED,
+        RoomEvent.TURN_ENDED,
+        RoomEvent.USER_RESUMED,
+        RoomEvent.TOO_SHORT,
+        RoomEvent.TRANSCRIBED,
+        RoomEvent.NO_SPEECH_RECOGNIZED,
+        RoomEvent.REPLY_STARTED,
+        RoomEvent.REPLY_FINISHED,
     }
 )
 
 
 class Effect(StrEnum):
-    """What is to be done."""
+    """Output of the state machine, carried out by the stages."""
 
-    BEGIN = "begin"  # a turn: listen from now on, and from a little earlier
-    END = "end"  # the turn is over: forget what is left of it
-    CHIME = "chime"
-    CUT = "cut"  # take what was said so far as all of it
-    THINK = "think"  # the person is done
-    RECALL = "recall"  # no, the person is not: forget what came of it
-    PAUSE = "pause"  # the speech, for a moment
-    RESUME = "resume"
-    HUSH = "hush"  # end the speech
-    BARGED_IN = "barged_in"
-    FALSELY_WOKEN = "falsely_woken"
+    BEGIN_TURN = "begin_turn"
+    END_TURN = "end_turn"
+    PLAY_CHIME = "play_chime"
+    FORCE_ENDPOINT = "force_endpoint"  # take the speech so far as the whole utterance
+    AWAIT_REPLY = "await_reply"
+    RESUME_UTTERANCE = "resume_utterance"  # discard what was made of the utterance so far
+    PAUSE_PLAYBACK = "pause_playback"
+    RESUME_PLAYBACK = "resume_playback"
+    STOP_PLAYBACK = "stop_playback"
+    REPORT_BARGE_IN = "report_barge_in"
+    REPORT_FALSE_WAKE = "report_false_wake"
 
 
-class Limits(Protocol):
-    """How long things may take, in s: `[talk]` of system.toml."""
-
-    @property
-    def listen_s(self) -> int:
-        """After a wake, for somebody to begin."""
-        ...
+class Timeouts(Protocol):
+    """Timeouts in s: `[talk]` of system.toml."""
 
     @property
-    def follow_up_s(self) -> int:
-        """After a reply, without a wake word."""
-        ...
-
+    def listen_s(self) -> int: ...  # from the wake word to the start of speech
     @property
-    def utterance_max_s(self) -> int:
-        """An utterance."""
-        ...
-
+    def follow_up_s(self) -> int: ...  # from the end of a reply to speech without a wake word
     @property
-    def think_s(self) -> int:
-        """From the end of the utterance to the first sound of the reply."""
-        ...
-
+    def utterance_max_s(self) -> int: ...
     @property
-    def reply_max_s(self) -> int:
-        """The reply."""
-        ...
+    def think_s(self) -> int: ...  # from the end of the utterance to the first audio of the reply
+    @property
+    def reply_max_s(self) -> int: ...
 
 
 @dataclass(frozen=True, slots=True)
-class Room:
-    """Where a room's conversation stands; times are of the caller's clock, in s."""
+class RoomState:
+    """State of one room; times are readings of the caller's clock, in s."""
 
-    state: State = State.ASLEEP
-    turn: int = 0  # the running one, or the last
-    woken: bool = False  # by a word, and nobody has said anything sensible since
-    held: bool = False  # the button
-    cut: bool = False
-    give_up_s: float = 0.0  # when to stop waiting for somebody to speak
+    state: ConversationState = ConversationState.ASLEEP
+    turn_number: int = 0  # of the running turn, or of the last one
+    is_wake_unconfirmed: bool = False  # woken by a wake word, and nothing was transcribed since
+    is_button_held: bool = False
+    is_endpoint_forced: bool = False
+    listen_until_s: float = 0.0
     deadline_s: float | None = None
-    hear_until_s: float = 0.0  # while thinking: until then the person may go on
+    resume_until_s: float = 0.0  # while thinking: until then the user may resume the utterance
 
     @property
-    def recallable(self) -> bool:
-        """Return whether the person may still go on; once the words are known they are used."""
-        return self.state is State.THINKING and bool(self.hear_until_s)
+    def can_resume(self) -> bool:
+        """Whether further speech continues the utterance; not once it is transcribed."""
+        return self.state is ConversationState.THINKING and bool(self.resume_until_s)
 
 
-Step = tuple[Room, tuple[Effect, ...]]
+Transition = tuple[RoomState, tuple[Effect, ...]]
+_OPEN_MICROPHONE = frozenset({ConversationState.LISTENING, ConversationState.USER_SPEAKING})
+_NEW_TURN = (Effect.STOP_PLAYBACK, Effect.END_TURN, Effect.BEGIN_TURN)
 
 
-def step(room: Room, event: Event, now_s: float, limits: Limits, turn: int | None = None) -> Step:
-    """Return what the room is then, and what is to be done; `turn` is the event's."""
-    if event in OF_A_TURN and turn != room.turn:
+def handle_event(
+    room: RoomState, event: RoomEvent, now_s: float, limits: Timeouts, turn: int | None = None
+) -> Transition:
+    """Return the new state and its effects; `turn` is the number that goes with `TURN_EVENTS`."""
+    if event in TURN_EVENTS and turn != room.turn_number:
         return room, ()
-    if event is Event.STOP:
-        return _sleep(room, Effect.HUSH)
-    if event is Event.FALSE_WAKE:
-        return _falsely_woken(room)
-    if event is Event.TALK_ON or (event is Event.WOKEN and room.state is not State.HEARING):
-        return _called(room, event, now_s, limits)
-    if event is Event.TALK_OFF:
-        return _let_go(room, now_s)
-    return _IN_STATE[room.state](room, event, now_s, limits)
+    if event is RoomEvent.STOP:
+        return _fall_asleep(room, Effect.STOP_PLAYBACK)
+    if event is RoomEvent.FALSE_WAKE_REPORTED:
+        return _end_false_wake(room)
+    if event is RoomEvent.BUTTON_PRESSED or (
+        event is RoomEvent.WAKE_WORD_DETECTED and room.state is not ConversationState.USER_SPEAKING
+    ):
+        return _open_turn(room, event, now_s, limits)
+    if event is RoomEvent.BUTTON_RELEASED:
+        return _release_button(room, now_s)
+    handler = _HANDLERS.get(room.state)
+    return handler(room, event, now_s, limits) if handler else (room, ())
 
 
-def _called(room: Room, event: Event, now_s: float, limits: Limits) -> Step:
-    held = event is Event.TALK_ON
-    if held and room.state in {State.LISTENING, State.HEARING}:  # go on hearing, now by hand
-        return replace(room, held=True, cut=False, deadline_s=now_s + limits.utterance_max_s), ()
-    give_up_s = now_s + (limits.utterance_max_s if held else limits.listen_s)
-    listening = Room(State.LISTENING, room.turn + 1, not held, held, False, give_up_s, give_up_s)
-    over = () if room.state is State.ASLEEP else (Effect.HUSH, Effect.END)
-    return listening, (*over, Effect.BEGIN, *(() if held else (Effect.CHIME,)))
+def _open_turn(room: RoomState, event: RoomEvent, now_s: float, limits: Timeouts) -> Transition:
+    held = event is RoomEvent.BUTTON_PRESSED
+    if held and room.state in _OPEN_MICROPHONE:  # the button takes over the running turn
+        held_open = replace(room, is_button_held=True, is_endpoint_forced=False)
+        return replace(held_open, deadline_s=now_s + limits.utterance_max_s), ()
+    until_s = now_s + (limits.utterance_max_s if held else limits.listen_s)
+    number = room.turn_number + 1
+    listening = RoomState(
+        ConversationState.LISTENING, number, not held, held, False, until_s, until_s
+    )
+    is_asleep = room.state is ConversationState.ASLEEP
+    before = () if is_asleep else (Effect.STOP_PLAYBACK, Effect.END_TURN)
+    return listening, (*before, Effect.BEGIN_TURN, *(() if held else (Effect.PLAY_CHIME,)))
 
 
-def _let_go(room: Room, now_s: float) -> Step:
-    if not room.held:
+def _release_button(room: RoomState, now_s: float) -> Transition:
+    if not room.is_button_held:
         return room, ()
-    if room.state in {State.LISTENING, State.HEARING}:
-        return _cut(replace(room, held=False), now_s)
-    return replace(room, held=False), ()
+    released = replace(room, is_button_held=False)
+    return _force_endpoint(released, now_s) if room.state in _OPEN_MICROPHONE else (released, ())
 
 
-def _cut(room: Room, now_s: float) -> Step:
-    return replace(room, cut=True, deadline_s=now_s + CUT_WITHIN_S), (Effect.CUT,)
+def _force_endpoint(room: RoomState, now_s: float) -> Transition:
+    deadline_s = now_s + FORCED_ENDPOINT_TIMEOUT_S
+    return replace(room, is_endpoint_forced=True, deadline_s=deadline_s), (Effect.FORCE_ENDPOINT,)
 
 
-def _sleep(room: Room, *effects: Effect) -> Step:
-    over = () if room.state is State.ASLEEP else (Effect.END,)
-    return Room(turn=room.turn), (*effects, *over)
+def _fall_asleep(room: RoomState, *effects: Effect) -> Transition:
+    after = () if room.state is ConversationState.ASLEEP else (Effect.END_TURN,)
+    return RoomState(turn_number=room.turn_number), (*effects, *after)
 
 
-def _falsely_woken(room: Room) -> Step:
-    """Go back to sleep, unless somebody was really heard meanwhile."""
-    if not room.woken:
+def _end_false_wake(room: RoomState) -> Transition:
+    """Fall asleep, unless an utterance was transcribed since the wake word."""
+    if not room.is_wake_unconfirmed:
         return room, ()
-    return _sleep(room, Effect.HUSH, Effect.FALSELY_WOKEN)
+    return _fall_asleep(room, Effect.STOP_PLAYBACK, Effect.REPORT_FALSE_WAKE)
 
 
-def _nobody(room: Room) -> Step:
-    return _sleep(room, *((Effect.FALSELY_WOKEN,) if room.woken else ()))
+def _stop_listening(room: RoomState) -> Transition:
+    return _fall_asleep(room, *((Effect.REPORT_FALSE_WAKE,) if room.is_wake_unconfirmed else ()))
 
 
-def _asleep(room: Room, _event: Event, _now_s: float, _limits: Limits) -> Step:
-    return room, ()
-
-
-def _listening(room: Room, event: Event, now_s: float, limits: Limits) -> Step:
-    if event is Event.SPEECH:
+def _in_listening(room: RoomState, event: RoomEvent, now_s: float, limits: Timeouts) -> Transition:
+    if event is RoomEvent.SPEECH_STARTED:
         deadline_s = now_s + limits.utterance_max_s
-        return replace(room, state=State.HEARING, deadline_s=deadline_s), ()
-    if event in {Event.TURN_ENDED, Event.NOISE}:  # cut before it was sure that anybody spoke
-        return _hearing(room, event, now_s, limits)
-    if event is Event.PASSED:
-        return _nobody(room) if room.cut or not room.held else _cut(room, now_s)
+        return replace(room, state=ConversationState.USER_SPEAKING, deadline_s=deadline_s), ()
+    # An endpoint was forced before SPEECH_STARTED.
+    if event in {RoomEvent.TURN_ENDED, RoomEvent.TOO_SHORT}:
+        return _in_speech(room, event, now_s, limits)
+    if event is RoomEvent.DEADLINE_PASSED:
+        if room.is_endpoint_forced or not room.is_button_held:
+            return _stop_listening(room)
+        return _force_endpoint(room, now_s)
     return room, ()
 
 
-def _hearing(room: Room, event: Event, now_s: float, limits: Limits) -> Step:
-    if event is Event.TURN_ENDED:
-        deadline_s = now_s + limits.think_s
-        until_s = 0.0 if room.cut else room.deadline_s or 0.0
+def _in_speech(room: RoomState, event: RoomEvent, now_s: float, limits: Timeouts) -> Transition:
+    if event is RoomEvent.TURN_ENDED:
         thinking = replace(
-            room, state=State.THINKING, cut=False, deadline_s=deadline_s, hear_until_s=until_s
+            room,
+            state=ConversationState.THINKING,
+            is_endpoint_forced=False,
+            deadline_s=now_s + limits.think_s,
+            resume_until_s=0.0 if room.is_endpoint_forced else room.deadline_s or 0.0,
         )
-        return thinking, (Effect.THINK,)
-    if event is Event.NOISE:
-        return _wait_on(room, now_s)
-    if event is Event.PASSED:
-        return _nobody(room) if room.cut else _cut(room, now_s)
+        return thinking, (Effect.AWAIT_REPLY,)
+    if event is RoomEvent.TOO_SHORT:
+        return _listen_again(room, now_s)
+    if event is RoomEvent.DEADLINE_PASSED:
+        return _stop_listening(room) if room.is_endpoint_forced else _force_endpoint(room, now_s)
     return room, ()
 
 
-def _wait_on(room: Room, now_s: float) -> Step:
-    """Nothing was said yet: wait for the rest of the time there was, in a turn of its own."""
-    if now_s >= room.give_up_s or room.cut:
-        return _nobody(room)
+def _listen_again(room: RoomState, now_s: float) -> Transition:
+    """Listen for the rest of the time, in a new turn: nothing was said in this one."""
+    if now_s >= room.listen_until_s or room.is_endpoint_forced:
+        return _stop_listening(room)
     waiting = replace(
         room,
-        state=State.LISTENING,
-        turn=room.turn + 1,
-        cut=False,
-        deadline_s=room.give_up_s,
-        hear_until_s=0.0,
+        state=ConversationState.LISTENING,
+        turn_number=room.turn_number + 1,
+        is_endpoint_forced=False,
+        deadline_s=room.listen_until_s,
+        resume_until_s=0.0,
     )
-    return waiting, (Effect.END, Effect.BEGIN)
+    return waiting, (Effect.END_TURN, Effect.BEGIN_TURN)
 
 
-def _thinking(room: Room, event: Event, now_s: float, limits: Limits) -> Step:
-    if event is Event.UNDERSTOOD:
-        return replace(room, woken=False, hear_until_s=0.0), ()
-    if event is Event.GOES_ON:
-        return _recall(room, now_s)
-    if event is Event.WORDLESS:
-        return _wait_on(room, now_s)
-    if event is Event.REPLYING:
+def _in_thinking(room: RoomState, event: RoomEvent, now_s: float, limits: Timeouts) -> Transition:
+    understood = replace(room, is_wake_unconfirmed=False, resume_until_s=0.0)
+    if event is RoomEvent.TRANSCRIBED:
+        return understood, ()
+    if event is RoomEvent.USER_RESUMED:
+        return _resume_utterance(room, now_s)
+    if event is RoomEvent.NO_SPEECH_RECOGNIZED:
+        return _listen_again(room, now_s)
+    if event is RoomEvent.REPLY_STARTED:
         deadline_s = now_s + limits.reply_max_s
-        speaking = replace(
-            room, state=State.SPEAKING, woken=False, deadline_s=deadline_s, hear_until_s=0.0
-        )
-        return speaking, ()
-    return _ends(room, event, now_s, limits)
+        return replace(understood, state=ConversationState.SPEAKING, deadline_s=deadline_s), ()
+    return _finish_reply(room, event, now_s, limits)
 
 
-def _recall(room: Room, now_s: float) -> Step:
-    """Hear on, in the same turn, for the rest of the time that an utterance may take."""
-    if now_s >= room.hear_until_s:
+def _resume_utterance(room: RoomState, now_s: float) -> Transition:
+    """Continue the utterance in the same turn, within its original deadline."""
+    until_s = room.resume_until_s
+    if now_s >= until_s:
         return room, ()
-    hearing = replace(room, state=State.HEARING, deadline_s=room.hear_until_s, hear_until_s=0.0)
-    return hearing, (Effect.RECALL,)
-
-
-def _speaking(room: Room, event: Event, now_s: float, limits: Limits) -> Step:
-    if event is Event.HINTED:
-        return room, (Effect.PAUSE,)
-    if event is Event.DENIED:
-        return room, (Effect.RESUME,)
-    if event is Event.SPEECH:
-        deadline_s, give_up_s = now_s + limits.utterance_max_s, now_s + limits.follow_up_s
-        hearing = Room(
-            State.HEARING, room.turn + 1, held=room.held, give_up_s=give_up_s, deadline_s=deadline_s
-        )
-        return hearing, (Effect.BARGED_IN, Effect.HUSH, Effect.END, Effect.BEGIN)
-    return _ends(room, event, now_s, limits)
-
-
-def _ends(room: Room, event: Event, now_s: float, limits: Limits) -> Step:
-    if event is Event.REPLIED:
-        return _follow_up(room, now_s, limits)
-    if event is Event.PASSED:
-        return _sleep(room, Effect.HUSH)
-    return room, ()
-
-
-def _follow_up(room: Room, now_s: float, limits: Limits) -> Step:
-    if not limits.follow_up_s:
-        return _sleep(room)
-    until_s = now_s + limits.follow_up_s
-    waiting = Room(
-        State.FOLLOW_UP, room.turn + 1, held=room.held, give_up_s=until_s, deadline_s=until_s
+    speaking = replace(
+        room, state=ConversationState.USER_SPEAKING, deadline_s=until_s, resume_until_s=0.0
     )
-    return waiting, (Effect.END, Effect.BEGIN)
+    return speaking, (Effect.RESUME_UTTERANCE,)
 
 
-_IN_STATE = {
-    State.ASLEEP: _asleep,
-    State.LISTENING: _listening,
-    State.HEARING: _hearing,
-    State.THINKING: _thinking,
-    State.SPEAKING: _speaking,
-    State.FOLLOW_UP: _listening,
+def _in_speaking(room: RoomState, event: RoomEvent, now_s: float, limits: Timeouts) -> Transition:
+    if event is RoomEvent.POSSIBLE_SPEECH:
+        return room, (Effect.PAUSE_PLAYBACK,)
+    if event is RoomEvent.FALSE_ALARM:
+        return room, (Effect.RESUME_PLAYBACK,)
+    if event is RoomEvent.SPEECH_STARTED:
+        user_speaking = RoomState(
+            ConversationState.USER_SPEAKING,
+            room.turn_number + 1,
+            is_button_held=room.is_button_held,
+            listen_until_s=now_s + limits.follow_up_s,
+            deadline_s=now_s + limits.utterance_max_s,
+        )
+        return user_speaking, (Effect.REPORT_BARGE_IN, *_NEW_TURN)
+    return _finish_reply(room, event, now_s, limits)
+
+
+def _finish_reply(room: RoomState, event: RoomEvent, now_s: float, limits: Timeouts) -> Transition:
+    if event is RoomEvent.DEADLINE_PASSED:
+        return _fall_asleep(room, Effect.STOP_PLAYBACK)
+    if event is not RoomEvent.REPLY_FINISHED:
+        return room, ()
+    if not limits.follow_up_s:
+        return _fall_asleep(room)
+    until_s = now_s + limits.follow_up_s
+    waiting = RoomState(
+        ConversationState.FOLLOW_UP,
+        room.turn_number + 1,
+        is_button_held=room.is_button_held,
+        listen_until_s=until_s,
+        deadline_s=until_s,
+    )
+    return waiting, (Effect.END_TURN, Effect.BEGIN_TURN)
+
+
+_HANDLERS = {
+    ConversationState.LISTENING: _in_listening,
+    ConversationState.USER_SPEAKING: _in_speech,
+    ConversationState.THINKING: _in_thinking,
+    ConversationState.SPEAKING: _in_speaking,
+    ConversationState.FOLLOW_UP: _in_listening,
 }

@@ -1,9 +1,8 @@
-"""Is this sound only the echo of what was just played? Pure.
+"""Echo detection: the share of the microphone's energy that is the assistant's own playback. Pure.
 
-A microphone without echo cancellation hears the loudspeaker beside it. What was played is known, so
-each window is compared with all of it that may still be in the air: the best match in time and
-loudness is taken away, and what share of the energy goes with it is the answer. A person who speaks
-at the same time is not explained by what was played, and the share falls.
+A microphone without echo cancellation picks up the loudspeaker. Each window is correlated with the
+recent playback; the result is the share of its energy that the best match in time and level
+explains. It falls when a person speaks at the same time.
 """
 
 from __future__ import annotations
@@ -13,53 +12,57 @@ from numpy.typing import NDArray
 
 Samples = NDArray[np.float32]  # (n,), mono, 16 kHz, in [-1, 1]
 RATE_HZ = 16_000
-# From handing sound to the transport to hearing it: buffers of network and player, and the room.
-REACH = int(0.8 * RATE_HZ)
-WINDOW = 2048  # 128 ms: long enough that speech is not like other speech by chance (share < 0.15)
-QUIET = 1e-6  # mean square below which nothing was played, or nothing is heard
+# From handing audio to the transport to recording it: network, player buffer and room acoustics.
+MAX_DELAY_SAMPLES = int(0.8 * RATE_HZ)
+ECHO_WINDOW_SAMPLES = 2048  # 128 ms: unrelated speech then matches with a share below 0.15
+SILENCE_POWER = 1e-6  # mean square
 
 
-class Echo:
-    """What was played of late into one room, and what is heard there."""
+class EchoDetector:
+    """Recent playback and microphone audio of one room."""
 
     def __init__(self) -> None:
-        """Begin in silence."""
-        self._played = np.zeros(REACH + WINDOW, np.float32)
-        self._heard = np.zeros(WINDOW, np.float32)
-        self._age = REACH + WINDOW  # samples heard since something was last played
+        self._played = np.zeros(MAX_DELAY_SAMPLES + ECHO_WINDOW_SAMPLES, np.float32)
+        self._recorded = np.zeros(ECHO_WINDOW_SAMPLES, np.float32)
+        self._age = (
+            MAX_DELAY_SAMPLES + ECHO_WINDOW_SAMPLES
+        )  # samples recorded since the last playback
 
     @property
-    def possible(self) -> bool:
-        """Return whether anything played could still be heard."""
-        return self._age < REACH + WINDOW
+    def is_echo_possible(self) -> bool:
+        """Whether recent playback may still be audible."""
+        return self._age < MAX_DELAY_SAMPLES + ECHO_WINDOW_SAMPLES
 
-    def play(self, sound: Samples) -> None:
-        """Take note of sound that goes out now."""
-        if not len(sound):
+    def add_playback(self, samples: Samples) -> None:
+        if not len(samples):
             return
-        self._played = np.concatenate((self._played, sound))[-(REACH + WINDOW) :]
+        self._played = np.concatenate((self._played, samples))[
+            -(MAX_DELAY_SAMPLES + ECHO_WINDOW_SAMPLES) :
+        ]
         self._age = 0
 
-    def hear(self, sound: Samples) -> None:
-        """Take note of sound from the microphone; time goes by with it."""
-        self._heard = np.concatenate((self._heard, sound))[-WINDOW:]
-        self._age += len(sound)
+    def add_recorded(self, samples: Samples) -> None:
+        """Append microphone audio, which also serves as the clock."""
+        self._recorded = np.concatenate((self._recorded, samples))[-ECHO_WINDOW_SAMPLES:]
+        self._age += len(samples)
 
-    def share(self) -> float:
-        """Return the share (0 to 1) of the energy heard in the last 128 ms that is echo."""
-        return explained(self._played, self._heard) if self.possible else 0.0
+    def measure_share(self) -> float:
+        """Return the share (0 to 1) of the energy of the last 128 ms that is echo."""
+        return measure_echo_share(self._played, self._recorded) if self.is_echo_possible else 0.0
 
 
-def explained(played: Samples, heard: Samples) -> float:
-    """Return the share of the energy of `heard` that its best match within `played` has. Pure."""
-    energy = float(heard @ heard)
-    if energy < QUIET * len(heard) or float(played @ played) < QUIET * len(played):
+def measure_echo_share(played: Samples, recorded: Samples) -> float:
+    """Return the share of the energy of `recorded` that its best match in `played` explains."""
+    energy = float(recorded @ recorded)
+    if energy < SILENCE_POWER * len(recorded) or float(played @ played) < SILENCE_POWER * len(
+        played
+    ):
         return 0.0
-    size = 1 << (len(played) + len(heard) - 1).bit_length()
-    spectrum = np.fft.rfft(played, size) * np.conj(np.fft.rfft(heard, size))
-    matches = np.fft.irfft(spectrum, size)[: len(played) - len(heard) + 1]
+    size = 1 << (len(played) + len(recorded) - 1).bit_length()
+    spectrum = np.fft.rfft(played, size) * np.conj(np.fft.rfft(recorded, size))
+    matches = np.fft.irfft(spectrum, size)[: len(played) - len(recorded) + 1]
     sums = np.concatenate(([0.0], np.cumsum(np.square(played, dtype=np.float64))))
-    energies = sums[len(heard) :] - sums[: -len(heard)]
+    energies = sums[len(recorded) :] - sums[: -len(recorded)]
     shares = np.square(matches) / np.maximum(energies * energy, 1e-12)
-    shares[energies < QUIET * len(heard)] = 0.0
+    shares[energies < SILENCE_POWER * len(recorded)] = 0.0
     return float(min(1.0, shares.max()))

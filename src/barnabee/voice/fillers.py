@@ -1,43 +1,54 @@
-"""What the voice says while an answer is being worked on, so that nobody talks into silence.
+"""Fillers: phrases recorded in advance and played while a reply is prepared.
 
-Decides which filler, and holds the clips that are played; how long the answer will take,
-`estimate` says, and `filler_files` makes the clips. Nothing is synthesised here: a filler has to
-sound when the speech engine is the very thing that is slow.
+They are recorded at build or deployment time, since a filler must also play when the speech engine
+is slow or down. Each phrase of system.toml is trimmed and written as `<category>_<i>.wav`; a
+manifest records what each was made of, unchanged phrases are not recorded again, and equal input
+gives equal bytes.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 import random
-from collections.abc import Mapping, Sequence
+import wave
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal
 
-from barnabee.core.schema import Filler
+import numpy as np
+from numpy.typing import NDArray
 
-Context = Literal["answer", "ask"]  # an answer is awaited; or the assistant is about to ask back
+from barnabee.audio import wav
+from barnabee.core.errors import Misconfigured
+from barnabee.core.files import write_atomically
+from barnabee.core.schema import FillerConfig, System
+
+FillerContext = Literal["answer", "ask"]  # before an answer, or before a clarifying question
 CATEGORIES = ("acknowledgment", "thinking", "clarification")
 
 
 @dataclass(frozen=True, slots=True)
 class Clip:
-    """A recording: 16-bit mono samples at the house's rate, and the words in it."""
+    """Recorded phrase: 16-bit mono PCM and its text."""
 
-    name: str  # <category>_<number>, as its file is called
+    name: str  # <category>_<number>, the name of its file
     words: str
     pcm: bytes
     rate_hz: int
 
     @property
     def duration_s(self) -> float:
-        """Return how long it sounds."""
         return len(self.pcm) / 2 / self.rate_hz
 
 
-def category(context: Context, processing_estimate_ms: int, limits: Filler) -> str | None:
-    """Return which kind of filler fits, or None when silence is shorter than one. Pure.
+def select_category(
+    context: FillerContext, processing_estimate_ms: int, limits: FillerConfig
+) -> str | None:
+    """Return the category of the filler, or None when the wait is too short for one. Pure.
 
-    Asking back is begun with its own words however fast the question is there, because they are
-    half of the question.
+    A clarifying question always begins with its filler, which is part of the question.
     """
     if context == "ask":
         return "clarification"
@@ -49,21 +60,159 @@ def category(context: Context, processing_estimate_ms: int, limits: Filler) -> s
 
 
 @dataclass
-class Fillers:
-    """One conversation's fillers: never the same one twice in a row."""
+class FillerSelector:
+    """Selects the fillers of one conversation; never the same one twice in a row."""
 
     clips: Mapping[str, Sequence[Clip]]  # by category
-    limits: Filler
-    dice: random.Random = field(default_factory=random.Random)
+    limits: FillerConfig
+    rng: random.Random = field(default_factory=random.Random)
     _last: str = ""
 
-    def select_filler(self, context: Context, processing_estimate_ms: int) -> Clip | None:
-        """Return the clip to play, or None when none is needed or none was recorded."""
-        kind = category(context, processing_estimate_ms, self.limits)
-        known = self.clips.get(kind, ()) if kind else ()
+    def select_filler(self, context: FillerContext, processing_estimate_ms: int) -> Clip | None:
+        """Return the clip to play; None when none is needed or recorded."""
+        category = select_category(context, processing_estimate_ms, self.limits)
+        known = self.clips.get(category, ()) if category else ()
         fresh = [clip for clip in known if clip.name != self._last] or list(known)
         if not fresh:
             return None
-        chosen = self.dice.choice(fresh)
+        chosen = self.rng.choice(fresh)
         self._last = chosen.name
         return chosen
+
+
+Samples = NDArray[np.float32]  # (n,), mono, in [-1, 1]
+MANIFEST = "manifest.json"
+RECIPE_VERSION = 1  # increase it to record all phrases again
+SILENCE_DBFS = -50.0  # the noise of the engines around a phrase is below
+FADE_S = 0.02  # silence kept at both ends and faded, to avoid clicks
+
+
+@dataclass(frozen=True, slots=True)
+class PhraseSynthesizer:
+    """Speech engine for recordings; `identity` changes whenever its output would."""
+
+    speak: Callable[[str], Samples]
+    identity: Mapping[str, Any]
+    rate_hz: int
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationReport:
+    """Names of the phrases that a run recorded, kept and removed."""
+
+    recorded: tuple[str, ...]
+    kept: tuple[str, ...]
+    removed: tuple[str, ...]
+
+
+def list_phrases(system: System) -> dict[str, str]:
+    """Return every phrase by the name of its file without suffix. Pure."""
+    found: dict[str, str] = {}
+    for category, phrases in system.filler.phrases_by_category().items():
+        found |= {f"{category}_{number}": phrase for number, phrase in enumerate(phrases)}
+    return found | {f"trouble_{name}": text for name, text in system.trouble.model_dump().items()}
+
+
+def find_outdated(system: System, identity: Mapping[str, Any], folder: Path) -> list[str]:
+    """Return the names of the recordings that are missing, damaged or out of date."""
+    known = _read_manifest(folder)
+    return [
+        name
+        for name, phrase in list_phrases(system).items()
+        if not _is_current(folder / f"{name}.wav", known.get(name, {}), _key(phrase, identity))
+    ]
+
+
+def generate_recordings(
+    system: System,
+    synthesizer: PhraseSynthesizer,
+    folder: Path,
+    report: Callable[[str], None] = lambda _name: None,
+) -> GenerationReport:
+    """Bring `folder` up to date; `report` is called with the name of each phrase when it is done.
+
+    An interrupted run leaves complete files and the old manifest, and the next run continues it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    known, entries = _read_manifest(folder), {}
+    outdated = frozenset(find_outdated(system, synthesizer.identity, folder))
+    for name, phrase in list_phrases(system).items():
+        path = folder / f"{name}.wav"
+        entries[name] = known.get(name, {})
+        if name in outdated:
+            _write(
+                path,
+                trim_silence(synthesizer.speak(phrase), synthesizer.rate_hz),
+                synthesizer.rate_hz,
+            )
+            key = _key(phrase, synthesizer.identity)
+            entries[name] = {"phrase": phrase, "key": key, "sha256": _sha256(path) or ""}
+        report(name)
+    removed = sorted(known.keys() - entries.keys())
+    write_atomically(folder / MANIFEST, json.dumps({"files": entries}, indent=1) + "\n")
+    for name in removed:
+        (folder / f"{name}.wav").unlink(missing_ok=True)
+    kept = tuple(name for name in entries if name not in outdated)
+    return GenerationReport(
+        tuple(name for name in entries if name in outdated), kept, tuple(removed)
+    )
+
+
+def load_recordings(folder: Path) -> dict[str, list[Clip]]:
+    """Return the recordings by category; Misconfigured when one is missing or damaged."""
+    entries = _read_manifest(folder)
+    hint = "run `barnabee fillers generate`"
+    if not entries:
+        raise Misconfigured(what=f"There are no recorded phrases in {folder}: {hint}")
+    found: dict[str, list[Clip]] = {}
+    for name, entry in entries.items():
+        path = folder / f"{name}.wav"
+        if _sha256(path) != entry.get("sha256"):
+            raise Misconfigured(what=f"{path} is missing or damaged: {hint}")
+        with wave.open(str(path), "rb") as file:
+            pcm, rate_hz = file.readframes(file.getnframes()), file.getframerate()
+        clip = Clip(name, str(entry["phrase"]), pcm, rate_hz)
+        found.setdefault(name.partition("_")[0], []).append(clip)
+    return found
+
+
+def trim_silence(samples: Samples, rate_hz: int) -> Samples:
+    """Return the samples without surrounding silence, faded in and out. Pure."""
+    loud = np.flatnonzero(np.abs(samples) > 10 ** (SILENCE_DBFS / 20))
+    if not len(loud):
+        return samples[:0]
+    edge = int(FADE_S * rate_hz)
+    trimmed = samples[max(0, loud[0] - edge) : loud[-1] + 1 + edge].copy()
+    ramp = np.linspace(0, 1, min(edge, len(trimmed) // 2), dtype=np.float32)
+    trimmed[: len(ramp)] *= ramp
+    trimmed[len(trimmed) - len(ramp) :] *= ramp[::-1]
+    return trimmed
+
+
+def _key(phrase: str, identity: Mapping[str, Any]) -> str:
+    recipe = json.dumps([RECIPE_VERSION, phrase, dict(identity)], sort_keys=True)
+    return hashlib.sha256(recipe.encode()).hexdigest()
+
+
+def _is_current(path: Path, entry: Mapping[str, str], key: str) -> bool:
+    return entry.get("key") == key and _sha256(path) == entry.get("sha256")
+
+
+def _read_manifest(folder: Path) -> dict[str, dict[str, str]]:
+    try:
+        files = json.loads((folder / MANIFEST).read_bytes())["files"]
+        return {str(name): dict(entry) for name, entry in files.items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return {}  # missing or unreadable: record everything again
+
+
+def _sha256(path: Path) -> str | None:
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError:
+        return None
+
+
+def _write(path: Path, samples: Samples, rate_hz: int) -> None:
+    pcm = (np.clip(samples, -1, 1) * 32767).round().astype("<i2").tobytes()
+    write_atomically(path, wav.encode(pcm, rate_hz))

@@ -1,7 +1,4 @@
-"""What our stages hand on through the pipeline beside Pipecat's own frames.
-
-Each belongs to one turn; a stage that finds that turn over lets the frame fall.
-"""
+"""Frames that the stages exchange beside those of Pipecat; each belongs to one turn."""
 
 from __future__ import annotations
 
@@ -13,52 +10,49 @@ from barnabee.voice.turn import Turn
 
 
 @dataclass
-class Utterance(DataFrame):
-    """What was said up to a pause: int16 mono 16 kHz. It may be all, or the person goes on."""
+class UtteranceFrame(DataFrame):
+    """Speech up to a pause (16-bit mono PCM, 16 kHz), to be transcribed speculatively."""
 
     turn: Turn
     pcm: bytes
 
 
 @dataclass
-class GoesOn(DataFrame):
-    """The person goes on: the last `Utterance` was not all of it, even if it was `Done`."""
+class UserResumedFrame(DataFrame):
+    """The user resumed speaking: the last `UtteranceFrame` is void, even after the end of turn."""
 
     turn: Turn
 
 
 @dataclass
-class Done(DataFrame):
-    """The person is done: the last `Utterance` was all."""
+class EndOfTurnFrame(DataFrame):
+    """The turn has ended: the last `UtteranceFrame` is complete."""
 
     turn: Turn
 
 
 @dataclass
-class Words(DataFrame):
-    """What was understood."""
+class TranscriptFrame(DataFrame):
+    """Transcript of the utterance, without the wake word."""
 
     turn: Turn
     text: str
 
 
 @dataclass
-class Reply(DataFrame):
-    """What is to be said; `trouble` names a recording that is played in place of `text`."""
+class ReplyFrame(DataFrame):
+    """Reply to be spoken; `trouble` names a recording that is played instead of `text`."""
 
     turn: Turn
     text: str = ""
-    acted: bool = False
+    has_acted: bool = False  # a device was switched, a timer set …
     trouble: str = ""
 
 
 @dataclass
 class FillerFrame(DataFrame):
-    """A recording to be played while the reply is being worked on.
-
-    It is cut short when the reply is there, unless it is to be said in `whole`.
-    """
+    """Recording to be played before the reply, which cuts it short unless `is_uninterruptible`."""
 
     turn: Turn
     pcm: bytes
-    whole: bool = False
+    is_uninterruptible: bool = False

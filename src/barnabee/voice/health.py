@@ -1,44 +1,40 @@
-"""What this service depends on: nothing it cannot do without, but it says aloud what is missing.
-
-Without the inference service it is deaf and dumb but for its recordings, without the api it can
-only say so, without recordings it has neither fillers nor words for those moments.
-"""
+"""Health checks of the voice service. Its dependencies are soft: recordings announce an outage."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from barnabee.core.errors import Loading
-from barnabee.core.health import Check, Degraded, Probe
+from barnabee.core.errors import StillLoading
+from barnabee.core.health import Degraded, HealthCheck, HealthProbe
 
 
-def checks(
+def make_checks(
     *,
-    gpu: Probe,
-    api: Probe,
+    gpu: HealthProbe,
+    api: HealthProbe,
     recordings: Callable[[], Awaitable[Degraded | None]],
     ready: Callable[[], bool],
-) -> list[Check]:
-    """Return the checks of this service."""
+) -> list[HealthCheck]:
 
     async def pipeline() -> Degraded | None:
         if not ready():
-            raise Loading(what="the voice pipeline")
+            raise StillLoading(what="the voice pipeline")
         return None
 
     return [
-        Check("pipeline", pipeline, hard=True),
-        Check("gpu", gpu, hard=False),
-        Check("api", api, hard=False),
-        Check("recordings", recordings, hard=False),
+        HealthCheck("pipeline", pipeline, hard=True),
+        HealthCheck("gpu", gpu, hard=False),
+        HealthCheck("api", api, hard=False),
+        HealthCheck("recordings", recordings, hard=False),
     ]
 
 
-def recorded(folder: Path, missing: str | None) -> Callable[[], Awaitable[Degraded | None]]:
-    """Return the check of the recorded phrases: `missing` is what was wrong with them."""
+def make_recordings_probe(
+    folder: Path, problem: str | None
+) -> Callable[[], Awaitable[Degraded | None]]:
 
     async def probe() -> Degraded | None:
-        return Degraded("recordings_missing", f"{folder}: {missing}") if missing else None
+        return Degraded("recordings_missing", f"{folder}: {problem}") if problem else None
 
     return probe

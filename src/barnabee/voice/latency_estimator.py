@@ -1,8 +1,7 @@
-"""How long an answer will take: from how long answers took, and from whether the models are there.
+"""Latency estimator: time to the reply, from recent stage durations and the state of the models.
 
-A constant would be wrong every evening: the same sentence takes 200 ms when every model is on the
-card and seconds when one has to be loaded, or when somebody else is being heard first. Pure but for
-the memory of the last durations; the voice feeds it and asks it.
+The same sentence takes 200 ms when all models are in VRAM, and seconds when one has to be loaded or
+is busy with another room, so a constant would not do.
 """
 
 from __future__ import annotations
@@ -12,22 +11,22 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-REMEMBERED = 50  # of each stage: an evening's worth, so that yesterday's slow card is forgotten
-PERCENTILE = 75  # a filler that was not needed costs less than a silence that nobody filled
-UNKNOWN = ""  # the intent before it is understood
+MAX_SAMPLES = 50  # of each stage: about one evening
+PERCENTILE = 75  # an unnecessary filler costs less than silence
+ANY_INTENT = ""
 
 
 @dataclass(frozen=True, slots=True)
 class ModelState:
-    """How a model is, as GET /v1/vram tells it."""
+    """State of a model in GET /v1/vram."""
 
     ready: bool
     reload_ms: int
-    users: int  # leases on it now
+    users: int  # current leases
 
     @classmethod
-    def read(cls, ledger: Mapping[str, Any]) -> dict[str, ModelState]:
-        """Return the state of every task's first model by task; what is not told is left out."""
+    def from_ledger(cls, ledger: Mapping[str, Any]) -> dict[str, ModelState]:
+        """Return by task the state of its first model, of a ready one if there is any."""
         found: dict[str, ModelState] = {}
         for model in ledger.get("models", ()):
             state = cls(model["state"] == "ready", int(model["reload_ms"]), len(model["leases"]))
@@ -37,55 +36,51 @@ class ModelState:
         return found
 
 
-class Estimate:
-    """Durations of the last turns by stage and intent, and what they say about the next one."""
+class LatencyEstimator:
+    """Recent durations by stage and intent; `budget_ms` is used until one was measured."""
 
     def __init__(self, budget_ms: Mapping[str, int]) -> None:
-        """Take what each stage should take, which is believed until something was measured."""
         self._budget_ms = budget_ms
         self._took_ms: dict[tuple[str, str], deque[float]] = defaultdict(
-            lambda: deque(maxlen=REMEMBERED)
+            lambda: deque(maxlen=MAX_SAMPLES)
         )
 
-    def learn(self, stage: str, took_ms: float, intent: str = UNKNOWN) -> None:
-        """Record how long a stage took, for this intent and for all."""
-        for key in {(stage, intent), (stage, UNKNOWN)}:
+    def add_sample(self, stage: str, took_ms: float, intent: str = ANY_INTENT) -> None:
+        for key in {(stage, intent), (stage, ANY_INTENT)}:
             self._took_ms[key].append(took_ms)
 
-    def stage_ms(self, stage: str, intent: str = UNKNOWN) -> float:
-        """Return what a stage will probably take."""
-        for key in ((stage, intent), (stage, UNKNOWN)):
+    def estimate_stage_ms(self, stage: str, intent: str = ANY_INTENT) -> float:
+        for key in ((stage, intent), (stage, ANY_INTENT)):
             took_ms = self._took_ms.get(key)
             if took_ms:
-                return percentile(took_ms, PERCENTILE)
+                return compute_percentile(took_ms, PERCENTILE)
         return float(self._budget_ms.get(stage, 0))
 
-    def answer_ms(
+    def estimate_rest_ms(
         self,
         stages: Iterable[tuple[str, str]],
         models: Mapping[str, ModelState],
         *,
-        intent: str = UNKNOWN,
+        intent: str = ANY_INTENT,
     ) -> int:
-        """Return what the rest of a turn will take, in ms.
+        """Return the expected duration of the rest of a turn in ms.
 
-        `stages` are (stage, task of the model it needs or ""), in order. A model that is not there
-        is loaded first, which no measurement of warm turns knows; one that others use answers them
-        first.
+        `stages` are pairs of stage and task of the required model ("" for none), in order. Adds the
+        load time of a model that is not ready, and the queueing time of one that others use.
         """
         total = 0.0
         for stage, task in stages:
-            own_ms = self.stage_ms(stage, intent)
+            duration_ms = self.estimate_stage_ms(stage, intent)
             state = models.get(task)
             if state and not state.ready:
                 total += state.reload_ms
             elif state:
-                total += own_ms * state.users
-            total += own_ms
+                total += duration_ms * state.users
+            total += duration_ms
         return round(total)
 
 
-def percentile(values: Sequence[float] | deque[float], percent: int) -> float:
-    """Return the value that `percent` of `values` do not exceed (nearest rank). Pure."""
+def compute_percentile(values: Sequence[float] | deque[float], percent: int) -> float:
+    """Return the nearest-rank percentile of `values`. Pure."""
     ranked = sorted(values)
     return ranked[max(0, -(-len(ranked) * percent // 100) - 1)]

@@ -1,4 +1,4 @@
-"""The series of this service beside those every service has."""
+"""Metrics of the voice service."""
 
 from __future__ import annotations
 
@@ -8,15 +8,31 @@ from prometheus_client import Counter, Gauge, Histogram
 
 from barnabee.core.metrics import Metrics
 
-_STAGE_S = (0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0)
-# around the promise: the first sound of anything within 0.5 s, 0.9 s at the 95th percentile
-_FIRST_S = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.2, 1.6, 2.5, 4.0, 8.0, 16.0)
-Verdict = Literal["right", "needless", "missing"]
-VERDICTS: tuple[Verdict, ...] = ("right", "needless", "missing")
+_STAGE_BUCKETS_S = (0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0)
+# Around the objective: first audio within 0.5 s, 0.9 s at the 95th percentile.
+_FIRST_SOUND_BUCKETS_S = (
+    0.1,
+    0.2,
+    0.3,
+    0.4,
+    0.5,
+    0.6,
+    0.7,
+    0.8,
+    0.9,
+    1.2,
+    1.6,
+    2.5,
+    4.0,
+    8.0,
+    16.0,
+)
+FillerVerdict = Literal["right", "needless", "missing"]
+FILLER_VERDICTS: tuple[FillerVerdict, ...] = ("right", "needless", "missing")
 
 
 class VoiceMetrics(Metrics):
-    """Shared series and those of conversations."""
+    """Metrics of all services and of conversations."""
 
     stages: Histogram
     turns: Counter
@@ -26,43 +42,40 @@ class VoiceMetrics(Metrics):
     first_sound: Histogram
 
     def __post_init__(self) -> None:
-        """Create the series."""
         super().__post_init__()
         registry = self.registry
         made: dict[str, Any] = {
             "stages": Histogram(
                 "barnabee_stage_seconds",
-                "Time a stage of a spoken turn took.",
+                "Duration of a stage of a spoken turn.",
                 ("stage",),
-                buckets=_STAGE_S,
+                buckets=_STAGE_BUCKETS_S,
                 registry=registry,
             ),
             "turns": Counter(
                 "barnabee_turns",
-                "Spoken turns by how they went.",
+                "Spoken turns by outcome.",
                 ("outcome", "code"),
                 registry=registry,
             ),
-            "sessions": Gauge(
-                "barnabee_voice_sessions", "Rooms that are connected.", registry=registry
-            ),
+            "sessions": Gauge("barnabee_voice_sessions", "Connected rooms.", registry=registry),
             "barge_ins": Counter(
-                "barnabee_barge_ins", "Replies that somebody talked into.", registry=registry
+                "barnabee_barge_ins", "Replies interrupted by speech.", registry=registry
             ),
             "fillers": Counter(
                 "barnabee_fillers",
-                "Turns by whether the filler was right.",
+                "Turns by whether the choice of a filler was right.",
                 ("verdict",),
                 registry=registry,
             ),
             "first_sound": Histogram(
                 "barnabee_first_sound_seconds",
-                "From the end of speech to the first sound of anything, and of the reply.",
+                "Time from the end of speech to the first audio of anything, and of the reply.",
                 ("of",),
-                buckets=_FIRST_S,
+                buckets=_FIRST_SOUND_BUCKETS_S,
                 registry=registry,
             ),
         }
         self.__dict__.update(made)
-        for verdict in VERDICTS:  # a rate needs a first value
+        for verdict in FILLER_VERDICTS:  # a rate needs a first value
             self.fillers.labels(verdict)

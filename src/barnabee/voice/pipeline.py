@@ -1,19 +1,15 @@
-"""How a microphone becomes a conversation. Read this first.
+"""Voice pipeline of one room: from the microphone through five stages to the loudspeaker.
 
-    microphone -> Gate -> Listen -> Hear -> Answer -> Speak -> loudspeaker
-                   |        |        |        |         |          |
-                 wake     Silero   speech    the api   text to    Sent: what
-                 words    and      to text   and a     speech     sounds now
-                 (gpu)    smart-   (gpu)     filler    (gpu)
-                          turn
+    microphone -> wake word -> VAD -> STT -> command -> TTS -> loudspeaker -> playback monitor
+                  (gpu)        Silero  (gpu)  api,       (gpu)
+                               smart-turn     filler
 
-Sound and words travel along this list as Pipecat frames. What the room is doing (asleep, listening,
-hearing, thinking, speaking, waiting for more) is decided in one place, `conversation.py`, which is
-pure; `room.py` is the shell around it, and every stage tells it what happened and does what it is
-told. A turn (`turn.py`) carries the trace id through all of it.
+Audio and text travel along the stages as Pipecat frames. The state of the room is decided by
+`conversation.py`, which is pure; `room_session.py` is the shell around it, to which stages dispatch
+events and from which they receive effects. A turn (`turn.py`) carries the trace id.
 
-One room is one pipeline with one worker. Whatever breaks in it ends that room's connection, which
-the client builds again; the service and the other rooms go on.
+Each room has its own pipeline and worker. An error in a stage closes the connection of that room,
+and the client reconnects; other rooms are not affected.
 """
 
 from __future__ import annotations
@@ -35,150 +31,175 @@ from pipecat.workers.runner import WorkerRunner
 
 from barnabee.clients.api import ApiClient
 from barnabee.clients.gpu import GpuClient
+from barnabee.clients.load_balancer import WakeServerPool
 from barnabee.clients.wake import WakeClient
-from barnabee.clients.wake_servers import WakeServers
 from barnabee.core.errors import BarnabeeError
 from barnabee.core.schema import System
-from barnabee.voice.echo import Echo
-from barnabee.voice.fillers import Clip, Fillers
-from barnabee.voice.latency_estimator import Estimate
+from barnabee.voice.echo import EchoDetector
+from barnabee.voice.endpointing import TurnAnalyzer
+from barnabee.voice.fillers import Clip, FillerSelector
+from barnabee.voice.latency_estimator import LatencyEstimator
 from barnabee.voice.metrics import VoiceMetrics
-from barnabee.voice.room_registry import Place
-from barnabee.voice.room_session import Room
-from barnabee.voice.silero_vad import Confidence, Detectors
-from barnabee.voice.stages.command import Answer
-from barnabee.voice.stages.stt import Hear
-from barnabee.voice.stages.tts import Sent, Speak
-from barnabee.voice.stages.vad import Listen
-from barnabee.voice.stages.wake_word import Gate
-from barnabee.voice.turn_analyzer import Ends
-from barnabee.voice.turn_recorder import Keeping
+from barnabee.voice.room_registry import RoomSlot
+from barnabee.voice.room_session import RoomSession
+from barnabee.voice.stages.command import CommandStage
+from barnabee.voice.stages.stt import SttStage
+from barnabee.voice.stages.tts import PlaybackMonitor, TtsStage
+from barnabee.voice.stages.vad import VadStage
+from barnabee.voice.stages.wake_word import WakeWordStage
+from barnabee.voice.turn_recorder import TurnRecorder
+from barnabee.voice.vad import SileroPool, SpeechProbability
 
-HEARD_RATE_HZ = 16_000
-LAST_WORDS_S = 0.5  # for the client to be told why it is left
+INPUT_RATE_HZ = 16_000
+FINAL_MESSAGES_TIMEOUT_S = 0.5  # to send the client the reason of the disconnection
 
 log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
-class House:
-    """What all rooms share."""
+class SharedServices:
+    """Clients, models and settings that all rooms share."""
 
     system: System
     gpu: GpuClient
     api: ApiClient
-    detectors: Detectors
-    ends: Ends
-    estimate: Estimate
+    vad_pool: SileroPool
+    turn_analyzer: TurnAnalyzer
+    estimator: LatencyEstimator
     clips: Mapping[str, Sequence[Clip]]
-    keeping: Keeping
+    recorder: TurnRecorder
     metrics: VoiceMetrics
-    wakes: WakeServers
+    wake_servers: WakeServerPool
     token: str
 
-    def ear(self, room: str) -> WakeClient:
-        """Return what listens for wake words in `room`."""
-        return WakeClient(self.wakes, self.token, room=room)
+    def make_wake_client(self, room: str) -> WakeClient:
+        return WakeClient(self.wake_servers, self.token, room=room)
 
 
-def stages(
-    house: House, room: Room, ear: WakeClient, confidence: Confidence, transport: BaseTransport
-) -> tuple[list[FrameProcessor], Gate]:
-    """Return the one list of stages, from the microphone to the loudspeaker."""
-    echo = Echo()
-    voice, limits = house.system.voice, house.system.filler
-    wake_words = tuple(house.system.wake.words)
-    fillers = Fillers(house.clips, limits)
-    missed_ms = limits.acknowledgment_below_ms
-    keep_sound = house.keeping.recordings.wanted(room.name)
-    gate = Gate(room, ear)
-    listen = Listen(room, confidence, house.ends, echo)
-    speak = Speak(room, house.gpu, house.estimate, house.clips, voice, missed_ms)
-    listed = [
+def build_stages(
+    shared: SharedServices,
+    room: RoomSession,
+    wake_client: WakeClient,
+    speech_probability: SpeechProbability,
+    transport: BaseTransport,
+) -> tuple[list[FrameProcessor], WakeWordStage]:
+    """Return all stages in order, and the first one, which receives the wake words."""
+    echo = EchoDetector()
+    voice, limits = shared.system.voice, shared.system.filler
+    wake_words = tuple(shared.system.wake.words)
+    fillers = FillerSelector(shared.clips, limits)
+    is_recorded = shared.recorder.recordings.is_enabled(room.name)
+    wake_stage = WakeWordStage(room, wake_client)
+    vad_stage = VadStage(room, speech_probability, shared.turn_analyzer, echo)
+    tts_stage = TtsStage(
+        room,
+        shared.gpu,
+        shared.estimator,
+        shared.clips,
+        voice,
+        max_silence_ms=limits.acknowledgment_below_ms,
+    )
+    stages = [
         transport.input(),
-        gate,
-        listen,
-        Hear(room, house.gpu, house.estimate, wake_words, listen.read, keep_sound=keep_sound),
-        Answer(room, house.api, house.gpu, house.estimate, fillers),
-        speak,
+        wake_stage,
+        vad_stage,
+        SttStage(
+            room,
+            shared.gpu,
+            shared.estimator,
+            wake_words,
+            on_transcript=vad_stage.add_transcript,
+            is_recorded=is_recorded,
+        ),
+        CommandStage(room, shared.api, shared.gpu, shared.estimator, fillers),
+        tts_stage,
         transport.output(),
-        Sent(speak, echo, voice.sample_rate_hz),
+        PlaybackMonitor(tts_stage, echo, voice.sample_rate_hz),
     ]
-    return listed, gate
+    return stages, wake_stage
 
 
-async def converse(house: House, place: Place, transport: BaseTransport) -> None:
-    """Hold the conversation of one room until its client goes or its place is wanted.
+async def run_conversation(
+    shared: SharedServices, slot: RoomSlot, transport: BaseTransport
+) -> None:
+    """Run the pipeline of one room until its client disconnects or its slot is closed.
 
-    The supervisor of a room: whatever goes wrong in here is logged and ends this room alone.
+    Supervises the room: an exception is logged and closes this room only.
     """
-    session = f"{place.room}-{secrets.token_hex(4)}"
+    session = f"{slot.room}-{secrets.token_hex(4)}"
 
     @transport.event_handler("on_client_disconnected")
-    async def gone(*_: Any) -> None:
-        place.end()
+    async def on_disconnect(*_: Any) -> None:
+        slot.close()
 
-    room = Room(place.room, session, house.system.talk, house.metrics)
-    room.show = place.show
-    room.when_over(lambda turn: house.keeping.over(turn, room.name))
+    room = RoomSession(slot.room, session, shared.system.talk, shared.metrics)
+    room.on_state_change = slot.set_state
+    room.on_turn_end(lambda turn: shared.recorder.record(turn, room.name))
     try:
         async with AsyncExitStack() as stack:
-            ear = await stack.enter_async_context(house.ear(place.room))
-            confidence = stack.enter_context(house.detectors.one())
-            listed, gate = stages(house, room, ear, confidence, transport)
-            await _run(house, room, place, gate, listed)
-    except Exception:  # a supervisor: one room's fault must not reach the others
-        log.exception("room_failed", code="internal", room=place.room)
-        place.end(BarnabeeError())
+            wake_client = await stack.enter_async_context(shared.make_wake_client(slot.room))
+            speech_probability = stack.enter_context(shared.vad_pool.borrow())
+            stages, wake_stage = build_stages(
+                shared, room, wake_client, speech_probability, transport
+            )
+            await _run_pipeline(shared, room, slot, wake_stage, stages)
+    except Exception:  # a supervisor: other rooms must not be affected
+        log.exception("room_failed", code="internal", room=slot.room)
+        slot.close(BarnabeeError())
     finally:
         await room.close()
 
 
-async def _run(
-    house: House, room: Room, place: Place, gate: Gate, listed: list[FrameProcessor]
+async def _run_pipeline(
+    shared: SharedServices,
+    room: RoomSession,
+    slot: RoomSlot,
+    wake_stage: WakeWordStage,
+    stages: list[FrameProcessor],
 ) -> None:
-    rate_hz = house.system.voice.sample_rate_hz
+    rate_hz = shared.system.voice.sample_rate_hz
     worker = PipelineWorker(
-        Pipeline(listed),
-        params=PipelineParams(audio_in_sample_rate=HEARD_RATE_HZ, audio_out_sample_rate=rate_hz),
-        enable_rtvi=False,  # its protocol is made for other clients; ours is smaller
+        Pipeline(stages),
+        params=PipelineParams(audio_in_sample_rate=INPUT_RATE_HZ, audio_out_sample_rate=rate_hz),
+        enable_rtvi=False,  # the clients have a smaller protocol
         enable_turn_tracking=False,
-        idle_timeout_secs=None,  # a room is quiet all night
+        idle_timeout_secs=None,  # a room may be silent for hours
         check_dangling_tasks=False,
     )
 
     @worker.event_handler("on_pipeline_error")
-    async def failed(_worker: Any, frame: ErrorFrame) -> None:
-        """Pipecat goes on after an exception in a stage; nobody should talk to what is left."""
-        if not place.ended.is_set():
+    async def on_error(_worker: Any, frame: ErrorFrame) -> None:
+        """Close the room: Pipecat continues after an exception in a stage."""
+        if not slot.closed.is_set():
             log.error("stage_failed", code="internal", room=room.name, reason=frame.error)
-            place.end(BarnabeeError())
+            slot.close(BarnabeeError())
 
-    # A runner of its own: it keeps every worker it was ever given.
+    # One runner for each room: a runner never releases its workers.
     runner = WorkerRunner(handle_sigint=False, check_dangling_tasks=False)
     await runner.add_workers(worker)
-    room.say("ready", room=room.name, session=room.session, rate_in=HEARD_RATE_HZ, rate_out=rate_hz)
-    room.say("state", state=room.state.value, turn=0)
+    rates = {"rate_in": INPUT_RATE_HZ, "rate_out": rate_hz}
+    room.send_message("ready", room=room.name, session=room.session, **rates)
+    room.send_message("state", state=room.state.value, turn=0)
     running = asyncio.create_task(runner.run(), name=f"room-{room.name}")
-    wakes = asyncio.create_task(gate.wait_for_wakes(), name=f"wakes-{room.name}")
-    wanted = asyncio.create_task(place.ended.wait(), name=f"place-{room.name}")
+    wakes = asyncio.create_task(wake_stage.receive_wakes(), name=f"wakes-{room.name}")
+    closed = asyncio.create_task(slot.closed.wait(), name=f"slot-{room.name}")
     try:
-        await asyncio.wait({running, wanted}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({running, closed}, return_when=asyncio.FIRST_COMPLETED)
         if not running.done():
-            await _last_words(room, place.why)
-            await worker.cancel(reason="it ends")
+            await _send_final_error(room, slot.reason)
+            await worker.cancel(reason="the room closes")
         await running
     finally:
-        for task in (wakes, wanted, running):
+        for task in (wakes, closed, running):
             task.cancel()
-        await asyncio.gather(wakes, wanted, running, return_exceptions=True)
+        await asyncio.gather(wakes, closed, running, return_exceptions=True)
 
 
-async def _last_words(room: Room, why: BarnabeeError | None) -> None:
-    if why is None:
+async def _send_final_error(room: RoomSession, reason: BarnabeeError | None) -> None:
+    if reason is None:
         return
-    room.say("error", **why.body(""))
+    room.send_message("error", **reason.body(""))
     loop = asyncio.get_running_loop()
-    until_s = loop.time() + LAST_WORDS_S
-    while not room.messages.empty() and loop.time() < until_s:  # noqa: ASYNC110 - no event for it
+    until_s = loop.time() + FINAL_MESSAGES_TIMEOUT_S
+    while not room.messages.empty() and loop.time() < until_s:  # noqa: ASYNC110 - a queue has no event for it
         await asyncio.sleep(0.01)

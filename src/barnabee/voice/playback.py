@@ -1,121 +1,166 @@
-"""What is to be played and what was: 40 ms at a time, never more than two of them ahead.
+"""Playback queue: synthesized speech on its way to the transport, in chunks of 40 ms.
 
-So little lies in buffers that speech stops when it is told to, and that it is known how much of a
-reply was heard. Pure but for what it remembers; `stages/tts.py` hands the chunks on.
+The transport holds at most two chunks, so that a reply stops within 80 ms of a barge-in and the
+text that was played until then is known. `stages/tts.py` moves the chunks.
 """
 
 from __future__ import annotations
 
+import re
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
-from barnabee.voice.text import Piece
-
-Kind = Literal["chime", "filler", "reply"]
+AudioSource = Literal["chime", "filler", "reply"]
 CHUNK_MS = 40
-AHEAD = 2  # chunks with the transport: one that sounds, and the next
+MAX_CHUNKS_AHEAD = 2  # with the transport: the one being played, and the next
+TYPICAL_CHARS_PER_S = 14.0  # measured for the default voice; used until a segment is complete
+_SENTENCE_END = re.compile(r"(?:(?<=[.!?…])|(?<=[.!?…][\"')\]]))\s+")
 
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """40 ms of sound and what it belongs to."""
+    """40 ms of 16-bit mono PCM and what it belongs to."""
 
     pcm: bytes
-    kind: Kind
-    piece: Piece | None = None
+    source: AudioSource
+    segment: ReplySegment | None = None
 
 
-class Mouth:
-    """One room's loudspeaker."""
+class PlaybackQueue:
+    """Queue of one room's loudspeaker. Not thread-safe: used from the room's event loop."""
 
     def __init__(self, rate_hz: int) -> None:
-        """Begin with nothing to say."""
         self.rate_hz = rate_hz
         self.chunk_bytes = rate_hz * CHUNK_MS // 1000 * 2
-        self.paused = False
+        self.is_paused = False
         self._waiting: deque[Chunk] = deque()
-        self._out: deque[Chunk] = deque()  # with the transport
-        self._part = b""  # of a chunk
+        self._sent: deque[Chunk] = deque()  # held by the transport
+        self._partial = b""  # less than a chunk
 
     @property
-    def idle(self) -> bool:
-        """Return whether all was played."""
-        return not self._waiting and not self._out
+    def is_idle(self) -> bool:
+        return not self._waiting and not self._sent
 
     @property
-    def nothing_out(self) -> bool:
-        """Return whether the transport has nothing of ours."""
-        return not self._out
+    def is_transport_empty(self) -> bool:
+        return not self._sent
 
-    def has(self, kind: Kind) -> bool:
-        """Return whether any of this is still to be played."""
-        return any(chunk.kind == kind for chunk in (*self._out, *self._waiting))
+    def has_audio(self, source: AudioSource) -> bool:
+        """Return whether audio of `source` has not been played yet."""
+        return any(chunk.source == source for chunk in (*self._sent, *self._waiting))
 
-    def add(self, kind: Kind, pcm: bytes, piece: Piece | None = None) -> None:
-        """Take more sound; what does not fill a chunk waits for `close`."""
-        if piece is not None:
-            piece.made_s += len(pcm) / 2 / self.rate_hz
-        self._part += pcm
-        whole = len(self._part) // self.chunk_bytes * self.chunk_bytes
+    def enqueue(self, source: AudioSource, pcm: bytes, segment: ReplySegment | None = None) -> None:
+        """Append 16-bit mono PCM; a remainder shorter than a chunk waits for `finish`."""
+        if segment is not None:
+            segment.synthesized_s += len(pcm) / 2 / self.rate_hz
+        self._partial += pcm
+        whole = len(self._partial) // self.chunk_bytes * self.chunk_bytes
         for start in range(0, whole, self.chunk_bytes):
-            cut = self._part[start : start + self.chunk_bytes]
-            self._waiting.append(Chunk(cut, kind, piece))
-        self._part = self._part[whole:]
+            part = self._partial[start : start + self.chunk_bytes]
+            self._waiting.append(Chunk(part, source, segment))
+        self._partial = self._partial[whole:]
 
-    def close(self, kind: Kind, piece: Piece | None = None) -> None:
-        """Say that this is all of it: the rest is filled up with silence."""
-        if piece is not None:
-            piece.whole = True
-        if self._part:
-            self._waiting.append(Chunk(self._part.ljust(self.chunk_bytes, b"\0"), kind, piece))
-            self._part = b""
+    def finish(self, source: AudioSource, segment: ReplySegment | None = None) -> None:
+        """Complete the segment; pad the remainder with silence."""
+        if segment is not None:
+            segment.is_complete = True
+        if self._partial:
+            padded = self._partial.ljust(self.chunk_bytes, b"\0")
+            self._waiting.append(Chunk(padded, source, segment))
+            self._partial = b""
 
-    def next(self) -> Chunk | None:
-        """Return the next chunk for the transport; None while it has enough."""
-        if self.paused or not self._waiting or len(self._out) >= AHEAD:
+    def next_chunk(self) -> Chunk | None:
+        """Return the next chunk, or None while the transport holds `MAX_CHUNKS_AHEAD`."""
+        if self.is_paused or not self._waiting or len(self._sent) >= MAX_CHUNKS_AHEAD:
             return None
         chunk = self._waiting.popleft()
-        self._out.append(chunk)
+        self._sent.append(chunk)
         return chunk
 
-    def sent(self) -> Chunk | None:
-        """Take note that the oldest chunk of the transport sounds; return it."""
-        if not self._out:
-            return None  # it was taken back, and sounds all the same
-        chunk = self._out.popleft()
-        if chunk.piece is not None:
-            chunk.piece.played_s += len(chunk.pcm) / 2 / self.rate_hz
+    def mark_played(self) -> Chunk | None:
+        """Record that the oldest chunk of the transport is played; return it."""
+        if not self._sent:
+            return None  # it was cleared in between
+        chunk = self._sent.popleft()
+        if chunk.segment is not None:
+            chunk.segment.played_s += len(chunk.pcm) / 2 / self.rate_hz
         return chunk
 
-    def cut(self, kind: Kind) -> None:
-        """Let what waits of this kind fade out within one chunk."""
-        found = [chunk for chunk in self._waiting if chunk.kind == kind]
-        if not found:
+    def fade_out(self, source: AudioSource) -> None:
+        """Replace the waiting chunks of `source` by one that fades to silence."""
+        fading = [chunk for chunk in self._waiting if chunk.source == source]
+        if not fading:
             return
-        others = [chunk for chunk in self._waiting if chunk.kind != kind]
-        self._waiting = deque([Chunk(faded(found[0].pcm), kind), *others])
+        others = [chunk for chunk in self._waiting if chunk.source != source]
+        self._waiting = deque([Chunk(fade_to_silence(fading[0].pcm), source), *others])
 
-    def flush(self) -> None:
-        """Forget all that was not played, also what the transport has: it is told to forget it."""
+    def clear(self) -> None:
+        """Drop all audio not yet played; the transport is interrupted separately."""
         self._waiting.clear()
-        self._out.clear()
-        self._part = b""
-        self.paused = False
+        self._sent.clear()
+        self._partial = b""
+        self.is_paused = False
 
 
-def faded(pcm: bytes) -> bytes:
-    """Return int16 sound that falls to silence. Pure."""
+def fade_to_silence(pcm: bytes) -> bytes:
+    """Return the samples with a linear fade to silence. Pure."""
     samples = np.frombuffer(pcm, "<i2").astype(np.float32)
     return (samples * np.linspace(1, 0, len(samples), dtype=np.float32)).astype("<i2").tobytes()
 
 
-def chime(rate_hz: int) -> bytes:
-    """Return the sound of waking: two soft notes, 160 ms together. Pure."""
+def make_chime(rate_hz: int) -> bytes:
+    """Return the wake chime: two soft notes of 80 ms. Pure."""
     notes = []
     for pitch_hz, length_s in ((660.0, 0.08), (880.0, 0.08)):
         time_s = np.arange(int(length_s * rate_hz)) / rate_hz
         notes.append(np.sin(2 * np.pi * pitch_hz * time_s) * np.sin(np.pi * time_s / length_s))
     return (np.concatenate(notes) * 0.12 * 32767).astype("<i2").tobytes()
+
+
+def strip_wake_word(text: str, wake_words: Sequence[str]) -> str:
+    """Return a transcript without leading wake words; "" when nothing else was said. Pure."""
+    text = text.strip()
+    for name in wake_words:
+        *first, last = (re.escape(part) for part in name.split("_"))
+        optional = "".join(rf"(?:{part}\W+)?" for part in first)
+        text = re.sub(rf"^\W*{optional}{last}(?:\W+|$)", "", text, count=1, flags=re.IGNORECASE)
+    return text if any(map(str.isalnum, text)) else ""
+
+
+def split_sentences(text: str) -> list[str]:
+    """Split a reply into sentences; parts without a letter or digit are dropped. Pure."""
+    parts = (part.strip() for part in _SENTENCE_END.split(text))
+    return [part for part in parts if any(map(str.isalnum, part))]
+
+
+@dataclass
+class ReplySegment:
+    """Sentence of a reply, with the durations of its synthesized and its played audio in s."""
+
+    text: str
+    synthesized_s: float = 0.0
+    played_s: float = 0.0
+    is_complete: bool = False  # all of its audio is synthesized
+
+    def get_played_text(self) -> str:
+        """Return the words played so far, estimated from the share of the duration."""
+        if self.is_complete and self.played_s >= self.synthesized_s - 1e-6:
+            return self.text
+        duration_s = self.synthesized_s
+        if not self.is_complete:
+            duration_s = max(duration_s, len(self.text) / TYPICAL_CHARS_PER_S)
+        if not self.played_s or not duration_s:
+            return ""
+        chars = int(len(self.text) * min(1.0, self.played_s / duration_s))
+        if chars >= len(self.text) or self.text[chars].isspace():
+            return self.text[:chars].rstrip()
+        return self.text[:chars].rpartition(" ")[0].rstrip()  # drop a partial word
+
+
+def join_played_text(segments: Sequence[ReplySegment]) -> str:
+    """Return the part of a reply that was played."""
+    return " ".join(filter(None, (segment.get_played_text() for segment in segments)))

@@ -1,96 +1,116 @@
-"""The rooms that are connected: one microphone to each, so many in all.
+"""Registry of connected rooms: one microphone for each, and a maximum in all.
 
-A room that connects again replaces its old connection: a page that was reloaded, or a satellite
-that was restarted, must not wait for its own ghost to be noticed.
+A new connection of a room replaces the old one, so that a reloaded page or a restarted satellite
+does not have to wait until its dead connection is noticed.
 """
 
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
-from barnabee.core.errors import BarnabeeError, DependencyDown, Overloaded, Replaced
+from barnabee.core.errors import (
+    BadRequest,
+    BarnabeeError,
+    DependencyDown,
+    MicrophoneReplaced,
+    Overloaded,
+)
 
-END_WITHIN_S = 2.0
+CLOSE_TIMEOUT_S = 2.0
 RETRY_AFTER_S = 5
 
 
 @dataclass(eq=False)
-class Place:
-    """One room's place; whoever holds it leaves when `ended` is set, and says `why`."""
+class RoomSlot:
+    """Slot of one connected room; its holder disconnects when `closed` is set."""
 
     room: str
-    ended: asyncio.Event = field(default_factory=asyncio.Event)
-    why: BarnabeeError | None = None
+    closed: asyncio.Event = field(default_factory=asyncio.Event)
+    reason: BarnabeeError | None = None  # why it was closed
     state: str = "asleep"
     since_s: float = field(default_factory=time.time)
 
-    def show(self, state: str) -> None:
-        """Remember what the room is doing now."""
+    def set_state(self, state: str) -> None:
         self.state, self.since_s = state, time.time()
 
-    def end(self, why: BarnabeeError | None = None) -> None:
-        """Ask whoever holds the place to leave; the first reason counts."""
-        if not self.ended.is_set():
-            self.why = why
-            self.ended.set()
+    def close(self, reason: BarnabeeError | None = None) -> None:
+        """Ask the holder to disconnect; the first reason is kept."""
+        if not self.closed.is_set():
+            self.reason = reason
+            self.closed.set()
 
 
-class Rooms:
-    """Places for at most `most` rooms."""
+class RoomRegistry:
+    """Slots of at most `max_rooms` rooms; `on_change` receives the number of connected rooms."""
 
-    def __init__(self, most: int, show: Callable[[int], None]) -> None:
-        """Begin with none; `show` is told how many there are whenever that changes."""
-        self._most, self._show = most, show
-        self._places: dict[str, Place] = {}
-        self._all: set[Place] = set()
-        self._ending = False
+    def __init__(self, max_rooms: int, on_change: Callable[[int], None]) -> None:
+        self._max_rooms, self._on_change = max_rooms, on_change
+        self._slots: dict[str, RoomSlot] = {}
+        self._held: set[RoomSlot] = set()
+        self._closing = False
         self._empty = asyncio.Event()
         self._empty.set()
 
-    def check(self, room: str) -> None:
-        """Return when `room` would get a place; Overloaded when all are taken."""
-        if self._ending:
-            raise DependencyDown(dependency="voice", reason="the service is ending")
-        if room not in self._places and len(self._places) >= self._most:
-            what = f"voice ({self._most} rooms are connected)"
+    def check_available(self, room: str) -> None:
+        """Raise Overloaded when there is no slot for `room`, DependencyDown during shutdown."""
+        if self._closing:
+            raise DependencyDown(dependency="voice", reason="the service is shutting down")
+        if room not in self._slots and len(self._slots) >= self._max_rooms:
+            what = f"voice ({self._max_rooms} rooms are connected)"
             raise Overloaded(what=what, retry_after_s=RETRY_AFTER_S)
 
     @contextmanager
-    def place(self, room: str) -> Iterator[Place]:
-        """Hold the room's place; whoever had it is asked to leave."""
-        self.check(room)
-        place = Place(room)
-        before = self._places.get(room)
+    def hold_slot(self, room: str) -> Iterator[RoomSlot]:
+        """Hold the slot of a room; its previous holder is asked to disconnect."""
+        self.check_available(room)
+        slot = RoomSlot(room)
+        before = self._slots.get(room)
         if before is not None:
-            before.end(Replaced(room=room))
-        self._places[room] = place
-        self._all.add(place)
+            before.close(MicrophoneReplaced(room=room))
+        self._slots[room] = slot
+        self._held.add(slot)
         self._changed()
         try:
-            yield place
+            yield slot
         finally:
-            self._all.discard(place)
-            if self._places.get(room) is place:
-                del self._places[room]
+            self._held.discard(slot)
+            if self._slots.get(room) is slot:
+                del self._slots[room]
             self._changed()
 
-    def all(self) -> list[Place]:
-        """Return the places that are taken, by the names of their rooms."""
-        return sorted(self._places.values(), key=lambda place: place.room)
+    def list_slots(self) -> list[RoomSlot]:
+        """Return the slots of the connected rooms, sorted by room."""
+        return sorted(self._slots.values(), key=lambda slot: slot.room)
 
-    async def end(self) -> None:
-        """Take no more, ask all to leave, and give them a moment to say so."""
-        self._ending = True
-        for place in list(self._all):
-            place.end(DependencyDown(dependency="voice", reason="the service is ending"))
+    async def close(self) -> None:
+        """Refuse new rooms and close all slots; wait briefly for the clients to be informed."""
+        self._closing = True
+        for slot in list(self._held):
+            slot.close(DependencyDown(dependency="voice", reason="the service is shutting down"))
         with suppress(TimeoutError):
-            async with asyncio.timeout(END_WITHIN_S):
+            async with asyncio.timeout(CLOSE_TIMEOUT_S):
                 await self._empty.wait()
 
     def _changed(self) -> None:
-        self._show(len(self._places))
-        (self._empty.clear if self._all else self._empty.set)()
+        self._on_change(len(self._slots))
+        (self._empty.clear if self._held else self._empty.set)()
+
+
+DEFAULT_ROOM = "home"  # for a client that names no room
+ROOM_NAME_PATTERN = r"^[a-z][a-z0-9_-]{0,31}$"
+_ROOM_NAME = re.compile(ROOM_NAME_PATTERN)
+
+
+def parse_room_name(given: str | None) -> str:
+    """Return a valid room name, `DEFAULT_ROOM` for None or ""; BadRequest otherwise."""
+    if not given:
+        return DEFAULT_ROOM
+    if not _ROOM_NAME.match(given) or given.endswith("\n"):
+        reason = "use up to 32 of a-z, 0-9, _ and -, beginning with a letter"
+        raise BadRequest(field="parameter `room`", reason=reason)
+    return given

@@ -1,7 +1,7 @@
-"""The shell around `conversation`: one room's clock, its turns, and whoever carries out effects.
+"""Session of one connected room: the shell around the state machine in `conversation`.
 
-Stages tell it what happened and say what they do on which effect; it decides nothing itself. All of
-it happens in one event loop and in one step each, so that no stage ever sees half a change.
+Stages dispatch events to it and subscribe to effects. Each event is handled in one step of the
+event loop, so that no stage sees a partial change.
 """
 
 from __future__ import annotations
@@ -16,156 +16,154 @@ import structlog
 
 from barnabee.core import trace_context
 from barnabee.core.errors import BarnabeeError
-from barnabee.core.schema import Talk
+from barnabee.core.schema import TalkConfig
 from barnabee.voice import conversation
-from barnabee.voice.conversation import Effect, Event, State
+from barnabee.voice.conversation import ConversationState, Effect, RoomEvent
 from barnabee.voice.metrics import VoiceMetrics
-from barnabee.voice.turn import Outcome, Turn
+from barnabee.voice.turn import Turn, TurnOutcome
 
-MESSAGES_MOST = 256  # to a client that does not read; its transport is cut off long before
+MAX_QUEUED_MESSAGES = 256  # for a client that does not read
 
 log = structlog.get_logger()
 
 
-class Room:
-    """One room that is connected."""
+class RoomSession:
+    """Connected room: its state, running turn, deadline timer and outgoing messages."""
 
-    def __init__(self, name: str, session: str, talk: Talk, metrics: VoiceMetrics) -> None:
-        """Begin asleep."""
+    def __init__(self, name: str, session: str, talk: TalkConfig, metrics: VoiceMetrics) -> None:
         self.name, self.session, self.talk, self.metrics = name, session, talk, metrics
-        self.messages: asyncio.Queue[dict[str, Any]] = asyncio.Queue(MESSAGES_MOST)
-        self.turn: Turn | None = None  # the one that runs
-        self.show: Callable[[str], None] = lambda _state: None  # told of every state
-        self.since_ms: int | None = None  # while a turn begins: how far back its sound does
-        self._stands = conversation.Room()
-        self._hands: dict[Effect, list[Callable[[], None]]] = defaultdict(list)
+        self.messages: asyncio.Queue[dict[str, Any]] = asyncio.Queue(MAX_QUEUED_MESSAGES)
+        self.turn: Turn | None = None  # the running one
+        self.on_state_change: Callable[[str], None] = lambda _state: None
+        # While BEGIN_TURN is handled: how far back in the audio the turn starts.
+        self.pre_roll_ms: int | None = None
+        self._state = conversation.RoomState()
+        self._effect_handlers: dict[Effect, list[Callable[[], None]]] = defaultdict(list)
         self._timer: asyncio.TimerHandle | None = None
         self._loop = asyncio.get_running_loop()
-        self._trace_id = ""  # of the turn that begins next
-        self._ending: set[asyncio.Task[None]] = set()
+        self._trace_id = ""  # of the next turn
+        self._finishing: set[asyncio.Task[None]] = set()
         self._closed = False
-        self._over: list[Callable[[Turn], None]] = []
-        self.on(Effect.BEGIN, self._begin)
-        self.on(Effect.END, self._end)
-        self.on(Effect.RECALL, self._recall)
-        self.on(Effect.BARGED_IN, self._barged_in)
+        self._turn_handlers: list[Callable[[Turn], None]] = []
+        self.on(Effect.BEGIN_TURN, self._begin_turn)
+        self.on(Effect.END_TURN, self._end_turn)
+        self.on(Effect.RESUME_UTTERANCE, self._resume_turn)
+        self.on(Effect.REPORT_BARGE_IN, self._count_barge_in)
 
     @property
-    def state(self) -> State:
-        """Return what the room is doing."""
-        return self._stands.state
+    def state(self) -> ConversationState:
+        return self._state.state
 
     @property
-    def held(self) -> bool:
-        """Return whether somebody holds the button."""
-        return self._stands.held
+    def is_button_held(self) -> bool:
+        return self._state.is_button_held
 
     @property
-    def recallable(self) -> bool:
-        """Return whether somebody who speaks now goes on with what was taken as all."""
-        return self._stands.recallable
+    def can_resume(self) -> bool:
+        """Whether further speech continues the utterance that was taken as complete."""
+        return self._state.can_resume
 
-    def on(self, effect: Effect, hand: Callable[[], None]) -> None:
-        """Call `hand` on `effect`; hands are called in the order in which they came."""
-        self._hands[effect].append(hand)
+    def on(self, effect: Effect, handler: Callable[[], None]) -> None:
+        """Call `handler` on `effect`; handlers are called in the order of their registration."""
+        self._effect_handlers[effect].append(handler)
 
-    def when_over(self, hand: Callable[[Turn], None]) -> None:
-        """Call `hand` with every turn that is over."""
-        self._over.append(hand)
+    def on_turn_end(self, handler: Callable[[Turn], None]) -> None:
+        """Call `handler` with every turn that has ended."""
+        self._turn_handlers.append(handler)
 
-    def tell(self, event: Event, turn: Turn | None = None) -> None:
-        """Take note of what happened, in `turn` if it is an event of a turn."""
+    def dispatch(self, event: RoomEvent, turn: Turn | None = None) -> None:
+        """Handle an event; one of `TURN_EVENTS` needs its `turn`."""
         if self._closed:
             return
-        before = self._stands
+        before = self._state
         number = turn.number if turn else None
         now_s = self._loop.time()
-        self._stands, effects = conversation.step(before, event, now_s, self.talk, number)
+        self._state, effects = conversation.handle_event(before, event, now_s, self.talk, number)
         for effect in effects:
-            for hand in self._hands[effect]:
-                hand()
-        if self._stands.deadline_s != before.deadline_s:
-            self._wind()
-        if self._stands.state != before.state:
-            self.say("state", state=self._stands.state.value, turn=self._stands.turn)
-            self.show(self._stands.state.value)
+            for handler in self._effect_handlers[effect]:
+                handler()
+        if self._state.deadline_s != before.deadline_s:
+            self._set_timer()
+        if self._state.state != before.state:
+            self.send_message("state", state=self._state.state.value, turn=self._state.turn_number)
+            self.on_state_change(self._state.state.value)
 
-    def wake(self, word: str, trace_id: str, ago_ms: int) -> None:
-        """Begin a turn that a word began, so long ago in the sound."""
-        if self.state is State.HEARING:
+    def start_from_wake_word(self, word: str, trace_id: str, ago_ms: int) -> None:
+        """Start a turn; the wake word ended `ago_ms` before the newest audio."""
+        if self.state is ConversationState.USER_SPEAKING:
             return
-        self.say("wake", word=word, trace_id=trace_id)
-        self._trace_id, self.since_ms = trace_id, ago_ms
-        self.tell(Event.WOKEN)
-        self._trace_id, self.since_ms = "", None
+        self.send_message("wake", word=word, trace_id=trace_id)
+        self._trace_id, self.pre_roll_ms = trace_id, ago_ms
+        self.dispatch(RoomEvent.WAKE_WORD_DETECTED)
+        self._trace_id, self.pre_roll_ms = "", None
 
-    def press(self, *, on: bool) -> None:
-        """Take note of the button; what was said just before it was pressed counts."""
-        self.since_ms = self.talk.before_ms
-        self.tell(Event.TALK_ON if on else Event.TALK_OFF)
-        self.since_ms = None
+    def set_button(self, *, on: bool) -> None:
+        """Press or release the button; a turn includes the audio just before the press."""
+        self.pre_roll_ms = self.talk.before_ms
+        self.dispatch(RoomEvent.BUTTON_PRESSED if on else RoomEvent.BUTTON_RELEASED)
+        self.pre_roll_ms = None
 
-    def say(self, kind: str, **fields: Any) -> None:
-        """Send the client a message; one that does not read misses some."""
+    def send_message(self, kind: str, **fields: Any) -> None:
+        """Queue a message for the client; it is dropped when the queue is full."""
         if not self.messages.full():
             self.messages.put_nowait({"type": kind, **fields})
 
-    def fail(self, error: BarnabeeError, turn: Turn) -> None:
-        """Say what went wrong in a turn: to the client, in the log, in the metrics."""
+    def report_failure(self, error: BarnabeeError, turn: Turn) -> None:
+        """Mark the turn as failed, and report the error to client, log and metrics."""
         turn.outcome, turn.code = "failed", error.code
-        self.metrics.error(error.code)
-        self.say("error", **error.body(turn.trace_id))
+        self.metrics.count_error(error.code)
+        self.send_message("error", **error.body(turn.trace_id))
         log.warning("turn_failed", code=error.code, reason=str(error), trace_id=turn.trace_id)
 
-    def outcome(self, turn: Turn, outcome: Outcome) -> None:
-        """Say how a turn went, unless it failed."""
+    def set_outcome(self, turn: Turn, outcome: TurnOutcome) -> None:
+        """Set the outcome of a turn that has not failed."""
         if turn.outcome != "failed":
             turn.outcome = outcome
 
     async def close(self) -> None:
-        """End what runs; nothing told from now on is listened to."""
-        self._stands = replace(self._stands, state=State.ASLEEP, deadline_s=None)
-        self._wind()
+        """End the running turn; later events are ignored."""
+        self._state = replace(self._state, state=ConversationState.ASLEEP, deadline_s=None)
+        self._set_timer()
         self._closed = True
-        self._end()
-        if self._ending:
-            await asyncio.wait(self._ending)
+        self._end_turn()
+        if self._finishing:
+            await asyncio.wait(self._finishing)
 
-    def _begin(self) -> None:
+    def _begin_turn(self) -> None:
         trace_id = self._trace_id or trace_context.new_trace_id()
-        self.turn = Turn(self._stands.turn, trace_id, self.session)
-        if self._trace_id and self.since_ms is not None:  # by a word, so long ago in the sound
-            self.turn.mark("called", self.turn.clock() - self.since_ms / 1000)
-            self.turn.mark("woken")
+        self.turn = Turn(self._state.turn_number, trace_id, self.session)
+        if self._trace_id and self.pre_roll_ms is not None:  # by a wake word
+            self.turn.mark("wake_word_end", self.turn.clock() - self.pre_roll_ms / 1000)
+            self.turn.mark("wake_detected")
 
-    def _end(self) -> None:
+    def _end_turn(self) -> None:
         turn, self.turn = self.turn, None
         if turn is None:
             return
-        if turn.outcome == "nothing" and turn.utterance:  # somebody called, or left, meanwhile
-            turn.outcome = "interrupted" if "voiced" in turn.marks else "given_up"
+        if turn.outcome == "nothing" and turn.utterance:  # ended early
+            turn.outcome = "interrupted" if "reply_audio" in turn.marks else "given_up"
         turn.end()
         turn.report(self.metrics, self.name)
-        for hand in self._over:
-            hand(turn)
-        task = self._loop.create_task(turn.gone())
-        self._ending.add(task)
-        task.add_done_callback(self._ending.discard)
+        for handler in self._turn_handlers:
+            handler(turn)
+        task = self._loop.create_task(turn.wait_finished())
+        self._finishing.add(task)
+        task.add_done_callback(self._finishing.discard)
 
-    def _recall(self) -> None:
+    def _resume_turn(self) -> None:
         if self.turn is not None:
-            self.turn.recall()
+            self.turn.resume()
 
-    def _barged_in(self) -> None:
+    def _count_barge_in(self) -> None:
         self.metrics.barge_ins.inc()
         if self.turn is not None:
-            self.outcome(self.turn, "interrupted")
+            self.set_outcome(self.turn, "interrupted")
 
-    def _wind(self) -> None:
+    def _set_timer(self) -> None:
         if self._timer:
             self._timer.cancel()
-        deadline_s = self._stands.deadline_s
-        self._timer = self._loop.call_at(deadline_s, self._passed) if deadline_s else None
+        deadline_s = self._state.deadline_s
+        self._timer = self._loop.call_at(deadline_s, self._on_deadline) if deadline_s else None
 
-    def _passed(self) -> None:
-        self.tell(Event.PASSED)
+    def _on_deadline(self) -> None:
+        self.dispatch(RoomEvent.DEADLINE_PASSED)

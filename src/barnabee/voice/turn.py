@@ -1,7 +1,7 @@
-"""One turn: its trace id, when each stage was done, and the tasks that work for it.
+"""Turn of a conversation: its trace id, timing marks and tasks. Independent of Pipecat.
 
-Every task of a turn runs in the turn's own context, so that each call and each log line carries the
-trace id, and requests to the inference service belong to the turn there. Knows no Pipecat.
+Every task of a turn runs in the turn's context, so that each request and log line carries the trace
+id and the inference service can attribute requests to the turn.
 """
 
 from __future__ import annotations
@@ -17,86 +17,93 @@ from typing import Any, Literal
 import structlog
 
 from barnabee.core import trace_context
-from barnabee.core.tracing import SPANS
+from barnabee.core.tracing import SPAN_RECORDER
 from barnabee.voice.metrics import VoiceMetrics
 
-Outcome = Literal["answered", "interrupted", "failed", "nothing", "given_up"]
-Mark = Literal[
-    "called", "woken", "spoke", "silent", "ended", "heard", "answered", "voiced", "sounded"
+TurnOutcome = Literal["answered", "interrupted", "failed", "nothing", "given_up"]
+TurnMark = Literal[
+    "wake_word_end",  # in the audio
+    "wake_detected",
+    "speech_start",
+    "speech_end",  # in the audio
+    "turn_end",  # the endpoint was decided
+    "transcript",
+    "command_reply",
+    "first_audio",  # of anything but the chime
+    "reply_audio",
 ]
-# stage: from which mark to which
-STAGES: dict[str, tuple[Mark, Mark]] = {
-    "wake": ("called", "woken"),
-    "vad": ("silent", "ended"),
-    "stt": ("ended", "heard"),
-    "command": ("heard", "answered"),
-    "tts_first_byte": ("answered", "voiced"),
-    "first_audio": ("silent", "voiced"),
+# stage: its first and its last mark
+STAGES: dict[str, tuple[TurnMark, TurnMark]] = {
+    "wake": ("wake_word_end", "wake_detected"),
+    "vad": ("speech_end", "turn_end"),
+    "stt": ("turn_end", "transcript"),
+    "command": ("transcript", "command_reply"),
+    "tts_first_byte": ("command_reply", "reply_audio"),
+    "first_audio": ("speech_end", "reply_audio"),
 }
-Keep = Callable[[], AbstractAsyncContextManager[None]]
+ContextFactory = Callable[[], AbstractAsyncContextManager[None]]
 
 log = structlog.get_logger()
 
 
 @dataclass(eq=False)
 class Turn:
-    """One turn of one room's conversation."""
+    """Turn of one room's conversation."""
 
     number: int
     trace_id: str
     session: str
     clock: Callable[[], float] = time.monotonic
-    marks: dict[Mark, float] = field(default_factory=dict)
+    marks: dict[TurnMark, float] = field(default_factory=dict)
     utterance: str = ""
-    sound: bytes = b""  # of the utterance, where the house keeps it
-    engine: str = ""  # that heard it
+    audio: bytes = b""  # of the utterance, where the room is recorded
+    engine: str = ""  # that transcribed it
     reply: str = ""
-    heard_up_to: str | None = None  # of the reply, when somebody talked into it
-    told: dict[str, Any] = field(default_factory=dict)  # more for the log line; nothing private
-    outcome: Outcome = "nothing"
+    played_text: str | None = None  # of the reply, after a barge-in
+    log_fields: dict[str, Any] = field(default_factory=dict)  # for the log line; nothing private
+    outcome: TurnOutcome = "nothing"
     code: str = ""
-    over: bool = False
+    is_over: bool = False
     _context: contextvars.Context = field(default_factory=contextvars.copy_context)
     _tasks: set[asyncio.Task[Any]] = field(default_factory=set)
     _ended: asyncio.Event = field(default_factory=asyncio.Event)
-    _keeper: asyncio.Task[None] | None = None
+    _context_task: asyncio.Task[None] | None = None
 
     def __post_init__(self) -> None:
-        """Put the trace id where everything that works for this turn finds it."""
         self._context.run(trace_context.trace_id_var.set, self.trace_id)
-        if SPANS.sink is not None:
-            self._context.run(SPANS.enter, None)
+        if SPAN_RECORDER.sink is not None:
+            self._context.run(SPAN_RECORDER.start_request, None)
 
-    def mark(self, name: Mark, at_s: float | None = None) -> None:
-        """Record that something was done now, or at `at_s`; the first time counts."""
+    def mark(self, name: TurnMark, at_s: float | None = None) -> None:
+        """Set a mark to now or to `at_s`; a mark that is set already stays."""
         self.marks.setdefault(name, self.clock() if at_s is None else at_s)
 
-    def recall(self) -> None:
-        """Forget the end of speech and what came of it: the person goes on."""
-        for name in ("silent", "ended", "heard", "sounded"):
+    def resume(self) -> None:
+        """Discard the end of speech and what followed it: the user resumed the utterance."""
+        for name in ("speech_end", "turn_end", "transcript", "first_audio"):
             self.marks.pop(name, None)
-        self.told = {"recalled": self.told.get("recalled", 0) + 1}
+        self.log_fields = {"resumed": self.log_fields.get("resumed", 0) + 1}
 
     def spawn(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
-        """Run `work` for this turn; it ends with the turn."""
+        """Start a task that is cancelled when the turn ends."""
         task = asyncio.get_running_loop().create_task(work, context=self._context)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        if self.over:
+        if self.is_over:
             task.cancel()
         return task
 
-    def keep(self, context: Keep) -> None:
-        """Stay inside `context`, with all that is spawned after it was entered, until the end."""
+    def enter_context(self, context: ContextFactory) -> None:
+        """Enter `context` for the tasks spawned from then on; it is left when the turn ends."""
 
-        async def stay() -> None:
+        async def hold() -> None:
             async with context():
                 await self._ended.wait()
 
-        self._keeper = asyncio.get_running_loop().create_task(stay(), context=self._context)
+        self._context_task = asyncio.get_running_loop().create_task(hold(), context=self._context)
 
     def stages_s(self) -> dict[str, float]:
-        """Return how long the stages that came to an end took."""
+        """Return the durations of the completed stages."""
         pairs = ((name, self.marks.get(a), self.marks.get(b)) for name, (a, b) in STAGES.items())
         return {
             name: max(0.0, end - begin)
@@ -105,30 +112,35 @@ class Turn:
         }
 
     def _first_sound_s(self) -> dict[str, float]:
-        """Return how long after the end of speech anything was heard, and the reply."""
-        silent_s = self.marks.get("silent")
-        sounds: tuple[tuple[str, Mark], ...] = (("anything", "sounded"), ("reply", "voiced"))
-        if silent_s is None:
+        """Return the time from the end of speech to the first audio, and to that of the reply."""
+        speech_end_s = self.marks.get("speech_end")
+        sounds: tuple[tuple[str, TurnMark], ...] = (
+            ("anything", "first_audio"),
+            ("reply", "reply_audio"),
+        )
+        if speech_end_s is None:
             return {}
         return {
-            of: max(0.0, self.marks[mark] - silent_s) for of, mark in sounds if mark in self.marks
+            of: max(0.0, self.marks[mark] - speech_end_s)
+            for of, mark in sounds
+            if mark in self.marks
         }
 
     def end(self) -> None:
-        """Stop everything that works for this turn."""
-        self.over = True
+        """Cancel the tasks of the turn."""
+        self.is_over = True
         for task in list(self._tasks):
             task.cancel()
         self._ended.set()
 
-    async def gone(self) -> None:
-        """Wait until nothing works for this turn any more."""
-        left = [*self._tasks, *([self._keeper] if self._keeper else [])]
-        await asyncio.gather(*left, return_exceptions=True)
+    async def wait_finished(self) -> None:
+        """Wait until the cancelled tasks have finished."""
+        tasks = [*self._tasks, *([self._context_task] if self._context_task else [])]
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     def report(self, metrics: VoiceMetrics, room: str) -> None:
-        """Count the turn and write its line; one in which nobody said anything is none."""
-        if "ended" not in self.marks:
+        """Update the metrics and write the log line; a turn without speech has neither."""
+        if "turn_end" not in self.marks:
             return
         stages = self.stages_s()
         for name, seconds in stages.items():
@@ -148,9 +160,9 @@ class Turn:
             stages_ms={name: round(seconds * 1000, 1) for name, seconds in stages.items()},
             latency_ms=round(first_s.get("reply", 0.0) * 1000, 1),
             first_sound_ms=round(first_s.get("anything", 0.0) * 1000, 1),
-            **self.told,
+            **self.log_fields,
         )
-        if SPANS.sink is not None:
+        if SPAN_RECORDER.sink is not None:
             self._context.run(self._trace, room)
 
     def _trace(self, room: str) -> None:
@@ -161,8 +173,10 @@ class Turn:
         def at_ns(moment_s: float) -> int:
             return now_ns - int((now_s - moment_s) * 1e9)
 
-        told = {"room": room, "outcome": self.outcome, "code": self.code}
-        SPANS.record("turn", at_ns(begin_s), (now_s - begin_s) * 1000, told, own=True)
+        attributes = {"room": room, "outcome": self.outcome, "code": self.code}
+        SPAN_RECORDER.record_span(
+            "turn", at_ns(begin_s), (now_s - begin_s) * 1000, attributes, is_root=True
+        )
         for name, took_s in self.stages_s().items():
             begun_ns = at_ns(self.marks[STAGES[name][0]])
-            SPANS.record(name, begun_ns, took_s * 1000, {"stage": name})
+            SPAN_RECORDER.record_span(name, begun_ns, took_s * 1000, {"stage": name})

@@ -1,13 +1,14 @@
-"""The worker: does what the API accepted but nobody waits for, and forgets what is too old.
+"""Worker service: background jobs from the Redis queue, retention, backups and the voice probe.
 
-python -m barnabee.workers                  how the house runs it
-arq barnabee.workers.WorkerSettings         the same jobs, health and metrics under arq's program
+python -m barnabee.workers            the service
+arq barnabee.workers.WorkerSettings   the same jobs, health and metrics under arq's own program
 
-jobs/      what is done, and how it is kept from being lost
-loop       keeps arq's worker going while Redis comes and goes
-probing    tries the voice path every now and then
-app        puts the parts together; health and metrics over HTTP
-standalone what `arq …` needs
+app              assembly; health and metrics over HTTP
+loop             arq's worker, restarted when Redis has been away
+jobs, retry      the jobs; retries of transient errors, dead letters
+backup_monitor   metrics of backups, and with backup_scheduler their schedule
+voice_probe      periodic deep probe of the voice path
+arq_entrypoint   `WorkerSettings`
 """
 
 from __future__ import annotations
@@ -16,10 +17,10 @@ from typing import Any
 
 
 def __getattr__(name: str) -> Any:
-    """Make `WorkerSettings` when it is asked for, because that reads the environment."""
+    """Create `WorkerSettings` on access: creating it reads the environment."""
     if name == "WorkerSettings":
-        from barnabee.workers.arq_entrypoint import worker_settings  # noqa: PLC0415 - see above
+        from barnabee.workers.arq_entrypoint import make_worker_settings  # noqa: PLC0415 - see above
 
-        return worker_settings()
+        return make_worker_settings()
     msg = f"module {__name__!r} has no attribute {name!r}"
     raise AttributeError(msg)

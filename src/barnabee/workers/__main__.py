@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from barnabee.core import serve
-from barnabee.workers.app import build
+from barnabee.workers.app import build_worker
 
 if __name__ == "__main__":
-    serve.run("worker", build)
+    serve.run_service("worker", build_worker)

@@ -1,4 +1,4 @@
-"""Puts the worker together: database, Redis, jobs, and health and metrics over HTTP."""
+"""Worker service: assembly of database, Redis, jobs, probe and backups; health and metrics."""
 
 from __future__ import annotations
 
@@ -13,61 +13,58 @@ from functools import partial
 from starlette.applications import Starlette
 
 from barnabee.backup import recordings_copy
-from barnabee.backup.litestream import txid_asker
-from barnabee.core.auth import Access
-from barnabee.core.health import Health
-from barnabee.core.http import Front, handle_errors, standard_routes
+from barnabee.backup.litestream import make_txid_reader
+from barnabee.backup.restore_points import make_migration_hook
+from barnabee.core.auth import Authenticator
+from barnabee.core.health import HealthMonitor
+from barnabee.core.http import ServiceMiddleware, add_error_handlers, make_standard_routes
 from barnabee.core.metrics import Metrics
-from barnabee.core.redis_client import RedisLink
+from barnabee.core.redis_client import RedisClient
 from barnabee.core.schema import System
-from barnabee.core.serve import Running
-from barnabee.core.settings import Settings, required_credential
+from barnabee.core.serve import ServiceApp
+from barnabee.core.settings import Settings, require_credential
 from barnabee.store import recordings
-from barnabee.store.provider import Keeper
+from barnabee.store.provider import DatabaseProvider
 from barnabee.workers import health
-from barnabee.workers.backup_metrics import BackupMetrics
-from barnabee.workers.backup_monitor import Backups
-from barnabee.workers.context import KEY, Context
-from barnabee.workers.loop import Loop, make_worker
-from barnabee.workers.metrics import JobMetrics, ProbeMetrics
-from barnabee.workers.voice_path import VoicePath
-from barnabee.workers.voice_probe import Prober
+from barnabee.workers.backup_monitor import BackupMonitor
+from barnabee.workers.loop import WorkerLoop, make_worker
+from barnabee.workers.metrics import BackupMetrics, JobMetrics, ProbeMetrics
+from barnabee.workers.retry import CONTEXT_KEY, JobContext
+from barnabee.workers.voice_probe import ProbeClient, VoiceProber
 
-# Shorter than elsewhere, so that the service can stop in time while somebody holds the lock; the
-# job is tried again anyway.
+# Shorter than elsewhere, so that the service can stop in time while another process holds the
+# lock; the job is retried anyway.
 BUSY_TIMEOUT_MS = 1000
-# Only health and metrics are asked for; the time to stop belongs to the job in hand.
-HTTP_GRACE_S = 1
+HTTP_GRACE_S = 1  # only for health and metrics: the time to stop belongs to the running job
 
 
 @dataclass(frozen=True)
-class Parts:
-    """The worker without its loop."""
+class WorkerParts:
+    """Parts of the worker apart from its job loop."""
 
-    context: Context
+    context: JobContext
     metrics: Metrics
-    health: Health
-    backups: Backups
-    path: VoicePath | None = None
-    prober: Prober | None = None
+    health: HealthMonitor
+    backups: BackupMonitor
+    probe_client: ProbeClient | None = None
+    prober: VoiceProber | None = None
 
-    def start_watching(self) -> list[asyncio.Task[None]]:
-        """Begin to watch the backups, and to try the voice path if that is wanted."""
-        found = [asyncio.create_task(self.backups.run_for_ever(), name="backups")]
+    def start_monitoring(self) -> list[asyncio.Task[None]]:
+        """Start the tasks that monitor backups and probe the voice path."""
+        tasks = [asyncio.create_task(self.backups.run_for_ever(), name="backups")]
         if self.prober is not None:
-            found.append(asyncio.create_task(self.prober.run_for_ever(), name="probe"))
-        return found
+            tasks.append(asyncio.create_task(self.prober.run_for_ever(), name="probe"))
+        return tasks
 
     async def close(self) -> None:
-        """Close what was opened."""
-        if self.path is not None:
-            await self.path.aclose()
-        await self.context.keeper.close()
+        if self.probe_client is not None:
+            await self.probe_client.aclose()
+        await self.context.provider.close()
         await self.context.redis.aclose()
 
 
-async def end(tasks: Sequence[asyncio.Task[None]]) -> None:
-    """Cancel tasks that never end by themselves."""
+async def cancel_tasks(tasks: Sequence[asyncio.Task[None]]) -> None:
+    """Cancel tasks and wait for their end."""
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
@@ -78,56 +75,58 @@ def make_parts(
     settings: Settings,
     *,
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
-) -> Parts:
-    """Make the parts; raises what no waiting mends (a damaged or newer database)."""
-    logging.getLogger("arq").setLevel(logging.WARNING)  # its lines below that hold what was said
+) -> WorkerParts:
+    """Create the parts; raises permanent errors, such as a damaged or too new database."""
+    logging.getLogger("arq").setLevel(logging.WARNING)  # its info lines contain utterances
     metrics = Metrics("worker")
-    counted = JobMetrics.register(metrics)
-    keeper = Keeper(
+    job_metrics = JobMetrics.register(metrics)
+    provider = DatabaseProvider(
         settings.database_path,
         busy_timeout_ms=BUSY_TIMEOUT_MS,
-        ask_txid=txid_asker(settings),
+        before_migration=make_migration_hook(make_txid_reader(settings)),
         lease_dir=settings.lease_dir,
     )
-    keeper.start()
-    redis = RedisLink(settings.redis_url)
-    recorded = settings.data_dir / recordings.FOLDER
-    context = Context(
-        *(keeper, redis, counted, system.retention, recorded, clock),
+    provider.prepare()
+    redis = RedisClient(settings.redis_url)
+    recordings_dir = settings.data_dir / recordings.FOLDER
+    context = JobContext(
+        *(provider, redis, job_metrics, system.retention, recordings_dir, clock),
         copied_before=partial(recordings_copy.copied_before, system, settings),
     )
-    path = prober = None
+    client = prober = None
     if system.probe.every_s:
-        path = VoicePath(system, settings, required_credential("api_token"))
-        prober = Prober(system.probe, path.ask, path.look, ProbeMetrics.register(metrics))
-    checks = health.checks(keeper, redis, counted, prober)
-    backups = Backups(system, settings, keeper, BackupMetrics.register(metrics))
-    return Parts(context, metrics, Health("worker", checks, metrics), backups, path, prober)
+        client = ProbeClient(system, settings, require_credential("api_token"))
+        probe_metrics = ProbeMetrics.register(metrics)
+        prober = VoiceProber(system.probe, client.run_probe, client.read_activity, probe_metrics)
+    checks = health.make_checks(provider, redis, job_metrics, prober)
+    backups = BackupMonitor(system, settings, provider, BackupMetrics.register(metrics))
+    monitor = HealthMonitor("worker", checks, metrics)
+    return WorkerParts(context, metrics, monitor, backups, client, prober)
 
 
-def make_front(parts: Parts, app: Starlette) -> Front:
-    """Return what answers over HTTP."""
-    handle_errors(app)
-    return Front(app, parts.metrics, Access(required_credential("api_token")))
+def make_front(parts: WorkerParts, app: Starlette) -> ServiceMiddleware:
+    """Wrap `app` with authentication, metrics and error handlers."""
+    add_error_handlers(app)
+    return ServiceMiddleware(app, parts.metrics, Authenticator(require_credential("api_token")))
 
 
-def build(system: System, settings: Settings) -> Running:
-    """Return the worker as `core.serve` runs it: the loop lives as long as the HTTP server."""
+def build_worker(system: System, settings: Settings) -> ServiceApp:
+    """Return the service for `core.serve`; the job loop runs as long as the HTTP server."""
     parts = make_parts(system, settings)
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
-        loop = Loop(lambda: make_worker(settings.redis_url, {KEY: parts.context}))
+        loop = WorkerLoop(lambda: make_worker(settings.redis_url, {CONTEXT_KEY: parts.context}))
         task = asyncio.create_task(loop.run(), name="jobs")
-        watching = parts.start_watching()
+        monitoring = parts.start_monitoring()
         try:
             yield
         finally:
             loop.stop()
-            await end(watching)
+            await cancel_tasks(monitoring)
             await task
             await parts.close()
 
-    routes = standard_routes(parts.health, parts.metrics)
+    routes = make_standard_routes(parts.health, parts.metrics)
     front = make_front(parts, Starlette(routes=routes, lifespan=lifespan))
-    return Running(front, parts.health, grace_s=HTTP_GRACE_S)
+    return ServiceApp(front, parts.health, shutdown_grace_s=HTTP_GRACE_S)

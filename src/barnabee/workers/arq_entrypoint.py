@@ -1,7 +1,7 @@
-"""What `arq barnabee.workers.WorkerSettings` needs: arq owns the loop, we bring health and metrics.
+"""`WorkerSettings` for arq's own program, with the service's health and metrics.
 
-The difference to `python -m barnabee.workers`: arq's program ends when Redis stays away, and then
-whatever supervises it starts it again.
+Unlike `python -m barnabee.workers`, arq's program exits when Redis stays unreachable, and its
+supervisor must restart it.
 """
 
 from __future__ import annotations
@@ -16,37 +16,39 @@ import uvicorn
 from arq.connections import RedisSettings
 from starlette.applications import Starlette
 
-from barnabee.core import logging as barnabee_logging
-from barnabee.core import serve, settings, system
+from barnabee.core import serve
 from barnabee.core.errors import BarnabeeError
-from barnabee.core.http import standard_routes
-from barnabee.workers.app import Parts, end, make_front, make_parts
-from barnabee.workers.context import KEY
-from barnabee.workers.jobs import options
-from barnabee.workers.loop import FINISH_S, take_over
+from barnabee.core.http import make_standard_routes
+from barnabee.core.logging import configure_logging
+from barnabee.core.schema import System
+from barnabee.core.settings import Settings, read_settings
+from barnabee.core.system import load_system
+from barnabee.workers.app import WorkerParts, cancel_tasks, make_front, make_parts
+from barnabee.workers.jobs import make_arq_options
+from barnabee.workers.loop import FINISH_S, release_claims
+from barnabee.workers.retry import CONTEXT_KEY
 
 
-class _Server(uvicorn.Server):
-    """An HTTP server that leaves the signals to arq."""
+class _HttpServer(uvicorn.Server):
+    """HTTP server that leaves signal handling to arq."""
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Capture none."""
         yield
 
 
-def worker_settings() -> type:
-    """Return the class that arq reads; the process ends with our code when it cannot be made."""
+def make_worker_settings() -> type:
+    """Return the class that arq reads; exits with the error's status when the settings are bad."""
     try:
-        graph = system.load()
-        chosen = settings.load(graph)
+        system = load_system()
+        settings = read_settings(system)
     except BarnabeeError as error:
-        serve.fail(error)
+        serve.exit_with_error(error)
     attributes = {
-        **options(),
-        "redis_settings": RedisSettings.from_dsn(chosen.redis_url),
+        **make_arq_options(),
+        "redis_settings": RedisSettings.from_dsn(settings.redis_url),
         "job_completion_wait": FINISH_S,
-        "on_startup": _Service(graph, chosen).start,
+        "on_startup": _Service(system, settings).start,
         "on_shutdown": _stop,
     }
     return type("WorkerSettings", (), attributes)
@@ -55,40 +57,42 @@ def worker_settings() -> type:
 class _Service:
     """Health and metrics beside arq's loop."""
 
-    def __init__(self, graph: system.System, chosen: settings.Settings) -> None:
-        self._graph = graph
-        self._chosen = chosen
+    def __init__(self, system: System, settings: Settings) -> None:
+        self._system = system
+        self._settings = settings
 
     async def start(self, ctx: dict[Any, Any]) -> None:
-        """Open everything; arq calls this before it looks for jobs."""
-        logging.getLogger("arq").handlers.clear()  # arq's program writes plain text; ours is JSON
-        barnabee_logging.configure("worker", level=self._chosen.log_level)
+        """Start the parts; arq calls this before it processes jobs."""
+        logging.getLogger("arq").handlers.clear()  # they write plain text, the service writes JSON
+        configure_logging("worker", level=self._settings.log_level)
         try:
-            parts = make_parts(self._graph, self._chosen)
-            port = self._graph.port("worker")
-            listener = serve.listen("worker", self._chosen.bind, port)
+            parts = make_parts(self._system, self._settings)
+            port = self._system.port("worker")
+            listener = serve.bind_socket("worker", self._settings.bind, port)
         except BarnabeeError as error:
-            serve.fail(error)
-        app = Starlette(routes=standard_routes(parts.health, parts.metrics))
+            serve.exit_with_error(error)
+        app = Starlette(routes=make_standard_routes(parts.health, parts.metrics))
         front = make_front(parts, app)
-        server = _Server(uvicorn.Config(front, log_config=None, access_log=False, lifespan="off"))
-        ctx[KEY] = parts.context
+        server = _HttpServer(
+            uvicorn.Config(front, log_config=None, access_log=False, lifespan="off")
+        )
+        ctx[CONTEXT_KEY] = parts.context
         ctx["parts"] = parts
         ctx["server"] = server
         ctx["tasks"] = [
             asyncio.create_task(server.serve(sockets=[listener]), name="http"),
-            asyncio.create_task(serve.watch(parts.health), name="watch"),
+            asyncio.create_task(serve.monitor_health(parts.health), name="watch"),
         ]
-        ctx["watching"] = parts.start_watching()
-        await take_over(ctx)
+        ctx["monitoring"] = parts.start_monitoring()
+        await release_claims(ctx)
 
 
 async def _stop(ctx: dict[Any, Any]) -> None:
-    server: _Server = ctx["server"]
-    parts: Parts = ctx["parts"]
+    server: _HttpServer = ctx["server"]
+    parts: WorkerParts = ctx["parts"]
     http, watch = ctx["tasks"]
     watch.cancel()
-    await end(ctx["watching"])
+    await cancel_tasks(ctx["monitoring"])
     server.should_exit = True
     await asyncio.gather(http, watch, return_exceptions=True)
     await parts.close()

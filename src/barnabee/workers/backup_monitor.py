@@ -1,9 +1,7 @@
-"""Watches the backups: lag, age of the copies, the last drill, calls; as metrics.
+"""Backup monitor: replication lag, age of snapshots, restore drills and API calls as metrics.
 
-On a machine without systemd timers (`BARNABEE_BACKUP_CREDENTIALS` is set by the local runner) it
-also starts the daily snapshot, the nightly drill and the copying of recordings, each as a process
-of its own that steps back for everybody else. On NixOS timers do, because only those units have the
-keys and may talk to the world.
+Without systemd timers (the local runner sets `BARNABEE_BACKUP_CREDENTIALS`) it also runs the backup
+scheduler. On NixOS timers start backups, because only their units have the keys and network access.
 """
 
 from __future__ import annotations
@@ -11,147 +9,140 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
 import structlog
 
-from barnabee.backup import (
-    api_usage,
-    drill_log,
-    litestream,
-    recordings_copy,
-    snapshot_job,
-    snapshots,
-)
-from barnabee.backup.api_usage import Look
+from barnabee.backup import api_usage, drill, litestream, recordings_copy, snapshots
+from barnabee.backup.api_usage import LitestreamSample
 from barnabee.core.errors import BarnabeeError, DependencyDown
 from barnabee.core.schema import System
 from barnabee.core.settings import Settings
-from barnabee.store.provider import Keeper
-from barnabee.workers.backup_metrics import CALLS, BackupMetrics
-from barnabee.workers.backup_scheduler import Rounds
+from barnabee.store.provider import DatabaseProvider
+from barnabee.workers.backup_scheduler import BackupScheduler
+from barnabee.workers.metrics import API_CALLS, BackupMetrics
 
 LAG_EVERY_S = 5.0
-# Closer together than the shortest window in which litestream joins transactions (calls.between).
-LOOK_EVERY_S = 60.0
+# Less than the shortest window in which litestream compacts (`api_usage.estimate_calls`).
+COPIES_EVERY_S = 60.0
 
 log = structlog.get_logger()
 
 
-class Backups:
-    """Looks again and again until cancelled."""
+class BackupMonitor:
+    """Measures backups periodically; `clock` is in seconds since the epoch."""
 
     def __init__(
         self,
         system: System,
         settings: Settings,
-        keeper: Keeper,
+        provider: DatabaseProvider,
         metrics: BackupMetrics,
         *,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """Know nothing yet; `clock` is in seconds since the epoch."""
-        self._system, self._settings, self._keeper = system, settings, keeper
+        self._system, self._settings, self._provider = system, settings, provider
         self._metrics, self._clock = metrics, clock
         self._behind_since_s: float | None = None
-        self._before: Look | None = None
-        self._rounds = Rounds(system, settings) if settings.backup_credentials else None
+        self._previous: LitestreamSample | None = None
+        self._scheduler = BackupScheduler(system, settings) if settings.backup_credentials else None
 
     async def run_for_ever(self) -> None:
-        """Look until cancelled."""
-        looked_s = 0.0
+        """Measure until cancelled."""
+        copies_at_s = 0.0
         try:
             while True:
-                await self._watch(self.look_at_lag)
-                if self._clock() - looked_s >= LOOK_EVERY_S:
-                    looked_s = self._clock()
-                    await self._watch(self.look_at_copies)
-                    await self._watch(self.count_calls)
-                if self._rounds is not None:
-                    await self._watch(self._rounds.step)
+                await self._try(self.measure_lag)
+                if self._clock() - copies_at_s >= COPIES_EVERY_S:
+                    copies_at_s = self._clock()
+                    await self._try(self.measure_copies)
+                    await self._try(self.count_api_calls)
+                if self._scheduler is not None:
+                    await self._try(self._scheduler.step)
                 await asyncio.sleep(LAG_EVERY_S)
         finally:
-            if self._rounds is not None:
-                await self._rounds.aclose()
+            if self._scheduler is not None:
+                await self._scheduler.aclose()
 
-    async def look_at_lag(self) -> None:
-        """Measure how far the replica is behind, in transactions and in time."""
+    async def measure_lag(self) -> None:
+        """Measure the replica's lag in transactions and in time."""
         if not self._settings.litestream_socket:
             return
         now_s = self._clock()
         try:
-            lag = await litestream.lag(
+            lag = await litestream.measure_lag(
                 Path(self._settings.litestream_socket), self._settings.database_path
             )
         except DependencyDown:
-            # Nobody knows how many transactions, but since when: that is what alerts look at.
+            # The number of transactions is unknown, but the time, which alerts use, is known.
             self._metrics.set("lag_transactions", float("nan"))
-            self._fell_behind(now_s)
+            self._set_lag_since(now_s)
             return
-        self._metrics.set("lag_transactions", lag.txids)
-        if lag.txids:
-            self._fell_behind(now_s)
+        self._metrics.set("lag_transactions", lag.transactions)
+        if lag.transactions:
+            self._set_lag_since(now_s)
         else:
             self._behind_since_s = None
             self._metrics.set("lag_seconds", 0)
 
-    def _fell_behind(self, now_s: float) -> None:
+    def _set_lag_since(self, now_s: float) -> None:
         if self._behind_since_s is None:
             self._behind_since_s = now_s
         self._metrics.set("lag_seconds", max(0.0, self._clock() - self._behind_since_s))
 
-    async def look_at_copies(self) -> None:
-        """Tell how old the newest snapshot is and what the last drill found."""
-        here = await asyncio.to_thread(snapshots.every, snapshot_job.folder_of(self._settings))
-        if here:
-            self._metrics.set("last_snapshot_timestamp_seconds", here[-1].at.timestamp())
-        copied = await asyncio.to_thread(recordings_copy.state, self._settings.data_dir)
-        if copied.before is not None:
-            self._metrics.set("audio_copied_timestamp_seconds", copied.before.timestamp())
+    async def measure_copies(self) -> None:
+        """Export the age of snapshots and recordings' copies, and the results of drills."""
+        folder = snapshots.snapshots_folder(self._settings)
+        local = await asyncio.to_thread(snapshots.list_snapshots, folder)
+        if local:
+            self._metrics.set("last_snapshot_timestamp_seconds", local[-1].at.timestamp())
+        copied = await asyncio.to_thread(recordings_copy.read_state, self._settings.data_dir)
+        if copied.copied_before is not None:
+            self._metrics.set("audio_copied_timestamp_seconds", copied.copied_before.timestamp())
         if self._system.backup.audio_to:
             self._metrics.set("audio_failures", copied.failures)
-        database = await self._keeper.database()
+        database = await self._provider.database()
         last, good = await database.read(
             lambda connection: (
-                drill_log.newest(connection),
-                drill_log.newest(connection, good=True),
+                drill.newest_drill(connection),
+                drill.newest_drill(connection, successful=True),
             )
         )
         self._metrics.record(last, good)
 
-    async def count_calls(self) -> None:
-        """Count what litestream asked of the object store since the last look."""
-        now = self._clock()
-        look = await self._look(now)
-        if look is None:
+    async def count_api_calls(self) -> None:
+        """Add litestream's calls to the object store since the last sample to the day's usage."""
+        now_s = self._clock()
+        sample = await self._sample_litestream(now_s)
+        if sample is None:
             return
-        day = datetime.fromtimestamp(now, UTC).date()
-        before, self._before = self._before, look
+        day = datetime.fromtimestamp(now_s, UTC).date()
+        previous, self._previous = self._previous, sample
 
-        def add(ledger: api_usage.Ledger) -> None:
-            a, b, c = api_usage.between(self._system.replica, before, look, ledger.files)
-            ledger.add(day, a=a, b=b, c=c)
+        def add(usage: api_usage.ApiUsage) -> None:
+            a, b, c = api_usage.estimate_calls(self._system.replica, previous, sample, usage.files)
+            usage.add(day, a=a, b=b, c=c)
 
-        ledger = await asyncio.to_thread(api_usage.change, self._settings.data_dir, add)
-        today = ledger.of(day)
+        usage = await asyncio.to_thread(api_usage.update_usage, self._settings.data_dir, add)
+        today = usage.calls_on(day)
         for kind, count in (("a", today.a), ("b", today.b), ("c", today.c)):
-            self._metrics.set(CALLS, count, kind)
+            self._metrics.set(API_CALLS, count, kind)
 
-    async def _look(self, now_s: float) -> Look | None:
+    async def _sample_litestream(self, now_s: float) -> LitestreamSample | None:
         port = self._system.port("litestream")
         with suppress(OSError, TimeoutError, ValueError, DependencyDown):
-            text = await litestream.metrics(self._settings.bind, port)
+            text = await litestream.fetch_metrics(self._settings.bind, port)
             socket = Path(self._settings.litestream_socket)
-            lag = await litestream.lag(socket, self._settings.database_path)
-            return api_usage.read_metrics(text, now_s, lag.local_txid)
+            lag = await litestream.measure_lag(socket, self._settings.database_path)
+            return api_usage.parse_metrics(text, now_s, lag.local_txid)
         return None
 
-    async def _watch(self, work: Callable[[], object]) -> None:
+    async def _try(self, measure: Callable[[], Awaitable[None]]) -> None:
         try:
-            await work()  # type: ignore[misc]
+            await measure()
         except (BarnabeeError, OSError, sqlite3.Error) as error:
             code = error.code if isinstance(error, BarnabeeError) else BarnabeeError.code
             log.warning("backups_not_seen", code=code, reason=str(error))

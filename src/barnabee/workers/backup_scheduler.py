@@ -1,7 +1,7 @@
-"""When the local house makes snapshots, does drills and copies recordings: by the clock, once each.
+"""Backup scheduler of the local runner: daily snapshot, nightly drill and copies of recordings.
 
-A machine that was off at the hour does it some minutes after it is on again. Each is a process
-`barnabee backup … --gentle`, one at a time.
+A task missed while the machine was off runs some minutes after the start. Tasks run one at a time,
+as processes `barnabee backup … --gentle`.
 """
 
 from __future__ import annotations
@@ -20,62 +20,58 @@ from typing import Literal
 
 import structlog
 
-from barnabee.backup import (
-    consistent_copy,
-    drill_log,
-    recordings_copy,
-    snapshot_job,
-    snapshots,
-    status,
-)
-from barnabee.backup.status import next_at
+from barnabee.backup import consistent_copy, recordings_copy, snapshots, status
+from barnabee.backup import drill as drill_module
+from barnabee.backup.status import next_time_of_day
 from barnabee.core.schema import System
 from barnabee.core.settings import Settings
 
-Round = Literal["snapshot", "drill", "audio"]
-# A house that has just started has better things to do.
-AFTER_START_S = 600.0
+BackupTask = Literal["snapshot", "drill", "audio"]
+AFTER_START_S = 600.0  # no tasks while the services start
 FIRST_EVER_AFTER_S = 3600.0
-AGAIN_AFTER_S = 3600.0
+RETRY_AFTER_S = 3600.0
 STOP_LIMIT_S = 2.0
-AHEAD = timedelta(hours=1)
-_LAST_WORDS_CHARS = 300
+MAX_CLOCK_SKEW = timedelta(hours=1)
+_REASON_CHARS = 300
 
 log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
-class Known:
-    """When each was last done, None for never."""
+class LastRuns:
+    """Time of each task's last run, None for never."""
 
     snapshot: datetime | None
     drill: datetime | None
     audio: datetime | None
 
 
-def due(system: System, known: Known, now: datetime, up_s: float, *, asked: bool) -> Round | None:
-    """Return what is to be done now, the most urgent only. Pure; `now` has the house's zone."""
-    if asked:
+def choose_due_task(
+    system: System, last_runs: LastRuns, now: datetime, up_s: float, *, drill_requested: bool
+) -> BackupTask | None:
+    """Return the most urgent task that is due. Pure; `now` is in the local time zone."""
+    if drill_requested:
         return "drill"
     if up_s < AFTER_START_S:
         return None
     backup = system.backup
-    for name, clock, last in (
-        ("snapshot", backup.snapshot_at, known.snapshot),
-        ("drill", backup.drill_at, known.drill),
-    ):
+    daily: tuple[tuple[BackupTask, str, datetime | None], ...] = (
+        ("snapshot", backup.snapshot_at, last_runs.snapshot),
+        ("drill", backup.drill_at, last_runs.drill),
+    )
+    for task, time_of_day, last in daily:
         if last is None and up_s >= FIRST_EVER_AFTER_S:
-            return name  # type: ignore[return-value]
-        if last is not None and last < next_at(clock, now) - timedelta(days=1):
-            return name  # type: ignore[return-value]
-    every = timedelta(seconds=backup.audio_every_s)
-    if backup.audio_to and (known.audio is None or now - known.audio >= every):
+            return task
+        if last is not None and last < next_time_of_day(time_of_day, now) - timedelta(days=1):
+            return task
+    interval = timedelta(seconds=backup.audio_every_s)
+    if backup.audio_to and (last_runs.audio is None or now - last_runs.audio >= interval):
         return "audio"
     return None
 
 
-class Rounds:
-    """Starts what is due, one process at a time."""
+class BackupScheduler:
+    """Starts due tasks, one process at a time."""
 
     def __init__(
         self,
@@ -85,31 +81,33 @@ class Rounds:
         now: Callable[[], datetime] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Begin to count the time since the start."""
         self._system, self._settings, self._clock = system, settings, clock
-        self._now = now or partial(status.house_now, settings)
-        self._since_s = clock()
-        self._failed_s: dict[str, float] = {}
+        self._now = now or partial(status.local_now, settings)
+        self._started_s = clock()
+        self._failed_at_s: dict[str, float] = {}
         self._process: asyncio.subprocess.Process | None = None
         self._task: asyncio.Task[None] | None = None
 
     async def step(self) -> None:
-        """Start what is due, unless something runs or it failed a short while ago."""
+        """Start the due task, unless one is running or the task failed less than an hour ago."""
         if self._task is not None and not self._task.done():
             return
-        known = await asyncio.to_thread(self._known)
-        asked = await asyncio.to_thread(status.requested, self._settings)
-        up_s = self._clock() - self._since_s
-        chosen = due(self._system, known, self._now(), up_s, asked=asked)
-        if chosen is None:
+        last_runs = await asyncio.to_thread(self._read_last_runs)
+        requested = await asyncio.to_thread(status.is_drill_requested, self._settings)
+        up_s = self._clock() - self._started_s
+        task = choose_due_task(
+            self._system, last_runs, self._now(), up_s, drill_requested=requested
+        )
+        if task is None:
             return
-        failed_s = self._failed_s.get(chosen)
-        if failed_s is not None and self._clock() - failed_s < AGAIN_AFTER_S and not asked:
+        failed_at_s = self._failed_at_s.get(task)
+        failed_recently = failed_at_s is not None and self._clock() - failed_at_s < RETRY_AFTER_S
+        if failed_recently and not requested:
             return
-        self._task = asyncio.create_task(self._run(chosen), name=f"backup-{chosen}")
+        self._task = asyncio.create_task(self._run(task), name=f"backup-{task}")
 
     async def aclose(self) -> None:
-        """Stop what runs; it leaves nothing half done."""
+        """Stop the running task; tasks can be interrupted at any time."""
         if self._process is not None and self._process.returncode is None:
             self._process.terminate()
         if self._task is not None:
@@ -118,11 +116,11 @@ class Rounds:
                 self._process.kill()
             await asyncio.gather(self._task, return_exceptions=True)
 
-    async def _run(self, chosen: Round) -> None:
-        arguments = [chosen] if chosen == "audio" else [chosen, "--gentle"]
+    async def _run(self, task: BackupTask) -> None:
+        arguments = [task] if task == "audio" else [task, "--gentle"]
         environment = {**os.environ, "CREDENTIALS_DIRECTORY": self._settings.backup_credentials}
-        if chosen == "drill":
-            await asyncio.to_thread(status.begun, self._settings)
+        if task == "drill":
+            await asyncio.to_thread(status.clear_drill_request, self._settings)
         self._process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "barnabee", "backup", *arguments),
             env=environment,
@@ -132,27 +130,28 @@ class Rounds:
         )
         _, errors = await self._process.communicate()
         if self._process.returncode:
-            self._failed_s[chosen] = self._clock()
-            reason = errors.decode(errors="replace").strip()[-_LAST_WORDS_CHARS:]
-            log.error("backup_round_failed", code="backup_failed", round=chosen, reason=reason)
+            self._failed_at_s[task] = self._clock()
+            reason = errors.decode(errors="replace").strip()[-_REASON_CHARS:]
+            log.error("backup_task_failed", code="backup_failed", task=task, reason=reason)
         else:
-            self._failed_s.pop(chosen, None)
-            log.info("backup_round_done", round=chosen)
+            self._failed_at_s.pop(task, None)
+            log.info("backup_task_done", task=task)
 
-    def _known(self) -> Known:
-        # A clock that was wrong and is set back must not keep the house waiting until it is right.
-        latest = self._now() + AHEAD
-        found = (one.at for one in snapshots.every(snapshot_job.folder_of(self._settings)))
-        here = [at for at in found if at <= latest]
-        copied = recordings_copy.state(self._settings.data_dir)
+    def _read_last_runs(self) -> LastRuns:
+        # Ignore times in the future, from a clock that was wrong: tasks would wait until then.
+        latest = self._now() + MAX_CLOCK_SKEW
+        local = snapshots.list_snapshots(snapshots.snapshots_folder(self._settings))
+        snapshot_times = [snapshot.at for snapshot in local if snapshot.at <= latest]
+        copied = recordings_copy.read_state(self._settings.data_dir)
+        path = self._settings.database_path
         try:
-            with closing(consistent_copy.connect(self._settings.database_path, "ro")) as connection:
-                last = drill_log.newest(connection)
+            with closing(consistent_copy.connect_live(path, "ro")) as connection:
+                last = drill_module.newest_drill(connection)
         except sqlite3.Error:
             last = None
         drilled = datetime.fromisoformat(last.started_at) if last else None
-        return Known(
-            here[-1] if here else None,
+        return LastRuns(
+            snapshot_times[-1] if snapshot_times else None,
             drilled if drilled and drilled <= latest else None,
-            copied.before,
+            copied.copied_before,
         )

@@ -1,7 +1,4 @@
-"""What the worker depends on: Redis, the database, its own loop looking for jobs.
-
-And what it knows of the voice path, which is nobody's need here but everybody's news.
-"""
+"""Health checks of the worker: Redis, the database, the job loop, and the voice probe's result."""
 
 from __future__ import annotations
 
@@ -10,56 +7,57 @@ import json
 import time
 
 from barnabee.core.errors import DependencyDown
-from barnabee.core.health import Check
-from barnabee.core.redis_client import RedisLink
-from barnabee.store.provider import Keeper
+from barnabee.core.health import HealthCheck
+from barnabee.core.redis_client import RedisClient
+from barnabee.store.provider import DatabaseProvider
 from barnabee.workers.jobs import HEARTBEAT
-from barnabee.workers.jobs.retry import SET_ASIDE
 from barnabee.workers.metrics import JobMetrics
-from barnabee.workers.voice_probe import Prober
+from barnabee.workers.retry import DEAD_LETTERS
+from barnabee.workers.voice_probe import VoiceProber
 
-# The names are arq's (`arq.constants`).
-QUEUE = b"arq:queue"
+QUEUE = b"arq:queue"  # as in `arq.constants`
 JOB = b"arq:job:"
-# A job that is tried again moves back in the queue, so the oldest is looked for among the first.
-LOOKED_AT = 100
-BEATS_WAITED_FOR = 10
-BEAT_LOOK_S = 0.1
+OLDEST_CANDIDATES = 100  # a retried job moves back in the queue, so the first may not be the oldest
+HEARTBEAT_ATTEMPTS = 10
+HEARTBEAT_POLL_S = 0.1
 
 
-def checks(
-    keeper: Keeper, redis: RedisLink, metrics: JobMetrics, prober: Prober | None = None
-) -> list[Check]:
-    """Return the worker's checks; without the hard ones it cannot do its work."""
+def make_checks(
+    provider: DatabaseProvider,
+    redis: RedisClient,
+    metrics: JobMetrics,
+    prober: VoiceProber | None = None,
+) -> list[HealthCheck]:
+    """Return the worker's checks; a failed hard one makes it unhealthy."""
 
     async def queue() -> None:
         await _measure(redis, metrics)
-        for _ in range(BEATS_WAITED_FOR):  # the loop may be starting; the next look is 2 s away
+        for _ in range(HEARTBEAT_ATTEMPTS):  # the loop may be starting; the next check is 2 s away
             if await redis.command("EXISTS", HEARTBEAT):
                 return
-            await asyncio.sleep(BEAT_LOOK_S)
-        raise DependencyDown(dependency="queue", reason="nobody looks for jobs")
+            await asyncio.sleep(HEARTBEAT_POLL_S)
+        raise DependencyDown(dependency="queue", reason="no jobs are being processed")
 
     return [
-        Check("redis", redis.ping, hard=True),
-        Check("database", keeper.check, hard=True),
-        Check("queue", queue, hard=True),
-        *([] if prober is None else [Check("voice_path", prober.check, hard=False)]),
+        HealthCheck("redis", redis.ping, hard=True),
+        HealthCheck("database", provider.check, hard=True),
+        HealthCheck("queue", queue, hard=True),
+        *([] if prober is None else [HealthCheck("voice_path", prober.check, hard=False)]),
     ]
 
 
-async def _measure(redis: RedisLink, metrics: JobMetrics) -> None:
-    depth, first, aside = await redis.transaction(
-        ("ZCARD", QUEUE), ("ZRANGE", QUEUE, 0, LOOKED_AT - 1), ("HLEN", SET_ASIDE)
+async def _measure(redis: RedisClient, metrics: JobMetrics) -> None:
+    depth, first, dead_lettered = await redis.transaction(
+        ("ZCARD", QUEUE), ("ZRANGE", QUEUE, 0, OLDEST_CANDIDATES - 1), ("HLEN", DEAD_LETTERS)
     )
     metrics.depth.set(depth)
-    metrics.set_aside.set(aside)
+    metrics.dead_lettered.set(dead_lettered)
     jobs = await redis.command("MGET", *(JOB + job_id for job_id in first)) if first else []
-    metrics.oldest_s.set(oldest_age_s(jobs, time.time()))
+    metrics.oldest_s.set(oldest_job_age_s(jobs, time.time()))
 
 
-def oldest_age_s(jobs: list[bytes | None], now_s: float) -> float:
-    """Return how long ago the oldest of `jobs` was enqueued; 0 when there is none. Pure."""
+def oldest_job_age_s(jobs: list[bytes | None], now_s: float) -> float:
+    """Return the age of the oldest of `jobs`; 0 when there is none. Pure."""
     ages = [0.0]
     for job in jobs:
         try:

@@ -1,7 +1,7 @@
-"""Keeps arq's worker going while Redis comes and goes, and ends it without losing a job.
+"""Job loop: restarts arq's worker after Redis outages, and stops it without losing a job.
 
-arq ends when it loses Redis, in the middle of a job or not. Here a new worker takes its place as
-soon as Redis answers; what the old one had begun is begun again.
+arq's worker exits when it loses Redis, even in the middle of a job. A new one then takes over as
+soon as Redis answers, and runs the interrupted jobs again.
 """
 
 from __future__ import annotations
@@ -16,27 +16,25 @@ from arq.constants import default_queue_name, in_progress_key_prefix
 from arq.worker import Worker
 from redis.exceptions import RedisError
 
-from barnabee.workers.jobs import cron_jobs, options
+from barnabee.workers.jobs import make_arq_options, make_cron_jobs
 
-AGAIN_AFTER_S = 0.5
-# How long a job in hand may take to finish when the service is told to stop.
-FINISH_S = 2.5
-DELETED_AT_ONCE = 500
+RESTART_AFTER_S = 0.5
+FINISH_S = 2.5  # for running jobs, when the service stops
+CLAIMS_PER_BATCH = 500
 
 log = structlog.get_logger()
 
 
-class Loop:
-    """arq's worker, again and again until told to stop."""
+class WorkerLoop:
+    """Runs arq workers, each from `make_worker`, until stopped."""
 
     def __init__(self, make_worker: Callable[[], Worker]) -> None:
-        """Use `make_worker` for each new start."""
         self._make_worker = make_worker
         self._stopping = asyncio.Event()
         self._reported = ""
 
     async def run(self) -> None:
-        """Look for jobs until `stop`."""
+        """Process jobs until `stop` is called."""
         while not self._stopping.is_set():
             worker = self._make_worker()
             main = asyncio.create_task(worker.async_run(), name="arq")
@@ -47,17 +45,17 @@ class Loop:
                 if self._stopping.is_set() and worker.tasks:
                     await asyncio.wait(worker.tasks.values(), timeout=FINISH_S)
             finally:
-                self._report(await _end((stopping, main, *worker.tasks.values())))
-                await _hang_up(worker)
+                self._report(await _cancel_tasks((stopping, main, *worker.tasks.values())))
+                await _close_worker(worker)
             if not self._stopping.is_set():
-                await self._wait(AGAIN_AFTER_S)
+                await self._wait(RESTART_AFTER_S)
 
     def stop(self) -> None:
-        """Take no new job, finish the one in hand, end."""
+        """Accept no new jobs, finish the running ones, and return from `run`."""
         self._stopping.set()
 
     def _report(self, reason: str) -> None:
-        if reason and reason != self._reported:  # said once, not twice a second while it lasts
+        if reason and reason != self._reported:  # once per outage, not twice a second
             log.warning("jobs_interrupted", code="dependency_down", reason=reason)
         self._reported = reason
 
@@ -70,45 +68,42 @@ class Loop:
 
 
 def make_worker(redis_url: str, ctx: dict[Any, Any]) -> Worker:
-    """Return one of arq's workers with our jobs; `ctx` is what they are given."""
+    """Return an arq worker with the service's jobs; `ctx` is passed to them."""
     redis = ArqRedis.from_url(redis_url, socket_timeout=2, socket_connect_timeout=1)
-    chosen = options()
-    redis.job_serializer = chosen["job_serializer"]
-    redis.job_deserializer = chosen["job_deserializer"]
+    options = make_arq_options()
+    redis.job_serializer = options["job_serializer"]
+    redis.job_deserializer = options["job_deserializer"]
     return Worker(
-        **chosen, redis_pool=redis, ctx=dict(ctx), handle_signals=False, on_startup=take_over
+        **options, redis_pool=redis, ctx=dict(ctx), handle_signals=False, on_startup=release_claims
     )
 
 
-async def take_over(ctx: dict[Any, Any]) -> None:
-    """Free the jobs that a killed worker had begun, instead of waiting until their claim ends.
+async def release_claims(ctx: dict[Any, Any]) -> None:
+    """Delete the claims of a killed worker, so that its jobs need not wait for their expiry.
 
-    Should another worker live, a job may be done twice, which changes nothing.
+    If another worker still runs, a job may run twice, which is safe.
     """
     redis: ArqRedis = ctx["redis"]
     waiting = await redis.zrange(default_queue_name, 0, -1)
-    names = [*(job_id.decode() for job_id in waiting), *(job.name for job in cron_jobs())]
+    names = [*(job_id.decode() for job_id in waiting), *(job.name for job in make_cron_jobs())]
     claims = [in_progress_key_prefix + name for name in names]
-    for start in range(0, len(claims), DELETED_AT_ONCE):
-        await redis.delete(*claims[start : start + DELETED_AT_ONCE])
-    log.info("looking_for_jobs", waiting=len(waiting))
+    for start in range(0, len(claims), CLAIMS_PER_BATCH):
+        await redis.delete(*claims[start : start + CLAIMS_PER_BATCH])
+    log.info("processing_jobs", waiting=len(waiting))
 
 
-async def _end(tasks: Sequence[asyncio.Task[Any]]) -> str:
-    """Cancel `tasks` and return what the first that failed by itself has to say."""
+async def _cancel_tasks(tasks: Sequence[asyncio.Task[Any]]) -> str:
+    """Cancel `tasks` and return the error of the first that had failed, or ""."""
     for task in tasks:
         task.cancel()
     outcomes = await asyncio.gather(*tasks, return_exceptions=True)
-    return next((f"{type(one).__name__}: {one}" for one in outcomes if _failure(one)), "")
+    errors = (outcome for outcome in outcomes if isinstance(outcome, Exception))
+    return next((f"{type(error).__name__}: {error}" for error in errors), "")
 
 
-def _failure(outcome: object) -> bool:
-    return isinstance(outcome, Exception)  # being cancelled is not one
-
-
-async def _hang_up(worker: Worker) -> None:
+async def _close_worker(worker: Worker) -> None:
     try:
         await worker.pool.delete(worker.health_check_key)
         await worker.pool.aclose(close_connection_pool=True)
     except (RedisError, OSError) as error:
-        log.debug("redis_gone", reason=str(error))
+        log.debug("redis_unreachable", reason=str(error))

@@ -1,71 +1,75 @@
-"""What the worker counts beside what every service counts."""
+"""Metrics of the worker: jobs, voice probe and backups."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING
 
-from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client import Counter, Gauge, Histogram, Metric
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
 
 from barnabee.core.metrics import Metrics
 
 if TYPE_CHECKING:
-    from barnabee.clients.probe import Result
+    from barnabee.backup.drill import DrillResult
+    from barnabee.clients.probe import ProbeResult
 
 BUCKETS_S = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0)
 
 
 @dataclass(frozen=True)
 class JobMetrics:
-    """Series about jobs and the queue they wait in."""
+    """Metrics of jobs and their queue."""
 
     done: Counter
     failed: Counter
     seconds: Histogram
     depth: Gauge
     oldest_s: Gauge
-    set_aside: Gauge
+    dead_lettered: Gauge
     recordings_files: Gauge
     recordings_bytes: Gauge
 
     @classmethod
     def register(cls, metrics: Metrics) -> JobMetrics:
-        """Create the series in `metrics`."""
         registry = metrics.registry
         return cls(
-            Counter("barnabee_jobs_done", "Jobs done.", ("name",), registry=registry),
+            Counter("barnabee_jobs_done", "Jobs completed.", ("name",), registry=registry),
             Counter(
                 "barnabee_jobs_failed",
-                "Attempts that failed, by error code; the job itself is kept.",
+                "Failed attempts of jobs, by error code; the jobs are not lost.",
                 ("name", "code"),
                 registry=registry,
             ),
             Histogram(
                 "barnabee_job_duration_seconds",
-                "Time one attempt took.",
+                "Duration of one attempt.",
                 ("name",),
                 buckets=BUCKETS_S,
                 registry=registry,
             ),
-            Gauge("barnabee_queue_depth", "Jobs waiting or running.", registry=registry),
+            Gauge("barnabee_queue_depth", "Jobs that are queued or running.", registry=registry),
             Gauge(
                 "barnabee_queue_oldest_job_age_seconds",
-                "Age of the oldest job not done.",
+                "Age of the oldest job that is queued or running.",
                 registry=registry,
             ),
             Gauge(
                 "barnabee_jobs_set_aside",
-                "Jobs that cannot be done as they are, kept for a person to look at.",
+                "Jobs in the dead-letter list: they failed permanently.",
                 registry=registry,
             ),
             Gauge(
                 "barnabee_recordings_files",
-                "Recordings of what was said, as of the last time the old ones were deleted.",
+                "Recordings of utterances after the last expiry.",
                 registry=registry,
             ),
             Gauge(
                 "barnabee_recordings_bytes",
-                "What these recordings take.",
+                "Size of these recordings.",
                 registry=registry,
             ),
         )
@@ -73,7 +77,7 @@ class JobMetrics:
 
 @dataclass(frozen=True)
 class ProbeMetrics:
-    """Series about the voice path."""
+    """Metrics of the voice probe."""
 
     success: Gauge
     timestamp_s: Gauge
@@ -83,41 +87,40 @@ class ProbeMetrics:
 
     @classmethod
     def register(cls, metrics: Metrics) -> ProbeMetrics:
-        """Create the series in `metrics`."""
         registry = metrics.registry
         return cls(
             Gauge(
                 "barnabee_probe_success",
-                "1 when a spoken question was last answered rightly, aloud.",
+                "1 when the last probe's spoken question was answered correctly, aloud.",
                 registry=registry,
             ),
             Gauge(
                 "barnabee_probe_timestamp_seconds",
-                "When the voice path was last tried; 0 = never.",
+                "Time of the last probe; 0 = never.",
                 registry=registry,
             ),
             Gauge(
                 "barnabee_probe_seconds",
-                "Time a stage of the last probe took; none when it did not get there.",
+                "Duration of a stage of the last probe; absent if it was not reached.",
                 ("stage",),
                 registry=registry,
             ),
             Gauge(
                 "barnabee_probe_over_budget",
-                "1 when a stage of the last probe took longer than [stage] in system.toml allows.",
+                "1 when a stage of the last probe exceeded its budget in [stage] of system.toml.",
                 ("stage",),
                 registry=registry,
             ),
             Counter(
                 "barnabee_probe_failures",
-                "Probes that failed, by where and why.",
+                "Failed probes, by stage and error code.",
                 ("stage", "code"),
                 registry=registry,
             ),
         )
 
-    def record(self, result: Result, at_s: float) -> None:
-        """Show `result`; what an earlier probe measured and this one did not is taken away."""
+    def record(self, result: ProbeResult, at_s: float) -> None:
+        """Export `result`, and drop the series of stages that it did not reach."""
         self.success.set(result.success)
         self.timestamp_s.set(at_s)
         self.seconds.clear()
@@ -127,3 +130,68 @@ class ProbeMetrics:
             self.over_budget.labels(stage).set(stage in result.over_budget)
         if result.code is not None:
             self.failures.labels(result.stage, result.code).inc()
+
+
+API_CALLS = "store_calls_today"
+SERIES = {
+    "lag_transactions": "Transactions not yet in the replica; NaN while litestream is unreachable.",
+    "lag_seconds": "Time since the replica fell behind or litestream stopped answering.",
+    "last_snapshot_timestamp_seconds": "Time of the newest snapshot.",
+    "last_verified_restore_timestamp_seconds": (
+        "Start of the last drill that restored replica and snapshot and found them equal."
+    ),
+    "restore_seconds": "Duration of the replica's restore in the last drill.",
+    "restore_bytes": "Size of the database that the last drill restored.",
+    "drill_success": "1 when the last drill succeeded.",
+    "drill_last_run_timestamp_seconds": "Start of the last drill.",
+    API_CALLS: "API calls to the object store since midnight (UTC), by Backblaze's class.",
+    "audio_copied_timestamp_seconds": "Recordings older than this have been copied.",
+    "audio_failures": "Consecutive failures to copy recordings.",
+}
+
+
+class BackupMetrics(Collector):
+    """Metrics of backups and restore drills.
+
+    A series without a known value is absent: 0 would claim success or failure.
+    """
+
+    def __init__(self) -> None:
+        self._values: dict[str, dict[str, float]] = {}
+
+    @classmethod
+    def register(cls, metrics: Metrics) -> BackupMetrics:
+        collector = cls()
+        metrics.registry.register(collector)
+        return collector
+
+    def set(self, name: str, value: float, kind: str = "") -> None:
+        """Set the value of a series, `kind` being its class label; KeyError for unknown names."""
+        _ = SERIES[name]
+        self._values.setdefault(name, {})[kind] = value
+
+    def record(self, last: DrillResult | None, good: DrillResult | None) -> None:
+        """Set the series of the last drill and of the last successful one."""
+        if last is not None:
+            self.set("drill_success", last.success)
+            self.set("drill_last_run_timestamp_seconds", _seconds(last.started_at))
+            self.set("restore_seconds", last.restore_ms / 1000)
+            self.set("restore_bytes", last.bytes)
+        if good is not None:
+            self.set("last_verified_restore_timestamp_seconds", _seconds(good.started_at))
+
+    def describe(self) -> Iterable[Metric]:
+        """Return nothing, so that registering does not collect values."""
+        return ()
+
+    def collect(self) -> Iterable[Metric]:
+        for name, values in self._values.items():
+            labels = ("class",) if name == API_CALLS else ()
+            family = GaugeMetricFamily(f"barnabee_backup_{name}", SERIES[name], labels=labels)
+            for kind, value in values.items():
+                family.add_metric((kind,) if labels else (), value)
+            yield family
+
+
+def _seconds(time: str) -> float:
+    return datetime.fromisoformat(time).timestamp()

@@ -1,9 +1,9 @@
-"""Tries the voice path every now and then, and remembers how it went: metrics and health.
+"""Voice probe: periodic end-to-end test of the voice path, for metrics and health.
 
-Not a job of the queue: it has to tell how hearing and speaking are while Redis is away, and it must
-not be tried again until it succeeds. When there is no card it is rarer, because there it takes all
-cores for seconds; while somebody talks it waits, but at most one interval. After a failure it is
-tried again soon, ever later up to the interval.
+Not a job of the queue: it must report while Redis is down, and it must not be retried until it
+succeeds. Without a GPU the interval is longer, because a probe then uses all cores for seconds.
+While the voice path is in use it is postponed by at most one interval. After a failure it repeats
+with back-off up to the interval.
 """
 
 from __future__ import annotations
@@ -16,61 +16,66 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
+from barnabee.clients import probe
+from barnabee.core.backoff import backoff_s
 from barnabee.core.errors import BarnabeeError
 from barnabee.core.health import Degraded, Unknown
 
 if TYPE_CHECKING:
-    from barnabee.clients.probe import Result
-    from barnabee.core.schema import Probe
+    from barnabee.clients.probe import ProbeResult
+    from barnabee.core.schema import ProbeConfig, System
+    from barnabee.core.settings import Settings
     from barnabee.workers.metrics import ProbeMetrics
 
-OWN_SESSION = "probe"  # `clients.probe.SESSION`, which brings httpx along
-MAIN_MEMORY = "main memory"  # how the gpu service calls its card when there is none
-FIRST_AGAIN_S = 2.0
-BUSY_AGAIN_S = 15.0
-STALE_AFTER = 3  # intervals
+MAIN_MEMORY = "main memory"  # name of the GPU in `GET /v1/vram` when there is none
+FIRST_BACKOFF_S = 2.0
+BUSY_RETRY_S = 15.0
+STALE_AFTER_INTERVALS = 3
+ACTIVITY_LIMIT_S = 2.0
 
 log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
-class Situation:
-    """What the gpu service is doing."""
+class GpuActivity:
+    """Current load of the inference service."""
 
-    card: bool = True
-    busy: bool = False
+    has_gpu: bool = True
+    is_busy: bool = False
 
     @classmethod
-    def read(cls, vram: Mapping[str, Any]) -> Situation:
-        """Return what `GET /v1/vram` says; a foreign server says nothing, and has a card."""
-        card = vram.get("card") or {}
-        turns = set((vram.get("turns") or {}).values()) - {OWN_SESSION}
+    def from_vram(cls, vram: Mapping[str, Any]) -> GpuActivity:
+        """Parse the body of `GET /v1/vram`; {} (a foreign server) counts as an idle GPU."""
+        gpu = vram.get("card") or {}
+        turns = set((vram.get("turns") or {}).values()) - {probe.SESSION}
         leases = any(model.get("leases") for model in vram.get("models") or ())
-        return cls(card.get("name") != MAIN_MEMORY, bool(turns or leases))
+        return cls(gpu.get("name") != MAIN_MEMORY, bool(turns or leases))
 
 
-class Prober:
-    """Asks again and again; `check` is what health makes of it."""
+class VoiceProber:
+    """Runs the probe periodically and keeps the last result for the health check.
+
+    `clock` is in seconds since the epoch.
+    """
 
     def __init__(
         self,
-        plan: Probe,
-        ask: Callable[[], Awaitable[Result]],
-        look: Callable[[], Awaitable[Situation]],
+        config: ProbeConfig,
+        run_probe: Callable[[], Awaitable[ProbeResult]],
+        read_activity: Callable[[], Awaitable[GpuActivity]],
         metrics: ProbeMetrics,
         *,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """Know nothing yet; `clock` is in seconds since the epoch."""
-        self._plan = plan
-        self._ask = ask
-        self._look = look
+        self._config = config
+        self._run_probe = run_probe
+        self._read_activity = read_activity
         self._metrics = metrics
         self._clock = clock
-        self._last: Result | None = None
-        self._at_s = 0.0
-        self._interval_s = float(plan.every_s)
-        self._waits_since_s: float | None = None
+        self._last: ProbeResult | None = None
+        self._last_at_s = 0.0
+        self._interval_s = float(config.every_s)
+        self._waiting_since_s: float | None = None
         self._failures = 0
 
     async def run_for_ever(self) -> None:
@@ -78,58 +83,57 @@ class Prober:
         while True:
             try:
                 pause_s = await self.step()
-            except Exception:  # a supervisor: a mistake in the probe is a failed probe, told as one
+            except Exception:  # a supervisor: a bug in the probe counts as a failed probe
                 log.exception("probe_broken", code=BarnabeeError.code)
-                pause_s = self._took_note(broken())
+                pause_s = self._record(make_failed_result())
             await asyncio.sleep(pause_s)
 
     async def step(self) -> float:
-        """Probe, unless somebody talks; return after how many seconds to come again."""
-        situation = await self._look()
-        plan = self._plan
-        self._interval_s = float(plan.every_s if situation.card else plan.every_without_card_s)
-        if situation.busy and self._may_wait():
-            return BUSY_AGAIN_S
-        self._waits_since_s = None
-        result = await self._ask()
-        _tell(result)
-        return self._took_note(result)
+        """Probe, unless the voice path is in use; return the seconds until the next step."""
+        activity = await self._read_activity()
+        config = self._config
+        interval_s = config.every_s if activity.has_gpu else config.every_without_gpu_s
+        self._interval_s = float(interval_s)
+        if activity.is_busy and self._may_postpone():
+            return BUSY_RETRY_S
+        self._waiting_since_s = None
+        result = await self._run_probe()
+        _log_result(result)
+        return self._record(result)
 
     async def check(self) -> Degraded | Unknown | None:
-        """Return None when the last probe went well and is not too old."""
+        """Return None when the last probe succeeded and is recent."""
         if self._last is None:
-            return Unknown("not_probed", "the voice path has not been tried yet")
+            return Unknown("not_probed", "the voice path has not been tested yet")
         if self._last.code is not None:
             return Degraded(self._last.code, f"at {self._last.stage}: {self._last.message}")
-        age_s = self._clock() - self._at_s
-        if age_s > STALE_AFTER * self._interval_s:
-            return Degraded("probe_stale", f"the voice path was last tried {age_s:.0f} s ago")
+        age_s = self._clock() - self._last_at_s
+        if age_s > STALE_AFTER_INTERVALS * self._interval_s:
+            return Degraded("probe_stale", f"the voice path was last tested {age_s:.0f} s ago")
         return None
 
-    def _may_wait(self) -> bool:
+    def _may_postpone(self) -> bool:
         now_s = self._clock()
-        if self._waits_since_s is None:
-            self._waits_since_s = now_s
-        return now_s - self._waits_since_s < self._interval_s
+        if self._waiting_since_s is None:
+            self._waiting_since_s = now_s
+        return now_s - self._waiting_since_s < self._interval_s
 
-    def _took_note(self, result: Result) -> float:
-        """Remember `result`; return when to come again."""
-        self._last, self._at_s = result, self._clock()
+    def _record(self, result: ProbeResult) -> float:
+        """Record `result`; return the seconds until the next step."""
+        self._last, self._last_at_s = result, self._clock()
         self._failures = 0 if result.success else self._failures + 1
-        self._metrics.record(result, self._at_s)
+        self._metrics.record(result, self._last_at_s)
         if not self._failures:
             return self._interval_s
-        return min(FIRST_AGAIN_S * 2.0 ** min(self._failures - 1, 16), self._interval_s)
+        return backoff_s(self._failures, FIRST_BACKOFF_S, self._interval_s)
 
 
-def broken() -> Result:
-    """Return the result of a probe that fell over its own feet."""
-    from barnabee.clients.probe import Result  # noqa: PLC0415 - see OWN_SESSION
-
-    return Result(stage="hear", code=BarnabeeError.code, message=str(BarnabeeError()))
+def make_failed_result() -> ProbeResult:
+    """Return the result of a probe that raised an unexpected exception."""
+    return probe.ProbeResult(stage="hear", code=BarnabeeError.code, message=str(BarnabeeError()))
 
 
-def _tell(result: Result) -> None:
+def _log_result(result: ProbeResult) -> None:
     write = log.info if result.success else log.warning
     write(
         "probe",
@@ -142,3 +146,39 @@ def _tell(result: Result) -> None:
         degraded=result.degraded,
         engine=result.engine,
     )
+
+
+class ProbeClient:
+    """Clients of gpu and api for the probe; connections are opened on first use."""
+
+    def __init__(self, system: System, settings: Settings, token: str) -> None:
+        import httpx  # noqa: PLC0415 - 15 MiB that a worker without probes does not need
+
+        from barnabee.clients.gpu import GpuClient, ModelNames  # noqa: PLC0415 - see above
+
+        limit_s = system.probe.limit_ms / 1000
+        headers = {"Authorization": f"Bearer {token}"}
+        self._question = probe.load_question()
+        self._vram_url = f"{settings.gpu_service_urls[0]}/v1/vram"
+        self._http = httpx.AsyncClient(base_url=settings.api_url, headers=headers, trust_env=False)
+        names = ModelNames.from_settings(settings)
+        gpu = GpuClient(settings.gpu_service_urls, token, names=names, timeout_s=limit_s)
+        rate_hz, budgets_ms = system.voice.sample_rate_hz, probe.read_budgets_ms(system)
+        self._targets = probe.ProbeTargets(gpu, self._http, rate_hz, budgets_ms, limit_s)
+
+    async def run_probe(self) -> ProbeResult:
+        return await probe.run_probe(self._targets, self._question)
+
+    async def read_activity(self) -> GpuActivity:
+        """Return the load of the inference service; an idle GPU when it does not answer."""
+        import httpx  # noqa: PLC0415 - see above
+
+        try:
+            response = await self._http.get(self._vram_url, timeout=ACTIVITY_LIMIT_S)
+            return GpuActivity.from_vram(response.raise_for_status().json())
+        except (httpx.HTTPError, ValueError, TypeError, AttributeError):
+            return GpuActivity()
+
+    async def aclose(self) -> None:
+        await self._targets.gpu.aclose()
+        await self._http.aclose()

@@ -35,10 +35,10 @@ def main(what: str, *given: str) -> None:
         from barnabee.backup import restore_points  # noqa: PLC0415 - the others are in a hurry
 
         if what == "pin":
-            restore_points.pin(DATABASE, "before a switch")
+            restore_points.create_restore_point(DATABASE, "before a switch")
         else:
             shutil.copy(
-                restore_points.copy_of(DATABASE, restore_points.find(DATABASE, given[0])), DATABASE
+                restore_points.copy_path(DATABASE, restore_points.find(DATABASE, given[0])), DATABASE
             )
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from support.rivals import answers, listens, running
+from support.rivals import make_http_probe, make_port_probe, run_server
 from support.torch_env import pinned_python
 from support.wait import free_port
 
@@ -44,10 +44,10 @@ def logql_server(directory: Path) -> Iterator[str]:
     }
     url = f"http://127.0.0.1:{port}"
     with (
-        running(bridge, ready=listens(below), log=directory / "bridge.log"),
-        running(
+        run_server(bridge, ready=make_port_probe(below), log=directory / "bridge.log"),
+        run_server(
             ["node", modules / "qryn" / "qryn_node.js"],
-            ready=answers(f"{url}/ready"),
+            ready=make_http_probe(f"{url}/ready"),
             log=directory / "qryn.log",
             environment=told,
         ),

@@ -1,29 +1,29 @@
-"""When a criterion is met, and when the house is accepted."""
+"""When a criterion passes, and when the system is accepted."""
 
 from __future__ import annotations
 
 import pytest
 
-from barnabee.accept.criteria import Limit, Row, Verdict, accepted
+from barnabee.accept.criteria import Criterion, CriterionResult, CriterionStatus, is_accepted
 
-LIMIT = Limit("health cascade", 60, "s")
-PASSED = LIMIT.measured(60.0, "x")
-FAILED = LIMIT.measured(60.1, "x")
-UNCHECKED = LIMIT.unchecked("no journal")
-
-
-def test_a_figure_at_its_limit_passes_and_one_above_says_what_is_too_much() -> None:
-    assert (PASSED.verdict, PASSED.why) == (Verdict.PASSED, "")
-    assert (FAILED.verdict, FAILED.why) == (Verdict.FAILED, "60.1 s is more than 60")
+LIMIT = Criterion("health cascade", 60, "s")
+PASSED = LIMIT.judge(60.0, "x")
+FAILED = LIMIT.judge(60.1, "x")
+UNCHECKED = LIMIT.skip("no journal")
 
 
-def test_trouble_fails_a_figure_within_its_limit() -> None:
-    row = LIMIT.measured(1.0, "x", trouble="gpu: no answer")
-    assert (row.verdict, row.why, row.figure) == (Verdict.FAILED, "gpu: no answer", 1.0)
+def test_a_value_at_its_limit_passes_and_one_above_fails() -> None:
+    assert (PASSED.status, PASSED.reason) == (CriterionStatus.PASSED, "")
+    assert (FAILED.status, FAILED.reason) == (CriterionStatus.FAILED, "60.1 s is more than 60")
+
+
+def test_a_problem_fails_a_value_within_its_limit() -> None:
+    row = LIMIT.judge(1.0, "x", problem="gpu: no answer")
+    assert (row.status, row.reason, row.value) == (CriterionStatus.FAILED, "gpu: no answer", 1.0)
 
 
 @pytest.mark.parametrize(
-    ("rows", "strictly", "allowing"),
+    ("results", "strict", "lenient"),
     [
         ([PASSED, PASSED], True, True),
         ([PASSED, UNCHECKED], False, True),
@@ -32,6 +32,8 @@ def test_trouble_fails_a_figure_within_its_limit() -> None:
         ([], False, False),
     ],
 )
-def test_the_house_is_accepted(rows: list[Row], *, strictly: bool, allowing: bool) -> None:
-    assert accepted(rows, allow_unchecked=False) is strictly
-    assert accepted(rows, allow_unchecked=True) is allowing
+def test_acceptance_depends_on_every_result(
+    results: list[CriterionResult], *, strict: bool, lenient: bool
+) -> None:
+    assert is_accepted(results, allow_unchecked=False) is strict
+    assert is_accepted(results, allow_unchecked=True) is lenient

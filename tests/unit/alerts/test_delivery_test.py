@@ -1,4 +1,4 @@
-"""A trial of the way of alerts, over a way that the test controls."""
+"""Delivery test of alerts with a fake Alertmanager and Home Assistant."""
 
 from __future__ import annotations
 
@@ -15,31 +15,31 @@ def alert(name: str, *, age_s: float = 0, **labels: str) -> Alert:
     now = datetime.now(UTC)
     labels = {"alertname": name, **labels}
     updated = now - timedelta(seconds=age_s)
-    return Alert(f"print-{name}", labels, {}, now, updated, held_back=False)
+    return Alert(f"print-{name}", labels, {}, now, updated, is_suppressed=False)
 
 
 @dataclass
-class Way:
-    """Alertmanager and Home Assistant in one; what is switched off does not happen."""
+class FakeChannel:
+    """Alertmanager and Home Assistant in one; each step can be switched off."""
 
     watchdog: bool = True
     lists: bool = True
     notifies: bool = True
     dismisses: bool = True
-    down: int = 0  # looks at Home Assistant that fail
+    down: int = 0  # requests to Home Assistant that fail
     posted: list[tuple[dict[str, str], datetime]] = field(default_factory=list)
 
     @property
-    def over(self) -> bool:
+    def has_ended(self) -> bool:
         return bool(self.posted) and self.posted[-1][1] <= datetime.now(UTC)
 
-    async def alerts(self) -> list[Alert]:
+    async def read_alerts(self) -> list[Alert]:
         found = [alert(delivery_test.WATCHDOG, age_s=3)] if self.watchdog else []
-        if self.posted and self.lists and not self.over:
-            found.append(alert(delivery_test.NAME, trial=self.posted[0][0]["trial"]))
+        if self.posted and self.lists and not self.has_ended:
+            found.append(alert(delivery_test.TEST_ALERT, trial=self.posted[0][0]["trial"]))
         return found
 
-    async def post(
+    async def post_alert(
         self,
         labels: Mapping[str, str],
         annotations: Mapping[str, str],
@@ -49,96 +49,98 @@ class Way:
     ) -> None:
         self.posted.append((dict(labels), ends))
 
-    async def shown(self) -> dict[str, str]:
+    async def read_notifications(self) -> dict[str, str]:
         if self.down:
             self.down -= 1
             raise DependencyDown(dependency="home_assistant", reason="away")
-        if not self.posted or not self.notifies or (self.over and self.dismisses):
+        if not self.posted or not self.notifies or (self.has_ended and self.dismisses):
             return {}
-        return {f"barnabee_print-{delivery_test.NAME}": "a test"}
+        return {f"barnabee_print-{delivery_test.TEST_ALERT}": "a test"}
 
 
-async def run(way: Way, *, aloud: bool = False) -> delivery_test.Trial:
-    return await delivery_test.run(way, way.shown, aloud=aloud, limit_s=0.4)
+async def run(channel: FakeChannel, *, aloud: bool = False) -> delivery_test.DeliveryReport:
+    return await delivery_test.run_delivery_test(
+        channel, channel.read_notifications, aloud=aloud, limit_s=0.4
+    )
 
 
-async def test_every_hop_is_seen_and_the_alert_is_ended() -> None:
-    way = Way()
-    done = await run(way)
-    assert done.ok
-    assert [hop.name for hop in done.hops] == [
+async def test_every_hop_is_recorded_and_the_alert_is_ended() -> None:
+    channel = FakeChannel()
+    report = await run(channel)
+    assert report.ok
+    assert [hop.name for hop in report.hops] == [
         "Prometheus",
         "Alertmanager",
         "Home Assistant",
         "ended",
         "dismissed",
     ]
-    assert way.over
-    assert way.posted[0][0]["severity"] == "info"
-    assert way.posted[0][0]["trial"] == done.id
-    assert done.as_dict()["ok"] is True
+    assert channel.has_ended
+    assert channel.posted[0][0]["severity"] == "info"
+    assert channel.posted[0][0]["trial"] == report.id
+    assert report.as_dict()["ok"] is True
 
 
-async def test_aloud_is_a_critical_one() -> None:
-    way = Way()
-    assert (await run(way, aloud=True)).ok
-    assert way.posted[0][0]["severity"] == "critical"
+async def test_aloud_sends_a_critical_alert() -> None:
+    channel = FakeChannel()
+    assert (await run(channel, aloud=True)).ok
+    assert channel.posted[0][0]["severity"] == "critical"
 
 
-async def test_home_assistant_may_be_away_for_a_moment() -> None:
-    assert (await run(Way(down=2))).ok
+async def test_a_short_outage_of_home_assistant_is_tolerated() -> None:
+    assert (await run(FakeChannel(down=2))).ok
 
 
-async def test_a_prometheus_that_reports_nothing_is_the_first_thing_said() -> None:
-    way = Way(watchdog=False)
-    done = await run(way)
-    assert (done.ok, done.hops, way.posted) == (False, (), [])
-    assert "Watchdog" in done.why
-    assert str(done.error()).startswith("The test alert was lost after nowhere")
+async def test_a_missing_watchdog_is_reported_first() -> None:
+    channel = FakeChannel(watchdog=False)
+    report = await run(channel)
+    assert (report.ok, report.hops, channel.posted) == (False, (), [])
+    assert "Watchdog" in report.why
+    assert str(report.error()).startswith("The test alert was lost after nowhere")
 
 
-async def test_an_alert_that_is_taken_and_not_listed_is_lost_there() -> None:
-    way = Way(lists=False)
-    done = await run(way)
-    assert [hop.name for hop in done.hops] == ["Prometheus"]
-    assert way.over, "it is ended all the same"
+async def test_an_accepted_but_unlisted_alert_is_lost() -> None:
+    channel = FakeChannel(lists=False)
+    report = await run(channel)
+    assert [hop.name for hop in report.hops] == ["Prometheus"]
+    assert channel.has_ended, "the alert is ended anyway"
 
 
-async def test_a_notification_that_never_comes_names_what_to_look_at_and_is_ended() -> None:
-    way = Way(notifies=False)
-    done = await run(way)
-    assert [hop.name for hop in done.hops] == ["Prometheus", "Alertmanager"]
-    assert "home_assistant_webhook" in done.why
-    assert way.over
+async def test_a_missing_notification_names_what_to_check() -> None:
+    channel = FakeChannel(notifies=False)
+    report = await run(channel)
+    assert [hop.name for hop in report.hops] == ["Prometheus", "Alertmanager"]
+    assert "home_assistant_webhook" in report.why
+    assert channel.has_ended
 
 
-async def test_a_home_assistant_that_stays_away_is_named() -> None:
-    done = await run(Way(down=10_000))
-    assert "home_assistant does not answer (away)" in done.why
+async def test_a_home_assistant_that_is_down_is_named() -> None:
+    report = await run(FakeChannel(down=10_000))
+    assert "home_assistant does not answer (away)" in report.why
 
 
-async def test_a_notification_that_stays_is_no_success() -> None:
-    done = await run(Way(dismisses=False))
-    assert not done.ok
-    assert done.hops[-1].name == "ended"
+async def test_a_notification_that_is_not_dismissed_fails() -> None:
+    report = await run(FakeChannel(dismisses=False))
+    assert not report.ok
+    assert report.hops[-1].name == "ended"
 
 
-def test_a_watchdog_of_an_hour_ago_is_none() -> None:
+def test_a_stale_watchdog_is_ignored() -> None:
     now = datetime.now(UTC)
-    assert delivery_test.watchdog_seen([alert(delivery_test.WATCHDOG, age_s=3600)], now) is None
+    assert delivery_test.describe_watchdog([alert(delivery_test.WATCHDOG, age_s=3600)], now) is None
     assert (
-        delivery_test.watchdog_seen([alert(delivery_test.WATCHDOG, age_s=-1)], now)
+        delivery_test.describe_watchdog([alert(delivery_test.WATCHDOG, age_s=-1)], now)
         == "its Watchdog came 0 s ago"
     )
-    assert delivery_test.watchdog_seen([alert("Other")], now) is None
+    assert delivery_test.describe_watchdog([alert("Other")], now) is None
 
 
-def test_delivery_is_from_the_report_to_the_notification() -> None:
+def test_delivery_time_is_from_report_to_notification() -> None:
     took_ms = {
         "Prometheus": 9000.0,
-        delivery_test.TAKEN: 10.0,
-        delivery_test.SHOWN: 490.0,
+        delivery_test.ALERTMANAGER_HOP: 10.0,
+        delivery_test.HOME_ASSISTANT_HOP: 490.0,
         "dismissed": 5000.0,
     }
     hops = tuple(delivery_test.Hop(name, took, "") for name, took in took_ms.items())
-    assert delivery_test.delivered_s(delivery_test.Trial("id", hops, ok=True)) == 0.5
+    assert delivery_test.sum_delivery_s(delivery_test.DeliveryReport("id", hops, ok=True)) == 0.5

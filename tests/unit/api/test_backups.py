@@ -8,13 +8,13 @@ import pytest
 from fastapi import FastAPI
 
 from barnabee.api.routes import backups
-from barnabee.backup import drill_log, status
-from barnabee.backup.drill_log import Drill
+from barnabee.backup import drill as drill_module, status
+from barnabee.backup.drill import DrillResult
 from barnabee.core import settings as settings_module
 from barnabee.core import system as system_module
 from barnabee.store import db
 
-SYSTEM = system_module.load()
+SYSTEM = system_module.load_system()
 
 
 async def test_the_status_is_told_and_a_drill_can_be_asked_for(
@@ -23,13 +23,13 @@ async def test_the_status_is_told_and_a_drill_can_be_asked_for(
     monkeypatch.setenv("BARNABEE_DATA", str(tmp_path))
     monkeypatch.setenv("DATABASE_PATH", str(tmp_path / "barnabee.db"))
     monkeypatch.delenv("BARNABEE_LITESTREAM_SOCKET", raising=False)
-    settings = settings_module.load(SYSTEM)
-    db.prepare(settings.database_path)
+    settings = settings_module.read_settings(SYSTEM)
+    db.prepare_database(settings.database_path)
     for day in range(1, 4):
-        drill = Drill(
+        drill = DrillResult(
             f"2026-01-0{day}T03:40:00.000Z", 9, 3, success=day != 3, step="replica: fetch"
         )
-        drill_log.record(settings.database_path, drill)
+        drill_module.record_drill(settings.database_path, drill)
     app = FastAPI()
     app.include_router(backups.router)
     app.state.service = SimpleNamespace(system=SYSTEM, settings=settings)
@@ -46,5 +46,5 @@ async def test_the_status_is_told_and_a_drill_can_be_asked_for(
         asked = await client.post("/v1/backups/rehearse")
         assert (asked.status_code, asked.json()) == (202, {"requested": True})
         assert (await client.get("/v1/backups")).json()["drill"]["requested"]
-    status.begun(settings)
-    assert not status.requested(settings)
+    status.clear_drill_request(settings)
+    assert not status.is_drill_requested(settings)

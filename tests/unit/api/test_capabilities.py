@@ -6,12 +6,12 @@ import pytest
 
 from barnabee.api.capabilities import abilities, worst
 from barnabee.api.cascade import Found, Node, Nodes, node_of
-from barnabee.core.health import State
+from barnabee.core.health import HealthState
 
-GOOD = Found(State.HEALTHY)
+GOOD = Found(HealthState.HEALTHY)
 
 
-def house(**changed: State) -> dict[str, Node]:
+def house(**changed: HealthState) -> dict[str, Node]:
     """Return a house that is well but for what is named: `gpu`, or `gpu__stt`."""
     needs = {
         "gpu": ("stt", "tts", "embed", "wake"),
@@ -23,8 +23,8 @@ def house(**changed: State) -> dict[str, Node]:
     }
 
     def found(key: str) -> Found:
-        state = changed.get(key, State.HEALTHY)
-        return GOOD if state == State.HEALTHY else Found(state, "dependency_down", f"{key} is away")
+        state = changed.get(key, HealthState.HEALTHY)
+        return GOOD if state == HealthState.HEALTHY else Found(state, "dependency_down", f"{key} is away")
 
     return {
         name: Node(found(name), {need: found(f"{name}__{need}") for need in names})
@@ -32,59 +32,59 @@ def house(**changed: State) -> dict[str, Node]:
     }
 
 
-def states(nodes: Nodes) -> dict[str, State]:
+def states(nodes: Nodes) -> dict[str, HealthState]:
     return {one.key: one.state for one in abilities(nodes)}
 
 
 def test_all_is_well() -> None:
-    assert set(states(house()).values()) == {State.HEALTHY}
+    assert set(states(house()).values()) == {HealthState.HEALTHY}
 
 
 def test_nothing_is_known_before_anybody_looked() -> None:
-    assert set(states({}).values()) == {State.UNKNOWN}
+    assert set(states({}).values()) == {HealthState.UNKNOWN}
 
 
 CASES = [
-    ("gpu__stt", "hear", State.UNHEALTHY),
-    ("gpu__wake", "hear", State.DEGRADED),
-    ("voice", "hear", State.UNHEALTHY),
-    ("gpu", "speak", State.UNHEALTHY),
-    ("gpu__tts", "speak", State.UNHEALTHY),
-    ("api", "think", State.UNHEALTHY),
-    ("api__home_assistant", "think", State.DEGRADED),
-    ("gpu__embed", "think", State.DEGRADED),
-    ("api__database", "remember", State.UNHEALTHY),
-    ("litestream", "remember", State.DEGRADED),
-    ("redis", "remember", State.DEGRADED),
+    ("gpu__stt", "hear", HealthState.UNHEALTHY),
+    ("gpu__wake", "hear", HealthState.DEGRADED),
+    ("voice", "hear", HealthState.UNHEALTHY),
+    ("gpu", "speak", HealthState.UNHEALTHY),
+    ("gpu__tts", "speak", HealthState.UNHEALTHY),
+    ("api", "think", HealthState.UNHEALTHY),
+    ("api__home_assistant", "think", HealthState.DEGRADED),
+    ("gpu__embed", "think", HealthState.DEGRADED),
+    ("api__database", "remember", HealthState.UNHEALTHY),
+    ("litestream", "remember", HealthState.DEGRADED),
+    ("redis", "remember", HealthState.DEGRADED),
 ]
 
 
 @pytest.mark.parametrize(("gone", "ability", "state"), CASES)
 def test_what_is_gone_shows_in_the_ability_that_rests_on_it(
-    gone: str, ability: str, state: State
+    gone: str, ability: str, state: HealthState
 ) -> None:
-    assert states(house(**{gone: State.UNHEALTHY}))[ability] == state
+    assert states(house(**{gone: HealthState.UNHEALTHY}))[ability] == state
 
 
 @pytest.mark.parametrize("service", ["gpu", "api", "voice"])
 def test_a_service_that_nobody_knows_of_is_never_green(service: str) -> None:
     nodes = {
-        name: Node(Found(State.UNKNOWN)) if name == service else node
+        name: Node(Found(HealthState.UNKNOWN)) if name == service else node
         for name, node in house().items()
     }
-    assert State.UNKNOWN in states(nodes).values()
+    assert HealthState.UNKNOWN in states(nodes).values()
 
 
 def test_what_nobody_configured_is_no_trouble() -> None:
     nodes = house()
-    off = Found(State.DEGRADED, "not_configured", "no model")
+    off = Found(HealthState.DEGRADED, "not_configured", "no model")
     nodes["api"] = Node(GOOD, {**nodes["api"].needs, "llm": off})
-    assert states(nodes)["think"] == State.HEALTHY
+    assert states(nodes)["think"] == HealthState.HEALTHY
 
 
 def test_a_service_that_is_away_takes_what_it_knows_of_with_it() -> None:
-    nodes = {**house(), "api": Node(Found(State.UNHEALTHY, "dependency_down", "gone"))}
-    assert states(nodes)["remember"] == State.UNHEALTHY
+    nodes = {**house(), "api": Node(Found(HealthState.UNHEALTHY, "dependency_down", "gone"))}
+    assert states(nodes)["remember"] == HealthState.UNHEALTHY
 
 
 def test_a_report_says_the_worst_of_what_it_lacks() -> None:
@@ -97,7 +97,7 @@ def test_a_report_says_the_worst_of_what_it_lacks() -> None:
     }
     node = node_of(report)
     assert (node.itself.state, node.itself.code, node.itself.message) == (
-        State.UNHEALTHY,
+        HealthState.UNHEALTHY,
         "b",
         "hard",
     )
@@ -112,6 +112,6 @@ def test_what_is_no_report_is_refused(report: object) -> None:
 
 
 def test_the_worst_of_several() -> None:
-    assert worst([State.HEALTHY, State.DEGRADED]) == State.DEGRADED
-    assert worst([State.UNKNOWN, State.DEGRADED]) == State.UNKNOWN
-    assert worst([State.UNKNOWN, State.UNHEALTHY]) == State.UNHEALTHY
+    assert worst([HealthState.HEALTHY, HealthState.DEGRADED]) == HealthState.DEGRADED
+    assert worst([HealthState.UNKNOWN, HealthState.DEGRADED]) == HealthState.UNKNOWN
+    assert worst([HealthState.UNKNOWN, HealthState.UNHEALTHY]) == HealthState.UNHEALTHY

@@ -5,11 +5,11 @@ from __future__ import annotations
 import httpx
 
 from barnabee.api.cascade import Cascade, Places
-from barnabee.clients.service_client import Neighbour
+from barnabee.clients.service_client import ServiceClient
 from barnabee.core import system
-from barnabee.core.health import Check, Degraded, Health, State
+from barnabee.core.health import HealthCheck, Degraded, HealthMonitor, HealthState
 from barnabee.core.metrics import Metrics
-from barnabee.core.redis_client import RedisLink
+from barnabee.core.redis_client import RedisClient
 from support.redis import RedisServer
 
 
@@ -19,9 +19,9 @@ class World:
     def __init__(self, redis_url: str) -> None:
         self.answers: dict[str, httpx.Response] = {}
         self.now_s = 1000.0
-        graph = system.load()
+        graph = system.load_system()
         neighbours = {
-            name: Neighbour(
+            name: ServiceClient(
                 name, f"http://{name}", "token", transport=httpx.MockTransport(self._answer)
             )
             for name, one in graph.service.items()
@@ -32,9 +32,9 @@ class World:
         async def probe() -> Degraded | None:
             return self.degraded
 
-        own = Health("api", [Check("home", probe, hard=False)], Metrics("api"))
+        own = HealthMonitor("api", [HealthCheck("home", probe, hard=False)], Metrics("api"))
         self.cascade = Cascade(
-            graph, Places(own, RedisLink(redis_url), neighbours), lambda: self.now_s
+            graph, Places(own, RedisClient(redis_url), neighbours), lambda: self.now_s
         )
 
     def _answer(self, request: httpx.Request) -> httpx.Response:
@@ -63,12 +63,12 @@ async def test_everybody_is_asked_and_who_is_silent_is_named(redis_server: Redis
     nodes = await world.cascade.look()
     assert set(nodes) == {"redis", "litestream", "gpu", "api", "voice", "worker"}
     found = {name: node.itself.state for name, node in nodes.items()}
-    assert found["gpu"] == found["redis"] == found["litestream"] == State.HEALTHY
-    assert found["worker"] == found["voice"] == State.UNHEALTHY
+    assert found["gpu"] == found["redis"] == found["litestream"] == HealthState.HEALTHY
+    assert found["worker"] == found["voice"] == HealthState.UNHEALTHY
     assert "refused" in (nodes["voice"].itself.message or "")
     redis_server.kill()
     nodes = await world.cascade.look()
-    assert nodes["redis"].itself.state == State.UNHEALTHY
+    assert nodes["redis"].itself.state == HealthState.UNHEALTHY
 
 
 async def test_since_when_begins_anew_with_each_state(redis_server: RedisServer) -> None:
@@ -91,5 +91,5 @@ async def test_what_nobody_configured_leaves_a_service_good(redis_server: RedisS
     world = World(redis_server.url)
     world.degraded = Degraded("not_configured", "no home")
     node = (await world.cascade.look())["api"]
-    assert node.itself.state == State.DEGRADED
+    assert node.itself.state == HealthState.DEGRADED
     assert node.good

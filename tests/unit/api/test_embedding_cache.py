@@ -7,40 +7,40 @@ import pytest
 
 from barnabee.api import embedding_cache
 from barnabee.api.embedding_cache import ExampleVectors
-from barnabee.testing.gpu import FakeGpu
-from barnabee.understanding.intent_index import Thresholds
-from barnabee.understanding.intent_recognizer import Understanding
+from barnabee.testing.gpu import FakeGpuClient
+from barnabee.understanding.intents import Thresholds
+from barnabee.understanding.intent_recognizer import IntentRecognizer
 from support.wait import eventually
 
 
 @pytest.fixture
-def gpu() -> FakeGpu:
-    return FakeGpu()
+def gpu() -> FakeGpuClient:
+    return FakeGpuClient()
 
 
-def understanding(gpu: FakeGpu) -> Understanding:
-    return Understanding(gpu, Thresholds(0.6, 0.5, 0.02))
+def understanding(gpu: FakeGpuClient) -> IntentRecognizer:
+    return IntentRecognizer(gpu, Thresholds(0.6, 0.5, 0.02))
 
 
 async def test_what_was_learnt_is_there_at_the_next_start_without_asking(
-    gpu: FakeGpu, tmp_path: Path
+    gpu: FakeGpuClient, tmp_path: Path
 ) -> None:
     await ExampleVectors(understanding(gpu), tmp_path / "cache", "minilm").learn()
-    asked = len(gpu.asked)
-    gpu.down = True
-    later = understanding(FakeGpu())
+    asked = len(gpu.requests)
+    gpu.is_down = True
+    later = understanding(FakeGpuClient())
     assert ExampleVectors(later, tmp_path / "cache", "minilm").load()
-    assert (await later.understand("what time is it")).degraded is False
-    assert len(gpu.asked) == asked
+    assert (await later.recognize("what time is it")).degraded is False
+    assert len(gpu.requests) == asked
 
 
-async def test_another_model_learns_anew(gpu: FakeGpu, tmp_path: Path) -> None:
+async def test_another_model_learns_anew(gpu: FakeGpuClient, tmp_path: Path) -> None:
     await ExampleVectors(understanding(gpu), tmp_path, "minilm").learn()
     assert not ExampleVectors(understanding(gpu), tmp_path, "other").load()
 
 
 @pytest.mark.parametrize("content", [b"", b"not vectors", b"\x93NUMPY"])
-async def test_a_damaged_file_counts_as_none(gpu: FakeGpu, tmp_path: Path, content: bytes) -> None:
+async def test_a_damaged_file_counts_as_none(gpu: FakeGpuClient, tmp_path: Path, content: bytes) -> None:
     await ExampleVectors(understanding(gpu), tmp_path, "minilm").learn()
     (kept,) = tmp_path.iterdir()
     kept.write_bytes(content)
@@ -48,14 +48,14 @@ async def test_a_damaged_file_counts_as_none(gpu: FakeGpu, tmp_path: Path, conte
 
 
 async def test_it_asks_until_the_service_is_there(
-    gpu: FakeGpu, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    gpu: FakeGpuClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(embedding_cache, "RETRY_FIRST_S", 0.01)
-    gpu.down = True
+    gpu.is_down = True
     learning = asyncio.create_task(ExampleVectors(understanding(gpu), tmp_path, "minilm").learn())
     await asyncio.sleep(0)
     assert list(tmp_path.iterdir()) == []
-    gpu.down = False
+    gpu.is_down = False
 
     async def kept() -> list[Path]:
         return list(tmp_path.glob("intents-*.npy"))
@@ -65,10 +65,10 @@ async def test_it_asks_until_the_service_is_there(
 
 
 async def test_a_directory_that_cannot_be_written_is_no_reason_to_fail(
-    gpu: FakeGpu, tmp_path: Path
+    gpu: FakeGpuClient, tmp_path: Path
 ) -> None:
     in_the_way = tmp_path / "cache"
     in_the_way.write_text("a file")
     mind = understanding(gpu)
     await ExampleVectors(mind, in_the_way, "minilm").learn()
-    assert (await mind.understand("what time is it")).degraded is False
+    assert (await mind.recognize("what time is it")).degraded is False

@@ -9,13 +9,13 @@ import pytest
 from barnabee.api import external_checks
 from barnabee.core import system
 from barnabee.core.errors import DependencyDown, SettingInvalid
-from barnabee.core.external_checks import Away
+from barnabee.core.external_checks import ExternalServiceDown
 from barnabee.core.metrics import Metrics
 from barnabee.core.settings import Settings
-from barnabee.testing.llm import FakeModel
+from barnabee.testing.llm import FakeLanguageModel
 from support.wait import free_port
 
-GRAPH = system.load(Path(__file__).resolve().parents[3] / "system.toml")
+GRAPH = system.load_system(Path(__file__).resolve().parents[3] / "system.toml")
 
 
 def settings(**told: str) -> Settings:
@@ -31,21 +31,21 @@ def test_what_is_configured_is_asked_by_its_agreed_name() -> None:
         ALERT_MAIL_SMARTHOST="smtp.gmail.com:587",
         AZURE_COMMUNICATION_ENDPOINT="https://house.communication.azure.com",
     )
-    found = external_checks.probes(GRAPH, told, Metrics("api"), None, FakeModel())
+    found = external_checks.probes(GRAPH, told, Metrics("api"), None, FakeLanguageModel())
     assert set(found) == {"azure_openai", "smtp", "azure_communication"}
     assert set(found) <= set(GRAPH.external)
 
 
 async def test_each_is_told_in_its_own_words() -> None:
     metrics = Metrics("api")
-    model = FakeModel(error=DependencyDown(dependency="llm", reason="it answered 401"))
+    model = FakeLanguageModel(error=DependencyDown(dependency="llm", reason="it answered 401"))
     told = settings(ALERT_MAIL_SMARTHOST=f"127.0.0.1:{free_port()}")
     found = external_checks.probes(GRAPH, told, metrics, None, model)
     with pytest.raises(
-        Away, match=r"cloud brain is away; lights and timers .* \(it answered 401\)"
+        ExternalServiceDown, match=r"cloud brain is away; lights and timers .* \(it answered 401\)"
     ):
         await found["azure_openai"]()
-    with pytest.raises(Away, match="the mail server is away"):
+    with pytest.raises(ExternalServiceDown, match="the mail server is away"):
         await found["smtp"]()
     for name in found:
         assert metrics.registry.get_sample_value("barnabee_external_up", {"dependency": name}) == 0

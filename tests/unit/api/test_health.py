@@ -2,9 +2,9 @@ from __future__ import annotations
 
 from barnabee.api.health import WORKER_HEARTBEAT, checks
 from barnabee.core.errors import DatabaseReadOnly, DependencyDown
-from barnabee.core.health import Degraded, Health, State
+from barnabee.core.health import Degraded, HealthMonitor, HealthState
 from barnabee.core.metrics import Metrics
-from barnabee.core.redis_client import RedisLink
+from barnabee.core.redis_client import RedisClient
 from barnabee.workers import jobs
 from support.redis import RedisServer
 from support.wait import free_port
@@ -27,37 +27,37 @@ async def no_house() -> None:
 
 
 async def test_with_all_parts_it_is_healthy(redis_server: RedisServer) -> None:
-    link = RedisLink(redis_server.url)
+    link = RedisClient(redis_server.url)
     await link.command("SET", WORKER_HEARTBEAT, "alive")
     found = checks(database=good, redis=link, gpu=good, optional={"home_assistant": good})
-    report = await Health("api", found, Metrics("api")).report()
-    assert report.state is State.HEALTHY
-    assert set(report.findings) == {"database", "redis", "gpu", "worker", "home_assistant"}
+    report = await HealthMonitor("api", found, Metrics("api")).report()
+    assert report.state is HealthState.HEALTHY
+    assert set(report.results) == {"database", "redis", "gpu", "worker", "home_assistant"}
     await link.aclose()
 
 
 async def test_everything_but_the_database_can_be_missing() -> None:
-    link = RedisLink(f"redis://127.0.0.1:{free_port()}/0")
+    link = RedisClient(f"redis://127.0.0.1:{free_port()}/0")
     found = checks(database=good, redis=link, gpu=slow_gpu, optional={"home_assistant": no_house})
-    report = await Health("api", found, Metrics("api")).report()
-    assert report.state is State.DEGRADED
-    assert set(report.degraded) == {"redis", "gpu", "worker", "home_assistant"}
+    report = await HealthMonitor("api", found, Metrics("api")).report()
+    assert report.state is HealthState.DEGRADED
+    assert set(report.not_healthy) == {"redis", "gpu", "worker", "home_assistant"}
 
 
 async def test_a_worker_without_a_heartbeat_is_missing(redis_server: RedisServer) -> None:
-    link = RedisLink(redis_server.url)
+    link = RedisClient(redis_server.url)
     found = checks(database=good, redis=link, gpu=good, optional={})
-    report = await Health("api", found, Metrics("api")).report()
-    assert (report.state, report.degraded) == (State.DEGRADED, ["worker"])
+    report = await HealthMonitor("api", found, Metrics("api")).report()
+    assert (report.state, report.not_healthy) == (HealthState.DEGRADED, ["worker"])
     await link.aclose()
 
 
 async def test_without_the_database_it_is_unhealthy(redis_server: RedisServer) -> None:
-    link = RedisLink(redis_server.url)
+    link = RedisClient(redis_server.url)
     found = checks(database=broken_database, redis=link, gpu=good, optional={})
-    report = await Health("api", found, Metrics("api")).report()
-    assert report.state is State.UNHEALTHY
-    assert report.findings["database"].code == "database_read_only"
+    report = await HealthMonitor("api", found, Metrics("api")).report()
+    assert report.state is HealthState.UNHEALTHY
+    assert report.results["database"].code == "database_read_only"
     await link.aclose()
 
 

@@ -4,25 +4,25 @@ import pytest
 
 from barnabee.api import login_links
 from barnabee.api.login_links import Logins
-from barnabee.core.errors import LinkUsed
-from barnabee.core.redis_client import RedisLink
+from barnabee.core.errors import LinkInvalid
+from barnabee.core.redis_client import RedisClient
 from support.redis import RedisServer
 from support.wait import free_port
 
 
 async def test_a_link_is_good_once(redis_server: RedisServer) -> None:
-    link = RedisLink(redis_server.url)
+    link = RedisClient(redis_server.url)
     used = Logins(link)
     await used.use("nonce")
-    with pytest.raises(LinkUsed):
+    with pytest.raises(LinkInvalid):
         await used.use("nonce")
     await link.aclose()
 
 
 async def test_a_used_link_stays_used_after_a_restart(redis_server: RedisServer) -> None:
-    link = RedisLink(redis_server.url)
+    link = RedisClient(redis_server.url)
     await Logins(link).use("nonce")
-    with pytest.raises(LinkUsed):
+    with pytest.raises(LinkInvalid):
         await Logins(link).use("nonce")
     ttl_s = await link.command("TTL", login_links.KEY + "nonce")
     assert 0 < ttl_s <= 900
@@ -31,9 +31,9 @@ async def test_a_used_link_stays_used_after_a_restart(redis_server: RedisServer)
 
 async def test_without_redis_memory_remembers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(login_links, "KEPT", 3)
-    used = Logins(RedisLink(f"redis://127.0.0.1:{free_port()}/0"))
+    used = Logins(RedisClient(f"redis://127.0.0.1:{free_port()}/0"))
     for number in range(10):
         await used.use(str(number))
-    with pytest.raises(LinkUsed):
+    with pytest.raises(LinkInvalid):
         await used.use("9")
     assert len(used._seen) == 3

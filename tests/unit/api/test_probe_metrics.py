@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from barnabee.api.probe_metrics import probed
-from barnabee.clients.probe import Result
+from barnabee.clients.probe import ProbeResult
 from barnabee.core.metrics import Metrics
 from barnabee.workers.metrics import ProbeMetrics
 
@@ -10,12 +10,12 @@ def test_the_last_probe_is_read_out_of_the_worker_s_own_metrics() -> None:
     metrics = Metrics("worker")
     series = ProbeMetrics.register(metrics)
     assert probed(metrics.render().decode()) is None
-    series.record(Result(stages_ms={"stt": 640.5, "total": 2500.0}, over_budget=["stt"]), 1234.5)
+    series.record(ProbeResult(stages_ms={"stt": 640.5, "total": 2500.0}, over_budget=["stt"]), 1234.5)
     found = probed(metrics.render().decode())
     assert found is not None
     assert (found.at_s, found.success, found.over_budget) == (1234.5, True, ["stt"])
     assert found.stages_ms == {"stt": 640.5, "total": 2500.0}
-    series.record(Result(stage="hear", code="misheard"), 2000.0)
+    series.record(ProbeResult(stage="hear", code="misheard"), 2000.0)
     found = probed(metrics.render().decode())
     assert found is not None
     assert (found.success, found.stages_ms) == (False, {})

@@ -8,8 +8,8 @@ from barnabee.core import system
 
 
 def test_the_public_graph_has_what_a_dashboard_needs_and_no_credential() -> None:
-    shown = public(system.load())
-    text = system.default_path().read_text(encoding="utf-8")
+    shown = public(system.load_system())
+    text = system.find_system_file().read_text(encoding="utf-8")
     written = tomllib.loads(text)
     assert shown["services"]["api"]["port"] == written["service"]["api"]["port"]
     assert shown["stage_budgets_ms"]["first_audio"] == written["stage"]["first_audio_ms"]

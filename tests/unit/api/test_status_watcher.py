@@ -13,13 +13,13 @@ from barnabee.api.cascade import Cascade, Places
 from barnabee.api.event_bus import News
 from barnabee.api.schemas.status import AlertNow
 from barnabee.api.status_watcher import Watch, alerts_of
-from barnabee.clients.alertmanager import Alertmanager
-from barnabee.clients.service_client import Neighbour
+from barnabee.clients.alertmanager import AlertmanagerClient
+from barnabee.clients.service_client import ServiceClient
 from barnabee.core import system
 from barnabee.core.errors import DependencyDown
-from barnabee.core.health import Check, Health
+from barnabee.core.health import HealthCheck, HealthMonitor
 from barnabee.core.metrics import Metrics
-from barnabee.core.redis_client import RedisLink
+from barnabee.core.redis_client import RedisClient
 from support.wait import free_port
 
 
@@ -32,16 +32,16 @@ def quiet(answer: httpx.Response | None = None) -> httpx.MockTransport:
     return httpx.MockTransport(reply)
 
 
-def watching(voice: Neighbour | None = None, alerts: status_watcher.Alerts | None = None) -> Watch:
+def watching(voice: ServiceClient | None = None, alerts: status_watcher.Alerts | None = None) -> Watch:
     async def nothing() -> list[AlertNow] | None:
         return None
 
     async def well() -> None:
         return None
 
-    graph = system.load()
-    own = Health("api", [Check("database", well, hard=True)], Metrics("api"))
-    redis = RedisLink(f"redis://127.0.0.1:{free_port()}/0")
+    graph = system.load_system()
+    own = HealthMonitor("api", [HealthCheck("database", well, hard=True)], Metrics("api"))
+    redis = RedisClient(f"redis://127.0.0.1:{free_port()}/0")
     cascade = Cascade(graph, Places(own, redis, {}), lambda: 1000.0)
     return Watch(graph, cascade, News(), voice, None, alerts or nothing)
 
@@ -53,7 +53,7 @@ def told(text: bytes) -> tuple[str, Any]:
 
 async def test_a_page_is_told_everything_once_then_only_what_changed_and_beats() -> None:
     rooms = httpx.Response(200, json={"rooms": [{"room": "hall", "state": "asleep", "since_s": 1}]})
-    seen = watching(Neighbour("voice", "http://voice", "t", transport=quiet(rooms)))
+    seen = watching(ServiceClient("voice", "http://voice", "t", transport=quiet(rooms)))
     stream = await seen.listen()
     for tick in range(2 * status_watcher.BEAT_TICKS):
         await seen.step(tick)
@@ -82,7 +82,7 @@ async def test_what_does_not_answer_is_not_known_rather_than_empty() -> None:
     async def away() -> list[AlertNow] | None:
         raise DependencyDown(dependency="alertmanager", reason="refused")
 
-    seen = watching(Neighbour("voice", "http://voice", "t", transport=quiet()), away)
+    seen = watching(ServiceClient("voice", "http://voice", "t", transport=quiet()), away)
     await seen.listen()
     await seen.step(0)
     assert seen.now is not None
@@ -103,7 +103,7 @@ async def test_alerts_that_others_hold_back_and_the_watchdog_are_left_out() -> N
     listed = [alert("Down", "critical"), alert("Watchdog", "none"), alert("Late", "warning")]
     listed[2]["status"] |= {"state": "suppressed", "silencedBy": ["x"]}
     transport = quiet(httpx.Response(200, json=listed))
-    found = await alerts_of(Alertmanager("http://am", transport=transport))()
+    found = await alerts_of(AlertmanagerClient("http://am", transport=transport))()
     assert [(one.name, one.severity, one.summary) for one in found or ()] == [
         ("Down", "critical", "Down is so")
     ]

@@ -10,22 +10,22 @@ import pytest
 from barnabee.api import turn_recorder
 from barnabee.api.turn_recorder import Recorder
 from barnabee.api.turn_timings import SpokenTurn
-from barnabee.clients.queue import JOB, QUEUE, Queue
+from barnabee.clients.queue import JOB_KEY_PREFIX, QUEUE_KEY, JobQueue
 from barnabee.core.errors import DatabaseFull, Overloaded
-from barnabee.core.redis_client import RedisLink
-from barnabee.store.conversations import Conversations, Turn
+from barnabee.core.redis_client import RedisClient
+from barnabee.store.conversations import Conversations, TurnRecord
 from barnabee.store.db import Database, open_database
 from barnabee.store.sessions import Exchange, Session, Sessions
-from barnabee.store.turn_timings import SpokenTurns
+from barnabee.store.turn_timings import TurnTimingsStore
 from support.redis import RedisServer
-from support.spoken import BODY
+from support.spoken import REPORT_BODY
 
-TOLD = SpokenTurn.model_validate(BODY)
+TOLD = SpokenTurn.model_validate(REPORT_BODY)
 SESSION = Session("s", (Exchange("hi", "hello", "greeting"),))
 
 
-def turn(number: int) -> Turn:
-    return Turn(
+def turn(number: int) -> TurnRecord:
+    return TurnRecord(
         trace_id=f"{number:032x}",
         session_id="s",
         speaker=None,
@@ -58,28 +58,28 @@ async def databases(tmp_path: Path) -> AsyncIterator[Databases]:
 
 
 @pytest.fixture
-async def link(redis_server: RedisServer) -> AsyncIterator[RedisLink]:
-    link = RedisLink(redis_server.url)
+async def link(redis_server: RedisServer) -> AsyncIterator[RedisClient]:
+    link = RedisClient(redis_server.url)
     yield link
     await link.aclose()
 
 
 @pytest.fixture
-def recorder(link: RedisLink, databases: Databases) -> Recorder:
-    return Recorder(Sessions(link, 60, 10), Queue(link), databases, held_at_most=2)
+def recorder(link: RedisClient, databases: Databases) -> Recorder:
+    return Recorder(Sessions(link, 60, 10), JobQueue(link), databases, held_at_most=2)
 
 
 async def written(databases: Databases) -> list[str]:
-    turns = await Conversations(await databases.database()).turns()
+    turns = await Conversations(await databases.database()).list_turns()
     return [one.trace_id for one in turns]
 
 
 async def test_a_turn_goes_into_the_queue_and_the_session_with_it(
-    recorder: Recorder, link: RedisLink, databases: Databases
+    recorder: Recorder, link: RedisClient, databases: Databases
 ) -> None:
     assert await recorder.record(turn(1), SESSION, acted=False) == []
-    assert await link.command("ZRANGE", QUEUE, 0, -1) == [turn(1).trace_id.encode()]
-    job = json.loads(await link.command("GET", JOB + turn(1).trace_id))
+    assert await link.command("ZRANGE", QUEUE_KEY, 0, -1) == [turn(1).trace_id.encode()]
+    job = json.loads(await link.command("GET", JOB_KEY_PREFIX + turn(1).trace_id))
     assert (job["f"], job["a"]) == ("record_turn", [turn(1).as_dict()])
     assert await link.command("EXISTS", "barnabee:session:s") == 1
     assert await written(databases) == []
@@ -148,21 +148,21 @@ async def test_what_is_held_is_tried_a_last_time_when_the_service_ends(
 
 async def spoken(databases: Databases) -> list[str]:
     ids = [f"{number:032x}" for number in range(9)]
-    return list(await SpokenTurns(await databases.database()).of(ids))
+    return list(await TurnTimingsStore(await databases.database()).find(ids))
 
 
 async def test_what_the_voice_measured_waits_in_the_queue_beside_its_turn(
-    recorder: Recorder, link: RedisLink, databases: Databases
+    recorder: Recorder, link: RedisClient, databases: Databases
 ) -> None:
     for _ in range(2):
         assert await recorder.record_spoken(turn(1).trace_id, TOLD) == []
     await recorder.record(turn(1), SESSION, acted=False)
 
-    waiting = await link.command("ZRANGE", QUEUE, 0, -1)
+    waiting = await link.command("ZRANGE", QUEUE_KEY, 0, -1)
     assert set(waiting) == {turn(1).trace_id.encode(), f"spoken-{turn(1).trace_id}".encode()}
-    job = json.loads(await link.command("GET", f"{JOB}spoken-{turn(1).trace_id}"))
+    job = json.loads(await link.command("GET", f"{JOB_KEY_PREFIX}spoken-{turn(1).trace_id}"))
     assert job["f"] == "record_spoken"
-    assert job["a"][0]["filler"] == BODY["filler"]
+    assert job["a"][0]["filler"] == REPORT_BODY["filler"]
     assert await spoken(databases) == []
 
 

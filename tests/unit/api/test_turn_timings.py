@@ -9,17 +9,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from barnabee.api.turn_timings import SpokenTurn, parse
-from barnabee.clients.turn_report import Spoken, Stage, report
+from barnabee.clients.api import TurnReport, StageTiming, send_turn_report
 from barnabee.core import system
 from barnabee.core.errors import BadInput, BadRequest, DependencyDown, TimedOut, Unavailable
-from support.spoken import BODY
+from support.spoken import REPORT_BODY
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
-TOLD = Spoken(
+TOLD = TurnReport(
     trace_id=TRACE,
     room="kitchen",
     said_at="2026-01-01T00:00:00.000Z",
-    stages={"stt": Stage(210.5, 640.0)},
+    stages={"stt": StageTiming(210.5, 640.0)},
     engine="whisper",
     degraded=("llm",),
 )
@@ -30,9 +30,9 @@ def client(answer: Any) -> httpx.AsyncClient:
 
 
 def test_the_body_of_a_whole_turn_is_read() -> None:
-    told = parse(json.dumps(BODY).encode())
+    told = parse(json.dumps(REPORT_BODY).encode())
 
-    assert told.model_dump() == BODY
+    assert told.model_dump() == REPORT_BODY
 
 
 def test_most_of_it_may_be_left_out() -> None:
@@ -60,7 +60,7 @@ def test_most_of_it_may_be_left_out() -> None:
 )
 def test_what_is_wrong_is_named_by_its_field(change: dict[str, Any], field: str) -> None:
     with pytest.raises(BadRequest, match=f"field `{field}"):
-        parse(json.dumps(BODY | change).encode())
+        parse(json.dumps(REPORT_BODY | change).encode())
 
 
 @given(st.binary(max_size=60))
@@ -70,10 +70,10 @@ def test_whatever_is_sent_is_refused_in_a_sentence(body: bytes) -> None:
 
 
 def test_every_stage_with_a_budget_can_be_told() -> None:
-    budgets = system.load().stage.model_dump()
+    budgets = system.load_system().stage.model_dump()
     stages = {name.removesuffix("_ms"): {"at_ms": 0.0, "took_ms": 1.0} for name in budgets}
 
-    assert set(parse(json.dumps(BODY | {"stages": stages}).encode()).stages) == set(stages)
+    assert set(parse(json.dumps(REPORT_BODY | {"stages": stages}).encode()).stages) == set(stages)
 
 
 async def test_what_the_client_sends_is_what_the_api_reads() -> None:
@@ -83,7 +83,7 @@ async def test_what_the_client_sends_is_what_the_api_reads() -> None:
         sent.append(request)
         return httpx.Response(202, json={"trace_id": TRACE, "degraded": []})
 
-    await report(client(answer), TOLD)
+    await send_turn_report(client(answer), TOLD)
 
     assert sent[0].url.path == f"/v1/turns/{TRACE}/spoken"
     read = parse(sent[0].content)
@@ -105,7 +105,7 @@ async def test_a_refusal_is_told_to_the_caller(
     body = {"code": code, "message": "No.", "trace_id": TRACE}
 
     with pytest.raises(error):
-        await report(client(lambda _: httpx.Response(status, json=body)), TOLD)
+        await send_turn_report(client(lambda _: httpx.Response(status, json=body)), TOLD)
 
 
 @pytest.mark.parametrize(
@@ -117,4 +117,4 @@ async def test_an_api_that_is_away_is_named(failure: Exception, error: type[Exce
         raise failure
 
     with pytest.raises(error, match="api"):
-        await report(client(answer), TOLD)
+        await send_turn_report(client(answer), TOLD)

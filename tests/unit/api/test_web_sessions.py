@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from barnabee.api.web_sessions import KEPT, SEEN_EVERY_S, Browsers, name_of
-from barnabee.core.auth import COOKIE_AGE_S
+from barnabee.core.auth import COOKIE_LIFETIME_S
 
 PHONE = "Mozilla/5.0 (iPhone; CPU iPhone OS 19_0 like Mac OS X) Version/19.0 Safari/604.1"
 
@@ -42,11 +42,11 @@ def test_one_that_was_not_here_for_as_long_as_a_cookie_lives_is_out(tmp_path: Pa
     clock = Clock()
     browsers = Browsers(tmp_path / "browsers.json", clock)
     browser = browsers.add(PHONE)
-    clock.now_s += COOKIE_AGE_S - 1
+    clock.now_s += COOKIE_LIFETIME_S - 1
     assert browsers.lets_in(browser)
-    clock.now_s += COOKIE_AGE_S - 1
+    clock.now_s += COOKIE_LIFETIME_S - 1
     assert browsers.lets_in(browser)
-    clock.now_s += COOKIE_AGE_S + SEEN_EVERY_S + 1
+    clock.now_s += COOKIE_LIFETIME_S + SEEN_EVERY_S + 1
     assert not browsers.lets_in(browser)
 
 

@@ -1,4 +1,4 @@
-"""Sound in MP3, MP4, AAC, FLAC, Ogg and WebM is read, bounded, and never trusted."""
+"""Decoding of MP3, MP4, AAC, FLAC, Ogg and WebM, damaged and malicious files included."""
 
 from __future__ import annotations
 
@@ -10,70 +10,75 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from barnabee.audio import decode, wav
+from barnabee.audio.samples import Samples
 from barnabee.core.errors import InvalidAudio, TooLarge
-from support.sounds import FORMS, packed, tone
+from support.sounds import FORMS, encode_sound, make_tone
 
 RATE_HZ = 24_000
 
 
-def samples_of(content: bytes, max_s: int = 60) -> wav.Samples:
-    return wav.decode(decode.decode(content, max_s=max_s), 16_000)
+def decode_samples(content: bytes, max_s: int = 60) -> Samples:
+    return wav.decode(decode.decode_file(content, max_s=max_s), 16_000)
 
 
-def pitch_hz(samples: wav.Samples, rate_hz: int = 16_000) -> float:
+def pitch_hz(samples: Samples, rate_hz: int = 16_000) -> float:
     return float(np.argmax(np.abs(np.fft.rfft(samples))) * rate_hz / len(samples))
 
 
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("channels", [1, 2])
-def test_each_form_is_read_as_16_khz_mono(form: str, channels: int) -> None:
-    found = samples_of(packed(form, tone(2, RATE_HZ), RATE_HZ, channels=channels))
+def test_each_format_is_decoded_to_16_khz_mono(form: str, channels: int) -> None:
+    found = decode_samples(encode_sound(form, make_tone(2, RATE_HZ), RATE_HZ, channels=channels))
     assert len(found) / 16_000 == pytest.approx(2, abs=0.12)  # codecs add some silence
     middle = found[8_000:24_000]
     assert pitch_hz(middle) == pytest.approx(440, abs=2)
     assert np.abs(middle).max() == pytest.approx(1 / 3, abs=0.1)
 
 
-def test_flac_is_the_same_sound_as_wav() -> None:
-    sound = tone(1, 16_000)
-    found = samples_of(packed("flac", sound, 16_000))
+def test_flac_is_lossless() -> None:
+    sound = make_tone(1, 16_000)
+    found = decode_samples(encode_sound("flac", sound, 16_000))
     np.testing.assert_allclose(found, sound / 32768, atol=1e-4)
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_a_file_that_is_cut_off_is_read_as_far_as_it_goes(form: str) -> None:
-    content = packed(form, tone(4, RATE_HZ), RATE_HZ, movflags="frag_keyframe+empty_moov")
-    found = samples_of(content[: len(content) * 2 // 3])
+def test_truncated_file_is_decoded_as_far_as_it_goes(form: str) -> None:
+    content = encode_sound(
+        form, make_tone(4, RATE_HZ), RATE_HZ, movflags="frag_keyframe+empty_moov"
+    )
+    found = decode_samples(content[: len(content) * 2 // 3])
     assert 1 < len(found) / 16_000 < 4
 
 
 @pytest.mark.parametrize("form", ["mp3", "aac", "ogg"])
-def test_a_damaged_moment_costs_no_more_than_itself(form: str) -> None:
-    content = bytearray(packed(form, tone(4, RATE_HZ), RATE_HZ))
+def test_damaged_packet_loses_only_itself(form: str) -> None:
+    content = bytearray(encode_sound(form, make_tone(4, RATE_HZ), RATE_HZ))
     half = len(content) // 2
     content[half : half + 40] = bytes(40)
-    assert len(samples_of(bytes(content))) / 16_000 > 2.5
+    assert len(decode_samples(bytes(content))) / 16_000 > 2.5
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_more_than_the_limit_is_refused_without_decoding_it_all(form: str) -> None:
-    content = packed(form, np.zeros(20 * 8_000 * 3, np.int16), 48_000)
+def test_audio_over_the_limit_is_refused(form: str) -> None:
+    content = encode_sound(form, np.zeros(20 * 8_000 * 3, np.int16), 48_000)
     with pytest.raises(TooLarge, match="5 s"):
-        decode.decode(content, max_s=5)
+        decode.decode_file(content, max_s=5)
 
 
-def test_a_small_file_of_hours_stops_at_the_limit() -> None:
-    hour = packed("flac", np.zeros(16_000 * 600, np.int16), 16_000)
+def test_small_file_with_long_audio_stops_at_the_limit() -> None:
+    hour = encode_sound("flac", np.zeros(16_000 * 600, np.int16), 16_000)
     assert len(hour) < 200_000
     with pytest.raises(TooLarge):
-        decode.decode(hour, max_s=300)
+        decode.decode_file(hour, max_s=300)
 
 
-def test_a_file_that_takes_for_ever_is_given_up() -> None:
+def test_decoding_stops_at_the_time_limit() -> None:
     ticks = itertools.count(0, 15)
     with pytest.raises(InvalidAudio, match="too long to decode"):
-        decode.decode(
-            packed("mp3", tone(3, RATE_HZ), RATE_HZ), max_s=60, clock=lambda: float(next(ticks))
+        decode.decode_file(
+            encode_sound("mp3", make_tone(3, RATE_HZ), RATE_HZ),
+            max_s=60,
+            clock=lambda: float(next(ticks)),
         )
 
 
@@ -89,35 +94,35 @@ def test_a_file_that_takes_for_ever_is_given_up() -> None:
         b"<SMIL></SMIL>",
     ],
 )
-def test_what_is_no_sound_is_refused_in_one_sentence(content: bytes) -> None:
+def test_unknown_formats_are_refused(content: bytes) -> None:
     with pytest.raises(InvalidAudio, match="not a WAV file, nor any other of"):
-        decode.decode(content, max_s=60)
+        decode.decode_file(content, max_s=60)
 
 
 @pytest.mark.parametrize("start", [b"ID3", b"fLaC", b"OggS", b"\x1aE\xdf\xa3", b"\0\0\0\x20ftyp"])
-def test_a_known_beginning_and_nothing_else_is_refused(start: bytes) -> None:
+def test_known_magic_with_invalid_content_is_refused(start: bytes) -> None:
     for rest in (b"", bytes(200), b"\xff" * 200):
         with pytest.raises(InvalidAudio):
-            decode.decode(start + rest, max_s=60)
+            decode.decode_file(start + rest, max_s=60)
 
 
-SEEDS = {form: packed(form, tone(0.5, RATE_HZ), RATE_HZ) for form in FORMS}
+SEEDS = {form: encode_sound(form, make_tone(0.5, RATE_HZ), RATE_HZ) for form in FORMS}
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     form=st.sampled_from(sorted(FORMS)),
-    places=st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 255)), max_size=20),
+    positions=st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 255)), max_size=20),
     cut=st.integers(0, 10**6),
 )
-def test_damaged_files_are_read_or_refused(
-    form: str, places: list[tuple[int, int]], cut: int
+def test_damaged_files_are_decoded_or_refused(
+    form: str, positions: list[tuple[int, int]], cut: int
 ) -> None:
     content = bytearray(SEEDS[form])
-    for place, value in places:
-        content[place % len(content)] = value
+    for position, value in positions:
+        content[position % len(content)] = value
     try:
-        found = decode.decode(bytes(content[: cut % (2 * len(content))]), max_s=5)
+        found = decode.decode_file(bytes(content[: cut % (2 * len(content))]), max_s=5)
     except (InvalidAudio, TooLarge):
         pass
     else:

@@ -21,12 +21,12 @@ def make_database(path: Path) -> None:
         connection.commit()
 
 
-def test_a_sound_copy_passes_and_nothing_is_made_beside_it(tmp_path: Path) -> None:
+def test_an_intact_copy_passes_and_no_file_is_made_beside_it(tmp_path: Path) -> None:
     make_database(tmp_path / "copy.db")
 
-    integrity.check(tmp_path / "copy.db")
+    integrity.check_integrity(tmp_path / "copy.db")
 
-    assert [one.name for one in tmp_path.iterdir()] == ["copy.db"]
+    assert [entry.name for entry in tmp_path.iterdir()] == ["copy.db"]
 
 
 def test_a_damaged_copy_is_refused(tmp_path: Path) -> None:
@@ -37,14 +37,14 @@ def test_a_damaged_copy_is_refused(tmp_path: Path) -> None:
     path.write_bytes(content)
 
     with pytest.raises(ValueError, match=r"[Tt]ree|page|malformed"):
-        integrity.check(path)
+        integrity.check_integrity(path)
 
 
-def test_a_copy_that_is_no_database_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "copy.db").write_bytes(b"nothing like it" * 1000)
+def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "copy.db").write_bytes(b"not a database" * 1000)
 
     with pytest.raises(ValueError, match="not a database"):
-        integrity.check(tmp_path / "copy.db")
+        integrity.check_integrity(tmp_path / "copy.db")
 
 
 def test_a_reference_to_a_missing_row_is_refused(tmp_path: Path) -> None:
@@ -54,11 +54,11 @@ def test_a_reference_to_a_missing_row_is_refused(tmp_path: Path) -> None:
         connection.execute("INSERT INTO child VALUES (9999)")
         connection.commit()
 
-    with pytest.raises(ValueError, match="child refers to one of parent"):
-        integrity.check(path)
+    with pytest.raises(ValueError, match="child refers to a missing row of parent"):
+        integrity.check_integrity(path)
 
 
-def test_what_was_there_is_moved_aside_with_all_that_belongs_to_it(tmp_path: Path) -> None:
+def test_the_database_is_moved_aside_with_its_logs(tmp_path: Path) -> None:
     path = tmp_path / "barnabee.db"
     for name in ("barnabee.db", "barnabee.db-wal", "barnabee.db-shm"):
         (tmp_path / name).write_text(name)
@@ -69,15 +69,15 @@ def test_what_was_there_is_moved_aside_with_all_that_belongs_to_it(tmp_path: Pat
 
     assert folder is not None
     assert (folder / "barnabee.db-wal").read_text() == "barnabee.db-wal"
-    assert sorted(one.name for one in folder.iterdir()) == [
+    assert sorted(entry.name for entry in folder.iterdir()) == [
         ".barnabee.db-litestream",
         "barnabee.db",
         "barnabee.db-shm",
         "barnabee.db-wal",
     ]
-    assert sorted(one.name for one in tmp_path.iterdir()) == [folder.name, "unrelated"]
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == [folder.name, "unrelated"]
 
 
-def test_where_nothing_was_nothing_is_moved(tmp_path: Path) -> None:
+def test_a_missing_database_is_not_moved_aside(tmp_path: Path) -> None:
     assert database_files.move_aside(tmp_path / "barnabee.db", NOW) is None
     assert list(tmp_path.iterdir()) == []

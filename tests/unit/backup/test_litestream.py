@@ -15,13 +15,13 @@ from barnabee.core.settings import Settings
 
 @pytest.fixture
 def system() -> System:
-    return system_module.load()
+    return system_module.load_system()
 
 
 @pytest.fixture
 def settings(system: System, monkeypatch: pytest.MonkeyPatch) -> Settings:
     monkeypatch.setenv("BARNABEE_REPLICA_ENDPOINT", "http://127.0.0.1:9000")
-    return settings_module.load(system)
+    return settings_module.read_settings(system)
 
 
 def test_the_configuration_follows_system_toml(system: System, settings: Settings) -> None:
@@ -39,8 +39,8 @@ def test_the_configuration_follows_system_toml(system: System, settings: Setting
     assert found["dbs"][0]["replica"]["sync-interval"] == "500ms"
 
 
-def test_without_a_local_endpoint_the_replica_is_that_of_system_toml(system: System) -> None:
-    settings = settings_module.load(system)
+def test_the_endpoint_defaults_to_that_of_system_toml(system: System) -> None:
+    settings = settings_module.read_settings(system)
 
     found = json.loads(litestream.litestream_config(system, settings, Path("/d/b.db"), None))
     assert found["dbs"][0]["replica"]["endpoint"] == system.replica.endpoint
@@ -48,13 +48,13 @@ def test_without_a_local_endpoint_the_replica_is_that_of_system_toml(system: Sys
     assert "addr" not in found
 
 
-def test_no_secret_is_in_the_configuration(system: System, settings: Settings) -> None:
+def test_the_configuration_contains_no_secret(system: System, settings: Settings) -> None:
     text = litestream.litestream_config(system, settings, Path("/d/b.db"), Path("/s"))
 
     assert "key" not in text
 
 
-def test_the_environment_holds_the_key_and_no_other_aws_name() -> None:
+def test_the_environment_has_the_key_and_no_other_aws_variable() -> None:
     base = {
         "PATH": "/bin",
         "AWS_CA_BUNDLE": "/x",
@@ -63,24 +63,24 @@ def test_the_environment_holds_the_key_and_no_other_aws_name() -> None:
         "CREDENTIALS_DIRECTORY": "/c",
     }
 
-    assert litestream.environment(base, "id", "secret") == {
+    assert litestream.make_environment(base, "id", "secret") == {
         "PATH": "/bin",
         "AWS_ACCESS_KEY_ID": "id",
         "AWS_SECRET_ACCESS_KEY": "secret",
     }
 
 
-def test_a_program_that_is_none_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_program_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BARNABEE_LITESTREAM", "/nowhere/litestream")
 
     with pytest.raises(SettingInvalid, match="BARNABEE_LITESTREAM"):
-        litestream.program()
+        litestream.find_program()
 
 
-async def test_a_socket_nobody_listens_on_is_litestream_down(tmp_path: Path) -> None:
+async def test_a_missing_socket_raises_dependency_down(tmp_path: Path) -> None:
     with pytest.raises(DependencyDown, match="litestream does not answer"):
-        await litestream.lag(tmp_path / "no.sock", Path("/d/b.db"))
+        await litestream.measure_lag(tmp_path / "no.sock", Path("/d/b.db"))
 
 
-def test_lag_is_what_the_replica_misses() -> None:
-    assert litestream.Lag(local_txid=7, replica_txid=5).txids == 2
+def test_lag_counts_the_missing_transactions() -> None:
+    assert litestream.ReplicationLag(local_txid=7, replica_txid=5).transactions == 2

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import ast
 import sqlite3
 import threading
 from contextlib import closing
@@ -8,11 +9,15 @@ from pathlib import Path
 
 import pytest
 
+import barnabee
 from barnabee.backup import restore_points
+from barnabee.backup.consistent_copy import unknown_txid
+from barnabee.backup.restore_points import make_migration_hook
 from barnabee.core.errors import DatabaseFull, NotFound
 from barnabee.store import db, migrations
 from barnabee.store.migrations import Migration
 
+HOOK = make_migration_hook(unknown_txid)
 STEPS = (
     Migration(1, "first", "CREATE TABLE a (x TEXT);\n"),
     Migration(2, "second", "ALTER TABLE a ADD COLUMN y TEXT;\n"),
@@ -24,8 +29,8 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "barnabee.db"
 
 
-def known(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
-    monkeypatch.setattr(migrations, "known", lambda: STEPS[:count])
+def set_migrations(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
+    monkeypatch.setattr(migrations, "load_migrations", lambda: STEPS[:count])
 
 
 def query(path: Path, sql: str) -> list[tuple[object, ...]]:
@@ -33,119 +38,142 @@ def query(path: Path, sql: str) -> list[tuple[object, ...]]:
         return connection.execute(sql).fetchall()
 
 
-def made(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    known(monkeypatch, 1)
-    db.prepare(path)
+def make_database(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    set_migrations(monkeypatch, 1)
+    db.prepare_database(path)
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("PRAGMA wal_autocheckpoint = 0")
-        connection.execute("INSERT INTO a VALUES ('told before')")
+        connection.execute("INSERT INTO a VALUES ('before')")
         connection.commit()
 
 
-def test_a_migration_pins_what_was_there_before(
+def test_a_migration_creates_a_restore_point_first(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made(path, monkeypatch)
-    known(monkeypatch, 2)
+    make_database(path, monkeypatch)
+    set_migrations(monkeypatch, 2)
 
-    db.prepare(path, ask_txid=lambda: 17)
+    db.prepare_database(path, before_migration=make_migration_hook(lambda: 17))
 
     found = restore_points.newest(path)
     assert found is not None
     assert (found.txid, found.schema, found.reason) == (17, 1, "before migration to 2")
-    copy = restore_points.copy_of(path, found)
-    assert query(copy, "SELECT * FROM a") == [("told before",)]
+    copy = restore_points.copy_path(path, found)
+    assert query(copy, "SELECT * FROM a") == [("before",)]
     assert query(copy, "PRAGMA user_version") == [(1,)]
     assert query(path, "PRAGMA user_version") == [(2,)]
 
 
-def test_a_new_database_and_one_that_is_current_are_not_pinned(
+def test_a_new_or_current_database_gets_no_restore_point(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made(path, monkeypatch)
-    db.prepare(path)
+    set_migrations(monkeypatch, 1)
+    for _ in range(2):
+        db.prepare_database(path, before_migration=HOOK)
 
     assert restore_points.newest(path) is None
 
 
-def test_two_processes_that_start_at_once_pin_the_old_schema_once(
+def test_concurrent_starts_create_one_restore_point(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made(path, monkeypatch)
-    known(monkeypatch, 2)
-    threads = [threading.Thread(target=db.prepare, args=(path,)) for _ in range(4)]
+    make_database(path, monkeypatch)
+    set_migrations(monkeypatch, 2)
+    threads = [
+        threading.Thread(
+            target=db.prepare_database, args=(path,), kwargs={"before_migration": HOOK}
+        )
+        for _ in range(4)
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
 
-    assert [one.schema for one in restore_points.every(path)] == [1]
+    assert [point.schema for point in restore_points.list_restore_points(path)] == [1]
     assert query(path, "PRAGMA user_version") == [(2,)]
 
 
-def test_what_cannot_be_pinned_is_not_migrated(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    made(path, monkeypatch)
-    known(monkeypatch, 2)
+def test_without_a_restore_point_nothing_is_migrated(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_database(path, monkeypatch)
+    set_migrations(monkeypatch, 2)
     monkeypatch.setattr(restore_points, "free_bytes", lambda _: 1024)
 
     with pytest.raises(DatabaseFull):
-        db.prepare(path)
+        db.prepare_database(path, before_migration=HOOK)
     assert query(path, "PRAGMA user_version") == [(1,)]
 
 
-def test_a_pin_is_of_one_moment_while_somebody_writes(
+def test_writers_are_blocked_while_the_transaction_id_is_read(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made(path, monkeypatch)
-    wrote: list[str] = []
+    make_database(path, monkeypatch)
+    results: list[str] = []
 
     def ask_and_write() -> int:
         with closing(sqlite3.connect(path, timeout=0, isolation_level=None)) as other:
             try:
-                other.execute("INSERT INTO a VALUES ('told meanwhile')")
-                wrote.append("yes")
+                other.execute("INSERT INTO a VALUES ('meanwhile')")
+                results.append("written")
             except sqlite3.OperationalError as error:
-                wrote.append(str(error))
+                results.append(str(error))
         return 3
 
-    found = restore_points.pin(path, "by hand", ask_and_write)
+    found = restore_points.create_restore_point(path, "manual", ask_and_write)
 
-    assert wrote == ["database is locked"]
-    assert query(restore_points.copy_of(path, found), "SELECT x FROM a") == [("told before",)]
+    assert results == ["database is locked"]
+    assert query(restore_points.copy_path(path, found), "SELECT x FROM a") == [("before",)]
 
 
-def test_pins_are_found_by_their_id_and_the_newest_copies_are_kept(
+def test_restore_points_are_found_by_id_and_the_newest_copies_kept(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made(path, monkeypatch)
+    make_database(path, monkeypatch)
     noon = datetime(2026, 1, 31, 12, tzinfo=UTC)
-    taken = [restore_points.pin(path, f"number {n}", now=lambda: noon) for n in range(5)]
+    points = [
+        restore_points.create_restore_point(path, f"number {n}", now=lambda: noon) for n in range(5)
+    ]
 
-    assert restore_points.every(path) == taken
-    assert restore_points.newest(path) == taken[-1]
-    assert restore_points.find(path, taken[1].id) == taken[1]
-    assert taken[0].at == "2026-01-31T12:00:00Z"
-    assert [one for one in taken if restore_points.copy_of(path, one).exists()] == taken[
-        -restore_points.COPIES_KEPT :
+    assert restore_points.list_restore_points(path) == points
+    assert restore_points.newest(path) == points[-1]
+    assert restore_points.find(path, points[1].id) == points[1]
+    assert points[0].at == "2026-01-31T12:00:00Z"
+    assert [point for point in points if restore_points.copy_path(path, point).exists()] == points[
+        -restore_points.MAX_COPIES :
     ]
     assert not list(path.parent.rglob("*.part"))
 
 
-def test_an_unknown_pin_and_a_missing_database_are_said(path: Path) -> None:
-    with pytest.raises(NotFound, match="nothing-like-it"):
-        restore_points.find(path, "nothing-like-it")
+def test_an_unknown_id_and_a_missing_database_raise_not_found(path: Path) -> None:
+    with pytest.raises(NotFound, match="unknown-id"):
+        restore_points.find(path, "unknown-id")
     with pytest.raises(NotFound, match=r"barnabee\.db"):
-        restore_points.pin(path, "by hand")
+        restore_points.create_restore_point(path, "manual")
     assert not path.exists()
 
 
-def test_a_list_that_cannot_be_read_keeps_nobody_from_starting(
+def test_an_unreadable_list_does_not_prevent_a_migration(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made(path, monkeypatch)
-    (path.parent / restore_points.LIST).write_text("{ half of it")
-    known(monkeypatch, 2)
+    make_database(path, monkeypatch)
+    (path.parent / restore_points.LIST_FILE).write_text("{ half of it")
+    set_migrations(monkeypatch, 2)
 
-    db.prepare(path)
+    db.prepare_database(path, before_migration=HOOK)
 
-    assert [one.schema for one in restore_points.every(path)] == [1]
+    assert [point.schema for point in restore_points.list_restore_points(path)] == [1]
+
+
+def test_every_service_creates_a_restore_point_before_a_migration() -> None:
+    hooks = {
+        (file.parent.name, ast.unparse(keyword.value).partition("(")[0])
+        for file in Path(barnabee.__file__).parent.rglob("*.py")
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("DatabaseProvider")
+        for keyword in node.keywords
+        if keyword.arg == "before_migration"
+    }
+
+    assert hooks == {("api", "make_migration_hook"), ("workers", "make_migration_hook")}

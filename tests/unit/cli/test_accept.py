@@ -1,4 +1,4 @@
-"""What `barnabee accept` prints, and what its exit status says."""
+"""Output and exit status of `barnabee accept`."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from barnabee.accept.criteria import Limit, Row
+from barnabee.accept.criteria import Criterion, CriterionResult
 from barnabee.cli import accept
 from barnabee.cli.app import app
 
-GOOD = Limit("health cascade", 60, "s").measured(8.7, "the runner's record")
-BAD = Limit("replica lag", 0, "txids").measured(3, "litestream's transaction ids")
-OPEN = Limit("test alert", 60, "s").unchecked("no Alertmanager")
+GOOD = Criterion("health cascade", 60, "s").judge(8.7, "the runner's record")
+BAD = Criterion("replica lag", 0, "txids").judge(3, "litestream's transaction ids")
+OPEN = Criterion("test alert", 60, "s").skip("no Alertmanager")
 
 
 @pytest.fixture
-def rows(monkeypatch: pytest.MonkeyPatch) -> list[Row]:
-    found = [GOOD]
+def results(monkeypatch: pytest.MonkeyPatch) -> list[CriterionResult]:
+    measured = [GOOD]
 
-    async def measured(*_: object) -> list[Row]:
-        return found
+    async def measure(*_: object) -> list[CriterionResult]:
+        return measured
 
-    monkeypatch.setattr(accept, "_rows", measured)
-    return found
+    monkeypatch.setattr(accept, "_measure", measure)
+    return measured
 
 
 def run(*arguments: str) -> tuple[int, str]:
@@ -33,7 +33,7 @@ def run(*arguments: str) -> tuple[int, str]:
     return done.exit_code, done.output
 
 
-def test_each_row_has_figure_limit_verdict_and_source(rows: list[Row]) -> None:
+def test_each_line_has_value_limit_status_and_source(results: list[CriterionResult]) -> None:
     status, text = run()
     line = text.splitlines()[0]
     assert status == 0
@@ -44,24 +44,24 @@ def test_each_row_has_figure_limit_verdict_and_source(rows: list[Row]) -> None:
     assert text.splitlines()[-1] == "accepted"
 
 
-def test_a_row_that_fails_says_why_and_fails_the_whole(rows: list[Row]) -> None:
-    rows.append(BAD)
+def test_a_failed_criterion_gives_its_reason_and_fails_all(results: list[CriterionResult]) -> None:
+    results.append(BAD)
     status, text = run()
     assert status == 1
     assert "3 txids is more than 0" in text
     assert text.splitlines()[-1] == "not accepted"
 
 
-def test_what_was_not_checked_fails_unless_it_is_allowed(rows: list[Row]) -> None:
-    rows.append(OPEN)
+def test_unchecked_criteria_fail_unless_allowed(results: list[CriterionResult]) -> None:
+    results.append(OPEN)
     assert run()[0] == 1
     assert run("--allow-unchecked")[0] == 0
-    told = json.loads(run("--json", "--allow-unchecked")[1])
-    assert [row["verdict"] for row in told["criteria"]] == ["passed", "not checked"]
-    assert told["accepted"] is True
+    report = json.loads(run("--json", "--allow-unchecked")[1])
+    assert [result["verdict"] for result in report["criteria"]] == ["passed", "not checked"]
+    assert report["accepted"] is True
 
 
-def test_a_token_file_that_is_not_there_is_named(rows: list[Row], tmp_path: Path) -> None:
+def test_a_missing_token_file_is_named(results: list[CriterionResult], tmp_path: Path) -> None:
     status, text = run("--token-file", str(tmp_path / "none"))
     assert status == 2
     assert "--token-file is not usable" in text

@@ -35,7 +35,7 @@ def test_the_version_is_the_packages(cli: CliRunner) -> None:
         (["check", "/nonexistent.toml"], 2, "system_file_invalid"),
     ],
 )
-def test_an_error_is_one_sentence_with_its_code_and_a_status(
+def test_an_error_is_one_line_with_code_and_exit_status(
     cli: CliRunner, arguments: list[str], status: int, code: str
 ) -> None:
     result = cli.invoke(app, arguments)
@@ -44,17 +44,17 @@ def test_an_error_is_one_sentence_with_its_code_and_a_status(
     assert result.stdout == ""
 
 
-def test_down_with_nothing_running_is_no_error(cli: CliRunner) -> None:
+def test_down_without_a_run_succeeds(cli: CliRunner) -> None:
     result = cli.invoke(app, ["down"])
     assert (result.exit_code, result.output) == (0, "nothing was running\n")
 
 
-def test_an_unknown_command_is_refused(cli: CliRunner) -> None:
+def test_an_unknown_command_is_rejected(cli: CliRunner) -> None:
     assert cli.invoke(app, ["dance"]).exit_code == 2
 
 
 @pytest.mark.parametrize("name", [command.name for command in app.registered_commands])
-def test_every_command_explains_itself(cli: CliRunner, name: str) -> None:
+def test_every_command_has_help(cli: CliRunner, name: str) -> None:
     result = cli.invoke(app, [name, "--help"])
     assert result.exit_code == 0
     assert f"barnabee {name}" in result.output or f"root {name}" in result.output

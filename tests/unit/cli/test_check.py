@@ -8,14 +8,14 @@ from barnabee.cli.app import app
 from barnabee.core import system
 
 
-def test_the_file_of_this_repository_is_right() -> None:
-    result = CliRunner().invoke(app, ["check", str(system.default_path())])
+def test_the_repositorys_system_toml_is_valid() -> None:
+    result = CliRunner().invoke(app, ["check", str(system.find_system_file())])
     assert result.exit_code == 0
-    assert "all well" in result.stdout
+    assert "valid" in result.stdout
 
 
-def test_each_problem_is_a_line_with_file_key_and_what_to_do(tmp_path: Path) -> None:
-    text = system.default_path().read_text(encoding="utf-8")
+def test_each_problem_is_a_line_with_file_key_and_fix(tmp_path: Path) -> None:
+    text = system.find_system_file().read_text(encoding="utf-8")
     file = tmp_path / "system.toml"
     file.write_text(
         text.replace("port = 8001", "port = 8000").replace('"gpu", "worker"', '"cpu", "worker"'),

@@ -1,4 +1,4 @@
-"""`barnabee replicate`: the real program, started as a unit starts it."""
+"""`barnabee replicate`: the real program, started as by a systemd unit."""
 
 from __future__ import annotations
 
@@ -37,9 +37,7 @@ def credentials(tmp_path: Path) -> Path:
     return folder
 
 
-def test_it_becomes_litestream_with_its_configuration_and_its_key(
-    tmp_path: Path, credentials: Path
-) -> None:
+def test_executes_litestream_with_configuration_and_key(tmp_path: Path, credentials: Path) -> None:
     done = start(
         tmp_path,
         CREDENTIALS_DIRECTORY=str(credentials),
@@ -58,9 +56,7 @@ def test_it_becomes_litestream_with_its_configuration_and_its_key(
 
 
 @pytest.mark.parametrize("lacking", ["CREDENTIALS_DIRECTORY", "RUNTIME_DIRECTORY"])
-def test_what_it_lacks_is_said_in_a_sentence(
-    tmp_path: Path, credentials: Path, lacking: str
-) -> None:
+def test_a_missing_variable_is_named(tmp_path: Path, credentials: Path, lacking: str) -> None:
     given = {"CREDENTIALS_DIRECTORY": str(credentials), "RUNTIME_DIRECTORY": str(tmp_path)}
     done = start(tmp_path, **{name: value for name, value in given.items() if name != lacking})
     assert done.returncode == 2

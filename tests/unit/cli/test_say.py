@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from barnabee.cli import say
-from barnabee.cli.clients import Way
+from barnabee.cli.clients import ServiceClients
 from barnabee.clients.gpu import GpuClient
 from barnabee.core.errors import BadRequest, DependencyDown, InvalidAudio, Unauthorized, Unavailable
 
@@ -27,22 +27,22 @@ ANSWER = {
 SECOND = bytes(2 * 24_000)
 
 
-class House:
-    """An api and an inference service that answer as told."""
+class FakeServices:
+    """An api and an inference service with given answers."""
 
     def __init__(self, status: int = 200, answer: dict[str, Any] | None = None) -> None:
         self.status = status
         self.answer = answer or ANSWER
-        self.asked: list[dict[str, Any]] = []
+        self.requests: list[dict[str, Any]] = []
 
-    def way(self) -> Way:
+    def clients(self) -> ServiceClients:
         transport = httpx.MockTransport(self.handle)
         api = httpx.AsyncClient(base_url="http://api", transport=transport)
-        return Way(api, GpuClient("http://gpu", "token", transport=transport))
+        return ServiceClients(api, GpuClient("http://gpu", "token", transport=transport))
 
     def handle(self, request: httpx.Request) -> httpx.Response:
         if request.url.path == "/v1/command":
-            self.asked.append(json.loads(request.content))
+            self.requests.append(json.loads(request.content))
             return httpx.Response(self.status, json=self.answer)
         if request.url.path == "/v1/audio/speech":
             return httpx.Response(200, content=SECOND)
@@ -50,12 +50,12 @@ class House:
         return httpx.Response(200, json=heard)
 
 
-async def test_a_text_is_answered_with_reply_intent_actions_and_times(
+async def test_text_prints_reply_intent_actions_and_times(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    house = House()
-    await say._converse(house.way(), "what time is it", None, None, "s1")
-    assert house.asked == [{"utterance": "what time is it", "session_id": "s1"}]
+    services = FakeServices()
+    await say._converse(services.clients(), "what time is it", None, None, "s1")
+    assert services.requests == [{"utterance": "what time is it", "session_id": "s1"}]
     out = capsys.readouterr().out
     assert "reply:    It is five." in out
     assert "intent:   time" in out
@@ -64,38 +64,38 @@ async def test_a_text_is_answered_with_reply_intent_actions_and_times(
     assert "intent 2.0, total 3.2" in out
 
 
-async def test_a_recording_is_heard_and_the_reply_is_spoken_into_a_wav(
+async def test_a_recording_is_transcribed_and_the_reply_saved(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    house, out = House(), tmp_path / "reply.wav"
+    services, out = FakeServices(), tmp_path / "reply.wav"
     question = tmp_path / "question.wav"
     question.write_bytes(_wav())
-    await say._converse(house.way(), None, question, out, None)
-    assert house.asked == [{"utterance": "what time is it"}]
+    await say._converse(services.clients(), None, question, out, None)
+    assert services.requests == [{"utterance": "what time is it"}]
     assert "heard:    what time is it" in capsys.readouterr().out
     with wave.open(str(out)) as file:
         assert (file.getnchannels(), file.getframerate(), file.getnframes()) == (1, 24_000, 24_000)
 
 
-async def test_hearing_answering_and_speaking_are_one_turn_that_never_stands_in_the_way(
+async def test_a_recording_uses_one_turn_of_the_inference_service(
     tmp_path: Path,
 ) -> None:
     seen: list[tuple[str, str, str]] = []
-    house = House()
+    services = FakeServices()
 
     async def handle(request: httpx.Request) -> httpx.Response:
         session = request.headers.get("x-barnabee-session", "")
         seen.append((request.method, request.url.path, session))
         if request.url.path == "/v1/turns":
             return httpx.Response(201, json={"id": "t1"})
-        return house.handle(request)
+        return services.handle(request)
 
     transport = httpx.MockTransport(handle)
     api = httpx.AsyncClient(base_url="http://api", transport=transport)
     gpu = GpuClient("http://gpu", "token", transport=transport)
     question = tmp_path / "question.wav"
     question.write_bytes(_wav())
-    await say._as_one_turn(Way(api, gpu), question, tmp_path / "reply.wav", "s1")
+    await say._converse_in_turn(ServiceClients(api, gpu), question, tmp_path / "reply.wav", "s1")
     await gpu.aclose()
     spoken = [path for _, path, session in seen if session == "s1"]
     assert spoken == ["/v1/audio/transcriptions", "/v1/audio/speech"]
@@ -112,27 +112,27 @@ async def test_hearing_answering_and_speaking_are_one_turn_that_never_stands_in_
         (502, {}, Unavailable, "answered HTTP 502"),
     ],
 )
-async def test_a_refusal_is_repeated_in_the_apis_words(
+async def test_an_error_of_the_api_keeps_its_message(
     status: int, body: dict[str, Any], error: type[Exception], message: str
 ) -> None:
-    house = House(status, body)
-    house.answer = body
+    services = FakeServices(status, body)
+    services.answer = body
     with pytest.raises(error, match=message):
-        await say._converse(house.way(), "hello", None, None, None)
+        await say._converse(services.clients(), "hello", None, None, None)
 
 
-async def test_an_api_that_is_gone_is_named() -> None:
+async def test_an_unreachable_api_is_named() -> None:
     def refuse(_request: httpx.Request) -> httpx.Response:
         raise httpx.ConnectError("refused")
 
     api = httpx.AsyncClient(base_url="http://api", transport=httpx.MockTransport(refuse))
     with pytest.raises(DependencyDown, match="api does not answer"):
-        await say._command(api, "hello", None)
+        await say._send_command(api, "hello", None)
 
 
-def test_a_recording_that_is_not_there_is_named(tmp_path: Path) -> None:
+def test_a_missing_recording_is_named(tmp_path: Path) -> None:
     with pytest.raises(InvalidAudio, match="cannot be read"):
-        say._read(tmp_path / "none.wav")
+        say._read_recording(tmp_path / "none.wav")
 
 
 def _wav() -> bytes:

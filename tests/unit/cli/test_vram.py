@@ -17,7 +17,7 @@ def cli() -> CliRunner:
     return CliRunner()
 
 
-def test_the_plan_shows_the_totals_of_the_specification(cli: CliRunner) -> None:
+def test_plan_has_the_totals_of_the_specification(cli: CliRunner) -> None:
     result = cli.invoke(app, ["vram", "plan"])
     assert result.exit_code == 0
     rows = {line[:24].strip(): line[24:].split() for line in result.stdout.splitlines()}
@@ -26,12 +26,12 @@ def test_the_plan_shows_the_totals_of_the_specification(cli: CliRunner) -> None:
         *("11.8", "GB", "(12083", "MiB)"),
         *("14.5", "GB", "(14848", "MiB)"),
     ]
-    assert rows["whisper"][-3:] == ["3,", "when", "needed"]
+    assert rows["whisper"][-3:] == ["3,", "on", "demand"]
     assert "RTX 4070 Ti SUPER: 16.0 GB (16384 MiB)" in result.stdout
-    assert "left with everything at its peak: 0.5 GB (512 MiB)" in result.stdout
+    assert "free with all models at their peak: 0.5 GB (512 MiB)" in result.stdout
 
 
-def test_the_plan_as_json(cli: CliRunner) -> None:
+def test_plan_is_printed_as_json(cli: CliRunner) -> None:
     plan = json.loads(cli.invoke(app, ["vram", "plan", "--json"]).stdout)
     assert plan["totals"] == {
         "normal_reserved_mib": 6963,
@@ -43,7 +43,7 @@ def test_the_plan_as_json(cli: CliRunner) -> None:
     assert plan["models"]["kokoro"]["vram_peak_mib"] == 3584
 
 
-def test_a_table_that_cannot_fit_is_refused_with_one_sentence(
+def test_models_that_do_not_fit_are_refused_in_one_line(
     cli: CliRunner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     text = (ROOT / "system.toml").read_text(encoding="utf-8")
@@ -56,31 +56,35 @@ def test_a_table_that_cannot_fit_is_refused_with_one_sentence(
     assert len(result.stderr.splitlines()) == 1
 
 
-def test_an_evening_is_told_with_reasons(cli: CliRunner) -> None:
+def test_simulation_prints_events_with_reasons(cli: CliRunner) -> None:
     result = cli.invoke(app, ["vram", "simulate", str(EVENING)])
     assert result.exit_code == 0
     lines = result.stdout.splitlines()
-    assert "0:45:14.131  pressure    whisper: others hold 1100 MiB, 4025 MiB free" in lines
+    assert (
+        "0:45:14.131  pressure    whisper: 1100 MiB held outside the budget, 4025 MiB free" in lines
+    )
     assert "1:30:20.000  idle        whisper: not used for 600 s" in lines
     assert any("refuse" in line and line.endswith("[vram_taken]") for line in lines)
     assert {"turns: 310", "answered: 310", "refused: vram_taken 4"} <= set(lines)
 
 
-def test_an_evening_as_json_has_every_entry(cli: CliRunner) -> None:
-    story = json.loads(cli.invoke(app, ["vram", "simulate", str(EVENING), "--json"]).stdout)
-    grants = [entry for entry in story["entries"] if entry["kind"] == "grant"]
-    assert len(grants) == story["summary"]["granted"] == 1241
+def test_simulation_as_json_has_every_event(cli: CliRunner) -> None:
+    output = json.loads(cli.invoke(app, ["vram", "simulate", str(EVENING), "--json"]).stdout)
+    grants = [entry for entry in output["entries"] if entry["kind"] == "grant"]
+    assert len(grants) == output["summary"]["granted"] == 1241
     assert grants[0]["request"]["session"]
 
 
-@pytest.mark.parametrize(("text", "says"), [("{", "line 1 is not JSON"), (None, "cannot be read")])
-def test_a_trace_that_is_not_usable_is_refused_with_one_sentence(
-    cli: CliRunner, tmp_path: Path, text: str | None, says: str
+@pytest.mark.parametrize(
+    ("text", "message"), [("{", "line 1 is not JSON"), (None, "cannot be read")]
+)
+def test_invalid_trace_is_refused_in_one_line(
+    cli: CliRunner, tmp_path: Path, text: str | None, message: str
 ) -> None:
     trace = tmp_path / "trace.jsonl"
     if text is not None:
         trace.write_text(text, encoding="utf-8")
     result = cli.invoke(app, ["vram", "simulate", str(trace)])
     assert result.exit_code == 2
-    assert says in result.stderr
+    assert message in result.stderr
     assert len(result.stderr.splitlines()) == 1

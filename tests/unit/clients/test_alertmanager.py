@@ -7,12 +7,12 @@ from typing import Any
 import httpx
 import pytest
 
-from barnabee.clients.alertmanager import Alertmanager
+from barnabee.clients.alertmanager import AlertmanagerClient
 from barnabee.core.errors import DependencyDown
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
-# As version 0.25 answers.
-FOUND = {
+# Response of version 0.25.
+ALERT = {
     "annotations": {"summary": "s", "action": "a", "runbook": "r"},
     "endsAt": "2026-01-02T03:09:05.000Z",
     "fingerprint": "0123456789abcdef",
@@ -20,51 +20,51 @@ FOUND = {
     "startsAt": "2026-01-02T03:04:05.000Z",
     "status": {"inhibitedBy": ["x"], "silencedBy": [], "state": "suppressed"},
     "updatedAt": "2026-01-02T03:05:05.000Z",
-    "labels": {"alertname": "DiskFilling", "severity": "warning"},
+    "labels": {"alertname": "DiskSpaceLow", "severity": "warning"},
 }
-asked: list[httpx.Request] = []
+requests: list[httpx.Request] = []
 
 
-def client(answer: httpx.Response | Exception) -> Alertmanager:
-    asked.clear()
+def make_client(response: httpx.Response | Exception) -> AlertmanagerClient:
+    requests.clear()
 
     def reply(request: httpx.Request) -> httpx.Response:
-        asked.append(request)
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
+        requests.append(request)
+        if isinstance(response, Exception):
+            raise response
+        return response
 
-    return Alertmanager("http://am:9093/", transport=httpx.MockTransport(reply))
-
-
-def sent() -> Any:
-    return json.loads(asked[0].content)
+    return AlertmanagerClient("http://am:9093/", transport=httpx.MockTransport(reply))
 
 
-async def test_alerts_in_force() -> None:
-    (found,) = await client(httpx.Response(200, json=[FOUND])).alerts()
-    assert found.name == "DiskFilling"
-    assert found.held_back
-    assert found.started == NOW
-    assert found.as_dict() == {
-        "name": "DiskFilling",
+def sent_body() -> Any:
+    return json.loads(requests[0].content)
+
+
+async def test_active_alerts_are_parsed() -> None:
+    (alert,) = await make_client(httpx.Response(200, json=[ALERT])).read_alerts()
+    assert alert.name == "DiskSpaceLow"
+    assert alert.is_suppressed
+    assert alert.started == NOW
+    assert alert.as_dict() == {
+        "name": "DiskSpaceLow",
         "severity": "warning",
         "summary": "s",
         "action": "a",
         "runbook": "r",
         "since": "2026-01-02T03:04:05+00:00",
         "held_back": True,
-        "labels": FOUND["labels"],
+        "labels": ALERT["labels"],
         "fingerprint": "0123456789abcdef",
     }
 
 
-async def test_an_alert_of_ones_own() -> None:
-    await client(httpx.Response(200)).post(
+async def test_alert_is_posted() -> None:
+    await make_client(httpx.Response(200)).post_alert(
         {"alertname": "A"}, {"summary": "s"}, started=NOW, ends=NOW + timedelta(minutes=1)
     )
-    assert asked[0].url.path == "/api/v2/alerts"
-    assert sent() == [
+    assert requests[0].url.path == "/api/v2/alerts"
+    assert sent_body() == [
         {
             "labels": {"alertname": "A"},
             "annotations": {"summary": "s"},
@@ -74,18 +74,21 @@ async def test_an_alert_of_ones_own() -> None:
     ]
 
 
-async def test_a_silence() -> None:
-    alertmanager = client(httpx.Response(200, json={"silenceID": "id"}))
+async def test_silence_is_created() -> None:
+    alertmanager = make_client(httpx.Response(200, json={"silenceID": "id"}))
     hours = timedelta(hours=2)
-    assert await alertmanager.silence({"alertname": "A"}, since=NOW, lasting=hours, why="w") == "id"
-    assert sent()["matchers"] == [
+    assert (
+        await alertmanager.create_silence({"alertname": "A"}, since=NOW, lasting=hours, why="w")
+        == "id"
+    )
+    assert sent_body()["matchers"] == [
         {"name": "alertname", "value": "A", "isRegex": False, "isEqual": True}
     ]
-    assert sent()["endsAt"] == "2026-01-02T05:04:05+00:00"
+    assert sent_body()["endsAt"] == "2026-01-02T05:04:05+00:00"
 
 
 @pytest.mark.parametrize(
-    ("answer", "says"),
+    ("response", "message"),
     [
         (httpx.ConnectError("refused"), "http://am:9093: refused"),
         (httpx.ReadTimeout(""), "ReadTimeout"),
@@ -93,9 +96,9 @@ async def test_a_silence() -> None:
         (httpx.Response(200, text="<html>"), "http://am:9093"),
     ],
 )
-async def test_whatever_goes_wrong_is_one_error(
-    answer: httpx.Response | Exception, says: str
+async def test_every_failure_is_dependency_down(
+    response: httpx.Response | Exception, message: str
 ) -> None:
     with pytest.raises(DependencyDown) as caught:
-        await client(answer).alerts()
-    assert says in str(caught.value)
+        await make_client(response).read_alerts()
+    assert message in str(caught.value)

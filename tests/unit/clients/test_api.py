@@ -22,37 +22,37 @@ ANSWER: dict[str, Any] = {
 }
 
 
-def client(answer: Callable[[httpx.Request], httpx.Response]) -> ApiClient:
-    return ApiClient("http://api", "secret", timeout_s=2, transport=httpx.MockTransport(answer))
+def make_client(respond: Callable[[httpx.Request], httpx.Response]) -> ApiClient:
+    return ApiClient("http://api", "secret", timeout_s=2, transport=httpx.MockTransport(respond))
 
 
-def refusing(error: Exception) -> Callable[[httpx.Request], httpx.Response]:
+def raising(error: Exception) -> Callable[[httpx.Request], httpx.Response]:
     def answer(_request: httpx.Request) -> httpx.Response:
         raise error
 
     return answer
 
 
-async def test_a_command_carries_token_session_and_trace_and_its_answer_is_read() -> None:
-    asked: list[httpx.Request] = []
+async def test_command_sends_token_session_and_trace() -> None:
+    requests: list[httpx.Request] = []
 
     def answer(request: httpx.Request) -> httpx.Response:
-        asked.append(request)
+        requests.append(request)
         return httpx.Response(200, json=ANSWER)
 
-    trace_id = trace_context.adopt(None)
-    found = await client(answer).command("turn on the light", "kitchen-1")
-    assert (found.reply, found.intent, found.degraded) == ("Done.", "home_control", ["llm"])
-    assert asked[0].headers["authorization"] == "Bearer secret"
-    assert trace_id in asked[0].headers["traceparent"]
-    assert asked[0].read() == b'{"utterance":"turn on the light","session_id":"kitchen-1"}'
+    trace_id = trace_context.adopt_trace_id(None)
+    reply = await make_client(answer).command("turn on the light", "kitchen-1")
+    assert (reply.reply, reply.intent, reply.degraded) == ("Done.", "home_control", ["llm"])
+    assert requests[0].headers["authorization"] == "Bearer secret"
+    assert trace_id in requests[0].headers["traceparent"]
+    assert requests[0].read() == b'{"utterance":"turn on the light","session_id":"kitchen-1"}'
 
 
 @pytest.mark.parametrize(
     ("answer", "kind"),
     [
-        (refusing(httpx.ConnectError("refused")), DependencyDown),
-        (refusing(httpx.ReadTimeout("slow")), TimedOut),
+        (raising(httpx.ConnectError("refused")), DependencyDown),
+        (raising(httpx.ReadTimeout("slow")), TimedOut),
         (lambda _: httpx.Response(500, json={"code": "internal", "message": "no"}), DependencyDown),
         (lambda _: httpx.Response(200, json={"reply": "only"}), DependencyDown),
         (lambda _: httpx.Response(200, content=b"nonsense"), DependencyDown),
@@ -67,14 +67,14 @@ async def test_every_failure_has_its_error(
     answer: Callable[[httpx.Request], httpx.Response], kind: type[Exception]
 ) -> None:
     with pytest.raises(kind):
-        await client(answer).command("turn on the light", "s")
+        await make_client(answer).command("turn on the light", "s")
 
 
-async def test_its_health_says_what_it_lacks() -> None:
+async def test_degraded_health_names_the_failed_dependency() -> None:
     dependencies = {"redis": {"status": "unhealthy", "message": "gone"}}
     report = {"status": "degraded", "service": "api", "dependencies": dependencies}
-    found = await client(lambda _: httpx.Response(200, json=report)).ready()
-    assert found is not None
-    assert (found.code, found.message) == ("api_degraded", "api: redis: gone")
+    reply = await make_client(lambda _: httpx.Response(200, json=report)).ready()
+    assert reply is not None
+    assert (reply.code, reply.message) == ("api_degraded", "api: redis: gone")
     with pytest.raises(DependencyDown):
-        await client(refusing(httpx.ConnectError("refused"))).ready()
+        await make_client(raising(httpx.ConnectError("refused"))).ready()

@@ -7,11 +7,11 @@ import pytest
 from structlog.testing import capture_logs
 
 from barnabee.clients.home_assistant import (
-    PAUSE_MOST_S,
+    MAX_BACKOFF_S,
     HomeAssistant,
-    answer_of,
-    pause,
-    websocket_url,
+    make_websocket_url,
+    parse_answer,
+    reconnect_delay_s,
 )
 from barnabee.core.errors import DependencyDown, SettingInvalid, TimedOut
 from barnabee.testing.home_assistant import FakeHomeAssistant
@@ -22,7 +22,7 @@ KITCHEN = {"type": "entity", "name": "Kitchen Light", "id": "light.kitchen_light
 
 
 @pytest.fixture
-async def house() -> AsyncIterator[FakeHomeAssistant]:
+async def server() -> AsyncIterator[FakeHomeAssistant]:
     fake = FakeHomeAssistant()
     await fake.start()
     yield fake
@@ -30,9 +30,9 @@ async def house() -> AsyncIterator[FakeHomeAssistant]:
 
 
 @pytest.fixture
-async def home(house: FakeHomeAssistant) -> AsyncIterator[HomeAssistant]:
+async def client(server: FakeHomeAssistant) -> AsyncIterator[HomeAssistant]:
     client = HomeAssistant(
-        house.url, lambda: "home-token", timeout_s=1, pause_s=lambda failures: 0.01
+        server.url, lambda: "home-token", timeout_s=1, pause_s=lambda failures: 0.01
     )
     client.start()
     await connected(client)
@@ -51,24 +51,24 @@ async def connected(client: HomeAssistant) -> None:
     await eventually(ready, within_s=5, every_s=0.01)
 
 
-async def lost(client: HomeAssistant) -> DependencyDown:
-    async def away() -> DependencyDown | None:
+async def disconnected(client: HomeAssistant) -> DependencyDown:
+    async def disconnect() -> DependencyDown | None:
         try:
             await client.ready()
         except DependencyDown as error:
             return error
         return None
 
-    found = await eventually(away, within_s=5, every_s=0.01)
+    found = await eventually(disconnect, within_s=5, every_s=0.01)
     assert found is not None
     return found
 
 
-async def test_an_order_switches_the_light(home: HomeAssistant, house: FakeHomeAssistant) -> None:
-    answer = await home.converse("turn on the kitchen light", conversation_id="c1")
+async def test_command_switches_the_light(client: HomeAssistant, server: FakeHomeAssistant) -> None:
+    answer = await client.converse("turn on the kitchen light", conversation_id="c1")
     assert answer == HomeAnswer("action_done", "Turned on the light", None, (KITCHEN,))
-    assert house.lights["kitchen light"] is True
-    assert house.heard == [
+    assert server.lights["kitchen light"] is True
+    assert server.received == [
         {
             "id": 1,
             "type": "conversation/process",
@@ -79,121 +79,122 @@ async def test_an_order_switches_the_light(home: HomeAssistant, house: FakeHomeA
     ]
 
 
-async def test_a_question_is_answered(home: HomeAssistant) -> None:
-    assert await home.converse("is the hall light on") == HomeAnswer("query_answer", "Yes")
+async def test_question_is_answered(client: HomeAssistant) -> None:
+    assert await client.converse("is the hall light on") == HomeAnswer("query_answer", "Yes")
 
 
 @pytest.mark.parametrize(
-    ("said", "code"),
+    ("text", "code"),
     [("sing a song", "no_intent_match"), ("turn on the moon", "no_valid_targets")],
 )
-async def test_what_the_house_does_not_know_has_its_code(
-    home: HomeAssistant, said: str, code: str
+async def test_unknown_command_has_its_error_code(
+    client: HomeAssistant, text: str, code: str
 ) -> None:
-    answer = await home.converse(said)
+    answer = await client.converse(text)
     assert (answer.kind, answer.code) == ("error", code)
     assert answer.speech.startswith("Sorry")
 
 
-async def test_answers_find_their_question_when_many_are_asked_at_once(
-    home: HomeAssistant,
+async def test_concurrent_requests_get_their_own_answers(
+    client: HomeAssistant,
 ) -> None:
     names = ["kitchen light", "hall light"] * 50
-    answers = await asyncio.gather(*(home.converse(f"turn on {name}") for name in names))
+    answers = await asyncio.gather(*(client.converse(f"turn on {name}") for name in names))
     assert [answer.actions[0]["name"].lower() for answer in answers] == names
 
 
-async def test_a_line_dropped_on_the_way_fails_at_once_and_says_it_was_sent(
-    home: HomeAssistant, house: FakeHomeAssistant
+async def test_dropped_connection_fails_pending_requests_as_sent(
+    client: HomeAssistant, server: FakeHomeAssistant
 ) -> None:
-    house.silent = True
-    asked = asyncio.create_task(home.converse("turn on the kitchen light"))
-    await eventually(lambda: _value(house.heard), within_s=2, every_s=0.01)
-    await house.drop_all()
+    server.silent = True
+    pending = asyncio.create_task(client.converse("turn on the kitchen light"))
+    await eventually(lambda: _value(server.received), within_s=2, every_s=0.01)
+    await server.drop_all()
     with pytest.raises(DependencyDown) as caught:
-        await asked
+        await pending
     assert caught.value.fields["sent"] is True
 
 
-async def test_a_lost_line_is_built_again(home: HomeAssistant, house: FakeHomeAssistant) -> None:
-    await house.drop_all()
-    await eventually(lambda: _value(house.logins == 2), within_s=5, every_s=0.01)
-    await connected(home)
-    assert (await home.converse("turn on the kitchen light")).kind == "action_done"
-
-
-async def test_a_house_that_went_away_and_came_back_is_found_again(
-    home: HomeAssistant, house: FakeHomeAssistant
+async def test_lost_connection_is_reopened(
+    client: HomeAssistant, server: FakeHomeAssistant
 ) -> None:
-    await house.stop()
-    error = await lost(home)
+    await server.drop_all()
+    await eventually(lambda: _value(server.logins == 2), within_s=5, every_s=0.01)
+    await connected(client)
+    assert (await client.converse("turn on the kitchen light")).kind == "action_done"
+
+
+async def test_client_reconnects_after_a_restart_of_home_assistant(
+    client: HomeAssistant, server: FakeHomeAssistant
+) -> None:
+    await server.stop()
+    error = await disconnected(client)
     with pytest.raises(DependencyDown) as caught:
-        await home.converse("turn on the kitchen light")
+        await client.converse("turn on the kitchen light")
     assert (error.fields["dependency"], caught.value.fields["sent"]) == ("home_assistant", False)
-    await house.start()
-    await connected(home)
-    assert (await home.converse("is the hall light on")).speech == "Yes"
+    await server.start()
+    await connected(client)
+    assert (await client.converse("is the hall light on")).speech == "Yes"
 
 
-async def test_nonsense_on_the_line_is_passed_over(
-    home: HomeAssistant, house: FakeHomeAssistant
-) -> None:
-    house.garbage = True
+async def test_invalid_frames_are_skipped(client: HomeAssistant, server: FakeHomeAssistant) -> None:
+    server.garbage = True
     with capture_logs() as lines:
-        assert (await home.converse("is the hall light on")).speech == "Yes"
+        assert (await client.converse("is the hall light on")).speech == "Yes"
     assert [line["event"] for line in lines].count("home_assistant_garbage") == 4
 
 
-async def test_silence_ends_in_a_timeout_and_the_line_goes_on(house: FakeHomeAssistant) -> None:
-    home = HomeAssistant(house.url, lambda: "home-token", timeout_s=0.05)
-    home.start()
-    await connected(home)
-    house.silent = True
+async def test_timeout_keeps_the_connection_usable(server: FakeHomeAssistant) -> None:
+    client = HomeAssistant(server.url, lambda: "home-token", timeout_s=0.05)
+    client.start()
+    await connected(client)
+    server.silent = True
     with pytest.raises(TimedOut):
-        await home.converse("is the hall light on")
-    house.silent = False
-    assert (await home.converse("is the hall light on")).speech == "Yes"
-    assert home._waiting == {}
-    await home.aclose()
+        await client.converse("is the hall light on")
+    server.silent = False
+    client._timeout_s = 10  # a slow machine must not time out again
+    assert (await client.converse("is the hall light on")).speech == "Yes"
+    assert client._pending == {}
+    await client.aclose()
 
 
-async def test_a_refused_token_is_named_and_not_tried_again_at_once(
-    house: FakeHomeAssistant,
+async def test_refused_token_is_reported_and_not_retried_at_once(
+    server: FakeHomeAssistant,
 ) -> None:
-    home = HomeAssistant(house.url, lambda: "stale", pause_s=lambda failures: 0.0)
-    home.start()
+    client = HomeAssistant(server.url, lambda: "stale", pause_s=lambda failures: 0.0)
+    client.start()
 
     async def refused() -> bool:
-        return "refused the token" in str(await lost(home))
+        return "refused the token" in str(await disconnected(client))
 
     await eventually(refused, within_s=5)
-    assert house.logins == 1
-    await home.aclose()
+    assert server.logins == 1
+    await client.aclose()
 
 
-async def test_a_token_that_comes_later_is_used(house: FakeHomeAssistant) -> None:
+async def test_token_that_arrives_later_is_used(server: FakeHomeAssistant) -> None:
     tokens = iter(["", "", "home-token"])
-    home = HomeAssistant(house.url, lambda: next(tokens), pause_s=lambda failures: 0.01)
-    home.start()
-    await connected(home)
-    assert house.logins == 1
-    await home.aclose()
+    client = HomeAssistant(server.url, lambda: next(tokens), pause_s=lambda failures: 0.01)
+    client.start()
+    await connected(client)
+    assert server.logins == 1
+    await client.aclose()
 
 
-async def test_a_server_that_is_something_else_is_named(house: FakeHomeAssistant) -> None:
-    house.wrong_greeting = True
-    home = HomeAssistant(house.url, lambda: "home-token", pause_s=lambda failures: 0.01)
-    home.start()
+async def test_server_of_another_protocol_is_reported(server: FakeHomeAssistant) -> None:
+    server.wrong_greeting = True
+    client = HomeAssistant(server.url, lambda: "home-token", pause_s=lambda failures: 0.01)
+    client.start()
 
     async def named() -> bool:
-        return "does not speak Home Assistant's protocol" in str(await lost(home))
+        return "does not speak Home Assistant's protocol" in str(await disconnected(client))
 
     await eventually(named, within_s=5)
-    await home.aclose()
+    await client.aclose()
 
 
-async def test_a_refused_command_is_an_error_with_its_code(home: HomeAssistant) -> None:
-    reply = await home._request({"type": "nobody/knows"})
+async def test_refused_command_is_an_error_with_its_code(client: HomeAssistant) -> None:
+    reply = await client._request({"type": "unknown/type"})
     assert reply["error"]["code"] == "unknown_command"
 
 
@@ -206,20 +207,20 @@ async def test_a_refused_command_is_an_error_with_its_code(home: HomeAssistant) 
         ("ws://home:8123/api/websocket", "ws://home:8123/api/websocket"),
     ],
 )
-def test_the_address_is_made_of_what_people_know(given: str, expected: str) -> None:
-    assert websocket_url(given) == expected
+def test_websocket_url_is_made_from_the_http_url(given: str, expected: str) -> None:
+    assert make_websocket_url(given) == expected
 
 
 @pytest.mark.parametrize("given", ["home:8123", "ftp://home", "http://", ""])
-def test_an_address_that_is_none_names_the_setting(given: str) -> None:
+def test_invalid_url_names_the_setting(given: str) -> None:
     with pytest.raises(SettingInvalid, match="HOME_ASSISTANT_URL"):
-        websocket_url(given)
+        make_websocket_url(given)
 
 
-def test_pauses_grow_and_are_bounded() -> None:
+def test_reconnect_delay_grows_to_its_limit() -> None:
     for failures in range(1, 2000, 37):
-        longest = min(PAUSE_MOST_S, 0.25 * 2.0 ** min(failures - 1, 10))
-        assert longest / 2 <= pause(failures) <= longest
+        longest = min(MAX_BACKOFF_S, 0.25 * 2.0 ** min(failures - 1, 10))
+        assert longest / 2 <= reconnect_delay_s(failures) <= longest
 
 
 @pytest.mark.parametrize(
@@ -232,13 +233,13 @@ def test_pauses_grow_and_are_bounded() -> None:
         {"response": {"response_type": "error", "speech": [], "data": "x"}},
     ],
 )
-def test_an_answer_that_is_none_is_an_error_without_speech(result: dict[str, object]) -> None:
-    assert answer_of(result) == HomeAnswer("error", "", "unknown")
+def test_invalid_answer_is_an_error_without_speech(result: dict[str, object]) -> None:
+    assert parse_answer(result) == HomeAnswer("error", "", "unknown")
 
 
-def test_half_a_surrogate_pair_in_an_answer_does_not_travel_on() -> None:
+def test_lone_surrogate_in_an_answer_is_replaced() -> None:
     speech = {"plain": {"speech": "a\ud800b"}}
-    answer = answer_of({"response": {"response_type": "query_answer", "speech": speech}})
+    answer = parse_answer({"response": {"response_type": "query_answer", "speech": speech}})
     assert answer.speech == "a?b"
 
 

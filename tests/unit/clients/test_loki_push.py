@@ -1,4 +1,4 @@
-"""Records reach Loki in batches; while it is away they are kept, and what is not is counted."""
+"""Log shipping: batches, buffering during outages, and counting of dropped lines."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 import httpx
 
-from barnabee.clients.loki_push import Shipper, pack
+from barnabee.clients.loki_push import LogShipper, compress_records
 from support.wait import until
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
@@ -29,18 +29,18 @@ def record(number: int, **fields: Any) -> dict[str, Any]:
 
 
 class FakeLoki:
-    """Takes what is pushed while it is up."""
+    """Loki that stores pushed lines while it is up."""
 
     def __init__(self) -> None:
         self.status = 204
-        self.away = False
+        self.is_down = False
         self.lines: list[str] = []
-        self.told: list[tuple[str, dict[str, object]]] = []
-        self.asked = threading.Event()
+        self.reported: list[tuple[str, dict[str, object]]] = []
+        self.was_called = threading.Event()
 
     def respond(self, request: httpx.Request) -> httpx.Response:
-        self.asked.set()
-        if self.away:
+        self.was_called.set()
+        if self.is_down:
             raise httpx.ConnectError("no route", request=request)
         if self.status == 204:
             body = json.loads(gzip.decompress(request.content))
@@ -52,19 +52,21 @@ class FakeLoki:
         return httpx.Response(self.status, text="because")
 
     @contextmanager
-    def shipper(self, buffer_max_bytes: int = 1 << 20) -> Iterator[Shipper]:
-        def tell(event: str, fields: dict[str, object]) -> None:
-            self.told.append((event, fields))
+    def shipper(self, buffer_max_bytes: int = 1 << 20) -> Iterator[LogShipper]:
+        def report(event: str, fields: dict[str, object]) -> None:
+            self.reported.append((event, fields))
 
         transport = httpx.MockTransport(self.respond)
-        shipper = Shipper("http://loki", "beast", buffer_max_bytes, tell, transport)
+        shipper = LogShipper("http://loki", "beast", buffer_max_bytes, report, transport)
         shipper.start()
         yield shipper
         shipper.stop()
 
 
-def test_labels_are_three_and_ids_are_metadata() -> None:
-    batch = pack([record(1, trace_id=TRACE, stage=None), record(2, level="error")], "beast")
+def test_batch_has_three_labels_and_ids_as_metadata() -> None:
+    batch = compress_records(
+        [record(1, trace_id=TRACE, stage=None), record(2, level="error")], "beast"
+    )
     body = json.loads(gzip.decompress(batch.body))
     by_level = {stream["stream"]["level"]: stream for stream in body["streams"]}
     assert by_level["info"]["stream"] == {"component": "api", "host": "beast", "level": "info"}
@@ -76,12 +78,12 @@ def test_labels_are_three_and_ids_are_metadata() -> None:
     assert batch.lines == 2
 
 
-def test_nothing_that_a_line_may_hold_spoils_its_batch() -> None:
+def test_unusual_values_do_not_break_the_batch() -> None:
     odd = record(1, session_id="\ud83d", text="\ud83d", path=object(), timestamp="yesterday")
-    assert pack([odd], "beast").lines == 1
+    assert compress_records([odd], "beast").lines == 1
 
 
-async def test_what_is_offered_arrives_in_order() -> None:
+async def test_offered_records_arrive_in_order() -> None:
     loki = FakeLoki()
     with loki.shipper() as shipper:
         for number in range(12_000):
@@ -90,34 +92,34 @@ async def test_what_is_offered_arrives_in_order() -> None:
     assert loki.lines == [f"e{number}" for number in range(12_000)]
 
 
-async def test_an_outage_loses_nothing_and_is_told_once() -> None:
+async def test_outage_loses_nothing_and_is_reported_once() -> None:
     loki = FakeLoki()
-    loki.away = True
+    loki.is_down = True
     with loki.shipper() as shipper:
         shipper.offer(record(1))
-        await until(loki.asked.is_set)
+        await until(loki.was_called.is_set)
         shipper.offer(record(2))
-        loki.away = False
+        loki.is_down = False
         await until(lambda: shipper.counts.sent == 2)
     assert loki.lines == ["e1", "e2"]
-    assert loki.told == [("loki_away", {"reason": "no route"}), ("loki_back", {"dropped": 0})]
+    assert loki.reported == [("loki_away", {"reason": "no route"}), ("loki_back", {"dropped": 0})]
 
 
-async def test_beyond_the_limit_the_oldest_go_and_are_counted() -> None:
+async def test_full_buffer_drops_and_counts_the_oldest() -> None:
     loki = FakeLoki()
-    loki.away = True
-    with loki.shipper(buffer_max_bytes=600_000) as shipper:  # some batches, and not all ten
+    loki.is_down = True
+    with loki.shipper(buffer_max_bytes=600_000) as shipper:  # a few of ten batches
         for number in range(20_000):
             shipper.offer(record(number, text=secrets.token_hex(50)))
         await until(lambda: shipper.counts.dropped > 0)
-        loki.away = False
+        loki.is_down = False
         await until(lambda: shipper.counts.sent + shipper.counts.dropped == 20_000)
         assert 0 < shipper.counts.sent < 20_000
-        await until(lambda: ("loki_back", {"dropped": shipper.counts.dropped}) in loki.told)
+        await until(lambda: ("loki_back", {"dropped": shipper.counts.dropped}) in loki.reported)
     assert loki.lines[-1] == "e19999"
 
 
-async def test_a_batch_that_is_refused_for_good_does_not_hold_the_next() -> None:
+async def test_permanently_refused_batch_does_not_block_the_next() -> None:
     loki = FakeLoki()
     loki.status = 400
     with loki.shipper() as shipper:
@@ -127,10 +129,10 @@ async def test_a_batch_that_is_refused_for_good_does_not_hold_the_next() -> None
         shipper.offer(record(2))
         await until(lambda: shipper.counts.sent == 1)
     assert loki.lines == ["e2"]
-    assert loki.told == [("loki_refused", {"reason": "status 400: because", "lines": 1})]
+    assert loki.reported == [("loki_refused", {"reason": "status 400: because", "lines": 1})]
 
 
-def test_what_was_offered_last_is_sent_at_the_end() -> None:
+def test_last_records_are_sent_at_shutdown() -> None:
     loki = FakeLoki()
     with loki.shipper() as shipper:
         shipper.offer(record(1))

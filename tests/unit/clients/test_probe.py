@@ -1,20 +1,28 @@
 from __future__ import annotations
 
+import math
 import wave
 from io import BytesIO
 from typing import Any
 
 import httpx
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from barnabee.clients import probe
-from barnabee.clients.probe import Question
-from support.voice_path import ANSWER, VoicePath, tone
+from barnabee.clients.probe import (
+    ProbeQuestion,
+    find_speech_problem,
+    measure_level_dbfs,
+    measure_word_error_rate,
+)
+from support.voice_path import ANSWER, RATE_HZ, VoicePath, make_tone
 
 
-async def test_all_well_is_a_success_with_every_stage_timed() -> None:
+async def test_successful_probe_times_every_stage() -> None:
     path = VoicePath()
-    result = await probe.run(path.way(), probe.question())
+    result = await probe.run_probe(path.way(), probe.load_question())
 
     assert result.success
     assert (result.heard, result.reply, result.intent) == (path.heard, ANSWER["reply"], "time")
@@ -24,9 +32,9 @@ async def test_all_well_is_a_success_with_every_stage_timed() -> None:
     }
 
 
-async def test_the_question_is_not_kept_and_one_trace_runs_through_all() -> None:
+async def test_probe_is_not_recorded_and_has_one_trace() -> None:
     path = VoicePath()
-    result = await probe.run(path.way(), probe.question())
+    result = await probe.run_probe(path.way(), probe.load_question())
 
     assert path.said() == {"utterance": path.heard, "kept": False}
     for name in ("/v1/audio/transcriptions", "/v1/command", "/v1/audio/speech"):
@@ -50,10 +58,8 @@ async def test_the_question_is_not_kept_and_one_trace_runs_through_all() -> None
         ({"fails": {"/v1/audio/speech": httpx.ReadError("cut")}}, "speak", "dependency_down"),
     ],
 )
-async def test_what_fails_is_named_by_stage_and_code(
-    changes: dict[str, Any], stage: str, code: str
-) -> None:
-    result = await probe.run(VoicePath(**changes).way(), probe.question())
+async def test_failure_has_stage_and_code(changes: dict[str, Any], stage: str, code: str) -> None:
+    result = await probe.run_probe(VoicePath(**changes).way(), probe.load_question())
 
     assert not result.success
     assert (result.stage, result.code) == (stage, code)
@@ -61,31 +67,37 @@ async def test_what_fails_is_named_by_stage_and_code(
     assert "total" in result.stages_ms
 
 
-async def test_a_stage_over_its_budget_is_told_and_no_failure() -> None:
-    result = await probe.run(VoicePath(budgets_ms={"stt": -1, "home": 1}).way(), probe.question())
+async def test_stage_over_its_budget_is_reported_without_failure() -> None:
+    result = await probe.run_probe(
+        VoicePath(budgets_ms={"stt": -1, "home": 1}).way(), probe.load_question()
+    )
 
     assert result.success
     assert result.over_budget == ["stt"]
 
 
-async def test_a_recording_of_somebody_s_own_is_compared_only_with_what_was_given() -> None:
+async def test_custom_recording_is_compared_only_with_given_text() -> None:
     path = VoicePath(heard="open the garage", answer=ANSWER | {"intent": "home_control"})
 
-    assert (await probe.run(path.way(), Question(b"RIFF"))).success
-    assert (await probe.run(path.way(), Question(b"RIFF", "open the garage door"))).success
-    assert (await probe.run(path.way(), Question(b"RIFF", "close the gate"))).code == "misheard"
+    assert (await probe.run_probe(path.way(), ProbeQuestion(b"RIFF"))).success
+    assert (
+        await probe.run_probe(path.way(), ProbeQuestion(b"RIFF", "open the garage door"))
+    ).success
+    assert (
+        await probe.run_probe(path.way(), ProbeQuestion(b"RIFF", "close the gate"))
+    ).code == "misheard"
 
 
-async def test_an_answer_that_never_ends_is_given_up() -> None:
+async def test_endless_response_times_out() -> None:
     class Endless(httpx.AsyncByteStream):
         async def __aiter__(self) -> Any:
             while True:
-                yield tone(0.001)
+                yield make_tone(0.001)
                 await probe.asyncio.sleep(0)
 
     path = VoicePath()
-    way = path.way()
-    way.gpu._servers.every[0].http = httpx.AsyncClient(
+    targets = path.way()
+    targets.gpu._pool.servers[0].http = httpx.AsyncClient(
         base_url="http://gpu",
         transport=httpx.MockTransport(
             lambda request: (
@@ -95,13 +107,66 @@ async def test_an_answer_that_never_ends_is_given_up() -> None:
             )
         ),
     )
-    result = await probe.run(
-        probe.Way(way.gpu, way.api, way.rate_hz, way.budgets_ms, limit_s=0.1), probe.question()
+    result = await probe.run_probe(
+        probe.ProbeTargets(
+            targets.gpu, targets.api, targets.rate_hz, targets.budgets_ms, limit_s=0.5
+        ),
+        probe.load_question(),
     )
     assert (result.stage, result.code) == ("speak", "timed_out")
 
 
-def test_the_recording_that_comes_along_is_short_speech_at_16_khz() -> None:
-    with wave.open(BytesIO(probe.question().wav)) as file:
+def test_packaged_recording_is_short_speech_at_16_khz() -> None:
+    with wave.open(BytesIO(probe.load_question().wav)) as file:
         assert (file.getframerate(), file.getnchannels(), file.getsampwidth()) == (16_000, 1, 2)
         assert 1 < file.getnframes() / 16_000 < 2
+
+
+TEXT = "It's five o'clock."
+
+
+@pytest.mark.parametrize(
+    ("heard", "text", "expected"),
+    [
+        ("What time is it?", "what time is it", 0.0),
+        (" what TIME is it. ", "What time is it?", 0.0),
+        ("what time is", "what time is it", 0.25),
+        ("what dime is it", "what time is it", 0.25),
+        ("so what time is it", "what time is it", 0.25),
+        ("turn on the light", "what time is it", 1.0),
+        ("", "what time is it", 1.0),
+    ],
+)
+def test_word_error_rate_ignores_case_and_punctuation(
+    heard: str, text: str, expected: float
+) -> None:
+    assert measure_word_error_rate(heard, text) == expected
+
+
+@given(st.text(max_size=40), st.text(max_size=40))
+def test_word_error_rate_is_zero_for_equal_texts(one: str, two: str) -> None:
+    assert measure_word_error_rate(one, two) >= 0
+    assert measure_word_error_rate(one, one) == 0
+
+
+def test_level_is_that_of_the_tone() -> None:
+    assert measure_level_dbfs(make_tone(0.5, level=0.5)) == pytest.approx(-9.2, abs=0.2)
+    assert measure_level_dbfs(bytes(1000)) == -math.inf
+    assert measure_level_dbfs(b"") == -math.inf
+
+
+@pytest.mark.parametrize(
+    ("pcm", "code"),
+    [
+        (make_tone(1.2), None),
+        (b"", "speech_length"),
+        (make_tone(0.1), "speech_length"),
+        (bytes(RATE_HZ * 2 * 11), "speech_length"),
+        (bytes(RATE_HZ * 2), "speech_silent"),
+        (make_tone(1.2, level=0.0005), "speech_silent"),
+    ],
+)
+def test_implausible_speech_has_a_code(pcm: bytes, code: str | None) -> None:
+    problem = find_speech_problem(pcm, RATE_HZ, TEXT)
+
+    assert (problem and problem[0]) == code

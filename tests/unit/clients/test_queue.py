@@ -5,20 +5,20 @@ import arq.jobs
 
 from barnabee.clients import queue
 from barnabee.workers import health
-from barnabee.workers.jobs import loads
+from barnabee.workers.jobs import load_job
 
 
-def test_the_names_are_those_of_arq() -> None:
-    assert arq.constants.default_queue_name == queue.QUEUE
-    assert arq.constants.job_key_prefix == queue.JOB
-    assert queue.QUEUE.encode() == health.QUEUE
-    assert queue.JOB.encode() == health.JOB
+def test_key_names_are_those_of_arq() -> None:
+    assert arq.constants.default_queue_name == queue.QUEUE_KEY
+    assert arq.constants.job_key_prefix == queue.JOB_KEY_PREFIX
+    assert queue.QUEUE_KEY.encode() == health.QUEUE
+    assert queue.JOB_KEY_PREFIX.encode() == health.JOB
 
 
-def test_arq_reads_what_is_enqueued() -> None:
-    raw = queue.dumps("record_turn", {"reply": "done ✓"}, 1_700_000_000_000)
+def test_arq_reads_an_enqueued_job() -> None:
+    raw = queue.encode_job("record_turn", {"reply": "done ✓"}, 1_700_000_000_000)
 
-    job = arq.jobs.deserialize_job(raw, deserializer=loads)
+    job = arq.jobs.deserialize_job(raw, deserializer=load_job)
 
     assert job.function == "record_turn"
     assert list(job.args) == [{"reply": "done ✓"}]
@@ -26,10 +26,10 @@ def test_arq_reads_what_is_enqueued() -> None:
     assert job.enqueue_time.timestamp() == 1_700_000_000
 
 
-def test_the_text_has_the_fields_of_arqs_own() -> None:
-    ours = queue.dumps("record_turn", {"a": 1}, 5)
+def test_job_has_the_fields_of_arqs_own() -> None:
+    ours = queue.encode_job("record_turn", {"a": 1}, 5)
     theirs = arq.jobs.serialize_job(
         "record_turn", ({"a": 1},), {}, None, 5, serializer=lambda job: repr(sorted(job)).encode()
     )
 
-    assert repr(sorted(loads(ours))).encode() == theirs
+    assert repr(sorted(load_job(ours))).encode() == theirs

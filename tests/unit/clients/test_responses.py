@@ -1,4 +1,4 @@
-"""What each refusal of the inference service means to its caller."""
+"""Errors, embeddings and Retry-After of the inference service, as its clients see them."""
 
 from __future__ import annotations
 
@@ -17,69 +17,78 @@ from barnabee.clients import responses
 from barnabee.clients.gpu import GpuClient
 from barnabee.core import errors
 from barnabee.core.errors import BadInput, BarnabeeError, DependencyDown, Overloaded
-from barnabee.core.http import handle_errors
+from barnabee.core.http import add_error_handlers
 
 
-def tree(root: type[BarnabeeError]) -> Iterator[type[BarnabeeError]]:
+def error_classes(root: type[BarnabeeError]) -> Iterator[type[BarnabeeError]]:
     yield root
     for child in root.__subclasses__():
-        yield from tree(child)
+        yield from error_classes(child)
 
 
-EVERY = [kind for kind in tree(BarnabeeError) if kind.__module__.startswith(errors.__name__)]
-# Everything that is not here is a dependency that is down.
-CALLERS = {errors.BadRequest, errors.InvalidAudio, errors.InvalidUtterance, errors.TooLarge}
-BUSY = {errors.Overloaded, errors.QueueFull, errors.RateLimited}
-# What no inference service of ours sends; a new class must be put here or be decided upon above.
-DOWN = {
+ALL_ERRORS = [
+    kind for kind in error_classes(BarnabeeError) if kind.__module__.startswith(errors.__name__)
+]
+# All other errors are DependencyDown.
+REQUEST_ERRORS = {errors.BadRequest, errors.InvalidAudio, errors.InvalidUtterance, errors.TooLarge}
+BUSY_ERRORS = {errors.Overloaded, errors.QueueFull, errors.RateLimited}
+# A new error class must be listed here or above.
+DOWN_ERRORS = {
     *(errors.BarnabeeError, errors.Misconfigured, errors.Unavailable),
-    *(errors.Unauthorized, errors.LinkUsed, errors.NotFound, errors.ModelInUse),
+    *(errors.Unauthorized, errors.LinkInvalid, errors.NotFound, errors.ModelInUse),
     *(errors.SystemFileInvalid, errors.SettingMissing, errors.SettingInvalid),
     *(errors.ModelMissing, errors.ModelDamaged, errors.PortTaken, errors.AlreadyRunning),
-    *(errors.DependencyDown, errors.Loading, errors.TimedOut, errors.NotRunning),
-    *(errors.VramTooLarge, errors.VramKept, errors.VramTaken, errors.VramStuck),
-    *(errors.VramExhausted, errors.EngineStuck, errors.SetUpFailed),
+    *(errors.DependencyDown, errors.StillLoading, errors.TimedOut, errors.NotRunning),
+    *(
+        errors.VramTooLarge,
+        errors.VramNotEvictable,
+        errors.VramUsedByOthers,
+        errors.VramNotReleased,
+    ),
+    *(errors.VramExhausted, errors.EngineStuck, errors.SetupFailed),
     *(errors.DatabaseCorrupt, errors.DatabaseReadOnly, errors.DatabaseFull),
     *(errors.DatabaseTooNew, errors.DatabaseMismatch),
     *(errors.BackupUnreachable, errors.BackupDamaged, errors.BackupFailed),
-    *(errors.ProbeFailed, errors.AlertLost, errors.NotTheHolder, errors.CrossSite),
-    *(errors.Replaced, errors.TooFast),  # what only a microphone is told
+    *(errors.ProbeFailed, errors.AlertNotDelivered, errors.LeaseNotHeld, errors.CrossSiteRequest),
+    *(errors.MicrophoneReplaced, errors.AudioTooFast),  # only sent to browsers
 }
 
 
-def example(kind: type[BarnabeeError], retry_after_s: int | None = None) -> BarnabeeError:
+def make_error(kind: type[BarnabeeError], retry_after_s: int | None = None) -> BarnabeeError:
     names = {name for _, name, _, _ in string.Formatter().parse(kind.__doc__ or "") if name}
     return kind(retry_after_s=retry_after_s, **{name: f"<{name}>" for name in names})
 
 
-def sent(error: BarnabeeError) -> httpx.Response:
+def respond(error: BarnabeeError) -> httpx.Response:
     headers = {"Retry-After": str(error.retry_after_s)} if error.retry_after_s else {}
     return httpx.Response(error.status, json=error.body("t"), headers=headers)
 
 
-@pytest.mark.parametrize("kind", EVERY, ids=lambda kind: kind.code)
-def test_every_error_of_the_service_means_something_to_the_caller(
+@pytest.mark.parametrize("kind", ALL_ERRORS, ids=lambda kind: kind.code)
+def test_every_service_error_maps_to_a_client_error(
     kind: type[BarnabeeError],
 ) -> None:
-    error = example(kind, 7)
-    found = responses.error_of(sent(error))
-    if kind in CALLERS:
+    error = make_error(kind, 7)
+    found = responses.parse_error(respond(error))
+    if kind in REQUEST_ERRORS:
         assert type(found) is BadInput
         assert (found.code, found.status, str(found)) == (kind.code, kind.status, str(error))
-    elif kind in BUSY:
+    elif kind in BUSY_ERRORS:
         assert type(found) is Overloaded
         assert (found.retry_after_s, str(found)) == (7, "gpu is busy: try again in a moment.")
     elif kind is errors.BadInput:
         assert type(found) is BadInput
     else:
-        assert kind in DOWN, f"{kind.__name__}: is it the caller's fault, is gpu busy, or down?"
+        assert kind in DOWN_ERRORS, (
+            f"{kind.__name__}: is it an error of the request, of a busy or of a failed service?"
+        )
         assert type(found) is DependencyDown
         assert found.retry_after_s == 7
         assert str(error) in str(found)
 
 
-def test_a_refusal_travels_through_another_service_with_its_retry_after() -> None:
-    refused = responses.error_of(sent(example(errors.QueueFull, 2)))
+def test_retry_after_is_forwarded_through_another_service() -> None:
+    refused = responses.parse_error(respond(make_error(errors.QueueFull, 2)))
     assert refused is not None
 
     async def route(_request: Request) -> Response:
@@ -87,20 +96,20 @@ def test_a_refusal_travels_through_another_service_with_its_retry_after() -> Non
 
     async def ask() -> httpx.Response:
         app = Starlette(routes=[Route("/", route)])
-        handle_errors(app)
+        add_error_handlers(app)
         transport = httpx.ASGITransport(app)
         async with httpx.AsyncClient(transport=transport, base_url="http://api") as client:
             return await client.get("/")
 
     import asyncio  # noqa: PLC0415 - one use
 
-    answer = asyncio.run(ask())
-    assert (answer.status_code, answer.headers["retry-after"]) == (503, "2")
-    assert answer.json()["code"] == "overloaded"
+    response = asyncio.run(ask())
+    assert (response.status_code, response.headers["retry-after"]) == (503, "2")
+    assert response.json()["code"] == "overloaded"
 
 
 @pytest.mark.parametrize(
-    ("status", "body", "kind", "said"),
+    ("status", "body", "kind", "message"),
     [
         (400, {"error": {"message": "No such voice.", "code": 400}}, BadInput, "No such voice."),
         (400, {"error": "no sound"}, BadInput, "no sound."),
@@ -114,13 +123,13 @@ def test_a_refusal_travels_through_another_service_with_its_retry_after() -> Non
         (502, [], DependencyDown, "status 502"),
     ],
 )
-def test_foreign_refusals_are_understood_too(
-    status: int, body: object, kind: type[BarnabeeError], said: str
+def test_foreign_errors_are_parsed(
+    status: int, body: object, kind: type[BarnabeeError], message: str
 ) -> None:
-    found = responses.error_of(httpx.Response(status, json=body))
+    found = responses.parse_error(httpx.Response(status, json=body))
     assert type(found) is kind
-    assert said in str(found)
-    assert found.code in {one.code for one in EVERY}
+    assert message in str(found)
+    assert found.code in {kind.code for kind in ALL_ERRORS}
 
 
 @pytest.mark.parametrize(
@@ -143,14 +152,12 @@ def test_foreign_refusals_are_understood_too(
         ({"Retry-After": "Wed, 21 Oct 2026 07:28:09 GMT"}, None),
     ],
 )
-def test_retry_after_is_read_as_seconds_or_as_a_date(
-    headers: dict[str, str], seconds: int | None
-) -> None:
+def test_retry_after_is_seconds_or_a_date(headers: dict[str, str], seconds: int | None) -> None:
     encoded = {name: value.encode("latin-1") for name, value in headers.items()}
-    assert responses.retry_after_s(httpx.Response(503, headers=encoded)) == seconds
+    assert responses.parse_retry_after_s(httpx.Response(503, headers=encoded)) == seconds
 
 
-async def test_floats_in_any_order_and_of_any_length_become_rows_of_length_1() -> None:
+async def test_foreign_embeddings_are_sorted_and_normalised() -> None:
     data = [{"index": 1, "embedding": [0.0, 3.0]}, {"index": 0, "embedding": [0.5, 0.0]}]
     client = GpuClient(
         "http://foreign",
@@ -166,9 +173,9 @@ async def test_floats_in_any_order_and_of_any_length_become_rows_of_length_1() -
     "rows",
     [[], [[1.0, 0.0]], [[1.0], [0.0]], [[1.0, 0.0], [1.0]], [["x"], [1.0]], [[1e300], [1.0]]],
 )
-async def test_vectors_that_make_no_sense_are_a_dependency_that_is_down(
+async def test_invalid_embeddings_are_dependency_down(
     rows: list[list[float]],
 ) -> None:
     response = httpx.Response(200, json={"data": [{"embedding": row} for row in rows]})
-    with pytest.raises(DependencyDown, match="not understood"):
-        responses.vectors(response, 2)
+    with pytest.raises(DependencyDown, match="invalid response"):
+        responses.parse_vectors(response, 2)

@@ -1,4 +1,4 @@
-"""The client of /v1/wake against the real route, with an engine that the tests control."""
+"""Client of /v1/wake against the real route with a fake engine."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from contextlib import AsyncExitStack
 import numpy as np
 import pytest
 
-from barnabee.clients.wake import KEPT_BYTES, WakeClient, pause, wake_url
+from barnabee.clients.wake import MAX_BUFFERED_BYTES, WakeClient, make_wake_url, reconnect_delay_s
 from barnabee.core.errors import DependencyDown, SettingInvalid
-from barnabee.testing.engines import FakeWakeWords, Gate
-from support.gpu_app import TOKEN, Service, Starter
+from barnabee.testing.engines import FakeWakeWordEngine, JobGate
+from support.gpu_app import TOKEN, RunningService, ServiceStarter
 from support.serve import served
 from support.wait import eventually, free_port, until
 
@@ -20,36 +20,36 @@ QUIET = bytes(2560)
 
 
 @pytest.fixture
-async def start() -> AsyncIterator[Starter]:
+async def start() -> AsyncIterator[ServiceStarter]:
     async with AsyncExitStack() as stack:
-        yield Starter(stack)
+        yield ServiceStarter(stack)
 
 
-def at_once(_failures: int) -> float:
+def short_delay(_failures: int) -> float:
     return 0.02
 
 
-async def false_wakes(service: Service) -> float:
+async def false_wakes(service: RunningService) -> float:
     text = (await service.client.get("/metrics")).text
     lines = [line for line in text.splitlines() if line.startswith("barnabee_false_wake_total")]
     return sum(float(line.rsplit(" ", 1)[1]) for line in lines)
 
 
-async def test_it_hears_and_says_what_it_listens_for(start: Starter) -> None:
-    engine = FakeWakeWords()
+async def test_wake_word_is_detected_with_the_chosen_settings(start: ServiceStarter) -> None:
+    engine = FakeWakeWordEngine()
     service = await start(wake=lambda: engine)
     async with (
         served(service.running.app, lifespan="off") as url,
-        WakeClient(url, TOKEN, room="kitchen", words=("alexa",), threshold_permille=700) as ear,
+        WakeClient(url, TOKEN, room="kitchen", words=("alexa",), threshold_permille=700) as client,
     ):
-        ear.hear(QUIET)
-        ear.hear(engine.saying("alexa", 800).tobytes())
-        wake = await anext(ear)
+        client.send_audio(QUIET)
+        client.send_audio(engine.make_frame("alexa", 800).tobytes())
+        wake = await anext(client)
         assert (wake.word, wake.score) == ("alexa", 0.8)
         assert len(wake.trace_id) == 32
-        ready = await ear.ready()
+        ready = await client.ready()
         assert (ready["room"], ready["words"], ready["threshold"]) == ("kitchen", ["alexa"], 700)
-        ear.false_wake(wake)
+        client.report_false_wake(wake)
 
         async def counted() -> bool:
             return await false_wakes(service) == 1
@@ -57,68 +57,68 @@ async def test_it_hears_and_says_what_it_listens_for(start: Starter) -> None:
         await eventually(counted, within_s=5)
 
 
-async def test_it_comes_back_after_the_service_was_away(start: Starter) -> None:
-    engine, port = FakeWakeWords(), free_port()
+async def test_client_reconnects_after_a_service_restart(start: ServiceStarter) -> None:
+    engine, port = FakeWakeWordEngine(), free_port()
     service = await start(wake=lambda: engine)
-    word = engine.saying("hey_jarvis").tobytes()
+    word = engine.make_frame("hey_jarvis").tobytes()
     url = f"http://127.0.0.1:{port}"
-    async with WakeClient(url, TOKEN, pause_s=at_once) as ear:
+    async with WakeClient(url, TOKEN, pause_s=short_delay) as client:
         async with served(service.running.app, port, lifespan="off"):
-            ear.hear(word)
-            wake = await anext(ear)
+            client.send_audio(word)
+            wake = await anext(client)
 
-        async def away() -> bool:
+        async def disconnected() -> bool:
             with pytest.raises(DependencyDown):
-                await ear.ready()
+                await client.ready()
             return True
 
-        await eventually(away, within_s=5)
-        ear.false_wake(wake)  # is said when the link is back
-        ear.hear(b"\7")  # half a sample must not shift what comes later
+        await eventually(disconnected, within_s=5)
+        client.report_false_wake(wake)  # sent after the reconnection
+        client.send_audio(b"\7")  # half a sample must not shift later audio
         async with served(service.running.app, port, lifespan="off"):
-            ear.hear(b"\0" + QUIET[2:] + word)
-            assert (await anext(ear)).word == "hey_jarvis"
+            client.send_audio(b"\0" + QUIET[2:] + word)
+            assert (await anext(client)).word == "hey_jarvis"
             assert await false_wakes(service) == 1
 
 
-async def test_while_it_is_away_only_the_last_second_is_kept() -> None:
-    async with WakeClient(f"http://127.0.0.1:{free_port()}", TOKEN) as ear:
+async def test_only_the_last_second_is_buffered_without_connection() -> None:
+    async with WakeClient(f"http://127.0.0.1:{free_port()}", TOKEN) as client:
         for number in range(200):
-            ear.hear(np.full(641, number, np.int16).tobytes()[:1281])
-        assert KEPT_BYTES - 2 <= len(ear._sound) <= KEPT_BYTES
+            client.send_audio(np.full(641, number, np.int16).tobytes()[:1281])
+        assert MAX_BUFFERED_BYTES - 2 <= len(client._buffer) <= MAX_BUFFERED_BYTES
 
 
-async def test_what_is_refused_is_said_and_not_asked_again_at_once(start: Starter) -> None:
-    asked: list[int] = []
+async def test_refused_request_is_reported_and_not_retried_at_once(start: ServiceStarter) -> None:
+    delays: list[int] = []
 
     def count(failures: int) -> float:
-        asked.append(failures)
+        delays.append(failures)
         return 0.01
 
     service = await start()
     async with served(service.running.app, lifespan="off") as url:
-        for client, said in (
-            (WakeClient(url, "wrong", pause_s=count), "token"),
+        for wake_client, reason in (
+            (WakeClient(url, "wrong", pause_s=count), "Authentication"),
             (WakeClient(url, TOKEN, words=("hal",), pause_s=count), "'hal' is not one of"),
         ):
-            async with client as ear:
+            async with wake_client as client:
 
-                async def refused(ear: WakeClient = ear, said: str = said) -> bool:
-                    with pytest.raises(DependencyDown, match=said):
-                        await ear.ready()
+                async def refused(client: WakeClient = client, reason: str = reason) -> bool:
+                    with pytest.raises(DependencyDown, match=reason):
+                        await client.ready()
                     return True
 
                 await eventually(refused, within_s=5)
-    assert asked == []
+    assert delays == []
 
 
-async def test_a_service_that_is_full_is_tried_again(start: Starter) -> None:
-    engine = FakeWakeWords()
+async def test_full_service_is_retried(start: ServiceStarter) -> None:
+    engine = FakeWakeWordEngine()
     service = await start(wake=lambda: engine)
     async with served(service.running.app, lifespan="off") as url, AsyncExitStack() as stack:
-        ears = [await stack.enter_async_context(WakeClient(url, TOKEN)) for _ in range(16)]
-        await until(lambda: len(service.tasks.manager.ledger.leases) == 16)
-        late = await stack.enter_async_context(WakeClient(url, TOKEN, pause_s=at_once))
+        clients = [await stack.enter_async_context(WakeClient(url, TOKEN)) for _ in range(16)]
+        await until(lambda: len(service.capabilities.manager.ledger.leases) == 16)
+        late = await stack.enter_async_context(WakeClient(url, TOKEN, pause_s=short_delay))
 
         async def full() -> bool:
             with pytest.raises(DependencyDown, match="16 streams"):
@@ -126,57 +126,60 @@ async def test_a_service_that_is_full_is_tried_again(start: Starter) -> None:
             return True
 
         await eventually(full, within_s=5)
-        await ears[0].__aexit__()
-        late.hear(engine.saying("hey_jarvis").tobytes())
+        await clients[0].__aexit__()
+        late.send_audio(engine.make_frame("hey_jarvis").tobytes())
         assert (await anext(late)).word == "hey_jarvis"
 
 
-async def test_iterating_ends_when_it_is_closed() -> None:
-    ear = WakeClient(f"http://127.0.0.1:{free_port()}", TOKEN)
-    async with ear:
-        waiting = asyncio.create_task(anext(ear))
+async def test_iteration_ends_when_the_client_is_closed() -> None:
+    client = WakeClient(f"http://127.0.0.1:{free_port()}", TOKEN)
+    async with client:
+        waiting = asyncio.create_task(anext(client))
     with pytest.raises(StopAsyncIteration):
         await waiting
-    assert [wake async for wake in ear] == []
+    assert [wake async for wake in client] == []
 
 
-async def test_a_server_that_talks_nonsense_is_no_reason_to_die() -> None:
-    talked = 0
+async def test_client_survives_invalid_messages() -> None:
+    messages_sent = 0
 
-    async def nonsense(scope: object, receive: object, send: object) -> None:
-        nonlocal talked
+    async def send_invalid(scope: object, receive: object, send: object) -> None:
+        nonlocal messages_sent
         await receive()  # type: ignore[operator]
         await send({"type": "websocket.accept"})  # type: ignore[operator]
-        await send({"type": "websocket.send", "text": ["{", "[]", "7"][talked % 3]})  # type: ignore[operator]
-        talked += 1
+        await send({"type": "websocket.send", "text": ["{", "[]", "7"][messages_sent % 3]})  # type: ignore[operator]
+        messages_sent += 1
 
-    async with served(nonsense, lifespan="off") as url, WakeClient(url, TOKEN, pause_s=at_once):
-        await until(lambda: talked > 6)
+    async with (
+        served(send_invalid, lifespan="off") as url,
+        WakeClient(url, TOKEN, pause_s=short_delay),
+    ):
+        await until(lambda: messages_sent > 6)
 
 
-def test_addresses() -> None:
-    assert wake_url("http://h:1/", "", (), None) == "ws://h:1/v1/wake"
-    full = wake_url("https://h/gpu", "kitchen", ("a", "b"), 650)
+def test_wake_urls() -> None:
+    assert make_wake_url("http://h:1/", "", (), None) == "ws://h:1/v1/wake"
+    full = make_wake_url("https://h/gpu", "kitchen", ("a", "b"), 650)
     assert full == "wss://h/gpu/v1/wake?room=kitchen&words=a%2Cb&threshold=650"
     for bad in ("h:8001", "ftp://h", "http://"):
         with pytest.raises(SettingInvalid, match="GPU_SERVICE_URL"):
-            wake_url(bad, "", (), None)
+            make_wake_url(bad, "", (), None)
 
 
-def test_pauses_grow_to_a_limit() -> None:
-    assert all(0.125 <= pause(1) <= 0.25 for _ in range(20))
-    assert all(2.5 <= pause(10_000) <= 5 for _ in range(20))
+def test_reconnect_delay_grows_to_its_limit() -> None:
+    assert all(0.125 <= reconnect_delay_s(1) <= 0.25 for _ in range(20))
+    assert all(2.5 <= reconnect_delay_s(10_000) <= 5 for _ in range(20))
 
 
-async def test_how_much_sound_came_after_the_word_is_told_with_it(start: Starter) -> None:
-    engine = FakeWakeWords(gate=Gate())
+async def test_detection_has_the_audio_received_since(start: ServiceStarter) -> None:
+    engine = FakeWakeWordEngine(gate=JobGate())
     service = await start(wake=lambda: engine)
     assert engine.gate is not None
-    async with served(service.running.app, lifespan="off") as url, WakeClient(url, TOKEN) as ear:
-        ear.hear(engine.saying("hey_jarvis").tobytes())
+    async with served(service.running.app, lifespan="off") as url, WakeClient(url, TOKEN) as client:
+        client.send_audio(engine.make_frame("hey_jarvis").tobytes())
         await asyncio.to_thread(engine.gate.reached.wait, 10)
-        for _ in range(3):  # while the word is still being looked at
-            ear.hear(QUIET)
-        await until(lambda: not ear._sound)
+        for _ in range(3):  # while the engine is still busy with the word
+            client.send_audio(QUIET)
+        await until(lambda: not client._buffer)
         engine.gate.opened.set()
-        assert (await anext(ear)).ago_ms == 240
+        assert (await anext(client)).ago_ms == 240

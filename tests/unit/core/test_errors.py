@@ -1,4 +1,4 @@
-"""One tree of errors whose docstrings are the messages."""
+"""The error tree: messages, codes and HTTP bodies."""
 
 from __future__ import annotations
 
@@ -28,7 +28,9 @@ def test_the_message_is_the_docstring_with_its_fields(kind: type[errors.Barnabee
 
 
 @pytest.mark.parametrize("kind", EVERY, ids=lambda kind: kind.__name__)
-def test_every_error_stands_in_the_drawing(kind: type[errors.BarnabeeError]) -> None:
+def test_every_error_is_in_the_tree_of_the_module_docstring(
+    kind: type[errors.BarnabeeError],
+) -> None:
     assert kind.__name__ in (errors.__doc__ or "")
 
 

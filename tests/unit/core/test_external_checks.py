@@ -1,4 +1,4 @@
-"""What is outside the house is asked now and then, and told in its own words while it is away."""
+"""Health checks of external services: interval, back-off, message and gauge."""
 
 from __future__ import annotations
 
@@ -9,34 +9,40 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from barnabee.core.errors import DependencyDown
-from barnabee.core.external_checks import Away, Watched, gauge_of, pause_s, watched
-from barnabee.core.health import Check, Degraded, Health, State, Unknown
+from barnabee.core.external_checks import (
+    ExternalCheck,
+    ExternalServiceDown,
+    make_gauge,
+    make_probes,
+    next_check_delay_s,
+)
+from barnabee.core.health import Degraded, HealthCheck, HealthMonitor, HealthState, Unknown
 from barnabee.core.metrics import Metrics
-from barnabee.core.schema import External
+from barnabee.core.schema import ExternalConfig
 from support.wait import eventually
 
-RULE = External(words="The cloud is away", timeout_ms=1000, every_s=60, away_most_s=8)
+CONFIG = ExternalConfig(message="The cloud is down", timeout_ms=1000, every_s=60, backoff_max_s=8)
 LABELS = {"dependency": "cloud"}
 
 
-class World:
-    """A dependency that the test controls, and a clock."""
+class FakeService:
+    """An external service and a clock that the test controls."""
 
-    def __init__(self, rule: External = RULE) -> None:
+    def __init__(self, config: ExternalConfig = CONFIG) -> None:
         self.now_s = 0.0
-        self.asked = 0
-        self.trouble: Exception | None = None
+        self.probes = 0
+        self.error: Exception | None = None
         self.hangs = False
         self.metrics = Metrics("api")
-        gauge = gauge_of(self.metrics)
-        self.watched = Watched("cloud", rule, self.probe, gauge, lambda: self.now_s)
+        gauge = make_gauge(self.metrics)
+        self.check = ExternalCheck("cloud", config, self.probe, gauge, lambda: self.now_s).check
 
     async def probe(self) -> Degraded | Unknown | None:
-        self.asked += 1
+        self.probes += 1
         if self.hangs:
             await asyncio.Event().wait()
-        if self.trouble:
-            raise self.trouble
+        if self.error:
+            raise self.error
         return None
 
     @property
@@ -47,70 +53,72 @@ class World:
         return self.registry.get_sample_value("barnabee_external_up", LABELS)
 
 
-async def test_it_is_asked_once_in_its_interval_however_often_health_is() -> None:
-    world = World()
-    assert world.up() is None
+async def test_a_service_is_probed_once_per_interval() -> None:
+    service = FakeService()
+    assert service.up() is None
     for _ in range(5):
-        assert await world.watched.check() is None
-    assert (world.asked, world.up()) == (1, 1.0)
-    world.now_s = 60.0
-    await world.watched.check()
-    assert world.asked == 2
+        assert await service.check() is None
+    assert (service.probes, service.up()) == (1, 1.0)
+    service.now_s = 60.0
+    await service.check()
+    assert service.probes == 2
 
 
-async def test_away_has_its_words_its_reason_and_its_gauge_and_comes_back() -> None:
-    world = World()
-    world.trouble = DependencyDown(dependency="x", reason="status 503")
-    with pytest.raises(Away, match=r"^The cloud is away \(status 503\)\.$") as caught:
-        await world.watched.check()
-    assert (caught.value.code, world.up()) == ("dependency_down", 0.0)
-    world.trouble = None
-    with pytest.raises(Away):  # not asked again so soon
-        await world.watched.check()
-    world.now_s = 1.0
-    assert await world.watched.check() is None
-    assert (world.asked, world.up()) == (2, 1.0)
+async def test_a_failure_has_message_reason_and_gauge_and_recovers() -> None:
+    service = FakeService()
+    service.error = DependencyDown(dependency="x", reason="status 503")
+    with pytest.raises(
+        ExternalServiceDown, match=r"^The cloud is down \(status 503\)\.$"
+    ) as caught:
+        await service.check()
+    assert (caught.value.code, service.up()) == ("dependency_down", 0.0)
+    service.error = None
+    with pytest.raises(ExternalServiceDown):  # before the back-off has passed
+        await service.check()
+    service.now_s = 1.0
+    assert await service.check() is None
+    assert (service.probes, service.up()) == (2, 1.0)
 
 
-def test_pauses_double_up_to_the_limit() -> None:
-    assert [pause_s(RULE, failures) for failures in (0, 1, 2, 3, 4, 5, 99)] == [
+def test_the_delay_doubles_up_to_the_limit() -> None:
+    assert [next_check_delay_s(CONFIG, failures) for failures in (0, 1, 2, 3, 4, 5, 99)] == [
         60, 1, 2, 4, 8, 8, 8,
     ]  # fmt: skip
 
 
-async def test_one_that_hangs_holds_no_health_check_and_is_away_in_the_end() -> None:
-    world = World(RULE.model_copy(update={"timeout_ms": 400}))
-    world.hangs = True
-    found = await world.watched.check()
+async def test_a_hanging_probe_does_not_block_the_report_and_times_out() -> None:
+    service = FakeService(CONFIG.model_copy(update={"timeout_ms": 400}))
+    service.hangs = True
+    found = await service.check()
     assert isinstance(found, Unknown)
 
-    async def away() -> bool:
-        with suppress(Away):
-            return await world.watched.check() is None
+    async def is_down() -> bool:
+        with suppress(ExternalServiceDown):
+            return await service.check() is None
         return True
 
-    await eventually(away, within_s=10)
-    with pytest.raises(Away, match="no answer within 400 ms"):
-        await world.watched.check()
-    assert world.asked == 1
+    await eventually(is_down, within_s=10)
+    with pytest.raises(ExternalServiceDown, match="no answer within 400 ms"):
+        await service.check()
+    assert service.probes == 1
 
 
-async def test_any_failure_of_the_look_is_told_and_breaks_nothing() -> None:
-    world = World()
-    world.trouble = OSError("no route")
-    with pytest.raises(Away, match="no route"):
-        await world.watched.check()
+async def test_an_os_error_of_the_probe_is_reported() -> None:
+    service = FakeService()
+    service.error = OSError("no route")
+    with pytest.raises(ExternalServiceDown, match="no route"):
+        await service.check()
 
 
-async def test_in_the_health_tree_it_degrades_and_never_more() -> None:
+async def test_a_failing_external_service_only_degrades_health() -> None:
     metrics = Metrics("api")
 
-    async def gone() -> None:
+    async def fail() -> None:
         raise DependencyDown(dependency="cloud", reason="gone")
 
-    probes = watched({"cloud": RULE, "mail": RULE}, {"cloud": gone}, metrics)
-    assert set(probes) == {"cloud"}  # mail is not configured: not shown at all
-    checks = [Check(name, probe, hard=False) for name, probe in probes.items()]
-    report = await Health("api", checks, metrics).report()
-    assert report.state is State.DEGRADED
-    assert report.findings["cloud"].message == "The cloud is away (gone)."
+    probes = make_probes({"cloud": CONFIG, "mail": CONFIG}, {"cloud": fail}, metrics)
+    assert set(probes) == {"cloud"}  # mail is not configured
+    checks = [HealthCheck(name, probe, hard=False) for name, probe in probes.items()]
+    report = await HealthMonitor("api", checks, metrics).report()
+    assert report.state is HealthState.DEGRADED
+    assert report.results["cloud"].message == "The cloud is down (gone)."

@@ -1,4 +1,4 @@
-"""Every line is one JSON object with every field of the specification."""
+"""Structured logs: format, fields, level and privacy."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ FIELDS = {
 
 
 @pytest.fixture(autouse=True)
-def restored() -> object:
+def restore_logging() -> object:
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
     yield
@@ -33,36 +33,38 @@ def lines(capsys: pytest.CaptureFixture[str]) -> list[dict[str, object]]:
 def test_our_lines_and_library_lines_have_the_same_fields(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    barnabee_logging.configure("api")
-    trace_id = trace_context.adopt(None)
+    barnabee_logging.configure_logging("api")
+    trace_id = trace_context.adopt_trace_id(None)
     structlog.get_logger().info("processing_command", stage="intent", latency_ms=3.2)
     logging.getLogger("uvicorn.error").warning("port %s", 8000)
-    ours, theirs = lines(capsys)
-    assert ours.keys() >= FIELDS
-    assert theirs.keys() >= FIELDS
-    assert (ours["component"], ours["trace_id"], ours["stage"]) == ("api", trace_id, "intent")
-    assert (theirs["event"], theirs["level"], theirs["trace_id"]) == (
+    own, library = lines(capsys)
+    assert own.keys() >= FIELDS
+    assert library.keys() >= FIELDS
+    assert (own["component"], own["trace_id"], own["stage"]) == ("api", trace_id, "intent")
+    assert (library["event"], library["level"], library["trace_id"]) == (
         "port 8000",
         "warning",
         trace_id,
     )
 
 
-def test_the_level_is_kept(capsys: pytest.CaptureFixture[str]) -> None:
-    barnabee_logging.configure("api", level="warning")
+def test_lines_below_the_level_are_not_written(capsys: pytest.CaptureFixture[str]) -> None:
+    barnabee_logging.configure_logging("api", level="warning")
     structlog.get_logger().info("quiet")
     structlog.get_logger().warning("loud")
     assert [line["event"] for line in lines(capsys)] == ["loud"]
 
 
-def test_a_line_stays_one_line_whatever_is_in_it(capsys: pytest.CaptureFixture[str]) -> None:
-    barnabee_logging.configure("api")
+def test_an_event_with_line_breaks_is_written_as_one_line(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    barnabee_logging.configure_logging("api")
     structlog.get_logger().info("odd", text='a\nb"c\u2028', path=object())
     assert len(lines(capsys)) == 1
 
 
 def test_an_utterance_is_only_written_when_allowed() -> None:
-    private = barnabee_logging.utterance_fields("the door code is 1234", allowed=False)
+    private = barnabee_logging.make_utterance_fields("the door code is 1234", allowed=False)
     assert private["utterance_chars"] == 21
     assert "1234" not in str(private)
-    assert barnabee_logging.utterance_fields("hi", allowed=True) == {"utterance": "hi"}
+    assert barnabee_logging.make_utterance_fields("hi", allowed=True) == {"utterance": "hi"}

@@ -1,4 +1,4 @@
-"""A line is written at once when that cannot block, in order later otherwise, or counted."""
+"""Non-blocking writer: direct writes, buffering, order and dropped lines."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from typing import TextIO
 
 import pytest
 
-from barnabee.core.nonblocking_writer import Outlet
+from barnabee.core.nonblocking_writer import NonblockingWriter
 from support.wait import until
 
 MANY = 10_000
 
 
 class Pipe:
-    """A pipe whose reader reads when it is told to."""
+    """A pipe that the test reads."""
 
     def __init__(self) -> None:
-        self.reader, writer = os.pipe()
-        self.stream: TextIO = os.fdopen(writer, "w")
+        self.reader, write_end = os.pipe()
+        self.stream: TextIO = os.fdopen(write_end, "w")
 
     def read(self) -> bytes:
         os.set_blocking(self.reader, False)
@@ -38,75 +38,75 @@ class Pipe:
 
 @pytest.fixture
 def pipe() -> Iterator[Pipe]:
-    found = Pipe()
-    yield found
-    found.close()
+    pipe = Pipe()
+    yield pipe
+    pipe.close()
 
 
-def notice(lines: int) -> str:
+def make_notice(lines: int) -> str:
     return f"dropped {lines}"
 
 
-async def everything(pipe: Pipe, end: bytes) -> list[str]:
+async def read_until(pipe: Pipe, end: bytes) -> list[str]:
     read = bytearray()
 
-    def ended() -> bool:
+    def has_ended() -> bool:
         read.extend(pipe.read())
         return read.endswith(end)
 
-    await until(ended)
+    await until(has_ended)
     return read.decode().split("\n")[:-1]
 
 
 def test_a_line_is_in_the_pipe_when_write_returns(pipe: Pipe) -> None:
-    Outlet(pipe.stream, MANY, notice).write("one é")
+    NonblockingWriter(pipe.stream, MANY, make_notice).write("one é")
     assert pipe.read() == "one é\n".encode()
 
 
-async def test_a_reader_that_stopped_holds_nobody_and_gets_every_line_in_order(pipe: Pipe) -> None:
-    outlet = Outlet(pipe.stream, MANY, notice)
+async def test_a_stopped_reader_does_not_block_and_gets_every_line_in_order(pipe: Pipe) -> None:
+    writer = NonblockingWriter(pipe.stream, MANY, make_notice)
     lines = [f"{number} " + "x" * 200 for number in range(5000)]  # a pipe has room for 320
     begun = time.perf_counter()
     for line in lines:
-        outlet.write(line)
+        writer.write(line)
     assert time.perf_counter() - begun < 5  # it would never end
-    assert await everything(pipe, b"4999 " + b"x" * 200 + b"\n") == lines
-    assert outlet.dropped == 0
+    assert await read_until(pipe, b"4999 " + b"x" * 200 + b"\n") == lines
+    assert writer.dropped == 0
 
 
-async def test_lines_beyond_the_limit_are_counted_and_the_log_says_so(pipe: Pipe) -> None:
-    outlet = Outlet(pipe.stream, 10, notice)
+async def test_lines_beyond_the_limit_are_counted_and_reported(pipe: Pipe) -> None:
+    writer = NonblockingWriter(pipe.stream, 10, make_notice)
     for number in range(2000):
-        outlet.write(f"{number} " + "x" * 200)
+        writer.write(f"{number} " + "x" * 200)
     read = bytearray()
 
-    def accounted() -> int:
+    def count_lines() -> int:
         read.extend(pipe.read())
-        whole = read.decode().split("\n")[:-1]
-        told = [int(line.split()[1]) for line in whole if line.startswith("dropped")]
-        return len(whole) - len(told) + sum(told)
+        lines = read.decode().split("\n")[:-1]
+        dropped = [int(line.split()[1]) for line in lines if line.startswith("dropped")]
+        return len(lines) - len(dropped) + sum(dropped)
 
-    await until(lambda: accounted() == 2000)
-    assert 0 < outlet.dropped < 2000
+    await until(lambda: count_lines() == 2000)
+    assert 0 < writer.dropped < 2000
 
 
-async def test_a_line_too_long_to_be_written_at_once_comes_whole_and_in_its_place(
+async def test_a_line_longer_than_the_pipe_is_written_whole_and_in_order(
     pipe: Pipe,
 ) -> None:
-    outlet = Outlet(pipe.stream, MANY, notice)
+    writer = NonblockingWriter(pipe.stream, MANY, make_notice)
     for line in ("before", "y" * 300_000, "after"):
-        outlet.write(line)
-    assert await everything(pipe, b"after\n") == ["before", "y" * 300_000, "after"]
+        writer.write(line)
+    assert await read_until(pipe, b"after\n") == ["before", "y" * 300_000, "after"]
 
 
-def test_a_reader_that_is_gone_is_no_error(pipe: Pipe) -> None:
-    outlet = Outlet(pipe.stream, MANY, notice)
+def test_a_closed_pipe_is_no_error(pipe: Pipe) -> None:
+    writer = NonblockingWriter(pipe.stream, MANY, make_notice)
     os.close(pipe.reader)
-    outlet.write("nobody")
-    assert outlet.dropped == 1
+    writer.write("unread")
+    assert writer.dropped == 1
 
 
-def test_half_a_surrogate_pair_is_no_error(tmp_path: Path) -> None:
+def test_a_lone_surrogate_is_no_error(tmp_path: Path) -> None:
     with (tmp_path / "log").open("w") as file:
-        Outlet(file, MANY, notice).write("\ud83d")
+        NonblockingWriter(file, MANY, make_notice).write("\ud83d")
         assert (tmp_path / "log").read_text() == "?\n"

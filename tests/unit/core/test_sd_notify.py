@@ -1,4 +1,4 @@
-"""sd_notify: what systemd would hear."""
+"""Notifications to systemd."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from barnabee.core import sd_notify
 
 
-def test_systemd_hears_ready(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_systemd_receives_the_lines(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     path = tmp_path / "notify"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
         systemd.bind(str(path))
@@ -20,7 +20,7 @@ def test_systemd_hears_ready(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
         assert systemd.recv(100) == b"READY=1\nSTATUS=healthy"
 
 
-def test_without_systemd_it_is_silent(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_socket_nothing_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
     assert not sd_notify.notify("READY=1")
 
@@ -28,7 +28,7 @@ def test_without_systemd_it_is_silent(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("value", "interval_s"), [("30000000", 15.0), ("", None), ("0", None), ("soon", None)]
 )
-def test_the_watchdog_is_fed_twice_per_period(
+def test_the_watchdog_interval_is_half_the_timeout(
     monkeypatch: pytest.MonkeyPatch, value: str, interval_s: float | None
 ) -> None:
     monkeypatch.setenv("WATCHDOG_USEC", value)

@@ -1,4 +1,4 @@
-"""Running a service: a taken port is named, readiness is announced, the end is clean."""
+"""The service runner: port conflicts, readiness, shutdown and invalid settings."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ SERVICE = """
 import os
 from pathlib import Path
 from barnabee.core import serve
-from barnabee.core.health import Check, Health
+from barnabee.core.health import HealthCheck, HealthMonitor
 from barnabee.core.errors import DependencyDown
-from barnabee.core.http import Front, standard_routes
+from barnabee.core.http import ServiceMiddleware, make_standard_routes
 from barnabee.core.metrics import Metrics
 from starlette.applications import Starlette
 
@@ -34,25 +34,25 @@ async def gate():
 
 def build(system, settings):
     metrics = Metrics("api")
-    health = Health("api", [Check("gate", gate, hard=True)], metrics)
-    app = Starlette(routes=standard_routes(health, metrics))
-    return serve.Running(Front(app, metrics, None), health)
+    health = HealthMonitor("api", [HealthCheck("gate", gate, hard=True)], metrics)
+    app = Starlette(routes=make_standard_routes(health, metrics))
+    return serve.ServiceApp(ServiceMiddleware(app, metrics, None), health)
 
-serve.run("api", build)
+serve.run_service("api", build)
 """
 
 
-def test_a_taken_port_is_named_with_its_owner() -> None:
+def test_a_port_in_use_is_reported_with_its_owner() -> None:
     with closing(socket.socket()) as first:
         first.bind(("127.0.0.1", 0))
         first.listen()
         port = first.getsockname()[1]
         with pytest.raises(PortTaken, match=rf"Port {port} of api .*pid {os.getpid()}"):
-            serve.listen("api", "127.0.0.1", port)
+            serve.bind_socket("api", "127.0.0.1", port)
 
 
 @pytest.fixture
-def graph_file(tmp_path: Path) -> tuple[Path, int]:
+def system_file(tmp_path: Path) -> tuple[Path, int]:
     shipped = Path(__file__).resolve().parents[3] / "system.toml"
     port = free_port()
     path = tmp_path / "system.toml"
@@ -61,10 +61,10 @@ def graph_file(tmp_path: Path) -> tuple[Path, int]:
     return path, port
 
 
-async def test_ready_is_announced_only_once_ready_and_sigterm_ends_it_cleanly(
-    tmp_path: Path, graph_file: tuple[Path, int]
+async def test_ready_is_sent_once_ready_and_sigterm_exits_with_0(
+    tmp_path: Path, system_file: tuple[Path, int]
 ) -> None:
-    path, port = graph_file
+    path, port = system_file
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
         systemd.bind(str(tmp_path / "notify"))
         systemd.setblocking(False)
@@ -79,31 +79,31 @@ async def test_ready_is_announced_only_once_ready_and_sigterm_ends_it_cleanly(
         process = subprocess.Popen(
             [sys.executable, "-c", SERVICE], env=environment, stdout=subprocess.PIPE
         )
-        heard: list[str] = []
+        received: list[str] = []
 
-        async def next_word(word: str) -> bool:
+        async def receive(text: str) -> bool:
             loop = asyncio.get_running_loop()
-            heard.append((await asyncio.wait_for(loop.sock_recv(systemd, 200), 10)).decode())
-            return word in heard[-1]
+            received.append((await asyncio.wait_for(loop.sock_recv(systemd, 200), 10)).decode())
+            return text in received[-1]
 
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
-            assert await eventually(lambda: next_word("STATUS=unhealthy"), within_s=10)
+            assert await eventually(lambda: receive("STATUS=unhealthy"), within_s=10)
             assert (await client.get("/health/ready")).status_code == 503
-            assert not any("READY=1" in line for line in heard)
+            assert not any("READY=1" in line for line in received)
             (tmp_path / "open").touch()
-            assert await eventually(lambda: next_word("READY=1"), within_s=10)
+            assert await eventually(lambda: receive("READY=1"), within_s=10)
             assert (await client.get("/health/ready")).status_code == 200
         process.send_signal(signal.SIGTERM)
         assert process.wait(timeout=5) == 0
 
 
-def test_a_service_with_a_bad_setting_says_it_in_one_sentence(
-    graph_file: tuple[Path, int],
+def test_an_invalid_setting_ends_the_service_with_one_sentence(
+    system_file: tuple[Path, int],
 ) -> None:
     environment = {
         **os.environ,
         "PYTHONPATH": os.pathsep.join(sys.path),
-        "BARNABEE_SYSTEM": str(graph_file[0]),
+        "BARNABEE_SYSTEM": str(system_file[0]),
         "BARNABEE_DEVICE": "toaster",
         "GATE": "",
     }
@@ -115,5 +115,5 @@ def test_a_service_with_a_bad_setting_says_it_in_one_sentence(
         check=False,
     )
     assert done.returncode == 2
-    assert done.stderr.startswith("setting_invalid: BARNABEE_DEVICE is not usable")
+    assert done.stderr.startswith("setting_invalid: BARNABEE_DEVICE is invalid")
     assert done.stderr.count("\n") == 1

@@ -1,4 +1,4 @@
-"""The one graph: the shipped file is valid, and everything wrong is named with key and remedy."""
+"""The system file: the shipped one is valid, and every problem names its key and remedy."""
 
 from __future__ import annotations
 
@@ -33,23 +33,23 @@ def changed(path: str, value: object) -> str:
 
 
 def remedies(text: str) -> dict[str, str]:
-    result = system.parse(text)
-    assert isinstance(result, list), "this file should have been refused"
+    result = system.parse_system(text)
+    assert isinstance(result, list), "the file was accepted"
     return {problem.key: problem.remedy for problem in result}
 
 
 def test_the_shipped_file_is_valid() -> None:
-    assert isinstance(system.parse(SHIPPED), system.System)
+    assert isinstance(system.parse_system(SHIPPED), system.System)
 
 
 @pytest.mark.parametrize(
     ("path", "value", "key", "says"),
     [
-        ("recording.room", ["kitchen"], "recording.room", "not a key that is known"),
+        ("recording.room", ["kitchen"], "recording.room", "is not a known key"),
         ("recording.rooms", ["The Kitchen"], "recording.rooms.0", "match pattern"),
-        ("recording.enabled", True, "recording.rooms", "names no room"),
+        ("recording.enabled", True, "recording.rooms", "nothing is recorded"),
         ("probe.every_s", -1, "probe.every_s", "greater than or equal to 0"),
-        ("service.api.prt", 1, "service.api.prt", "not a key that is known"),
+        ("service.api.prt", 1, "service.api.prt", "is not a known key"),
         ("service.api.port", "8000", "service.api.port", "valid integer"),
         ("service.api.port", 70_000, "service.api.port", "less than or equal to 65535"),
         ("service.api.port", 6379, "service.api.port", "is the port of service.redis"),
@@ -57,54 +57,54 @@ def test_the_shipped_file_is_valid() -> None:
         ("service.api.needs", ["ghost"], "service.api.needs", "no service or companion 'ghost'"),
         ("service.api.wants", ["restore"], "service.api.wants", "in needs too"),
         ("service.redis.needs", ["worker"], "service.redis.needs", "is a cycle"),
-        ("service.api.needs", ["s3"], "service.api.needs", "only there locally"),
-        ("service.restore.probe", "http", "service.restore.probe", "a oneshot has probe"),
-        ("card.vram_mib", 8192, "model", "shrink a vram_peak_mib"),
+        ("service.api.needs", ["s3"], "service.api.needs", "only exists locally"),
+        ("service.restore.probe", "http", "service.restore.probe", "is for a oneshot"),
+        ("gpu.vram_mib", 8192, "model", "lower a vram_peak_mib"),
         ("model.kokoro.vram_peak_mib", 1, "model.kokoro.vram_peak_mib", "below vram_reserved_mib"),
-        ("model.whisper.vram_peak_mib", 0, "model.whisper.vram_peak_mib", "say what the model"),
-        ("model.whisper.vram_reserved_mib", 9, "model.whisper.vram_reserved_mib", "make it 0, or"),
+        ("model.whisper.vram_peak_mib", 0, "model.whisper.vram_peak_mib", "set the peak"),
+        ("model.whisper.vram_reserved_mib", 9, "model.whisper.vram_reserved_mib", "set it to 0"),
         ("model.kokoro.reload_cost_ms", None, "model.kokoro.reload_cost_ms", "is missing"),
-        ("model.kokoro.reload_cost_ms", 15_000, "model.kokoro.reload_cost_ms", "raise the limit"),
+        ("model.kokoro.reload_cost_ms", 15_000, "model.kokoro.reload_cost_ms", "raise that limit"),
         ("model.kokoro.lease_limit_ms", 120_001, "model.kokoro.lease_limit_ms", "lower it"),
-        ("card.headroom_mib", 16_384, "card.headroom_mib", "leaves nothing"),
-        ("card.queue_depth", 0, "card.queue_depth", "greater than or equal to 1"),
-        ("card.idle_unload_s", 0, "card.idle_unload_s", "greater than or equal to 1"),
+        ("gpu.headroom_mib", 16_384, "gpu.headroom_mib", "leaves no memory"),
+        ("gpu.queue_depth", 0, "gpu.queue_depth", "greater than or equal to 1"),
+        ("gpu.idle_unload_s", 0, "gpu.idle_unload_s", "greater than or equal to 1"),
         ("voice.blend.am_michael", 10, "voice.blend", "make them add up to 100"),
         ("intent.ask_permille", 999, "intent.ask_permille", "above accept_permille"),
         ("retention.turns_days", 0, "retention.turns_days", "greater than or equal to 1"),
         ("schema", 2, "schema", "should be 1"),
-        ("talk.media_port_last", 10_003, "talk.media_port_last", "no port for each"),
+        ("talk.media_port_last", 10_003, "talk.media_port_last", "fewer ports than rooms_max"),
         ("service.voice.port", 10_050, "talk.media_port_first", "port of voice is in this range"),
         ("talk.wait_ms", 150, "talk.wait_ms", "is below whole_ms"),
         ("talk.hint_ms", 400, "talk.hint_ms", "is not below barge_in_ms"),
     ],
 )
-def test_a_mistake_is_named_with_its_key_and_what_to_do(
+def test_a_problem_is_reported_with_its_key_and_remedy(
     path: str, value: object, key: str, says: str
 ) -> None:
-    found = remedies(changed(path, value))
-    assert key in found, found
-    assert says in found[key]
+    problems = remedies(changed(path, value))
+    assert key in problems, problems
+    assert says in problems[key]
 
 
-def test_several_mistakes_are_reported_at_once() -> None:
+def test_several_problems_are_reported_at_once() -> None:
     text = changed("service.api.prt", 1).replace('role = "gpu"', 'role = "toaster"')
     assert {"service.api.prt", "service.gpu.role"} <= remedies(text).keys()
 
 
-def test_broken_toml_says_where() -> None:
+def test_a_syntax_error_names_the_line() -> None:
     assert "line 2" in remedies("schema = 1\nservice = ?\n")["syntax"]
 
 
-def test_a_file_that_cannot_be_read_names_the_variable_to_set(tmp_path: Path) -> None:
+def test_an_unreadable_file_is_reported_with_the_variable_to_set(tmp_path: Path) -> None:
     with pytest.raises(SystemFileInvalid, match="set BARNABEE_SYSTEM"):
-        system.load(tmp_path / "none.toml")
+        system.load_system(tmp_path / "none.toml")
 
 
-def test_vram_totals_are_those_of_the_specification() -> None:
-    loaded = system.parse(SHIPPED)
+def test_the_vram_totals_are_those_of_the_specification() -> None:
+    loaded = system.parse_system(SHIPPED)
     assert isinstance(loaded, system.System)
-    gib = {name: round(mib / 1024, 1) for name, mib in graph.vram_totals(loaded).items()}
+    gib = {name: round(mib / 1024, 1) for name, mib in graph.compute_vram_totals(loaded).items()}
     assert gib == {
         "normal_reserved_mib": 6.8,
         "normal_peak_mib": 9.5,
@@ -114,12 +114,12 @@ def test_vram_totals_are_those_of_the_specification() -> None:
 
 
 @given(st.text(max_size=200))
-def test_no_text_makes_the_reader_crash(text: str) -> None:
-    assert isinstance(system.parse(text), list)
+def test_random_text_is_refused_with_problems(text: str) -> None:
+    assert isinstance(system.parse_system(text), list)
 
 
 KEYS = st.sampled_from(
-    ["service.api.port", "service.gpu.needs", "card.vram_mib", "voice", "schema", "model.kokoro"]
+    ["service.api.port", "service.gpu.needs", "gpu.vram_mib", "voice", "schema", "model.kokoro"]
 )
 VALUES = st.one_of(
     st.integers(), st.text(max_size=5), st.booleans(), st.lists(st.text(max_size=5), max_size=3)
@@ -128,7 +128,7 @@ VALUES = st.one_of(
 
 @given(KEYS, VALUES)
 def test_any_value_is_accepted_or_refused_with_a_remedy(path: str, value: object) -> None:
-    result = system.parse(changed(path, value))
+    result = system.parse_system(changed(path, value))
     if isinstance(result, list):
         assert result
         assert all(problem.key and problem.remedy for problem in result)
@@ -146,20 +146,20 @@ def test_start_order_puts_needs_first_or_finds_the_cycle(edges: list[tuple[int, 
         for n in range(10)
     }
     data["companion"] = {}
-    result = system.parse(tomli_w.dumps(data))
+    result = system.parse_system(tomli_w.dumps(data))
     if isinstance(result, system.System):
-        order = graph.start_order(result.nodes())
+        order = graph.sort_by_needs(result.nodes())
         assert sorted(order) == sorted(result.nodes())
         assert all(order.index(f"s{b}") < order.index(f"s{a}") for a, b in edges)
     else:
         assert any("cycle" in problem.remedy for problem in result)
 
 
-def test_two_that_want_each_other_start_in_one_order_and_needs_come_before_wants() -> None:
-    one = system.load(ROOT / "system.toml").service["worker"]
+def test_mutual_wants_get_one_order_and_needs_come_before_wants() -> None:
+    worker = system.load_system(ROOT / "system.toml").service["worker"]
     edges = {"b": (["c"], ["a", "b", "x"]), "a": ([], ["b", "c"]), "c": ([], ["b"])}
     nodes = {
-        name: one.model_copy(update={"needs": needs, "wants": wants})
+        name: worker.model_copy(update={"needs": needs, "wants": wants})
         for name, (needs, wants) in edges.items()
     }
-    assert graph.ordering(nodes) == {"a": ["b", "c"], "b": ["c"], "c": []}
+    assert graph.compute_start_dependencies(nodes) == {"a": ["b", "c"], "b": ["c"], "c": []}

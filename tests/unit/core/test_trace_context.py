@@ -1,4 +1,4 @@
-"""W3C trace context: adopted when well-formed, made otherwise, passed on."""
+"""Trace ids: adopted from a valid header, generated otherwise, passed on."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ GIVEN = "0af7651916cd43dd8448eb211c80319c"
 
 
 def test_a_callers_trace_id_is_adopted_and_passed_on() -> None:
-    assert trace_context.adopt(f"00-{GIVEN}-b7ad6b7169203331-01") == GIVEN
-    assert trace_context.parse(trace_context.headers()[trace_context.HEADER]) == GIVEN
+    assert trace_context.adopt_trace_id(f"00-{GIVEN}-b7ad6b7169203331-01") == GIVEN
+    assert trace_context.parse_trace_id(trace_context.make_headers()[trace_context.HEADER]) == GIVEN
 
 
 @pytest.mark.parametrize(
     "header",
     [None, "", "nonsense", f"00-{'0' * 32}-b7ad6b7169203331-01", f"00-{GIVEN}-b7ad-01"],
 )
-def test_anything_else_gets_a_new_one(header: str | None) -> None:
-    first, second = trace_context.adopt(header), trace_context.adopt(header)
+def test_an_invalid_header_gets_a_new_trace_id(header: str | None) -> None:
+    first, second = trace_context.adopt_trace_id(header), trace_context.adopt_trace_id(header)
     assert first != second
     assert len(first) == 32
 
 
 @given(st.text())
-def test_no_header_makes_it_crash(header: str) -> None:
-    assert trace_context.parse(trace_context.headers()[trace_context.HEADER])
-    trace_context.adopt(header)
+def test_a_random_header_is_no_error(header: str) -> None:
+    assert trace_context.parse_trace_id(trace_context.make_headers()[trace_context.HEADER])
+    trace_context.adopt_trace_id(header)

@@ -1,4 +1,4 @@
-"""Whatever fails, is killed or loses its power, and when: the machine ends well, and says why."""
+"""Faults, kills and power cuts at any operation: the machine ends healthy, with a reason."""
 
 from __future__ import annotations
 
@@ -11,121 +11,133 @@ from hypothesis import strategies as st
 
 from barnabee.core.errors import BarnabeeError
 from barnabee.deploy import gate, switch, switch_recovery
-from barnabee.deploy.journal import PinRef, Record, State
-from barnabee.deploy.plan import Order
-from support.deploy_memory import Killed, MemoryJournal, MemoryMachine, PowerCut, System, World
+from barnabee.deploy.journal import SwitchRecord, SwitchState
+from barnabee.deploy.machine import PinRef
+from barnabee.deploy.plan import SwitchRequest
+from support.deploy_memory import (
+    FakeSystem,
+    MachineState,
+    MemoryJournal,
+    MemoryMachine,
+    PowerCut,
+    ProcessKilled,
+)
 
 OLD, NEW = Path("/nix/store/old"), Path("/nix/store/new")
 KINDS = ["kill before", "kill half", "kill after", "power before", "power half", "power after"]
 FAILS = ["fail before", "fail half", "fail after"]
 
 
-def a_world(new: System, faults: dict[int, str], *, once: bool = True) -> World:
-    systems = {OLD: System(driver="1" if new.driver else None), NEW: new}
+def make_machine(new: FakeSystem, faults: dict[int, str], *, once: bool = True) -> MachineState:
+    systems = {OLD: FakeSystem(driver="1" if new.driver else None), NEW: new}
     loaded = systems[OLD].driver
-    return World(systems, OLD, OLD, OLD, OLD, faults=faults, loaded=loaded, can_boot_once=once)
+    return MachineState(
+        systems, OLD, OLD, OLD, OLD, faults=faults, loaded=loaded, can_boot_once=once
+    )
 
 
-def play(world: World, order: Order) -> Record | None:
-    """Run it, and after it whatever a machine does by itself, until nothing is left to do.
+def play(machine: MachineState, request: SwitchRequest) -> SwitchRecord | None:
+    """Run the switch, then the watchdog and reboots until nothing is left to do.
 
-    None when it ended before there was a record.
+    Returns None when it ended before there was a record.
     """
-    journal = MemoryJournal(world)
+    journal = MemoryJournal(machine)
 
     def begin() -> None:
-        switch.run(MemoryMachine(world), journal, order, "1")
+        switch.run_switch(MemoryMachine(machine), journal, request, "1")
 
     def at_boot() -> None:
-        gate.pass_through(MemoryMachine(world), journal)
+        gate.run_gate(MemoryMachine(machine), journal)
 
     def watched() -> None:
-        switch_recovery.tick(MemoryMachine(world), journal)
+        switch_recovery.recover_switch(MemoryMachine(machine), journal)
 
     work = begin
     for _ in range(60):
-        died = _dies(world, work)
+        died = _dies(machine, work)
         record = journal.in_flight()
-        if record is not None and record.state == State.BOOTING:
-            world.rebooting = True  # somebody restarts it
-        if world.rebooting:
-            world.boot()
+        if record is not None and record.state == SwitchState.BOOTING:
+            machine.rebooting = True  # an operator restarts it
+        if machine.rebooting:
+            machine.boot()
             work = at_boot
         elif died and work is at_boot:
-            pass  # systemd starts it again
-        elif world.armed:
+            pass  # systemd restarts the gate
+        elif machine.armed:
             work = watched
         else:
             break
-    found = journal.every()
-    assert journal.in_flight() is None, (world.told, found[-1])
+    found = journal.list_records()
+    assert journal.in_flight() is None, (machine.log, found[-1])
     return found[-1] if found else None
 
 
-def _dies(world: World, work: Callable[[], None]) -> bool:
+def _dies(machine: MachineState, work: Callable[[], None]) -> bool:
     try:
         work()
-    except (Killed, BarnabeeError):
+    except (ProcessKilled, BarnabeeError):
         return True
     except PowerCut:
-        world.rebooting = True
+        machine.rebooting = True
     finally:
-        world.alive = ""
+        machine.alive = ""
     return False
 
 
-def expect_sound(world: World, record: Record | None, new: Path = NEW, old: Path = OLD) -> None:
-    told = (record, world.told, world.faults)
-    assert world.well(), told
-    assert world.systems[world.default].well, told
-    assert world.running == world.default == world.profile_link, told
+def expect_sound(
+    machine: MachineState, record: SwitchRecord | None, new: Path = NEW, old: Path = OLD
+) -> None:
+    details = (record, machine.log, machine.faults)
+    assert machine.is_healthy(), details
+    assert machine.systems[machine.default].healthy, details
+    assert machine.running == machine.default == machine.profile_link, details
     if record is None:
-        assert world.running == old, told
+        assert machine.running == old, details
         return
-    if record.state == State.KEPT:
-        assert world.running == new, told
-        assert record.well, told
+    if record.state == SwitchState.KEPT:
+        assert machine.running == new, details
+        assert record.well, details
     else:
-        assert record.state in {State.RETURNED, State.REFUSED}, told
-        assert world.running == old, told
-        assert record.why, told
-        assert record.well, told
-    assert record.ended_at, told
-    assert not world.armed, told
+        assert record.state in {SwitchState.RETURNED, SwitchState.REFUSED}, details
+        assert machine.running == old, details
+        assert record.why, details
+        assert record.well, details
+    assert record.ended_at, details
+    assert not machine.armed, details
 
 
 TARGETS = {
-    "good": System(),
-    "bad": System(well=False),
-    "migrating": System(schema=2),
-    "bad after a migration": System(schema=2, well=False),
-    "good, with another driver": System(driver="2"),
-    "bad, with another driver": System(driver="2", well=False),
-    "bad after a migration, with another driver": System(driver="2", schema=2, well=False),
-    "not booting": System(driver="2", boots=False),
+    "good": FakeSystem(),
+    "bad": FakeSystem(healthy=False),
+    "migrating": FakeSystem(schema=2),
+    "bad after a migration": FakeSystem(schema=2, healthy=False),
+    "good, with another driver": FakeSystem(driver="2"),
+    "bad, with another driver": FakeSystem(driver="2", healthy=False),
+    "bad after a migration, with another driver": FakeSystem(driver="2", schema=2, healthy=False),
+    "not booting": FakeSystem(driver="2", boots=False),
 }
 
 
 @pytest.mark.parametrize("name", TARGETS)
-def test_without_a_fault_what_is_well_stays_and_what_is_not_goes(name: str) -> None:
-    world = a_world(TARGETS[name], {})
-    record = play(world, Order(NEW))
+def test_without_faults_a_healthy_system_stays_and_another_is_rolled_back(name: str) -> None:
+    machine = make_machine(TARGETS[name], {})
+    record = play(machine, SwitchRequest(NEW))
     good = name in {"good", "migrating", "good, with another driver"}
     assert record
-    assert record.state == (State.KEPT if good else State.RETURNED), record
-    assert world.schema_now == (TARGETS[name].schema if good else 1)
-    expect_sound(world, record)
+    assert record.state == (SwitchState.KEPT if good else SwitchState.RETURNED), record
+    assert machine.schema_now == (TARGETS[name].schema if good else 1)
+    expect_sound(machine, record)
 
 
 @pytest.mark.parametrize("name", TARGETS)
 @pytest.mark.parametrize("kind", [*KINDS, *FAILS])
-def test_one_fault_at_every_act(name: str, kind: str) -> None:
-    whole = a_world(TARGETS[name], {})
-    play(whole, Order(NEW))
+def test_one_fault_at_every_operation(name: str, kind: str) -> None:
+    whole = make_machine(TARGETS[name], {})
+    play(whole, SwitchRequest(NEW))
     assert whole.acts > 10
     for act in range(1, whole.acts + 1):
-        world = a_world(TARGETS[name], {act: kind})
-        expect_sound(world, play(world, Order(NEW)))
+        machine = make_machine(TARGETS[name], {act: kind})
+        expect_sound(machine, play(machine, SwitchRequest(NEW)))
 
 
 @settings(deadline=None, max_examples=300)
@@ -135,28 +147,28 @@ def test_one_fault_at_every_act(name: str, kind: str) -> None:
     confirm=st.booleans(),
     faults=st.dictionaries(st.integers(1, 80), st.sampled_from([*KINDS, *FAILS]), max_size=4),
 )
-def test_up_to_four_faults_at_any_acts(
+def test_up_to_four_faults_at_any_operations(
     name: str, once: bool, confirm: bool, faults: dict[int, str]
 ) -> None:
     if name == "not booting" and not once:
-        return  # a loader that neither counts nor tries once cannot be helped: docs/operations.md
-    world = a_world(TARGETS[name], faults, once=once)
-    expect_sound(world, play(world, Order(NEW, confirm=confirm)))
+        return  # such a boot loader needs an operator: docs/operations.md
+    machine = make_machine(TARGETS[name], faults, once=once)
+    expect_sound(machine, play(machine, SwitchRequest(NEW, confirm=confirm)))
 
 
 @settings(deadline=None, max_examples=300)
 @given(
-    well=st.booleans(),
+    healthy=st.booleans(),
     faults=st.dictionaries(st.integers(1, 80), st.sampled_from([*KINDS, *FAILS]), max_size=4),
 )
-def test_rolling_code_and_data_back_together(well: bool, faults: dict[int, str]) -> None:
-    """From a migrated system to the one before it, with the database: either both or neither."""
-    world = a_world(System(schema=2), faults)
-    world.systems[OLD].well = well
-    world.running = world.default = world.profile_link = world.services = NEW
-    world.schema_now = 2
-    world.pinned = [PinRef(id="pin-0", txid=7, data_schema=1)]
-    world.rows_of = {"pin-0": 50}
-    record = play(world, Order(OLD, kind="rollback", with_data=True))
-    expect_sound(world, record, new=OLD, old=NEW)
-    assert (world.schema_now, world.rows) == ((1, 50) if world.running == OLD else (2, 100))
+def test_code_and_database_roll_back_together(healthy: bool, faults: dict[int, str]) -> None:
+    """Both the system and the database are rolled back, or neither."""
+    machine = make_machine(FakeSystem(schema=2), faults)
+    machine.systems[OLD].healthy = healthy
+    machine.running = machine.default = machine.profile_link = machine.services = NEW
+    machine.schema_now = 2
+    machine.pinned = [PinRef(id="pin-0", txid=7, data_schema=1)]
+    machine.rows_of = {"pin-0": 50}
+    record = play(machine, SwitchRequest(OLD, kind="rollback", with_data=True))
+    expect_sound(machine, record, new=OLD, old=NEW)
+    assert (machine.schema_now, machine.rows) == ((1, 50) if machine.running == OLD else (2, 100))

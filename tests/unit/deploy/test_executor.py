@@ -1,4 +1,4 @@
-"""Whoever carries out a switch can be recognised, and ended with all that it started."""
+"""Executors of switches, commands with limits, and the journal."""
 
 from __future__ import annotations
 
@@ -10,59 +10,61 @@ import psutil
 import pytest
 
 from barnabee.deploy import executor
-from barnabee.deploy.command import must, run
+from barnabee.deploy.command import run_checked, run_command
 from barnabee.deploy.errors import DeployBusy, StepFailed
-from barnabee.deploy.journal import Journal, State
-from support.deploy_memory import record
+from barnabee.deploy.journal import SwitchJournal, SwitchState
+from support.deploy_memory import make_record
 
 
-def test_a_process_is_known_by_its_start_and_ended_with_its_children() -> None:
+def test_an_executor_is_identified_by_its_start_and_killed_with_children() -> None:
     command = [sys.executable, "-c", "import subprocess; subprocess.run(['sleep', '600'])"]
     with subprocess.Popen(command) as process:
         started = psutil.Process(process.pid)
         name = f"process {process.pid} {started.create_time()}"
-        assert executor.alive(name)
-        assert not executor.alive(f"process {process.pid} {started.create_time() - 1}")
-        executor.end(name)
-        assert not executor.alive(name)
+        assert executor.is_executor_alive(name)
+        assert not executor.is_executor_alive(f"process {process.pid} {started.create_time() - 1}")
+        executor.kill_executor(name)
+        assert not executor.is_executor_alive(name)
 
 
-def test_nobody_is_its_own_owner() -> None:
-    assert not executor.alive(executor.mine())
-    assert not executor.alive("")
+def test_a_process_is_not_another_executor_than_itself() -> None:
+    assert not executor.is_executor_alive(executor.current_executor())
+    assert not executor.is_executor_alive("")
 
 
-def test_a_command_that_takes_too_long_is_gone_with_its_children(tmp_path: Path) -> None:
+def test_a_command_over_its_limit_is_killed_with_its_children(tmp_path: Path) -> None:
     script = f"sleep 600 & echo $! >{tmp_path}/pid; wait"
-    with pytest.raises(StepFailed, match="no end within 1 s"):
-        run("sh", "-c", script, limit_s=1)
+    with pytest.raises(StepFailed, match="not finished within 1 s"):
+        run_command("sh", "-c", script, limit_s=1)
     child = int((tmp_path / "pid").read_text())
     assert not psutil.pid_exists(child) or psutil.Process(child).status() == "zombie"
 
 
-def test_a_command_that_fails_says_its_last_line() -> None:
+def test_a_failed_command_reports_its_last_line() -> None:
     with pytest.raises(StepFailed, match=r"failed \(status 3: that is why\)"):
-        must("sh", "-c", "echo much; echo that is why >&2; exit 3", limit_s=10)
+        run_checked("sh", "-c", "echo much; echo that is why >&2; exit 3", limit_s=10)
     with pytest.raises(StepFailed, match="No such file"):
-        must("no-such-program", limit_s=10)
+        run_checked("no-such-program", limit_s=10)
 
 
-def test_one_switch_at_a_time_and_death_lets_go(tmp_path: Path) -> None:
-    journal = Journal(tmp_path)
-    journal.write(record(State.CHECKING))
-    with journal.alone(), pytest.raises(DeployBusy, match="1 is under way"), journal.alone():
+def test_the_lock_allows_one_switch_at_a_time(tmp_path: Path) -> None:
+    journal = SwitchJournal(tmp_path)
+    journal.write(make_record(SwitchState.CHECKING))
+    with journal.lock(), pytest.raises(DeployBusy, match="1 is in progress"), journal.lock():
         pytest.fail("two at a time")
-    with journal.alone():
+    with journal.lock():
         pass
 
 
-def test_records_last_in_order_and_old_ones_are_forgotten(tmp_path: Path) -> None:
-    journal = Journal(tmp_path)
+def test_records_are_listed_in_order_and_old_ones_pruned(tmp_path: Path) -> None:
+    journal = SwitchJournal(tmp_path)
     for number in range(5):
-        journal.write(record(State.KEPT, id=str(number), well=True, target=f"/nix/store/{number}"))
+        journal.write(
+            make_record(SwitchState.KEPT, id=str(number), well=True, target=f"/nix/store/{number}")
+        )
     (tmp_path / "nonsense.json").write_text("{")
-    assert [one.id for one in journal.every()] == ["0", "1", "2", "3", "4"]
+    assert [one.id for one in journal.list_records()] == ["0", "1", "2", "3", "4"]
     assert journal.last_kept() == "/nix/store/4"
     assert journal.in_flight() is None
     journal.prune(2)
-    assert [one.id for one in journal.every()] == ["3", "4"]
+    assert [one.id for one in journal.list_records()] == ["3", "4"]

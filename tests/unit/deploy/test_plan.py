@@ -1,4 +1,4 @@
-"""What is done with a system, and where to go back to: tables."""
+"""Decisions of switches: plan, fallback, recovery, gate, generations."""
 
 from __future__ import annotations
 
@@ -7,22 +7,28 @@ from pathlib import Path
 
 import pytest
 
-from barnabee.deploy import gate, generations, switch_recovery
+from barnabee.deploy import bootloader, gate, switch_recovery
 from barnabee.deploy.errors import DeployRefused
-from barnabee.deploy.facts import Facts
-from barnabee.deploy.gate import Passage
-from barnabee.deploy.journal import PinRef, Record, State
-from barnabee.deploy.machine import Live
-from barnabee.deploy.plan import Action, Order, Plan, Refusal, Situation, decide
-from barnabee.deploy.switch_recovery import Move
-from support.deploy_memory import DATA, LIMITS, record
+from barnabee.deploy.gate import GateAction
+from barnabee.deploy.journal import SwitchRecord, SwitchState
+from barnabee.deploy.machine import HostState, PinRef, SystemFacts
+from barnabee.deploy.plan import (
+    Preflight,
+    Refusal,
+    SwitchAction,
+    SwitchPlan,
+    SwitchRequest,
+    plan_switch,
+)
+from barnabee.deploy.switch_recovery import RecoveryAction
+from support.deploy_memory import DATA, LIMITS, make_record
 
 OLD, NEW, LAST = Path("/nix/store/old"), Path("/nix/store/new"), Path("/nix/store/last")
-LIVE = Live("boot", "6.18.1", "570.1")
+HOST = HostState("boot", "6.18.1", "570.1")
 
 
-def facts(**changed: object) -> Facts:
-    told = {
+def make_facts(**changed: object) -> SystemFacts:
+    fields = {
         "kernel": "6.18.1",
         "driver": "570.1",
         "schema": 2,
@@ -31,60 +37,89 @@ def facts(**changed: object) -> Facts:
         "limits": LIMITS,
         "program": "barnabee",
     }
-    return Facts.model_validate(told | changed)
+    return SystemFacts.model_validate(fields | changed)
 
 
-def situation(**changed: object) -> Situation:
-    now = Situation(LIVE, OLD, facts(), running_well=True, wanted=facts(), schema=2)
-    return replace(now, **changed)  # type: ignore[arg-type]
+def make_preflight(**changed: object) -> Preflight:
+    preflight = Preflight(HOST, OLD, make_facts(), True, make_facts(), schema=2)
+    return replace(preflight, **changed)  # type: ignore[arg-type]
 
 
 PINS = tuple(
     PinRef(id=f"pin-{n}", txid=n, data_schema=schema) for n, schema in enumerate([1, 1, 2])
 )
-PLANS: dict[str, tuple[Order, Situation, Action | str]] = {
-    "the same driver": (Order(NEW), situation(), Action.SWITCH),
-    "asked for the next boot": (Order(NEW, boot=True), situation(), Action.BOOT),
-    "another driver": (Order(NEW), situation(wanted=facts(driver="580.2")), Action.BOOT),
-    "the first driver": (Order(NEW), situation(live=replace(LIVE, driver=None)), Action.BOOT),
-    "a driver less": (Order(NEW), situation(wanted=facts(driver=None)), Action.SWITCH),
-    "another driver in a container": (
-        Order(NEW),
-        situation(live=replace(LIVE, container=True), wanted=facts(driver="580.2")),
-        "renew the machine beneath first",
+PLANS: dict[str, tuple[SwitchRequest, Preflight, SwitchAction | str]] = {
+    "the same driver": (SwitchRequest(NEW), make_preflight(), SwitchAction.SWITCH),
+    "requested for the next boot": (
+        SwitchRequest(NEW, boot=True),
+        make_preflight(),
+        SwitchAction.BOOT,
     ),
-    "another kernel": (Order(NEW), situation(wanted=facts(kernel="6.19.0")), Action.SWITCH),
-    "one that says nothing": (Order(NEW), situation(wanted=None), "says nothing of itself"),
+    "another driver": (
+        SwitchRequest(NEW),
+        make_preflight(target_facts=make_facts(driver="580.2")),
+        SwitchAction.BOOT,
+    ),
+    "a first driver": (
+        SwitchRequest(NEW),
+        make_preflight(host=replace(HOST, driver=None)),
+        SwitchAction.BOOT,
+    ),
+    "no driver": (
+        SwitchRequest(NEW),
+        make_preflight(target_facts=make_facts(driver=None)),
+        SwitchAction.SWITCH,
+    ),
+    "another driver in a container": (
+        SwitchRequest(NEW),
+        make_preflight(host=replace(HOST, container=True), target_facts=make_facts(driver="580.2")),
+        "update the host of this container first",
+    ),
+    "another kernel": (
+        SwitchRequest(NEW),
+        make_preflight(target_facts=make_facts(kernel="6.19.0")),
+        SwitchAction.SWITCH,
+    ),
+    "no facts": (
+        SwitchRequest(NEW),
+        make_preflight(target_facts=None),
+        "has no etc/barnabee/deploy.json",
+    ),
     "older than the database": (
-        Order(NEW),
-        situation(wanted=facts(schema=1), pins=PINS),
-        "the database has schema 2, new knows up to 1; --with-data puts it back to pin-1",
+        SwitchRequest(NEW),
+        make_preflight(target_facts=make_facts(schema=1), pins=PINS),
+        "the database has schema 2, new supports up to 1; --with-data restores pin-1",
     ),
     "older than the database, and no pin": (
-        Order(NEW, with_data=True),
-        situation(wanted=facts(schema=1), pins=PINS[2:]),
+        SwitchRequest(NEW, with_data=True),
+        make_preflight(target_facts=make_facts(schema=1), pins=PINS[2:]),
         "no pin is that old",
     ),
     "older, with its data": (
-        Order(NEW, with_data=True),
-        situation(wanted=facts(schema=1), pins=PINS),
-        Action.SWITCH,
+        SwitchRequest(NEW, with_data=True),
+        make_preflight(target_facts=make_facts(schema=1), pins=PINS),
+        SwitchAction.SWITCH,
     ),
     "older, with its data and another driver": (
-        Order(NEW, with_data=True),
-        situation(wanted=facts(schema=1, driver="580.2"), pins=PINS),
+        SwitchRequest(NEW, with_data=True),
+        make_preflight(target_facts=make_facts(schema=1, driver="580.2"), pins=PINS),
         "before a restart",
     ),
 }
 
 
-@pytest.mark.parametrize(("order", "now", "expected"), PLANS.values(), ids=PLANS.keys())
-def test_a_plan(order: Order, now: Situation, expected: Action | str) -> None:
-    found = decide(order, now)
-    if isinstance(expected, Action):
-        assert isinstance(found, Plan)
+@pytest.mark.parametrize(
+    ("switch_request", "preflight", "expected"), PLANS.values(), ids=PLANS.keys()
+)
+def test_a_plan(
+    switch_request: SwitchRequest, preflight: Preflight, expected: SwitchAction | str
+) -> None:
+    found = plan_switch(switch_request, preflight)
+    target = preflight.target_facts
+    if isinstance(expected, SwitchAction):
+        assert isinstance(found, SwitchPlan)
         assert found.action == expected
-        wants_data = order.with_data and now.wanted is not None and now.wanted.data_schema == 1
+        wants_data = switch_request.with_data and target is not None and target.data_schema == 1
         assert (found.restore is not None) == wants_data
         assert found.restore in {None, PINS[1]}  # the newest that it can read
     else:
@@ -92,103 +127,122 @@ def test_a_plan(order: Order, now: Situation, expected: Action | str) -> None:
         assert expected in found.reason
 
 
-def test_a_plan_says_what_only_a_boot_brings() -> None:
-    found = decide(Order(NEW), situation(wanted=facts(kernel="6.19.0", driver="580.2")))
-    assert isinstance(found, Plan)
+def test_a_plan_notes_what_takes_effect_after_a_boot() -> None:
+    found = plan_switch(
+        SwitchRequest(NEW), make_preflight(target_facts=make_facts(kernel="6.19.0", driver="580.2"))
+    )
+    assert isinstance(found, SwitchPlan)
     driver, kernel = found.notes
-    assert "driver 570.1, the new libraries are 580.2" in driver
-    assert kernel == "kernel 6.18.1 runs on until the next boot, then 6.19.0"
+    assert "driver 570.1 is loaded, the new libraries are 580.2" in driver
+    assert kernel == "kernel 6.18.1 stays until the next boot, then 6.19.0"
 
 
-REFUGES: dict[str, tuple[dict[str, object], Path]] = {
-    "what runs and is well": ({"last_kept": LAST, "last_kept_facts": facts()}, OLD),
-    "what runs, for want of better": ({"running_well": False}, OLD),
-    "what was last found well": (
-        {"running_well": False, "last_kept": LAST, "last_kept_facts": facts()},
+FALLBACKS: dict[str, tuple[dict[str, object], Path]] = {
+    "the healthy running system": ({"last_kept": LAST, "last_kept_facts": make_facts()}, OLD),
+    "the unhealthy running system without an alternative": ({"running_healthy": False}, OLD),
+    "the last healthy system": (
+        {"running_healthy": False, "last_kept": LAST, "last_kept_facts": make_facts()},
         LAST,
     ),
-    "not what needs another driver": (
-        {"running_well": False, "last_kept": LAST, "last_kept_facts": facts(driver="5")},
+    "not a system with another driver": (
+        {"running_healthy": False, "last_kept": LAST, "last_kept_facts": make_facts(driver="5")},
         OLD,
     ),
-    "not what cannot read the database": (
-        {"running_well": False, "last_kept": LAST, "last_kept_facts": facts(schema=1)},
+    "not a system that cannot read the database": (
+        {"running_healthy": False, "last_kept": LAST, "last_kept_facts": make_facts(schema=1)},
         OLD,
     ),
 }
 
 
-@pytest.mark.parametrize(("changed", "expected"), REFUGES.values(), ids=REFUGES.keys())
-def test_where_to_go_back_to(changed: dict[str, object], expected: Path) -> None:
-    found = decide(Order(NEW), situation(**changed))
-    assert isinstance(found, Plan)
-    assert found.refuge == expected
+@pytest.mark.parametrize(("changed", "expected"), FALLBACKS.values(), ids=FALLBACKS.keys())
+def test_the_fallback_of_a_switch(changed: dict[str, object], expected: Path) -> None:
+    found = plan_switch(SwitchRequest(NEW), make_preflight(**changed))
+    assert isinstance(found, SwitchPlan)
+    assert found.fallback == expected
 
 
 @pytest.mark.parametrize(
     ("state", "boot_id", "alive", "now_s", "expected"),
     [
-        (State.ACTIVATING, "boot", True, 99.0, Move.WAIT),
-        (State.ACTIVATING, "boot", True, 101.0, Move.END_OWNER),
-        (State.ACTIVATING, "boot", False, 1.0, Move.TAKE_BACK),
-        (State.PLANNED, "boot", False, 1.0, Move.TAKE_BACK),
-        (State.WAITING, "boot", False, 1.0, Move.TAKE_BACK),
-        (State.RETURNING, "boot", False, 1.0, Move.TAKE_BACK),
-        (State.KEEPING, "boot", False, 1.0, Move.FINISH),
-        (State.BOOTING, "boot", False, 999.0, Move.NOTHING),
-        (State.CHECKING, "another", False, 999.0, Move.NOTHING),
+        (SwitchState.ACTIVATING, "boot", True, 99.0, RecoveryAction.WAIT),
+        (SwitchState.ACTIVATING, "boot", True, 101.0, RecoveryAction.KILL_EXECUTOR),
+        (SwitchState.ACTIVATING, "boot", False, 1.0, RecoveryAction.ROLL_BACK),
+        (SwitchState.PLANNED, "boot", False, 1.0, RecoveryAction.ROLL_BACK),
+        (SwitchState.WAITING, "boot", False, 1.0, RecoveryAction.ROLL_BACK),
+        (SwitchState.RETURNING, "boot", False, 1.0, RecoveryAction.ROLL_BACK),
+        (SwitchState.KEEPING, "boot", False, 1.0, RecoveryAction.FINISH),
+        (SwitchState.BOOTING, "boot", False, 999.0, RecoveryAction.NOTHING),
+        (SwitchState.CHECKING, "another", False, 999.0, RecoveryAction.NOTHING),
     ],
 )
-def test_what_the_watch_does(
-    state: State, boot_id: str, alive: bool, now_s: float, expected: Move
+def test_the_recovery_action(
+    state: SwitchState, boot_id: str, alive: bool, now_s: float, expected: RecoveryAction
 ) -> None:
     assert (
-        switch_recovery.decide(record(state), boot_id=boot_id, alive=alive, now_s=now_s) == expected
+        switch_recovery.decide_recovery(
+            make_record(state), boot_id=boot_id, alive=alive, now_s=now_s
+        )
+        == expected
     )
 
 
 @pytest.mark.parametrize(
     ("found", "booted", "boot_id", "expected"),
     [
-        (None, OLD, "later", Passage.ASK),
-        (record(State.CHECKING), OLD, "boot", Passage.LEAVE),
-        (record(State.CHECKING), OLD, "later", Passage.CLOSE),
-        (record(State.BOOTING, staged=True, profile_changed=True), NEW, "later", Passage.TRY),
-        (record(State.BOOTING, staged=True, profile_changed=True), OLD, "later", Passage.CLOSE),
-        (record(State.KEEPING, profile_changed=True), NEW, "later", Passage.TRY),
-        (record(State.ACTIVATING, activated=True), NEW, "later", Passage.CLOSE),
+        (None, OLD, "later", GateAction.CHECK),
+        (make_record(SwitchState.CHECKING), OLD, "boot", GateAction.LEAVE),
+        (make_record(SwitchState.CHECKING), OLD, "later", GateAction.CLOSE),
+        (
+            make_record(SwitchState.BOOTING, staged=True, profile_changed=True),
+            NEW,
+            "later",
+            GateAction.TRY,
+        ),
+        (
+            make_record(SwitchState.BOOTING, staged=True, profile_changed=True),
+            OLD,
+            "later",
+            GateAction.CLOSE,
+        ),
+        (make_record(SwitchState.KEEPING, profile_changed=True), NEW, "later", GateAction.TRY),
+        (make_record(SwitchState.ACTIVATING, activated=True), NEW, "later", GateAction.CLOSE),
     ],
 )
-def test_what_the_gate_does(
-    found: Record | None, booted: Path, boot_id: str, expected: Passage
+def test_the_gate_action(
+    found: SwitchRecord | None, booted: Path, boot_id: str, expected: GateAction
 ) -> None:
-    assert gate.decide(found, booted=booted, boot_id=boot_id) == expected
+    assert gate.decide_gate_action(found, booted=booted, boot_id=boot_id) == expected
 
 
 @pytest.mark.parametrize(
-    ("counted", "was_well", "restarts"),
+    ("counted", "was_healthy", "restarts"),
     [(False, False, False), (False, True, False), (True, False, True), (True, True, False)],
 )
-def test_only_a_boot_on_trial_is_restarted(counted: bool, was_well: bool, restarts: bool) -> None:
-    live = replace(LIVE, counted=counted)
-    assert gate.decide_unwell(live, was_well=was_well) == restarts
+def test_only_an_unhealthy_trial_boot_is_restarted(
+    counted: bool, was_healthy: bool, restarts: bool
+) -> None:
+    host = replace(HOST, counted=counted)
+    assert gate.should_reboot(host, was_healthy=was_healthy) == restarts
 
 
-def test_a_record_ends_in_a_sentence() -> None:
-    told = {
-        record(State.KEPT): "new is kept",
-        record(State.REFUSED, why="no"): "refused, nothing was changed: no",
-        record(State.RETURNED, why="no", well=True): "nothing was changed: no",
-        record(State.RETURNED, why="no", well=True, activated=True): (
-            "went back to old and it is well: no"
+def test_the_summary_of_a_record() -> None:
+    summaries = {
+        make_record(SwitchState.KEPT): "switched to new",
+        make_record(SwitchState.REFUSED, why="no"): "refused, nothing was changed: no",
+        make_record(SwitchState.RETURNED, why="no", well=True): "nothing was changed: no",
+        make_record(SwitchState.RETURNED, why="no", well=True, activated=True): (
+            "rolled back to old, which is healthy: no"
         ),
-        record(State.RETURNED, why="no", well=False, activated=True): (
-            "went back to old, which is not well either: no"
+        make_record(SwitchState.RETURNED, why="no", well=False, activated=True): (
+            "rolled back to old, which is not healthy either: no"
         ),
-        record(State.STUCK, why="no"): "could not go back to old, a person is needed: no",
+        make_record(
+            SwitchState.STUCK, why="no"
+        ): "could not roll back to old, intervention needed: no",
     }
-    for found, expected in told.items():
-        assert found.sentence() == expected
+    for found, expected in summaries.items():
+        assert found.summary() == expected
 
 
 @pytest.fixture
@@ -201,16 +255,16 @@ def profile(tmp_path: Path) -> Path:
     return tmp_path / "system"
 
 
-def test_generations_are_in_order_and_those_that_are_gone_are_not_there(profile: Path) -> None:
-    assert list(generations.every(profile)) == [3, 4, 12]
+def test_existing_generations_are_listed_in_order(profile: Path) -> None:
+    assert list(bootloader.list_generations(profile)) == [3, 4, 12]
 
 
-def test_going_back_takes_the_one_before_or_what_was_last_well(profile: Path) -> None:
+def test_a_rollback_chooses_the_last_healthy_or_previous_generation(profile: Path) -> None:
     at = profile.parent
-    assert generations.chosen(profile, at / "gen-12", None, None) == at / "gen-4"
-    assert generations.chosen(profile, at / "gen-12", None, at / "gen-3") == at / "gen-3"
-    assert generations.chosen(profile, at / "gen-12", None, at / "gen-12") == at / "gen-4"
-    assert generations.chosen(profile, at / "unkept", None, None) == at / "gen-12"
-    assert generations.chosen(profile, at / "gen-12", 3, None) == at / "gen-3"
+    assert bootloader.choose_generation(profile, at / "gen-12", None, None) == at / "gen-4"
+    assert bootloader.choose_generation(profile, at / "gen-12", None, at / "gen-3") == at / "gen-3"
+    assert bootloader.choose_generation(profile, at / "gen-12", None, at / "gen-12") == at / "gen-4"
+    assert bootloader.choose_generation(profile, at / "unkept", None, None) == at / "gen-12"
+    assert bootloader.choose_generation(profile, at / "gen-12", 3, None) == at / "gen-3"
     with pytest.raises(DeployRefused, match="there is no generation 7; there are 3, 4, 12"):
-        generations.chosen(profile, at / "gen-12", 7, None)
+        bootloader.choose_generation(profile, at / "gen-12", 7, None)

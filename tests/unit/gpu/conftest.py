@@ -7,10 +7,10 @@ from contextlib import AsyncExitStack
 
 import pytest
 
-from support.gpu_app import Starter
+from support.gpu_app import ServiceStarter
 
 
 @pytest.fixture
-async def start() -> AsyncIterator[Starter]:
+async def start() -> AsyncIterator[ServiceStarter]:
     async with AsyncExitStack() as stack:
-        yield Starter(stack)
+        yield ServiceStarter(stack)

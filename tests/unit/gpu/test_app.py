@@ -9,31 +9,31 @@ import numpy as np
 import pytest
 
 from barnabee.audio import wav
+from barnabee.audio.samples import Samples, to_pcm16
 from barnabee.core.errors import ModelDamaged
-from barnabee.gpu.engines.protocols import Embeddings, Samples, Segment
-from barnabee.testing.engines import FakeEars, FakeEmbedder, FakeVoice, Gate
-from support.gpu_app import Service, Starter
+from barnabee.gpu.engines.protocols import Embeddings, Segment
+from barnabee.testing.engines import FakeEmbedder, FakeSynthesizer, FakeTranscriber, JobGate
+from support.gpu_app import RunningService, ServiceStarter
 from support.wait import until
 
 
-def spoken(seconds: float = 1.0, rate_hz: int = 16_000) -> bytes:
+def make_wav(seconds: float = 1.0, rate_hz: int = 16_000) -> bytes:
     samples = 0.3 * np.sin(2 * np.pi * 300 * np.arange(int(seconds * rate_hz)) / rate_hz)
-    data = wav.pcm16(samples.astype(np.float32))
-    return wav.header(rate_hz, len(data)) + data
+    return wav.encode(to_pcm16(samples.astype(np.float32)), rate_hz)
 
 
-async def transcribe(service: Service, content: bytes, **form: str) -> httpx.Response:
+async def transcribe(service: RunningService, content: bytes, **form: str) -> httpx.Response:
     form = {"model": "whisper-1", **form}
     files = {"file": ("a.wav", content)}
     return await service.client.post("/v1/audio/transcriptions", data=form, files=files)
 
 
-async def speak(service: Service, **body: object) -> httpx.Response:
+async def speak(service: RunningService, **body: object) -> httpx.Response:
     body = {"model": "tts-1", "input": "Hello there.", "response_format": "wav", **body}
     return await service.client.post("/v1/audio/speech", json=body)
 
 
-async def embed(service: Service, **body: object) -> httpx.Response:
+async def embed(service: RunningService, **body: object) -> httpx.Response:
     body = {"model": "embeddings", "input": "hello", **body}
     return await service.client.post("/v1/embeddings", json=body)
 
@@ -44,12 +44,12 @@ def refusal(response: httpx.Response) -> tuple[int, str, str]:
     return response.status_code, body["code"], body["message"]
 
 
-# ---- hearing ----
+# ---- transcription ----
 
 
-async def test_a_wav_is_heard_in_three_formats(start: Starter) -> None:
+async def test_transcription_in_each_response_format(start: ServiceStarter) -> None:
     service = await start()
-    plain = await transcribe(service, spoken(1.5))
+    plain = await transcribe(service, make_wav(1.5))
     assert plain.json() == {
         "text": "turn on the kitchen light",
         "language": "en",
@@ -58,34 +58,34 @@ async def test_a_wav_is_heard_in_three_formats(start: Starter) -> None:
         "degraded": False,
         "confidence": 0.9048,
     }
-    text = await transcribe(service, spoken(), response_format="text")
+    text = await transcribe(service, make_wav(), response_format="text")
     assert text.text == "turn on the kitchen light\n"
-    verbose = (await transcribe(service, spoken(2.0), response_format="verbose_json")).json()
+    verbose = (await transcribe(service, make_wav(2.0), response_format="verbose_json")).json()
     (segment,) = verbose["segments"]
     assert (segment["start"], segment["end"]) == (0.0, 2.0)
 
 
-async def test_eight_kilohertz_and_stereo_reach_the_engine_as_sixteen_mono(start: Starter) -> None:
-    ears = FakeEars()
+async def test_audio_reaches_the_engine_as_16_khz_mono(start: ServiceStarter) -> None:
+    ears = FakeTranscriber()
     service = await start(stt=lambda: ears)
-    assert (await transcribe(service, spoken(2.0, 8_000))).status_code == 200
-    stereo = bytearray(spoken(1.0))
-    stereo[22:24] = b"\2\0"  # half as long, twice as wide
+    assert (await transcribe(service, make_wav(2.0, 8_000))).status_code == 200
+    stereo = bytearray(make_wav(1.0))
+    stereo[22:24] = b"\2\0"  # the same bytes as two channels
     assert (await transcribe(service, bytes(stereo))).status_code == 200
-    assert ears.heard == [(2.0, "en"), (0.5, "en")]
+    assert ears.transcribed == [(2.0, "en"), (0.5, "en")]
 
 
 @pytest.mark.parametrize(
     ("content", "status", "code", "words"),
     [
-        (b"this is no sound", 400, "invalid_audio", "not a WAV"),
+        (b"this is no audio", 400, "invalid_audio", "not a WAV"),
         (b"", 400, "invalid_audio", "not a WAV"),
-        (spoken(0), 400, "invalid_audio", "0 s"),
-        (spoken(601, 4_000), 413, "too_large", "300 s"),
+        (make_wav(0), 400, "invalid_audio", "0 s"),
+        (make_wav(601, 4_000), 413, "too_large", "300 s"),
     ],
 )
-async def test_what_cannot_be_heard_is_refused(
-    start: Starter, content: bytes, status: int, code: str, words: str
+async def test_invalid_audio_is_refused(
+    start: ServiceStarter, content: bytes, status: int, code: str, words: str
 ) -> None:
     service = await start()
     got = refusal(await transcribe(service, content))
@@ -93,40 +93,39 @@ async def test_what_cannot_be_heard_is_refused(
     assert words in got[2]
 
 
-async def test_wrong_forms_are_refused(start: Starter) -> None:
+async def test_invalid_transcription_fields_are_refused(start: ServiceStarter) -> None:
     service = await start()
-    assert refusal(await transcribe(service, spoken(), language="xx"))[1] == "bad_request"
-    assert refusal(await transcribe(service, spoken(), response_format="srt"))[1] == "bad_request"
-    assert refusal(await transcribe(service, spoken(), model="tts-1"))[:2] == (404, "not_found")
+    assert refusal(await transcribe(service, make_wav(), language="xx"))[1] == "bad_request"
+    assert refusal(await transcribe(service, make_wav(), response_format="srt"))[1] == "bad_request"
+    assert refusal(await transcribe(service, make_wav(), model="tts-1"))[:2] == (404, "not_found")
     nothing = await service.client.post("/v1/audio/transcriptions", data={"model": "whisper-1"})
     assert refusal(nothing)[1] == "bad_request"
 
 
-async def test_more_than_the_limit_of_bytes_is_refused(start: Starter) -> None:
+async def test_upload_over_the_size_limit_is_refused(start: ServiceStarter) -> None:
     service = await start()
     assert refusal(await transcribe(service, bytes(33 * 1024 * 1024)))[:2] == (413, "too_large")
 
 
-async def test_when_the_first_ear_fails_the_second_hears_and_says_so(start: Starter) -> None:
-    def damaged() -> FakeEars:
+async def test_fallback_engine_transcribes_and_reports_degraded(start: ServiceStarter) -> None:
+    def damaged() -> FakeTranscriber:
         raise ModelDamaged(path="/models/parakeet/encoder.onnx", reason="too short")
 
-    service = await start(stt=damaged, fallback=FakeEars)
-    heard = await transcribe(service, spoken())
-    assert (heard.status_code, heard.json()["text"]) == (200, "turn on the kitchen light")
-    assert (heard.json()["engine"], heard.json()["degraded"]) == ("whisper-base", True)
+    service = await start(stt=damaged, fallback=FakeTranscriber)
+    response = await transcribe(service, make_wav())
+    assert (response.status_code, response.json()["text"]) == (200, "turn on the kitchen light")
+    assert (response.json()["engine"], response.json()["degraded"]) == ("whisper-base", True)
     ready = (await service.client.get("/health/ready")).json()
     assert ready["status"] == "degraded"
-    assert "whisper-base stands in" in ready["dependencies"]["stt"]["message"]
-    by_name = await transcribe(service, spoken(), model="parakeet")
-    assert refusal(by_name)[:2] == (
-        500,
-        "model_damaged",
-    )  # a model asked for by name is not replaced
+    assert "whisper-base is used instead" in ready["dependencies"]["stt"]["message"]
+    by_name = await transcribe(service, make_wav(), model="parakeet")
+    assert refusal(by_name)[:2] == (500, "model_damaged")  # no fallback for a model by its name
 
 
-async def test_an_ear_that_breaks_in_use_is_replaced_for_that_request(start: Starter) -> None:
-    class Breaking(FakeEars):
+async def test_engine_that_fails_mid_request_is_replaced_for_that_request(
+    start: ServiceStarter,
+) -> None:
+    class Breaking(FakeTranscriber):
         def transcribe(
             self, samples: Samples, *, language: str, words: bool = False
         ) -> Iterator[Segment]:
@@ -134,27 +133,27 @@ async def test_an_ear_that_breaks_in_use_is_replaced_for_that_request(start: Sta
             msg = "CUDA error: an illegal memory access was encountered"
             raise RuntimeError(msg)
 
-    service = await start(stt=Breaking, fallback=FakeEars)
-    heard = (await transcribe(service, spoken())).json()
-    assert (heard["text"], heard["engine"]) == ("turn on the kitchen light", "whisper-base")
-    assert heard["degraded"] is True
+    service = await start(stt=Breaking, fallback=FakeTranscriber)
+    body = (await transcribe(service, make_wav())).json()
+    assert (body["text"], body["engine"]) == ("turn on the kitchen light", "whisper-base")
+    assert body["degraded"] is True
 
 
-# ---- speaking ----
+# ---- speech ----
 
 
-async def test_speech_is_a_wav_of_what_was_said(start: Starter) -> None:
-    voice = FakeVoice()
+async def test_speech_is_returned_as_wav(start: ServiceStarter) -> None:
+    voice = FakeSynthesizer()
     service = await start(tts=lambda: voice)
     response = await speak(service, input="One. Two.")
     assert response.headers["content-type"] == "audio/wav"
     sound = wav.parse(response.content, max_s=60)
     assert (sound.rate_hz, sound.channels, sound.bits) == (24_000, 1, 16)
     assert sound.duration_s == pytest.approx(0.08, abs=0.001)
-    assert voice.said == ["One.", "Two."]
+    assert voice.spoken == ["One.", "Two."]
 
 
-async def test_pcm_is_the_same_without_a_header(start: Starter) -> None:
+async def test_pcm_is_the_wav_without_its_header(start: ServiceStarter) -> None:
     service = await start()
     whole = await speak(service)
     bare = await speak(service, response_format="pcm")
@@ -162,7 +161,7 @@ async def test_pcm_is_the_same_without_a_header(start: Starter) -> None:
     assert whole.content[44:] == bare.content
 
 
-async def test_speed_and_voice_reach_the_engine(start: Starter) -> None:
+async def test_speed_and_voice_reach_the_engine(start: ServiceStarter) -> None:
     service = await start()
     normal, fast = await speak(service), await speak(service, speed=2.0)
     assert len(fast.content) < len(normal.content) * 0.6
@@ -177,7 +176,7 @@ async def test_speed_and_voice_reach_the_engine(start: Starter) -> None:
         ({"input": " \n"}, 400, "empty"),
         ({"input": "a" * 4001}, 413, "4000 characters"),
         ({"input": "a\0b"}, 400, "NUL"),
-        ({"input": "..."}, 400, "nothing in it can be spoken"),
+        ({"input": "..."}, 400, "contains nothing that can be spoken"),
         ({"voice": "hal"}, 400, "barnabee, af_heart"),
         ({"speed": 9}, 400, "speed"),
         ({"response_format": "ogg"}, 400, "response_format"),
@@ -186,8 +185,8 @@ async def test_speed_and_voice_reach_the_engine(start: Starter) -> None:
         ({"input": 7}, 400, "input"),
     ],
 )
-async def test_what_cannot_be_said_is_refused(
-    start: Starter, body: dict[str, object], status: int, words: str
+async def test_invalid_speech_requests_are_refused(
+    start: ServiceStarter, body: dict[str, object], status: int, words: str
 ) -> None:
     service = await start()
     got = refusal(await speak(service, **body))
@@ -195,7 +194,7 @@ async def test_what_cannot_be_said_is_refused(
     assert words in got[2]
 
 
-async def test_half_a_character_is_refused(start: Starter) -> None:
+async def test_lone_surrogate_is_refused(start: ServiceStarter) -> None:
     service = await start()
     for path, model in (("/v1/audio/speech", "tts-1"), ("/v1/embeddings", "embeddings")):
         body = f'{{"model": "{model}", "input": "\\ud800 hello"}}'.encode()
@@ -206,19 +205,17 @@ async def test_half_a_character_is_refused(start: Starter) -> None:
 
 @pytest.mark.parametrize("path", ["/v1/audio/speech", "/v1/embeddings"])
 @pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe\x00", b"[]", b"null", b"\0" * 100])
-async def test_bodies_that_are_no_json_are_refused(
-    start: Starter, path: str, content: bytes
-) -> None:
+async def test_invalid_json_is_refused(start: ServiceStarter, path: str, content: bytes) -> None:
     service = await start()
     headers = {"content-type": "application/json"}
     response = await service.client.post(path, content=content, headers=headers)
     assert refusal(response)[:2] == (400, "bad_request")
 
 
-# ---- embedding ----
+# ---- embeddings ----
 
 
-async def test_texts_become_vectors_of_length_one_in_order(start: Starter) -> None:
+async def test_embeddings_are_unit_vectors_in_order(start: ServiceStarter) -> None:
     service = await start()
     body = (await embed(service, input=["red lamp", "lamp"])).json()
     vectors = np.array([row["embedding"] for row in body["data"]], np.float32)
@@ -228,14 +225,14 @@ async def test_texts_become_vectors_of_length_one_in_order(start: Starter) -> No
     assert body["usage"] == {"prompt_tokens": 3, "total_tokens": 3}
 
 
-async def test_base64_holds_the_same_numbers(start: Starter) -> None:
+async def test_base64_holds_the_same_vectors(start: ServiceStarter) -> None:
     service = await start()
     row = (await embed(service, encoding_format="base64")).json()["data"][0]
     got = np.frombuffer(base64.b64decode(row["embedding"]), "<f4")
     np.testing.assert_allclose(got, FakeEmbedder().embed(["hello"]).vectors[0], atol=1e-6)
 
 
-async def test_floats_are_exact_to_the_last_bit_also_of_many_texts(start: Starter) -> None:
+async def test_json_floats_are_bit_exact_for_many_texts(start: ServiceStarter) -> None:
     service = await start()
     texts = [f"text {n}" for n in range(40)]
     rows = (await embed(service, input=texts)).json()["data"]
@@ -244,7 +241,7 @@ async def test_floats_are_exact_to_the_last_bit_also_of_many_texts(start: Starte
     np.testing.assert_array_equal(vectors, FakeEmbedder().embed(texts).vectors)
 
 
-async def test_what_is_no_number_is_an_error_and_no_answer(start: Starter) -> None:
+async def test_vectors_with_nan_are_an_error(start: ServiceStarter) -> None:
     class Broken(FakeEmbedder):
         def embed(self, texts: Sequence[str]) -> Embeddings:
             found = super().embed(texts)
@@ -267,17 +264,17 @@ async def test_what_is_no_number_is_an_error_and_no_answer(start: Starter) -> No
         ({"model": "gpt-4"}, 404),
     ],
 )
-async def test_what_cannot_be_embedded_is_refused(
-    start: Starter, body: dict[str, object], status: int
+async def test_invalid_embedding_requests_are_refused(
+    start: ServiceStarter, body: dict[str, object], status: int
 ) -> None:
     service = await start()
     assert refusal(await embed(service, **body))[0] == status
 
 
-# ---- being there ----
+# ---- health, models, metrics ----
 
 
-async def test_without_the_token_only_health_answers(start: Starter) -> None:
+async def test_only_health_routes_need_no_token(start: ServiceStarter) -> None:
     service = await start()
     service.client.headers.pop("Authorization")
     assert (await service.client.get("/health/live")).status_code == 200
@@ -286,27 +283,27 @@ async def test_without_the_token_only_health_answers(start: Starter) -> None:
         assert refusal(await service.client.get(path))[:2] == (401, "unauthorized")
 
 
-async def test_it_answers_while_it_loads_and_says_so(start: Starter) -> None:
-    gate = Gate()
+async def test_service_responds_while_models_load(start: ServiceStarter) -> None:
+    gate = JobGate()
 
-    class Slow(FakeVoice):
+    class Slow(FakeSynthesizer):
         def warm_up(self) -> None:
-            gate.passed()
+            gate.wait_until_open()
 
     service = await start(tts=Slow, wait=False)
     await asyncio.to_thread(gate.reached.wait)
     assert (await service.client.get("/health/live")).status_code == 200
     assert (await service.client.get("/health/ready")).status_code == 503
     waiting = asyncio.create_task(speak(service))
-    await until(lambda: bool(service.tasks.manager.ledger.waiting))
+    await until(lambda: bool(service.capabilities.manager.ledger.waiting))
     gate.opened.set()
     assert (await waiting).status_code == 200
-    await until(lambda: service.tasks.manager.was_tried("embeddings"))
+    await until(lambda: service.capabilities.manager.has_attempted_load("embeddings"))
     assert (await service.running.health.report(max_age_s=0)).state == "healthy"
 
 
-async def test_one_failed_engine_degrades_and_the_others_work(start: Starter) -> None:
-    def damaged() -> FakeVoice:
+async def test_failed_engine_degrades_health_and_others_work(start: ServiceStarter) -> None:
+    def damaged() -> FakeSynthesizer:
         raise ModelDamaged(path="/models/kokoro-int8/model.onnx", reason="12 bytes instead of 99")
 
     service = await start(tts=damaged)
@@ -317,14 +314,14 @@ async def test_one_failed_engine_degrades_and_the_others_work(start: Starter) ->
     assert "kokoro-int8/model.onnx" in tts["message"]
     assert refusal(await speak(service))[:2] == (500, "model_damaged")
     assert (await embed(service)).status_code == 200
-    assert (await transcribe(service, spoken())).status_code == 200
+    assert (await transcribe(service, make_wav())).status_code == 200
     rows = {row["id"]: row for row in (await service.client.get("/v1/models")).json()["data"]}
     assert rows["kokoro-int8"]["state"] == "failed"
     assert rows["kokoro-int8"]["error"]["code"] == "model_damaged"
 
 
-async def test_no_engine_at_all_is_unhealthy(start: Starter) -> None:
-    def missing() -> FakeVoice:
+async def test_service_without_any_engine_is_unhealthy(start: ServiceStarter) -> None:
+    def missing() -> FakeSynthesizer:
         raise ModelDamaged(path="x", reason="y")
 
     service = await start(stt=missing, tts=missing, embed=missing)
@@ -332,7 +329,7 @@ async def test_no_engine_at_all_is_unhealthy(start: Starter) -> None:
     assert (ready.status_code, ready.json()["status"]) == (503, "unhealthy")
 
 
-async def test_models_are_listed_with_their_state(start: Starter) -> None:
+async def test_models_are_listed_with_their_state(start: ServiceStarter) -> None:
     service = await start()
     body = (await service.client.get("/v1/models")).json()
     assert [(row["id"], row["task"], row["state"]) for row in body["data"]] == [
@@ -347,19 +344,19 @@ async def test_models_are_listed_with_their_state(start: Starter) -> None:
     assert refusal(await service.client.get("/v1/models/none"))[0] == 404
 
 
-async def test_inference_is_exported(start: Starter) -> None:
+async def test_inference_metrics_are_exported(start: ServiceStarter) -> None:
     service = await start()
-    await transcribe(service, spoken(1.0))
+    await transcribe(service, make_wav(1.0))
     text = (await service.client.get("/metrics")).text
     assert 'barnabee_inference_seconds_count{engine="whisper-base",task="stt"} 1.0' in text
     assert 'barnabee_inference_audio_seconds_total{engine="whisper-base",task="stt"} 1.0' in text
     assert 'barnabee_health_check_stt{component="gpu"}' in text
 
 
-# ---- the card ----
+# ---- VRAM and turns ----
 
 
-async def test_the_ledger_is_shown_with_its_decisions_and_reasons(start: Starter) -> None:
+async def test_vram_route_shows_ledger_and_decisions(start: ServiceStarter) -> None:
     service = await start()
     body = (await service.client.get("/v1/vram")).json()
     assert body["card"]["name"] == "main memory"
@@ -368,7 +365,7 @@ async def test_the_ledger_is_shown_with_its_decisions_and_reasons(start: Starter
     assert all(one["reason"] for one in body["decisions"])
 
 
-async def test_a_model_is_unloaded_by_hand_and_comes_back_when_it_is_wanted(start: Starter) -> None:
+async def test_unloaded_model_is_loaded_again_on_request(start: ServiceStarter) -> None:
     service = await start()
     gone = await service.client.post("/v1/models/kokoro/unload")
     assert (gone.status_code, gone.json()["state"]) == (200, "absent")
@@ -378,7 +375,7 @@ async def test_a_model_is_unloaded_by_hand_and_comes_back_when_it_is_wanted(star
     assert (back.status_code, back.json()["state"]) == (200, "ready")
 
 
-async def test_a_turn_keeps_its_models_until_it_ends(start: Starter) -> None:
+async def test_turn_keeps_its_models_loaded_until_it_ends(start: ServiceStarter) -> None:
     service = await start()
     turn = (await service.client.post("/v1/turns", json={"session": "kitchen"})).json()
     assert set(turn["models"]) == {"whisper", "kokoro", "embeddings"}
@@ -390,29 +387,31 @@ async def test_a_turn_keeps_its_models_until_it_ends(start: Starter) -> None:
     assert (await service.client.post("/v1/models/kokoro/unload")).status_code == 200
 
 
-async def test_words_have_their_times_when_they_are_asked_for(start: Starter) -> None:
+async def test_word_timestamps_on_request(start: ServiceStarter) -> None:
     service = await start()
     form = {"response_format": "verbose_json", "timestamp_granularities[]": "word"}
-    (word,) = (await transcribe(service, spoken(1.0), **form)).json()["words"]
+    (word,) = (await transcribe(service, make_wav(1.0), **form)).json()["words"]
     assert (word["start"], word["end"], word["confidence"]) == (0.0, 1.0, 0.9)
 
 
-async def test_an_engine_that_hangs_turns_the_service_red_and_green_again(start: Starter) -> None:
-    gate = Gate()
+async def test_hanging_engine_makes_the_service_unhealthy_until_it_ends(
+    start: ServiceStarter,
+) -> None:
+    gate = JobGate()
 
-    class Hanging(FakeVoice):
+    class Hanging(FakeSynthesizer):
         def speak(self, text: str, *, voice: str, speed: float) -> Iterator[Samples]:
-            gate.passed()
+            gate.wait_until_open()
             yield from super().speak(text, voice=voice, speed=speed)
 
     service = await start(tts=Hanging)
-    service.tasks.tts.first.limit_s = 0.05
+    service.capabilities.tts.preferred.inference_limit_s = 0.05
     hung = await speak(service)
     assert refusal(hung)[:2] == (503, "engine_stuck")
     report = await service.running.health.report(max_age_s=0)
-    assert (report.state, report.findings["card"].code) == ("unhealthy", "engine_stuck")
-    assert (await embed(service)).status_code == 200  # the others go on
+    assert (report.state, report.results["card"].code) == ("unhealthy", "engine_stuck")
+    assert (await embed(service)).status_code == 200  # the others still work
     gate.opened.set()
-    await until(lambda: not service.tasks.tts.first.lane.busy)
+    await until(lambda: not service.capabilities.tts.preferred.is_busy)
     assert (await service.running.health.report(max_age_s=0)).state == "healthy"
     assert (await speak(service)).status_code == 200

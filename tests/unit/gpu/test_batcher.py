@@ -13,11 +13,11 @@ from barnabee.core.errors import BadRequest, EngineStuck, Overloaded, VramExhaus
 from barnabee.gpu import batcher
 from barnabee.gpu.batch_policy import MAX_TEXTS
 from barnabee.gpu.batcher import Batcher
-from barnabee.gpu.engines.protocols import Embedder, Embeddings
+from barnabee.gpu.engines.protocols import Embeddings, TextEmbedder
 from barnabee.gpu.metrics import GpuMetrics
-from barnabee.gpu.model_lease import Use
-from barnabee.gpu.model_runtime import Slot
-from barnabee.testing.engines import FakeEmbedder, Gate
+from barnabee.gpu.model_lease import ModelLease
+from barnabee.gpu.model_runtime import ModelRuntime
+from barnabee.testing.engines import FakeEmbedder, JobGate
 from support.wait import until
 
 
@@ -27,10 +27,10 @@ class Picky(FakeEmbedder):
 
     poison: str = ""
     room: int = 1000
-    gate: Gate = field(default_factory=Gate)
+    gate: JobGate = field(default_factory=JobGate)
 
     def embed(self, texts: Any) -> Embeddings:
-        self.gate.passed()
+        self.gate.wait_until_open()
         found = super().embed(texts)
         if len(texts) > self.room:
             raise MemoryError
@@ -45,11 +45,13 @@ class Bench:
 
     engine: Picky = field(default_factory=Picky)
     limit_s: float = 30
-    made_room: int = 0
-    uses: list[Use[Embedder]] = field(default_factory=list)
+    evictions: int = 0
+    uses: list[ModelLease[TextEmbedder]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.slot: Slot[Embedder] = Slot("embed", "fake", lambda: self.engine, limit_s=self.limit_s)
+        self.slot: ModelRuntime[TextEmbedder] = ModelRuntime(
+            "embed", "fake", lambda: self.engine, inference_limit_s=self.limit_s
+        )
         self.metrics = GpuMetrics("gpu")
         self.batcher = Batcher(self.slot, self.metrics)
 
@@ -58,12 +60,12 @@ class Bench:
         return self
 
     def ask(self, *texts: str) -> asyncio.Task[Embeddings]:
-        use = Use[Embedder](self.engine, self.slot, make_room=self.make_room, renew=lambda: None)
+        use = ModelLease[TextEmbedder](self.engine, self.slot, evict=self.evict, renew=lambda: None)
         self.uses.append(use)
         return asyncio.create_task(self.batcher.embed(use, texts))
 
-    async def make_room(self) -> None:
-        self.made_room += 1
+    async def evict(self) -> None:
+        self.evictions += 1
         self.engine.room += 1
 
     async def computing(self) -> None:
@@ -71,7 +73,7 @@ class Bench:
 
     @property
     def calls(self) -> list[int]:
-        return [len(texts) for texts in self.engine.asked]
+        return [len(texts) for texts in self.engine.requests]
 
 
 def same(found: Embeddings, *texts: str) -> bool:
@@ -93,7 +95,7 @@ async def collected(bench: Bench, *requests: tuple[str, ...]) -> list[asyncio.Ta
     return tasks
 
 
-async def test_a_lone_request_is_one_call() -> None:
+async def test_single_request_is_one_call() -> None:
     bench = await Bench().loaded()
     bench.engine.gate.opened.set()
     found = await bench.ask("red lamp", "lamp")
@@ -102,7 +104,7 @@ async def test_a_lone_request_is_one_call() -> None:
     assert bench.calls == [2]
 
 
-async def test_what_comes_while_the_engine_is_busy_goes_together_and_each_gets_its_own() -> None:
+async def test_requests_during_a_call_share_the_next_one() -> None:
     bench = await Bench().loaded()
     names = [f"text number {n}" for n in range(20)]
     tasks = await collected(bench, *((name, "and") for name in names))
@@ -113,7 +115,7 @@ async def test_what_comes_while_the_engine_is_busy_goes_together_and_each_gets_i
     assert bench.calls == [1, 32, 8]
 
 
-async def test_batches_are_counted() -> None:
+async def test_batch_sizes_are_counted() -> None:
     bench = await Bench().loaded()
     tasks = await collected(bench, *(("a",) for _ in range(9)))
     bench.engine.gate.opened.set()
@@ -123,16 +125,16 @@ async def test_batches_are_counted() -> None:
     assert 'barnabee_inference_batch_texts_count{engine="fake",task="embed"} 2.0' in text
 
 
-async def test_a_large_request_holds_up_no_small_one() -> None:
+async def test_large_request_does_not_delay_a_small_one() -> None:
     bench = await Bench().loaded()
     large, small = await collected(bench, tuple(f"text {n}" for n in range(256)), ("small",))
     bench.engine.gate.opened.set()
     assert same(await small, "small")
-    assert len(bench.engine.asked) == 2
+    assert len(bench.engine.requests) == 2
     assert same(await large, *(f"text {n}" for n in range(256)))
 
 
-async def test_who_gives_up_hurts_nobody_and_is_not_computed() -> None:
+async def test_cancelled_request_is_not_computed() -> None:
     bench = await Bench().loaded()
     gone, stays = await collected(bench, ("gone",), ("stays",))
     gone.cancel()
@@ -140,11 +142,11 @@ async def test_who_gives_up_hurts_nobody_and_is_not_computed() -> None:
     bench.engine.gate.opened.set()
     assert same(await stays, "stays")
     assert gone.cancelled()
-    assert ["gone"] not in bench.engine.asked
+    assert ["gone"] not in bench.engine.requests
     assert bench.calls == [1, 1]
 
 
-async def test_who_gives_up_while_it_computes_hurts_nobody() -> None:
+async def test_cancellation_during_the_call_does_not_affect_others() -> None:
     bench = await Bench().loaded()
     first = await held(bench)
     first.cancel()
@@ -154,7 +156,7 @@ async def test_who_gives_up_while_it_computes_hurts_nobody() -> None:
     assert same(await second, "second")
 
 
-async def test_who_gives_up_while_his_text_breaks_the_engine_hurts_nobody() -> None:
+async def test_cancelled_request_that_breaks_the_engine_does_not_affect_others() -> None:
     bench = await Bench(Picky(poison="bad")).loaded()
     bad = await held(bench, "bad")
     other = bench.ask("other")
@@ -164,7 +166,7 @@ async def test_who_gives_up_while_his_text_breaks_the_engine_hurts_nobody() -> N
     assert same(await other, "other")
 
 
-async def test_a_text_that_breaks_the_engine_fails_for_its_own_caller_alone() -> None:
+async def test_text_that_breaks_the_engine_fails_only_its_request() -> None:
     bench = await Bench(Picky(poison="bad")).loaded()
     requests = [(f"text {n}",) for n in range(15)]
     *good, bad = await collected(bench, *requests, ("bad",))
@@ -175,7 +177,7 @@ async def test_a_text_that_breaks_the_engine_fails_for_its_own_caller_alone() ->
         assert same(await task, *texts)
 
 
-async def test_a_broken_engine_fails_for_everybody() -> None:
+async def test_broken_engine_fails_all_requests() -> None:
     bench = await Bench(Picky(poison="same")).loaded()
     tasks = await collected(bench, *(("same",) for _ in range(4)))
     bench.engine.gate.opened.set()
@@ -183,42 +185,42 @@ async def test_a_broken_engine_fails_for_everybody() -> None:
         assert isinstance(found, BadRequest)
 
 
-async def test_a_batch_too_large_for_the_memory_is_halved_and_nobody_notices() -> None:
+async def test_batch_too_large_for_memory_is_split() -> None:
     bench = await Bench(Picky(room=5)).loaded()
     requests = [(f"text {n}", "second") for n in range(8)]
     tasks = await collected(bench, *requests)
     bench.engine.gate.opened.set()
     for texts, task in zip(requests, tasks, strict=True):
         assert same(await task, *texts)
-    assert bench.made_room == 0
+    assert bench.evictions == 0
     assert max(bench.calls) == 16  # what was tried
     small = await bench.ask(*(f"again {n}" for n in range(12)))
     assert len(small.vectors) == 12
     assert max(bench.calls[-3:]) < 12  # it is remembered for a while
 
 
-async def test_one_text_without_memory_gets_room_made_once() -> None:
+async def test_single_text_out_of_memory_evicts_and_retries_once() -> None:
     bench = await Bench(Picky(room=0)).loaded()
     bench.engine.gate.opened.set()
     assert same(await bench.ask("text"), "text")
-    assert bench.made_room == 1
+    assert bench.evictions == 1
     bench.engine.room = -5
     with pytest.raises(VramExhausted):
         await bench.ask("text")
-    assert bench.made_room == 2
+    assert bench.evictions == 2
 
 
-async def test_a_hanging_engine_ends_every_request_with_engine_stuck() -> None:
+async def test_hanging_engine_fails_all_requests_with_engine_stuck() -> None:
     bench = await Bench(limit_s=0.05).loaded()
     tasks = await collected(bench, ("a",), ("b",))
     for found in await asyncio.gather(*tasks, return_exceptions=True):
         assert isinstance(found, EngineStuck)
     bench.engine.gate.opened.set()
-    await until(lambda: not bench.slot.lane.busy)
+    await until(lambda: not bench.slot.is_busy)
     assert same(await bench.ask("again"), "again")
 
 
-async def test_too_many_requests_are_refused_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_requests_over_the_limit_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(batcher, "MAX_REQUESTS", 3)
     bench = await Bench().loaded()
     tasks = await collected(bench, ("a",), ("b",))
@@ -230,7 +232,7 @@ async def test_too_many_requests_are_refused_at_once(monkeypatch: pytest.MonkeyP
     assert same(await bench.ask("d"), "d")
 
 
-async def test_the_time_computed_is_shared_out_among_those_who_were_served() -> None:
+async def test_computing_time_is_shared_by_tokens() -> None:
     bench = await Bench().loaded()
     tasks = await collected(bench, ("one two three",), ("one",))
     bench.engine.gate.opened.set()
@@ -242,7 +244,7 @@ async def test_the_time_computed_is_shared_out_among_those_who_were_served() -> 
 
 
 @pytest.mark.parametrize("seed", range(5))
-async def test_a_storm_of_requests_large_small_and_given_up_leaves_nothing_behind(
+async def test_mixed_load_leaves_no_state_behind(
     seed: int,
 ) -> None:
     dice = np.random.default_rng(seed)
@@ -269,9 +271,9 @@ async def test_a_storm_of_requests_large_small_and_given_up_leaves_nothing_behin
         else:
             assert isinstance(found, asyncio.CancelledError)
     assert not bench.batcher._requests
-    assert not bench.batcher._line
+    assert not bench.batcher._queue
     await until(lambda: bench.batcher._worker is None)
 
 
-def test_a_batch_is_not_larger_than_the_queue_of_requests() -> None:
+def test_request_limit_exceeds_the_batch_size() -> None:
     assert batcher.MAX_REQUESTS > MAX_TEXTS

@@ -1,92 +1,187 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from barnabee.core.errors import DependencyDown, EngineStuck, Loading, ModelMissing, VramExhausted
-from barnabee.gpu.model_runtime import Slot, State
-from barnabee.testing.engines import FakeEmbedder, Gate
+from barnabee.core.errors import (
+    DependencyDown,
+    EngineStuck,
+    InvalidAudio,
+    ModelMissing,
+    Overloaded,
+    StillLoading,
+    VramExhausted,
+)
+from barnabee.gpu.model_runtime import EngineThread, ModelRuntime, RuntimeState
+from barnabee.testing.engines import FakeEmbedder, JobGate
 
 
-def make_slot(make: Callable[[], Any]) -> Slot[Any]:
-    return Slot("embed", "fake", make)
+def make_runtime(make: Callable[[], Any]) -> ModelRuntime[Any]:
+    return ModelRuntime("embed", "fake", make)
 
 
-async def test_an_engine_is_ready_only_after_its_first_inference() -> None:
-    gate = Gate()
+async def test_engine_is_ready_after_its_first_inference() -> None:
+    gate = JobGate()
 
     class Slow(FakeEmbedder):
         def warm_up(self) -> None:
-            gate.passed()
+            gate.wait_until_open()
 
-    slot = make_slot(Slow)
-    assert slot.state is State.ABSENT
-    loading = asyncio.create_task(slot.load())
+    runtime = make_runtime(Slow)
+    assert runtime.state is RuntimeState.ABSENT
+    loading = asyncio.create_task(runtime.load())
     await asyncio.to_thread(gate.reached.wait)
-    assert slot.state is State.LOADING
-    with pytest.raises(Loading):
-        slot.check()
+    assert runtime.state is RuntimeState.LOADING
+    with pytest.raises(StillLoading):
+        runtime.require_engine()
     gate.opened.set()
     assert await loading > 0
-    assert slot.state is State.READY
-    assert slot.check().dimensions == 384
+    assert runtime.state is RuntimeState.READY
+    assert runtime.require_engine().dimensions == 384
 
 
-async def test_a_missing_model_is_a_failed_engine_that_says_why() -> None:
+async def test_missing_model_fails_with_instructions() -> None:
     def missing() -> FakeEmbedder:
         raise ModelMissing(model="minilm", directory="/models")
 
-    slot = make_slot(missing)
+    runtime = make_runtime(missing)
     with pytest.raises(ModelMissing):
-        await slot.load()
-    assert slot.state is State.FAILED
+        await runtime.load()
+    assert runtime.state is RuntimeState.FAILED
     with pytest.raises(ModelMissing, match="barnabee models fetch"):
-        slot.check()
+        runtime.require_engine()
 
 
-async def test_memory_that_runs_out_has_a_code_of_its_own() -> None:
+async def test_out_of_memory_at_load_is_vram_exhausted() -> None:
     def greedy() -> FakeEmbedder:
         msg = "CUDA failed with error out of memory"
         raise RuntimeError(msg)
 
     with pytest.raises(VramExhausted, match="CUDA failed"):
-        await make_slot(greedy).load()
+        await make_runtime(greedy).load()
 
 
-async def test_an_engine_that_refuses_to_be_unloaded_stays_and_works() -> None:
+async def test_engine_that_refuses_to_close_stays_usable() -> None:
     class Stubborn(FakeEmbedder):
         def close(self) -> None:
             msg = "still referenced"
             raise RuntimeError(msg)
 
-    slot = make_slot(Stubborn)
-    await slot.load()
+    runtime = make_runtime(Stubborn)
+    await runtime.load()
     with pytest.raises(DependencyDown, match="still referenced"):
-        await slot.unload()
-    assert slot.state is State.READY
-    assert len(slot.check().embed(["a"]).vectors) == 1
+        await runtime.unload()
+    assert runtime.state is RuntimeState.READY
+    assert len(runtime.require_engine().embed(["a"]).vectors) == 1
 
 
-async def test_unloading_lets_go_of_the_engine() -> None:
-    slot = make_slot(FakeEmbedder)
-    await slot.load()
-    await slot.unload()
-    assert slot.state is State.ABSENT
+async def test_unload_removes_the_engine() -> None:
+    runtime = make_runtime(FakeEmbedder)
+    await runtime.load()
+    await runtime.unload()
+    assert runtime.state is RuntimeState.ABSENT
 
 
-async def test_a_job_over_the_limit_makes_the_engine_stuck_until_it_ends() -> None:
-    gate, slot = Gate(), make_slot(FakeEmbedder)
-    await slot.load()
-    slot.limit_s = 0.0
-    job = asyncio.create_task(slot.lane.run(gate.passed))
+async def test_job_over_the_limit_makes_the_engine_stuck_until_it_ends() -> None:
+    gate, runtime = JobGate(), make_runtime(FakeEmbedder)
+    await runtime.load()
+    runtime.inference_limit_s = 0.0
+    job = asyncio.create_task(asyncio.to_thread(runtime.submit(gate.wait_until_open).result))
     await asyncio.to_thread(gate.reached.wait)
-    assert slot.state is State.STUCK
+    assert runtime.state is RuntimeState.STUCK
     with pytest.raises(EngineStuck):
-        slot.check()
+        runtime.require_engine()
     gate.opened.set()
     await job
-    slot.lane.wait_idle(5)
-    assert slot.state is State.READY
+    runtime.wait_until_idle(5)
+    assert runtime.state is RuntimeState.READY
+
+
+# ---- engine thread ----
+
+
+async def test_jobs_run_in_order_one_at_a_time_on_the_engines_thread() -> None:
+    thread, seen, running = EngineThread("x"), [], []
+
+    def job(number: int) -> None:
+        running.append(number)
+        assert len(running) == 1
+        seen.append((number, threading.current_thread().name))
+        running.remove(number)
+
+    await asyncio.gather(*(thread.run(lambda n=n: job(n)) for n in range(20)))
+    assert seen == [(n, "engine-x") for n in range(20)]
+
+
+async def test_waiting_and_running_are_timed_separately() -> None:
+    thread, gate = EngineThread("x"), JobGate()
+    first = asyncio.create_task(thread.run(gate.wait_until_open))
+    await asyncio.to_thread(gate.reached.wait)
+    second = asyncio.create_task(thread.run(lambda: "done"))
+    await asyncio.sleep(0)
+    gate.opened.set()
+    blocked, waited = await first, await second
+    assert waited.value == "done"
+    assert blocked.run_s >= waited.run_s
+    assert waited.waited_s > 0
+
+
+async def test_library_errors_get_a_code_and_own_errors_pass_through() -> None:
+    thread = EngineThread("kokoro")
+
+    def broken() -> None:
+        raise ZeroDivisionError("inside the library")
+
+    def refusing() -> None:
+        raise InvalidAudio(reason="no")
+
+    with pytest.raises(DependencyDown, match=r"kokoro does not answer .*inside the library"):
+        await thread.run(broken)
+    with pytest.raises(InvalidAudio):
+        await thread.run(refusing)
+    assert (await thread.run(lambda: 7)).value == 7
+
+
+async def test_jobs_over_the_queue_limit_are_refused() -> None:
+    thread, gate = EngineThread("x", max_jobs=2), JobGate()
+    running = asyncio.create_task(thread.run(gate.wait_until_open))
+    waiting = asyncio.create_task(thread.run(lambda: 1))
+    await asyncio.to_thread(gate.reached.wait)
+    with pytest.raises(Overloaded) as refused:
+        await thread.run(lambda: 2)
+    assert refused.value.retry_after_s == 1
+    gate.opened.set()
+    await running
+    assert (await waiting).value == 1
+    assert (await thread.run(lambda: 3)).value == 3
+
+
+async def test_cancelled_waiting_job_never_runs() -> None:
+    thread, gate, ran = EngineThread("x"), JobGate(), []
+    running = asyncio.create_task(thread.run(gate.wait_until_open))
+    await asyncio.to_thread(gate.reached.wait)
+    waiting = asyncio.create_task(thread.run(lambda: ran.append("never")))
+    await asyncio.sleep(0)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    gate.opened.set()
+    await running
+    await thread.run(lambda: ran.append("next"))
+    assert ran == ["next"]
+
+
+async def test_thread_is_busy_only_while_a_job_runs() -> None:
+    thread, gate = EngineThread("x"), JobGate()
+    assert not thread.is_busy
+    running = asyncio.create_task(thread.run(gate.wait_until_open))
+    await asyncio.to_thread(gate.reached.wait)
+    assert thread.is_busy
+    assert not thread.wait_until_idle(0.01)
+    gate.opened.set()
+    await running
+    assert thread.wait_until_idle(5)

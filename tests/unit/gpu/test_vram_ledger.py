@@ -1,245 +1,273 @@
-"""The ledger's steps by example; `test_vram_machine` has the storms."""
+"""Steps of the ledger by example; `test_vram_ledger_stateful` has random histories."""
 
 from __future__ import annotations
 
 import pytest
 
-from barnabee.core.schema import Model
-from barnabee.gpu.vram.events import OVERLOADED, TIMED_OUT, UNLOADING, Entry, Kind
+from barnabee.core.schema import ModelConfig
 from barnabee.gpu.vram.ledger import Ledger
-from barnabee.gpu.vram.preload import RETRY_MS
-from barnabee.gpu.vram.types import Code, Lease, Sight
-from support.vram import card, model
+from barnabee.gpu.vram.queue import PRELOAD_RETRY_MS
+from barnabee.gpu.vram.types import (
+    QUEUE_FULL,
+    TIMED_OUT,
+    UNLOAD_KINDS,
+    EventKind,
+    LedgerEvent,
+    MeasuredMemory,
+    RefusalCode,
+    VramLease,
+)
+from support.vram import make_gpu, make_model
 
-FREE = Sight(free_mib=10_000)
+FREE = MeasuredMemory(free_mib=10_000)
 TURN, LAZY, SIDE = "turn", "lazy", "side"
 
 
 class Driver:
-    """Drives a ledger and carries everything out at once, as a manager would."""
+    """Driver of a ledger that finishes loads and unloads at once."""
 
     def __init__(self, ledger: Ledger) -> None:
         self.ledger = ledger
         self.now_ms = 0
         self.tickets = 0
-        self.hold: set[str] = set()  # models whose loading or unloading does not end by itself
+        self.unfinished: set[str] = set()  # models whose load or unload does not finish
 
-    def ask(self, name: str, session: str = "kitchen") -> list[Entry]:
+    def request(self, name: str, session: str = "kitchen") -> list[LedgerEvent]:
         self.tickets += 1
-        return self.ledger.ask(self.tickets, name, session, self.now_ms) + self.run()
+        return self.ledger.request(self.tickets, name, session, self.now_ms) + self.run()
 
-    def release(self, ticket: int) -> list[Entry]:
+    def release(self, ticket: int) -> list[LedgerEvent]:
         return self.ledger.release(ticket, self.now_ms) + self.run()
 
-    def later(self, by_ms: int) -> list[Entry]:
+    def advance(self, by_ms: int) -> list[LedgerEvent]:
         self.now_ms += by_ms
         return self.run()
 
-    def run(self, sight: Sight = FREE) -> list[Entry]:
-        entries: list[Entry] = []
+    def run(self, memory: MeasuredMemory = FREE) -> list[LedgerEvent]:
+        events: list[LedgerEvent] = []
         while True:
-            entries += self.ledger.step(self.now_ms, sight)
-            done = self.finish()
-            if not done:
-                return entries
-            entries += done
+            events += self.ledger.step(self.now_ms, memory)
+            finished = self.finish()
+            if not finished:
+                return events
+            events += finished
 
-    def finish(self) -> list[Entry]:
+    def finish(self) -> list[LedgerEvent]:
         loading = self.ledger.loading
-        if loading and loading not in self.hold:
-            return self.ledger.loaded(loading, self.now_ms, held_mib=1, took_ms=5)
-        for name in sorted(self.ledger.unloading - self.hold):
-            return self.ledger.unloaded(name, self.now_ms)
+        if loading and loading not in self.unfinished:
+            return self.ledger.record_loaded(loading, self.now_ms, held_mib=1, took_ms=5)
+        for name in sorted(self.ledger.unloading - self.unfinished):
+            return self.ledger.record_unloaded(name, self.now_ms)
         return []
 
 
-def made(**models: Model) -> Driver:
-    return Driver(Ledger(card(), models))
+def make_driver(**models: ModelConfig) -> Driver:
+    return Driver(Ledger(make_gpu(), models))
 
 
-def said(entries: list[Entry]) -> list[tuple[str, str]]:
-    return [(entry.kind, entry.model) for entry in entries]
+def summarize(events: list[LedgerEvent]) -> list[tuple[str, str]]:
+    return [(event.kind, event.model) for event in events]
 
 
 @pytest.fixture
-def house() -> Driver:
-    """Two thirds of the card preloaded; one of the other two models fits beside it."""
-    driver = made(turn=model(1, 600, preload=True), lazy=model(3, 300), side=model(2, 200))
+def driver() -> Driver:
+    """Two thirds of the GPU preloaded; one of the other two models fits beside it."""
+    driver = make_driver(
+        turn=make_model(1, 600, preload=True), lazy=make_model(3, 300), side=make_model(2, 200)
+    )
     driver.run()
     return driver
 
 
-def test_what_is_preloaded_is_loaded_by_importance_and_size() -> None:
-    driver = made(
-        small=model(1, 10, preload=True),
-        second=model(2, 500, preload=True),
-        large=model(1, 90, preload=True),
-        lazy=model(1, 100),
+def test_preloaded_models_are_loaded_by_priority_and_size() -> None:
+    driver = make_driver(
+        small=make_model(1, 10, preload=True),
+        second=make_model(2, 500, preload=True),
+        large=make_model(1, 90, preload=True),
+        lazy=make_model(1, 100),
     )
-    loads = [entry.model for entry in driver.run() if entry.kind == Kind.LOAD]
+    loads = [event.model for event in driver.run() if event.kind == EventKind.LOAD]
     assert loads == ["large", "small", "second"]
 
 
-def test_a_model_that_is_there_is_granted_at_once(house: Driver) -> None:
-    assert said(house.ledger.ask(9, TURN, "kitchen", 0)) == [(Kind.GRANT, TURN)]
+def test_resident_model_is_granted_at_once(driver: Driver) -> None:
+    assert summarize(driver.ledger.request(9, TURN, "kitchen", 0)) == [(EventKind.GRANT, TURN)]
 
 
-def test_a_model_that_is_not_there_is_loaded_and_then_granted(house: Driver) -> None:
-    assert said(house.ask(LAZY)) == [
-        (Kind.LOAD, LAZY),
-        (Kind.LOADED, LAZY),
-        (Kind.GRANT, LAZY),
+def test_absent_model_is_loaded_and_granted(driver: Driver) -> None:
+    assert summarize(driver.request(LAZY)) == [
+        (EventKind.LOAD, LAZY),
+        (EventKind.LOADED, LAZY),
+        (EventKind.GRANT, LAZY),
     ]
 
 
-def test_two_who_ask_for_the_same_model_cause_one_load(house: Driver) -> None:
-    house.hold = {LAZY}
-    house.ask(LAZY)
-    house.ask(LAZY, "office")
-    house.hold = set()
-    assert [kind for kind, _ in said(house.run())] == [Kind.LOADED, Kind.GRANT, Kind.GRANT]
+def test_two_requests_for_a_model_cause_one_load(driver: Driver) -> None:
+    driver.unfinished = {LAZY}
+    driver.request(LAZY)
+    driver.request(LAZY, "office")
+    driver.unfinished = set()
+    assert [kind for kind, _ in summarize(driver.run())] == [
+        EventKind.LOADED,
+        EventKind.GRANT,
+        EventKind.GRANT,
+    ]
 
 
-def test_an_idle_model_goes_for_a_more_important_one(house: Driver) -> None:
-    house.ask(LAZY)
-    house.release(1)
-    entries = house.ask(SIDE)
-    assert (Kind.EVICT, LAZY) in said(entries)
-    assert said(entries)[-1] == (Kind.GRANT, SIDE)
-    assert set(house.ledger.resident) == {TURN, SIDE}
+def test_idle_model_is_evicted_for_a_more_important_one(driver: Driver) -> None:
+    driver.request(LAZY)
+    driver.release(1)
+    events = driver.request(SIDE)
+    assert (EventKind.EVICT, LAZY) in summarize(events)
+    assert summarize(events)[-1] == (EventKind.GRANT, SIDE)
+    assert set(driver.ledger.resident) == {TURN, SIDE}
 
 
-def test_who_asks_for_a_model_that_is_just_being_evicted_waits_and_gets_an_answer(
-    house: Driver,
+def test_request_for_a_model_being_evicted_gets_an_answer(
+    driver: Driver,
 ) -> None:
-    house.ask(LAZY)
-    house.release(1)
-    house.hold = {LAZY}
-    house.ask(SIDE)
-    assert said(house.ask(LAZY)) == []
-    house.hold = set()
-    entries = house.run()
-    assert said(entries)[-2:] == [(Kind.GRANT, SIDE), (Kind.REFUSE, LAZY)]
-    assert entries[-1].code == Code.KEPT
-    assert not house.ledger.waiting
+    driver.request(LAZY)
+    driver.release(1)
+    driver.unfinished = {LAZY}
+    driver.request(SIDE)
+    assert summarize(driver.request(LAZY)) == []
+    driver.unfinished = set()
+    events = driver.run()
+    assert summarize(events)[-2:] == [(EventKind.GRANT, SIDE), (EventKind.REFUSE, LAZY)]
+    assert events[-1].code == RefusalCode.NOT_EVICTABLE
+    assert not driver.ledger.waiting
 
 
-def test_an_unloading_that_is_refused_leaves_the_ledger_as_it_was(house: Driver) -> None:
-    house.ask(LAZY)
-    house.release(1)
-    before = dict(house.ledger.resident)
-    house.hold = {LAZY}
-    house.ask(SIDE)
-    house.ledger.kept(LAZY, house.now_ms, "in use after all")
-    assert house.ledger.resident == before
-    assert not house.ledger.unloading
+def test_refused_unload_leaves_the_ledger_unchanged(driver: Driver) -> None:
+    driver.request(LAZY)
+    driver.release(1)
+    before = dict(driver.ledger.resident)
+    driver.unfinished = {LAZY}
+    driver.request(SIDE)
+    driver.ledger.record_unload_refused(LAZY, driver.now_ms, "in use after all")
+    assert driver.ledger.resident == before
+    assert not driver.ledger.unloading
 
 
-def test_newcomers_cannot_keep_a_model_that_an_important_one_waits_for(house: Driver) -> None:
-    house.ask(LAZY)
-    assert said(house.ask(SIDE)) == [(Kind.WAIT, SIDE)]
-    assert said(house.ask(LAZY, "office")) == []
-    assert said(house.ask(LAZY, "kitchen")) == [(Kind.GRANT, LAZY)], "it has it already"
-    house.release(1)
-    assert (Kind.GRANT, SIDE) in said(house.release(4))
+def test_awaited_model_is_closed_to_new_sessions(driver: Driver) -> None:
+    driver.request(LAZY)
+    assert summarize(driver.request(SIDE)) == [(EventKind.WAIT, SIDE)]
+    assert summarize(driver.request(LAZY, "office")) == []
+    assert summarize(driver.request(LAZY, "kitchen")) == [(EventKind.GRANT, LAZY)], (
+        "the session has it already"
+    )
+    driver.release(1)
+    assert (EventKind.GRANT, SIDE) in summarize(driver.release(4))
 
 
-def test_a_wait_is_reported_once(house: Driver) -> None:
-    house.ask(LAZY)
-    house.ask(SIDE)
-    assert house.later(10) == []
+def test_wait_is_reported_once(driver: Driver) -> None:
+    driver.request(LAZY)
+    driver.request(SIDE)
+    assert driver.advance(10) == []
 
 
-def test_who_waits_too_long_is_told(house: Driver) -> None:
-    house.ask(LAZY)
-    house.ask(SIDE)
-    house.ledger.leases[1] = Lease(LAZY, "kitchen", until_ms=99_999)
-    assert house.later(9_999) == []
-    assert [(entry.kind, entry.code) for entry in house.later(1)] == [(Kind.REFUSE, TIMED_OUT)]
+def test_request_times_out_at_its_deadline(driver: Driver) -> None:
+    driver.request(LAZY)
+    driver.request(SIDE)
+    driver.ledger.leases[1] = VramLease(LAZY, "kitchen", until_ms=99_999)
+    assert driver.advance(9_999) == []
+    assert [(event.kind, event.code) for event in driver.advance(1)] == [
+        (EventKind.REFUSE, TIMED_OUT)
+    ]
 
 
-def test_nobody_goes_on_waiting_for_a_model_that_is_overdue(house: Driver) -> None:
-    house.ask(LAZY)
-    house.ask(SIDE)
-    assert house.later(4_999) == []
-    assert [entry.code for entry in house.later(1)] == [Code.STUCK]
+def test_waiting_request_is_refused_when_the_lease_is_overdue(driver: Driver) -> None:
+    driver.request(LAZY)
+    driver.request(SIDE)
+    assert driver.advance(4_999) == []
+    assert [event.code for event in driver.advance(1)] == [RefusalCode.STUCK]
 
 
-def test_a_full_line_is_said_to_be_full(house: Driver) -> None:
-    house.hold = {LAZY}
-    codes = [entry.code for _ in range(5) for entry in house.ask(LAZY)]
-    assert codes == ["", OVERLOADED]
+def test_full_queue_refuses_with_its_code(driver: Driver) -> None:
+    driver.unfinished = {LAZY}
+    codes = [event.code for _ in range(5) for event in driver.request(LAZY)]
+    assert codes == ["", QUEUE_FULL]
 
 
-def test_a_failed_load_is_told_to_everybody_who_waits_for_it(house: Driver) -> None:
-    house.hold = {LAZY}
-    house.ask(LAZY)
-    house.ask(LAZY)
-    entries = house.ledger.load_failed(LAZY, 0, "vram_exhausted", "out of memory")
-    assert [entry.code for entry in entries] == ["vram_exhausted"] * 3
-    assert LAZY not in house.ledger.resident
-    assert said(house.run()) == []
+def test_failed_load_refuses_all_requests_for_the_model(driver: Driver) -> None:
+    driver.unfinished = {LAZY}
+    driver.request(LAZY)
+    driver.request(LAZY)
+    events = driver.ledger.record_load_failed(LAZY, 0, "vram_exhausted", "out of memory")
+    assert [event.code for event in events] == ["vram_exhausted"] * 3
+    assert LAZY not in driver.ledger.resident
+    assert summarize(driver.run()) == []
 
 
-def test_a_preload_that_failed_is_tried_again_later() -> None:
-    driver = made(turn=model(1, 600, preload=True))
-    driver.hold = {TURN}
+def test_failed_preload_is_retried_later() -> None:
+    driver = make_driver(turn=make_model(1, 600, preload=True))
+    driver.unfinished = {TURN}
     driver.run()
-    driver.ledger.load_failed(TURN, 0, "vram_exhausted", "out of memory")
-    assert driver.later(RETRY_MS - 1) == []
-    assert said(driver.later(1)) == [(Kind.LOAD, TURN)]
+    driver.ledger.record_load_failed(TURN, 0, "vram_exhausted", "out of memory")
+    assert driver.advance(PRELOAD_RETRY_MS - 1) == []
+    assert summarize(driver.advance(1)) == [(EventKind.LOAD, TURN)]
 
 
-def test_what_the_house_needs_is_loaded_before_what_somebody_asks_for() -> None:
-    driver = made(turn=model(1, 600, preload=True), lazy=model(3, 300))
-    loads = [entry.model for entry in driver.ask(LAZY) if entry.kind == Kind.LOAD]
+def test_critical_preload_comes_before_a_request() -> None:
+    driver = make_driver(turn=make_model(1, 600, preload=True), lazy=make_model(3, 300))
+    loads = [event.model for event in driver.request(LAZY) if event.kind == EventKind.LOAD]
     assert loads == [TURN, LAZY]
 
 
-def test_what_is_missing_is_said_once_and_comes_back_when_there_is_room() -> None:
-    driver = made(turn=model(1, 600, preload=True))
-    taken = Sight(free_mib=500, other_mib=500)
-    assert [(entry.kind, entry.code) for entry in driver.run(taken)] == [(Kind.REFUSE, Code.TAKEN)]
+def test_preload_without_room_is_reported_once_and_loaded_later() -> None:
+    driver = make_driver(turn=make_model(1, 600, preload=True))
+    taken = MeasuredMemory(free_mib=500, other_mib=500)
+    assert [(event.kind, event.code) for event in driver.run(taken)] == [
+        (EventKind.REFUSE, RefusalCode.TAKEN)
+    ]
     assert driver.run(taken) == []
-    assert said(driver.run()) == [(Kind.LOAD, TURN), (Kind.LOADED, TURN)]
+    assert summarize(driver.run()) == [(EventKind.LOAD, TURN), (EventKind.LOADED, TURN)]
 
 
-def test_what_nobody_has_used_for_long_goes_unless_it_is_preloaded(house: Driver) -> None:
-    house.ask(LAZY)
-    house.later(1_000)
-    house.release(1)
-    assert house.later(59_999) == []
-    assert said(house.later(1)) == [(Kind.IDLE, LAZY), (Kind.UNLOADED, LAZY)]
-    assert set(house.ledger.resident) == {TURN}
+def test_unused_model_is_unloaded_unless_it_is_preloaded(driver: Driver) -> None:
+    driver.request(LAZY)
+    driver.advance(1_000)
+    driver.release(1)
+    assert driver.advance(59_999) == []
+    assert summarize(driver.advance(1)) == [(EventKind.IDLE, LAZY), (EventKind.UNLOADED, LAZY)]
+    assert set(driver.ledger.resident) == {TURN}
 
 
-def test_when_others_take_memory_the_extra_model_goes_once_it_is_not_in_use(
-    house: Driver,
+def test_memory_pressure_unloads_the_optional_model_once_released(
+    driver: Driver,
 ) -> None:
-    house.ask(LAZY)
-    pressed = Sight(free_mib=50, other_mib=100)
-    assert house.run(pressed) == []
-    house.ledger.release(1, 0)
-    assert said(house.run(pressed)) == [(Kind.PRESSURE, LAZY), (Kind.UNLOADED, LAZY)]
+    driver.request(LAZY)
+    under_pressure = MeasuredMemory(free_mib=50, other_mib=100)
+    assert driver.run(under_pressure) == []
+    driver.ledger.release(1, 0)
+    assert summarize(driver.run(under_pressure)) == [
+        (EventKind.PRESSURE, LAZY),
+        (EventKind.UNLOADED, LAZY),
+    ]
 
 
-def test_what_was_measured_is_never_forgotten(house: Driver) -> None:
-    house.ledger.measured(TURN, held_mib=500, highest_mib=700)
-    house.ledger.measured(TURN, held_mib=400, highest_mib=450)
-    assert house.ledger.charged_mib == 700
-    assert house.ledger.resident[TURN].held_mib == 400
-    assert house.ledger.claims[TURN].reload_ms == 5, "the load was measured too"
+def test_highest_measured_peak_is_remembered(driver: Driver) -> None:
+    driver.ledger.record_measurement(TURN, held_mib=500, highest_mib=700)
+    driver.ledger.record_measurement(TURN, held_mib=400, highest_mib=450)
+    assert driver.ledger.charged_mib == 700
+    assert driver.ledger.resident[TURN].held_mib == 400
+    assert driver.ledger.reservations[TURN].reload_ms == 5, "the load time was measured too"
 
 
-def test_a_turn_may_keep_its_models_longer_than_a_single_inference(house: Driver) -> None:
-    house.ledger.ask(8, TURN, "kitchen", 0, turn=True)
-    house.ledger.ask(9, TURN, "kitchen", 0)
-    assert house.ledger.leases[8].until_ms == 30_000
-    assert house.ledger.leases[9].until_ms == 5_000
+def test_turn_lease_lasts_longer_than_a_single_inference(driver: Driver) -> None:
+    driver.ledger.request(8, TURN, "kitchen", 0, turn=True)
+    driver.ledger.request(9, TURN, "kitchen", 0)
+    assert driver.ledger.leases[8].until_ms == 30_000
+    assert driver.ledger.leases[9].until_ms == 5_000
 
 
-def test_every_entry_says_why(house: Driver) -> None:
-    entries = [*house.ask(LAZY), *house.ask(SIDE), *house.release(1), *house.ask(LAZY)]
-    silent = {Kind.UNLOADED}
-    assert {entry.kind for entry in entries} & UNLOADING
-    assert all(entry.why for entry in entries if entry.kind not in silent)
+def test_every_event_has_a_reason(driver: Driver) -> None:
+    events = [
+        *driver.request(LAZY),
+        *driver.request(SIDE),
+        *driver.release(1),
+        *driver.request(LAZY),
+    ]
+    without_reason = {EventKind.UNLOADED}
+    assert {event.kind for event in events} & UNLOAD_KINDS
+    assert all(event.why for event in events if event.kind not in without_reason)

@@ -1,4 +1,4 @@
-"""The manager over a card that the test controls, and engines that hold what the test says."""
+"""VRAM manager with a gpu GPU and gpu engines."""
 
 from __future__ import annotations
 
@@ -16,312 +16,326 @@ from barnabee.core.errors import (
     QueueFull,
     TimedOut,
     VramExhausted,
-    VramKept,
+    VramNotEvictable,
     VramTooLarge,
 )
 from barnabee.gpu.metrics import GpuMetrics
-from barnabee.gpu.model_runtime import Slot, State
-from barnabee.gpu.vram.events import Kind
+from barnabee.gpu.model_runtime import ModelRuntime, RuntimeState
 from barnabee.gpu.vram.ledger import Ledger
-from barnabee.gpu.vram.manager import Manager
-from barnabee.testing.engines import FakeVoice, Gate
-from barnabee.testing.gpu_memory import FakeCard
-from support.vram import card, model
+from barnabee.gpu.vram.manager import VramManager
+from barnabee.gpu.vram.types import EventKind
+from barnabee.testing.engines import FakeGpuMemory, FakeSynthesizer, JobGate
+from support.vram import make_gpu, make_model
 from support.wait import until
 
 
 @dataclass
 class Engine:
-    """Holds memory on the fake card; `troubles` are what its next loads and calls raise."""
+    """Fake engine with memory on the gpu GPU; `errors` are raised by its next loads and jobs."""
 
     name: str
     mib: int
-    card: FakeCard
-    troubles: list[Exception] = field(default_factory=list)
-    refuses: bool = False
-    leaves_mib: int = 0
+    gpu: FakeGpuMemory
+    errors: list[Exception] = field(default_factory=list)
+    refuses_close: bool = False
+    unreclaimed_mib: int = 0
 
     def warm_up(self) -> None:
-        self.stumble()
-        self.card.take(self.name, self.mib)
+        self.raise_next_error()
+        self.gpu.allocate(self.name, self.mib)
 
     def close(self) -> None:
-        if self.refuses:
+        if self.refuses_close:
             msg = "still referenced"
             raise RuntimeError(msg)
-        self.card.take(self.name, self.leaves_mib)
+        self.gpu.allocate(self.name, self.unreclaimed_mib)
 
-    def stumble(self) -> None:
-        if self.troubles:
-            raise self.troubles.pop(0)
+    def raise_next_error(self) -> None:
+        if self.errors:
+            raise self.errors.pop(0)
 
     def work(self) -> str:
-        self.stumble()
+        self.raise_next_error()
         return self.name
 
 
 @dataclass
-class House:
+class Harness:
     """A running manager with the models `a` (critical), `b` (preloaded) and `c` (lazy)."""
 
-    manager: Manager
-    card: FakeCard
+    manager: VramManager
+    gpu: FakeGpuMemory
     engines: dict[str, Engine]
 
-    def states(self) -> dict[str, State]:
-        return {name: slot.state for name, slot in self.manager.slots.items()}
+    def states(self) -> dict[str, RuntimeState]:
+        return {name: runtime.state for name, runtime in self.manager.runtimes.items()}
 
-    def kinds(self, name: str) -> list[Kind]:
-        return [entry.kind for _, entry in self.manager.decisions if entry.model == name]
+    def kinds(self, name: str) -> list[EventKind]:
+        return [event.kind for _, event in self.manager.decisions if event.model == name]
 
 
-TABLE = {"a": (1, 400, True), "b": (2, 300, True), "c": (3, 200, False), "d": (1, 500, False)}
+MODELS = {"a": (1, 400, True), "b": (2, 300, True), "c": (3, 200, False), "d": (1, 500, False)}
 
 
 @asynccontextmanager
-async def house(
+async def run_manager(
     prepare: Callable[[dict[str, Engine]], object] | None = None,
     *,
     total_mib: int = 1000,
     names: str = "abcd",
     **limits: int,
-) -> AsyncIterator[House]:
-    fake = FakeCard(total_mib)
-    fake.take("the process itself", 50)
-    engines = {name: Engine(name, TABLE[name][1] - 20, fake) for name in names}
+) -> AsyncIterator[Harness]:
+    gpu = FakeGpuMemory(total_mib)
+    gpu.allocate("process", 50)
+    engines = {name: Engine(name, MODELS[name][1] - 20, gpu) for name in names}
     if prepare:
         prepare(engines)
-    models = {name: model(TABLE[name][0], TABLE[name][1], preload=TABLE[name][2]) for name in names}
-    slots: list[Slot[Any]] = [
-        Slot("stt", name, lambda name=name: engines[name])
+    models = {
+        name: make_model(MODELS[name][0], MODELS[name][1], preload=MODELS[name][2])
+        for name in names
+    }
+    runtimes: list[ModelRuntime[Any]] = [
+        ModelRuntime("stt", name, lambda name=name: engines[name])
         for name in names  # type: ignore[misc]
     ]
-    ledger = Ledger(card(total_mib, 50, **limits), models)
-    manager = Manager(ledger, slots, fake, GpuMetrics("gpu"))
+    ledger = Ledger(make_gpu(total_mib, 50, **limits), models)
+    manager = VramManager(ledger, runtimes, gpu, GpuMetrics("gpu"))
     running = asyncio.create_task(manager.run())
     try:
-        preloaded = [name for name in names if TABLE[name][2]]
-        await until(lambda: all(manager.was_tried(name) for name in preloaded))
-        yield House(manager, fake, engines)
+        preloaded = [name for name in names if MODELS[name][2]]
+        await until(lambda: all(manager.has_attempted_load(name) for name in preloaded))
+        yield Harness(manager, gpu, engines)
     finally:
         running.cancel()
         with suppress(asyncio.CancelledError):
             await running
 
 
-async def use(house: House, name: str) -> str:
-    async with house.manager.lease(name) as lease:
-        result: str = await lease.call(lease.engine.work)
+async def use_model(harness: Harness, name: str) -> str:
+    async with harness.manager.lease(name) as lease:
+        result: str = await lease.run(lease.engine.work)
         return result
 
 
-async def test_what_is_preloaded_is_there_and_the_rest_comes_when_it_is_asked_for() -> None:
-    async with house(names="abc") as one:
-        assert one.states() == {"a": State.READY, "b": State.READY, "c": State.ABSENT}
-        assert await use(one, "c") == "c"
-        assert one.states()["c"] is State.READY
+async def test_preloaded_models_are_ready_and_others_load_on_request() -> None:
+    async with run_manager(names="abc") as harness:
+        assert harness.states() == {
+            "a": RuntimeState.READY,
+            "b": RuntimeState.READY,
+            "c": RuntimeState.ABSENT,
+        }
+        assert await use_model(harness, "c") == "c"
+        assert harness.states()["c"] is RuntimeState.READY
 
 
-async def test_the_ledger_holds_what_the_card_says() -> None:
-    async with house(names="abc") as one:
-        await use(one, "c")
-        held = {name: row.held_mib for name, row in one.manager.ledger.resident.items()}
+async def test_ledger_matches_the_measured_memory() -> None:
+    async with run_manager(names="abc") as harness:
+        await use_model(harness, "c")
+        held = {name: row.held_mib for name, row in harness.manager.ledger.resident.items()}
         assert held == {"a": 380, "b": 280, "c": 180}
-        assert one.manager.view.base_mib == 50
-        assert sum(held.values()) + 50 == one.card.read().ours_mib
+        assert harness.manager.memory.baseline_mib == 50
+        assert sum(held.values()) + 50 == harness.gpu.read().process_mib
 
 
-async def test_the_less_important_makes_way_and_its_memory_is_waited_for() -> None:
-    async with house() as one:
-        assert await use(one, "d") == "d"
-        assert one.states()["b"] is State.ABSENT
-        assert one.states()["a"] is State.READY
-        assert one.kinds("b")[2:4] == [Kind.EVICT, Kind.UNLOADED]
+async def test_less_important_model_is_evicted_and_its_memory_awaited() -> None:
+    async with run_manager() as harness:
+        assert await use_model(harness, "d") == "d"
+        assert harness.states()["b"] is RuntimeState.ABSENT
+        assert harness.states()["a"] is RuntimeState.READY
+        assert harness.kinds("b")[2:4] == [EventKind.EVICT, EventKind.UNLOADED]
 
 
-async def test_what_is_leased_stays_and_whoever_waits_is_served_afterwards() -> None:
-    async with house() as one:
-        async with one.manager.lease("b"):
-            waiting = asyncio.create_task(use(one, "d"))
-            await until(lambda: Kind.WAIT in one.kinds("d"))
-            assert one.states()["b"] is State.READY
+async def test_leased_model_stays_and_the_waiting_request_is_served_later() -> None:
+    async with run_manager() as harness:
+        async with harness.manager.lease("b"):
+            waiting = asyncio.create_task(use_model(harness, "d"))
+            await until(lambda: EventKind.WAIT in harness.kinds("d"))
+            assert harness.states()["b"] is RuntimeState.READY
         assert await waiting == "d"
-        assert one.states()["b"] is State.ABSENT
+        assert harness.states()["b"] is RuntimeState.ABSENT
 
 
-async def begin(house: House, *models: str) -> list[str]:
-    manager = house.manager
+async def begin_turn(harness: Harness, *models: str) -> list[str]:
+    manager = harness.manager
     return await manager.turns.begin("t", "kitchen", models, now_ms=manager.now_ms())
 
 
-async def test_a_turn_keeps_its_models_and_ends_by_itself_when_nobody_ends_it() -> None:
-    async with house(turn_limit_ms=600) as one:
-        assert await begin(one, "a", "b") == ["a", "b"]
+async def test_turn_holds_its_models_until_its_time_limit() -> None:
+    async with run_manager(turn_limit_ms=600) as harness:
+        assert await begin_turn(harness, "a", "b") == ["a", "b"]
         with pytest.raises(ModelInUse):
-            await one.manager.unload("b")
-        assert await use(one, "d") == "d"  # waits until the turn is over its limit
-        assert not one.manager.turns
+            await harness.manager.unload("b")
+        assert await use_model(harness, "d") == "d"  # after the time limit of the turn
+        assert not harness.manager.turns
 
 
-async def test_a_turn_that_ends_while_it_waits_for_a_model_keeps_nothing() -> None:
-    async with house() as one:
-        async with one.manager.lease("b"):
-            beginning = asyncio.create_task(begin(one, "a", "d"))
-            await until(lambda: Kind.WAIT in one.kinds("d"))
-            assert one.manager.turns.end("t")
+async def test_turn_that_ends_while_waiting_holds_no_lease() -> None:
+    async with run_manager() as harness:
+        async with harness.manager.lease("b"):
+            beginning = asyncio.create_task(begin_turn(harness, "a", "d"))
+            await until(lambda: EventKind.WAIT in harness.kinds("d"))
+            assert harness.manager.turns.end("t")
         assert await beginning == ["a"]
-        assert one.manager.ledger.leases == {}
+        assert harness.manager.ledger.leases == {}
 
 
-async def test_equals_never_evict_each_other() -> None:
-    async with house() as one:
-        await use(one, "d")
-        with pytest.raises(VramKept):
-            await use(one, "b")
+async def test_models_of_equal_priority_never_evict_each_other() -> None:
+    async with run_manager() as harness:
+        await use_model(harness, "d")
+        with pytest.raises(VramNotEvictable):
+            await use_model(harness, "b")
 
 
-async def test_what_is_larger_than_the_card_is_refused_at_once() -> None:
-    async with house(total_mib=500, names="bd") as one:
+async def test_model_larger_than_the_gpu_is_refused_at_once() -> None:
+    async with run_manager(total_mib=500, names="bd") as harness:
         with pytest.raises(VramTooLarge):
-            await use(one, "d")
+            await use_model(harness, "d")
 
 
-async def test_a_full_line_is_429_and_a_long_wait_is_a_timeout() -> None:
-    async with house(queue_depth=1, wait_limit_ms=600) as one, one.manager.lease("b"):
-        first = asyncio.create_task(use(one, "d"))
-        await until(lambda: bool(one.manager.ledger.waiting))
+async def test_full_queue_is_429_and_a_long_wait_times_out() -> None:
+    async with run_manager(queue_depth=1, wait_limit_ms=600) as harness, harness.manager.lease("b"):
+        first = asyncio.create_task(use_model(harness, "d"))
+        await until(lambda: bool(harness.manager.ledger.waiting))
         with pytest.raises(QueueFull) as refused:
-            await use(one, "c")
+            await use_model(harness, "c")
         assert (refused.value.status, refused.value.retry_after_s) == (429, 2)
         with pytest.raises(TimedOut):
             await first
 
 
-async def test_a_refused_unloading_leaves_everything_as_it_was() -> None:
-    async with house(lambda engines: setattr(engines["b"], "refuses", True)) as one:
+async def test_refused_unload_keeps_the_model_loaded() -> None:
+    async with run_manager(lambda engines: setattr(engines["b"], "refuses_close", True)) as harness:
         with pytest.raises(ModelInUse):
-            await one.manager.unload("b")
-        assert one.kinds("b")[-1] is Kind.KEPT
-        assert await use(one, "b") == "b"
-        assert one.card.held_mib["b"] == 280
+            await harness.manager.unload("b")
+        assert harness.kinds("b")[-1] is EventKind.UNLOAD_REFUSED
+        assert await use_model(harness, "b") == "b"
+        assert harness.gpu.held_mib["b"] == 280
 
 
-async def test_leftovers_of_an_unloading_are_counted_and_taken_up_again(
+async def test_memory_not_freed_by_an_unload_is_counted_and_reused(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("barnabee.gpu.vram.loader.BACK_LIMIT_S", 0.2)
-    async with house(lambda engines: setattr(engines["b"], "leaves_mib", 100)) as one:
-        await one.manager.unload("b")
-        assert one.manager.ledger.claims["b"].left_mib == 100
-        assert one.manager.decisions[-1][1].why == "100 MiB are not back"
-        assert await use(one, "b") == "b"
-        await until(lambda: one.manager.ledger.resident["b"].held_mib == 280)
+    monkeypatch.setattr("barnabee.gpu.vram.memory_monitor.RECLAIM_TIMEOUT_S", 0.2)
+    async with run_manager(
+        lambda engines: setattr(engines["b"], "unreclaimed_mib", 100)
+    ) as harness:
+        await harness.manager.unload("b")
+        assert harness.manager.ledger.reservations["b"].left_mib == 100
+        assert harness.manager.decisions[-1][1].why == "100 MiB were not freed"
+        assert await use_model(harness, "b") == "b"
+        await until(lambda: harness.manager.ledger.resident["b"].held_mib == 280)
 
 
-async def test_memory_that_runs_out_while_loading_is_made_and_tried_once_more() -> None:
+async def test_out_of_memory_during_a_load_is_retried_once() -> None:
     def prepare(engines: dict[str, Engine]) -> None:
-        engines["a"].troubles = [RuntimeError("CUDA out of memory")]
+        engines["a"].errors = [RuntimeError("CUDA out of memory")]
 
-    async with house(prepare) as one:
-        assert one.states()["a"] is State.READY
-        assert Kind.OUT_OF_MEMORY in one.kinds("a")
+    async with run_manager(prepare) as harness:
+        assert harness.states()["a"] is RuntimeState.READY
+        assert EventKind.OUT_OF_MEMORY in harness.kinds("a")
 
 
-async def test_memory_that_runs_out_twice_is_an_error_with_a_code() -> None:
-    async with house(names="abc") as one:
-        one.engines["c"].troubles = [MemoryError("none"), MemoryError("none")]
+async def test_second_out_of_memory_is_an_error_with_a_code() -> None:
+    async with run_manager(names="abc") as harness:
+        harness.engines["c"].errors = [MemoryError("none"), MemoryError("none")]
         with pytest.raises(VramExhausted):
-            await use(one, "c")
-        assert one.states()["c"] is State.FAILED
-        assert one.states()["a"] is State.READY
+            await use_model(harness, "c")
+        assert harness.states()["c"] is RuntimeState.FAILED
+        assert harness.states()["a"] is RuntimeState.READY
 
 
-async def test_an_inference_without_memory_gets_room_by_rule_and_a_second_try() -> None:
-    async with house(names="abc") as one:
-        await use(one, "c")
-        one.engines["b"].troubles = [RuntimeError("Failed to allocate memory for 1 MB")]
-        assert await use(one, "b") == "b"
-        assert one.states()["c"] is State.ABSENT  # less important
-        assert one.states()["a"] is State.READY  # more important
-        one.engines["b"].troubles = [MemoryError("no"), MemoryError("no")]
+async def test_out_of_memory_inference_is_retried_after_eviction() -> None:
+    async with run_manager(names="abc") as harness:
+        await use_model(harness, "c")
+        harness.engines["b"].errors = [RuntimeError("Failed to allocate memory for 1 MB")]
+        assert await use_model(harness, "b") == "b"
+        assert harness.states()["c"] is RuntimeState.ABSENT  # less important
+        assert harness.states()["a"] is RuntimeState.READY  # more important
+        harness.engines["b"].errors = [MemoryError("no"), MemoryError("no")]
         with pytest.raises(VramExhausted):
-            await use(one, "b")
+            await use_model(harness, "b")
 
 
-async def test_other_programs_that_take_memory_push_out_what_is_not_needed() -> None:
-    async with house(names="abc") as one:
-        await use(one, "c")
-        one.card.others(200)
-        await until(lambda: one.states()["c"] is State.ABSENT)
-        assert one.states()["a"] is State.READY
-        assert Kind.PRESSURE in one.kinds("c")
+async def test_memory_pressure_unloads_optional_models() -> None:
+    async with run_manager(names="abc") as harness:
+        await use_model(harness, "c")
+        harness.gpu.set_other_use(200)
+        await until(lambda: harness.states()["c"] is RuntimeState.ABSENT)
+        assert harness.states()["a"] is RuntimeState.READY
+        assert EventKind.PRESSURE in harness.kinds("c")
 
 
-async def test_what_is_not_used_goes_after_a_while() -> None:
-    async with house(names="abc", idle_unload_s=1) as one:
-        await use(one, "c")
-        await until(lambda: one.states()["c"] is State.ABSENT)
-        assert one.states() == {"a": State.READY, "b": State.READY, "c": State.ABSENT}
+async def test_unused_model_is_unloaded_after_its_limit() -> None:
+    async with run_manager(names="abc", idle_unload_s=1) as harness:
+        await use_model(harness, "c")
+        await until(lambda: harness.states()["c"] is RuntimeState.ABSENT)
+        assert harness.states() == {
+            "a": RuntimeState.READY,
+            "b": RuntimeState.READY,
+            "c": RuntimeState.ABSENT,
+        }
 
 
-async def test_growth_is_booked_to_whoever_was_used() -> None:
-    async with house(names="abc") as one:
-        await use(one, "b")
-        one.card.take("b", 330)
-        await until(lambda: one.manager.ledger.resident["b"].held_mib == 330)
-        assert one.manager.ledger.resident["a"].held_mib == 380
-        assert one.manager.ledger.claims["b"].measured_mib == 330
+async def test_growth_is_attributed_to_the_used_model() -> None:
+    async with run_manager(names="abc") as harness:
+        await use_model(harness, "b")
+        harness.gpu.allocate("b", 330)
+        await until(lambda: harness.manager.ledger.resident["b"].held_mib == 330)
+        assert harness.manager.ledger.resident["a"].held_mib == 380
+        assert harness.manager.ledger.reservations["b"].measured_mib == 330
 
 
-async def test_a_caller_who_leaves_while_waiting_holds_nothing_afterwards() -> None:
-    async with house() as one:
-        async with one.manager.lease("b"):
-            waiting = asyncio.create_task(use(one, "d"))
-            await until(lambda: bool(one.manager.ledger.waiting))
+async def test_caller_cancelled_while_waiting_holds_no_lease() -> None:
+    async with run_manager() as harness:
+        async with harness.manager.lease("b"):
+            waiting = asyncio.create_task(use_model(harness, "d"))
+            await until(lambda: bool(harness.manager.ledger.waiting))
             waiting.cancel()
             with suppress(asyncio.CancelledError):
                 await waiting
-        await until(lambda: not one.manager.ledger.waiting and not one.manager.ledger.leases)
+        await until(
+            lambda: not harness.manager.ledger.waiting and not harness.manager.ledger.leases
+        )
 
 
-async def test_memory_is_safe_until_the_inference_of_a_caller_who_left_ends() -> None:
-    gate = Gate()
-    async with house() as one:
+async def test_lease_of_a_cancelled_caller_lasts_until_its_inference_ends() -> None:
+    gate = JobGate()
+    async with run_manager() as harness:
 
-        async def leave() -> None:
-            async with one.manager.lease("b") as lease:
-                await lease.call(gate.passed)
+        async def use_until_cancelled() -> None:
+            async with harness.manager.lease("b") as lease:
+                await lease.run(gate.wait_until_open)
 
-        task = asyncio.create_task(leave())
+        task = asyncio.create_task(use_until_cancelled())
         await asyncio.to_thread(gate.reached.wait)
         task.cancel()
         with suppress(asyncio.CancelledError):
             await task
-        assert len(one.manager.ledger.leases) == 1
+        assert len(harness.manager.ledger.leases) == 1
         gate.opened.set()
-        await until(lambda: not one.manager.ledger.leases)
+        await until(lambda: not harness.manager.ledger.leases)
 
 
-async def test_a_driver_that_does_not_answer_is_red_and_green_again() -> None:
-    async with house(names="abc") as one:
-        one.manager.check()
-        one.card.failing(DependencyDown(dependency="the card's driver", reason="lost"))
-        await until(lambda: one.manager.view.trouble is not None)
+async def test_driver_failure_is_unhealthy_until_it_recovers() -> None:
+    async with run_manager(names="abc") as harness:
+        harness.manager.check()
+        harness.gpu.fail_with(DependencyDown(dependency="the GPU driver", reason="lost"))
+        await until(lambda: harness.manager.memory.error is not None)
         with pytest.raises(DependencyDown, match="driver"):
-            one.manager.check()
-        assert await use(one, "b") == "b"  # what is there still works
-        one.card.failing(None)
-        await until(lambda: one.manager.view.trouble is None)
-        one.manager.check()
+            harness.manager.check()
+        assert await use_model(harness, "b") == "b"  # loaded models still work
+        harness.gpu.fail_with(None)
+        await until(lambda: harness.manager.memory.error is None)
+        harness.manager.check()
 
 
-async def test_a_manager_that_no_longer_looks_is_red() -> None:
+async def test_stalled_manager_is_unhealthy() -> None:
     now = [0.0]
-    models = {"a": model(1, 100)}
-    manager = Manager(
-        Ledger(card(), models),
-        [Slot("tts", "a", FakeVoice)],
-        FakeCard(1000),
+    models = {"a": make_model(1, 100)}
+    manager = VramManager(
+        Ledger(make_gpu(), models),
+        [ModelRuntime("tts", "a", FakeSynthesizer)],
+        FakeGpuMemory(1000),
         GpuMetrics("gpu"),
         clock=lambda: now[0],
     )
@@ -331,54 +345,58 @@ async def test_a_manager_that_no_longer_looks_is_red() -> None:
         manager.check()
 
 
-async def test_a_model_that_cannot_be_loaded_says_why_at_once_and_is_tried_again_later() -> None:
+async def test_failed_load_is_reported_at_once_and_retried_later() -> None:
     def prepare(engines: dict[str, Engine]) -> None:
-        engines["b"].troubles = [ValueError("bad file")] * 2
+        engines["b"].errors = [ValueError("bad file")] * 2
 
-    async with house(prepare, names="abc") as one:
+    async with run_manager(prepare, names="abc") as harness:
         with pytest.raises(DependencyDown, match="bad file"):
-            await use(one, "b")
-        one.engines["b"].troubles = []
-        await until(lambda: one.states()["b"] is State.READY)
+            await use_model(harness, "b")
+        harness.engines["b"].errors = []
+        await until(lambda: harness.states()["b"] is RuntimeState.READY)
 
 
-async def test_many_sessions_with_one_model_each_get_their_turn() -> None:
-    async with house(queue_depth=32) as one:
+async def test_many_concurrent_sessions_are_all_answered() -> None:
+    async with run_manager(queue_depth=32) as harness:
         names = ["a", "b", "c", "d"] * 6
-        results = await asyncio.gather(*(use(one, name) for name in names), return_exceptions=True)
+        results = await asyncio.gather(
+            *(use_model(harness, name) for name in names), return_exceptions=True
+        )
         refused = [result for result in results if isinstance(result, Exception)]
-        assert all(isinstance(error, VramKept) for error in refused)
+        assert all(isinstance(error, VramNotEvictable) for error in refused)
         assert {result for result in results if isinstance(result, str)} >= {"a", "d"}
-        assert not one.manager.ledger.leases
+        assert not harness.manager.ledger.leases
 
 
-async def test_while_a_microphone_listens_growth_is_still_booked_to_whoever_was_used() -> None:
-    async with house(names="abc") as one, one.manager.lease("a", standing=True):
-        async with one.manager.lease("b") as lease:
-            await lease.call(lambda: one.card.take("b", 330))
-            await until(lambda: one.manager.ledger.resident["b"].held_mib == 330)
-        gate = Gate()
+async def test_growth_is_attributed_past_a_standing_lease() -> None:
+    async with run_manager(names="abc") as harness, harness.manager.lease("a", standing=True):
+        async with harness.manager.lease("b") as lease:
+            await lease.run(lambda: harness.gpu.allocate("b", 330))
+            await until(lambda: harness.manager.ledger.resident["b"].held_mib == 330)
+        gate = JobGate()
 
         async def compute() -> None:
-            async with one.manager.lease("b") as lease:
-                await lease.call(gate.passed)
+            async with harness.manager.lease("b") as lease:
+                await lease.run(gate.wait_until_open)
 
         computing = asyncio.create_task(compute())
         await asyncio.to_thread(gate.reached.wait)
-        one.card.take("b", 360)
-        await until(lambda: one.manager.ledger.claims["b"].measured_mib == 360)
+        harness.gpu.allocate("b", 360)
+        await until(lambda: harness.manager.ledger.reservations["b"].measured_mib == 360)
         gate.opened.set()
         await computing
-        assert one.manager.ledger.claims["a"].measured_mib == 380
+        assert harness.manager.ledger.reservations["a"].measured_mib == 380
 
 
-async def test_a_standing_lease_is_never_overdue_and_keeps_its_model() -> None:
-    async with house(names="abc") as one:
-        async with one.manager.lease("c", standing=True):
-            (lease,) = one.manager.ledger.leases.values()
+async def test_standing_lease_never_expires_and_holds_its_model() -> None:
+    async with run_manager(names="abc") as harness:
+        async with harness.manager.lease("c", standing=True):
+            (lease,) = harness.manager.ledger.leases.values()
             first_ms = lease.until_ms
-            await until(lambda: next(iter(one.manager.ledger.leases.values())).until_ms > first_ms)
+            await until(
+                lambda: next(iter(harness.manager.ledger.leases.values())).until_ms > first_ms
+            )
             with pytest.raises(ModelInUse):
-                await one.manager.unload("c")
-        assert not one.manager.ledger.leases
-        await one.manager.unload("c")
+                await harness.manager.unload("c")
+        assert not harness.manager.ledger.leases
+        await harness.manager.unload("c")

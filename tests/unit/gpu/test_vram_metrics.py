@@ -1,4 +1,4 @@
-"""The series of the card."""
+"""Prometheus metrics of GPU memory."""
 
 from __future__ import annotations
 
@@ -7,50 +7,51 @@ from prometheus_client.exposition import generate_latest
 
 from barnabee.gpu.vram.ledger import Ledger
 from barnabee.gpu.vram.metrics import VramMetrics
-from barnabee.gpu.vram.probe import Reading, Sensors
-from support.vram import card, model
+from barnabee.gpu.vram.probe import GpuSensors, MemoryReading
+from support.vram import make_gpu, make_model
 
 MIB = 1024 * 1024
-SENSORS = Sensors(37, 64, 182_500, {"power_cap": True, "hardware": False})
+SENSORS = GpuSensors(37, 64, 182_500, {"power_cap": True, "hardware": False})
 
 
-def lines(*readings: Reading | None) -> dict[str, float]:
-    """Return the series after these readings, by name and labels."""
+def export(*readings: MemoryReading | None) -> dict[str, float]:
+    """Return the exported samples after these readings."""
     registry = CollectorRegistry()
     metrics = VramMetrics(registry)
     for reading in readings:
-        metrics.show(Ledger(card(1000), {"a": model(1, 400)}), reading)
+        metrics.update(Ledger(make_gpu(1000), {"a": make_model(1, 400)}), reading)
     text = generate_latest(registry).decode()
     rows = (line.rsplit(" ", 1) for line in text.splitlines() if not line.startswith("#"))
     return {name: float(value) for name, value in rows}
 
 
-def test_memory_of_the_card_has_the_names_of_the_specification() -> None:
-    shown = lines(Reading(1000, 300, 500))
-    assert shown['nvidia_gpu_memory_used_bytes{name="test card"}'] == 700 * MIB
-    assert shown['nvidia_gpu_memory_total_bytes{name="test card"}'] == 1000 * MIB
-    assert shown['barnabee_vram_bytes{held_by="others"}'] == 200 * MIB
-    assert shown['barnabee_model_declared_bytes{model="a"}'] == 400 * MIB
+def test_memory_metrics_have_the_names_of_the_specification() -> None:
+    samples = export(MemoryReading(1000, 300, 500))
+    assert samples['nvidia_gpu_memory_used_bytes{name="test GPU"}'] == 700 * MIB
+    assert samples['nvidia_gpu_memory_total_bytes{name="test GPU"}'] == 1000 * MIB
+    assert samples['barnabee_vram_bytes{held_by="others"}'] == 200 * MIB
+    assert samples['barnabee_model_declared_bytes{model="a"}'] == 400 * MIB
 
 
-def test_the_sensors_are_shown() -> None:
-    shown = lines(Reading(1000, 300, 500, SENSORS))
-    assert shown['nvidia_gpu_duty_cycle{name="test card"}'] == 37
-    assert shown['nvidia_gpu_temperature_celsius{name="test card"}'] == 64
-    assert shown['nvidia_gpu_power_usage_milliwatts{name="test card"}'] == 182_500
-    assert shown['nvidia_gpu_throttled{name="test card",reason="power_cap"}'] == 1
-    assert shown['nvidia_gpu_throttled{name="test card",reason="hardware"}'] == 0
+def test_sensors_are_exported() -> None:
+    samples = export(MemoryReading(1000, 300, 500, SENSORS))
+    assert samples['nvidia_gpu_duty_cycle{name="test GPU"}'] == 37
+    assert samples['nvidia_gpu_temperature_celsius{name="test GPU"}'] == 64
+    assert samples['nvidia_gpu_power_usage_milliwatts{name="test GPU"}'] == 182_500
+    assert samples['nvidia_gpu_throttled{name="test GPU",reason="power_cap"}'] == 1
+    assert samples['nvidia_gpu_throttled{name="test GPU",reason="hardware"}'] == 0
 
 
-def test_a_sensor_that_no_longer_tells_has_no_series() -> None:
-    shown = lines(
-        Reading(1000, 300, 500, SENSORS), Reading(1000, 300, 500, Sensors(temperature_c=70))
+def test_unsupported_sensor_has_no_series() -> None:
+    samples = export(
+        MemoryReading(1000, 300, 500, SENSORS),
+        MemoryReading(1000, 300, 500, GpuSensors(temperature_c=70)),
     )
-    assert shown['nvidia_gpu_temperature_celsius{name="test card"}'] == 70
-    assert not [name for name in shown if "duty_cycle" in name or "power_usage" in name]
+    assert samples['nvidia_gpu_temperature_celsius{name="test GPU"}'] == 70
+    assert not [name for name in samples if "duty_cycle" in name or "power_usage" in name]
 
 
-def test_a_card_that_does_not_answer_has_no_series() -> None:
-    shown = lines(Reading(1000, 300, 500, SENSORS), None)
-    assert not [name for name in shown if name.startswith(("nvidia_gpu", "barnabee_vram_bytes"))]
-    assert shown['barnabee_model_declared_bytes{model="a"}'] == 400 * MIB
+def test_gpu_without_reading_has_no_series() -> None:
+    samples = export(MemoryReading(1000, 300, 500, SENSORS), None)
+    assert not [name for name in samples if name.startswith(("nvidia_gpu", "barnabee_vram_bytes"))]
+    assert samples['barnabee_model_declared_bytes{model="a"}'] == 400 * MIB

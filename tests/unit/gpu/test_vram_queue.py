@@ -1,4 +1,4 @@
-"""The line for the card: who is first, and who is turned away."""
+"""Order and limit of the wait queue."""
 
 from __future__ import annotations
 
@@ -6,47 +6,54 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from barnabee.gpu.vram import queue
-from barnabee.gpu.vram.queue import Request
+from barnabee.gpu.vram.types import ModelRequest
 
 
-def request(ticket: int, priority: int = 2, asked_ms: int = 0) -> Request:
-    return Request(ticket, "model", priority, "kitchen", asked_ms, asked_ms + 100)
+def make_request(ticket: int, priority: int = 2, asked_ms: int = 0) -> ModelRequest:
+    return ModelRequest(ticket, "model", priority, "kitchen", asked_ms, asked_ms + 100)
 
 
-def test_the_important_come_first_then_who_asked_first_then_the_ticket() -> None:
-    line = [request(4, 2, 5), request(3, 1, 9), request(2, 2, 5), request(1, 3, 0)]
-    assert [each.ticket for each in queue.ordered(line)] == [3, 2, 4, 1]
+def test_queue_order_is_priority_then_age_then_ticket() -> None:
+    waiting = [
+        make_request(4, 2, 5),
+        make_request(3, 1, 9),
+        make_request(2, 2, 5),
+        make_request(1, 3, 0),
+    ]
+    assert [request.ticket for request in queue.sort_requests(waiting)] == [3, 2, 4, 1]
 
 
-def test_a_full_line_turns_the_newcomer_away() -> None:
-    line = (request(1), request(2))
-    assert queue.admit(line, request(3), 2) == (line, request(3))
+def test_full_queue_rejects_the_newcomer() -> None:
+    waiting = (make_request(1), make_request(2))
+    assert queue.admit_request(waiting, make_request(3), 2) == (waiting, make_request(3))
 
 
-def test_a_full_line_of_less_important_ones_turns_its_last_away() -> None:
-    line = (request(1, 3), request(2, 3, 1))
-    assert queue.admit(line, request(3, 1, 2), 2) == (
-        (request(3, 1, 2), request(1, 3)),
-        request(2, 3, 1),
+def test_full_queue_rejects_its_least_important_request() -> None:
+    waiting = (make_request(1, 3), make_request(2, 3, 1))
+    assert queue.admit_request(waiting, make_request(3, 1, 2), 2) == (
+        (make_request(3, 1, 2), make_request(1, 3)),
+        make_request(2, 3, 1),
     )
 
 
-def test_who_has_waited_to_the_limit_has_waited_too_long() -> None:
-    line = (request(1, 3, 0), request(2, 1, 1))
-    assert queue.expired(line, 99) == []
-    assert queue.expired(line, 100) == [request(1, 3, 0)]
-    assert queue.expired(line, 101) == [request(2, 1, 1), request(1, 3, 0)]
+def test_request_expires_at_its_deadline() -> None:
+    waiting = (make_request(1, 3, 0), make_request(2, 1, 1))
+    assert queue.find_expired(waiting, 99) == []
+    assert queue.find_expired(waiting, 100) == [make_request(1, 3, 0)]
+    assert queue.find_expired(waiting, 101) == [make_request(2, 1, 1), make_request(1, 3, 0)]
 
 
 @given(st.lists(st.tuples(st.integers(1, 3), st.integers(0, 9)), max_size=12), st.integers(1, 5))
-def test_the_line_keeps_the_most_important_and_loses_nobody(
-    asked: list[tuple[int, int]], depth: int
+def test_queue_holds_the_most_important_and_loses_no_request(
+    arrivals: list[tuple[int, int]], depth: int
 ) -> None:
-    everybody = [request(ticket, *rest) for ticket, rest in enumerate(asked)]
-    line: tuple[Request, ...] = ()
-    away: list[Request] = []
-    for newcomer in everybody:
-        line, refused = queue.admit(line, newcomer, depth)
-        away += [refused] if refused else []
-    assert list(line) == queue.ordered(everybody)[:depth]
-    assert sorted([*line, *away], key=queue.place) == queue.ordered(everybody)
+    requests = [make_request(ticket, *rest) for ticket, rest in enumerate(arrivals)]
+    waiting: tuple[ModelRequest, ...] = ()
+    rejected_requests: list[ModelRequest] = []
+    for newcomer in requests:
+        waiting, rejected = queue.admit_request(waiting, newcomer, depth)
+        rejected_requests += [rejected] if rejected else []
+    assert list(waiting) == queue.sort_requests(requests)[:depth]
+    assert sorted([*waiting, *rejected_requests], key=queue.queue_order) == queue.sort_requests(
+        requests
+    )

@@ -1,4 +1,4 @@
-"""Replaying an evening: every turn is answered, none loses a model while somebody talks."""
+"""Replay of request traces: all turns are answered and no leased model is unloaded."""
 
 from __future__ import annotations
 
@@ -12,142 +12,154 @@ from hypothesis import strategies as st
 
 from barnabee.core import system
 from barnabee.core.errors import BadInput
-from barnabee.gpu.vram.events import UNLOADING, Entry, Kind
-from barnabee.gpu.vram.simulate import UNLOAD_MS, Simulation, Summary, replay
-from barnabee.gpu.vram.workload import Ask, Line, Measured, Others, read
+from barnabee.gpu.vram.simulate import UNLOAD_MS, ReplaySummary, Simulation, replay_trace
+from barnabee.gpu.vram.types import UNLOAD_KINDS, EventKind, LedgerEvent
+from barnabee.gpu.vram.workload import (
+    MeasurementEvent,
+    OtherProgramsEvent,
+    RequestEvent,
+    TraceEvent,
+    read_trace,
+)
 
-GRAPH = system.load()
-EVENING = read(
+GRAPH = system.load_system()
+EVENING = read_trace(
     (Path(__file__).parents[2] / "data/evening.jsonl").read_text(encoding="utf-8").splitlines(),
     GRAPH.model,
 )
 
 
 @pytest.fixture(scope="module")
-def told() -> tuple[list[Entry], Summary]:
-    return replay(GRAPH, EVENING)
+def replayed() -> tuple[list[LedgerEvent], ReplaySummary]:
+    return replay_trace(GRAPH, EVENING)
 
 
-def ask(t_ms: int, model: str, hold_ms: int = 1000, turn: str | None = None) -> Ask:
-    return Ask(t_ms=t_ms, model=model, hold_ms=hold_ms, session="kitchen", turn=turn)
+def make_request(
+    t_ms: int, model: str, hold_ms: int = 1000, turn: str | None = None
+) -> RequestEvent:
+    return RequestEvent(t_ms=t_ms, model=model, hold_ms=hold_ms, session="kitchen", turn=turn)
 
 
-def unloaded_while_held(entries: Collection[Entry]) -> list[Entry]:
+def unloaded_while_held(events: Collection[LedgerEvent]) -> list[LedgerEvent]:
     held: list[str] = []
     wrong = []
-    for entry in entries:
-        if entry.kind == Kind.GRANT:
-            held.append(entry.model)
-        elif entry.kind == Kind.RELEASE:
-            held.remove(entry.model)
-        elif entry.kind in UNLOADING and entry.model in held:
-            wrong.append(entry)
+    for event in events:
+        if event.kind == EventKind.GRANT:
+            held.append(event.model)
+        elif event.kind == EventKind.RELEASE:
+            held.remove(event.model)
+        elif event.kind in UNLOAD_KINDS and event.model in held:
+            wrong.append(event)
     return wrong
 
 
-def test_the_evening_is_what_it_is_meant_to_be() -> None:
-    turns = [line for line in EVENING if isinstance(line, Ask) and line.turn]
+def test_evening_trace_has_its_intended_load() -> None:
+    turns = [line for line in EVENING if isinstance(line, RequestEvent) and line.turn]
     assert len({line.session for line in turns}) == 4
     whisper = {line.turn for line in turns if line.model == "whisper"}
     assert len(whisper) == 8, "all four rooms, twice"
-    assert any(isinstance(line, Others) and line.other_mib > 5000 for line in EVENING)
-    assert any(isinstance(line, Measured) for line in EVENING)
+    assert any(isinstance(line, OtherProgramsEvent) and line.other_mib > 5000 for line in EVENING)
+    assert any(isinstance(line, MeasurementEvent) for line in EVENING)
 
 
-def test_every_turn_of_the_evening_is_answered_and_none_loses_a_model(
-    told: tuple[list[Entry], Summary],
+def test_every_turn_of_the_evening_is_answered(
+    replayed: tuple[list[LedgerEvent], ReplaySummary],
 ) -> None:
-    entries, summary = told
+    events, summary = replayed
     assert (summary.turns, summary.answered) == (310, 310)
-    assert unloaded_while_held(entries) == []
+    assert unloaded_while_held(events) == []
     assert summary.unloads == {"idle": 1, "pressure": 1}
-    assert summary.lowest_free_mib >= 0, "the simulated card ran out of memory"
-    assert summary.highest_charged_mib <= GRAPH.card.vram_mib - GRAPH.card.headroom_mib
+    assert summary.lowest_free_mib >= 0, "the simulated GPU ran out of memory"
+    assert summary.highest_charged_mib <= GRAPH.gpu.vram_mib - GRAPH.gpu.headroom_mib
 
 
-def test_whisper_goes_only_after_the_last_room_has_its_answer(
-    told: tuple[list[Entry], Summary],
+def test_whisper_is_unloaded_only_after_the_last_lease(
+    replayed: tuple[list[LedgerEvent], ReplaySummary],
 ) -> None:
-    entries, _ = told
-    pressure = next(entry for entry in entries if entry.kind == Kind.PRESSURE)
+    events, _ = replayed
+    pressure = next(event for event in events if event.kind == EventKind.PRESSURE)
     kinds = [
-        entry.kind
-        for entry in entries
-        if entry.model == "whisper" and entry.t_ms <= pressure.t_ms and entry.kind != Kind.REFUSE
+        event.kind
+        for event in events
+        if event.model == "whisper"
+        and event.t_ms <= pressure.t_ms
+        and event.kind != EventKind.REFUSE
     ]
-    assert kinds[-2:] == [Kind.RELEASE, Kind.PRESSURE]
-    assert kinds.count(Kind.GRANT) == kinds.count(Kind.RELEASE) == 4
+    assert kinds[-2:] == [EventKind.RELEASE, EventKind.PRESSURE]
+    assert kinds.count(EventKind.GRANT) == kinds.count(EventKind.RELEASE) == 4
 
 
-def test_a_turn_keeps_its_whole_path_until_it_is_over() -> None:
+def test_turn_holds_all_its_models_until_it_ends() -> None:
     trace = [
-        ask(60_000, "parakeet", 10, "t"),
-        ask(60_000, "kokoro", 5_000, "t"),
-        ask(60_000, "embeddings", 10),
+        make_request(60_000, "parakeet", 10, "t"),
+        make_request(60_000, "kokoro", 5_000, "t"),
+        make_request(60_000, "embeddings", 10),
     ]
-    entries, _ = replay(GRAPH, trace)
-    ends = {entry.model: entry.t_ms for entry in entries if entry.kind == Kind.RELEASE}
+    events, _ = replay_trace(GRAPH, trace)
+    ends = {event.model: event.t_ms for event in events if event.kind == EventKind.RELEASE}
     assert ends == {"parakeet": 65_000, "kokoro": 65_000, "embeddings": 60_010}
 
 
-def test_memory_that_stays_behind_is_counted_and_does_not_lock_its_own_model_out() -> None:
-    trace: list[Line] = [
-        Measured(
+def test_unreclaimed_memory_does_not_block_its_own_model() -> None:
+    trace: list[TraceEvent] = [
+        MeasurementEvent(
             t_ms=0, event="measured", model="whisper", held_mib=4000, highest_mib=5000, left_mib=900
         ),
-        ask(60_000, "whisper"),
-        ask(3_600_000, "whisper"),
+        make_request(60_000, "whisper"),
+        make_request(3_600_000, "whisper"),
     ]
     simulation = Simulation(GRAPH)
     free = {
-        entry.kind: simulation.world.sight(simulation.ledger)
-        for entry in simulation.run(trace)
-        if entry.model == "whisper"
+        event.kind: simulation.gpu.measured_memory(simulation.ledger)
+        for event in simulation.run(trace)
+        if event.model == "whisper"
     }
-    assert free[Kind.UNLOADED].other_mib == 900
-    assert free[Kind.GRANT].other_mib == 0
-    entries, summary = replay(GRAPH, trace)
+    assert free[EventKind.UNLOADED].other_mib == 900
+    assert free[EventKind.GRANT].other_mib == 0
+    events, summary = replay_trace(GRAPH, trace)
     assert (summary.granted, summary.refused) == (2, {})
     idle, gone = (
-        next(entry.t_ms for entry in entries if entry.kind == kind)
-        for kind in (Kind.IDLE, Kind.UNLOADED)
+        next(event.t_ms for event in events if event.kind == kind)
+        for kind in (EventKind.IDLE, EventKind.UNLOADED)
     )
     assert gone - idle == UNLOAD_MS
 
 
-def test_the_same_evening_goes_the_same_way_twice(told: tuple[list[Entry], Summary]) -> None:
-    assert replay(GRAPH, EVENING) == told
+def test_replay_is_deterministic(
+    replayed: tuple[list[LedgerEvent], ReplaySummary],
+) -> None:
+    assert replay_trace(GRAPH, EVENING) == replayed
 
 
 @pytest.mark.parametrize(
-    ("line", "says"),
+    ("line", "message"),
     [
         ("{", "line 2 is not JSON"),
-        ("[1]", "line 2 is none of ask, others, measured"),
-        ('{"event": "dance", "t_ms": 1}', "line 2 is none of"),
+        ("[1]", "line 2 has no event ask, others or measured"),
+        ('{"event": "dance", "t_ms": 1}', "line 2 has no event"),
         ('{"t_ms": 1, "model": "kokoro", "session": "x"}', "line 2: hold_ms: Field required"),
         ('{"t_ms": -1, "model": "kokoro", "hold_ms": 1, "session": "x"}', "line 2: t_ms"),
         ('{"t_ms": 1, "model": "ghost", "hold_ms": 1, "session": "x"}', "no model 'ghost'"),
         ('{"t_ms": 1, "event": "others", "other_mib": "9"}', "line 2: other_mib"),
     ],
 )
-def test_a_line_that_is_not_usable_is_named(line: str, says: str) -> None:
+def test_invalid_line_is_named(line: str, message: str) -> None:
     good = '{"t_ms": 1, "model": "kokoro", "hold_ms": 1, "session": "x"}'
-    with pytest.raises(BadInput, match=says):
-        read([good, line, ""], GRAPH.model)
+    with pytest.raises(BadInput, match=message):
+        read_trace([good, line, ""], GRAPH.model)
 
 
 TRACES = st.lists(
     st.one_of(
         st.builds(
-            ask,
+            make_request,
             st.integers(0, 200_000),
             st.sampled_from(sorted(GRAPH.model)),
             st.sampled_from([0, 300, 4_000, 90_000, 300_000]),
             st.one_of(st.none(), st.sampled_from(["t1", "t2", "t3"])),
         ),
         st.builds(
-            Others,
+            OtherProgramsEvent,
             t_ms=st.integers(0, 200_000),
             event=st.just("others"),
             other_mib=st.integers(0, 9_000),
@@ -159,13 +171,15 @@ TRACES = st.lists(
 
 @settings(max_examples=150, deadline=None)
 @given(TRACES)
-def test_in_any_trace_every_request_is_granted_or_refused_with_a_code(trace: list[Line]) -> None:
-    entries, summary = replay(GRAPH, trace)
-    asked = [line for line in trace if isinstance(line, Ask)]
-    answers = [e for e in entries if e.request and e.kind in {Kind.GRANT, Kind.REFUSE}]
+def test_every_request_of_any_trace_is_granted_or_refused(
+    trace: list[TraceEvent],
+) -> None:
+    events, summary = replay_trace(GRAPH, trace)
+    asked = [line for line in trace if isinstance(line, RequestEvent)]
+    answers = [e for e in events if e.request and e.kind in {EventKind.GRANT, EventKind.REFUSE}]
     assert sorted(e.request.ticket for e in answers if e.request) == list(range(len(asked)))
-    assert all(entry.code for entry in entries if entry.kind == Kind.REFUSE)
+    assert all(event.code for event in events if event.kind == EventKind.REFUSE)
     assert summary.granted + sum(summary.refused.values()) == len(asked)
-    assert summary.longest_wait_ms <= GRAPH.card.wait_limit_ms
-    assert unloaded_while_held(entries) == []
+    assert summary.longest_wait_ms <= GRAPH.gpu.wait_limit_ms
+    assert unloaded_while_held(events) == []
     assert json.dumps(summary.refused)

@@ -1,4 +1,4 @@
-"""Too much sound, clients that do not read, and nonsense on /v1/wake."""
+"""Fast senders, clients that do not read, and random messages on /v1/wake."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 
 from barnabee.gpu.routes import wake as route
-from barnabee.testing.engines import FakeWakeWords, Gate
-from support.gpu_app import TOKEN, Starter
+from barnabee.testing.engines import FakeWakeWordEngine, JobGate
+from support.gpu_app import TOKEN, ServiceStarter
 from support.wait import until
 from support.wake_house import house
-from support.wake_link import Link
+from support.wake_link import WakeConnection
 
 
-async def test_who_sends_ahead_of_the_engine_waits_and_memory_does_not_grow(
-    start: Starter,
+async def test_fast_sender_is_held_back_without_buffering(
+    start: ServiceStarter,
 ) -> None:
-    engine = FakeWakeWords(gate=Gate())
+    engine = FakeWakeWordEngine(gate=JobGate())
     assert engine.gate is not None
     async with house(start, engine) as home, home.open() as link:
-        home.service.tasks.wake.first.limit_s = 60
+        home.service.capabilities.wake.preferred.inference_limit_s = 60
         sent, most = 0, 16 * 1024 * 1024  # both sides' socket buffers, and a message of two seconds
         with suppress(TimeoutError):
             while sent < most:
@@ -31,19 +31,19 @@ async def test_who_sends_ahead_of_the_engine_waits_and_memory_does_not_grow(
                     await link.say(bytes(64_000))
                 sent += 64_000
         assert sent < most
-        assert engine.frames == 0
+        assert engine.frame_count == 0
         engine.gate.opened.set()
-        await until(lambda: engine.frames >= sent // 2560)  # nothing was lost
+        await until(lambda: engine.frame_count >= sent // 2560)  # nothing was lost
 
 
-async def test_a_client_that_never_reads_is_given_up(
-    start: Starter, monkeypatch: pytest.MonkeyPatch
+async def test_client_that_never_reads_is_disconnected(
+    start: ServiceStarter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(route, "SEND_LIMIT_S", 0.05)
-    engine = FakeWakeWords()
+    monkeypatch.setattr(route, "SEND_TIMEOUT_S", 0.05)
+    engine = FakeWakeWordEngine()
     service = await start(wake=lambda: engine)
     messages = iter([{"type": "websocket.connect"}])
-    sound = {"type": "websocket.receive", "bytes": engine.saying("hey_jarvis").tobytes()}
+    sound = {"type": "websocket.receive", "bytes": engine.make_frame("hey_jarvis").tobytes()}
     sent: list[str] = []
 
     async def receive() -> dict[str, object]:
@@ -64,13 +64,13 @@ async def test_a_client_that_never_reads_is_given_up(
     async with asyncio.timeout(10):
         await service.running.app(scope, receive, send)  # type: ignore[arg-type]
     assert sent[:2] == ["websocket.accept", "websocket.send"]
-    await until(lambda: not service.tasks.manager.ledger.leases)
+    await until(lambda: not service.capabilities.manager.ledger.leases)
 
 
-async def test_nonsense_never_hurts_the_service(start: Starter) -> None:
+async def test_random_messages_do_not_affect_the_service(start: ServiceStarter) -> None:
     rng = np.random.default_rng(7)
 
-    async def fuzz(link: Link) -> None:
+    async def fuzz(link: WakeConnection) -> None:
         for _ in range(rng.integers(1, 30)):
             noise = rng.bytes(int(rng.integers(0, 9000)))
             if rng.random() < 0.1:
@@ -85,7 +85,7 @@ async def test_nonsense_never_hurts_the_service(start: Starter) -> None:
                     await fuzz(link)
             except ConnectionClosed:
                 continue
-        await until(lambda: not home.service.tasks.manager.ledger.leases)
+        await until(lambda: not home.service.capabilities.manager.ledger.leases)
         async with home.open() as link:
-            await link.say(home.engine.saying("hey_jarvis"))
+            await link.say(home.engine.make_frame("hey_jarvis"))
             assert (await link.next())["type"] == "wake"

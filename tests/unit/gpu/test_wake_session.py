@@ -1,4 +1,4 @@
-"""What a stream may ask for and when it wakes: pure."""
+"""Wake word requests, frames and detections."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from barnabee.core.errors import BadInput, BadRequest, TooLarge
-from barnabee.core.schema import Wake
+from barnabee.core.schema import WakeConfig
 from barnabee.gpu.wake_session import (
     FRAME_BYTES,
-    SOUND_MAX_BYTES,
-    TEXT_MAX_CHARS,
-    Cutter,
-    Heard,
-    Wanted,
-    Watch,
-    false_wake,
-    wanted,
+    MAX_MESSAGE_BYTES,
+    MAX_TEXT_CHARS,
+    FrameSplitter,
+    WakeDetection,
+    WakeDetector,
+    WakeRequest,
+    parse_false_wake,
+    parse_wake_request,
 )
 
-TABLE = Wake(
+TABLE = WakeConfig(
     words=["hey_jarvis", "alexa"],
     threshold_permille=500,
     pause_ms=400,
@@ -32,36 +32,49 @@ TABLE = Wake(
 )
 
 
-def watch(threshold: int = 500, pause_ms: int = 400) -> Watch:
-    return Watch(Wanted("kitchen", "kitchen", ("hey_jarvis", "alexa"), threshold, pause_ms))
+def make_detector(threshold: int = 500, pause_ms: int = 400) -> WakeDetector:
+    return WakeDetector(
+        WakeRequest("kitchen", "kitchen", ("hey_jarvis", "alexa"), threshold, pause_ms)
+    )
 
 
-def wakes(scores: list[float], **options: int) -> list[int]:
-    """Return the number of each frame that wakes when one word has these scores."""
-    ear = watch(**options)
-    return [number for number, score in enumerate(scores) if ear.hear({"hey_jarvis": score})]
+def detect_frames(scores: list[float], **options: int) -> list[int]:
+    """Return the number of each frame with a detection, for one word with these scores."""
+    detector = make_detector(**options)
+    return [
+        number for number, score in enumerate(scores) if detector.process({"hey_jarvis": score})
+    ]
 
 
-# ---- asking ----
+# ---- requests ----
 
 
-def test_without_parameters_it_is_what_the_graph_says() -> None:
-    assert wanted({}, TABLE) == Wanted("", "other", ("hey_jarvis", "alexa"), 500, 400)
+def test_defaults_come_from_system_toml() -> None:
+    assert parse_wake_request({}, TABLE) == WakeRequest(
+        "", "other", ("hey_jarvis", "alexa"), 500, 400
+    )
 
 
-def test_a_room_may_have_a_threshold_of_its_own_and_the_caller_the_last_word() -> None:
-    assert wanted({"room": "kitchen"}, TABLE).threshold_permille == 650
-    assert wanted({"room": "attic"}, TABLE).threshold_permille == 500
-    assert wanted({"room": "kitchen", "threshold": "900"}, TABLE).threshold_permille == 900
+def test_threshold_of_the_query_overrides_that_of_the_room() -> None:
+    assert parse_wake_request({"room": "kitchen"}, TABLE).threshold_permille == 650
+    assert parse_wake_request({"room": "attic"}, TABLE).threshold_permille == 500
+    assert (
+        parse_wake_request({"room": "kitchen", "threshold": "900"}, TABLE).threshold_permille == 900
+    )
 
 
-def test_only_rooms_of_the_graph_have_a_label_of_their_own() -> None:
-    assert wanted({"room": "kitchen"}, TABLE).label == "kitchen"
-    assert {wanted({"room": f"r{number}"}, TABLE).label for number in range(50)} == {"other"}
+def test_only_configured_rooms_have_a_metric_label() -> None:
+    assert parse_wake_request({"room": "kitchen"}, TABLE).room_label == "kitchen"
+    assert {
+        parse_wake_request({"room": f"r{number}"}, TABLE).room_label for number in range(50)
+    } == {"other"}
 
 
-def test_words_are_taken_once_each_in_the_order_given() -> None:
-    assert wanted({"words": "alexa,hey_marvin,alexa"}, TABLE).words == ("alexa", "hey_marvin")
+def test_words_are_deduplicated_in_order() -> None:
+    assert parse_wake_request({"words": "alexa,hey_marvin,alexa"}, TABLE).words == (
+        "alexa",
+        "hey_marvin",
+    )
 
 
 @pytest.mark.parametrize(
@@ -83,95 +96,97 @@ def test_words_are_taken_once_each_in_the_order_given() -> None:
         ({"treshold": "700"}, "known are room, words, threshold"),
     ],
 )
-def test_what_cannot_be_asked_for_is_named(query: dict[str, str], said: str) -> None:
+def test_invalid_parameter_is_named(query: dict[str, str], said: str) -> None:
     with pytest.raises(BadRequest, match=said):
-        wanted(query, TABLE)
+        parse_wake_request(query, TABLE)
 
 
-def test_a_word_that_no_model_knows_is_refused_with_those_that_are_known() -> None:
+def test_unknown_word_is_refused_with_the_known_ones() -> None:
     with pytest.raises(BadRequest, match="'hal' is not one of alexa, hey_jarvis"):
-        wanted({"words": "alexa,hal"}, TABLE).require(["alexa", "hey_jarvis"])
+        parse_wake_request({"words": "alexa,hal"}, TABLE).check_words(["alexa", "hey_jarvis"])
 
 
-# ---- cutting ----
+# ---- frames ----
 
 
 @given(st.lists(st.binary(max_size=6000), max_size=12))
-def test_however_the_sound_comes_the_frames_are_the_same(parts: list[bytes]) -> None:
-    cutter = Cutter()
-    frames = [frame for part in parts for frame in cutter.add(part)]
+def test_frames_do_not_depend_on_message_boundaries(parts: list[bytes]) -> None:
+    splitter = FrameSplitter()
+    frames = [frame for part in parts for frame in splitter.split(part)]
     whole = b"".join(parts)
     whole = whole[: len(whole) // FRAME_BYTES * FRAME_BYTES]
     assert b"".join(frame.astype("<i2").tobytes() for frame in frames) == whole
     assert all(frame.shape == (1280,) and frame.dtype == np.int16 for frame in frames)
 
 
-def test_half_a_sample_waits_for_its_other_half() -> None:
-    cutter = Cutter()
+def test_half_a_sample_waits_for_the_next_message() -> None:
+    splitter = FrameSplitter()
     sound = np.arange(1280, dtype="<i2").tobytes()
-    assert len(cutter.add(sound[:1001])) == 0
-    (frame,) = cutter.add(sound[1001:])
+    assert len(splitter.split(sound[:1001])) == 0
+    (frame,) = splitter.split(sound[1001:])
     np.testing.assert_array_equal(frame, np.arange(1280))
 
 
-def test_a_message_of_two_seconds_is_the_most() -> None:
-    assert len(Cutter().add(bytes(SOUND_MAX_BYTES))) == 25
+def test_longest_message_is_two_seconds() -> None:
+    assert len(FrameSplitter().split(bytes(MAX_MESSAGE_BYTES))) == 25
     with pytest.raises(TooLarge, match="65536 bytes"):
-        Cutter().add(bytes(SOUND_MAX_BYTES + 1))
+        FrameSplitter().split(bytes(MAX_MESSAGE_BYTES + 1))
 
 
-# ---- waking ----
+# ---- detection ----
 
 
-def test_it_wakes_when_the_score_rises_to_the_threshold_and_says_when() -> None:
-    ear = watch()
-    assert ear.hear({"hey_jarvis": 0.499, "alexa": 0.0}) is None
-    assert ear.hear({"hey_jarvis": 0.5, "alexa": 0.0}) == Heard("hey_jarvis", 0.5, 160)
+def test_detects_a_score_that_rises_to_the_threshold() -> None:
+    detector = make_detector()
+    assert detector.process({"hey_jarvis": 0.499, "alexa": 0.0}) is None
+    assert detector.process({"hey_jarvis": 0.5, "alexa": 0.0}) == WakeDetection(
+        "hey_jarvis", 0.5, 160
+    )
 
 
-def test_of_two_words_the_surer_one_counts() -> None:
-    heard = watch().hear({"hey_jarvis": 0.6, "alexa": 0.9})
+def test_word_with_the_higher_score_is_detected() -> None:
+    heard = make_detector().process({"hey_jarvis": 0.6, "alexa": 0.9})
     assert heard is not None
     assert heard.word == "alexa"
 
 
-def test_a_word_wakes_once_however_long_it_is_heard() -> None:
-    assert wakes([0.9] * 30, pause_ms=80) == [0]
+def test_sustained_score_is_detected_once() -> None:
+    assert detect_frames([0.9] * 30, pause_ms=80) == [0]
 
 
-def test_after_a_wake_there_is_a_pause() -> None:
+def test_pause_follows_a_detection() -> None:
     again = [0.9, 0.0, 0.9, 0.0, 0.0, 0.0, 0.9]
-    assert wakes(again, pause_ms=400) == [0, 6]
-    assert wakes(again, pause_ms=80) == [0, 2, 6]
+    assert detect_frames(again, pause_ms=400) == [0, 6]
+    assert detect_frames(again, pause_ms=80) == [0, 2, 6]
 
 
-def test_the_pause_is_for_all_words() -> None:
-    ear = watch()
-    assert ear.hear({"hey_jarvis": 0.9, "alexa": 0.0})
-    assert ear.hear({"hey_jarvis": 0.0, "alexa": 0.9}) is None
+def test_pause_applies_to_all_words() -> None:
+    detector = make_detector()
+    assert detector.process({"hey_jarvis": 0.9, "alexa": 0.0})
+    assert detector.process({"hey_jarvis": 0.0, "alexa": 0.9}) is None
 
 
-def test_a_word_that_began_within_the_pause_does_not_wake_when_it_ends() -> None:
-    assert wakes([0.9, 0.0, 0.9, 0.9, 0.9, 0.9, 0.9, 0.9], pause_ms=240) == [0]
+def test_word_that_rose_within_the_pause_is_not_detected_after_it() -> None:
+    assert detect_frames([0.9, 0.0, 0.9, 0.9, 0.9, 0.9, 0.9, 0.9], pause_ms=240) == [0]
 
 
 @given(st.lists(st.floats(0, 1), max_size=80), st.integers(1, 1000), st.integers(1, 2000))
-def test_two_wakes_are_never_closer_than_the_pause(
+def test_detections_are_never_closer_than_the_pause(
     scores: list[float], threshold: int, pause_ms: int
 ) -> None:
-    at = wakes(scores, threshold=threshold, pause_ms=pause_ms)
+    at = detect_frames(scores, threshold=threshold, pause_ms=pause_ms)
     assert all(scores[number] * 1000 >= threshold for number in at)
     assert all((b - a) * 80 >= pause_ms for a, b in itertools.pairwise(at))
 
 
-# ---- false wakes ----
+# ---- false detect_frames ----
 
 
-def test_a_false_wake_is_about_the_last_word_or_the_one_it_names() -> None:
-    ear = watch()
-    ear.hear({"hey_jarvis": 0.9, "alexa": 0.0})
-    assert false_wake('{"type": "false_wake"}', ear) == "hey_jarvis"
-    assert false_wake('{"type": "false_wake", "word": "alexa"}', ear) == "alexa"
+def test_false_wake_names_a_word_or_means_the_last_one() -> None:
+    detector = make_detector()
+    detector.process({"hey_jarvis": 0.9, "alexa": 0.0})
+    assert parse_false_wake('{"type": "false_wake"}', detector) == "hey_jarvis"
+    assert parse_false_wake('{"type": "false_wake", "word": "alexa"}', detector) == "alexa"
 
 
 @pytest.mark.parametrize(
@@ -186,11 +201,11 @@ def test_a_false_wake_is_about_the_last_word_or_the_one_it_names() -> None:
         '{"type": "false_wake", "room": "x"}',
         '{"type": "false_wake", "word": 5}',
         '{"type": "false_wake", "word": "hal"}',
-        '{"type": "false_wake"}',  # no word was heard yet
-        "[" * TEXT_MAX_CHARS,
-        "x" * (TEXT_MAX_CHARS + 1),
+        '{"type": "false_wake"}',  # no word was detected yet
+        "[" * MAX_TEXT_CHARS,
+        "x" * (MAX_TEXT_CHARS + 1),
     ],
 )
-def test_other_messages_are_refused(text: str) -> None:
+def test_invalid_messages_are_refused(text: str) -> None:
     with pytest.raises(BadInput):
-        false_wake(text, watch())
+        parse_false_wake(text, make_detector())

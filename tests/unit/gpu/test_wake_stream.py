@@ -1,4 +1,4 @@
-"""The route /v1/wake over a real socket, with an engine that the tests control."""
+"""Route /v1/wake over a real socket, with an engine that the tests control."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from websockets.exceptions import ConnectionClosed
 
 from barnabee.core.errors import ModelDamaged
 from barnabee.gpu.routes import wake as route
-from barnabee.testing.engines import FakeWakeWords, Gate
-from support.gpu_app import TOKEN, Starter
+from barnabee.testing.engines import FakeWakeWordEngine, JobGate
+from support.gpu_app import TOKEN, ServiceStarter
 from support.serve import served
 from support.wait import eventually, until
 from support.wake_house import house
-from support.wake_link import refused
+from support.wake_link import expect_refusal
 
 QUIET = np.zeros(1280, np.int16)
 
 
-# ---- what it is for ----
+# ---- detection ----
 
 
-async def test_a_word_in_the_sound_wakes(start: Starter) -> None:
+async def test_wake_word_is_detected(start: ServiceStarter) -> None:
     async with house(start) as home, home.open(room="kitchen") as link:
         assert link.ready["type"] == "ready"
         assert link.ready["words"] == ["hey_jarvis"]
         assert (link.ready["room"], link.ready["threshold"]) == ("kitchen", 500)
-        await link.say(QUIET, QUIET, home.engine.saying("hey_jarvis", 870))
+        await link.say(QUIET, QUIET, home.engine.make_frame("hey_jarvis", 870))
         woken = await link.next()
         assert (woken["type"], woken["word"], woken["score"]) == ("wake", "hey_jarvis", 0.87)
         assert woken["at_ms"] == 240
@@ -37,38 +37,38 @@ async def test_a_word_in_the_sound_wakes(start: Starter) -> None:
         assert woken["trace_id"] != link.ready["trace_id"]
 
 
-async def test_sound_may_come_in_pieces_of_any_length(start: Starter) -> None:
+async def test_audio_messages_may_have_any_length(start: ServiceStarter) -> None:
     async with house(start) as home, home.open() as link:
-        sound = np.concatenate([QUIET, home.engine.saying("hey_jarvis")]).tobytes()
+        sound = np.concatenate([QUIET, home.engine.make_frame("hey_jarvis")]).tobytes()
         await link.say(sound[:1], b"", sound[1:2559], sound[2559:])
         assert (await link.next())["at_ms"] == 160
 
 
-async def test_several_words_at_once_and_those_not_asked_for_are_not_heard(start: Starter) -> None:
+async def test_only_requested_words_are_detected(start: ServiceStarter) -> None:
     async with house(start) as home, home.open() as one, home.open(words="alexa,hey_jarvis") as two:
         for link in (one, two):
-            await link.say(home.engine.saying("alexa"))
+            await link.say(home.engine.make_frame("alexa"))
         assert (await two.next())["word"] == "alexa"
-        await one.say(home.engine.saying("hey_jarvis"))
+        await one.say(home.engine.make_frame("hey_jarvis"))
         assert (await one.next())["word"] == "hey_jarvis"
 
 
-async def test_each_microphone_has_an_ear_of_its_own(start: Starter) -> None:
+async def test_each_stream_has_its_own_state_and_threshold(start: ServiceStarter) -> None:
     async with house(start) as home, home.open(threshold=800) as one, home.open() as two:
-        word = home.engine.saying("hey_jarvis", 700)
+        word = home.engine.make_frame("hey_jarvis", 700)
         await one.say(word)
         await two.say(word)
         assert (await two.next())["score"] == 0.7
-        await one.say(home.engine.saying("hey_jarvis", 900))
+        await one.say(home.engine.make_frame("hey_jarvis", 900))
         assert (await one.next())["score"] == 0.9
-        assert home.engine.ears == 2
+        assert home.engine.stream_count == 2
 
 
-async def test_wakes_and_false_wakes_are_counted_by_word_and_room(start: Starter) -> None:
+async def test_detections_and_false_wakes_are_counted(start: ServiceStarter) -> None:
     async with house(start) as home, home.open(room="attic") as link:
         label = '{room="other",word="hey_jarvis"}'
         assert await home.metric(f"barnabee_wake_total{label}") == 0
-        await link.say(home.engine.saying("hey_jarvis"))
+        await link.say(home.engine.make_frame("hey_jarvis"))
         await link.next()
         await link.tell(type="false_wake")
         await link.tell(type="false_wake", word="hey_jarvis")
@@ -81,15 +81,15 @@ async def test_wakes_and_false_wakes_are_counted_by_word_and_room(start: Starter
     assert "attic" not in (await home.service.client.get("/metrics")).text
 
 
-# ---- who may, and how many ----
+# ---- authentication and limits ----
 
 
-async def test_without_the_token_it_is_refused_before_it_opens(start: Starter) -> None:
+async def test_stream_without_the_token_is_refused(start: ServiceStarter) -> None:
     async with house(start) as home:
-        status, body = await refused(home.url, "wrong")
+        status, body = await expect_refusal(home.url, "wrong")
         assert (status, body["code"]) == (401, "unauthorized")
         assert body["trace_id"]
-        assert home.engine.ears == 0
+        assert home.engine.stream_count == 0
 
 
 @pytest.mark.parametrize(
@@ -101,34 +101,34 @@ async def test_without_the_token_it_is_refused_before_it_opens(start: Starter) -
         ({"rate": 8000}, "known are room, words, threshold"),
     ],
 )
-async def test_what_cannot_be_asked_for_is_refused_in_one_sentence(
-    start: Starter, query: dict[str, object], said: str
+async def test_invalid_parameters_are_refused(
+    start: ServiceStarter, query: dict[str, object], said: str
 ) -> None:
     async with house(start) as home:
-        status, body = await refused(home.url, TOKEN, **query)
+        status, body = await expect_refusal(home.url, TOKEN, **query)
         assert (status, body["code"]) == (400, "bad_request")
         assert said in body["message"]
         assert await home.metric("barnabee_wake_streams") == 0
 
 
-async def test_one_stream_too_many_is_refused_until_another_ends(start: Starter) -> None:
+async def test_stream_over_the_limit_is_refused_until_one_ends(start: ServiceStarter) -> None:
     async with house(start) as home, AsyncExitStack() as stack:
         links = [await stack.enter_async_context(home.open()) for _ in range(16)]
-        status, body = await refused(home.url, TOKEN)
+        status, body = await expect_refusal(home.url, TOKEN)
         assert (status, body["code"]) == (503, "overloaded")
         assert "16 streams" in body["message"]
         await links[0].socket.close()
-        await until(lambda: len(home.service.tasks.manager.ledger.leases) == 15)
+        await until(lambda: len(home.service.capabilities.manager.ledger.leases) == 15)
         async with home.open():
             pass
 
 
-async def test_a_plain_request_for_the_route_is_not_found(start: Starter) -> None:
+async def test_plain_http_request_is_not_found(start: ServiceStarter) -> None:
     async with house(start) as home:
         assert (await home.service.client.get("/v1/wake")).status_code == 404
 
 
-# ---- what is wrong on the way ----
+# ---- errors during a stream ----
 
 
 @pytest.mark.parametrize(
@@ -136,13 +136,13 @@ async def test_a_plain_request_for_the_route_is_not_found(start: Starter) -> Non
     [
         ("{", "bad_request", 1003),
         ('{"type": "hello"}', "bad_request", 1003),
-        ('{"type": "false_wake"}', "bad_request", 1003),  # nothing was heard yet
+        ('{"type": "false_wake"}', "bad_request", 1003),  # nothing was detected yet
         ("x" * 2000, "too_large", 1009),
         (bytes(65_537), "too_large", 1009),
     ],
 )
-async def test_a_bad_message_ends_the_stream_with_its_reason(
-    start: Starter, message: str | bytes, code: str, close: int
+async def test_invalid_message_closes_the_stream_with_an_error(
+    start: ServiceStarter, message: str | bytes, code: str, close: int
 ) -> None:
     async with house(start) as home, home.open() as link:
         await link.socket.send(message)
@@ -152,20 +152,20 @@ async def test_a_bad_message_ends_the_stream_with_its_reason(
         assert error["trace_id"] == link.ready["trace_id"]
 
 
-async def test_a_silent_client_is_ended_and_its_place_is_free(
-    start: Starter, monkeypatch: pytest.MonkeyPatch
+async def test_silent_client_times_out_and_its_lease_is_released(
+    start: ServiceStarter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(route, "IDLE_S", 0.05)
+    monkeypatch.setattr(route, "IDLE_TIMEOUT_S", 0.05)
     async with house(start) as home, home.open() as link:
         (error,), closed = await link.rest()
         assert (error["code"], closed) == ("timed_out", 1008)
-        await until(lambda: not home.service.tasks.manager.ledger.leases)
+        await until(lambda: not home.service.capabilities.manager.ledger.leases)
 
 
-async def test_empty_messages_do_not_keep_a_stream_open(
-    start: Starter, monkeypatch: pytest.MonkeyPatch
+async def test_empty_messages_do_not_extend_the_timeout(
+    start: ServiceStarter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(route, "IDLE_S", 0.1)
+    monkeypatch.setattr(route, "IDLE_TIMEOUT_S", 0.1)
     async with house(start) as home, home.open() as link:
 
         async def say_nothing_for_ever() -> None:
@@ -177,57 +177,57 @@ async def test_empty_messages_do_not_keep_a_stream_open(
             await say_nothing_for_ever()
 
 
-async def test_when_the_service_ends_a_stream_is_told_and_no_other_begins(start: Starter) -> None:
+async def test_shutdown_closes_streams_and_refuses_new_ones(start: ServiceStarter) -> None:
     async with house(start) as home, home.open() as link:
-        assert home.service.running.farewell is not None
-        await home.service.running.farewell()
+        assert home.service.running.before_shutdown is not None
+        await home.service.running.before_shutdown()
         assert await link.rest() == ([], 1001)
-        status, body = await refused(home.url, TOKEN)
+        status, body = await expect_refusal(home.url, TOKEN)
         assert (status, body["code"]) == (503, "dependency_down")
 
 
 # ---- the engine ----
 
 
-async def test_a_stream_keeps_the_model_and_gives_it_back(start: Starter) -> None:
+async def test_stream_holds_a_lease_until_it_ends(start: ServiceStarter) -> None:
     async with house(start) as home:
         async with home.open() as link:
             await link.say(QUIET)
             refusal = await home.service.client.post("/v1/models/wakeword/unload")
             assert (refusal.status_code, refusal.json()["code"]) == (409, "model_in_use")
-        await until(lambda: not home.service.tasks.manager.ledger.leases)
+        await until(lambda: not home.service.capabilities.manager.ledger.leases)
         gone = await home.service.client.post("/v1/models/wakeword/unload")
         assert (gone.status_code, gone.json()["state"]) == (200, "absent")
-        async with home.open() as link:  # and it comes back when somebody listens
-            await link.say(home.engine.saying("hey_jarvis"))
+        async with home.open() as link:  # loads it again
+            await link.say(home.engine.make_frame("hey_jarvis"))
             assert (await link.next())["type"] == "wake"
 
 
-async def test_an_engine_that_hangs_ends_the_streams_and_turns_the_service_red(
-    start: Starter,
+async def test_hanging_engine_closes_streams_and_is_unhealthy(
+    start: ServiceStarter,
 ) -> None:
-    engine = FakeWakeWords(gate=Gate())
+    engine = FakeWakeWordEngine(gate=JobGate())
     async with house(start, engine) as home, home.open() as one, home.open() as two:
-        home.service.tasks.wake.first.limit_s = 0.05
+        home.service.capabilities.wake.preferred.inference_limit_s = 0.05
         await one.say(QUIET)
         await two.say(QUIET)
         for link in (one, two):
             (error,), closed = await link.rest()
             assert (error["code"], closed) == ("engine_stuck", 1013)
         report = await home.service.running.health.report(max_age_s=0)
-        assert (report.state, report.findings["card"].code) == ("unhealthy", "engine_stuck")
+        assert (report.state, report.results["card"].code) == ("unhealthy", "engine_stuck")
         assert engine.gate is not None
         engine.gate.opened.set()
-        await until(lambda: not home.service.tasks.manager.ledger.leases)
+        await until(lambda: not home.service.capabilities.manager.ledger.leases)
         assert (await home.service.running.health.report(max_age_s=0)).state == "healthy"
 
 
-async def test_an_engine_that_breaks_ends_the_stream_with_a_code(start: Starter) -> None:
-    class Breaking(FakeWakeWords):
-        def listener(self, words):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202
-            ear = super().listener(words)
-            ear.engine = None  # type: ignore[assignment]
-            return ear
+async def test_failing_engine_closes_the_stream_with_an_error_code(start: ServiceStarter) -> None:
+    class Breaking(FakeWakeWordEngine):
+        def open_stream(self, words):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202
+            stream = super().open_stream(words)
+            stream.engine = None  # type: ignore[assignment]
+            return stream
 
     async with house(start, Breaking()) as home, home.open() as link:
         await link.say(QUIET)
@@ -235,13 +235,13 @@ async def test_an_engine_that_breaks_ends_the_stream_with_a_code(start: Starter)
         assert (error["code"], closed) == ("dependency_down", 1013)
 
 
-async def test_without_its_files_the_rest_works_and_a_stream_says_why(start: Starter) -> None:
-    def damaged() -> FakeWakeWords:
+async def test_missing_files_degrade_health_and_refuse_streams(start: ServiceStarter) -> None:
+    def damaged() -> FakeWakeWordEngine:
         raise ModelDamaged(path="/models/openwakeword/alexa.onnx", reason="too short")
 
     service = await start(wake=damaged)
     async with served(service.running.app, lifespan="off") as url:
-        status, body = await refused(url, TOKEN)
+        status, body = await expect_refusal(url, TOKEN)
         assert (status, body["code"]) == (500, "model_damaged")
         ready = await service.client.get("/health/ready")
         assert (ready.status_code, ready.json()["status"]) == (200, "degraded")
@@ -253,7 +253,7 @@ async def test_without_its_files_the_rest_works_and_a_stream_says_why(start: Sta
         )
 
 
-async def test_a_turn_does_not_need_the_wake_word(start: Starter) -> None:
+async def test_turn_does_not_lease_the_wake_word_model(start: ServiceStarter) -> None:
     async with house(start) as home:
         turn = await home.service.client.post("/v1/turns", json={"session": "kitchen"})
         assert "wakeword" not in turn.json()["models"]

@@ -1,4 +1,4 @@
-"""What a machine does follows from the lease, and serving excludes following."""
+"""Roles that follow from the lease: serving and following exclude each other."""
 
 from __future__ import annotations
 
@@ -7,75 +7,79 @@ from pathlib import Path
 
 import pytest
 
-from barnabee.standby.roles import Sign, View, Wish, signs
-from barnabee.standby.state_files import Notes
+from barnabee.standby.roles import DesiredRole, Role, RoleInputs, StateFiles, decide_roles
 
-VIEWS = [
-    View(wish, *flags) for wish in Wish for flags in itertools.product((False, True), repeat=5)
+ALL_INPUTS = [
+    RoleInputs(desired, *flags)
+    for desired in DesiredRole
+    for flags in itertools.product((False, True), repeat=5)
 ]
 
 
-@pytest.mark.parametrize("view", VIEWS)
-def test_nobody_serves_and_follows_or_replicates_without_the_lease(view: View) -> None:
-    shown = signs(view)
-    assert not {Sign.SERVE, Sign.FOLLOW} <= shown
-    assert Sign.HOLD not in shown or view.holds
-    assert Sign.HOLD not in shown or Sign.SERVE in shown
-    assert Sign.SERVE not in shown or view.wish is Wish.HOLD
-    assert Sign.ADDRESS not in shown or view.free or Sign.SERVE in shown
-    # Who does not know whether another has written does not pretend that it is the stand-by.
-    assert Sign.FOLLOW not in shown or view.heard
+@pytest.mark.parametrize("inputs", ALL_INPUTS)
+def test_roles_exclude_each_other_and_replication_needs_the_lease(inputs: RoleInputs) -> None:
+    roles = decide_roles(inputs)
+    assert not {Role.SERVE, Role.FOLLOW} <= roles
+    assert Role.HOLD not in roles or inputs.holds_lease
+    assert Role.HOLD not in roles or Role.SERVE in roles
+    assert Role.SERVE not in roles or inputs.desired is DesiredRole.HOLD
+    assert Role.ADDRESS not in roles or inputs.may_have_address or Role.SERVE in roles
+    # A machine that does not know whether another has written must not act as the standby.
+    assert Role.FOLLOW not in roles or inputs.store_answered
 
 
-def view(wish: Wish = Wish.HOLD, **flags: bool) -> View:
-    names = ("holds", "superseded", "heard", "served", "free")
-    return View(wish, **{name: flags.get(name, False) for name in names})
+def make_inputs(desired: DesiredRole = DesiredRole.HOLD, **flags: bool) -> RoleInputs:
+    names = ("holds_lease", "superseded", "store_answered", "was_serving", "may_have_address")
+    return RoleInputs(desired, **{name: flags.get(name, False) for name in names})
 
 
-def test_a_primary_whose_store_is_away_goes_on_answering_and_writes_nothing() -> None:
-    assert signs(view(served=True)) == {Sign.SERVE, Sign.ADDRESS}
+def test_a_primary_without_its_store_serves_but_does_not_replicate() -> None:
+    assert decide_roles(make_inputs(was_serving=True)) == {Role.SERVE, Role.ADDRESS}
 
 
-def test_a_primary_that_was_overtaken_follows_however_it_was_asked() -> None:
-    assert signs(view(superseded=True, heard=True, served=True)) == {Sign.FOLLOW}
+def test_a_superseded_primary_follows_whatever_role_is_desired() -> None:
+    inputs = make_inputs(superseded=True, store_answered=True, was_serving=True)
+    assert decide_roles(inputs) == {Role.FOLLOW}
 
 
 def test_a_machine_that_never_served_waits_for_the_store() -> None:
-    assert signs(view()) == frozenset()
+    assert decide_roles(make_inputs()) == frozenset()
 
 
-def test_the_stand_by_may_have_the_address_once_nobody_else_can_have_the_lease() -> None:
-    assert signs(view(Wish.FOLLOW, heard=True)) == {Sign.FOLLOW}
-    assert signs(view(Wish.FOLLOW, heard=True, free=True)) == {Sign.FOLLOW, Sign.ADDRESS}
+def test_the_standby_may_have_the_address_when_no_other_can_hold_the_lease() -> None:
+    follow = DesiredRole.FOLLOW
+    assert decide_roles(make_inputs(follow, store_answered=True)) == {Role.FOLLOW}
+    inputs = make_inputs(follow, store_answered=True, may_have_address=True)
+    assert decide_roles(inputs) == {Role.FOLLOW, Role.ADDRESS}
 
 
 @pytest.fixture
-def notes(tmp_path: Path) -> Notes:
+def files(tmp_path: Path) -> StateFiles:
     for name in ("run", "lib"):
         (tmp_path / name).mkdir()
-    return Notes(tmp_path / "run", tmp_path / "lib")
+    return StateFiles(tmp_path / "run", tmp_path / "lib")
 
 
-def test_signs_are_files_and_what_was_served_outlasts_the_keeper(notes: Notes) -> None:
-    notes.show({Sign.SERVE, Sign.HOLD})
-    assert notes.shown() == {Sign.SERVE, Sign.HOLD}
-    assert notes.served
-    notes.show({Sign.FOLLOW})
-    assert notes.shown() == {Sign.FOLLOW}
-    assert not notes.served
+def test_roles_are_files_and_serving_is_remembered(files: StateFiles) -> None:
+    files.publish_roles({Role.SERVE, Role.HOLD})
+    assert files.read_roles() == {Role.SERVE, Role.HOLD}
+    assert files.was_serving
+    files.publish_roles({Role.FOLLOW})
+    assert files.read_roles() == {Role.FOLLOW}
+    assert not files.was_serving
 
 
-def test_a_wish_is_the_default_until_somebody_says_otherwise(notes: Notes) -> None:
-    assert notes.wish(Wish.FOLLOW) is Wish.FOLLOW
-    notes.set_wish(Wish.HOLD)
-    assert notes.wish(Wish.FOLLOW) is Wish.HOLD
-    (notes.state / "wish").write_text("perhaps")
-    assert notes.wish(Wish.FOLLOW) is Wish.FOLLOW
+def test_the_desired_role_is_the_default_until_one_is_written(files: StateFiles) -> None:
+    assert files.read_desired_role(DesiredRole.FOLLOW) is DesiredRole.FOLLOW
+    files.write_desired_role(DesiredRole.HOLD)
+    assert files.read_desired_role(DesiredRole.FOLLOW) is DesiredRole.HOLD
+    (files.state / "wish").write_text("perhaps")
+    assert files.read_desired_role(DesiredRole.FOLLOW) is DesiredRole.FOLLOW
 
 
-def test_what_nobody_told_is_nothing(notes: Notes) -> None:
-    assert notes.told() == {}
-    notes.tell({"line": 3})
-    assert notes.told() == {"line": 3}
-    (notes.runtime / "status.json").write_text("[]")
-    assert notes.told() == {}
+def test_a_missing_or_malformed_status_is_empty(files: StateFiles) -> None:
+    assert files.read_status() == {}
+    files.write_status({"line": 3})
+    assert files.read_status() == {"line": 3}
+    (files.runtime / "status.json").write_text("[]")
+    assert files.read_status() == {}

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from barnabee.store.recordings import Expired, expire, path_of
+from barnabee.store.recordings import ExpiryResult, expire_recordings, recording_path
 
 NOW = datetime(2025, 6, 30, 12, 0, tzinfo=UTC)
 TRACE = "0af7651916cd43dd8448eb211c80319c"
@@ -23,32 +23,34 @@ def make(
     return path
 
 
-def test_a_recording_is_called_by_its_day_room_and_turn(tmp_path: Path) -> None:
-    path = path_of(tmp_path, date(2025, 1, 31), "kids-room", TRACE)
+def test_the_path_has_day_room_and_trace_id(tmp_path: Path) -> None:
+    path = recording_path(tmp_path, date(2025, 1, 31), "kids-room", TRACE)
 
     assert path == tmp_path / "2025-01-31" / f"kids-room-{TRACE}.wav"
 
 
 @pytest.mark.parametrize(("room", "trace_id"), [("..", TRACE), ("a/b", TRACE), ("a", "x")])
-def test_what_could_lead_elsewhere_is_no_name(tmp_path: Path, room: str, trace_id: str) -> None:
-    with pytest.raises(ValueError, match="no recording"):
-        path_of(tmp_path, date(2025, 1, 31), room, trace_id)
+def test_a_room_or_trace_id_with_a_path_is_refused(
+    tmp_path: Path, room: str, trace_id: str
+) -> None:
+    with pytest.raises(ValueError, match="not a valid name"):
+        recording_path(tmp_path, date(2025, 1, 31), room, trace_id)
 
 
-def test_it_goes_by_its_day_or_by_when_it_was_written_whichever_is_older(tmp_path: Path) -> None:
+def test_the_older_of_day_and_modification_time_decides(tmp_path: Path) -> None:
     young = make(tmp_path, "2025-05-31")  # thirty days ago, to the day
     copied = make(tmp_path, "2025-05-30")  # written now, as a copy would be
     old = make(tmp_path, "2025-05-31", f"attic-{TRACE}.wav", timedelta(days=30, minutes=1))
 
-    gone = expire(tmp_path, NOW, 30)
+    result = expire_recordings(tmp_path, NOW, 30)
 
-    assert gone == Expired(files=2, left_files=1, left_bytes=4)
+    assert result == ExpiryResult(deleted_files=2, remaining_files=1, remaining_bytes=4)
     assert young.exists()
-    assert not copied.parent.exists()  # nothing was left in it
+    assert not copied.parent.exists()  # the empty folder is deleted too
     assert not old.exists()
 
 
-def test_what_is_not_a_recording_and_every_link_stays(tmp_path: Path) -> None:
+def test_links_and_other_files_are_not_deleted(tmp_path: Path) -> None:
     folder, day = tmp_path / "recordings", "2020-01-01"
     elsewhere = make(tmp_path / "music", "2020-01-01", age=timedelta(days=2000))
     foreign = [
@@ -65,7 +67,7 @@ def test_what_is_not_a_recording_and_every_link_stays(tmp_path: Path) -> None:
     nested = folder / day / f"cellar-{TRACE}.wav"
     nested.mkdir()
 
-    assert expire(folder, NOW, 30) == Expired()
+    assert expire_recordings(folder, NOW, 30) == ExpiryResult()
 
     assert all(path.exists() for path in foreign)
     assert elsewhere.exists()
@@ -74,16 +76,16 @@ def test_what_is_not_a_recording_and_every_link_stays(tmp_path: Path) -> None:
     assert nested.is_dir()
 
 
-def test_what_a_killed_process_left_half_written_goes_after_an_hour(tmp_path: Path) -> None:
+def test_an_unfinished_file_is_deleted_after_an_hour(tmp_path: Path) -> None:
     left = make(tmp_path, "2025-06-30", f"a-{TRACE}.wav.part", timedelta(minutes=61))
     being_written = make(tmp_path, "2025-06-30", f"b-{TRACE}.wav.part", timedelta(minutes=1))
 
-    assert expire(tmp_path, NOW, 30).files == 1
+    assert expire_recordings(tmp_path, NOW, 30).deleted_files == 1
     assert not left.exists()
     assert being_written.exists()
 
 
-def test_what_will_not_go_is_counted_and_the_rest_goes(
+def test_a_failed_deletion_is_counted_and_the_rest_deleted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stuck = make(tmp_path, "2020-01-01", f"a-{TRACE}.wav")
@@ -96,10 +98,10 @@ def test_what_will_not_go_is_counted_and_the_rest_goes(
         unlink(path)
 
     monkeypatch.setattr(os, "unlink", refusing)
-    gone = expire(tmp_path, NOW, 30)
-    assert (gone.files, gone.refused) == (1, 1)
-    assert "not permitted" in gone.reason
+    result = expire_recordings(tmp_path, NOW, 30)
+    assert (result.deleted_files, result.failed_files) == (1, 1)
+    assert "not permitted" in result.reason
 
 
-def test_no_folder_is_nothing_to_do(tmp_path: Path) -> None:
-    assert expire(tmp_path / "absent", NOW, 30) == Expired()
+def test_a_missing_folder_is_no_error(tmp_path: Path) -> None:
+    assert expire_recordings(tmp_path / "absent", NOW, 30) == ExpiryResult()

@@ -6,30 +6,30 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from barnabee.core.errors import DependencyDown
-from barnabee.store.sessions import KEPT_IN_MEMORY, KEY, Exchange, Session, Sessions
+from barnabee.store.sessions import KEY_PREFIX, MAX_IN_MEMORY, Exchange, Session, Sessions
 
 TTL_S = 100
 exchanges = st.builds(Exchange, st.text(), st.text(), st.text())
 
 
 class FakeRedis:
-    """Three commands of Redis over a dictionary; `down` makes it vanish."""
+    """GET, SET and PING over a dictionary; `down` makes them fail."""
 
     def __init__(self) -> None:
-        self.held: dict[str, bytes] = {}
-        self.lifetimes: dict[str, int] = {}
+        self.values: dict[str, bytes] = {}
+        self.ttls_s: dict[str, int] = {}
         self.down = False
         self.calls = 0
 
     async def command(self, *parts: Any) -> Any:
         self.calls += 1
         if self.down:
-            raise DependencyDown(dependency="redis", reason="a test took it away")
+            raise DependencyDown(dependency="redis", reason="stopped by the test")
         match parts:
             case ("GET", key):
-                return self.held.get(key)
+                return self.values.get(key)
             case ("SET", key, text, "EX", ttl_s):
-                self.held[key], self.lifetimes[key] = text, ttl_s
+                self.values[key], self.ttls_s[key] = text, ttl_s
         return b"OK"
 
 
@@ -41,17 +41,17 @@ class Clock:
         return self.now_s
 
 
-def make(turns_kept: int = 3) -> tuple[Sessions, FakeRedis, Clock]:
+def make(max_turns: int = 3) -> tuple[Sessions, FakeRedis, Clock]:
     redis, clock = FakeRedis(), Clock()
-    return Sessions(redis, TTL_S, turns_kept, clock=clock), redis, clock
+    return Sessions(redis, TTL_S, max_turns, clock=clock), redis, clock
 
 
-def talk(session_id: str, *utterances: str) -> Session:
-    return Session(session_id, tuple(Exchange(one, f"re {one}", "chat") for one in utterances))
+def make_session(session_id: str, *utterances: str) -> Session:
+    return Session(session_id, tuple(Exchange(text, f"re {text}", "chat") for text in utterances))
 
 
 @given(st.lists(exchanges, max_size=5))
-def test_a_session_survives_its_text(turns: list[Exchange]) -> None:
+def test_a_session_survives_a_round_trip_through_json(turns: list[Exchange]) -> None:
     session = Session("s", tuple(turns))
 
     assert Session.loads("s", session.dumps()) == session
@@ -66,58 +66,58 @@ async def test_an_unknown_session_is_empty() -> None:
 async def test_loading_and_saving_take_one_round_trip_each() -> None:
     sessions, redis, _ = make()
 
-    await sessions.save(talk("s", "a"))
+    await sessions.save(make_session("s", "a"))
     await sessions.load("s")
 
     assert redis.calls == 2
-    assert redis.lifetimes == {KEY + "s": TTL_S}
+    assert redis.ttls_s == {KEY_PREFIX + "s": TTL_S}
 
 
-async def test_only_the_last_turns_are_kept() -> None:
-    sessions, _, _ = make(turns_kept=2)
+async def test_only_the_last_turns_are_saved() -> None:
+    sessions, _, _ = make(max_turns=2)
 
-    await sessions.save(talk("s", "a", "b", "c"))
+    await sessions.save(make_session("s", "a", "b", "c"))
 
-    assert await sessions.load("s") == talk("s", "b", "c")
+    assert await sessions.load("s") == make_session("s", "b", "c")
 
 
-async def test_what_another_process_saved_is_seen() -> None:
+async def test_a_session_saved_by_another_process_is_loaded() -> None:
     sessions, redis, _ = make()
-    await sessions.save(talk("s", "old"))
-    redis.held[KEY + "s"] = talk("s", "new").dumps()
+    await sessions.save(make_session("s", "old"))
+    redis.values[KEY_PREFIX + "s"] = make_session("s", "new").dumps()
 
-    assert await sessions.load("s") == talk("s", "new")
+    assert await sessions.load("s") == make_session("s", "new")
 
 
-async def test_what_redis_forgot_is_forgotten() -> None:
+async def test_a_session_expired_in_redis_is_empty() -> None:
     sessions, redis, _ = make()
-    await sessions.save(talk("s", "a"))
-    redis.held.clear()
+    await sessions.save(make_session("s", "a"))
+    redis.values.clear()
 
     assert await sessions.load("s") == Session("s")
 
 
-async def test_a_key_of_somebody_else_starts_an_empty_session() -> None:
+async def test_an_unreadable_value_starts_an_empty_session() -> None:
     sessions, redis, _ = make()
 
     for text in (b"not json", b"3", b'[["one"]]', b"\xff"):
-        redis.held[KEY + "s"] = text
+        redis.values[KEY_PREFIX + "s"] = text
         assert await sessions.load("s") == Session("s")
 
 
-async def test_a_conversation_goes_on_while_redis_is_away() -> None:
+async def test_a_conversation_continues_while_redis_is_down() -> None:
     sessions, redis, _ = make()
-    await sessions.save(talk("s", "before"))
+    await sessions.save(make_session("s", "before"))
 
     redis.down = True
-    assert await sessions.load("s") == talk("s", "before")
-    await sessions.save(talk("s", "before", "during"))
+    assert await sessions.load("s") == make_session("s", "before")
+    await sessions.save(make_session("s", "before", "during"))
 
     assert sessions.degraded
-    assert await sessions.load("s") == talk("s", "before", "during")
+    assert await sessions.load("s") == make_session("s", "before", "during")
 
 
-async def test_an_outage_costs_one_try_each_half_second() -> None:
+async def test_an_outage_costs_one_attempt_each_half_second() -> None:
     sessions, redis, clock = make()
     redis.down = True
     await sessions.load("s")
@@ -125,32 +125,35 @@ async def test_an_outage_costs_one_try_each_half_second() -> None:
 
     for _ in range(10):
         await sessions.load("s")
-        await sessions.save(talk("s", "a"))
+        await sessions.save(make_session("s", "a"))
     assert redis.calls == calls
     clock.now_s += 0.6
     await sessions.load("s")
     assert redis.calls == calls + 1
 
 
-async def test_what_redis_missed_is_written_back_with_its_remaining_time() -> None:
+async def test_missed_writes_are_written_back_with_their_remaining_ttl() -> None:
     sessions, redis, clock = make()
     redis.down = True
-    await sessions.save(talk("a", "one"))
-    await sessions.save(talk("b", "two"))
+    await sessions.save(make_session("a", "one"))
+    await sessions.save(make_session("b", "two"))
 
     redis.down = False
     clock.now_s += 30
     await sessions.load("a")
 
     assert not sessions.degraded
-    assert redis.held == {KEY + "a": talk("a", "one").dumps(), KEY + "b": talk("b", "two").dumps()}
-    assert redis.lifetimes == {KEY + "a": TTL_S - 30, KEY + "b": TTL_S - 30}
+    assert redis.values == {
+        KEY_PREFIX + "a": make_session("a", "one").dumps(),
+        KEY_PREFIX + "b": make_session("b", "two").dumps(),
+    }
+    assert redis.ttls_s == {KEY_PREFIX + "a": TTL_S - 30, KEY_PREFIX + "b": TTL_S - 30}
 
 
 async def test_a_session_expires_in_memory_too() -> None:
     sessions, redis, clock = make()
     redis.down = True
-    await sessions.save(talk("s", "a"))
+    await sessions.save(make_session("s", "a"))
 
     clock.now_s += TTL_S + 1
     assert await sessions.load("s") == Session("s")
@@ -158,15 +161,15 @@ async def test_a_session_expires_in_memory_too() -> None:
     clock.now_s += 1
     await sessions.load("s")
 
-    assert redis.held == {}
+    assert redis.values == {}
 
 
 async def test_memory_is_bounded() -> None:
     sessions, redis, _ = make()
     redis.down = True
 
-    for number in range(KEPT_IN_MEMORY + 5):
-        await sessions.save(talk(str(number), "a"))
+    for number in range(MAX_IN_MEMORY + 5):
+        await sessions.save(make_session(str(number), "a"))
 
     assert await sessions.load("0") == Session("0")
-    assert await sessions.load("5") == talk("5", "a")
+    assert await sessions.load("5") == make_session("5", "a")

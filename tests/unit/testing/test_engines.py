@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from barnabee.core.errors import BadRequest
-from barnabee.gpu.engines.protocols import Embedder, SpeechToText, TextToSpeech, WakeWords
-from barnabee.testing.engines import FakeEars, FakeEmbedder, FakeVoice, FakeWakeWords, Gate
+from barnabee.gpu.engines.protocols import TextEmbedder, SpeechToText, TextToSpeech, WakeWordEngine
+from barnabee.testing.engines import FakeTranscriber, FakeEmbedder, FakeSynthesizer, FakeWakeWordEngine, JobGate
 
 
 def test_vectors_have_length_one_and_follow_the_words() -> None:
-    embedder: Embedder = FakeEmbedder()
+    embedder: TextEmbedder = FakeEmbedder()
     found = embedder.embed(["kitchen light", "the kitchen light", "weather report", ""])
     assert (found.vectors.shape, found.vectors.dtype) == ((4, 384), np.float32)
     np.testing.assert_allclose(np.linalg.norm(found.vectors, axis=1), 1, atol=1e-6)
@@ -22,7 +22,7 @@ def test_vectors_have_length_one_and_follow_the_words() -> None:
 
 
 def test_the_voice_says_each_phrase_as_sound_within_bounds() -> None:
-    voice: TextToSpeech = FakeVoice()
+    voice: TextToSpeech = FakeSynthesizer()
     parts = list(voice.speak("Hello there. How are you?", voice="barnabee", speed=1.0))
     assert [len(part) for part in parts] == [12 * 240, 12 * 240]
     assert all(part.dtype == np.float32 and np.abs(part).max() <= 1 for part in parts)
@@ -31,7 +31,7 @@ def test_the_voice_says_each_phrase_as_sound_within_bounds() -> None:
 
 
 def test_the_ears_hear_sentences_over_the_whole_sound_and_nothing_in_silence() -> None:
-    ears: SpeechToText = FakeEars(text="One. Two.")
+    ears: SpeechToText = FakeTranscriber(text="One. Two.")
     segments = list(ears.transcribe(np.full(32_000, 0.1, np.float32), language="en"))
     assert [(one.start_s, one.end_s, one.text) for one in segments] == [
         (0.0, 1.0, " One."),
@@ -42,13 +42,13 @@ def test_the_ears_hear_sentences_over_the_whole_sound_and_nothing_in_silence() -
 
 def test_a_gate_nobody_opens_does_not_hang_the_test() -> None:
     with pytest.raises(TimeoutError):
-        Gate().passed(limit_s=0.01)
+        JobGate().wait_until_open(limit_s=0.01)
 
 
 def test_wake_words_are_heard_where_they_were_put_and_only_by_who_listens_for_them() -> None:
-    engine: WakeWords = (fake := FakeWakeWords())
+    engine: WakeWordEngine = (fake := FakeWakeWordEngine())
     one, two = engine.listener(["alexa"]), engine.listener(engine.words)
-    word = fake.saying("hey_jarvis", 870)
+    word = fake.make_frame("hey_jarvis", 870)
     assert one.hear(word) == {"alexa": 0.0}
     assert two.hear(word) == {"hey_jarvis": 0.87, "alexa": 0.0}
     with pytest.raises(ValueError, match="1280"):

@@ -6,29 +6,29 @@ import pytest
 from barnabee.clients.gpu import GpuClient
 from barnabee.core.errors import DependencyDown
 from barnabee.testing import gpu
-from barnabee.testing.gpu import FakeGpu, vector
+from barnabee.testing.gpu import FakeGpuClient, make_vector
 from support.serve import served
 
 
 def test_vectors_have_length_1_and_follow_the_words() -> None:
-    light, lights, weather = map(vector, ("the light", "The light!", "rain tomorrow"))
+    light, lights, weather = map(make_vector, ("the light", "The light!", "rain tomorrow"))
     assert np.linalg.norm(light) == pytest.approx(1)
     np.testing.assert_array_equal(light, lights)
     assert abs(float(light @ weather)) < 0.3
 
 
 async def test_it_can_be_taken_away() -> None:
-    fake = FakeGpu()
+    fake = FakeGpuClient()
     assert (await fake.embed(["a", "b"])).shape == (2, 384)
-    fake.down = True
+    fake.is_down = True
     with pytest.raises(DependencyDown):
         await fake.embed(["a"])
 
 
 async def test_the_real_client_understands_the_fake_service() -> None:
-    async with served(gpu.service()) as url:
+    async with served(gpu.make_gpu_app()) as url:
         client = GpuClient(url, "any")
         rows = await client.embed(["the light", "rain tomorrow"])
         assert await client.ready() is None
         await client.aclose()
-    np.testing.assert_allclose(rows, [vector("the light"), vector("rain tomorrow")], atol=1e-6)
+    np.testing.assert_allclose(rows, [make_vector("the light"), make_vector("rain tomorrow")], atol=1e-6)

@@ -38,7 +38,7 @@ def alert(status: str) -> dict[str, Any]:
 
 
 async def test_it_shows_what_it_was_sent_until_it_is_over(fake: ModuleType) -> None:
-    async with served(fake.app("hook", "token")) as url, httpx.AsyncClient(base_url=url) as http:
+    async with served(fake.create_app("hook", "token")) as url, httpx.AsyncClient(base_url=url) as http:
         client = HomeAssistant(url, lambda: "token")
         client.start()
 
@@ -51,17 +51,17 @@ async def test_it_shows_what_it_was_sent_until_it_is_over(fake: ModuleType) -> N
 
         await eventually(connected, within_s=10)
         await http.post("/api/webhook/wrong", json=alert("firing"))
-        assert await client.notifications() == {}
+        assert await client.read_notifications() == {}
         await http.post("/api/webhook/hook", json=alert("firing"))
-        assert await client.notifications() == {"barnabee_f": "s"}
+        assert await client.read_notifications() == {"barnabee_f": "s"}
         assert (await http.get("/received")).json() == {"shown": ["s"], "received": {"A": 1}}
         await http.post("/api/webhook/hook", json=alert("resolved"))
-        assert await client.notifications() == {}
+        assert await client.read_notifications() == {}
         await client.aclose()
 
 
 async def test_a_wrong_token_is_refused(fake: ModuleType) -> None:
-    async with served(fake.app("hook", "token")) as url:
+    async with served(fake.create_app("hook", "token")) as url:
         client = HomeAssistant(url, lambda: "another")
         client.start()
 

@@ -1,9 +1,12 @@
+"""Facts: recognition of sentences to remember and to recall, and retrieval."""
+
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
-from barnabee.testing.gpu import vector
-from barnabee.understanding.facts import asked, nearest, told
+from barnabee.testing.gpu import make_vector
+from barnabee.understanding.facts import extract_fact, find_fact, is_recall_question
 from barnabee.understanding.interfaces import KnownFact
 
 KEY = "the spare key is under the mat"
@@ -11,7 +14,7 @@ BINS = "the bins go out on tuesday"
 
 
 @pytest.mark.parametrize(
-    ("said", "fact"),
+    ("text", "fact"),
     [
         ("remember that the spare key is under the mat", KEY),
         ("Remember the spare key is under the mat", KEY),
@@ -35,12 +38,12 @@ BINS = "the bins go out on tuesday"
         ("", None),
     ],
 )
-def test_what_is_to_be_remembered_is_told_by_how_it_begins(said: str, fact: str | None) -> None:
-    assert told(said) == fact
+def test_a_sentence_to_remember_is_recognized_by_its_beginning(text: str, fact: str | None) -> None:
+    assert extract_fact(text) == fact
 
 
 @pytest.mark.parametrize(
-    ("said", "expected"),
+    ("text", "expected"),
     [
         ("what did i tell you about the boiler", True),
         ("do you remember where the key is", True),
@@ -52,45 +55,46 @@ def test_what_is_to_be_remembered_is_told_by_how_it_begins(said: str, fact: str 
         ("where is the key", False),
     ],
 )
-def test_a_question_about_what_was_told_is_known_by_how_it_begins(
-    said: str, *, expected: bool
-) -> None:
-    assert asked(said) is expected
+def test_a_recall_question_is_recognized_by_its_beginning(text: str, *, expected: bool) -> None:
+    assert is_recall_question(text) is expected
 
 
-def test_the_nearest_fact_answers() -> None:
-    known = [KnownFact(text, vector(text)) for text in (KEY, BINS)]
-    found = nearest("where is the spare key", vector("the spare key is where"), known, least=0.5)
+def test_the_most_similar_fact_is_found() -> None:
+    known = [KnownFact(text, make_vector(text)) for text in (KEY, BINS)]
+    found = find_fact(
+        "where is the spare key", make_vector("the spare key is where"), known, min_score=0.5
+    )
     assert found is not None
     assert found.text == KEY
 
 
-def test_a_fact_that_is_not_near_enough_answers_nothing() -> None:
-    known = [KnownFact(KEY, vector(KEY))]
-    assert nearest("why is the sky blue", vector("why is the sky blue"), known, least=0.5) is None
+def test_a_fact_below_the_minimum_score_is_not_found() -> None:
+    known = [KnownFact(KEY, make_vector(KEY))]
+    assert (
+        find_fact("why is the sky blue", make_vector("why is the sky blue"), known, min_score=0.5)
+        is None
+    )
 
 
-def test_words_decide_where_a_vector_is_missing() -> None:
-    known = [KnownFact(KEY, None), KnownFact(BINS, vector(BINS))]
-    for asked_with in (None, vector("where is the spare key")):
-        found = nearest("where is the spare key", asked_with, known, least=0.9)
+def test_words_decide_if_a_vector_is_missing() -> None:
+    known = [KnownFact(KEY, None), KnownFact(BINS, make_vector(BINS))]
+    for vector in (None, make_vector("where is the spare key")):
+        found = find_fact("where is the spare key", vector, known, min_score=0.9)
         assert found is not None
         assert found.text == KEY
 
 
-def test_what_was_told_last_counts() -> None:
+def test_of_equal_facts_the_last_one_is_found() -> None:
     known = [KnownFact("the key is here", None), KnownFact("the key is there", None)]
-    found = nearest("where is the key", None, known, least=0.5)
+    found = find_fact("where is the key", None, known, min_score=0.5)
     assert found == known[1]
 
 
-def test_nothing_told_answers_nothing() -> None:
-    assert nearest("where is the key", None, [], least=0.5) is None
+def test_without_facts_none_is_found() -> None:
+    assert find_fact("where is the key", None, [], min_score=0.5) is None
 
 
-def test_a_vector_of_another_model_is_no_likeness_so_words_decide() -> None:
-    import numpy as np  # noqa: PLC0415 - one use
-
+def test_words_decide_if_the_vectors_have_different_sizes() -> None:
     known = [KnownFact("the spare key is under the blue pot", np.ones(4, np.float32))]
     question = "where is the spare key under the pot"
-    assert nearest(question, np.ones(3, np.float32), known, least=0.5) is known[0]
+    assert find_fact(question, np.ones(3, np.float32), known, min_score=0.5) is known[0]

@@ -1,3 +1,5 @@
+"""Intent recognition: embeddings, the cache, and fallback to words."""
+
 from __future__ import annotations
 
 import asyncio
@@ -6,14 +8,13 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from barnabee.testing.gpu import FakeGpu
+from barnabee.testing.gpu import FakeGpuClient
 from barnabee.understanding import intent_recognizer
-from barnabee.understanding.intent_examples import intents, sentences
-from barnabee.understanding.intent_index import Band, Thresholds
-from barnabee.understanding.intent_recognizer import Understanding
+from barnabee.understanding.intent_recognizer import IntentRecognizer
+from barnabee.understanding.intents import ConfidenceBand, Thresholds, list_examples, load_intents
 from barnabee.understanding.interfaces import Vectors
 
-LIMITS = Thresholds(0.6, 0.5, 0.02)
+THRESHOLDS = Thresholds(0.6, 0.5, 0.02)
 
 
 class Clock:
@@ -25,8 +26,8 @@ class Clock:
 
 
 @pytest.fixture
-def gpu() -> FakeGpu:
-    return FakeGpu()
+def gpu() -> FakeGpuClient:
+    return FakeGpuClient()
 
 
 @pytest.fixture
@@ -35,69 +36,69 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def understanding(gpu: FakeGpu, clock: Clock) -> Understanding:
-    return Understanding(gpu, LIMITS, clock=clock)
+def recognizer(gpu: FakeGpuClient, clock: Clock) -> IntentRecognizer:
+    return IntentRecognizer(gpu, THRESHOLDS, clock=clock)
 
 
-async def test_words_decide_until_there_are_vectors(
-    understanding: Understanding, gpu: FakeGpu
+async def test_words_decide_until_there_are_embeddings(
+    recognizer: IntentRecognizer, gpu: FakeGpuClient
 ) -> None:
-    before = await understanding.understand("what time is it")
-    await understanding.learn()
-    after = await understanding.understand("what time is it")
+    before = await recognizer.recognize("what time is it")
+    await recognizer.embed_examples()
+    after = await recognizer.recognize("what time is it")
     assert (before.degraded, before.decision.intent) == (True, "time")
     assert (after.degraded, after.decision.intent) == (False, "time")
 
 
-async def test_the_examples_are_asked_for_in_parts_and_in_order(
-    understanding: Understanding, gpu: FakeGpu
+async def test_examples_are_embedded_in_batches_and_in_order(
+    recognizer: IntentRecognizer, gpu: FakeGpuClient
 ) -> None:
-    vectors = await understanding.learn()
-    assert [text for part in gpu.asked for text in part] == sentences(intents())
-    assert max(map(len, gpu.asked)) <= intent_recognizer.AT_ONCE
-    assert vectors.shape == (len(sentences(intents())), 384)
+    vectors = await recognizer.embed_examples()
+    assert [text for batch in gpu.requests for text in batch] == list_examples(load_intents())
+    assert max(map(len, gpu.requests)) <= intent_recognizer.EMBED_BATCH_SIZE
+    assert vectors.shape == (len(list_examples(load_intents())), 384)
 
 
-async def test_a_sentence_heard_before_is_not_asked_for_again(
-    understanding: Understanding, gpu: FakeGpu
+async def test_a_known_sentence_comes_from_the_cache(
+    recognizer: IntentRecognizer, gpu: FakeGpuClient
 ) -> None:
-    await understanding.learn()
-    first = await understanding.understand("is it late")
-    gpu.down = True
-    assert await understanding.understand("is it late") is first
+    await recognizer.embed_examples()
+    first = await recognizer.recognize("is it late")
+    gpu.is_down = True
+    assert await recognizer.recognize("is it late") is first
 
 
-async def test_memory_of_sentences_is_bounded(
-    understanding: Understanding, gpu: FakeGpu, monkeypatch: pytest.MonkeyPatch
+async def test_the_cache_is_bounded(
+    recognizer: IntentRecognizer, gpu: FakeGpuClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(intent_recognizer, "HEARD_KEPT", 2)
-    await understanding.learn()
+    monkeypatch.setattr(intent_recognizer, "CACHE_SIZE", 2)
+    await recognizer.embed_examples()
     for text in ("one", "two", "three", "one"):
-        await understanding.understand(text)
-    assert gpu.asked[-4:] == [["one"], ["two"], ["three"], ["one"]]
+        await recognizer.recognize(text)
+    assert gpu.requests[-4:] == [["one"], ["two"], ["three"], ["one"]]
 
 
-async def test_after_a_failure_nobody_waits_for_a_while(
-    understanding: Understanding, gpu: FakeGpu, clock: Clock
+async def test_after_a_failure_the_embedder_is_not_asked_for_a_while(
+    recognizer: IntentRecognizer, gpu: FakeGpuClient, clock: Clock
 ) -> None:
-    await understanding.learn()
-    gpu.down = True
-    away = await understanding.understand("what time is it now")
-    gpu.down = False
-    clock.now_s += intent_recognizer.PAUSE_S / 2
-    paused = await understanding.understand("what time is it now")
-    clock.now_s += intent_recognizer.PAUSE_S
-    back = await understanding.understand("what time is it now")
-    assert [one.degraded for one in (away, paused, back)] == [True, True, False]
-    assert away.decision.band is Band.ACCEPT
+    await recognizer.embed_examples()
+    gpu.is_down = True
+    failed = await recognizer.recognize("what time is it now")
+    gpu.is_down = False
+    clock.now_s += intent_recognizer.EMBED_RETRY_S / 2
+    paused = await recognizer.recognize("what time is it now")
+    clock.now_s += intent_recognizer.EMBED_RETRY_S
+    recovered = await recognizer.recognize("what time is it now")
+    assert [one.degraded for one in (failed, paused, recovered)] == [True, True, False]
+    assert failed.decision.band is ConfidenceBand.ACCEPT
 
 
-async def test_a_service_that_hangs_counts_as_away(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_hanging_embedder_counts_as_failed(monkeypatch: pytest.MonkeyPatch) -> None:
     class Hanging:
         async def embed(self, texts: Sequence[str]) -> Vectors:
             await asyncio.Event().wait()
             return np.zeros((len(texts), 384), dtype=np.float32)
 
     monkeypatch.setattr(intent_recognizer, "EMBED_TIMEOUT_S", 0.01)
-    found = await Understanding(Hanging(), LIMITS).understand("what time is it")
-    assert (found.degraded, found.decision.intent) == (True, "time")
+    recognition = await IntentRecognizer(Hanging(), THRESHOLDS).recognize("what time is it")
+    assert (recognition.degraded, recognition.decision.intent) == (True, "time")

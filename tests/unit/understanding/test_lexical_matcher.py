@@ -1,14 +1,25 @@
+"""Lexical matching: words, scores and word overlap."""
+
 from __future__ import annotations
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from barnabee.understanding.intent_examples import intents, sentences
-from barnabee.understanding.intent_index import Band, decide
-from barnabee.understanding.lexical_matcher import LIMITS, Lexicon, shared_share, words
+from barnabee.understanding.intents import (
+    ConfidenceBand,
+    decide_intent,
+    list_examples,
+    load_intents,
+)
+from barnabee.understanding.lexical_matcher import (
+    LEXICAL_THRESHOLDS,
+    LexicalIndex,
+    compute_word_overlap,
+    split_words,
+)
 
-LEXICON = Lexicon(intents())
+INDEX = LexicalIndex(load_intents())
 
 
 @pytest.mark.parametrize(
@@ -21,18 +32,18 @@ LEXICON = Lexicon(intents())
         ("日本", []),
     ],
 )
-def test_words_are_plain(text: str, expected: list[str]) -> None:
-    assert words(text) == expected
+def test_words_are_split_and_expanded(text: str, expected: list[str]) -> None:
+    assert split_words(text) == expected
 
 
-def test_an_example_is_as_near_to_itself_as_can_be() -> None:
-    for name, intent in intents().items():
+def test_an_example_has_score_1_for_its_own_intent() -> None:
+    for name, intent in load_intents().items():
         for example in intent.examples:
-            assert LEXICON.scores(example)[name] == pytest.approx(1.0)
+            assert INDEX.scores(example)[name] == pytest.approx(1.0)
 
 
 @pytest.mark.parametrize(
-    ("said", "intent"),
+    ("text", "intent"),
     [
         ("what time is it now", "time"),
         ("turn on the light in the kitchen", "home_control"),
@@ -41,26 +52,28 @@ def test_an_example_is_as_near_to_itself_as_can_be() -> None:
         ("thank you so very much", "thanks"),
     ],
 )
-def test_common_sentences_are_understood_without_embeddings(said: str, intent: str) -> None:
-    found = decide(LEXICON.scores(said), intents(), LIMITS)
-    assert (found.band, found.intent) == (Band.ACCEPT, intent)
+def test_common_sentences_are_recognized_without_embeddings(text: str, intent: str) -> None:
+    decision = decide_intent(INDEX.scores(text), load_intents(), LEXICAL_THRESHOLDS)
+    assert (decision.band, decision.intent) == (ConfidenceBand.ACCEPT, intent)
 
 
-def test_words_nobody_used_as_an_example_mean_nothing() -> None:
-    found = decide(LEXICON.scores("purple monkey flugelhorn"), intents(), LIMITS)
-    assert found.band is Band.NONE
+def test_unknown_words_have_no_intent() -> None:
+    decision = decide_intent(
+        INDEX.scores("purple monkey flugelhorn"), load_intents(), LEXICAL_THRESHOLDS
+    )
+    assert decision.band is ConfidenceBand.NONE
 
 
 @given(st.text(max_size=80))
-def test_likeness_lies_between_0_and_1_whatever_is_said(text: str) -> None:
-    assert all(-1e-9 <= score <= 1 + 1e-9 for score in LEXICON.scores(text).values())
+def test_scores_are_between_0_and_1(text: str) -> None:
+    assert all(-1e-9 <= score <= 1 + 1e-9 for score in INDEX.scores(text).values())
 
 
-@given(st.sampled_from(sentences(intents())), st.randoms(use_true_random=False))
+@given(st.sampled_from(list_examples(load_intents())), st.randoms(use_true_random=False))
 def test_the_order_of_words_does_not_matter(text: str, random: st.DataObject) -> None:
-    shuffled = words(text)
+    shuffled = split_words(text)
     random.shuffle(shuffled)  # type: ignore[attr-defined]
-    assert LEXICON.scores(" ".join(shuffled)) == pytest.approx(LEXICON.scores(text))
+    assert INDEX.scores(" ".join(shuffled)) == pytest.approx(INDEX.scores(text))
 
 
 @pytest.mark.parametrize(
@@ -71,7 +84,5 @@ def test_the_order_of_words_does_not_matter(text: str, random: st.DataObject) ->
         ("where is it", "the spare key is under the mat", 0.0),
     ],
 )
-def test_a_fact_answers_by_the_telling_words_of_the_question(
-    question: str, fact: str, share: float
-) -> None:
-    assert shared_share(question, fact) == share
+def test_the_overlap_ignores_stop_words(question: str, fact: str, share: float) -> None:
+    assert compute_word_overlap(question, fact) == share

@@ -1,4 +1,4 @@
-"""The Compose file says what the graph says, keeps to the Compose specification, and reads back."""
+"""The Compose file: derived from the graph, valid by the specification, and valid YAML."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from barnabee.cli.app import app
 from barnabee.core import system
 from barnabee.core.settings import Settings
 from barnabee.up import compose
-from barnabee.up.compose import Place
+from barnabee.up.compose import ComposeOptions
 
 ROOT = Path(__file__).resolve().parents[3]
-GRAPH = system.load(ROOT / "system.toml")
-FILE = compose.compose(GRAPH, Place("1.2.3"))
+GRAPH = system.load_system(ROOT / "system.toml")
+FILE = compose.make_compose_file(GRAPH, ComposeOptions("1.2.3"))
 SERVICES: dict[str, Any] = FILE["services"]
 OURS = [name for name, node in GRAPH.service.items() if node.probe != "redis"]
 
@@ -33,14 +33,14 @@ def changed(service: str, **values: object) -> system.System:
     return GRAPH.model_copy(update={"service": {**GRAPH.service, service: node}})
 
 
-def test_every_service_of_the_graph_and_the_proxy_is_there_and_no_companion() -> None:
+def test_has_every_service_and_the_proxy_and_no_companion() -> None:
     assert set(SERVICES) == {*GRAPH.service, "proxy"}
     assert {one["container_name"] for one in SERVICES.values()} == {
         f"barnabee-{name}" for name in SERVICES
     }
 
 
-def test_the_ports_are_those_of_the_specification_and_the_machine_s_own_are_its_own() -> None:
+def test_internal_ports_are_published_on_loopback_only() -> None:
     published = {name: one["ports"] for name, one in SERVICES.items() if "ports" in one}
     assert published == {
         "api": ["127.0.0.1:8000:8000"],
@@ -50,13 +50,13 @@ def test_the_ports_are_those_of_the_specification_and_the_machine_s_own_are_its_
     }
 
 
-def test_a_port_that_is_changed_in_the_graph_is_changed_wherever_it_stands() -> None:
-    found = compose.compose(changed("api", port=8765), Place("1"))["services"]
+def test_a_changed_port_is_used_in_ports_and_urls() -> None:
+    found = compose.make_compose_file(changed("api", port=8765), ComposeOptions("1"))["services"]
     assert found["api"]["ports"] == ["127.0.0.1:8765:8765"]
     assert {found[name]["environment"]["API_URL"] for name in OURS} == {"http://api:8765"}
 
 
-def test_limits_health_and_restart_follow_from_the_graph() -> None:
+def test_limits_health_and_restart_follow_the_graph() -> None:
     for name, node in GRAPH.service.items():
         found = SERVICES[name]
         assert found["deploy"]["resources"]["limits"]["memory"] == f"{node.memory_max_mib}M"
@@ -65,11 +65,11 @@ def test_limits_health_and_restart_follow_from_the_graph() -> None:
         if node.kind == "daemon":
             assert found["healthcheck"]["start_period"] == f"{node.startup_budget_s}s"
             assert found["healthcheck"]["interval"] == "30s"
-    never = compose.compose(changed("worker", restart="never"), Place("1"))
+    never = compose.make_compose_file(changed("worker", restart="never"), ComposeOptions("1"))
     assert never["services"]["worker"]["restart"] == "no"
 
 
-def test_who_needs_waits_for_health_and_who_wants_goes_on_without() -> None:
+def test_needs_wait_for_health_and_wants_are_optional() -> None:
     assert SERVICES["worker"]["depends_on"] == {
         "redis": {"condition": "service_healthy"},
         "restore": {"condition": "service_completed_successfully"},
@@ -81,7 +81,7 @@ def test_who_needs_waits_for_health_and_who_wants_goes_on_without() -> None:
             assert "required" not in SERVICES[name]["depends_on"][need]
 
 
-def test_nobody_waits_in_a_circle() -> None:
+def test_dependencies_have_no_cycle() -> None:
     waiting = {name: set(one.get("depends_on", {})) for name, one in SERVICES.items()}
     while waiting:
         free = {name for name, others in waiting.items() if not others & waiting.keys()}
@@ -89,7 +89,7 @@ def test_nobody_waits_in_a_circle() -> None:
         waiting = {name: others for name, others in waiting.items() if name not in free}
 
 
-def test_secrets_are_files_and_each_service_has_its_own_alone() -> None:
+def test_each_service_gets_only_its_secrets_as_files() -> None:
     for name, node in GRAPH.service.items():
         assert SERVICES[name].get("secrets", []) == node.credentials
     assert SERVICES["proxy"]["secrets"] == ["tls_certificate", "tls_key"]
@@ -99,7 +99,7 @@ def test_secrets_are_files_and_each_service_has_its_own_alone() -> None:
         assert not [key for key in one.get("environment", {}) if key.endswith(("_KEY", "_TOKEN"))]
 
 
-def test_volumes_are_declared_and_one_database_is_shared() -> None:
+def test_volumes_are_declared_and_the_database_is_shared() -> None:
     mounted = {
         volume.partition(":")[0]
         for one in SERVICES.values()
@@ -113,23 +113,32 @@ def test_volumes_are_declared_and_one_database_is_shared() -> None:
     assert sorted(writers) == ["api", "litestream", "restore", "worker"]
 
 
-def test_the_card_is_reserved_for_gpu_alone_and_left_out_without_one() -> None:
+def test_the_gpu_is_reserved_for_the_gpu_service_only() -> None:
     reserved = [name for name, one in SERVICES.items() if "reservations" in json.dumps(one)]
     assert reserved == ["gpu"]
-    without = compose.compose(GRAPH, Place("1.2.3", card=False))["services"]["gpu"]
+    without = compose.make_compose_file(GRAPH, ComposeOptions("1.2.3", has_gpu=False))["services"][
+        "gpu"
+    ]
     assert without["image"] == "barnabee-gpu-cpu:1.2.3"
     assert "reservations" not in without["deploy"]["resources"]
 
 
-def test_services_understand_what_they_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_environment_gives_valid_settings_with_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, text in SERVICES["api"]["environment"].items():
         default = text.partition(":-")[2].removesuffix("}") if text.startswith("${") else text
         monkeypatch.setenv(name, default)
-    told = Settings()
-    assert told.redis_url == "redis://redis:6379/0"
-    assert str(told.database_path) == "/data/barnabee.db"
-    left = {"bind", "data_dir", "database_path", "api_url", "gpu_service_url", "redis_url"}
-    left |= {
+    settings = Settings()
+    assert settings.redis_url == "redis://redis:6379/0"
+    assert str(settings.database_path) == "/data/barnabee.db"
+    changed_fields = {
+        "bind",
+        "data_dir",
+        "database_path",
+        "api_url",
+        "gpu_service_url",
+        "redis_url",
+    }
+    changed_fields |= {
         "voice_url",
         "worker_url",
         "litestream_url",
@@ -139,25 +148,25 @@ def test_services_understand_what_they_are_told(monkeypatch: pytest.MonkeyPatch)
         "fillers_dir",
     }
     for field, about in Settings.model_fields.items():
-        if field not in left:
-            assert getattr(told, field) == about.default, field
+        if field not in changed_fields:
+            assert getattr(settings, field) == about.default, field
 
 
-def test_nobody_looks_for_another_service_in_its_own_container() -> None:
+def test_no_service_url_points_to_loopback() -> None:
     for name, text in SERVICES["api"]["environment"].items():
         for node in GRAPH.service.values():
             assert f"127.0.0.1:{node.port}" not in text, name
 
 
-def test_redis_is_told_what_the_local_runner_tells_it() -> None:
+def test_redis_gets_the_options_of_the_local_runner() -> None:
     command = SERVICES["redis"]["command"]
-    told = dict(zip(command[1::2], command[2::2], strict=True))
-    assert told["--appendonly"] == "yes"
-    assert told["--maxmemory"] == "512mb"
-    assert told["--maxmemory-policy"] == "noeviction"
+    options = dict(zip(command[1::2], command[2::2], strict=True))
+    assert options["--appendonly"] == "yes"
+    assert options["--maxmemory"] == "512mb"
+    assert options["--maxmemory-policy"] == "noeviction"
 
 
-def test_it_is_valid_by_the_schema_of_the_compose_specification() -> None:
+def test_is_valid_by_the_schema_of_the_specification() -> None:
     jsonschema = pytest.importorskip("jsonschema", reason="there is no jsonschema here")
     schema = json.loads((ROOT / "tests/data/compose-spec.json").read_text(encoding="utf-8"))
     validator = jsonschema.Draft7Validator(schema)
@@ -168,8 +177,8 @@ def test_it_is_valid_by_the_schema_of_the_compose_specification() -> None:
 
 
 @pytest.mark.skipif(shutil.which("docker-compose") is None, reason="there is no docker-compose")
-def test_docker_compose_reads_it(tmp_path: Path) -> None:
-    """Debian's 1.29 does not know what came later: those keys are left out for it."""
+def test_docker_compose_accepts_it(tmp_path: Path) -> None:
+    """Without the keys that Debian's version 1.29 does not support."""
     known = copy.deepcopy({key: value for key, value in FILE.items() if key != "name"})
     for one in known["services"].values():
         one.get("healthcheck", {}).pop("start_interval", None)
@@ -187,11 +196,11 @@ def test_docker_compose_reads_it(tmp_path: Path) -> None:
     assert read["api"]["environment"]["BARNABEE_LOG_LEVEL"] == "info"
 
 
-def test_as_text_it_is_the_same() -> None:
+def test_yaml_reads_back_as_the_same_data() -> None:
     assert yaml.safe_load(compose.to_yaml(FILE)) == FILE
 
 
-def no_list(value: object) -> bool:
+def is_not_list(value: object) -> bool:
     return not isinstance(value, list)
 
 
@@ -202,17 +211,17 @@ words = st.text(printable) | st.sampled_from(
 keys = st.text(printable, min_size=1)
 plain = st.recursive(
     words | st.integers() | st.booleans(),
-    lambda inner: st.dictionaries(keys, inner) | st.lists(inner.filter(no_list)),
+    lambda inner: st.dictionaries(keys, inner) | st.lists(inner.filter(is_not_list)),
     max_leaves=12,
 )
 
 
 @given(st.dictionaries(keys, plain, min_size=1))
-def test_whatever_is_written_is_read_back(value: dict[str, Any]) -> None:
+def test_any_plain_data_reads_back_from_yaml(value: dict[str, Any]) -> None:
     assert yaml.safe_load(compose.to_yaml(value)) == value
 
 
-def test_the_command_writes_the_file_and_names_system_toml_beside_it(
+def test_command_mounts_system_toml_relative_to_the_output(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     graph = tmp_path / "system.toml"
@@ -228,7 +237,7 @@ def test_the_command_writes_the_file_and_names_system_toml_beside_it(
     assert found["secrets"]["api_token"] == {"file": "/run/keys/api_token"}
 
 
-def test_a_relative_data_directory_is_refused_in_a_sentence() -> None:
+def test_a_relative_data_directory_is_rejected() -> None:
     done = CliRunner().invoke(app, ["compose", "--data", "data"])
     assert done.exit_code == 2
     assert "--data" in done.output

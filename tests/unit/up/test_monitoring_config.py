@@ -1,4 +1,4 @@
-"""What Prometheus and Alertmanager are told, without starting them."""
+"""Configuration of Prometheus and Alertmanager, without starting them."""
 
 from __future__ import annotations
 
@@ -11,20 +11,22 @@ import pytest
 
 from barnabee.core import system
 from barnabee.up import monitoring_config, monitoring_services, node_commands, plan, secrets
-from barnabee.up.node_commands import House
+from barnabee.up.deployment import LocalDeployment
 from barnabee.up.paths import Paths
 
-FILE = system.default_path()
-GRAPH = system.load(FILE)
-WATCHING = {"prometheus", "alertmanager", "node", "blackbox"}
+FILE = system.find_system_file()
+GRAPH = system.load_system(FILE)
+MONITORING_NODES = {"prometheus", "alertmanager", "node", "blackbox"}
 
 
-def house(directory: Path, *, watched: bool = True, demo: bool = True, **told: str) -> House:
+def make_deployment(
+    directory: Path, *, monitoring: bool = True, demo: bool = True, **environment: str
+) -> LocalDeployment:
     paths = Paths(directory)
     paths.make()
-    secrets.make(paths)
+    secrets.ensure_secrets(paths)
     home = directory / "venv" if demo else None
-    return House(GRAPH, FILE, paths, directory, told, home, monitoring=watched)
+    return LocalDeployment(GRAPH, FILE, paths, directory, environment, home, monitoring=monitoring)
 
 
 @pytest.mark.parametrize(
@@ -41,10 +43,8 @@ def house(directory: Path, *, watched: bool = True, demo: bool = True, **told: s
         ({"k": {"l": "@none@"}}, None),
     ],
 )
-def test_a_template_is_filled_and_what_lacks_a_value_is_left_out(
-    template: Any, filled: Any
-) -> None:
-    assert monitoring_config.fill(template, {"a": 1, "b": "x", "none": None}) == filled
+def test_fill_template_drops_items_without_a_value(template: Any, filled: Any) -> None:
+    assert monitoring_config.fill_template(template, {"a": 1, "b": "x", "none": None}) == filled
 
 
 @pytest.mark.parametrize(
@@ -59,23 +59,27 @@ def test_a_template_is_filled_and_what_lacks_a_value_is_left_out(
 def test_quiet_hours_never_cross_midnight(
     hours: tuple[int, int], ranges: list[tuple[str, str]]
 ) -> None:
-    found = monitoring_config.night(*hours)
+    found = monitoring_config.make_quiet_ranges(*hours)
     assert found is not None
     assert [(one["start_time"], one["end_time"]) for one in found] == ranges
 
 
 def test_without_quiet_hours_no_time_is_quiet() -> None:
-    """A range without hours would be all of them."""
+    """A time interval without ranges would match always."""
     template = json.loads(
-        (monitoring_services.files() / "alertmanager.json").read_text(encoding="utf-8")
+        (monitoring_services.monitoring_directory() / "alertmanager.json").read_text(
+            encoding="utf-8"
+        )
     )
     alert = GRAPH.alert.model_copy(update={"quiet_from_h": 3, "quiet_until_h": 3})
-    config = monitoring_config.alertmanager(template, GRAPH.model_copy(update={"alert": alert}), {})
+    config = monitoring_config.make_alertmanager_config(
+        template, GRAPH.model_copy(update={"alert": alert}), {}
+    )
     assert config["time_intervals"] == [{"name": "night", "time_intervals": []}]
 
 
-def test_every_number_of_system_toml_that_a_rule_may_need_is_a_series() -> None:
-    (group,) = monitoring_config.limits(GRAPH)["groups"]
+def test_limits_of_system_toml_are_series() -> None:
+    (group,) = monitoring_config.make_limit_rules(GRAPH)["groups"]
     values = {
         rule["labels"]["name"]: rule["expr"]
         for rule in group["rules"]
@@ -87,31 +91,31 @@ def test_every_number_of_system_toml_that_a_rule_may_need_is_a_series() -> None:
     assert jobs == {f"barnabee-{one}" for one in ("api", "gpu", "litestream", "voice", "worker")}
 
 
-@pytest.mark.parametrize("watched", [True, False])
-def test_who_watches_is_there_when_it_is_asked_for(tmp_path: Path, watched: bool) -> None:
-    graph = house(tmp_path, watched=watched).graph()
-    assert isinstance(graph, plan.Graph)
-    assert bool(graph.nodes.keys() & WATCHING) is watched
-    assert not watched or graph.nodes.keys() >= WATCHING
+@pytest.mark.parametrize("monitoring", [True, False])
+def test_monitoring_nodes_exist_only_with_the_option(tmp_path: Path, monitoring: bool) -> None:
+    graph = make_deployment(tmp_path, monitoring=monitoring).make_graph()
+    assert isinstance(graph, plan.NodeGraph)
+    assert bool(graph.nodes.keys() & MONITORING_NODES) is monitoring
+    assert not monitoring or graph.nodes.keys() >= MONITORING_NODES
 
 
-def test_the_demo_home_takes_alerts_where_alertmanager_sends_them(tmp_path: Path) -> None:
-    found = house(tmp_path)
-    webhook = monitoring_services.webhook(found)
+def test_the_demo_home_gets_the_webhook_of_alertmanager(tmp_path: Path) -> None:
+    deployment = make_deployment(tmp_path)
+    webhook = monitoring_services.find_webhook_url(deployment)
     assert webhook is not None
-    argv = node_commands.command_for("home", found).argv
+    argv = node_commands.make_command("home", deployment).argv
     file = Path(argv[argv.index("--webhook-id-file") + 1])
     assert webhook.endswith(f"/api/webhook/{file.read_text()}")
     assert Path(argv[argv.index("--package") + 1]).is_file()
 
 
-def test_a_house_of_ones_own_has_the_ways_that_it_was_given(tmp_path: Path) -> None:
-    bare = house(tmp_path, demo=False)
-    assert monitoring_services.webhook(bare) is None
-    assert len(monitoring_services.lacking(bare)) == 3
+def test_configured_alert_channels_are_used(tmp_path: Path) -> None:
+    unconfigured = make_deployment(tmp_path, demo=False)
+    assert monitoring_services.find_webhook_url(unconfigured) is None
+    assert len(monitoring_services.list_missing_channels(unconfigured)) == 3
     for name, text in (("home_assistant_webhook", "http://ha/x"), ("smtp_password", "p")):
-        (bare.paths.secrets / name).write_text(text)
-    given = house(
+        (unconfigured.paths.secrets / name).write_text(text)
+    configured = make_deployment(
         tmp_path,
         demo=False,
         ALERT_MAIL_TO="to@example.org",
@@ -119,17 +123,17 @@ def test_a_house_of_ones_own_has_the_ways_that_it_was_given(tmp_path: Path) -> N
         ALERT_MAIL_SMARTHOST="smtp.gmail.com:587",
         ALERT_MAIL_USERNAME="user",
     )
-    ways = monitoring_services.ways(given)
-    assert ways["webhook_url"] == "http://ha/x"
-    assert ways["mail_to"] == "to@example.org"
-    assert str(ways["mail_password_file"]).endswith("credentials/alertmanager/smtp_password")
-    assert len(monitoring_services.lacking(given)) == 1
+    channels = monitoring_services.read_alert_channels(configured)
+    assert channels["webhook_url"] == "http://ha/x"
+    assert channels["mail_to"] == "to@example.org"
+    assert str(channels["mail_password_file"]).endswith("credentials/alertmanager/smtp_password")
+    assert len(monitoring_services.list_missing_channels(configured)) == 1
 
 
 @pytest.mark.skipif(shutil.which("prometheus") is None, reason="there is no Prometheus here")
-def test_what_holds_an_address_is_for_its_owner_alone(tmp_path: Path) -> None:
-    found = house(tmp_path)
-    for name in WATCHING:
-        assert node_commands.command_for(name, found).argv
-    for path in (found.paths.run / "monitoring").iterdir():
+def test_configuration_files_are_private(tmp_path: Path) -> None:
+    deployment = make_deployment(tmp_path)
+    for name in MONITORING_NODES:
+        assert node_commands.make_command(name, deployment).argv
+    for path in (deployment.paths.run / "monitoring").iterdir():
         assert path.stat().st_mode & 0o077 == 0, path

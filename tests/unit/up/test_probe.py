@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from barnabee.core.health import State
-from barnabee.core.schema import Service
+from barnabee.core.health import HealthState
+from barnabee.core.schema import ServiceConfig
 from barnabee.up import probe
 from support.redis import RedisServer
 from support.wait import free_port
@@ -16,34 +16,46 @@ DOWN = {"status": "unhealthy", "code": "dependency_down", "message": "gone"}
 
 
 @pytest.mark.parametrize(
-    ("status", "body", "state", "good"),
+    ("status", "body", "state", "is_ok"),
     [
-        (200, {"status": "healthy", "dependencies": {"a": OK}}, State.HEALTHY, True),
-        (200, {"status": "degraded", "dependencies": {"a": DOWN}}, State.DEGRADED, False),
-        (200, {"status": "degraded", "dependencies": {"a": OK, "b": OFF}}, State.DEGRADED, True),
-        (200, {"status": "degraded", "dependencies": {"a": DOWN, "b": OFF}}, State.DEGRADED, False),
-        (200, {"status": "degraded"}, State.DEGRADED, False),
-        (503, {"status": "unhealthy", "dependencies": {"a": OFF}}, State.UNHEALTHY, False),
-        (503, {"status": "healthy"}, State.UNHEALTHY, False),
-        (200, {"status": "splendid"}, State.UNKNOWN, False),
-        (503, {"status": "unknown"}, State.UNKNOWN, False),
-        (200, None, State.HEALTHY, True),
-        (404, None, State.UNHEALTHY, False),
-        (200, ["status"], State.HEALTHY, True),
+        (200, {"status": "healthy", "dependencies": {"a": OK}}, HealthState.HEALTHY, True),
+        (200, {"status": "degraded", "dependencies": {"a": DOWN}}, HealthState.DEGRADED, False),
+        (
+            200,
+            {"status": "degraded", "dependencies": {"a": OK, "b": OFF}},
+            HealthState.DEGRADED,
+            True,
+        ),
+        (
+            200,
+            {"status": "degraded", "dependencies": {"a": DOWN, "b": OFF}},
+            HealthState.DEGRADED,
+            False,
+        ),
+        (200, {"status": "degraded"}, HealthState.DEGRADED, False),
+        (503, {"status": "unhealthy", "dependencies": {"a": OFF}}, HealthState.UNHEALTHY, False),
+        (503, {"status": "healthy"}, HealthState.UNHEALTHY, False),
+        (200, {"status": "splendid"}, HealthState.UNKNOWN, False),
+        (503, {"status": "unknown"}, HealthState.UNKNOWN, False),
+        (200, None, HealthState.HEALTHY, True),
+        (404, None, HealthState.UNHEALTHY, False),
+        (200, ["status"], HealthState.HEALTHY, True),
     ],
 )
-def test_an_answer_is_read_strictly(status: int, body: Any, state: State, good: bool) -> None:
-    look = probe.read_answer(status, body)
-    assert (look.state, look.good, look.answers) == (state, good, True)
+def test_responses_are_parsed_strictly(
+    status: int, body: Any, state: HealthState, is_ok: bool
+) -> None:
+    result = probe.parse_response(status, body)
+    assert (result.state, result.is_ok, result.is_responding) == (state, is_ok, True)
 
 
-def test_a_look_says_what_is_lacking() -> None:
+def test_the_message_names_unhealthy_dependencies() -> None:
     body = {"status": "degraded", "dependencies": {"gpu": DOWN, "redis": OK}}
-    assert probe.read_answer(200, body).message == "gpu: gone"
+    assert probe.parse_response(200, body).message == "gpu: gone"
 
 
-def service(kind: str, port: int) -> Service:
-    return Service.model_validate(
+def service(kind: str, port: int) -> ServiceConfig:
+    return ServiceConfig.model_validate(
         {
             "summary": "a node",
             "role": "core",
@@ -56,15 +68,15 @@ def service(kind: str, port: int) -> Service:
 
 
 @pytest.mark.parametrize("kind", ["http", "tcp", "redis", "home_assistant"])
-async def test_nobody_there_is_unhealthy_and_silent(kind: str) -> None:
-    prober = probe.Prober()
-    look = await prober.look(service(kind, free_port()))
+async def test_a_closed_port_is_unhealthy_and_not_responding(kind: str) -> None:
+    prober = probe.NodeProber()
+    result = await prober.probe(service(kind, free_port()))
     await prober.aclose()
-    assert (look.answers, look.state) == (False, State.UNHEALTHY)
+    assert (result.is_responding, result.state) == (False, HealthState.UNHEALTHY)
 
 
-async def test_a_real_redis_answers(redis_server: RedisServer) -> None:
-    prober = probe.Prober()
-    assert await prober.look(service("redis", redis_server.port)) == probe.HEALTHY
-    assert await prober.look(service("tcp", redis_server.port)) == probe.HEALTHY
-    assert not (await prober.look(service("http", redis_server.port))).ready
+async def test_a_real_redis_is_healthy(redis_server: RedisServer) -> None:
+    prober = probe.NodeProber()
+    assert await prober.probe(service("redis", redis_server.port)) == probe.HEALTHY
+    assert await prober.probe(service("tcp", redis_server.port)) == probe.HEALTHY
+    assert not (await prober.probe(service("http", redis_server.port))).is_ready

@@ -18,35 +18,36 @@ def paths(tmp_path: Path) -> Paths:
     return paths
 
 
-def mine() -> run_state.RunState:
+def make_state() -> run_state.RunState:
     nodes = {"api": run_state.NodeState(phase="ready", port=8000, last_lines=["a"])}
-    return run_state.of_this_process("system.toml", demo_home=True, nodes=nodes)
+    return run_state.make_run_state("system.toml", demo_home=True, nodes=nodes)
 
 
-def test_what_is_written_is_read(paths: Paths) -> None:
-    run_state.write(paths, mine())
-    assert run_state.read(paths) == mine()
-    assert run_state.running(paths).nodes["api"].port == 8000
+def test_a_written_state_reads_back(paths: Paths) -> None:
+    run_state.write_state(paths, make_state())
+    assert run_state.read_state(paths) == make_state()
+    assert run_state.require_running(paths).nodes["api"].port == 8000
 
 
-def test_a_run_is_alive_only_while_its_very_process_is(paths: Paths) -> None:
-    assert mine().alive
-    assert not replace(mine(), started=mine().started - 100).alive, "a reused pid"
-    assert not replace(mine(), pid=2**22 - 1).alive
+def test_a_run_is_alive_only_while_its_process_is(paths: Paths) -> None:
+    assert make_state().is_alive
+    assert not replace(make_state(), started=make_state().started - 100).is_alive, "a reused pid"
+    assert not replace(make_state(), pid=2**22 - 1).is_alive
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"pid": 1}', '{"pid":1,"nodes":[]}'])
-def test_a_damaged_file_is_no_run(paths: Paths, text: str) -> None:
+def test_a_damaged_file_is_ignored(paths: Paths, text: str) -> None:
     paths.state.write_text(text)
-    assert run_state.read(paths) is None
+    assert run_state.read_state(paths) is None
     with pytest.raises(NotRunning):
-        run_state.running(paths)
+        run_state.require_running(paths)
 
 
-def test_the_lock_is_held_by_one_at_a_time_and_names_the_holder(paths: Paths) -> None:
-    run_state.write(paths, mine())
-    handle = run_state.lock(paths)
-    with pytest.raises(AlreadyRunning, match=f"pid {os.getpid()}"):
-        run_state.require_none(paths)
-    os.close(handle)
-    run_state.require_none(paths)
+def test_the_lock_is_exclusive_and_names_its_holder(paths: Paths) -> None:
+    run_state.write_state(paths, make_state())
+    with (
+        run_state.hold_lock(paths),
+        pytest.raises(AlreadyRunning, match=f"pid {os.getpid()}"),
+    ):
+        run_state.require_not_running(paths)
+    run_state.require_not_running(paths)

@@ -21,56 +21,56 @@ def mode(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
 
 
-def test_secrets_are_for_their_owner_alone_and_made_once(paths: Paths) -> None:
-    secrets.make(paths)
-    token = secrets.read(paths, "api_token")
+def test_secrets_are_private_and_generated_once(paths: Paths) -> None:
+    secrets.ensure_secrets(paths)
+    token = secrets.read_secret(paths, "api_token")
     assert token is not None
     assert len(token) >= 32
     assert mode(paths.secrets) == 0o700
     assert {mode(file) for file in paths.secrets.iterdir()} == {0o600}
-    secrets.make(paths)
-    assert secrets.read(paths, "api_token") == token
+    secrets.ensure_secrets(paths)
+    assert secrets.read_secret(paths, "api_token") == token
 
 
-def test_a_service_gets_what_is_listed_for_it_and_nothing_else(paths: Paths) -> None:
-    secrets.make(paths)
-    directory = secrets.hand_out(paths, "gpu", ["api_token", "azure_openai_key"])
+def test_a_service_gets_only_its_listed_secrets(paths: Paths) -> None:
+    secrets.ensure_secrets(paths)
+    directory = secrets.issue_credentials(paths, "gpu", ["api_token", "azure_openai_key"])
     assert [file.name for file in directory.iterdir()] == ["api_token"]
     assert mode(directory) == 0o700
     assert mode(directory / "api_token") == 0o400
 
 
 def test_a_changed_secret_replaces_the_copy_at_the_next_start(paths: Paths) -> None:
-    secrets.make(paths)
-    secrets.hand_out(paths, "api", ["api_token"])
+    secrets.ensure_secrets(paths)
+    secrets.issue_credentials(paths, "api", ["api_token"])
     (paths.secrets / "api_token").write_text("another")
-    directory = secrets.hand_out(paths, "api", ["api_token"])
+    directory = secrets.issue_credentials(paths, "api", ["api_token"])
     assert (directory / "api_token").read_text() == "another"
-    secrets.take_back(paths)
+    secrets.revoke_credentials(paths)
     assert not directory.exists()
 
 
-def test_keys_made_here_mean_a_replica_on_this_machine(paths: Paths) -> None:
-    secrets.make(paths)
-    assert secrets.replica_is_local(paths)
+def test_generated_keys_mean_a_local_replica(paths: Paths) -> None:
+    secrets.ensure_secrets(paths)
+    assert secrets.is_replica_local(paths)
 
 
-def test_the_users_own_keys_are_left_alone_and_mean_a_replica_elsewhere(paths: Paths) -> None:
+def test_the_users_keys_are_kept_and_mean_a_remote_replica(paths: Paths) -> None:
     (paths.secrets / "b2_key_id").write_text("0051")
     (paths.secrets / "b2_application_key").write_text("K005")
-    secrets.make(paths)
-    assert secrets.read(paths, "b2_key_id") == "0051"
-    assert not secrets.replica_is_local(paths)
+    secrets.ensure_secrets(paths)
+    assert secrets.read_secret(paths, "b2_key_id") == "0051"
+    assert not secrets.is_replica_local(paths)
 
 
-def test_keys_put_in_later_win_over_those_made_here(paths: Paths) -> None:
-    secrets.make(paths)
+def test_keys_added_later_replace_generated_ones(paths: Paths) -> None:
+    secrets.ensure_secrets(paths)
     (paths.secrets / "b2_key_id").write_text("0051")
     (paths.secrets / "b2_application_key").write_text("K005")
-    assert not secrets.replica_is_local(paths)
+    assert not secrets.is_replica_local(paths)
 
 
-def test_half_a_pair_of_keys_is_named(paths: Paths) -> None:
+def test_a_missing_half_of_the_key_pair_is_named(paths: Paths) -> None:
     (paths.secrets / "b2_key_id").write_text("0051")
     with pytest.raises(SettingMissing, match="secret b2_application_key is not set"):
-        secrets.make(paths)
+        secrets.ensure_secrets(paths)

@@ -1,4 +1,4 @@
-"""What is fetched for which device, and models of one's own."""
+"""Set-up: packages, and models of the user's own."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from barnabee.cli.app import app
-from barnabee.core.errors import SetUpFailed
+from barnabee.core.errors import SetupFailed
 from barnabee.up import monitoring_services, setup
-from barnabee.up.progress import Steps
+from barnabee.up.progress import ProgressSteps
 from support import tdt
 
 
@@ -22,41 +22,41 @@ def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-async def test_a_model_of_ones_own_is_only_looked_at(models: Path) -> None:
-    said = io.StringIO()
-    steps = Steps(Console(file=said, width=400))
+async def test_an_own_model_is_only_verified(models: Path) -> None:
+    printed = io.StringIO()
+    steps = ProgressSteps(Console(file=printed, width=400))
     assert await setup.fetch_models(["parakeet-mine"], steps) == []
-    assert f"put its files into {models / 'parakeet-mine'}" in said.getvalue()
-    assert "barnabee models seal parakeet-mine" in said.getvalue()
+    assert f"put its files into {models / 'parakeet-mine'}" in printed.getvalue()
+    assert "barnabee models seal parakeet-mine" in printed.getvalue()
     folder = tdt.write_export(models / "parakeet-mine")
     assert await setup.fetch_models(["parakeet-mine"], steps) == ["parakeet-mine"]
     (folder / "vocab.txt").write_text("other")
     assert await setup.fetch_models(["parakeet-mine"], steps) == []
-    assert "vocab.txt: 5 bytes instead of" in said.getvalue()
+    assert "vocab.txt: 5 bytes instead of" in printed.getvalue()
 
 
-async def test_what_watches_the_house_is_installed_one_after_the_other(
+async def test_monitoring_packages_are_installed_in_sequence(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     installed = []
 
-    async def install(package: str, tell: object) -> None:
+    async def install(package: str, print_line: object) -> None:
         installed.append(package)
 
     monkeypatch.setattr(setup.shutil, "which", lambda name: name == "redis-server" or None)
     monkeypatch.setattr(setup.apt, "possible", lambda: True)
     monkeypatch.setattr(setup.apt, "install", install)
-    steps = Steps(Console(file=io.StringIO()))
-    await setup._packages(steps, monitoring=False)
+    steps = ProgressSteps(Console(file=io.StringIO()))
+    await setup._install_packages(steps, monitoring=False)
     assert installed == []
-    await setup._packages(steps, monitoring=True)
+    await setup._install_packages(steps, monitoring=True)
     assert installed == list(monitoring_services.PROGRAMS.values())
     monkeypatch.setattr(setup.apt, "possible", lambda: False)
-    with pytest.raises(SetUpFailed, match="only root may install"):
-        await setup._packages(steps, monitoring=True)
+    with pytest.raises(SetupFailed, match="only root may install"):
+        await setup._install_packages(steps, monitoring=True)
 
 
-def test_a_model_of_ones_own_is_sealed_by_a_command(models: Path) -> None:
+def test_the_seal_command_writes_a_manifest(models: Path) -> None:
     folder = tdt.write_export(models / "parakeet-mine")
     (folder / "manifest.json").unlink()
     result = CliRunner().invoke(app, ["models", "seal", "parakeet-mine"])

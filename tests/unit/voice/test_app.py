@@ -1,3 +1,5 @@
+"""Recorded phrases, stage budgets and Pipecat's log lines."""
+
 from __future__ import annotations
 
 import logging
@@ -11,45 +13,54 @@ from structlog.testing import capture_logs
 from barnabee.core import system
 from barnabee.core.health import Degraded
 from barnabee.core.settings import Settings
-from barnabee.voice import filler_files, health, logs
-from barnabee.voice.app import Phrases, budget_ms
+from barnabee.voice import fillers, health
+from barnabee.voice.app import (
+    PIPECAT_LOG_LEVEL,
+    RecordedPhrases,
+    get_stage_budgets_ms,
+    redirect_pipecat_logs,
+)
 
-GRAPH = system.load(Path(__file__).resolve().parents[3] / "system.toml")
+GRAPH = system.load_system(Path(__file__).resolve().parents[3] / "system.toml")
 
 
 def record(folder: Path, rate_hz: int) -> None:
     def tone(_phrase: str) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
         return np.full(2400, 0.3, np.float32)
 
-    filler_files.generate(GRAPH, filler_files.Maker(tone, {}, rate_hz), folder)
+    fillers.generate_recordings(GRAPH, fillers.PhraseSynthesizer(tone, {}, rate_hz), folder)
 
 
-def test_recordings_are_looked_for_where_they_are_said_to_be(tmp_path: Path) -> None:
+def test_recordings_are_loaded_from_the_configured_folder(tmp_path: Path) -> None:
     record(tmp_path / "elsewhere", 24_000)
     settings = Settings.model_validate({"BARNABEE_FILLERS": str(tmp_path / "elsewhere")})
-    found = Phrases.of(settings, 24_000)
-    assert found.missing is None
-    assert len(found.clips["acknowledgment"]) == len(GRAPH.filler.acknowledgment)
+    phrases = RecordedPhrases.load(settings, 24_000)
+    assert phrases.problem is None
+    assert len(phrases.clips["acknowledgment"]) == len(GRAPH.filler.acknowledgment)
 
 
-async def test_without_recordings_it_is_degraded_and_says_how_to_mend_it(tmp_path: Path) -> None:
-    found = Phrases.of(Settings.model_validate({"BARNABEE_DATA": str(tmp_path)}), 24_000)
-    assert not found.clips
-    answer = await health.recorded(found.folder, found.missing)()
+async def test_missing_recordings_degrade_health_and_name_the_command(tmp_path: Path) -> None:
+    phrases = RecordedPhrases.load(
+        Settings.model_validate({"BARNABEE_DATA": str(tmp_path)}), 24_000
+    )
+    assert not phrases.clips
+    answer = await health.make_recordings_probe(phrases.folder, phrases.problem)()
     assert isinstance(answer, Degraded)
     assert "barnabee fillers generate" in answer.message
 
 
-def test_recordings_of_another_rate_are_not_played(tmp_path: Path) -> None:
+def test_recordings_of_another_sample_rate_are_not_used(tmp_path: Path) -> None:
     record(tmp_path / "fillers", 22_050)
-    found = Phrases.of(Settings.model_validate({"BARNABEE_DATA": str(tmp_path)}), 24_000)
-    assert not found.clips
-    assert "24000 Hz" in str(found.missing)
+    phrases = RecordedPhrases.load(
+        Settings.model_validate({"BARNABEE_DATA": str(tmp_path)}), 24_000
+    )
+    assert not phrases.clips
+    assert "24000 Hz" in str(phrases.problem)
 
 
-def test_the_estimate_believes_the_budgets_of_the_system_file() -> None:
+def test_stage_budgets_come_from_the_system_file() -> None:
     stage = GRAPH.stage
-    assert budget_ms(GRAPH) == {
+    assert get_stage_budgets_ms(GRAPH) == {
         "stt": stage.stt_ms,
         "command": stage.intent_ms + stage.home_ms,
         "tts": stage.tts_first_byte_ms,
@@ -57,14 +68,14 @@ def test_the_estimate_believes_the_budgets_of_the_system_file() -> None:
 
 
 @pytest.mark.parametrize(
-    ("message", "said"),
-    [("something is odd", True), ("No video transceiver is available", False)],
+    ("message", "logged"),
+    [("something is wrong", True), ("No video transceiver is available", False)],
 )
-def test_what_pipecat_warns_of_becomes_a_line_of_ours(message: str, said: bool) -> None:
-    logs.adopt()
+def test_pipecat_warnings_are_logged_unless_expected(message: str, logged: bool) -> None:
+    redirect_pipecat_logs()
     with capture_logs() as lines:
         logger.debug("details")
         logger.warning(message)
-    assert [line["event"] for line in lines] == ([message] if said else [])
+    assert [line["event"] for line in lines] == ([message] if logged else [])
     assert all(line["stage"] == "pipecat" for line in lines)
-    assert logging.getLevelName(logging.WARNING) == logs.LEVEL
+    assert logging.getLevelName(logging.WARNING) == PIPECAT_LOG_LEVEL

@@ -1,4 +1,4 @@
-"""The states of a room as a machine: whatever happens in whatever order, it finds its way out."""
+"""Conversation state machine, by scenario and by property over random events."""
 
 from __future__ import annotations
 
@@ -8,11 +8,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from barnabee.voice.conversation import OF_A_TURN, Effect, Event, Room, State, step
+from barnabee.voice.conversation import (
+    TURN_EVENTS,
+    ConversationState,
+    Effect,
+    RoomEvent,
+    RoomState,
+    handle_event,
+)
 
 
 @dataclass(frozen=True)
-class Limits:
+class FixedTimeouts:
     listen_s: int = 8
     follow_up_s: int = 6
     utterance_max_s: int = 30
@@ -20,217 +27,260 @@ class Limits:
     reply_max_s: int = 300
 
 
-LIMITS = Limits()
+TIMEOUTS = FixedTimeouts()
 LONGEST_S = 400.0
 
 
 def run(
-    *events: Event, room: Room | None = None, limits: Limits = LIMITS
-) -> tuple[Room, list[Effect]]:
-    """Let events happen 100 ms apart; those of a turn belong to the running one."""
-    room, done, now_s = room or Room(), [], 0.0
+    *events: RoomEvent, room: RoomState | None = None, limits: FixedTimeouts = TIMEOUTS
+) -> tuple[RoomState, list[Effect]]:
+    """Handle events 100 ms apart; turn events carry the number of the running turn."""
+    room, effects_seen, now_s = room or RoomState(), [], 0.0
     for event in events:
         now_s += 0.1
-        room, effects = step(room, event, now_s, limits, room.turn)
-        done += effects
-    return room, done
+        room, effects = handle_event(room, event, now_s, limits, room.turn_number)
+        effects_seen += effects
+    return room, effects_seen
 
 
-HEARD = (Event.WOKEN, Event.SPEECH, Event.TURN_ENDED)
-SPEAKING = (*HEARD, Event.UNDERSTOOD, Event.REPLYING)
+UTTERANCE = (RoomEvent.WAKE_WORD_DETECTED, RoomEvent.SPEECH_STARTED, RoomEvent.TURN_ENDED)
+SPEAKING = (*UTTERANCE, RoomEvent.TRANSCRIBED, RoomEvent.REPLY_STARTED)
 
 
-def test_a_turn_from_the_wake_word_to_the_follow_up() -> None:
-    room, done = run(*SPEAKING, Event.REPLIED)
-    assert room.state is State.FOLLOW_UP
-    assert done == [Effect.BEGIN, Effect.CHIME, Effect.THINK, Effect.END, Effect.BEGIN]
+def test_turn_from_wake_word_to_follow_up() -> None:
+    room, effects_seen = run(*SPEAKING, RoomEvent.REPLY_FINISHED)
+    assert room.state is ConversationState.FOLLOW_UP
+    assert effects_seen == [
+        Effect.BEGIN_TURN,
+        Effect.PLAY_CHIME,
+        Effect.AWAIT_REPLY,
+        Effect.END_TURN,
+        Effect.BEGIN_TURN,
+    ]
 
 
-def test_after_the_follow_up_it_sleeps_and_nobody_was_falsely_woken() -> None:
-    room, done = run(*SPEAKING, Event.REPLIED, Event.PASSED)
-    assert room.state is State.ASLEEP
-    assert done[-1] is Effect.END
-    assert Effect.FALSELY_WOKEN not in done
+def test_follow_up_without_speech_ends_asleep_and_is_no_false_wake() -> None:
+    room, effects_seen = run(*SPEAKING, RoomEvent.REPLY_FINISHED, RoomEvent.DEADLINE_PASSED)
+    assert room.state is ConversationState.ASLEEP
+    assert effects_seen[-1] is Effect.END_TURN
+    assert Effect.REPORT_FALSE_WAKE not in effects_seen
 
 
-def test_without_a_follow_up_it_sleeps_at_once() -> None:
-    room, _ = run(*SPEAKING, Event.REPLIED, limits=Limits(follow_up_s=0))
-    assert room.state is State.ASLEEP
+def test_reply_ends_asleep_when_follow_up_is_disabled() -> None:
+    room, _ = run(*SPEAKING, RoomEvent.REPLY_FINISHED, limits=FixedTimeouts(follow_up_s=0))
+    assert room.state is ConversationState.ASLEEP
 
 
-def test_a_wake_after_which_nobody_speaks_was_false() -> None:
-    room, done = run(Event.WOKEN, Event.PASSED)
-    assert room.state is State.ASLEEP
-    assert done[-2:] == [Effect.FALSELY_WOKEN, Effect.END]
+def test_wake_without_speech_is_a_false_wake() -> None:
+    room, effects_seen = run(RoomEvent.WAKE_WORD_DETECTED, RoomEvent.DEADLINE_PASSED)
+    assert room.state is ConversationState.ASLEEP
+    assert effects_seen[-2:] == [Effect.REPORT_FALSE_WAKE, Effect.END_TURN]
 
 
-@pytest.mark.parametrize("nothing", [Event.NOISE, Event.WORDLESS])
-def test_noise_after_a_wake_leaves_the_rest_of_the_time_to_speak(nothing: Event) -> None:
-    heard = HEARD[:2] if nothing is Event.NOISE else HEARD
-    room, _ = run(*heard, nothing)
-    assert room.state is State.LISTENING
-    assert room.deadline_s == pytest.approx(0.1 + LIMITS.listen_s)
-    room, done = run(Event.PASSED, room=room)
-    assert Effect.FALSELY_WOKEN in done
+@pytest.mark.parametrize("ending", [RoomEvent.TOO_SHORT, RoomEvent.NO_SPEECH_RECOGNIZED])
+def test_noise_after_the_wake_word_leaves_the_rest_of_the_listen_time(ending: RoomEvent) -> None:
+    before = UTTERANCE[:2] if ending is RoomEvent.TOO_SHORT else UTTERANCE
+    room, _ = run(*before, ending)
+    assert room.state is ConversationState.LISTENING
+    assert room.deadline_s == pytest.approx(0.1 + TIMEOUTS.listen_s)
+    room, effects_seen = run(RoomEvent.DEADLINE_PASSED, room=room)
+    assert Effect.REPORT_FALSE_WAKE in effects_seen
 
 
-def test_speech_while_it_speaks_ends_the_reply_and_begins_a_turn() -> None:
+def test_barge_in_stops_the_reply_and_begins_a_turn() -> None:
     before, _ = run(*SPEAKING)
-    room, done = run(Event.HINTED, Event.SPEECH, room=before)
-    assert room.state is State.HEARING
-    assert room.turn == before.turn + 1
-    assert done == [Effect.PAUSE, Effect.BARGED_IN, Effect.HUSH, Effect.END, Effect.BEGIN]
+    room, effects_seen = run(RoomEvent.POSSIBLE_SPEECH, RoomEvent.SPEECH_STARTED, room=before)
+    assert room.state is ConversationState.USER_SPEAKING
+    assert room.turn_number == before.turn_number + 1
+    assert effects_seen == [
+        Effect.PAUSE_PLAYBACK,
+        Effect.REPORT_BARGE_IN,
+        Effect.STOP_PLAYBACK,
+        Effect.END_TURN,
+        Effect.BEGIN_TURN,
+    ]
 
 
-def test_a_hint_that_was_nothing_lets_the_reply_go_on() -> None:
-    room, done = run(*SPEAKING, Event.HINTED, Event.DENIED)
-    assert room.state is State.SPEAKING
-    assert done[-2:] == [Effect.PAUSE, Effect.RESUME]
+def test_false_alarm_resumes_the_reply() -> None:
+    room, effects_seen = run(*SPEAKING, RoomEvent.POSSIBLE_SPEECH, RoomEvent.FALSE_ALARM)
+    assert room.state is ConversationState.SPEAKING
+    assert effects_seen[-2:] == [Effect.PAUSE_PLAYBACK, Effect.RESUME_PLAYBACK]
 
 
-def test_who_goes_on_before_the_words_are_known_says_one_sentence() -> None:
-    before, _ = run(*HEARD)
-    room, done = run(Event.GOES_ON, Event.TURN_ENDED, Event.UNDERSTOOD, room=before)
-    assert (room.state, room.turn) == (State.THINKING, before.turn)
-    assert done == [Effect.RECALL, Effect.THINK]
-    assert room.woken is False
+def test_resuming_before_the_transcript_continues_the_utterance() -> None:
+    before, _ = run(*UTTERANCE)
+    room, effects_seen = run(
+        RoomEvent.USER_RESUMED, RoomEvent.TURN_ENDED, RoomEvent.TRANSCRIBED, room=before
+    )
+    assert (room.state, room.turn_number) == (ConversationState.THINKING, before.turn_number)
+    assert effects_seen == [Effect.RESUME_UTTERANCE, Effect.AWAIT_REPLY]
+    assert room.is_wake_unconfirmed is False
 
 
-def test_who_goes_on_has_the_rest_of_the_time_that_an_utterance_may_take() -> None:
-    room, _ = run(*HEARD, Event.GOES_ON)
-    assert room.deadline_s == pytest.approx(0.2 + LIMITS.utterance_max_s)
-    late, effects = step(run(*HEARD)[0], Event.GOES_ON, 60.0, LIMITS, room.turn)
-    assert (late.state, effects) == (State.THINKING, ())
+def test_resumed_utterance_keeps_its_original_deadline() -> None:
+    room, _ = run(*UTTERANCE, RoomEvent.USER_RESUMED)
+    assert room.deadline_s == pytest.approx(0.2 + TIMEOUTS.utterance_max_s)
+    late, effects = handle_event(
+        run(*UTTERANCE)[0], RoomEvent.USER_RESUMED, 60.0, TIMEOUTS, room.turn_number
+    )
+    assert (late.state, effects) == (ConversationState.THINKING, ())
 
 
 @pytest.mark.parametrize(
-    "events", [(*HEARD, Event.UNDERSTOOD), SPEAKING, (Event.TALK_ON, Event.SPEECH, Event.TALK_OFF)]
+    "events",
+    [
+        (*UTTERANCE, RoomEvent.TRANSCRIBED),
+        SPEAKING,
+        (RoomEvent.BUTTON_PRESSED, RoomEvent.SPEECH_STARTED, RoomEvent.BUTTON_RELEASED),
+    ],
 )
-def test_words_that_are_known_and_a_turn_that_was_cut_are_not_taken_back(
-    events: tuple[Event, ...],
+def test_transcribed_or_forced_utterance_cannot_be_resumed(
+    events: tuple[RoomEvent, ...],
 ) -> None:
-    room, done = run(*events, *([Event.TURN_ENDED] if events[-1] is Event.TALK_OFF else []))
-    assert not room.recallable
-    assert run(Event.GOES_ON, room=room) == (room, [])
-    assert Effect.RECALL not in done
+    room, effects_seen = run(
+        *events, *([RoomEvent.TURN_ENDED] if events[-1] is RoomEvent.BUTTON_RELEASED else [])
+    )
+    assert not room.can_resume
+    assert run(RoomEvent.USER_RESUMED, room=room) == (room, [])
+    assert Effect.RESUME_UTTERANCE not in effects_seen
 
 
-def test_the_button_holds_the_turn_open_and_its_release_ends_it() -> None:
-    room, done = run(Event.TALK_ON, Event.SPEECH, Event.TALK_OFF)
-    assert (room.state, room.held) == (State.HEARING, False)
-    assert done == [Effect.BEGIN, Effect.CUT]
-    assert Effect.CHIME not in done
+def test_button_holds_the_turn_open_and_its_release_ends_it() -> None:
+    room, effects_seen = run(
+        RoomEvent.BUTTON_PRESSED, RoomEvent.SPEECH_STARTED, RoomEvent.BUTTON_RELEASED
+    )
+    assert (room.state, room.is_button_held) == (ConversationState.USER_SPEAKING, False)
+    assert effects_seen == [Effect.BEGIN_TURN, Effect.FORCE_ENDPOINT]
+    assert Effect.PLAY_CHIME not in effects_seen
 
 
-def test_an_utterance_without_an_end_is_cut_and_then_given_up() -> None:
-    room, done = run(Event.WOKEN, Event.SPEECH, Event.PASSED)
-    assert (room.state, room.cut, done[-1]) == (State.HEARING, True, Effect.CUT)
-    assert run(Event.PASSED, room=room)[0].state is State.ASLEEP
+def test_endless_utterance_is_ended_by_force_and_then_abandoned() -> None:
+    room, effects_seen = run(
+        RoomEvent.WAKE_WORD_DETECTED, RoomEvent.SPEECH_STARTED, RoomEvent.DEADLINE_PASSED
+    )
+    assert (room.state, room.is_endpoint_forced, effects_seen[-1]) == (
+        ConversationState.USER_SPEAKING,
+        True,
+        Effect.FORCE_ENDPOINT,
+    )
+    assert run(RoomEvent.DEADLINE_PASSED, room=room)[0].state is ConversationState.ASLEEP
 
 
-def test_what_comes_of_a_turn_that_is_over_is_not_listened_to() -> None:
-    room, _ = run(*SPEAKING, Event.SPEECH)
-    for event in OF_A_TURN:
-        assert step(room, event, 9.0, LIMITS, room.turn - 1) == (room, ())
+def test_events_of_an_earlier_turn_are_ignored() -> None:
+    room, _ = run(*SPEAKING, RoomEvent.SPEECH_STARTED)
+    for event in TURN_EVENTS:
+        assert handle_event(room, event, 9.0, TIMEOUTS, room.turn_number - 1) == (room, ())
 
 
-def test_somebody_may_say_that_nobody_had_called() -> None:
-    room, done = run(*HEARD, Event.FALSE_WAKE)
-    assert room.state is State.ASLEEP
-    assert done[-3:] == [Effect.HUSH, Effect.FALSELY_WOKEN, Effect.END]
-    assert run(*SPEAKING, Event.FALSE_WAKE)[0].state is State.SPEAKING
+def test_user_can_report_a_false_wake_until_the_reply_starts() -> None:
+    room, effects_seen = run(*UTTERANCE, RoomEvent.FALSE_WAKE_REPORTED)
+    assert room.state is ConversationState.ASLEEP
+    assert effects_seen[-3:] == [Effect.STOP_PLAYBACK, Effect.REPORT_FALSE_WAKE, Effect.END_TURN]
+    assert run(*SPEAKING, RoomEvent.FALSE_WAKE_REPORTED)[0].state is ConversationState.SPEAKING
 
 
-events = st.sampled_from(Event)
+events = st.sampled_from(RoomEvent)
 steps = st.lists(st.tuples(events, st.floats(0, 5), st.booleans()), max_size=60)
 
 
-def walk(
-    taken: list[tuple[Event, float, bool]], limits: Limits = LIMITS
-) -> list[tuple[Room, Event, tuple[Effect, ...], Room, float]]:
-    room, now_s, seen = Room(), 0.0, []
-    for event, later_s, current in taken:
+def run_random(
+    inputs: list[tuple[RoomEvent, float, bool]], limits: FixedTimeouts = TIMEOUTS
+) -> list[tuple[RoomState, RoomEvent, tuple[Effect, ...], RoomState, float]]:
+    room, now_s, seen = RoomState(), 0.0, []
+    for event, later_s, current in inputs:
         now_s += later_s
         before = room
-        turn = room.turn if current else room.turn - 1
-        room, effects = step(room, event, now_s, limits, turn)
+        turn = room.turn_number if current else room.turn_number - 1
+        room, effects = handle_event(room, event, now_s, limits, turn)
         seen.append((before, event, effects, room, now_s))
     return seen
 
 
 @given(steps, st.integers(0, 6))
 @settings(max_examples=400)
-def test_every_state_but_sleep_has_a_deadline_that_leads_back_to_sleep(
-    taken: list[tuple[Event, float, bool]], follow_up_s: int
+def test_every_active_state_has_deadlines_that_lead_to_asleep(
+    inputs: list[tuple[RoomEvent, float, bool]], follow_up_s: int
 ) -> None:
-    limits = Limits(follow_up_s=follow_up_s)
-    for _, _, _, room, now_s in walk(taken, limits):
-        assert (room.deadline_s is None) == (room.state is State.ASLEEP)
+    limits = FixedTimeouts(follow_up_s=follow_up_s)
+    for _, _, _, room, now_s in run_random(inputs, limits):
+        assert (room.deadline_s is None) == (room.state is ConversationState.ASLEEP)
         passed = 0
-        while room.state is not State.ASLEEP:
+        while room.state is not ConversationState.ASLEEP:
             assert room.deadline_s is not None
             assert room.deadline_s <= now_s + LONGEST_S
-            room, _ = step(room, Event.PASSED, room.deadline_s, limits)  # noqa: PLW2901 - onwards
+            room, _ = handle_event(room, RoomEvent.DEADLINE_PASSED, room.deadline_s, limits)  # noqa: PLW2901 - advances
             passed += 1
             assert passed < 4, room
 
 
 @given(steps)
 @settings(max_examples=400)
-def test_turns_begin_and_end_in_pairs_and_numbers_only_grow(
-    taken: list[tuple[Event, float, bool]],
+def test_turns_begin_and_end_in_pairs_and_numbers_increase(
+    inputs: list[tuple[RoomEvent, float, bool]],
 ) -> None:
     running = False
-    for before, _, effects, room, _ in walk(taken):
-        assert room.turn in {before.turn, before.turn + 1}
+    for before, _, effects, room, _ in run_random(inputs):
+        assert room.turn_number in {before.turn_number, before.turn_number + 1}
         for effect in effects:
-            if effect is Effect.BEGIN:
+            if effect is Effect.BEGIN_TURN:
                 assert not running
                 running = True
-            if effect is Effect.END:
+            if effect is Effect.END_TURN:
                 assert running
                 running = False
-        assert running == (room.state is not State.ASLEEP)
-        assert (room.turn > before.turn) == (Effect.BEGIN in effects)
+        assert running == (room.state is not ConversationState.ASLEEP)
+        assert (room.turn_number > before.turn_number) == (Effect.BEGIN_TURN in effects)
 
 
 @given(steps)
 @settings(max_examples=400)
-def test_only_what_was_not_understood_is_taken_back_and_only_for_so_long(
-    taken: list[tuple[Event, float, bool]],
+def test_only_untranscribed_utterances_resume_within_their_deadline(
+    inputs: list[tuple[RoomEvent, float, bool]],
 ) -> None:
-    understood, until_s = False, 0.0
-    for before, event, effects, room, now_s in walk(taken):
-        if room.state is State.HEARING and before.state is not State.HEARING:
-            if Effect.RECALL in effects:
-                assert not understood
-                assert room.turn == before.turn
+    transcribed, until_s = False, 0.0
+    for before, event, effects, room, now_s in run_random(inputs):
+        if (
+            room.state is ConversationState.USER_SPEAKING
+            and before.state is not ConversationState.USER_SPEAKING
+        ):
+            if Effect.RESUME_UTTERANCE in effects:
+                assert not transcribed
+                assert room.turn_number == before.turn_number
                 assert room.deadline_s == until_s
                 assert now_s < until_s
             else:
-                assert room.deadline_s == now_s + LIMITS.utterance_max_s
-        if room.state is State.HEARING and not room.cut and room.deadline_s is not None:
+                assert room.deadline_s == now_s + TIMEOUTS.utterance_max_s
+        if (
+            room.state is ConversationState.USER_SPEAKING
+            and not room.is_endpoint_forced
+            and room.deadline_s is not None
+        ):
             until_s = room.deadline_s
-        if Effect.THINK in effects:
-            understood = False
-        if event is Event.UNDERSTOOD and before.state is State.THINKING:
-            understood = understood or room != before
-        assert room.recallable <= (room.state is State.THINKING and not room.cut)
+        if Effect.AWAIT_REPLY in effects:
+            transcribed = False
+        if event is RoomEvent.TRANSCRIBED and before.state is ConversationState.THINKING:
+            transcribed = transcribed or room != before
+        assert room.can_resume <= (
+            room.state is ConversationState.THINKING and not room.is_endpoint_forced
+        )
 
 
 @given(steps)
 @settings(max_examples=400)
-def test_speech_always_ends_the_reply_and_the_button_always_opens(
-    taken: list[tuple[Event, float, bool]],
+def test_speech_always_stops_the_reply_and_the_button_always_listens(
+    inputs: list[tuple[RoomEvent, float, bool]],
 ) -> None:
-    for before, event, effects, room, now_s in walk(taken):
-        if before.state is State.SPEAKING and room.state is not State.SPEAKING:
-            replied = event is Event.REPLIED
-            assert replied or Effect.HUSH in effects
-        if before.state is State.SPEAKING and event is Event.SPEECH:
-            assert room.state is State.HEARING
-        pressed, _ = step(room, Event.TALK_ON, now_s, LIMITS)
-        assert pressed.held
-        assert pressed.state in {State.LISTENING, State.HEARING}
-        stopped, _ = step(room, Event.STOP, now_s, LIMITS)
-        assert stopped.state is State.ASLEEP
+    for before, event, effects, room, now_s in run_random(inputs):
+        if (
+            before.state is ConversationState.SPEAKING
+            and room.state is not ConversationState.SPEAKING
+        ):
+            replied = event is RoomEvent.REPLY_FINISHED
+            assert replied or Effect.STOP_PLAYBACK in effects
+        if before.state is ConversationState.SPEAKING and event is RoomEvent.SPEECH_STARTED:
+            assert room.state is ConversationState.USER_SPEAKING
+        pressed, _ = handle_event(room, RoomEvent.BUTTON_PRESSED, now_s, TIMEOUTS)
+        assert pressed.is_button_held
+        assert pressed.state in {ConversationState.LISTENING, ConversationState.USER_SPEAKING}
+        stopped, _ = handle_event(room, RoomEvent.STOP, now_s, TIMEOUTS)
+        assert stopped.state is ConversationState.ASLEEP

@@ -1,4 +1,4 @@
-"""Our own voice in the microphone, from recordings of real speech."""
+"""Echo detection with recordings of real speech."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from barnabee.voice.echo import Echo, explained
+from barnabee.voice.echo import EchoDetector, measure_echo_share
 
 AUDIO = Path(__file__).resolve().parents[2] / "audio"
 WINDOW = 512
@@ -28,51 +28,49 @@ THEIRS = speech("kitchen_light_af_heart")
 def shares(
     echo_db: float, delay_s: float, other: NDArray[np.float32] | None = None
 ) -> NDArray[np.float64]:
-    """Return the share of each loud window while OURS is played and heard again so much later."""
+    """Return the echo share of each loud window, with OURS as a delayed and attenuated echo."""
     delay = int(delay_s * 16_000)
-    heard = np.concatenate((np.zeros(delay, np.float32), OURS * 10 ** (echo_db / 20)))
+    recorded = np.concatenate((np.zeros(delay, np.float32), OURS * 10 ** (echo_db / 20)))
     if other is not None:
-        heard[: len(other)] += other[: len(heard)]
-    echo, found = Echo(), []
-    for start in range(0, len(heard) - WINDOW, WINDOW):
-        echo.play(OURS[start : start + WINDOW])
-        echo.hear(heard[start : start + WINDOW].astype(np.float32))
-        if np.sqrt(np.mean(np.square(heard[start : start + WINDOW]))) > 0.01:
-            found.append(echo.share())
+        recorded[: len(other)] += other[: len(recorded)]
+    echo, found = EchoDetector(), []
+    for start in range(0, len(recorded) - WINDOW, WINDOW):
+        echo.add_playback(OURS[start : start + WINDOW])
+        echo.add_recorded(recorded[start : start + WINDOW].astype(np.float32))
+        if np.sqrt(np.mean(np.square(recorded[start : start + WINDOW]))) > 0.01:
+            found.append(echo.measure_share())
     return np.array(found)
 
 
 @pytest.mark.parametrize("echo_db", [-6, -20])
 @pytest.mark.parametrize("delay_s", [0.0, 0.05, 0.3, 0.6])
-def test_our_own_voice_is_recognised_at_any_loudness_and_delay(
-    echo_db: float, delay_s: float
-) -> None:
+def test_echo_is_recognized_at_any_level_and_delay(echo_db: float, delay_s: float) -> None:
     found = shares(echo_db, delay_s)
     assert len(found) > 10
     print(echo_db, delay_s, np.round(np.percentile(found, [0, 5, 50]), 2))
     assert np.percentile(found, 5) > 0.9
 
 
-def test_somebody_who_speaks_over_it_is_not_explained_by_it() -> None:
+def test_speech_over_the_echo_lowers_the_share() -> None:
     found = shares(-20, 0.1, THEIRS)
     print(np.round(np.percentile(found, [50, 80, 95, 100]), 2))
     assert np.mean(found < 0.5) > 0.8
 
 
-def test_a_person_is_not_taken_for_the_echo_of_another() -> None:
+def test_unrelated_speech_is_not_taken_for_echo() -> None:
     worst = [
-        explained(OURS[:16_000], THEIRS[start : start + 2048])
+        measure_echo_share(OURS[:16_000], THEIRS[start : start + 2048])
         for start in range(0, len(THEIRS) - 2048, 1024)
     ]
     print(np.round(np.percentile(worst, [50, 80, 100]), 2))
     assert np.mean(np.array(worst) < 0.5) > 0.9
 
 
-def test_silence_is_nobodys_echo() -> None:
-    echo = Echo()
-    echo.hear(np.zeros(WINDOW, np.float32))
-    assert not echo.possible
-    assert echo.share() == 0
-    echo.play(OURS[:WINDOW])
-    assert echo.possible
-    assert echo.share() == 0
+def test_silence_is_no_echo() -> None:
+    echo = EchoDetector()
+    echo.add_recorded(np.zeros(WINDOW, np.float32))
+    assert not echo.is_echo_possible
+    assert echo.measure_share() == 0
+    echo.add_playback(OURS[:WINDOW])
+    assert echo.is_echo_possible
+    assert echo.measure_share() == 0

@@ -1,4 +1,4 @@
-"""Who is asked in a pause, and when the turn ends, by table and by property."""
+"""Endpointing decisions, by table and by property."""
 
 from __future__ import annotations
 
@@ -10,123 +10,153 @@ from hypothesis import strategies as st
 
 from barnabee.core import system
 from barnabee.voice.endpointing import (
-    GUESSES_MOST,
-    Ask,
-    Pause,
-    Reads,
-    Sounds,
-    next_step,
-    reads_whole,
+    MAX_SPECULATIVE_TRANSCRIPTS,
+    EndpointAction,
+    EndpointCandidate,
+    TurnVerdict,
+    choose_action,
+    is_complete_sentence,
 )
 from support.voice import ROOT
 
-TALK = system.load(ROOT / "system.toml").talk
+TALK = system.load_system(ROOT / "system.toml").talk
 JUDGE_MS, PAUSE_MS = TALK.judge_ms, TALK.pause_ms
 WHOLE_MS, WAIT_MS = TALK.whole_ms, TALK.wait_ms
-DONE, OPEN, ASKED = Sounds.DONE, Sounds.OPEN, Sounds.ASKED
+NOT_REQUESTED, PENDING = TurnVerdict.NOT_REQUESTED, TurnVerdict.PENDING
+COMPLETE, INCOMPLETE = TurnVerdict.COMPLETE, TurnVerdict.INCOMPLETE
 
 
 @pytest.mark.parametrize(
-    ("silent_ms", "sounds", "reads", "asked"),
+    ("silent_ms", "audio", "text", "expected"),
     [
-        (JUDGE_MS - 32, Sounds.UNASKED, Reads.UNASKED, None),
-        (JUDGE_MS, Sounds.UNASKED, Reads.UNASKED, Ask.JUDGE),
-        (JUDGE_MS, ASKED, Reads.UNASKED, None),  # Whisper beside it would make it slow
-        (PAUSE_MS, ASKED, Reads.UNASKED, None),
-        (JUDGE_MS + 32, DONE, Reads.UNASKED, Ask.TRANSCRIBE),
-        (JUDGE_MS + 32, DONE, Reads.ASKED, None),
-        (PAUSE_MS, DONE, Reads.ASKED, Ask.END),
-        (PAUSE_MS, DONE, Reads.PART, Ask.END),
-        (JUDGE_MS + 32, OPEN, Reads.UNASKED, None),
-        (PAUSE_MS, OPEN, Reads.UNASKED, Ask.TRANSCRIBE),
-        (PAUSE_MS, OPEN, Reads.WHOLE, None),
-        (WHOLE_MS - 1, OPEN, Reads.WHOLE, None),
-        (WHOLE_MS, OPEN, Reads.WHOLE, Ask.END),
-        (WHOLE_MS, OPEN, Reads.ASKED, None),  # nobody knows yet
-        (WHOLE_MS, OPEN, Reads.PART, None),
-        (WAIT_MS, OPEN, Reads.PART, Ask.END),
-        (WAIT_MS, ASKED, Reads.UNASKED, Ask.END),
+        (JUDGE_MS - 32, NOT_REQUESTED, NOT_REQUESTED, None),
+        (JUDGE_MS, NOT_REQUESTED, NOT_REQUESTED, EndpointAction.ANALYZE),
+        (JUDGE_MS, PENDING, NOT_REQUESTED, None),  # no transcription beside smart-turn
+        (PAUSE_MS, PENDING, NOT_REQUESTED, None),
+        (JUDGE_MS + 32, COMPLETE, NOT_REQUESTED, EndpointAction.TRANSCRIBE),
+        (JUDGE_MS + 32, COMPLETE, PENDING, None),
+        (PAUSE_MS, COMPLETE, PENDING, EndpointAction.END_TURN),
+        (PAUSE_MS, COMPLETE, INCOMPLETE, EndpointAction.END_TURN),
+        (JUDGE_MS + 32, INCOMPLETE, NOT_REQUESTED, None),
+        (PAUSE_MS, INCOMPLETE, NOT_REQUESTED, EndpointAction.TRANSCRIBE),
+        (PAUSE_MS, INCOMPLETE, COMPLETE, None),
+        (WHOLE_MS - 1, INCOMPLETE, COMPLETE, None),
+        (WHOLE_MS, INCOMPLETE, COMPLETE, EndpointAction.END_TURN),
+        (WHOLE_MS, INCOMPLETE, PENDING, None),
+        (WHOLE_MS, INCOMPLETE, INCOMPLETE, None),
+        (WAIT_MS, INCOMPLETE, INCOMPLETE, EndpointAction.END_TURN),
+        (WAIT_MS, PENDING, NOT_REQUESTED, EndpointAction.END_TURN),
     ],
 )
-def test_what_is_done_next(silent_ms: int, sounds: Sounds, reads: Reads, asked: Ask | None) -> None:
-    assert next_step(Pause(silent_ms, sounds=sounds, reads=reads), TALK) is asked
+def test_action_by_silence_and_verdicts(
+    silent_ms: int, audio: TurnVerdict, text: TurnVerdict, expected: EndpointAction | None
+) -> None:
+    pause = EndpointCandidate(silent_ms, audio_verdict=audio, text_verdict=text)
+    assert choose_action(pause, TALK) is expected
 
 
 @pytest.mark.parametrize("silent_ms", [PAUSE_MS, WHOLE_MS, WAIT_MS, 9 * WAIT_MS])
-def test_somebody_who_begins_to_speak_again_is_not_cut_short(silent_ms: int) -> None:
-    pause = Pause(silent_ms, quiet=False, sounds=DONE, reads=Reads.WHOLE)
-    assert next_step(pause, TALK) is None
-    assert next_step(replace(pause, quiet=True), TALK) is Ask.END
+def test_turn_does_not_end_while_speech_may_be_starting(silent_ms: int) -> None:
+    pause = EndpointCandidate(
+        silent_ms, is_silent=False, audio_verdict=COMPLETE, text_verdict=COMPLETE
+    )
+    assert choose_action(pause, TALK) is None
+    assert choose_action(replace(pause, is_silent=True), TALK) is EndpointAction.END_TURN
 
 
-def test_a_sound_that_is_too_short_is_over_soon_and_nobody_is_asked_about_it() -> None:
-    asked = [next_step(Pause(ms, enough=False), TALK) for ms in (JUDGE_MS, PAUSE_MS)]
-    assert asked == [None, Ask.END]
+def test_too_short_sound_ends_early_without_analysis() -> None:
+    actions = [
+        choose_action(EndpointCandidate(ms, is_long_enough=False), TALK)
+        for ms in (JUDGE_MS, PAUSE_MS)
+    ]
+    assert actions == [None, EndpointAction.END_TURN]
 
 
-def test_who_speaks_haltingly_is_transcribed_a_few_times_and_then_when_it_sounds_done() -> None:
-    pause = Pause(PAUSE_MS, sounds=OPEN, wasted=GUESSES_MOST - 1)
-    assert next_step(pause, TALK) is Ask.TRANSCRIBE
-    assert next_step(replace(pause, wasted=GUESSES_MOST), TALK) is None
-    assert next_step(replace(pause, wasted=GUESSES_MOST, silent_ms=WAIT_MS), TALK) is Ask.END
-    sure = replace(pause, wasted=GUESSES_MOST, sounds=DONE, silent_ms=JUDGE_MS + 32)
-    assert next_step(sure, TALK) is Ask.TRANSCRIBE
+def test_speculative_transcripts_are_limited_for_incomplete_audio() -> None:
+    pause = EndpointCandidate(
+        PAUSE_MS, audio_verdict=INCOMPLETE, discarded_transcripts=MAX_SPECULATIVE_TRANSCRIPTS - 1
+    )
+    assert choose_action(pause, TALK) is EndpointAction.TRANSCRIBE
+    assert (
+        choose_action(replace(pause, discarded_transcripts=MAX_SPECULATIVE_TRANSCRIPTS), TALK)
+        is None
+    )
+    assert (
+        choose_action(
+            replace(pause, discarded_transcripts=MAX_SPECULATIVE_TRANSCRIPTS, silent_ms=WAIT_MS),
+            TALK,
+        )
+        is EndpointAction.END_TURN
+    )
+    is_certain = replace(
+        pause,
+        discarded_transcripts=MAX_SPECULATIVE_TRANSCRIPTS,
+        audio_verdict=COMPLETE,
+        silent_ms=JUDGE_MS + 32,
+    )
+    assert choose_action(is_certain, TALK) is EndpointAction.TRANSCRIBE
 
 
 pauses = st.builds(
-    Pause,
+    EndpointCandidate,
     st.integers(0, 3000),
-    quiet=st.booleans(),
-    enough=st.booleans(),
-    sounds=st.sampled_from(Sounds),
-    reads=st.sampled_from(Reads),
-    wasted=st.integers(0, 9),
+    is_silent=st.booleans(),
+    is_long_enough=st.booleans(),
+    audio_verdict=st.sampled_from(TurnVerdict),
+    text_verdict=st.sampled_from(TurnVerdict),
+    discarded_transcripts=st.integers(0, 9),
 )
 
 
 @given(pauses)
-def test_nobody_is_asked_twice_and_nobody_is_cut_short(pause: Pause) -> None:
-    asked = next_step(pause, TALK)
-    if asked is Ask.JUDGE:
-        assert pause.sounds is Sounds.UNASKED
-    if asked is Ask.TRANSCRIBE:
-        assert pause.reads is Reads.UNASKED
-    if asked is Ask.END:
-        assert pause.quiet
+def test_no_repeated_request_and_no_premature_end(pause: EndpointCandidate) -> None:
+    action = choose_action(pause, TALK)
+    if action is EndpointAction.ANALYZE:
+        assert pause.audio_verdict is NOT_REQUESTED
+    if action is EndpointAction.TRANSCRIBE:
+        assert pause.text_verdict is NOT_REQUESTED
+    if action is EndpointAction.END_TURN:
+        assert pause.is_silent
         assert pause.silent_ms >= PAUSE_MS
-        sure = pause.sounds is DONE or pause.reads is Reads.WHOLE or not pause.enough
-        assert sure or pause.silent_ms >= WAIT_MS
-    if pause.quiet and pause.silent_ms >= WAIT_MS:
-        assert asked is Ask.END
+        is_certain = (
+            pause.audio_verdict is COMPLETE
+            or pause.text_verdict is COMPLETE
+            or not pause.is_long_enough
+        )
+        assert is_certain or pause.silent_ms >= WAIT_MS
+    if pause.is_silent and pause.silent_ms >= WAIT_MS:
+        assert action is EndpointAction.END_TURN
 
 
 @given(pauses, st.booleans(), st.booleans())
-def test_every_pause_that_lasts_ends_however_the_answers_are(
-    pause: Pause, done: bool, whole: bool
+def test_every_long_pause_ends_the_turn_for_any_verdicts(
+    pause: EndpointCandidate, sounds_complete: bool, reads_complete: bool
 ) -> None:
-    """Walk through silence; each answer comes one window after it was asked for."""
-    pause = replace(pause, quiet=True, silent_ms=0, sounds=Sounds.UNASKED, reads=Reads.UNASKED)
-    steps: list[Ask] = []
-    while Ask.END not in steps:
+    """Step through silence; each verdict arrives one window after its request."""
+    pause = replace(
+        pause, is_silent=True, silent_ms=0, audio_verdict=NOT_REQUESTED, text_verdict=NOT_REQUESTED
+    )
+    steps: list[EndpointAction] = []
+    while EndpointAction.END_TURN not in steps:
         pause = replace(pause, silent_ms=pause.silent_ms + 32)
         assert pause.silent_ms <= WAIT_MS + 32
-        if pause.sounds is ASKED:
-            pause = replace(pause, sounds=DONE if done else OPEN)
-        if pause.reads is Reads.ASKED:
-            pause = replace(pause, reads=Reads.WHOLE if whole else Reads.PART)
-        asked = next_step(pause, TALK)
-        if asked is Ask.JUDGE:
-            pause = replace(pause, sounds=ASKED)
-        if asked is Ask.TRANSCRIBE:
-            pause = replace(pause, reads=Reads.ASKED)
-        steps += [asked] if asked else []
+        if pause.audio_verdict is PENDING:
+            pause = replace(pause, audio_verdict=COMPLETE if sounds_complete else INCOMPLETE)
+        if pause.text_verdict is TurnVerdict.PENDING:
+            pause = replace(pause, text_verdict=COMPLETE if reads_complete else INCOMPLETE)
+        action = choose_action(pause, TALK)
+        if action is EndpointAction.ANALYZE:
+            pause = replace(pause, audio_verdict=PENDING)
+        if action is EndpointAction.TRANSCRIBE:
+            pause = replace(pause, text_verdict=PENDING)
+        steps += [action] if action else []
     assert len(steps) == len(set(steps))
-    if pause.enough and done:
+    if pause.is_long_enough and sounds_complete:
         assert pause.silent_ms <= PAUSE_MS + 32
 
 
 @pytest.mark.parametrize(
-    ("text", "whole"),
+    ("text", "is_complete"),
     [
         ("What can you do?", True),
         ("Turn off the light.", True),
@@ -140,5 +170,5 @@ def test_every_pause_that_lasts_ends_however_the_answers_are(
         ("", False),
     ],
 )
-def test_what_reads_like_a_whole_sentence(text: str, whole: bool) -> None:
-    assert reads_whole(text) is whole
+def test_complete_sentences_by_punctuation(text: str, is_complete: bool) -> None:
+    assert is_complete_sentence(text) is is_complete

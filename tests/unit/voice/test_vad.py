@@ -1,3 +1,5 @@
+"""Voice activity events of a sequence of windows."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -6,96 +8,109 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from barnabee.core import system
-from barnabee.voice.vad import WINDOW_MS, Detector, Sign
+from barnabee.voice.vad import WINDOW_MS, VadEvent, VoiceActivityDetector
 
-TALK = system.load(Path(__file__).resolve().parents[3] / "system.toml").talk
+TALK = system.load_system(Path(__file__).resolve().parents[3] / "system.toml").talk
 VOICE, NONE = 950.0, 20.0
 
 
-def signs(*windows: float, careful: bool = False, detector: Detector | None = None) -> list[Sign]:
-    detector = detector or Detector(TALK)
-    found = [detector.hear(permille, careful=careful) for permille in windows]
-    return [sign for sign in found if sign]
+def events(
+    *windows: float,
+    is_assistant_speaking: bool = False,
+    detector: VoiceActivityDetector | None = None,
+) -> list[VadEvent]:
+    detector = detector or VoiceActivityDetector(TALK)
+    found = [
+        detector.process_window(permille, is_assistant_speaking=is_assistant_speaking)
+        for permille in windows
+    ]
+    return [event for event in found if event]
 
 
 def windows(ms: int) -> int:
     return round(ms / WINDOW_MS)
 
 
-def test_speech_begins_is_paused_and_goes_on() -> None:
-    detector = Detector(TALK)
-    assert signs(*[VOICE] * 12, detector=detector) == [Sign.HINTED, Sign.BEGAN]
-    assert signs(*[NONE] * 8, detector=detector) == [Sign.PAUSED]
+def test_speech_starts_pauses_and_resumes() -> None:
+    detector = VoiceActivityDetector(TALK)
+    assert events(*[VOICE] * 12, detector=detector) == [
+        VadEvent.POSSIBLE_SPEECH,
+        VadEvent.SPEECH_STARTED,
+    ]
+    assert events(*[NONE] * 8, detector=detector) == [VadEvent.SPEECH_PAUSED]
     assert detector.silent_ms == 8 * WINDOW_MS
-    assert signs(*[VOICE] * 3, detector=detector) == [Sign.RESUMED]
+    assert events(*[VOICE] * 3, detector=detector) == [VadEvent.SPEECH_RESUMED]
     assert detector.voiced_ms == 15 * WINDOW_MS
 
 
-def test_a_click_is_a_hint_that_is_denied() -> None:
-    assert signs(VOICE, VOICE, VOICE, *[NONE] * 6) == [Sign.HINTED, Sign.DENIED]
+def test_click_is_a_false_alarm() -> None:
+    assert events(VOICE, VOICE, VOICE, *[NONE] * 6) == [
+        VadEvent.POSSIBLE_SPEECH,
+        VadEvent.FALSE_ALARM,
+    ]
 
 
-def test_a_window_that_is_missed_does_not_end_a_beginning() -> None:
-    found = signs(*[VOICE] * 4, NONE, *[VOICE] * 5)
-    assert Sign.BEGAN in found
+def test_one_unvoiced_window_does_not_prevent_the_start() -> None:
+    found = events(*[VOICE] * 4, NONE, *[VOICE] * 5)
+    assert VadEvent.SPEECH_STARTED in found
 
 
-def test_a_click_in_a_pause_is_not_going_on() -> None:
-    detector = Detector(TALK)
-    signs(*[VOICE] * 12, *[NONE] * 8, detector=detector)
-    assert signs(VOICE, NONE, NONE, detector=detector) == []
+def test_click_in_a_pause_does_not_resume_speech() -> None:
+    detector = VoiceActivityDetector(TALK)
+    events(*[VOICE] * 12, *[NONE] * 8, detector=detector)
+    assert events(VOICE, NONE, NONE, detector=detector) == []
 
 
-def test_after_the_end_it_takes_as_much_to_go_on_as_to_begin() -> None:
-    detector = Detector(TALK)
-    signs(*[VOICE] * 12, *[NONE] * 5, detector=detector)
-    detector.over = True
+def test_resuming_after_the_turn_end_requires_as_much_as_starting() -> None:
+    detector = VoiceActivityDetector(TALK)
+    events(*[VOICE] * 12, *[NONE] * 5, detector=detector)
+    detector.is_turn_ended = True
     doubtful = TALK.speech_permille - 50.0
-    assert signs(*[doubtful] * 9, detector=detector) == []
-    found = [detector.hear(VOICE) for _ in range(windows(TALK.speech_ms))]
-    assert found[-1] is Sign.RESUMED
+    assert events(*[doubtful] * 9, detector=detector) == []
+    found = [detector.process_window(VOICE) for _ in range(windows(TALK.speech_ms))]
+    assert found[-1] is VadEvent.SPEECH_RESUMED
     assert set(found[:-1]) == {None}
-    assert not detector.over
-    assert not detector.paused
+    assert not detector.is_turn_ended
+    assert not detector.is_paused
 
 
-def test_a_click_in_a_pause_is_not_quiet_until_it_is_over() -> None:
-    detector = Detector(TALK)
-    signs(*[VOICE] * 12, *[NONE] * 4, detector=detector)
-    assert detector.quiet
-    detector.hear(VOICE)
-    assert not detector.quiet
-    detector.hear(NONE)
-    assert detector.quiet
+def test_click_in_a_pause_is_not_silent_until_it_is_over() -> None:
+    detector = VoiceActivityDetector(TALK)
+    events(*[VOICE] * 12, *[NONE] * 4, detector=detector)
+    assert detector.is_silent
+    detector.process_window(VOICE)
+    assert not detector.is_silent
+    detector.process_window(NONE)
+    assert detector.is_silent
 
 
-def test_while_it_speaks_itself_a_doubtful_voice_is_none() -> None:
+def test_weak_speech_is_ignored_while_the_assistant_speaks() -> None:
     doubtful = TALK.barge_in_permille - 50.0
-    assert signs(*[doubtful] * 30, careful=True) == []
-    assert Sign.BEGAN in signs(*[doubtful] * 30)
+    assert events(*[doubtful] * 30, is_assistant_speaking=True) == []
+    assert VadEvent.SPEECH_STARTED in events(*[doubtful] * 30)
 
 
-def test_while_it_speaks_the_hint_comes_well_before_it_is_sure() -> None:
-    detector = Detector(TALK)
-    found = [detector.hear(VOICE, careful=True) for _ in range(12)]
-    assert found.index(Sign.HINTED) + 1 == windows(TALK.hint_ms)
-    assert found.index(Sign.BEGAN) + 1 == windows(TALK.barge_in_ms)
+def test_possible_speech_precedes_a_confirmed_barge_in() -> None:
+    detector = VoiceActivityDetector(TALK)
+    found = [detector.process_window(VOICE, is_assistant_speaking=True) for _ in range(12)]
+    assert found.index(VadEvent.POSSIBLE_SPEECH) + 1 == windows(TALK.hint_ms)
+    assert found.index(VadEvent.SPEECH_STARTED) + 1 == windows(TALK.barge_in_ms)
 
 
 @given(st.lists(st.tuples(st.floats(0, 1000), st.booleans()), max_size=200))
-def test_signs_come_in_an_order_that_makes_sense(heard: list[tuple[float, bool]]) -> None:
+def test_events_come_in_a_valid_order(frames: list[tuple[float, bool]]) -> None:
     after = {
-        None: {Sign.HINTED, Sign.BEGAN},
-        Sign.HINTED: {Sign.DENIED, Sign.BEGAN},
-        Sign.DENIED: {Sign.HINTED, Sign.BEGAN},
-        Sign.BEGAN: {Sign.PAUSED},
-        Sign.PAUSED: {Sign.RESUMED},
-        Sign.RESUMED: {Sign.PAUSED},
+        None: {VadEvent.POSSIBLE_SPEECH, VadEvent.SPEECH_STARTED},
+        VadEvent.POSSIBLE_SPEECH: {VadEvent.FALSE_ALARM, VadEvent.SPEECH_STARTED},
+        VadEvent.FALSE_ALARM: {VadEvent.POSSIBLE_SPEECH, VadEvent.SPEECH_STARTED},
+        VadEvent.SPEECH_STARTED: {VadEvent.SPEECH_PAUSED},
+        VadEvent.SPEECH_PAUSED: {VadEvent.SPEECH_RESUMED},
+        VadEvent.SPEECH_RESUMED: {VadEvent.SPEECH_PAUSED},
     }
-    detector, last = Detector(TALK), None
-    for permille, careful in heard:
-        sign = detector.hear(permille, careful=careful)
-        if sign:
-            assert sign in after[last]
-            last = sign
-        assert detector.paused <= detector.speech
+    detector, last = VoiceActivityDetector(TALK), None
+    for permille, is_assistant_speaking in frames:
+        event = detector.process_window(permille, is_assistant_speaking=is_assistant_speaking)
+        if event:
+            assert event in after[last]
+            last = event
+        assert detector.is_paused <= detector.is_speaking

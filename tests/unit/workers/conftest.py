@@ -1,4 +1,4 @@
-"""A context for jobs without Redis."""
+"""Job context without Redis."""
 
 from __future__ import annotations
 
@@ -11,32 +11,32 @@ import pytest
 from barnabee.core import system
 from barnabee.core.errors import DependencyDown
 from barnabee.core.metrics import Metrics
-from barnabee.store.provider import Keeper
-from barnabee.workers.context import Context
+from barnabee.store.provider import DatabaseProvider
 from barnabee.workers.metrics import JobMetrics
+from barnabee.workers.retry import JobContext
 
 NOW = datetime(2025, 6, 1, 12, 0, tzinfo=UTC)
 
 
-class Shelf:
-    """Takes what is set aside; `down` makes it refuse."""
+class FakeRedis:
+    """Stores dead letters; `down` makes every command fail."""
 
     def __init__(self) -> None:
-        self.held: dict[str, str] = {}
+        self.dead_letters: dict[str, str] = {}
         self.down = False
 
     async def command(self, *parts: Any) -> Any:
         if self.down:
-            raise DependencyDown(dependency="redis", reason="a test took it away")
-        name, _, job_id, note = parts
+            raise DependencyDown(dependency="redis", reason="stopped by the test")
+        name, _, job_id, letter = parts
         assert name == "HSET"
-        self.held[job_id] = note
+        self.dead_letters[job_id] = letter
         return 1
 
 
 @pytest.fixture
-def shelf() -> Shelf:
-    return Shelf()
+def redis() -> FakeRedis:
+    return FakeRedis()
 
 
 @pytest.fixture
@@ -45,12 +45,12 @@ def metrics() -> Metrics:
 
 
 @pytest.fixture
-def context(tmp_path: Path, shelf: Shelf, metrics: Metrics) -> Context:
-    return Context(
-        keeper=Keeper(tmp_path / "barnabee.db"),
-        redis=shelf,  # type: ignore[arg-type]
+def context(tmp_path: Path, redis: FakeRedis, metrics: Metrics) -> JobContext:
+    return JobContext(
+        provider=DatabaseProvider(tmp_path / "barnabee.db", before_migration=None),
+        redis=redis,  # type: ignore[arg-type]
         metrics=JobMetrics.register(metrics),
-        retention=system.load().retention,
+        retention=system.load_system().retention,
         recordings_dir=tmp_path / "recordings",
         clock=lambda: NOW,
     )

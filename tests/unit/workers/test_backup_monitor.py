@@ -1,3 +1,5 @@
+"""Backup monitor, and the processes that its scheduler starts."""
+
 from __future__ import annotations
 
 import json
@@ -10,52 +12,52 @@ from pathlib import Path
 import pytest
 from prometheus_client import generate_latest
 
-from barnabee.backup import api_usage, drill_log, litestream, recordings_copy, snapshot_job, status
-from barnabee.backup.drill_log import Drill
-from barnabee.backup.litestream import Lag
+from barnabee.backup import api_usage, drill, litestream, recordings_copy, snapshot_job, status
+from barnabee.backup.drill import DrillResult
+from barnabee.backup.litestream import ReplicationLag
 from barnabee.core import settings as settings_module
 from barnabee.core import system as system_module
 from barnabee.core.errors import DependencyDown
 from barnabee.core.metrics import Metrics
 from barnabee.core.settings import Settings
-from barnabee.store.provider import Keeper
-from barnabee.workers import backup_scheduler as rounds_module
-from barnabee.workers.backup_metrics import BackupMetrics
-from barnabee.workers.backup_monitor import Backups
-from barnabee.workers.backup_scheduler import Rounds
-from support.backup import with_backup
+from barnabee.store.provider import DatabaseProvider
+from barnabee.workers import backup_scheduler as scheduler_module
+from barnabee.workers.backup_monitor import BackupMonitor
+from barnabee.workers.backup_scheduler import BackupScheduler
+from barnabee.workers.metrics import BackupMetrics
+from support.backup import with_backup_settings
 from support.wait import until
 
-SYSTEM = with_backup(system_module.load(), audio_to="/mnt/nas")
+SYSTEM = with_backup_settings(system_module.load_system(), audio_to="/mnt/nas")
 METRICS = (
     "process_start_time_seconds 900\n"
     'litestream_replica_operation_total{{operation="PUT",replica_type="s3"}} {}\n'
 )
 
 
-class World:
-    """What the watch sees, changed by the test."""
+class FakeLitestream:
+    """Litestream and the time as the test sets them, and the monitor under test."""
 
-    def __init__(self, settings: Settings, keeper: Keeper) -> None:
+    def __init__(self, settings: Settings, provider: DatabaseProvider) -> None:
         self.now_s = 1000.0
-        self.lag: Lag | None = Lag(5, 5)
+        self.lag: ReplicationLag | None = ReplicationLag(5, 5)
         self.puts = 7
         self.metrics = Metrics("worker")
-        shown = BackupMetrics.register(self.metrics)
-        self.backups = Backups(SYSTEM, settings, keeper, shown, clock=lambda: self.now_s)
+        series = BackupMetrics.register(self.metrics)
+        self.monitor = BackupMonitor(SYSTEM, settings, provider, series, clock=lambda: self.now_s)
 
-    async def ask(self, *_arguments: object) -> Lag:
+    async def measure_lag(self, *_arguments: object) -> ReplicationLag:
         if self.lag is None:
-            raise DependencyDown(dependency="litestream", reason="silent")
+            raise DependencyDown(dependency="litestream", reason="no answer")
         return self.lag
 
-    async def ask_metrics(self, *_arguments: object) -> str:
+    async def fetch_metrics(self, *_arguments: object) -> str:
         return METRICS.format(self.puts)
 
-    def shown(self) -> dict[str, float]:
+    def read_series(self) -> dict[str, float]:
         lines = generate_latest(self.metrics.registry).decode().splitlines()
-        found = (line.rsplit(" ", 1) for line in lines if line.startswith("barnabee_backup_"))
-        return {name.removeprefix("barnabee_backup_"): float(value) for name, value in found}
+        series = (line.rsplit(" ", 1) for line in lines if line.startswith("barnabee_backup_"))
+        return {name.removeprefix("barnabee_backup_"): float(value) for name, value in series}
 
 
 @pytest.fixture
@@ -65,102 +67,112 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     monkeypatch.setenv("BARNABEE_LITESTREAM_SOCKET", str(tmp_path / "socket"))
     monkeypatch.setenv("BARNABEE_BACKUP_CREDENTIALS", "")
     monkeypatch.delenv("CREDENTIALS_DIRECTORY", raising=False)
-    return settings_module.load(SYSTEM)
+    return settings_module.read_settings(SYSTEM)
 
 
 @pytest.fixture
-async def world(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
-    keeper = Keeper(settings.database_path)
-    keeper.start()
-    world = World(settings, keeper)
-    monkeypatch.setattr(litestream, "lag", world.ask)
-    monkeypatch.setattr(litestream, "metrics", world.ask_metrics)
-    yield world
-    await keeper.close()
+async def fake(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[FakeLitestream]:
+    provider = DatabaseProvider(settings.database_path, before_migration=None)
+    provider.prepare()
+    fake = FakeLitestream(settings, provider)
+    monkeypatch.setattr(litestream, "measure_lag", fake.measure_lag)
+    monkeypatch.setattr(litestream, "fetch_metrics", fake.fetch_metrics)
+    yield fake
+    await provider.close()
 
 
-async def test_the_lag_in_time_counts_from_when_it_began_also_while_litestream_is_silent(
-    world: World,
+async def test_the_lag_in_seconds_grows_also_while_litestream_does_not_answer(
+    fake: FakeLitestream,
 ) -> None:
-    await world.backups.look_at_lag()
-    assert world.shown() == {"lag_transactions": 0, "lag_seconds": 0}
-    world.lag = Lag(9, 5)
-    await world.backups.look_at_lag()
-    world.now_s += 40
-    await world.backups.look_at_lag()
-    assert world.shown() == {"lag_transactions": 4, "lag_seconds": 40}
-    world.lag = None
-    world.now_s += 20
-    await world.backups.look_at_lag()
-    assert world.shown()["lag_seconds"] == 60
-    assert math.isnan(world.shown()["lag_transactions"])
-    world.lag = Lag(9, 9)
-    await world.backups.look_at_lag()
-    assert world.shown() == {"lag_transactions": 0, "lag_seconds": 0}
+    await fake.monitor.measure_lag()
+    assert fake.read_series() == {"lag_transactions": 0, "lag_seconds": 0}
+    fake.lag = ReplicationLag(9, 5)
+    await fake.monitor.measure_lag()
+    fake.now_s += 40
+    await fake.monitor.measure_lag()
+    assert fake.read_series() == {"lag_transactions": 4, "lag_seconds": 40}
+    fake.lag = None
+    fake.now_s += 20
+    await fake.monitor.measure_lag()
+    assert fake.read_series()["lag_seconds"] == 60
+    assert math.isnan(fake.read_series()["lag_transactions"])
+    fake.lag = ReplicationLag(9, 9)
+    await fake.monitor.measure_lag()
+    assert fake.read_series() == {"lag_transactions": 0, "lag_seconds": 0}
 
 
-async def test_copies_and_drills_are_shown_as_they_are_found(
-    world: World, settings: Settings
+async def test_snapshots_copies_and_drills_are_exported(
+    fake: FakeLitestream, settings: Settings
 ) -> None:
-    await world.backups.look_at_copies()
-    assert world.shown() == {"audio_failures": 0}
-    made = snapshot_job.run(SYSTEM, settings)
-    drill_log.record(settings.database_path, Drill("2026-01-30T03:40:00.000Z", 9, 3, success=True))
-    late = Drill("2026-01-31T03:40:00.000Z", 9, 3, success=False, step="replica: fetch")
-    drill_log.record(settings.database_path, late)
-    (settings.data_dir / recordings_copy.FILE).write_text(
+    await fake.monitor.measure_copies()
+    assert fake.read_series() == {"audio_failures": 0}
+    made = snapshot_job.run_snapshot_job(SYSTEM, settings)
+    drill.record_drill(
+        settings.database_path, DrillResult("2026-01-30T03:40:00.000Z", 9, 3, success=True)
+    )
+    late = DrillResult("2026-01-31T03:40:00.000Z", 9, 3, success=False, step="replica: fetch")
+    drill.record_drill(settings.database_path, late)
+    (settings.data_dir / recordings_copy.STATE_FILE).write_text(
         json.dumps({"at": "2026-01-31T12:00:00+00:00", "failures": 3, "reason": "away"})
     )
-    await world.backups.look_at_copies()
+    await fake.monitor.measure_copies()
 
-    shown = world.shown()
-    assert shown["last_snapshot_timestamp_seconds"] == made.at.timestamp()
-    assert shown["drill_success"] == 0
-    assert shown["drill_last_run_timestamp_seconds"] == 1769830800
-    assert shown["last_verified_restore_timestamp_seconds"] == 1769744400
-    assert shown["audio_failures"] == 3
+    series = fake.read_series()
+    assert series["last_snapshot_timestamp_seconds"] == made.at.timestamp()
+    assert series["drill_success"] == 0
+    assert series["drill_last_run_timestamp_seconds"] == 1769830800
+    assert series["last_verified_restore_timestamp_seconds"] == 1769744400
+    assert series["audio_failures"] == 3
 
 
-async def test_calls_are_counted_into_the_day_and_shown(world: World, settings: Settings) -> None:
-    await world.backups.count_calls()
-    world.now_s, world.puts = 1060.0, 10
-    await world.backups.count_calls()
+async def test_api_calls_are_counted_for_the_day_and_exported(
+    fake: FakeLitestream, settings: Settings
+) -> None:
+    await fake.monitor.count_api_calls()
+    fake.now_s, fake.puts = 1060.0, 10
+    await fake.monitor.count_api_calls()
 
-    today = api_usage.read(settings.data_dir).of(datetime.fromtimestamp(1060, UTC).date())
+    today = api_usage.read_usage(settings.data_dir).calls_on(
+        datetime.fromtimestamp(1060, UTC).date()
+    )
     assert today.a == 10
-    assert world.shown()['store_calls_today{class="a"}'] == 10
-    assert world.shown()['store_calls_today{class="c"}'] == today.c > 0
+    assert fake.read_series()['store_calls_today{class="a"}'] == 10
+    assert fake.read_series()['store_calls_today{class="c"}'] == today.c > 0
 
 
-async def test_a_drill_that_was_asked_for_is_started_as_a_process_of_its_own(
+async def test_a_requested_drill_is_started_as_a_process(
     settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     program = tmp_path / "program"
-    program.write_text(f'#!/bin/sh\necho "$CREDENTIALS_DIRECTORY $@" >> {tmp_path}/told\nexit 1\n')
+    program.write_text(
+        f'#!/bin/sh\necho "$CREDENTIALS_DIRECTORY $@" >> {tmp_path}/arguments\nexit 1\n'
+    )
     program.chmod(0o755)
-    monkeypatch.setattr(rounds_module.sys, "executable", str(program))
-    told = settings.model_copy(update={"backup_credentials": "/run/backup"})
-    rounds = Rounds(SYSTEM, told)
+    monkeypatch.setattr(scheduler_module.sys, "executable", str(program))
+    local = settings.model_copy(update={"backup_credentials": "/run/backup"})
+    scheduler = BackupScheduler(SYSTEM, local)
     status.request_drill(settings)
 
-    await rounds.step()
-    await until((tmp_path / "told").exists)
-    assert (tmp_path / "told").read_text() == "/run/backup -m barnabee backup drill --gentle\n"
-    assert not status.requested(settings)
-    await rounds.aclose()
+    await scheduler.step()
+    await until((tmp_path / "arguments").exists)
+    assert (tmp_path / "arguments").read_text() == "/run/backup -m barnabee backup drill --gentle\n"
+    assert not status.is_drill_requested(settings)
+    await scheduler.aclose()
     assert sys.executable == str(program)
 
 
-async def test_a_clock_that_was_years_ahead_does_not_stop_the_rounds(settings: Settings) -> None:
+async def test_runs_recorded_in_the_future_do_not_delay_the_next_ones(settings: Settings) -> None:
     ahead, now = datetime(2033, 1, 1, tzinfo=UTC), datetime(2026, 1, 31, 12, tzinfo=UTC)
     (settings.data_dir / "barnabee.db").unlink(missing_ok=True)
-    Keeper(settings.database_path).start()
-    snapshot_job.run(SYSTEM, settings, now=lambda: ahead)
-    drill_log.record(settings.database_path, Drill(ahead.isoformat(), 9, 3, success=True))
-    told = settings.model_copy(update={"backup_credentials": "/run/backup"})
-    rounds = Rounds(SYSTEM, told, now=lambda: now)
+    DatabaseProvider(settings.database_path, before_migration=None).prepare()
+    snapshot_job.run_snapshot_job(SYSTEM, settings, now=lambda: ahead)
+    drill.record_drill(settings.database_path, DrillResult(ahead.isoformat(), 9, 3, success=True))
+    local = settings.model_copy(update={"backup_credentials": "/run/backup"})
+    scheduler = BackupScheduler(SYSTEM, local, now=lambda: now)
 
-    assert rounds._known().snapshot is None
-    assert rounds._known().drill is None
-    snapshot_job.run(SYSTEM, settings, now=lambda: now)
-    assert rounds._known().snapshot == now
+    assert scheduler._read_last_runs().snapshot is None
+    assert scheduler._read_last_runs().drill is None
+    snapshot_job.run_snapshot_job(SYSTEM, settings, now=lambda: now)
+    assert scheduler._read_last_runs().snapshot == now

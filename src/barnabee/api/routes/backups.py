@@ -25,8 +25,8 @@ class Requested(BaseModel):
 async def backups(request: Request) -> dict[str, Any]:
     """Return what `barnabee backup status --json` prints."""
     service = service_of(request)
-    now = status.house_now(service.settings)
-    return await status.look(service.system, service.settings, now)
+    now = status.local_now(service.settings)
+    return await status.collect_status(service.system, service.settings, now)
 
 
 @router.post("/v1/backups/rehearse", status_code=202)

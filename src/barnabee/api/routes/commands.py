@@ -16,7 +16,7 @@ from starlette.routing import Route
 
 from barnabee.api.command_request import Command, parse
 from barnabee.api.service import service_of
-from barnabee.core.logging import utterance_fields
+from barnabee.core.logging import make_utterance_fields
 
 router = APIRouter()
 _BODY = {
@@ -54,7 +54,7 @@ async def command(request: Request) -> Response:
         "intent": answer["intent"],
         "degraded": answer["degraded"],
         "stages_ms": answer["latency_ms"],
-        **utterance_fields(said.utterance, allowed=service.settings.log_utterances),
+        **make_utterance_fields(said.utterance, allowed=service.settings.log_utterances),
     }
     if said.kept and service.news.heard:
         service.news.publish("turn", _told(said, answer))

@@ -9,7 +9,7 @@ from starlette.responses import StreamingResponse
 
 from barnabee.api.schemas.status import Now, SpokenNow, TurnNow
 from barnabee.api.service import service_of
-from barnabee.core.errors import Loading
+from barnabee.core.errors import StillLoading
 
 router = APIRouter()
 
@@ -44,5 +44,5 @@ async def now(request: Request) -> Now:
     """Return how everything is."""
     found = service_of(request).watch.now
     if found is None:
-        raise Loading(what="the first look around")
+        raise StillLoading(what="the first look around")
     return found

@@ -10,8 +10,8 @@ from barnabee import __version__
 from barnabee.api.latency_explainer import WORDS
 from barnabee.api.schemas.status import SystemShape
 from barnabee.api.service import service_of
-from barnabee.clients.probe import budgets_ms
-from barnabee.core.schema import Service, System
+from barnabee.clients.probe import read_budgets_ms
+from barnabee.core.schema import ServiceConfig, System
 
 router = APIRouter()
 
@@ -36,9 +36,9 @@ def public(system: System) -> dict[str, Any]:
         "services": {name: _service(one) for name, one in system.service.items()},
         "companions": {name: _service(one) for name, one in system.companion.items()},
         "models": {name: one.model_dump() for name, one in system.model.items()},
-        "card": system.card.model_dump(),
+        "card": system.gpu.model_dump(),
         "voice": system.voice.model_dump(),
-        "stage_budgets_ms": budgets_ms(system),
+        "stage_budgets_ms": read_budgets_ms(system),
         "stage_titles": WORDS,
         "acceptance": system.acceptance.model_dump(),
         "filler": system.filler.model_dump(),
@@ -50,5 +50,5 @@ def public(system: System) -> dict[str, Any]:
     }
 
 
-def _service(service: Service) -> dict[str, Any]:
+def _service(service: ServiceConfig) -> dict[str, Any]:
     return service.model_dump(exclude={"credentials"})

@@ -11,8 +11,8 @@ from starlette.responses import RedirectResponse, Response
 
 from barnabee.api.schemas.status import BrowserShape, Link
 from barnabee.api.service import service_of
-from barnabee.core.auth import COOKIE, COOKIE_AGE_S, LINK_AGE_S
-from barnabee.core.errors import LinkUsed, NotFound, Unauthorized
+from barnabee.core.auth import COOKIE_NAME, COOKIE_LIFETIME_S, LINK_LIFETIME_S
+from barnabee.core.errors import LinkInvalid, NotFound, Unauthorized
 
 router = APIRouter()
 BrowserId = Annotated[str, Path(pattern=r"^[0-9a-f]{16}$")]
@@ -29,9 +29,9 @@ async def login(request: Request, key: Annotated[str, Query(max_length=256)]) ->
     """Set the cookie of a browser that came with a link not used before, and send it home."""
     service = service_of(request)
     try:
-        nonce = service.access.open_link_key(key, time.time())
+        nonce = service.access.read_link_key(key, time.time())
         await service.logins.use(nonce)
-    except LinkUsed as error:
+    except LinkInvalid as error:
         if "text/html" not in request.headers.get("accept", ""):
             raise
         return _private(RedirectResponse(f"/?refused={error.code}", status_code=303))
@@ -44,7 +44,7 @@ async def login_by_token(request: Request, given: Token) -> Response:
     service = service_of(request)
     peer = request.client
     service.login_limiter.take(peer.host if peer else "local")
-    if service.access.client(f"Bearer {given.token}", None, time.time()) is None:
+    if service.access.identify_client(f"Bearer {given.token}", None, time.time()) is None:
         raise Unauthorized
     return _let_in(request, Response(status_code=204))
 
@@ -56,7 +56,7 @@ async def logout(request: Request) -> Response:
     if this:
         service_of(request).browsers.remove(this)
     answer = Response(status_code=204)
-    answer.delete_cookie(COOKIE, path="/")
+    answer.delete_cookie(COOKIE_NAME, path="/")
     return _private(answer)
 
 
@@ -90,7 +90,7 @@ async def show_out(request: Request, browser: BrowserId) -> Response:
 async def link(request: Request) -> Link:
     """Make a link that lets one more browser in, once."""
     key = service_of(request).access.make_link_key(time.time())
-    return Link(path=f"/login?key={key}", good_for_s=LINK_AGE_S)
+    return Link(path=f"/login?key={key}", good_for_s=LINK_LIFETIME_S)
 
 
 def _let_in(request: Request, answer: Response) -> Response:
@@ -101,9 +101,9 @@ def _let_in(request: Request, answer: Response) -> Response:
 
 def _set_cookie(request: Request, answer: Response, browser: str) -> None:
     answer.set_cookie(
-        COOKIE,
+        COOKIE_NAME,
         service_of(request).access.make_cookie(browser, time.time()),
-        max_age=COOKIE_AGE_S,
+        max_age=COOKIE_LIFETIME_S,
         path="/",
         secure=request.url.scheme == "https",
         httponly=True,
@@ -119,7 +119,7 @@ def _private(answer: Response) -> Response:
 
 def _this(request: Request) -> str:
     """Return the id of the browser that asks; empty when it came with the token."""
-    return service_of(request).access.browser(request.headers.get("cookie"), time.time()) or ""
+    return service_of(request).access.read_cookie(request.headers.get("cookie"), time.time()) or ""
 
 
 def _browsers(request: Request) -> list[BrowserShape]:

@@ -21,12 +21,12 @@ from barnabee.api.schemas.status import (
 )
 from barnabee.api.service import Service, service_of
 from barnabee.api.turn_timings import SpokenTurn, parse
-from barnabee.clients.probe import budgets_ms
+from barnabee.clients.probe import read_budgets_ms
 from barnabee.core.errors import NotFound, Unavailable
-from barnabee.store.conversations import Conversations, Turn, cursor
+from barnabee.store.conversations import Conversations, TurnRecord, make_cursor
 from barnabee.store.db import Database
-from barnabee.store.turn_timings import SpokenTurns
-from barnabee.store.waterfall import layout
+from barnabee.store.turn_timings import TurnTimingsStore
+from barnabee.store.waterfall import make_waterfall
 
 router = APIRouter()
 
@@ -71,8 +71,8 @@ async def turns(
 ) -> dict[str, Any]:
     """Return turns, newest first; `next` is the `before` of the page that follows."""
     database = await service_of(request).keeper.database()
-    found = await Conversations(database).turns(limit, before, session_id, search)
-    following = cursor(found[-1]) if len(found) == limit else None
+    found = await Conversations(database).list_turns(limit, before, session_id, search)
+    following = make_cursor(found[-1]) if len(found) == limit else None
     return {"turns": await _with_spoken(database, found), "next": following}
 
 
@@ -80,7 +80,7 @@ async def turns(
 async def turn(request: Request, trace_id: TraceId) -> dict[str, Any]:
     """Return one turn by its trace id."""
     database = await service_of(request).keeper.database()
-    found = await Conversations(database).turn(trace_id)
+    found = await Conversations(database).get_turn(trace_id)
     if found is None:
         raise NotFound(what=f"turn {trace_id}")
     return (await _with_spoken(database, [found]))[0]
@@ -99,7 +99,7 @@ async def report_spoken(request: Request, trace_id: TraceId) -> Kept:
 @router.get("/v1/turns/{trace_id}/spoken", response_model=SpokenShape)
 async def spoken(request: Request, trace_id: TraceId) -> dict[str, Any]:
     """Return it; it may be there without the turn, when nothing came of what was said."""
-    found = await SpokenTurns(await service_of(request).keeper.database()).of([trace_id])
+    found = await TurnTimingsStore(await service_of(request).keeper.database()).find([trace_id])
     if trace_id not in found:
         raise NotFound(what=f"spoken turn {trace_id}")
     return found[trace_id].as_dict()
@@ -110,15 +110,15 @@ async def waterfall(request: Request, trace_id: TraceId) -> WaterfallShape:
     """Return where the time of a turn went, why it was slow, and its lines of the log."""
     service = service_of(request)
     database = await service.keeper.database()
-    found = await Conversations(database).turn(trace_id)
-    spoken_of = await SpokenTurns(database).of([trace_id])
+    found = await Conversations(database).get_turn(trace_id)
+    spoken_of = await TurnTimingsStore(database).find([trace_id])
     lines = await _lines(service, trace_id)
     if found is None and trace_id not in spoken_of and not lines:
         raise NotFound(what=f"turn {trace_id}")
     turn_form = found.as_dict() | {"spoken": None} if found else None
     spoken_form = spoken_of[trace_id].as_dict() if trace_id in spoken_of else None
-    limits_ms = budgets_ms(service.system)
-    fall = layout(trace_id, turn_form, spoken_form, lines or (), limits_ms)
+    limits_ms = read_budgets_ms(service.system)
+    fall = make_waterfall(trace_id, turn_form, spoken_form, lines or (), limits_ms)
     shape = fall.as_dict() | {
         "why": why(fall, lines or ()),
         "lines": None if lines is None else [_line(one) for one in lines],
@@ -140,8 +140,8 @@ def _line(record: dict[str, Any]) -> LogLine:
     return LogLine(**named, more={k: v for k, v in record.items() if k not in named})
 
 
-async def _with_spoken(database: Database, turns: list[Turn]) -> list[dict[str, Any]]:
+async def _with_spoken(database: Database, turns: list[TurnRecord]) -> list[dict[str, Any]]:
     """Return the turns with what the voice measured, None where it did not take part."""
-    measured = await SpokenTurns(database).of([turn.trace_id for turn in turns])
+    measured = await TurnTimingsStore(database).find([turn.trace_id for turn in turns])
     forms = {trace_id: spoken.as_dict() for trace_id, spoken in measured.items()}
     return [turn.as_dict() | {"spoken": forms.get(turn.trace_id)} for turn in turns]

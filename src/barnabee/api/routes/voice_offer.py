@@ -47,12 +47,12 @@ async def offer(request: Request, wanted: TalkOffer) -> dict[str, Any]:
     """Begin a conversation."""
     body = wanted.model_dump(exclude_none=True)
     voice = service_of(request).neighbour("voice")
-    return await voice.told("POST", "/v1/offer", limit_s=OFFER_LIMIT_S, json=body)
+    return await voice.request_json("POST", "/v1/offer", limit_s=OFFER_LIMIT_S, json=body)
 
 
 @router.patch("/api/talk/offer", status_code=204, response_class=Response)
 async def late(request: Request, wanted: TalkCandidates) -> Response:
     """Hand on addresses that were found later."""
     voice = service_of(request).neighbour("voice")
-    await voice.told("PATCH", "/v1/offer", limit_s=LATE_LIMIT_S, json=wanted.model_dump())
+    await voice.request_json("PATCH", "/v1/offer", limit_s=LATE_LIMIT_S, json=wanted.model_dump())
     return Response(status_code=204)

@@ -1,54 +1,52 @@
-"""Every failure a person or a program can meet, as one tree.
+"""The error tree of BarnabeeNet.
 
     BarnabeeError
-    ├── BadInput            the caller can mend it (4xx, exit 2)
-    │   ├── BadRequest · InvalidAudio · InvalidUtterance · TooLarge · NotFound
-    │   ├── Unauthorized · LinkUsed · CrossSite · ModelInUse · Replaced · TooFast
-    │   └── RateLimited
-    ├── Misconfigured       whoever runs the house can mend it (500, exit 2)
+    ├── BadInput            the client can fix it (4xx, exit 2)
+    │   ├── BadRequest · InvalidAudio · InvalidUtterance · TooLarge · NotFound · RateLimited
+    │   ├── Unauthorized · LinkInvalid · CrossSiteRequest
+    │   └── ModelInUse · MicrophoneReplaced · AudioTooFast
+    ├── Misconfigured       the operator can fix it (500, exit 2)
     │   ├── SystemFileInvalid · SettingMissing · SettingInvalid
     │   └── ModelMissing · ModelDamaged · PortTaken · AlreadyRunning
-    └── Unavailable         it may pass by itself (503, exit 1)
-        ├── DependencyDown · Loading · Overloaded · QueueFull · TimedOut · NotRunning · SetUpFailed
-        ├── VramTooLarge · VramKept · VramTaken · VramStuck · VramExhausted · EngineStuck
+    └── Unavailable         retrying may help (503, exit 1)
+        ├── DependencyDown · StillLoading · Overloaded · QueueFull · TimedOut · NotRunning
+        ├── VramTooLarge · VramNotEvictable · VramUsedByOthers · VramNotReleased · VramExhausted
         ├── DatabaseCorrupt · DatabaseReadOnly · DatabaseFull · DatabaseTooNew · DatabaseMismatch
         ├── BackupUnreachable · BackupDamaged · BackupFailed
-        └── ProbeFailed · AlertLost · NotTheHolder
+        └── EngineStuck · SetupFailed · ProbeFailed · AlertNotDelivered · LeaseNotHeld
 
-The class docstring *is* the message: its fields are filled by keyword. `code` is the same word in
-an HTTP body, a metric label, a log line and on the dashboard. This package knows no service.
+The class docstring is the message; keyword arguments fill its placeholders. `code` appears in HTTP
+bodies, metric labels, log lines and the dashboard.
 """
 
 from __future__ import annotations
 
 from barnabee.core.errors.base import BarnabeeError
-from barnabee.core.errors.client import (
+from barnabee.core.errors.permanent import (
+    AlreadyRunning,
+    AudioTooFast,
     BadInput,
     BadRequest,
-    CrossSite,
+    CrossSiteRequest,
     InvalidAudio,
     InvalidUtterance,
-    LinkUsed,
-    ModelInUse,
-    NotFound,
-    RateLimited,
-    Replaced,
-    TooFast,
-    TooLarge,
-    Unauthorized,
-)
-from barnabee.core.errors.config import (
-    AlreadyRunning,
+    LinkInvalid,
+    MicrophoneReplaced,
     Misconfigured,
     ModelDamaged,
+    ModelInUse,
     ModelMissing,
+    NotFound,
     PortTaken,
+    RateLimited,
     SettingInvalid,
     SettingMissing,
     SystemFileInvalid,
+    TooLarge,
+    Unauthorized,
 )
 from barnabee.core.errors.transient import (
-    AlertLost,
+    AlertNotDelivered,
     BackupDamaged,
     BackupFailed,
     BackupUnreachable,
@@ -59,32 +57,33 @@ from barnabee.core.errors.transient import (
     DatabaseTooNew,
     DependencyDown,
     EngineStuck,
-    Loading,
+    LeaseNotHeld,
     NotRunning,
-    NotTheHolder,
     Overloaded,
     ProbeFailed,
     QueueFull,
-    SetUpFailed,
+    SetupFailed,
+    StillLoading,
     TimedOut,
     Unavailable,
     VramExhausted,
-    VramKept,
-    VramStuck,
-    VramTaken,
+    VramNotEvictable,
+    VramNotReleased,
     VramTooLarge,
+    VramUsedByOthers,
 )
 
 __all__ = [
-    "AlertLost",
+    "AlertNotDelivered",
     "AlreadyRunning",
+    "AudioTooFast",
     "BackupDamaged",
     "BackupFailed",
     "BackupUnreachable",
     "BadInput",
     "BadRequest",
     "BarnabeeError",
-    "CrossSite",
+    "CrossSiteRequest",
     "DatabaseCorrupt",
     "DatabaseFull",
     "DatabaseMismatch",
@@ -94,33 +93,32 @@ __all__ = [
     "EngineStuck",
     "InvalidAudio",
     "InvalidUtterance",
-    "LinkUsed",
-    "Loading",
+    "LeaseNotHeld",
+    "LinkInvalid",
+    "MicrophoneReplaced",
     "Misconfigured",
     "ModelDamaged",
     "ModelInUse",
     "ModelMissing",
     "NotFound",
     "NotRunning",
-    "NotTheHolder",
     "Overloaded",
     "PortTaken",
     "ProbeFailed",
     "QueueFull",
     "RateLimited",
-    "Replaced",
-    "SetUpFailed",
     "SettingInvalid",
     "SettingMissing",
+    "SetupFailed",
+    "StillLoading",
     "SystemFileInvalid",
     "TimedOut",
-    "TooFast",
     "TooLarge",
     "Unauthorized",
     "Unavailable",
     "VramExhausted",
-    "VramKept",
-    "VramStuck",
-    "VramTaken",
+    "VramNotEvictable",
+    "VramNotReleased",
     "VramTooLarge",
+    "VramUsedByOthers",
 ]

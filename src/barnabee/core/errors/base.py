@@ -1,4 +1,4 @@
-"""What every error is: a sentence, a code, an HTTP status and an exit status."""
+"""The base class of all errors: message, code, HTTP status and exit status."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class BarnabeeError(Exception):
     exit_code: ClassVar[int] = 1
 
     def __init__(self, *, retry_after_s: int | None = None, **fields: object) -> None:
-        """Fill the docstring's fields; `retry_after_s` becomes the Retry-After header."""
+        """`fields` fill the placeholders of the docstring; `retry_after_s` sets Retry-After."""
         self.fields = fields
         self.retry_after_s = retry_after_s
         super().__init__(
@@ -26,6 +26,6 @@ class BarnabeeError(Exception):
     def body(self, trace_id: str) -> dict[str, str]:
         """Return the HTTP body: code, message and trace id."""
         message = str(self)
-        if len(message) > _MESSAGE_MAX_CHARS:  # it may quote the caller, but not megabytes of it
+        if len(message) > _MESSAGE_MAX_CHARS:  # messages quote input, which may be megabytes
             message = f"{message[:500]} … {message[-400:]}"
         return {"code": self.code, "message": message, "trace_id": trace_id}

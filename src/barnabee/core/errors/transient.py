@@ -1,4 +1,4 @@
-"""What may pass by itself."""
+"""Transient errors: retrying may help."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class DependencyDown(Unavailable):
     code = "dependency_down"
 
 
-class Loading(Unavailable):
+class StillLoading(Unavailable):
     """{what} is still loading: try again in a moment."""
 
     code = "loading"
@@ -31,44 +31,44 @@ class Overloaded(Unavailable):
 
 
 class QueueFull(Unavailable):
-    """The model {model} is not to be had now: {why}; too many wait for memory already."""
+    """The model {model} is not available: {why}, and the queue for memory is full."""
 
     code = "queue_full"
     status = 429
 
 
 class VramTooLarge(Unavailable):
-    """The model {model} can never be loaded here: {why}."""
+    """The model {model} does not fit into this machine's memory: {why}."""
 
     code = "vram_too_large"
 
 
-class VramKept(Unavailable):
+class VramNotEvictable(Unavailable):
     """The model {model} cannot be loaded now: {why}."""
 
     code = "vram_kept"
 
 
-class VramTaken(Unavailable):
-    """The model {model} cannot be loaded now: {why}; `GET /v1/vram` says by whom."""
+class VramUsedByOthers(Unavailable):
+    """The model {model} cannot be loaded now: {why}; `GET /v1/vram` shows the other programs."""
 
     code = "vram_taken"
 
 
-class VramStuck(Unavailable):
+class VramNotReleased(Unavailable):
     """The model {model} cannot be loaded now: {why}."""
 
     code = "vram_stuck"
 
 
 class VramExhausted(Unavailable):
-    """The model {model} ran out of memory, and again after room was made for it ({why})."""
+    """The model {model} ran out of memory twice, the second time after an eviction ({why})."""
 
     code = "vram_exhausted"
 
 
 class EngineStuck(Unavailable):
-    """The engine {engine} has computed for more than {limit_ms} ms without an end."""
+    """The engine {engine} has not finished within {limit_ms} ms."""
 
     code = "engine_stuck"
 
@@ -80,19 +80,19 @@ class TimedOut(Unavailable):
 
 
 class NotRunning(Unavailable):
-    """Nothing is running: start it with `./barnabee up`."""
+    """BarnabeeNet is not running: start it with `./barnabee up`."""
 
     code = "not_running"
 
 
-class SetUpFailed(Unavailable):
-    """Setting up {what} failed ({reason}): {hint}."""
+class SetupFailed(Unavailable):
+    """The setup of {what} failed ({reason}): {hint}."""
 
     code = "set_up_failed"
 
 
 class DatabaseCorrupt(Unavailable):
-    """The database {path} is damaged ({reason}): it was left as it is; run `barnabee restore`."""
+    """The database {path} is damaged ({reason}) and was not changed: run `barnabee restore`."""
 
     code = "database_corrupt"
 
@@ -104,64 +104,62 @@ class DatabaseReadOnly(Unavailable):
 
 
 class DatabaseFull(Unavailable):
-    """The disk that holds the database {path} is full: free some space, nothing accepted was
-    lost.
-    """
+    """The disk of the database {path} is full: free some space. No accepted data was lost."""
 
     code = "database_full"
 
 
 class DatabaseTooNew(Unavailable):
-    """The database {path} has schema {found}, this program knows up to {known}: switch to the
-    newer program, or run `barnabee restore`.
+    """The database {path} has schema version {found}, but this program supports only {known}: use
+    the newer program, or run `barnabee restore`.
     """
 
     code = "database_too_new"
 
 
 class DatabaseMismatch(Unavailable):
-    """The database {path} was made with another text of migration {name}: run the program that
-    made it, or `barnabee restore`.
+    """The database {path} was migrated with a different version of migration {name}: use the
+    program that migrated it, or run `barnabee restore`.
     """
 
     code = "database_mismatch"
 
 
 class BackupUnreachable(Unavailable):
-    """The replica {url} cannot be asked whether a backup exists ({reason}): nothing was started
-    on an empty database, so that no backup is overwritten.
+    """The replica {url} is not reachable ({reason}), so it is unknown whether a backup exists:
+    nothing was started, so that no backup is overwritten.
     """
 
     code = "backup_unreachable"
 
 
 class BackupDamaged(Unavailable):
-    """What the replica {url} gives back is not a sound database ({reason}): nothing was changed;
-    choose an earlier moment with `barnabee restore --at`.
+    """The database restored from the replica {url} is damaged ({reason}). Nothing was changed:
+    choose an earlier time with `barnabee restore --at`.
     """
 
     code = "backup_damaged"
 
 
 class BackupFailed(Unavailable):
-    """The {what} failed at the step `{step}` ({reason}): what was there before is as it was."""
+    """The {what} failed at the step `{step}` ({reason}). Nothing was changed."""
 
     code = "backup_failed"
 
 
 class ProbeFailed(Unavailable):
-    """The voice path fails at `{stage}`: {reason}."""
+    """The voice probe failed at `{stage}`: {reason}."""
 
     code = "probe_failed"
 
 
-class NotTheHolder(Unavailable):
-    """This machine may not write to the database now: {reason}."""
+class LeaseNotHeld(Unavailable):
+    """This machine does not have permission to write to the database: {reason}."""
 
     code = "not_the_holder"
 
 
-class AlertLost(Unavailable):
-    """The test alert was lost after {hop}: {why}."""
+class AlertNotDelivered(Unavailable):
+    """The test alert was not delivered after {hop}: {why}."""
 
     code = "alert_lost"

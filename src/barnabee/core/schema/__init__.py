@@ -1,6 +1,6 @@
 """The tables of `system.toml`: every key with its type and limits.
 
-Data only: read by `core.system`, questioned by `core.graph`.
+Read by `core.system`; rules across tables are in `core.graph`.
 """
 
 from __future__ import annotations
@@ -9,90 +9,104 @@ from typing import Literal
 
 from pydantic import Field
 
-from barnabee.core.schema.alert import Alert
-from barnabee.core.schema.retention import Acceptance, Backup, Deploy, Replica, Retention, Standby
-from barnabee.core.schema.services import (
-    Card,
-    External,
-    Host,
-    Intent,
-    Limits,
-    Logs,
-    Model,
-    Service,
-    Session,
-    Stage,
-    Wake,
+from barnabee.core.schema.retention import (
+    AcceptanceConfig,
+    AlertConfig,
+    BackupConfig,
+    DeployConfig,
+    ReplicaConfig,
+    RetentionConfig,
+    StandbyConfig,
 )
-from barnabee.core.schema.speech import Filler, Probe, Recording, Talk, Trouble, Voice
-from barnabee.core.schema.types import Name, Table
+from barnabee.core.schema.services import (
+    ExternalConfig,
+    GpuConfig,
+    HostConfig,
+    IntentConfig,
+    LimitsConfig,
+    LogsConfig,
+    ModelConfig,
+    ServiceConfig,
+    SessionConfig,
+    StageConfig,
+    WakeConfig,
+)
+from barnabee.core.schema.speech import (
+    FillerConfig,
+    ProbeConfig,
+    RecordingConfig,
+    TalkConfig,
+    TroubleConfig,
+    VoiceConfig,
+)
+from barnabee.core.schema.types import Name, TomlTable
 
 __all__ = [
-    "Acceptance",
-    "Alert",
-    "Backup",
-    "Card",
-    "Deploy",
-    "External",
-    "Filler",
-    "Host",
-    "Intent",
-    "Limits",
-    "Logs",
-    "Model",
-    "Probe",
-    "Recording",
-    "Replica",
-    "Retention",
-    "Service",
-    "Session",
-    "Stage",
-    "Standby",
+    "AcceptanceConfig",
+    "AlertConfig",
+    "BackupConfig",
+    "DeployConfig",
+    "ExternalConfig",
+    "FillerConfig",
+    "GpuConfig",
+    "HostConfig",
+    "IntentConfig",
+    "LimitsConfig",
+    "LogsConfig",
+    "ModelConfig",
+    "ProbeConfig",
+    "RecordingConfig",
+    "ReplicaConfig",
+    "RetentionConfig",
+    "ServiceConfig",
+    "SessionConfig",
+    "StageConfig",
+    "StandbyConfig",
     "System",
-    "Table",
-    "Talk",
-    "Trouble",
-    "Voice",
-    "Wake",
+    "TalkConfig",
+    "TomlTable",
+    "TroubleConfig",
+    "VoiceConfig",
+    "WakeConfig",
 ]
 
 
-class System(Table):
-    """The whole file."""
+class System(TomlTable):
+    """The whole system file."""
 
     schema_version: Literal[1] = Field(alias="schema")
-    service: dict[Name, Service]
-    companion: dict[Name, Service] = {}
-    card: Card
-    model: dict[Name, Model]
-    voice: Voice
-    wake: Wake
-    stage: Stage
-    intent: Intent
-    session: Session
-    limits: Limits
-    filler: Filler
-    trouble: Trouble
-    talk: Talk
-    replica: Replica
-    backup: Backup
-    retention: Retention
-    recording: Recording
-    probe: Probe
-    standby: Standby
-    alert: Alert
-    external: dict[Name, External]
-    acceptance: Acceptance
-    deploy: Deploy
-    logs: Logs
-    host: dict[Name, Host] = {}
+    service: dict[Name, ServiceConfig]
+    companion: dict[Name, ServiceConfig] = {}
+    gpu: GpuConfig
+    model: dict[Name, ModelConfig]
+    voice: VoiceConfig
+    wake: WakeConfig
+    stage: StageConfig
+    intent: IntentConfig
+    session: SessionConfig
+    limits: LimitsConfig
+    filler: FillerConfig
+    trouble: TroubleConfig
+    talk: TalkConfig
+    replica: ReplicaConfig
+    backup: BackupConfig
+    retention: RetentionConfig
+    recording: RecordingConfig
+    probe: ProbeConfig
+    standby: StandbyConfig
+    alert: AlertConfig
+    external: dict[Name, ExternalConfig]
+    acceptance: AcceptanceConfig
+    deploy: DeployConfig
+    logs: LogsConfig
+    host: dict[Name, HostConfig] = {}
 
-    def nodes(self) -> dict[str, Service]:
-        """Return services and companions by name: everything the local runner can start."""
+    def nodes(self) -> dict[str, ServiceConfig]:
+        """Return services and companions by name."""
         return {**self.companion, **self.service}
 
     def port(self, name: str) -> int:
-        """Return the port of a service; KeyError when it has none, which is a programming error."""
+        """Return the port of a service; KeyError if it has none."""
         port = self.nodes()[name].port
         if port is None:
             raise KeyError(name)

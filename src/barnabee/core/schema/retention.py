@@ -1,4 +1,4 @@
-"""What is kept, where, for how long, and what is promised."""
+"""Tables for backup, retention, standby, alerts, acceptance limits and deployments."""
 
 from __future__ import annotations
 
@@ -6,11 +6,21 @@ from typing import Annotated
 
 from pydantic import Field
 
-from barnabee.core.schema.types import Clock, Count, Milliseconds, Seconds, Table, Text
+from barnabee.core.schema.types import (
+    Clock,
+    Count,
+    Hour,
+    Mib,
+    Milliseconds,
+    Percent,
+    Seconds,
+    Text,
+    TomlTable,
+)
 
 
-class Replica(Table):
-    """The S3-compatible place the database is streamed to."""
+class ReplicaConfig(TomlTable):
+    """S3-compatible destination of the database replica."""
 
     endpoint: Annotated[str, Field(pattern="^https?://")]
     region: Text
@@ -24,12 +34,12 @@ class Replica(Table):
     transactions_check_s: Seconds
 
 
-class Backup(Table):
-    """The daily snapshot, the nightly drill, and where copies go beside the replica."""
+class BackupConfig(TomlTable):
+    """Daily snapshot, nightly restore drill, and off-site copies."""
 
     snapshot_at: Clock
     drill_at: Clock
-    cpu_percent: Annotated[int, Field(ge=1, le=100)]
+    cpu_percent: Percent
     stale_after_h: Count
     recovery_recipient: Annotated[str, Field(pattern="^(age1[0-9a-z]+)?$")]
     offsite: str
@@ -39,8 +49,8 @@ class Backup(Table):
     downloads_per_day: Count
 
 
-class Retention(Table):
-    """How long each kind of data is kept."""
+class RetentionConfig(TomlTable):
+    """Retention time of each kind of data."""
 
     turns_days: Count
     audio_days: Count
@@ -50,33 +60,33 @@ class Retention(Table):
     logs_days: Count
 
 
-class Standby(Table):
-    """How it is settled which of two machines may write (docs/reference/standby.md)."""
+class StandbyConfig(TomlTable):
+    """Write lease between the primary and the standby machine (docs/reference/standby.md)."""
 
-    lease_s: Seconds  # how long whoever holds the lease may write without having renewed it
-    renew_s: Seconds  # how often it is renewed, and how often the other looks
-    request_limit_ms: Milliseconds  # one request to the store
-    stop_s: Seconds  # writing stops this long before the lease ends
-    clock_drift_permille: Annotated[int, Field(ge=0, le=200)]  # how wrong a clock's pace may be
-    follow_s: Seconds  # how often the stand-by fetches what is new
+    lease_s: Seconds  # how long the holder may write after its last renewal
+    renew_s: Seconds  # interval of renewals, and of the standby's reads
+    request_limit_ms: Milliseconds  # of one request to the lease store
+    stop_s: Seconds  # writing stops this long before the lease expires
+    clock_drift_permille: Annotated[int, Field(ge=0, le=200)]  # maximum rate error of a clock
+    follow_s: Seconds  # interval at which the standby fetches new transactions
     takeover_s: Seconds  # how long a promotion may wait for the lease
 
 
-class Acceptance(Table):
-    """The promises that `barnabee accept` measures."""
+class AcceptanceConfig(TomlTable):
+    """Limits that `barnabee accept` measures."""
 
     cold_start_s: Seconds
     healthy_s: Seconds
     replica_lag_txids: Annotated[int, Field(ge=0)]
-    replica_sync_s: Seconds  # how long a row may take into the replica
+    replica_sync_s: Seconds  # until a new row is in the replica
     log_query_s: Seconds  # until a query returns a line that was just written
-    alert_s: Seconds  # until Home Assistant has a test alert
+    alert_s: Seconds  # until Home Assistant has received a test alert
     detect_failure_s: Seconds
     recover_s: Seconds
 
 
-class Deploy(Table):
-    """How long each part of a switch to another system may take, and how it is looked after."""
+class DeployConfig(TomlTable):
+    """Time limits of a deployment, and how it is supervised."""
 
     switch_s: Seconds
     settle_s: Seconds
@@ -85,3 +95,29 @@ class Deploy(Table):
     watch_every_s: Seconds
     boot_tries: Count
     records_kept: Count
+
+
+class AlertConfig(TomlTable):
+    """Quiet hours, repeat interval and thresholds of the alerts."""
+
+    quiet_from_h: Hour
+    quiet_until_h: Hour
+    mail_repeat_h: Count
+    heartbeat_min: Count
+    requests_min: Count
+    latency_p95_ms: Milliseconds
+    gpu_memory_percent: Percent
+    replica_lag_s: Seconds
+    drill_age_h: Count
+    snapshot_age_h: Count
+    disk_free_percent: Percent
+    disk_full_h: Count
+    disk_watch_percent: Percent
+    certificate_days: Count
+    refusals_per_hour: Count
+    evictions_per_hour: Count
+    vram_left_mib: Mib
+    queue_age_s: Seconds
+    turns_failed_per_hour: Count
+    false_wakes_per_day: Count
+    probes_missed: Count

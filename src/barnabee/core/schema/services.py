@@ -1,4 +1,4 @@
-"""What the house is made of: services, models, machines, and what they may do."""
+"""Tables for services, models, the GPU, intent recognition, sessions, limits and hosts."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from barnabee.core.schema.types import (
     Port,
     Role,
     Seconds,
-    Table,
     Text,
+    TomlTable,
 )
 
 
-class Service(Table):
-    """One node of the graph: how it is started, asked, limited and restarted."""
+class ServiceConfig(TomlTable):
+    """One service: start, health probe, dependencies, limits and restart policy."""
 
     summary: Text
     role: Role
@@ -42,8 +42,8 @@ class Service(Table):
     credentials: list[Name] = []
 
 
-class Card(Table):
-    """The graphics card whose memory the models share, and how long anyone may keep or await it."""
+class GpuConfig(TomlTable):
+    """The GPU whose memory the models share, and the time limits of its use."""
 
     name: Text
     vram_mib: Mib
@@ -55,8 +55,8 @@ class Card(Table):
     turn_limit_ms: Milliseconds
 
 
-class Model(Table):
-    """One model: what it does, what it takes of the card, whether it is there from the start."""
+class ModelConfig(TomlTable):
+    """One model: task, engine, VRAM, priority and preloading."""
 
     task: Literal["stt", "tts", "embed", "wake"]
     engine: Literal["parakeet", "whisper", "kokoro", "minilm", "openwakeword"]
@@ -66,13 +66,13 @@ class Model(Table):
     preload: bool
     reload_cost_ms: Milliseconds
     lease_limit_ms: Milliseconds
-    cpu_peak_mib: Mib  # of main memory, where there is no card
+    cpu_peak_mib: Mib  # of main memory, without a GPU
     cpu_files: str | None = None
     cuda_files: str | None = None
 
 
-class Wake(Table):
-    """The words that wake the assistant, and how sure it must be, for each room if need be."""
+class WakeConfig(TomlTable):
+    """Wake words and detection thresholds, optionally for single rooms."""
 
     words: Annotated[list[Name], Field(min_length=1)]
     threshold_permille: Permille
@@ -81,8 +81,8 @@ class Wake(Table):
     room: dict[Name, Permille] = {}
 
 
-class Stage(Table):
-    """How long each stage of a turn should take at most, in milliseconds."""
+class StageConfig(TomlTable):
+    """Latency budget of each stage of a turn, in milliseconds."""
 
     wake_ms: Milliseconds
     vad_ms: Milliseconds
@@ -94,8 +94,8 @@ class Stage(Table):
     first_audio_ms: Milliseconds
 
 
-class Intent(Table):
-    """Where understanding begins and guessing ends (cosine similarity in permille)."""
+class IntentConfig(TomlTable):
+    """Confidence thresholds of intent recognition (cosine similarity in permille)."""
 
     accept_permille: Permille
     ask_permille: Permille
@@ -103,15 +103,15 @@ class Intent(Table):
     recall_permille: Permille
 
 
-class Session(Table):
-    """How long a conversation is remembered."""
+class SessionConfig(TomlTable):
+    """Lifetime and length of a conversation's history."""
 
     ttl_s: Seconds
-    turns_kept: Count
+    turns_max: Count
 
 
-class Limits(Table):
-    """What a caller may send."""
+class LimitsConfig(TomlTable):
+    """Limits on what a client may send."""
 
     body_max_kib: Count
     audio_max_mib: Count
@@ -123,24 +123,24 @@ class Limits(Table):
     text_to_speech_max_chars: Count
 
 
-class External(Table):
-    """Something the house uses and does not run: how it is asked, and what is said without it."""
+class ExternalConfig(TomlTable):
+    """Health check of one external service; `message` is shown while it fails."""
 
-    words: Text
+    message: Text
     timeout_ms: Milliseconds
-    every_s: Seconds  # while it answers
-    away_most_s: Seconds  # while it does not: the pauses double up to this
+    every_s: Seconds  # while the service answers
+    backoff_max_s: Seconds  # upper limit of the exponential back-off while it does not
 
 
-class Logs(Table):
-    """What becomes of log lines that cannot be written or sent at once."""
+class LogsConfig(TomlTable):
+    """Buffers for log lines that cannot be written or sent immediately."""
 
-    unsent_max_mib: Count  # compressed lines kept for Loki while it is away
-    unwritten_max_lines: Count  # kept in a service while whoever reads its output does not
+    loki_buffer_max_mib: Count  # compressed, while Loki is down
+    output_buffer_max_lines: Count  # in each service, while nothing reads its standard output
 
 
-class Host(Table):
-    """A machine and what it is for."""
+class HostConfig(TomlTable):
+    """One machine and its roles."""
 
     summary: Text
     roles: Annotated[

@@ -1,4 +1,4 @@
-"""What the house says, and how it talks with people."""
+"""Tables for the assistant's voice, its recorded phrases, turn-taking, recording and the probe."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from barnabee.core.schema.types import (
     Permille,
     Port,
     Seconds,
-    Table,
     Text,
+    TomlTable,
 )
 
 
-class Voice(Table):
-    """The assistant's voice as a blend of stock voices, in percent.
+class VoiceConfig(TomlTable):
+    """The assistant's voice: a blend of stock voices, in percent.
 
-    `sounds` has words that would be read wrongly, in the International Phonetic Alphabet.
+    `sounds` maps words that the engine would mispronounce to the International Phonetic Alphabet.
     """
 
     name: Name
@@ -32,8 +32,8 @@ class Voice(Table):
     sounds: dict[Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z'-]*$")], Text] = {}
 
 
-class Filler(Table):
-    """What is said while the answer is being worked on, and from which delay."""
+class FillerConfig(TomlTable):
+    """Phrases played while the answer is prepared, and from which delay."""
 
     none_below_ms: Milliseconds
     acknowledgment_below_ms: Milliseconds
@@ -41,8 +41,7 @@ class Filler(Table):
     thinking: Annotated[list[Text], Field(min_length=1)]
     clarification: Annotated[list[Text], Field(min_length=1)]
 
-    def phrases(self) -> dict[str, list[str]]:
-        """Return the phrases by category."""
+    def phrases_by_category(self) -> dict[str, list[str]]:
         return {
             "acknowledgment": self.acknowledgment,
             "thinking": self.thinking,
@@ -50,53 +49,55 @@ class Filler(Table):
         }
 
 
-class Trouble(Table):
-    """What is played, not spoken, when a part is gone that speaking or hearing needs."""
+class TroubleConfig(TomlTable):
+    """Recorded messages, played when a service that a turn needs has failed."""
 
-    deaf: Text  # speech to text is gone
-    dumb_done: Text  # text to speech is gone, and what was asked for is done
-    dumb_answer: Text  # text to speech is gone, and there is an answer that cannot be said
-    lost: Text  # the api is gone: nothing can be done
+    stt_failed: Text
+    tts_failed_done: Text  # the command was carried out
+    tts_failed_answer: Text  # there is an answer that cannot be spoken
+    api_failed: Text
 
 
-class Talk(Table):
-    """How a conversation in a room goes: places, ports, and when somebody is taken to speak."""
+class TalkConfig(TomlTable):
+    """Turn-taking and media settings of a room: VAD, end of turn, barge-in, time limits, ports."""
 
     rooms_max: Count
     media_port_first: Port
     media_port_last: Port
     chime: bool
-    listen_s: Seconds  # after a wake, for somebody to begin
-    follow_up_s: Annotated[int, Field(ge=0, le=600)]  # after a reply, without a wake word
+    listen_s: Seconds  # to begin speaking after the wake word
+    follow_up_s: Annotated[int, Field(ge=0, le=600)]  # to speak after a reply, without a wake word
     utterance_max_s: Seconds
-    think_s: Seconds  # from the end of the utterance to the first sound of the reply
+    think_s: Seconds  # from the end of the utterance to the first audio of the reply
     reply_max_s: Seconds
-    speech_permille: Permille  # how sure the voice detector must be
-    speech_ms: Milliseconds  # for how long, before it counts as speech
-    before_ms: Milliseconds  # sound kept from before that
-    judge_ms: Milliseconds  # silence after which it is judged whether the person is done
+    speech_permille: Permille  # VAD probability that counts as speech
+    speech_ms: Milliseconds  # of speech before a turn begins
+    before_ms: Milliseconds  # pre-roll: audio kept from before the start of speech
+    judge_ms: Milliseconds  # silence before end-of-turn detection runs
     pause_ms: Milliseconds  # silence that ends a turn which sounds finished
-    whole_ms: Milliseconds  # silence that ends one which reads like a whole sentence
-    wait_ms: Milliseconds  # silence that ends a turn which sounds unfinished
-    least_ms: Milliseconds  # less voice than this is noise
-    barge_in_permille: Permille  # while the assistant itself speaks
+    whole_ms: Milliseconds  # silence that ends a turn whose text is a complete sentence
+    wait_ms: Milliseconds  # silence that ends any other turn
+    least_ms: Milliseconds  # less speech than this is noise
+    barge_in_permille: Permille  # VAD probability while the assistant speaks
     barge_in_ms: Milliseconds
-    hint_ms: Milliseconds  # speech this long pauses the assistant until it is sure
-    echo_permille: Permille  # of a sound's energy, explained by what was just played
+    hint_ms: Milliseconds  # speech that pauses playback until the barge-in is confirmed
+    echo_permille: (
+        Permille  # share of a sound's energy explained by playback, above which it is echo
+    )
     filler_after_ms: Milliseconds
 
 
-class Recording(Table):
-    """Which rooms' utterances are kept as sound; `retention.audio_days` says for how long."""
+class RecordingConfig(TomlTable):
+    """Audio recording of utterances, by room; `retention.audio_days` limits the age."""
 
     enabled: bool
     rooms: list[Name]
-    free_min_mib: Mib  # nothing is recorded when the disk has less
+    free_min_mib: Mib  # no recordings when the disk has less free space
 
 
-class Probe(Table):
-    """How often the voice path is tried with a spoken question; 0 = never."""
+class ProbeConfig(TomlTable):
+    """Interval of the voice probe, a spoken question through STT, command and TTS; 0 = never."""
 
     every_s: Annotated[int, Field(ge=0, le=86_400)]
-    every_without_card_s: Seconds
-    limit_ms: Milliseconds  # for each of hearing, answering, speaking
+    every_without_gpu_s: Seconds
+    limit_ms: Milliseconds  # for each of STT, command, TTS

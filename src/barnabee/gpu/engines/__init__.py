@@ -1,1 +1,1 @@
-"""The engines; the only place where inference libraries are imported, and only inside functions."""
+"""Inference engines, the only modules that import inference libraries (inside functions)."""

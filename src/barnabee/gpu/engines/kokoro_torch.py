@@ -1,9 +1,9 @@
-"""Text to speech with Kokoro's own torch network, for a card.
+"""Kokoro text-to-speech engine for a GPU, with Kokoro's own torch network.
 
-The network (`kokoro.model`) stands where kokoro-onnx expects an onnxruntime session, so a text is
-read, cut and trimmed exactly as by the CPU's engine. Nothing is fetched: `config.json`,
-`kokoro-v1_0.pth` and the voices (`voices.npz`, or one `voices/<name>.pt` each) come out of the
-folder. kokoro's own reader (misaki) is not used, it would download a language model.
+The network (`kokoro.model`) replaces the onnxruntime session of kokoro-onnx, so that text is
+processed exactly as on a CPU. Nothing is downloaded: `config.json`, `kokoro-v1_0.pth` and the
+voices (`voices.npz`, or one `voices/<name>.pt` each) are in the model folder. kokoro's own text
+front end (misaki) is not used, because it would download a language model.
 """
 
 from __future__ import annotations
@@ -20,27 +20,26 @@ from numpy.typing import NDArray
 
 from barnabee.core import manifest
 from barnabee.core.errors import Misconfigured
-from barnabee.core.schema import Voice
-from barnabee.gpu.engines.device import Device
-from barnabee.gpu.engines.kokoro_speaker import Speaker, VoiceTable
-from barnabee.gpu.engines.torch_runtime import open_torch
+from barnabee.core.schema import VoiceConfig
+from barnabee.gpu.engines.device import Device, open_torch
+from barnabee.gpu.engines.kokoro import KokoroSpeaker, VoiceTable
 
 WEIGHTS = "kokoro-v1_0.pth"
-REPOSITORY = "hexgrad/Kokoro-82M"  # a name the class wants to hear; nothing is fetched from it
+REPOSITORY = "hexgrad/Kokoro-82M"  # the class requires a name; nothing is downloaded from it
 
 
-class KokoroTorch(Speaker):
-    """One loaded Kokoro network and its voices."""
+class KokoroTorch(KokoroSpeaker):
+    """Kokoro through torch."""
 
     @classmethod
-    def load(cls, directory: Path, voice: Voice, *, device: Device) -> KokoroTorch:
-        """Verify and load the folder.
+    def load(cls, directory: Path, voice: VoiceConfig, *, device: Device) -> KokoroTorch:
+        """Verify and load a model folder.
 
-        Raises ModelMissing or ModelDamaged when it is not whole, Misconfigured when torch or kokoro
-        is missing, there is no card, or the folder is no Kokoro.
+        Raises ModelMissing, ModelDamaged, or Misconfigured when torch or kokoro is not installed,
+        there is no GPU, or the folder holds no voices.
         """
-        place = open_torch(device)
-        manifest.verify(directory)
+        torch_device = open_torch(device)
+        manifest.verify_directory(directory)
         try:
             from kokoro.model import KModel  # noqa: PLC0415 - heavy
         except ImportError as error:
@@ -51,10 +50,10 @@ class KokoroTorch(Speaker):
         config = json.loads((directory / "config.json").read_bytes())
         weights = str(directory / WEIGHTS)
         network = KModel(REPOSITORY, config=config, model=weights)
-        session = TorchSession(network.to(place).eval(), place, weights)
+        session = TorchSession(network.to(torch_device).eval(), torch_device, weights)
         with tempfile.NamedTemporaryFile(suffix=".npz") as file:
-            tables = voices(directory)
-            np.savez(file, allow_pickle=False, **tables)  # the library wants a file to begin with
+            tables = read_voices(directory)
+            np.savez(file, allow_pickle=False, **tables)  # the constructor requires a file
             file.flush()
             model = KokoroModel.from_session(session, file.name, vocab_config=config)
         model.voices = tables
@@ -62,52 +61,49 @@ class KokoroTorch(Speaker):
 
 
 @dataclass(frozen=True)
-class Tensor:
-    """What onnxruntime says of an input or output."""
+class TensorInfo:
+    """Description of an input or output, as in onnxruntime."""
 
     name: str
     type: str = "tensor(float)"
 
 
 @dataclass(frozen=True)
-class Meta:
-    """What onnxruntime says of a model: nothing here."""
+class ModelMetadata:
+    """Model metadata as in onnxruntime; empty."""
 
     custom_metadata_map: Mapping[str, str] = field(default_factory=dict)
 
 
 class TorchSession:
-    """A torch network with the face of an onnxruntime session: as much of it as is used."""
+    """Adapter of a torch network to the part of onnxruntime's session API that kokoro-onnx uses."""
 
-    def __init__(self, network: Any, place: Any, path: str) -> None:
-        """Take a `KModel`, the device it is on, and the file it came from."""
-        self._network, self._place = network, place
+    def __init__(self, network: Any, torch_device: Any, path: str) -> None:
+        """Take a `KModel`, its `torch.device` and its file."""
+        self._network, self._device = network, torch_device
         self._model_path = path
 
-    def get_inputs(self) -> Sequence[Tensor]:
-        """Return the names and types of `run`'s inputs."""
-        return (Tensor("input_ids", "tensor(int64)"), Tensor("style"), Tensor("speed"))
+    def get_inputs(self) -> Sequence[TensorInfo]:
+        return (TensorInfo("input_ids", "tensor(int64)"), TensorInfo("style"), TensorInfo("speed"))
 
-    def get_outputs(self) -> Sequence[Tensor]:
-        """Return the names and types of `run`'s outputs."""
-        return (Tensor("audio"),)
+    def get_outputs(self) -> Sequence[TensorInfo]:
+        return (TensorInfo("audio"),)
 
-    def get_modelmeta(self) -> Meta:
-        """Return what else is known of the model."""
-        return Meta()
+    def get_modelmeta(self) -> ModelMetadata:
+        return ModelMetadata()
 
     def run(self, _names: None, inputs: Mapping[str, NDArray[Any]]) -> list[NDArray[np.float32]]:
-        """Return the sound (n,) at 24 kHz of input_ids (1, phonemes + 2), style (1, 256), speed."""
+        """Return (n,) samples at 24 kHz for input_ids (1, phonemes + 2), style (1, 256), speed."""
         import torch  # noqa: PLC0415 - loaded already
 
-        tokens = torch.from_numpy(inputs["input_ids"]).to(self._place)
-        style = torch.from_numpy(inputs["style"]).to(self._place)
-        sound, _ = self._network.forward_with_tokens(tokens, style, float(inputs["speed"][0]))
-        return [sound.float().cpu().numpy()]
+        tokens = torch.from_numpy(inputs["input_ids"]).to(self._device)
+        style = torch.from_numpy(inputs["style"]).to(self._device)
+        audio, _ = self._network.forward_with_tokens(tokens, style, float(inputs["speed"][0]))
+        return [audio.float().cpu().numpy()]
 
 
-def voices(directory: Path) -> dict[str, VoiceTable]:
-    """Return the voices of a folder by name; Misconfigured when there are none."""
+def read_voices(directory: Path) -> dict[str, VoiceTable]:
+    """Return the voices of a model folder by name; Misconfigured when there are none."""
     tables: dict[str, VoiceTable] = {}
     if (directory / "voices.npz").is_file():
         with np.load(directory / "voices.npz") as archive:

@@ -1,36 +1,44 @@
-"""Speech to text with NVIDIA's Parakeet (FastConformer-TDT) through onnx-asr and onnxruntime.
+"""Parakeet speech-to-text engine (NVIDIA's FastConformer-TDT) through onnx-asr and onnxruntime.
 
-Any NeMo TDT export does: 0.6b v3 and v2, 1.1b, or one's own. What differs (mel bands, vocabulary,
-size of the states) stands in the folder's files: `config.json`, `vocab.txt`, `encoder-model.onnx`,
-`decoder_joint-model.onnx`, or the two models with `.int8` before `.onnx`.
+Loads any NeMo TDT export (0.6b v3 and v2, 1.1b, or one of your own). What differs between them is
+read from the folder: `config.json`, `vocab.txt`, `encoder-model.onnx`, `decoder_joint-model.onnx`,
+or the two models with `.int8` before `.onnx`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from barnabee.audio.samples import STT_RATE_HZ, Samples
 from barnabee.core import manifest
 from barnabee.core.errors import Misconfigured
-from barnabee.gpu.engines import onnx
-from barnabee.gpu.engines.device import Device
-from barnabee.gpu.engines.protocols import STT_RATE_HZ, Samples, Segment
-from barnabee.gpu.engines.tokens import Token, segments
-from barnabee.gpu.engines.windows import windows
+from barnabee.gpu.engines.device import (
+    Device,
+    make_session_options,
+    require_cuda,
+    select_providers,
+)
+from barnabee.gpu.engines.protocols import Segment, Word
+from barnabee.gpu.engines.windows import split_windows
 
 if TYPE_CHECKING:
     from onnx_asr.adapters import TimestampedResultsAsrAdapter
     from onnx_asr.asr import TimestampedResult
 
-TYPE = "nemo-conformer-tdt"
-NEEDED = ("config.json", "vocab.txt")
-# Shorter sounds are padded: mel bands are normalised over time, which needs some time.
-SHORTEST_S = 0.5
+MODEL_TYPE = "nemo-conformer-tdt"
+REQUIRED_FILES = ("config.json", "vocab.txt")
+# Shorter audio is padded: the mel bands are normalised over time.
+MIN_DURATION_S = 0.5
 # The English models (v2, 1.1b) have 1024 tokens, the one with 25 languages (v3) has 8192.
 ENGLISH_VOCABULARY = 4096
+# The longest step of a TDT model is 4 encoder frames of 80 ms.
+MAX_TOKEN_S = 0.32
 ENGLISH = frozenset({"en"})
 EUROPEAN = (
     ENGLISH
@@ -38,43 +46,46 @@ EUROPEAN = (
     | {"lt", "lv", "mt", "nl", "pl", "pt", "ro", "ru", "sk", "sl", "sv", "uk"}
 )
 
+_SENTENCE_ENDS = (".", "?", "!", "…")
+_QUOTES = "\"'\u201d\u2019)»"
+_PUNCTUATION = frozenset(f".,;:!?…%]{_QUOTES}")
+
 
 class Parakeet:
-    """One loaded Parakeet model."""
+    """A loaded Parakeet model."""
 
     def __init__(self, model: TimestampedResultsAsrAdapter, languages: frozenset[str]) -> None:
-        """Take a loaded model that gives times; use `load`."""
+        """Take a model with timestamps; use `load`."""
         self._model = model
         self._languages = languages
 
     @classmethod
     def load(cls, directory: Path, *, device: Device) -> Parakeet:
-        """Verify and load the folder.
+        """Verify and load a model folder.
 
-        Raises ModelMissing or ModelDamaged when it is not whole, Misconfigured when it is no such
-        export or the device cannot be used.
+        Raises ModelMissing, ModelDamaged, or Misconfigured when the folder is no NeMo TDT export or
+        the device cannot be used.
         """
-        providers = onnx.providers(device)
-        manifest.verify(directory)
-        for name in NEEDED:
+        providers = select_providers(device)
+        manifest.verify_directory(directory)
+        for name in REQUIRED_FILES:
             if not (directory / name).is_file():
                 raise Misconfigured(what=f"{directory / name} is missing: a NeMo TDT export has it")
         import onnx_asr  # noqa: PLC0415 - heavy
 
         model = onnx_asr.load_model(
-            TYPE,
+            MODEL_TYPE,
             path=directory,
-            quantization=_quantization(directory),
-            sess_options=onnx.options(device),
+            quantization=_find_quantization(directory),
+            sess_options=make_session_options(device),
             providers=providers,
         )
         encoder: Any = vars(model.asr)["_encoder"]  # it has no public name
-        onnx.require(encoder, device)
-        return cls(model.with_timestamps(), languages_of(directory / "vocab.txt"))
+        require_cuda(encoder, device)
+        return cls(model.with_timestamps(), read_languages(directory / "vocab.txt"))
 
     @property
     def languages(self) -> frozenset[str]:
-        """Return the language codes it knows; it finds out by itself which one is spoken."""
         return self._languages
 
     def warm_up(self) -> None:
@@ -83,31 +94,106 @@ class Parakeet:
         self._model.recognize(noise)
 
     def close(self) -> None:
-        """Let go of the model."""
         del self._model
 
     def transcribe(
         self, samples: Samples, *, language: str, words: bool = False
     ) -> Iterator[Segment]:
-        """Yield what is said in `samples` (16 kHz), a window at a time."""
-        del language  # the model is not told; whoever asks has compared it with `languages`
-        for start_s, window in windows(samples):
-            short = int(SHORTEST_S * STT_RATE_HZ) - len(window)
-            heard = self._model.recognize(np.pad(window, (0, short)) if short > 0 else window)
+        del language  # the model detects it; callers check it against `languages`
+        for start_s, window in split_windows(samples):
+            missing = int(MIN_DURATION_S * STT_RATE_HZ) - len(window)
+            result = self._model.recognize(np.pad(window, (0, missing)) if missing > 0 else window)
             end_s = start_s + len(window) / STT_RATE_HZ
-            yield from segments(_tokens(heard, start_s), end_s, words=words)
+            yield from make_segments(_read_tokens(result, start_s), end_s, words=words)
 
 
-def languages_of(vocabulary: Path) -> frozenset[str]:
-    """Return the languages of a model, by the size of its vocabulary (one token a line)."""
+def read_languages(vocabulary: Path) -> frozenset[str]:
+    """Return the languages of a model, by the size of its vocabulary (one token per line)."""
     with vocabulary.open("rb") as file:
         return ENGLISH if sum(1 for _ in file) < ENGLISH_VOCABULARY else EUROPEAN
 
 
-def _quantization(directory: Path) -> str | None:
+def _find_quantization(directory: Path) -> str | None:
     return None if (directory / "encoder-model.onnx").is_file() else "int8"
 
 
-def _tokens(heard: TimestampedResult, start_s: float) -> list[Token]:
-    rows: Any = zip(heard.tokens or (), heard.timestamps or (), heard.logprobs or (), strict=True)
-    return [Token(text, start_s + at_s, log) for text, at_s, log in rows]
+def _read_tokens(result: TimestampedResult, start_s: float) -> list[DecodedToken]:
+    rows: Any = zip(
+        result.tokens or (), result.timestamps or (), result.logprobs or (), strict=True
+    )
+    return [DecodedToken(text, start_s + at_s, log) for text, at_s, log in rows]
+
+
+# ---- tokens to words and sentences ----
+#
+# A transducer reports when a token begins and its probability, not when it ends. A leading blank
+# marks the first token of a word.
+
+
+@dataclass(frozen=True, slots=True)
+class DecodedToken:
+    """Part of a word."""
+
+    text: str
+    start_s: float
+    log_probability: float
+
+
+@dataclass
+class _WordBuilder:
+    text: str
+    start_s: float
+    last_s: float
+    logs: list[float] = field(default_factory=list)
+
+    def build(self, next_s: float) -> Word:
+        end_s = max(self.last_s, min(next_s, self.last_s + MAX_TOKEN_S))
+        confidence = min(1.0, math.exp(sum(self.logs) / len(self.logs)))
+        return Word(self.start_s, end_s, self.text, confidence)
+
+
+def make_segments(
+    tokens: Sequence[DecodedToken], end_s: float, *, words: bool
+) -> Iterator[Segment]:
+    """Yield one segment for each sentence; `end_s` is the end of the audio. Pure."""
+    builders = _group_tokens(tokens)
+    start = 0
+    for number, builder in enumerate(builders, start=1):
+        is_last = number == len(builders)
+        if not is_last and not builder.text.rstrip(_QUOTES).endswith(_SENTENCE_ENDS):
+            continue
+        next_s = end_s if is_last else builders[number].start_s
+        yield _make_segment(builders[start:number], next_s, words=words)
+        start = number
+
+
+def _make_segment(builders: Sequence[_WordBuilder], next_s: float, *, words: bool) -> Segment:
+    starts = [*(builder.start_s for builder in builders[1:]), next_s]
+    built = tuple(one.build(start_s) for one, start_s in zip(builders, starts, strict=True))
+    logs = [log for builder in builders for log in builder.logs]
+    return Segment(
+        built[0].start_s,
+        built[-1].end_s,
+        "".join(word.text for word in built),
+        sum(logs) / len(logs),
+        0.0,  # a transducer has no such probability: it emits nothing for silence
+        built if words else (),
+    )
+
+
+def _group_tokens(tokens: Sequence[DecodedToken]) -> list[_WordBuilder]:
+    builders: list[_WordBuilder] = []
+    for token in tokens:
+        text = token.text.strip()
+        if not text or (text.startswith("<") and text.endswith(">")):  # <unk>, <|nospeech|>
+            continue
+        is_punctuation = all(character in _PUNCTUATION for character in text)
+        starts_word = token.text[:1].isspace() and not is_punctuation
+        if starts_word or not builders:
+            builders.append(_WordBuilder(f" {text}", token.start_s, token.start_s))
+        else:
+            builders[-1].text += text
+            if not is_punctuation:  # its time is that of the silence after the word
+                builders[-1].last_s = token.start_s
+        builders[-1].logs.append(token.log_probability)
+    return builders

@@ -1,8 +1,8 @@
-"""What an engine must offer; nothing here says how.
+"""Protocols of the inference engines and the types of their results.
 
-All methods block and are called from one thread at a time, never from the event loop. What takes
-long is an iterator: between two steps the engine is free for somebody else. An engine that runs out
-of memory lets the library's error through; `memory.ran_out` knows it.
+Methods block and are called from one thread at a time, never from the event loop. Long work is an
+iterator: between two items the engine is free for other requests. An engine that runs out of memory
+raises its library's error, which `oom_retry.is_out_of_memory` recognises.
 """
 
 from __future__ import annotations
@@ -15,25 +15,24 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-Samples = NDArray[np.float32]  # (n,), mono, in [-1, 1]
+from barnabee.audio.samples import Samples
 
-STT_RATE_HZ = 16_000
-WAKE_FRAME = 1280  # samples, 80 ms: what a wake word's engine hears at a time
+WAKE_FRAME_SAMPLES = 1280  # 80 ms at 16 kHz: the input of wake word engines
 
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """One word, when it was said, and how sure the engine is of it (0 to 1)."""
+    """One recognised word with its time and confidence (0 to 1)."""
 
     start_s: float
     end_s: float
-    text: str  # with the blank before it, as engines give it, so that words join to the text
+    text: str  # with a leading blank, so that words concatenate to the text
     confidence: float
 
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """A stretch of speech and what was said in it; `words` only when they were asked for."""
+    """One stretch of recognised speech; `words` is empty unless requested."""
 
     start_s: float
     end_s: float
@@ -44,89 +43,85 @@ class Segment:
 
     @property
     def confidence(self) -> float:
-        """Return how sure the engine is, 0 to 1: the geometric mean over its tokens."""
+        """Geometric mean of the tokens' probabilities, 0 to 1."""
         return min(1.0, math.exp(self.average_log_probability))
 
 
 @dataclass(frozen=True, slots=True)
 class Embeddings:
-    """`vectors` is (n, dimensions) float32 with rows of length 1, in the order of the texts.
-
-    `tokens` says how many were read of each text.
-    """
+    """Vectors of the texts, (n, dimensions) with rows of length 1, and the tokens read of each."""
 
     vectors: NDArray[np.float32]
     tokens: tuple[int, ...]
 
 
 class Engine(Protocol):
-    """What all engines share."""
+    """Methods of every engine."""
 
     def warm_up(self) -> None:
-        """Do one small real inference; raises when the engine does not work."""
+        """Run one small inference; raises when the engine does not work."""
 
     def close(self) -> None:
-        """Let go of all memory; nothing else is called afterwards.
+        """Release all memory; no method is called afterwards.
 
-        Whoever raises here has kept everything and goes on working: the unloading was refused.
+        An engine that raises here stays usable: the unload was refused.
         """
 
 
 class SpeechToText(Engine, Protocol):
-    """Hears."""
+    """Speech recognition."""
 
     @property
     def languages(self) -> frozenset[str]:
-        """Return the language codes it knows (ISO 639-1)."""
+        """Supported language codes (ISO 639-1)."""
 
     def transcribe(
         self, samples: Samples, *, language: str, words: bool = False
     ) -> Iterator[Segment]:
-        """Yield what is said in `samples` (16 kHz), a stretch at a time; `words` wants times."""
+        """Yield the segments of 16 kHz audio; `words` asks for the time of each word."""
 
 
 class TextToSpeech(Engine, Protocol):
-    """Speaks."""
+    """Speech synthesis."""
 
     @property
     def sample_rate_hz(self) -> int:
-        """Return the rate of what `speak` yields."""
+        """Rate of the samples that `speak` yields."""
 
     @property
     def voices(self) -> Sequence[str]:
-        """Return the names `speak` takes, the house's own voice first."""
+        """Names that `speak` accepts, the default voice first."""
 
     def speak(self, text: str, *, voice: str, speed: float) -> Iterator[Samples]:
-        """Yield `text` spoken, a phrase at a time; `speed` 1.0 is normal.
+        """Yield the audio of `text`, one phrase at a time; `speed` 1.0 is normal.
 
-        Raises BadRequest when nothing of the text can be spoken.
+        Raises BadRequest when the text has nothing to pronounce.
         """
 
 
-class Embedder(Engine, Protocol):
-    """Turns texts into vectors whose dot product is their likeness."""
+class TextEmbedder(Engine, Protocol):
+    """Sentence embedding; the dot product of two vectors is their similarity."""
 
     @property
-    def dimensions(self) -> int:
-        """Return the length of a vector."""
+    def dimensions(self) -> int: ...
 
     def embed(self, texts: Sequence[str]) -> Embeddings:
-        """Return one vector for each text, the same among any others (cosine >= 0.999)."""
+        """Return one vector for each text, the same in any batch (cosine >= 0.999)."""
 
 
-class Listener(Protocol):
-    """One microphone's ear: it remembers the last seconds, so each stream has its own."""
+class WakeWordStream(Protocol):
+    """Recent audio of one microphone, scored frame by frame."""
 
-    def hear(self, frame: NDArray[np.int16]) -> Mapping[str, float]:
-        """Take the next (1280,) samples, 80 ms at 16 kHz; return each word's score, 0 to 1."""
+    def score_frame(self, frame: NDArray[np.int16]) -> Mapping[str, float]:
+        """Take the next (1280,) samples at 16 kHz; return each word's score, 0 to 1."""
 
 
-class WakeWords(Engine, Protocol):
-    """Waits for its name."""
+class WakeWordEngine(Engine, Protocol):
+    """Wake word detection for any number of streams."""
 
     @property
     def words(self) -> Sequence[str]:
-        """Return the names of the words it knows."""
+        """Supported wake words."""
 
-    def listener(self, words: Sequence[str]) -> Listener:
-        """Return a fresh ear for one stream that listens for `words`, all of them known."""
+    def open_stream(self, words: Sequence[str]) -> WakeWordStream:
+        """Return a new stream that scores `words`, all of them supported."""

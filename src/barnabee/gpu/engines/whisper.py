@@ -1,58 +1,55 @@
-"""Speech to text with Whisper through faster-whisper: int8 on a CPU, float16 on a card."""
+"""Whisper speech-to-text engine through faster-whisper: int8 on a CPU, float16 on a GPU."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from barnabee.audio.samples import STT_RATE_HZ, Samples
 from barnabee.core import manifest
 from barnabee.core.errors import Misconfigured
 from barnabee.gpu.engines.device import Device
-from barnabee.gpu.engines.protocols import STT_RATE_HZ, Samples, Segment, Word
-from barnabee.gpu.engines.windows import silent
+from barnabee.gpu.engines.protocols import Segment, Word
+from barnabee.gpu.engines.windows import is_silent
 
-if TYPE_CHECKING:
-    from barnabee.gpu.engines.whisper_window import WindowedModel
-
-# Greedy first and one retry: the library's six temperatures make noise take six times as long.
+# Greedy first and one retry: with the library's six temperatures noise takes six times as long.
 TEMPERATURES = [0.0, 0.4]
-# Nobody says more: about 4 tokens a second are spoken; noise would be decoded to the last of 448.
-TOKENS_PER_S, TOKENS_AT_LEAST = 10, 24
+# About 4 tokens a second are spoken; without a limit, noise is decoded to the maximum of 448.
+TOKENS_PER_S, MIN_TOKENS = 10, 24
 WINDOW_S = 30
-# The encoder reads 30 s however short the sound is, and on a CPU that is four fifths of the time.
-# Of a short sound it is given less: the sound, so much of nothing after it, and not less than this.
-# A model trained on 30 s may trip over that ("turn turn turn"): what it then doubts is heard again,
-# whole. docs/reference/gpu.md has how often, and how many words it costs.
-REST_S, SHORTEST_S = 5, 15
-# What the library itself calls a failure: text that repeats itself, tokens it did not believe.
-COMPRESSION_MOST, LOG_PROBABILITY_LEAST = 2.4, -1.0
+# The encoder takes 30 s for any audio, on a CPU four fifths of the time. Short audio gets a shorter
+# window: its length and some padding, at least MIN_WINDOW_S. The model was trained on 30 s and may
+# then repeat itself ("turn turn turn"): a doubtful result is decoded again with the full window.
+# docs/reference/gpu.md has the frequency and the effect on word errors.
+PADDING_S, MIN_WINDOW_S = 5, 15
+# The library's own criteria of a failed decoding: repetitive text, improbable tokens.
+MAX_COMPRESSION_RATIO, MIN_LOG_PROBABILITY = 2.4, -1.0
 FRAMES_PER_S = 100
 
 
 class Whisper:
-    """One loaded Whisper model."""
+    """A loaded Whisper model."""
 
-    def __init__(self, model: WindowedModel, *, short: bool) -> None:
-        """Take a loaded model; use `load`. `short`: give the encoder no more than it needs."""
+    def __init__(self, model: Any, *, short_windows: bool) -> None:
+        """Take a windowed model; use `load`. `short_windows` shortens the encoder's input."""
         self._model = model
-        self._short = short
+        self._short_windows = short_windows
         self._languages = frozenset(model.supported_languages)
 
     @classmethod
     def load(cls, directory: Path, *, device: Device) -> Whisper:
-        """Verify and load the folder.
+        """Verify and load a model folder.
 
-        Raises ModelMissing or ModelDamaged when it is not whole, Misconfigured without a card.
+        Raises ModelMissing, ModelDamaged, or Misconfigured when there is no GPU.
         """
-        _require_card(device)
-        manifest.verify(directory)
-        from barnabee.gpu.engines.whisper_window import WindowedModel  # noqa: PLC0415 - heavy
-
+        _require_gpu(device)
+        manifest.verify_directory(directory)
         on_cpu = device.kind == "cpu"
-        model = WindowedModel(
+        model = _make_windowed_class()(
             str(directory),
             device=device.kind,
             device_index=device.index,
@@ -60,15 +57,14 @@ class Whisper:
             cpu_threads=device.threads,
             local_files_only=True,
         )
-        return cls(model, short=on_cpu)  # a card reads 30 s in no time
+        return cls(model, short_windows=on_cpu)  # on a GPU 30 s take next to no time
 
     @property
     def languages(self) -> frozenset[str]:
-        """Return the language codes it knows."""
         return self._languages
 
     def warm_up(self) -> None:
-        """Run encoder and decoder once, on one second: all 30 would cost 4 s of processor time."""
+        """Run encoder and decoder once on 1 s of noise; 30 s would take 4 s of CPU time."""
         noise = np.random.default_rng(0).normal(0, 0.01, STT_RATE_HZ).astype(np.float32)
         features = self._model.feature_extractor(noise)[:, :FRAMES_PER_S]
         encoded = self._model.encode(np.ascontiguousarray(features))
@@ -76,27 +72,25 @@ class Whisper:
         self._model.model.generate(encoded, [[begin]], max_length=4)
 
     def close(self) -> None:
-        """Let go of the model."""
         self._model.model.unload_model()
 
     def transcribe(
         self, samples: Samples, *, language: str, words: bool = False
     ) -> Iterator[Segment]:
-        """Yield what is said in `samples` (16 kHz)."""
-        if silent(samples):
+        if is_silent(samples):
             return
         duration_s = len(samples) / STT_RATE_HZ
-        window_s = window_for(duration_s) if self._short else WINDOW_S
-        found: Iterable[Any] = self._decode(samples, language, words, window_s)
+        window_s = choose_window_s(duration_s) if self._short_windows else WINDOW_S
+        segments: Iterable[Any] = self._decode(samples, language, words, window_s)
         if window_s < WINDOW_S:
-            found = list(found)
-            if any(map(doubtful, found)):
-                found = self._decode(samples, language, words, WINDOW_S)
-        for one in found:
-            said = tuple(
+            segments = list(segments)
+            if any(map(is_doubtful, segments)):
+                segments = self._decode(samples, language, words, WINDOW_S)
+        for one in segments:
+            timed = tuple(
                 Word(word.start, word.end, word.word, word.probability) for word in one.words or ()
             )
-            yield Segment(one.start, one.end, one.text, one.avg_logprob, one.no_speech_prob, said)
+            yield Segment(one.start, one.end, one.text, one.avg_logprob, one.no_speech_prob, timed)
 
     def _decode(
         self, samples: Samples, language: str, words: bool, window_s: float
@@ -107,33 +101,49 @@ class Whisper:
             samples,
             language=language,
             temperature=TEMPERATURES,
-            max_new_tokens=TOKENS_AT_LEAST + int(duration_s * TOKENS_PER_S),
+            max_new_tokens=MIN_TOKENS + int(duration_s * TOKENS_PER_S),
             word_timestamps=words,
-            condition_on_previous_text=False,  # one misheard stretch must not bend the next
+            condition_on_previous_text=False,  # an error must not influence later windows
         )
         yield from segments
 
 
-def window_for(duration_s: float) -> float:
-    """Return how many seconds the encoder is given of a sound so long. Pure."""
-    return min(float(WINDOW_S), max(float(SHORTEST_S), duration_s + REST_S))
+def choose_window_s(duration_s: float) -> float:
+    """Return the encoder's window for audio of this duration. Pure."""
+    return min(float(WINDOW_S), max(float(MIN_WINDOW_S), duration_s + PADDING_S))
 
 
-def doubtful(segment: Any) -> bool:
-    """Return whether what was heard should be heard again with the whole window. Pure."""
+def is_doubtful(segment: Any) -> bool:
+    """Return whether a segment should be decoded again with the full window. Pure."""
     return bool(
-        segment.compression_ratio > COMPRESSION_MOST or segment.avg_logprob < LOG_PROBABILITY_LEAST
+        segment.compression_ratio > MAX_COMPRESSION_RATIO
+        or segment.avg_logprob < MIN_LOG_PROBABILITY
     )
 
 
-def _require_card(device: Device) -> None:
+def _make_windowed_class() -> Any:
+    from faster_whisper import WhisperModel  # noqa: PLC0415 - heavy
+
+    class WindowedModel(WhisperModel):  # type: ignore[misc] # faster-whisper has no types
+        """Whisper model that encodes only the first `frames` (of 10 ms) of each window."""
+
+        frames = WINDOW_S * FRAMES_PER_S
+
+        def encode(self, features: NDArray[np.float32]) -> Any:
+            """Encode (mel bands, frames) or (batch, mel bands, frames)."""
+            return super().encode(np.ascontiguousarray(features[..., : self.frames]))
+
+    return WindowedModel
+
+
+def _require_gpu(device: Device) -> None:
     if device.kind == "cpu":
         return
     import ctranslate2  # noqa: PLC0415 - heavy
 
     if ctranslate2.get_cuda_device_count() <= device.index:
         what = (
-            "BARNABEE_DEVICE=cuda needs an NVIDIA card that CTranslate2 can open, there is none: "
+            "BARNABEE_DEVICE=cuda needs an NVIDIA GPU that CTranslate2 can open, there is none: "
             "install the driver (and CUDA 12), or set BARNABEE_DEVICE=cpu"
         )
         raise Misconfigured(what=what)

@@ -1,4 +1,4 @@
-"""POST /v1/audio/speech: a text in, its sound out, streamed phrase by phrase."""
+"""POST /v1/audio/speech: text in, synthesized audio out, streamed phrase by phrase."""
 
 from __future__ import annotations
 
@@ -12,18 +12,19 @@ from fastapi import APIRouter
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, Field
 
-from barnabee.audio import encode, wav
+from barnabee.audio import encode
+from barnabee.audio.samples import to_pcm16
 from barnabee.core.errors import BadRequest
 from barnabee.gpu.engines.protocols import TextToSpeech
-from barnabee.gpu.routes.checks import Session, require_text
+from barnabee.gpu.routes import SessionHeader, require_text
 
 if TYPE_CHECKING:
-    from barnabee.core.schema import Limits, Voice
-    from barnabee.gpu.capabilities import Task
-    from barnabee.gpu.model_runtime import Slot
+    from barnabee.core.schema import LimitsConfig, VoiceConfig
+    from barnabee.gpu.capabilities import Capability
+    from barnabee.gpu.model_runtime import ModelRuntime
 
-# Programs written for OpenAI's service must name one of its voices: here it is Kokoro's of the same
-# name where there is one, else the house's.
+# Clients written for OpenAI's API must name one of its voices: they get Kokoro's voice of that name
+# where there is one, else the default voice.
 OPENAI_VOICES = frozenset(
     {"alloy", "ash", "ballad", "cedar", "coral", "echo", "fable", "marin", "nova", "onyx"}
     | {"sage", "shimmer", "verse"}
@@ -31,15 +32,15 @@ OPENAI_VOICES = frozenset(
 
 
 class VoiceId(BaseModel):
-    """OpenAI's other way to name a voice."""
+    """Voice as an object, the second form of OpenAI's API."""
 
     id: str
 
 
-class Speech(BaseModel):
-    """What to say and how. `pcm` is signed 16-bit little-endian, mono, without a header.
+class SpeechRequest(BaseModel):
+    """Text and voice; the format `pcm` is signed 16-bit little-endian mono without a header.
 
-    `instructions` and whatever else OpenAI's clients send is accepted and changes nothing.
+    Other fields of OpenAI's API, such as `instructions`, are accepted and ignored.
     """
 
     model: str
@@ -51,80 +52,86 @@ class Speech(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
-class Saying:
-    """What is said, in which voice, how fast (1.0 is normal)."""
+class SynthesisInput:
+    """Validated text, voice and speed (1.0 is normal)."""
 
     text: str
     voice: str
     speed: float
 
 
-def router(task: Task[TextToSpeech], limits: Limits, house: Voice) -> APIRouter:
-    """Return the route."""
+def make_router(
+    capability: Capability[TextToSpeech], limits: LimitsConfig, default_voice: VoiceConfig
+) -> APIRouter:
     routes = APIRouter()
 
     @routes.post("/v1/audio/speech", response_model=None)
-    async def speak(wanted: Speech, session: Session = "") -> StreamingResponse:
-        """Return `input` spoken; the first sound is sent while the rest is still computed."""
-        slot = task.called(wanted.model)[0]
+    async def synthesize(request: SpeechRequest, session: SessionHeader = "") -> StreamingResponse:
+        """Synthesize `input`; the first phrase is sent while the rest is still computed."""
+        runtime = capability.find_runtimes(request.model)[0]
         text = require_text(
-            wanted.input, field="field `input`", max_chars=limits.text_to_speech_max_chars
+            request.input, field="field `input`", max_chars=limits.text_to_speech_max_chars
         )
-        if wanted.stream_format != "audio":
-            reason = "only `audio` is streamed here"
-            raise BadRequest(field="field `stream_format`", reason=reason)
-        speed = wanted.speed * house.speed_percent / 100
-        voice = wanted.voice.id if isinstance(wanted.voice, VoiceId) else wanted.voice
-        saying = Saying(text, voice or house.name, speed)
-        sound = _sound(task, slot, saying, session)
-        first = await anext(sound)  # so that what cannot be spoken is still a proper error
-        encoder = encode.make(wanted.response_format, house.sample_rate_hz)
-        media_type = encode.MEDIA_TYPES[wanted.response_format]
-        return StreamingResponse(_encoded(encoder, first, sound), media_type=media_type)
+        if request.stream_format != "audio":
+            raise BadRequest(field="field `stream_format`", reason="only `audio` is supported")
+        speed = request.speed * default_voice.speed_percent / 100
+        voice = request.voice.id if isinstance(request.voice, VoiceId) else request.voice
+        text_input = SynthesisInput(text, voice or default_voice.name, speed)
+        pcm = _synthesize(capability, runtime, text_input, session)
+        first = await anext(pcm)  # before the response starts, so that an error is an HTTP error
+        encoder = encode.make_encoder(request.response_format, default_voice.sample_rate_hz)
+        media_type = encode.MEDIA_TYPES[request.response_format]
+        return StreamingResponse(_encode_stream(encoder, first, pcm), media_type=media_type)
 
     return routes
 
 
-def voice_of(wanted: str, voices: Sequence[str]) -> str:
-    """Return the engine's name for a voice; its first is the house's. BadRequest. Pure."""
-    if wanted in voices:
-        return wanted
-    if wanted in OPENAI_VOICES:
-        return next((one for one in voices if one.endswith(f"_{wanted}")), voices[0])
+def resolve_voice(requested: str, voices: Sequence[str]) -> str:
+    """Return the engine's voice for a requested name; `voices` starts with the default. Pure.
+
+    BadRequest for an unknown name.
+    """
+    if requested in voices:
+        return requested
+    if requested in OPENAI_VOICES:
+        return next((voice for voice in voices if voice.endswith(f"_{requested}")), voices[0])
     raise BadRequest(field="field `voice`", reason=f"it is none of {', '.join(voices)}")
 
 
-async def _sound(
-    task: Task[TextToSpeech], slot: Slot[TextToSpeech], saying: Saying, session: str
+async def _synthesize(
+    capability: Capability[TextToSpeech],
+    runtime: ModelRuntime[TextToSpeech],
+    text_input: SynthesisInput,
+    session: str,
 ) -> AsyncGenerator[bytes, None]:
-    async with task.lease(slot, session) as use:
-        engine = use.engine
-        voice = voice_of(saying.voice, engine.voices)
-        use.audio_s = 0.0
-        async for samples in use.each(
-            lambda: engine.speak(saying.text, voice=voice, speed=saying.speed)
+    async with capability.lease(runtime, session) as lease:
+        engine = lease.engine
+        voice = resolve_voice(text_input.voice, engine.voices)
+        lease.audio_s = 0.0
+        async for samples in lease.iterate(
+            lambda: engine.speak(text_input.text, voice=voice, speed=text_input.speed)
         ):
-            use.audio_s += len(samples) / engine.sample_rate_hz
-            yield wav.pcm16(samples)
+            lease.audio_s += len(samples) / engine.sample_rate_hz
+            yield to_pcm16(samples)
 
 
-async def _encoded(
+async def _encode_stream(
     encoder: encode.Encoder, first: bytes, rest: AsyncGenerator[bytes, None]
 ) -> AsyncIterator[bytes]:
-    """Yield the sound in its form, piece by piece; an empty piece is never sent."""
+    """Yield the encoded audio; empty pieces are not sent."""
 
-    async def do(work: Any, *arguments: bytes) -> bytes:
-        made: bytes = (
-            await asyncio.to_thread(work, *arguments) if encoder.blocks else work(*arguments)
+    async def call(method: Any, *arguments: bytes) -> bytes:
+        encoded: bytes = (
+            await asyncio.to_thread(method, *arguments) if encoder.blocks else method(*arguments)
         )
-        return made
+        return encoded
 
     async with aclosing(rest):
-        piece = await do(encoder.feed, first)
+        piece = await call(encoder.feed, first)
         if piece:
             yield piece
         async for pcm in rest:
-            piece = await do(encoder.feed, pcm)
+            piece = await call(encoder.feed, pcm)
             if piece:
                 yield piece
-    yield await do(encoder.finish)
+    yield await call(encoder.finish)

@@ -1,118 +1,200 @@
-"""POST /v1/audio/transcriptions: a recording in, what was said out."""
+"""POST /v1/audio/transcriptions: an audio file in, its transcription out."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Annotated, Literal
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import structlog
 from fastapi import APIRouter, File, Form, UploadFile
 from fastapi.responses import JSONResponse, PlainTextResponse, Response
 
 from barnabee.audio import decode, wav
+from barnabee.audio.samples import STT_RATE_HZ
 from barnabee.core.errors import BadRequest, BarnabeeError, Misconfigured, Unavailable
-from barnabee.gpu.engines.protocols import STT_RATE_HZ, Segment, SpeechToText
-from barnabee.gpu.routes.checks import Session
-from barnabee.gpu.transcription_response import Heard, body
+from barnabee.gpu.engines.protocols import Segment, SpeechToText, Word
+from barnabee.gpu.routes import SessionHeader
 
 if TYPE_CHECKING:
-    from barnabee.core.schema import Limits
-    from barnabee.gpu.capabilities import Task
-    from barnabee.gpu.model_runtime import Slot
+    from barnabee.core.schema import LimitsConfig
+    from barnabee.gpu.capabilities import Capability
+    from barnabee.gpu.model_runtime import ModelRuntime
 
-Format = Literal["json", "text", "verbose_json"]
+ResponseFormat = Literal["json", "text", "verbose_json"]
 Granularity = Literal["word", "segment"]
 
-DECODING_AT_ONCE = 2  # of files that are not WAV; each holds up to audio_max_s of sound
+MAX_CONCURRENT_DECODINGS = 2  # of files other than WAV; each holds up to audio_max_s of audio
 
 log = structlog.get_logger()
 
 
-def router(task: Task[SpeechToText], limits: Limits) -> APIRouter:
-    """Return the route."""
+def make_router(capability: Capability[SpeechToText], limits: LimitsConfig) -> APIRouter:
     routes = APIRouter()
-    decoding = asyncio.Semaphore(DECODING_AT_ONCE)
+    decoding = asyncio.Semaphore(MAX_CONCURRENT_DECODINGS)
 
     @routes.post("/v1/audio/transcriptions", response_model=None)
     async def transcribe(
         file: Annotated[UploadFile, File()],
         model: Annotated[str, Form()],
         language: Annotated[str, Form()] = "en",
-        response_format: Annotated[Format, Form()] = "json",
+        response_format: Annotated[ResponseFormat, Form()] = "json",
         granularities: Annotated[
             list[Granularity] | None, Form(alias="timestamp_granularities[]")
         ] = None,
         stream: Annotated[bool, Form()] = False,
-        session: Session = "",
+        session: SessionHeader = "",
     ) -> Response:
-        """Return what is said in `file` (WAV, FLAC, MP3, MP4, AAC, Ogg or WebM).
+        """Transcribe `file` (WAV, FLAC, MP3, MP4, AAC, Ogg or WebM).
 
-        `prompt`, `temperature` and whatever else OpenAI's clients send is accepted and changes
-        nothing.
+        Other fields of OpenAI's API, such as `prompt` and `temperature`, are accepted and ignored.
         """
-        slots = task.called(model)
+        runtimes = capability.find_runtimes(model)
         if stream:
-            raise BadRequest(field="field `stream`", reason="an answer comes in one piece here")
+            raise BadRequest(field="field `stream`", reason="streamed responses are not supported")
         content = await file.read()
         if content[:4] in wav.MAGIC:
-            sound = wav.parse(content, max_s=limits.audio_max_s)
+            audio = wav.parse(content, max_s=limits.audio_max_s)
         else:
             async with decoding:
-                sound = await asyncio.to_thread(decode.decode, content, max_s=limits.audio_max_s)
-        wanted = Wanted(sound, language, session, words="word" in (granularities or ()))
-        heard = await _first_that_can(task, slots, wanted)
+                audio = await asyncio.to_thread(
+                    decode.decode_file, content, max_s=limits.audio_max_s
+                )
+        request = TranscriptionRequest(audio, language, session, "word" in (granularities or ()))
+        transcription = await _transcribe_with_fallback(capability, runtimes, request)
         if response_format == "text":
-            return PlainTextResponse(heard.text + "\n")
+            return PlainTextResponse(transcription.text + "\n")
         verbose = response_format == "verbose_json"
-        return JSONResponse(body(heard, verbose=verbose, words=wanted.words))
+        body = make_response_body(transcription, verbose=verbose, words=request.words)
+        return JSONResponse(body)
 
     return routes
 
 
-class Wanted:
-    """One request: the sound, its language, whose it is, and whether times of words are asked."""
+@dataclass(frozen=True, slots=True)
+class TranscriptionRequest:
+    """Audio to transcribe; `words` asks for the time of each word."""
 
-    def __init__(self, sound: wav.Wav, language: str, session: str, *, words: bool) -> None:
-        """Take what was sent."""
-        self.sound, self.language, self.session, self.words = sound, language, session, words
+    audio: wav.Wav
+    language: str
+    session: str
+    words: bool
 
 
-async def _first_that_can(
-    task: Task[SpeechToText], slots: tuple[Slot[SpeechToText], ...], wanted: Wanted
-) -> Heard:
-    """Return what the first model that works has heard; when none does, the first one's error.
+@dataclass(frozen=True, slots=True)
+class Transcription:
+    """Result of one engine; `degraded` when a preferred engine failed."""
 
-    A model that does not know the language is passed over, which is no failure of it.
+    segments: Sequence[Segment]
+    language: str
+    duration_s: float
+    engine: str
+    degraded: bool
+
+    @property
+    def text(self) -> str:
+        return "".join(segment.text for segment in self.segments).strip()
+
+    @property
+    def confidence(self) -> float | None:
+        """Geometric mean of the segments' probabilities, 0 to 1; None without segments."""
+        if not self.segments:
+            return None
+        logs = [segment.average_log_probability for segment in self.segments]
+        return min(1.0, math.exp(sum(logs) / len(logs)))
+
+
+async def _transcribe_with_fallback(
+    capability: Capability[SpeechToText],
+    runtimes: tuple[ModelRuntime[SpeechToText], ...],
+    request: TranscriptionRequest,
+) -> Transcription:
+    """Transcribe with the first model that works; when none does, raise the first error.
+
+    A model that does not know the language is skipped, which does not count as degraded.
     """
-    first: BarnabeeError | None = None
-    unknown: BadRequest | None = None
-    for slot in slots:
+    first_error: BarnabeeError | None = None
+    language_error: BadRequest | None = None
+    for runtime in runtimes:
         try:
-            segments = await _listen(task, slot, wanted)
+            segments = await _transcribe(capability, runtime, request)
         except (Unavailable, Misconfigured) as error:
-            log.warning("not heard", engine=slot.model, code=error.code)
-            first = first or error
+            log.warning("transcription failed", engine=runtime.model_id, code=error.code)
+            first_error = first_error or error
         except BadRequest as error:
-            unknown = error
+            language_error = error
         else:
-            return Heard(
-                segments, wanted.language, wanted.sound.duration_s, slot.model, first is not None
+            return Transcription(
+                segments,
+                request.language,
+                request.audio.duration_s,
+                runtime.model_id,
+                degraded=first_error is not None,
             )
-    raise first or unknown or BadRequest(field="field `model`", reason="it names no engine")
+    raise (
+        first_error
+        or language_error
+        or BadRequest(field="field `model`", reason="it names no engine")
+    )
 
 
-async def _listen(
-    task: Task[SpeechToText], slot: Slot[SpeechToText], wanted: Wanted
+async def _transcribe(
+    capability: Capability[SpeechToText],
+    runtime: ModelRuntime[SpeechToText],
+    request: TranscriptionRequest,
 ) -> list[Segment]:
-    async with task.lease(slot, wanted.session) as use:
-        engine = use.engine
-        if wanted.language not in engine.languages:
+    async with capability.lease(runtime, request.session) as lease:
+        engine = lease.engine
+        if request.language not in engine.languages:
             raise BadRequest(field="field `language`", reason="it is not a known code")
-        use.audio_s = wanted.sound.duration_s
-        samples = await use.call(lambda: wav.decode(wanted.sound, STT_RATE_HZ))
-        return [
-            segment
-            async for segment in use.each(
-                lambda: engine.transcribe(samples, language=wanted.language, words=wanted.words)
-            )
-        ]
+        lease.audio_s = request.audio.duration_s
+        samples = await lease.run(lambda: wav.decode(request.audio, STT_RATE_HZ))
+        segments = lease.iterate(
+            lambda: engine.transcribe(samples, language=request.language, words=request.words)
+        )
+        return [segment async for segment in segments]
+
+
+def make_response_body(
+    transcription: Transcription, *, verbose: bool, words: bool
+) -> dict[str, Any]:
+    """Return the JSON body of OpenAI's API; `verbose` adds segments, and words if requested."""
+    confidence = transcription.confidence
+    body: dict[str, Any] = {
+        "text": transcription.text,
+        "language": transcription.language,
+        "duration": round(transcription.duration_s, 3),
+        "engine": transcription.engine,
+        "degraded": transcription.degraded,
+        "confidence": None if confidence is None else round(confidence, 4),
+    }
+    if verbose:
+        segments = transcription.segments
+        rows = [_make_segment_row(*pair) for pair in enumerate(segments)]
+        body |= {"task": "transcribe", "segments": rows}
+        if words:
+            body["words"] = [_make_word_row(word) for part in segments for word in part.words]
+    return body
+
+
+def _make_segment_row(number: int, segment: Segment) -> dict[str, object]:
+    return {
+        "id": number,
+        "start": round(segment.start_s, 3),
+        "end": round(segment.end_s, 3),
+        "text": segment.text,
+        "avg_logprob": round(segment.average_log_probability, 4),
+        "no_speech_prob": round(segment.no_speech_probability, 4),
+        "confidence": round(segment.confidence, 4),
+    }
+
+
+def _make_word_row(word: Word) -> dict[str, object]:
+    return {
+        "word": word.text.strip(),
+        "start": round(word.start_s, 3),
+        "end": round(word.end_s, 3),
+        "confidence": round(word.confidence, 4),
+    }

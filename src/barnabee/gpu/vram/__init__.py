@@ -1,1 +1,1 @@
-"""The ledger of the card: who may be in its memory, who goes, who waits, and why."""
+"""GPU memory management: reservations, leases, eviction and preloading of models."""

@@ -1,7 +1,7 @@
-"""The one owner of the card: drives the ledger, loads and unloads what it says, hands out leases.
+"""VRAM manager: drives the ledger, loads and unloads models, and grants leases.
 
-On one event loop. A model that is there is leased at once; all else goes through `run`, which reads
-the probe, steps the ledger and has its entries carried out. Decides nothing: the ledger does.
+Runs on one event loop. A loaded model is leased at once; all else happens in `run`, which reads the
+probe, steps the ledger and carries out its events. All decisions are the ledger's.
 """
 
 from __future__ import annotations
@@ -18,283 +18,283 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from barnabee.core.errors import BarnabeeError, ModelInUse, VramExhausted
-from barnabee.gpu.model_lease import Use
-from barnabee.gpu.model_runtime import Slot
-from barnabee.gpu.vram import errors, loader
-from barnabee.gpu.vram.events import UNLOADING, Entry, Kind
+from barnabee.gpu.model_lease import ModelLease
+from barnabee.gpu.model_runtime import ModelRuntime
+from barnabee.gpu.vram import memory_monitor, types
 from barnabee.gpu.vram.ledger import Ledger
-from barnabee.gpu.vram.snapshot import View
-from barnabee.gpu.vram.turns import Turns
-from barnabee.gpu.vram.watchdog import LOAD_LIMIT_S, Watch
+from barnabee.gpu.vram.turns import TurnRegistry
+from barnabee.gpu.vram.types import UNLOAD_KINDS, EventKind, LedgerEvent
+from barnabee.gpu.vram.watchdog import LOAD_TIMEOUT_S, ManagerWatchdog
 
 if TYPE_CHECKING:
     from barnabee.gpu.metrics import GpuMetrics
-    from barnabee.gpu.vram.probe import Probe
+    from barnabee.gpu.vram.probe import VramProbe
 
 TICK_S = 0.5
-REMEMBERED = 100
-ROUTINE = frozenset({Kind.GRANT, Kind.RELEASE})
-TRIED = frozenset({Kind.LOADED, Kind.LOAD_FAILED, Kind.REFUSE})
-ANSWERS = frozenset({Kind.GRANT, Kind.REFUSE})
+MAX_DECISIONS_KEPT = 100
+ROUTINE_EVENTS = frozenset({EventKind.GRANT, EventKind.RELEASE})
+LOAD_OUTCOMES = frozenset({EventKind.LOADED, EventKind.LOAD_FAILED, EventKind.REFUSE})
+REQUEST_OUTCOMES = frozenset({EventKind.GRANT, EventKind.REFUSE})
 
 log = structlog.get_logger()
 
 
-class Manager:
-    """Owns the card for as long as `run` runs."""
+class VramManager:
+    """Owner of the GPU's memory while `run` is running."""
 
     def __init__(
         self,
         ledger: Ledger,
-        slots: Iterable[Slot[Any]],
-        probe: Probe,
+        runtimes: Iterable[ModelRuntime[Any]],
+        probe: VramProbe,
         metrics: GpuMetrics,
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Take the ledger, a slot for each of its models, and what reads the card."""
+        """`runtimes` has one runtime for each model of the ledger."""
         self.ledger = ledger
-        self.slots: Mapping[str, Slot[Any]] = {slot.name: slot for slot in slots}
-        self.view = View(ledger, probe)
+        self.runtimes: Mapping[str, ModelRuntime[Any]] = {
+            runtime.name: runtime for runtime in runtimes
+        }
+        self.memory = memory_monitor.MemoryMonitor(ledger, probe)
         self.metrics = metrics
-        self.decisions: deque[tuple[float, Entry]] = deque(maxlen=REMEMBERED)
-        self.turns = Turns(self._take, self._give, ledger.card.turn_limit_ms)
+        self.decisions: deque[tuple[float, LedgerEvent]] = deque(maxlen=MAX_DECISIONS_KEPT)
+        self.turns = TurnRegistry(self._acquire, self._release, ledger.gpu.turn_limit_ms)
         self._clock = clock
         self._tickets = itertools.count(1)
-        self._asking: dict[int, asyncio.Future[None]] = {}
+        self._pending: dict[int, asyncio.Future[None]] = {}
         self._changed = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._ran_out: set[str] = set()  # loads that ran out of memory once
-        self._watch = Watch(clock)
-        self._standing: set[int] = set()  # tickets of uses without an end
-        self._tried: set[str] = set()  # models whose first load is over, or was refused
-
-    # ---- using models
+        self._out_of_memory_once: set[str] = set()  # models whose load is retried
+        self._watchdog = ManagerWatchdog(clock)
+        self._standing: set[int] = set()  # tickets of standing leases
+        self._attempted: set[str] = set()  # models whose first load has ended or was refused
 
     @asynccontextmanager
     async def lease(
         self, model: str, session: str = "", *, standing: bool = False
-    ) -> AsyncIterator[Use[Any]]:
-        """Keep `model` on the card while it is used.
+    ) -> AsyncIterator[ModelLease[Any]]:
+        """Lease `model`, which stays loaded for the block.
 
-        A `standing` lease, of an open microphone, is never overdue, and growth is not booked to it.
-        Raises what `refusals` knows, or the error its load failed with.
+        A `standing` lease (an open microphone) never expires and memory growth is not attributed to
+        it. Raises the errors of `make_refusal_error`, or the error of the model's failed load.
         """
-        slot = self.slots[model]
-        if self.ledger.failing(model, self.now_ms()) and slot.error:
-            raise slot.error
-        ticket = await self._take(model, session)
+        runtime = self.runtimes[model]
+        if self.ledger.has_failed_recently(model, self.now_ms()) and runtime.error:
+            raise runtime.error
+        ticket = await self._acquire(model, session)
         if standing:
             self._standing.add(ticket)
         try:
-            use = Use(
-                slot.check(),
-                slot,
-                make_room=lambda: self._make_room(model),
+            use = ModelLease(
+                runtime.require_engine(),
+                runtime,
+                evict=lambda: self._evict_for(model),
                 renew=lambda: self.ledger.renew(ticket, self.now_ms()),
             )
             try:
                 yield use
             finally:
-                self.view.used.add(model)
+                self.memory.used_models.add(model)
                 if use.inference_s:
-                    self.metrics.record(slot.task, slot.model, use)
-                    use.log()
+                    self.metrics.record_usage(runtime.task, runtime.model_id, use)
+                    use.log_usage()
         except BaseException:
-            self._give_when_idle(slot, ticket)
+            self._release_when_idle(runtime, ticket)
             raise
-        self._give(ticket)
+        self._release(ticket)
 
     async def unload(self, model: str) -> None:
-        """Unload a model by hand; ModelInUse when somebody uses it, and all stays as it was."""
-        slot, deadline_s = self.slots[model], self._clock() + LOAD_LIMIT_S
+        """Unload a model on request; ModelInUse, without effect, while it is leased."""
+        runtime, deadline_s = self.runtimes[model], self._clock() + LOAD_TIMEOUT_S
         while model in self.ledger.resident:
             if any(lease.model == model for lease in self.ledger.leases.values()):
-                raise ModelInUse(model=model, reason="somebody is using it")
-            entries = self.ledger.dismiss(model, self.now_ms())
-            self._carry_out(entries)
-            await self._until(lambda: not self.ledger.moving(), LOAD_LIMIT_S)
-            if model in self.ledger.resident and (entries or self._clock() >= deadline_s):
-                raise ModelInUse(model=model, reason=str(slot.error or "it could not be unloaded"))
-
-    # ---- what the card is like
+                raise ModelInUse(model=model, reason="a session is using it")
+            events = self.ledger.request_unload(model, self.now_ms())
+            self._carry_out(events)
+            await self._wait_until(lambda: not self.ledger.in_transition(), LOAD_TIMEOUT_S)
+            if model in self.ledger.resident and (events or self._clock() >= deadline_s):
+                raise ModelInUse(model=model, reason=str(runtime.error or "unloading failed"))
 
     def now_ms(self) -> int:
-        """Return the manager's time."""
         return int(self._clock() * 1000)
 
     def check(self) -> None:
-        """Raise when the card is not looked after: a hung engine, load, driver or manager."""
-        self._watch.check(self.slots.values(), self.view.trouble)
+        """Raise for a hung engine, load, driver or manager."""
+        self._watchdog.check(self.runtimes.values(), self.memory.error)
 
-    def was_tried(self, model: str) -> bool:
-        """Return whether a load of this model has ended, or was refused, since the start."""
-        return model in self._tried
-
-    # ---- driving
+    def has_attempted_load(self, model: str) -> bool:
+        """Return whether a load of this model has ended or was refused since the start."""
+        return model in self._attempted
 
     async def run(self) -> None:
-        """Look after the card until cancelled."""
-        await self.view.first_look()
+        """Manage the GPU's memory until cancelled."""
+        await self.memory.measure_baseline()
         try:
             while True:
-                self._watch.looked()
+                self._watchdog.record_cycle()
                 self.turns.end_overdue(self.now_ms())
-                self._carry_out(self.ledger.step(self.now_ms(), self.view.sight()))
-                self.metrics.vram.show(self.ledger, self.view.fresh)
+                self._carry_out(self.ledger.step(self.now_ms(), self.memory.measured_memory()))
+                self.metrics.vram.update(self.ledger, self.memory.current_reading)
                 with suppress(TimeoutError):
                     async with asyncio.timeout(TICK_S):
                         await self._changed.wait()
                 self._changed.clear()
-                await self.view.look()
-                users = self._users()
-                computing = any(slot.lane.busy for slot in self.slots.values())
-                self.view.book(users, computing=computing)
+                await self.memory.refresh()
+                active = self._active_models()
+                computing = any(runtime.is_busy for runtime in self.runtimes.values())
+                self.memory.attribute_growth(active, computing=computing)
         finally:
             for task in self._tasks:
                 task.cancel()
 
-    def _carry_out(self, entries: Iterable[Entry]) -> None:
-        for entry in entries:
-            self._note(entry)
-            if entry.kind is Kind.LOAD:
-                self._start(self._load(entry.model))
-            elif entry.kind in UNLOADING:
-                self._start(self._unload(entry.model))
-            elif entry.kind in ANSWERS and entry.request:
-                self._answer(entry, entry.request.ticket)
+    def _carry_out(self, events: Iterable[LedgerEvent]) -> None:
+        for event in events:
+            self._record_decision(event)
+            if event.kind is EventKind.LOAD:
+                self._start(self._load(event.model))
+            elif event.kind in UNLOAD_KINDS:
+                self._start(self._unload(event.model))
+            elif event.kind in REQUEST_OUTCOMES and event.request:
+                self._resolve_request(event, event.request.ticket)
 
-    def _answer(self, entry: Entry, ticket: int) -> None:
-        asked = self._asking.pop(ticket)
-        if asked.done():  # whoever asked has gone
-            if entry.kind is Kind.GRANT:
-                self._give(ticket)
-        elif entry.kind is Kind.GRANT:
-            asked.set_result(None)
+    def _resolve_request(self, event: LedgerEvent, ticket: int) -> None:
+        granted = self._pending.pop(ticket)
+        if granted.done():  # the caller was cancelled
+            if event.kind is EventKind.GRANT:
+                self._release(ticket)
+        elif event.kind is EventKind.GRANT:
+            granted.set_result(None)
         else:
-            asked.set_exception(self._refusal(entry))
+            granted.set_exception(self._make_error(event))
 
-    def _note(self, entry: Entry) -> None:
-        if entry.kind in ROUTINE:
+    def _record_decision(self, event: LedgerEvent) -> None:
+        if event.kind in ROUTINE_EVENTS:
             return
-        if entry.kind in TRIED:
-            self._tried.add(entry.model)
-        self.decisions.append((time.time(), entry))
-        self.metrics.vram.count(entry)
+        if event.kind in LOAD_OUTCOMES:
+            self._attempted.add(event.model)
+        self.decisions.append((time.time(), event))
+        self.metrics.vram.count_decision(event)
         log.info(
             "vram",
-            action=entry.kind.value,
-            engine=entry.model,
-            code=entry.code or None,
-            reason=entry.why,
-            charged_mib=entry.charged_mib,
+            action=event.kind.value,
+            engine=event.model,
+            code=event.code or None,
+            reason=event.why,
+            charged_mib=event.charged_mib,
         )
 
-    def _refusal(self, entry: Entry) -> BarnabeeError:
-        error = self.slots[entry.model].error
-        if error is not None and error.code == entry.code:
+    def _make_error(self, event: LedgerEvent) -> BarnabeeError:
+        error = self.runtimes[event.model].error
+        if error is not None and error.code == event.code:
             return error
-        if self.view.reading is None and self.view.trouble:  # nothing is known of the card at all
-            return self.view.trouble
-        limit_ms = self.ledger.card.wait_limit_ms
-        return errors.error(entry.code, entry.model, entry.why, limit_ms)
+        if self.memory.reading is None and self.memory.error:  # the driver never answered
+            return self.memory.error
+        limit_ms = self.ledger.gpu.wait_limit_ms
+        return types.make_refusal_error(event.code, event.model, event.why, limit_ms)
 
     def _start(self, work: Any) -> None:
         task = asyncio.create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._ended)
+        task.add_done_callback(self._task_ended)
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
+    def _task_ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         self._changed.set()
         if not task.cancelled() and task.exception():
-            log.error("card work crashed", code="internal", exc_info=task.exception())
+            log.error("vram task crashed", code="internal", exc_info=task.exception())
 
     async def _load(self, model: str) -> None:
-        slot = self.slots[model]
-        self._watch.loading(model)
+        runtime, left_mib = self.runtimes[model], self.ledger.reservations[model].left_mib
+        self._watchdog.record_load(model)
         try:
-            came = await loader.bring(slot, self.view, self.ledger.claims[model].left_mib)
+            measured = await memory_monitor.load_and_measure(runtime, self.memory, left_mib)
         except VramExhausted as error:
-            again = model not in self._ran_out
-            self._ran_out ^= {model}
-            if again:
-                self._carry_out(self.ledger.ran_out(model, self.now_ms()))
+            retry = model not in self._out_of_memory_once
+            self._out_of_memory_once ^= {model}
+            if retry:
+                self._carry_out(self.ledger.record_out_of_memory(model, self.now_ms()))
             else:
                 self._load_failed(model, error)
         except BarnabeeError as error:
             self._load_failed(model, error)
         else:
-            self._ran_out.discard(model)
-            self.metrics.load_seconds.labels(slot.task, slot.model).set(came.took_s)
-            done = {"held_mib": came.held_mib, "took_ms": round(came.took_s * 1000)}
-            self._carry_out(self.ledger.loaded(model, self.now_ms(), **done))
+            self._out_of_memory_once.discard(model)
+            self.metrics.load_seconds.labels(runtime.task, runtime.model_id).set(
+                measured.duration_s
+            )
+            result = {"held_mib": measured.held_mib, "took_ms": round(measured.duration_s * 1000)}
+            self._carry_out(self.ledger.record_loaded(model, self.now_ms(), **result))
         finally:
-            self._watch.loading(None)
+            self._watchdog.record_load(None)
 
     def _load_failed(self, model: str, error: BarnabeeError) -> None:
         now_ms = self.now_ms()
-        self._carry_out(self.ledger.load_failed(model, now_ms, error.code, str(error)))
+        self._carry_out(self.ledger.record_load_failed(model, now_ms, error.code, str(error)))
 
     async def _unload(self, model: str) -> None:
         held_mib = self.ledger.resident[model].held_mib
         try:
-            left_mib = await loader.take_away(self.slots[model], self.view, held_mib, self._clock)
+            left_mib = await memory_monitor.unload_and_measure(
+                self.runtimes[model], self.memory, held_mib, self._clock
+            )
         except BarnabeeError as error:
-            self._carry_out(self.ledger.kept(model, self.now_ms(), str(error)))
+            self._carry_out(self.ledger.record_unload_refused(model, self.now_ms(), str(error)))
             return
-        self._carry_out(self.ledger.unloaded(model, self.now_ms(), left_mib=left_mib))
+        self._carry_out(self.ledger.record_unloaded(model, self.now_ms(), left_mib=left_mib))
 
-    async def _make_room(self, model: str) -> None:
-        """Evict by rule because an inference ran out of memory; wait until that is done."""
-        await self._until(lambda: not self.ledger.moving(), LOAD_LIMIT_S)
-        self._carry_out(self.ledger.ran_out(model, self.now_ms()))
-        await self._until(lambda: not self.ledger.unloading, 2 * loader.BACK_LIMIT_S)
+    async def _evict_for(self, model: str) -> None:
+        """Evict idle, less important models after an inference ran out of memory."""
+        await self._wait_until(lambda: not self.ledger.in_transition(), LOAD_TIMEOUT_S)
+        self._carry_out(self.ledger.record_out_of_memory(model, self.now_ms()))
+        await self._wait_until(
+            lambda: not self.ledger.unloading, 2 * memory_monitor.RECLAIM_TIMEOUT_S
+        )
 
-    async def _until(self, done: Callable[[], bool], limit_s: float) -> None:
+    async def _wait_until(self, condition: Callable[[], bool], limit_s: float) -> None:
         deadline_s = self._clock() + limit_s
-        while not done() and self._clock() < deadline_s:  # noqa: ASYNC110 - a driver has no event
-            await asyncio.sleep(loader.LOOK_EVERY_S)
+        while not condition() and self._clock() < deadline_s:  # noqa: ASYNC110 - driver has no event
+            await asyncio.sleep(memory_monitor.POLL_INTERVAL_S)
 
-    async def _take(self, model: str, session: str, *, turn: bool = False) -> int:
+    async def _acquire(self, model: str, session: str, *, turn: bool = False) -> int:
         ticket = next(self._tickets)
         now_ms = self.now_ms()
-        asked: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._asking[ticket] = asked
-        self._carry_out(self.ledger.ask(ticket, model, session, now_ms, turn=turn))
-        if not asked.done():
+        granted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._pending[ticket] = granted
+        self._carry_out(self.ledger.request(ticket, model, session, now_ms, turn=turn))
+        if not granted.done():
             self._changed.set()
         try:
-            await asked
+            await granted
         except asyncio.CancelledError:
             if ticket in self.ledger.leases:
-                self._give(ticket)
+                self._release(ticket)
             raise
-        self.metrics.vram.waited(model, (self.now_ms() - now_ms) / 1000)
+        self.metrics.vram.record_wait(model, (self.now_ms() - now_ms) / 1000)
         return ticket
 
-    def _give(self, ticket: int) -> None:
+    def _release(self, ticket: int) -> None:
         self._standing.discard(ticket)
         self._carry_out(self.ledger.release(ticket, self.now_ms()))
         if self.ledger.waiting:
             self._changed.set()
 
-    def _give_when_idle(self, slot: Slot[Any], ticket: int) -> None:
-        """Give a lease back once the engine computes no more: nobody may take its memory before."""
-        if not slot.lane.busy:
-            self._give(ticket)
+    def _release_when_idle(self, runtime: ModelRuntime[Any], ticket: int) -> None:
+        """Release a lease once the engine is idle, so that its memory is not taken before."""
+        if not runtime.is_busy:
+            self._release(ticket)
             return
 
-        async def later() -> None:
-            await self._until(lambda: not slot.lane.busy, math.inf)
-            self._give(ticket)
+        async def release_later() -> None:
+            await self._wait_until(lambda: not runtime.is_busy, math.inf)
+            self._release(ticket)
 
-        self._start(later())
+        self._start(release_later())
 
-    def _users(self) -> set[str]:
-        """Return the models that somebody computes with; turns and open microphones only hold."""
+    def _active_models(self) -> set[str]:
+        """Return the models in use by inferences; turns and standing leases do not count."""
         for ticket in self._standing:
             self.ledger.renew(ticket, self.now_ms())
-        holding = self._standing | self.turns.tickets()
+        idle = self._standing | self.turns.held_tickets()
         leases = self.ledger.leases.items()
-        return {lease.model for ticket, lease in leases if ticket not in holding}
+        return {lease.model for ticket, lease in leases if ticket not in idle}

@@ -1,7 +1,7 @@
-"""The series of the card: what the ledger holds and decides, and what the card itself says.
+"""Prometheus metrics of GPU memory: the ledger's state and decisions, and the GPU's sensors.
 
-The names that begin with nvidia_gpu_ are those of the specification and of the exporters for
-NVIDIA cards; where there is no card they tell of main memory, and the label says so.
+The nvidia_gpu_ names are those of the specification and of NVIDIA exporters; without a GPU they are
+about main memory, and the label says so.
 """
 
 from __future__ import annotations
@@ -10,118 +10,112 @@ from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from barnabee.gpu.vram.events import Entry
+from barnabee.gpu.vram.types import LedgerEvent
 
 if TYPE_CHECKING:
     from barnabee.gpu.vram.ledger import Ledger
-    from barnabee.gpu.vram.probe import Reading, Sensors
+    from barnabee.gpu.vram.probe import GpuSensors, MemoryReading
 
-_BYTES = {
-    "declared": "Peak of a model as declared.",
-    "measured": "The most a model was measured to take.",
-    "held": "What a model holds at rest; 0 when it is not loaded.",
-    "left": "What a model did not give back when it was unloaded last.",
+_MODEL_SERIES = {
+    "declared": "Declared peak memory of a model.",
+    "measured": "Highest measured peak memory of a model.",
+    "held": "Memory of a model at rest; 0 when it is not loaded.",
+    "left": "Memory that a model's last unload did not free.",
 }
-_CARD = {
-    "memory_used_bytes": "Memory in use on the card, whoever uses it.",
-    "memory_total_bytes": "Memory of the card.",
-    "duty_cycle": "Share of the last moments in which the card computed, in percent.",
-    "temperature_celsius": "Temperature of the card.",
-    "power_usage_milliwatts": "Power the card draws.",
+_GPU_SERIES = {
+    "memory_used_bytes": "GPU memory in use by all programs.",
+    "memory_total_bytes": "Total GPU memory.",
+    "duty_cycle": "GPU utilisation in percent.",
+    "temperature_celsius": "GPU temperature.",
+    "power_usage_milliwatts": "GPU power draw.",
 }
 _MIB = 1024 * 1024
-_WAIT_S = (0.001, 0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0)
+_WAIT_BUCKETS_S = (0.001, 0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0)
 
 
 class VramMetrics:
-    """The series of one card."""
+    """Metrics of one GPU's memory."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        """Create the series."""
         self._bytes = {
-            kind: Gauge(f"barnabee_model_{kind}_bytes", said, ("model",), registry=registry)
-            for kind, said in _BYTES.items()
+            kind: Gauge(f"barnabee_model_{kind}_bytes", text, ("model",), registry=registry)
+            for kind, text in _MODEL_SERIES.items()
         }
         self._leases = Gauge(
-            "barnabee_model_leases", "Uses at this moment.", ("model",), registry=registry
+            "barnabee_model_leases", "Current leases.", ("model",), registry=registry
         )
         self._decisions = Counter(
             "barnabee_vram_decisions",
-            "What the ledger decided: loads, evictions with their reason, refusals with code.",
+            "Decisions of the ledger: loads, evictions by reason, refusals by code.",
             ("model", "decision", "code"),
             registry=registry,
         )
         self._waits = Histogram(
             "barnabee_vram_wait_seconds",
-            "Time from asking for a model to having it.",
+            "Time from the request for a model to its lease.",
             ("model",),
-            buckets=_WAIT_S,
+            buckets=_WAIT_BUCKETS_S,
             registry=registry,
         )
         self._memory = Gauge(
             "barnabee_vram_bytes",
-            "The card's memory (main memory without one) by what holds it.",
+            "GPU memory (main memory without a GPU) by holder.",
             ("held_by",),
             registry=registry,
         )
-        self._card = {
-            name: Gauge(f"nvidia_gpu_{name}", said, ("name",), registry=registry)
-            for name, said in _CARD.items()
+        self._gpu = {
+            name: Gauge(f"nvidia_gpu_{name}", text, ("name",), registry=registry)
+            for name, text in _GPU_SERIES.items()
         }
-        self._slowed = Gauge(
+        self._throttled = Gauge(
             "nvidia_gpu_throttled",
-            "1 when the card runs slower than it could, for this reason.",
+            "1 while the GPU is throttled for this reason.",
             ("name", "reason"),
             registry=registry,
         )
 
-    def count(self, entry: Entry) -> None:
-        """Count a decision of the ledger."""
-        self._decisions.labels(entry.model, entry.kind.value, entry.code).inc()
+    def count_decision(self, event: LedgerEvent) -> None:
+        self._decisions.labels(event.model, event.kind.value, event.code).inc()
 
-    def waited(self, model: str, seconds: float) -> None:
-        """Record how long somebody waited for a model."""
+    def record_wait(self, model: str, seconds: float) -> None:
         self._waits.labels(model).observe(seconds)
 
-    def show(self, ledger: Ledger, reading: Reading | None) -> None:
-        """Show what the ledger holds now and what the card says.
-
-        Without a reading there are no series of the card: an old figure would look like a new one.
-        """
-        users = [lease.model for lease in ledger.leases.values()]
-        for name, claim in ledger.claims.items():
-            here = ledger.resident.get(name)
+    def update(self, ledger: Ledger, reading: MemoryReading | None) -> None:
+        """Set all gauges; without a reading the GPU's series are removed instead of stale."""
+        leased = [lease.model for lease in ledger.leases.values()]
+        for name, claim in ledger.reservations.items():
+            resident = ledger.resident.get(name)
             self._bytes["declared"].labels(name).set(claim.declared_mib * _MIB)
             self._bytes["measured"].labels(name).set(claim.measured_mib * _MIB)
-            self._bytes["held"].labels(name).set(here.held_mib * _MIB if here else 0)
+            self._bytes["held"].labels(name).set(resident.held_mib * _MIB if resident else 0)
             self._bytes["left"].labels(name).set(claim.left_mib * _MIB)
-            self._leases.labels(name).set(users.count(name))
+            self._leases.labels(name).set(leased.count(name))
         if reading is None:
-            for gauge in (self._memory, self._slowed, *self._card.values()):
+            for gauge in (self._memory, self._throttled, *self._gpu.values()):
                 gauge.clear()
             return
-        self._show_memory(ledger.card.name, reading)
+        self._update_memory(ledger.gpu.name, reading)
         if reading.sensors:
-            self._show_sensors(ledger.card.name, reading.sensors)
+            self._update_sensors(ledger.gpu.name, reading.sensors)
 
-    def _show_memory(self, card: str, reading: Reading) -> None:
+    def _update_memory(self, gpu: str, reading: MemoryReading) -> None:
         used_mib = reading.total_mib - reading.free_mib
         self._memory.labels("free").set(reading.free_mib * _MIB)
-        self._memory.labels("us").set(reading.ours_mib * _MIB)
-        self._memory.labels("others").set(max(0, used_mib - reading.ours_mib) * _MIB)
-        self._card["memory_used_bytes"].labels(card).set(used_mib * _MIB)
-        self._card["memory_total_bytes"].labels(card).set(reading.total_mib * _MIB)
+        self._memory.labels("us").set(reading.process_mib * _MIB)
+        self._memory.labels("others").set(max(0, used_mib - reading.process_mib) * _MIB)
+        self._gpu["memory_used_bytes"].labels(gpu).set(used_mib * _MIB)
+        self._gpu["memory_total_bytes"].labels(gpu).set(reading.total_mib * _MIB)
 
-    def _show_sensors(self, card: str, sensors: Sensors) -> None:
-        figures = {
+    def _update_sensors(self, gpu: str, sensors: GpuSensors) -> None:
+        values = {
             "duty_cycle": sensors.utilisation_percent,
             "temperature_celsius": sensors.temperature_c,
             "power_usage_milliwatts": sensors.power_mw,
         }
-        for name, value in figures.items():
-            if value is None:  # not every card can tell everything
-                self._card[name].clear()
+        for name, value in values.items():
+            if value is None:  # not supported by this GPU
+                self._gpu[name].clear()
             else:
-                self._card[name].labels(card).set(value)
-        for reason, on in (sensors.slowed or {}).items():
-            self._slowed.labels(card, reason).set(on)
+                self._gpu[name].labels(gpu).set(value)
+        for reason, on in (sensors.throttle_reasons or {}).items():
+            self._throttled.labels(gpu, reason).set(on)

@@ -1,7 +1,6 @@
-"""What the card says: how much there is, how much is free, how much this process holds, how it is.
+"""Memory probe: total, free and own memory of the GPU, and its sensors.
 
-Without a card the same is asked of main memory, so that every rule of the ledger holds there too.
-Knows no model.
+Without a GPU, main memory is read, so that the ledger's rules apply there too.
 """
 
 from __future__ import annotations
@@ -20,8 +19,8 @@ from barnabee.gpu.engines.device import Device
 MIB = 1024 * 1024
 
 
-# Why a card may run slower than it could, by the bits of NVML; idling and settings are no reasons.
-_SLOWED = {
+# NVML's bits for throttling; idling and application settings are excluded.
+_THROTTLE_REASONS = {
     "power_cap": "nvmlClocksEventReasonSwPowerCap",
     "hardware": "nvmlClocksEventReasonHwSlowdown",
     "software_thermal": "nvmlClocksEventReasonSwThermalSlowdown",
@@ -31,110 +30,111 @@ _SLOWED = {
 
 
 @dataclass(frozen=True, slots=True)
-class Sensors:
-    """How the card is; None where it cannot tell. `slowed` says which reasons hold now."""
+class GpuSensors:
+    """GPU sensors; None where not supported. `throttle_reasons` tells which reasons hold now."""
 
     utilisation_percent: int | None = None
     temperature_c: int | None = None
     power_mw: int | None = None
-    slowed: Mapping[str, bool] | None = None
+    throttle_reasons: Mapping[str, bool] | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
-    """Memory in MiB; what is neither free nor ours, other programs hold."""
+class MemoryReading:
+    """Memory in MiB; the rest is held by other programs."""
 
     total_mib: int
     free_mib: int
-    ours_mib: int
-    sensors: Sensors | None = None  # of a card
+    process_mib: int
+    sensors: GpuSensors | None = None  # of a GPU
 
 
-class Probe(Protocol):
-    """Reads the card; blocking, quick, from any thread."""
+class VramProbe(Protocol):
+    """Reader of memory and sensors; blocking, fast and thread-safe."""
 
-    def read(self) -> Reading:
-        """Return what it says now; DependencyDown when it does not answer."""
+    def read(self) -> MemoryReading:
+        """Return the current reading; DependencyDown when the driver does not answer."""
 
 
-class MemoryProbe:
-    """Main memory as a card of `limit_mib`: resident memory of this process is what is ours."""
+class MainMemoryProbe:
+    """Main memory as a GPU of `limit_mib`, with this process' resident memory as its own."""
 
     def __init__(self, limit_mib: int) -> None:
-        """Take the most that this process may have."""
         self._limit_mib = limit_mib
         self._process = psutil.Process()
 
-    def read(self) -> Reading:
-        """Return the reading; free is also bounded by what the machine has."""
-        ours_mib = self._process.memory_info().rss // MIB
+    def read(self) -> MemoryReading:
+        """Return the reading; free memory is also limited by the host's available memory."""
+        process_mib = self._process.memory_info().rss // MIB
         available_mib = psutil.virtual_memory().available // MIB
-        free_mib = max(0, min(self._limit_mib - ours_mib, available_mib))
-        return Reading(self._limit_mib, free_mib, ours_mib)
+        free_mib = max(0, min(self._limit_mib - process_mib, available_mib))
+        return MemoryReading(self._limit_mib, free_mib, process_mib)
 
 
 class NvmlProbe:
-    """An NVIDIA card through its driver's management library."""
+    """NVIDIA GPU through NVML; opened at the first reading."""
 
     def __init__(self, index: int) -> None:
-        """Take the card's number; the driver is asked when it is read."""
         self._index = index
-        self._card: Any = None
-        self._before_mib: int | None = None
+        self._handle: Any = None
+        self._baseline_mib: int | None = None
 
-    def read(self) -> Reading:
-        """Return the reading; a driver that failed is opened anew next time."""
-        import pynvml  # noqa: PLC0415 - only where there is a card
+    def read(self) -> MemoryReading:
+        """Return the reading; after a failure NVML is reopened by the next call."""
+        import pynvml  # noqa: PLC0415 - only with a GPU
 
         try:
-            if self._card is None:
+            if self._handle is None:
                 pynvml.nvmlInit()
-                self._card = pynvml.nvmlDeviceGetHandleByIndex(self._index)
-            memory = pynvml.nvmlDeviceGetMemoryInfo(self._card)
-            mine = self._mine_mib(pynvml, memory.used // MIB)
-            sensors = self._sensors(pynvml)
+                self._handle = pynvml.nvmlDeviceGetHandleByIndex(self._index)
+            memory = pynvml.nvmlDeviceGetMemoryInfo(self._handle)
+            process_mib = self._read_process_mib(pynvml, memory.used // MIB)
+            sensors = self._read_sensors(pynvml)
         except pynvml.NVMLError as error:
-            self._card = None
+            self._handle = None
             with suppress(pynvml.NVMLError):
                 pynvml.nvmlShutdown()
-            raise DependencyDown(dependency="the card's driver", reason=str(error)) from error
-        return Reading(memory.total // MIB, memory.free // MIB, mine, sensors)
+            raise DependencyDown(dependency="the GPU driver", reason=str(error)) from error
+        return MemoryReading(memory.total // MIB, memory.free // MIB, process_mib, sensors)
 
-    def _mine_mib(self, nvml: Any, used_mib: int) -> int:
-        """Return what this process holds; where the driver does not say, what came since."""
-        for process in nvml.nvmlDeviceGetComputeRunningProcesses(self._card):
+    def _read_process_mib(self, nvml: Any, used_mib: int) -> int:
+        """Return this process' memory, or the growth since the first reading where unsupported."""
+        for process in nvml.nvmlDeviceGetComputeRunningProcesses(self._handle):
             if process.pid == os.getpid() and process.usedGpuMemory is not None:
                 return int(process.usedGpuMemory) // MIB
-        if self._before_mib is None:
-            self._before_mib = used_mib
-        return max(0, used_mib - self._before_mib)
+        if self._baseline_mib is None:
+            self._baseline_mib = used_mib
+        return max(0, used_mib - self._baseline_mib)
 
-    def _sensors(self, nvml: Any) -> Sensors:
-        card = self._card
-        rates = _told(nvml, lambda: nvml.nvmlDeviceGetUtilizationRates(card).gpu)
+    def _read_sensors(self, nvml: Any) -> GpuSensors:
+        gpu = self._handle
+        rates = _read_optional(nvml, lambda: nvml.nvmlDeviceGetUtilizationRates(gpu).gpu)
         celsius = nvml.NVML_TEMPERATURE_GPU
-        reasons = _told(nvml, lambda: nvml.nvmlDeviceGetCurrentClocksEventReasons(card))
+        reasons = _read_optional(nvml, lambda: nvml.nvmlDeviceGetCurrentClocksEventReasons(gpu))
         slowed = (
             reasons
             if reasons is None
-            else {reason: bool(reasons & getattr(nvml, bit)) for reason, bit in _SLOWED.items()}
+            else {
+                reason: bool(reasons & getattr(nvml, bit))
+                for reason, bit in _THROTTLE_REASONS.items()
+            }
         )
-        return Sensors(
+        return GpuSensors(
             rates,
-            _told(nvml, lambda: nvml.nvmlDeviceGetTemperature(card, celsius)),
-            _told(nvml, lambda: nvml.nvmlDeviceGetPowerUsage(card)),
+            _read_optional(nvml, lambda: nvml.nvmlDeviceGetTemperature(gpu, celsius)),
+            _read_optional(nvml, lambda: nvml.nvmlDeviceGetPowerUsage(gpu)),
             slowed,
         )
 
 
-def _told(nvml: Any, ask: Callable[[], int]) -> int | None:
-    """Return the answer, or None from a card or driver that does not know this question."""
+def _read_optional(nvml: Any, ask: Callable[[], int]) -> int | None:
+    """Return the value, or None when GPU or driver do not support it."""
     try:
         return int(ask())
     except (nvml.NVMLError_NotSupported, nvml.NVMLError_FunctionNotFound):
         return None
 
 
-def open_probe(device: Device, limit_mib: int) -> Probe:
-    """Return what reads the memory of `device`; `limit_mib` counts where there is no card."""
-    return NvmlProbe(device.index) if device.kind == "cuda" else MemoryProbe(limit_mib)
+def open_probe(device: Device, limit_mib: int) -> VramProbe:
+    """Return the probe of `device`; `limit_mib` is the limit without a GPU."""
+    return NvmlProbe(device.index) if device.kind == "cuda" else MainMemoryProbe(limit_mib)

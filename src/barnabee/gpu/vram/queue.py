@@ -1,86 +1,107 @@
-"""Who waits for a model, in which order, and who is turned away.
+"""Queue of requests that wait for a model, and list of models to preload.
 
-The functions are pure: values in, values out; `Line` keeps who waits now.
+The functions are pure; `WaitQueue` and `PreloadList` hold the ledger's state.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 
+from barnabee.gpu.vram.types import ModelRequest, Reservation
 
-@dataclass(frozen=True, slots=True)
-class Request:
-    """Somebody who asks for a model; a `turn` keeps it until its whole sentence is answered."""
-
-    ticket: int
-    model: str
-    priority: int  # its model's: 1 is the most important
-    session: str
-    asked_ms: int
-    deadline_ms: int
-    turn: bool = False
+PRELOAD_RETRY_MS = 5_000  # wait after a failed load
 
 
-def place(request: Request) -> tuple[int, int, int]:
-    """Order: the most important first, then who asked first."""
+def queue_order(request: ModelRequest) -> tuple[int, int, int]:
+    """Sort key: the most important first, then the oldest."""
     return (request.priority, request.asked_ms, request.ticket)
 
 
-def ordered(waiting: Collection[Request]) -> list[Request]:
-    """Return the line, first in front."""
-    return sorted(waiting, key=place)
+def sort_requests(waiting: Collection[ModelRequest]) -> list[ModelRequest]:
+    return sorted(waiting, key=queue_order)
 
 
-def admit(
-    waiting: Collection[Request], newcomer: Request, depth: int
-) -> tuple[tuple[Request, ...], Request | None]:
-    """Return the line with the newcomer and who was turned away for it, if it was full.
+def admit_request(
+    waiting: Collection[ModelRequest], newcomer: ModelRequest, depth: int
+) -> tuple[tuple[ModelRequest, ...], ModelRequest | None]:
+    """Return the queue with the newcomer, and the request that a full queue rejects.
 
-    That is the last in line, not the last to come: a full line of unimportant requests must not
-    keep an important one out.
+    That is the last in queue order, so that less important requests cannot block an important one.
     """
-    line = ordered((*waiting, newcomer))
-    if len(line) <= depth:
-        return tuple(line), None
-    return tuple(line[:-1]), line[-1]
+    requests = sort_requests((*waiting, newcomer))
+    if len(requests) <= depth:
+        return tuple(requests), None
+    return tuple(requests[:-1]), requests[-1]
 
 
-def expired(waiting: Collection[Request], now_ms: int) -> list[Request]:
-    """Return who has waited too long, first in front."""
-    return [request for request in ordered(waiting) if request.deadline_ms <= now_ms]
+def find_expired(waiting: Collection[ModelRequest], now_ms: int) -> list[ModelRequest]:
+    """Return the requests past their deadline, in queue order."""
+    return [request for request in sort_requests(waiting) if request.deadline_ms <= now_ms]
 
 
 @dataclass
-class Line:
-    """Who waits, what each was told to wait for, and which models newcomers may not have."""
+class WaitQueue:
+    """Waiting requests, the models they wait for, and the models closed to new sessions."""
 
     depth: int
-    requests: tuple[Request, ...] = ()  # in no order but that of coming
-    barred: frozenset[str] = frozenset()  # what the first waits for would never come back else
-    _told: dict[int, tuple[str, ...]] = field(default_factory=dict)  # by ticket
+    requests: tuple[ModelRequest, ...] = ()  # in order of arrival
+    closed_models: frozenset[str] = frozenset()  # awaited by the first request
+    _awaited: dict[int, tuple[str, ...]] = field(default_factory=dict)  # by ticket
 
     def __bool__(self) -> bool:
-        """Return whether anybody waits."""
         return bool(self.requests)
 
-    def __iter__(self) -> Iterator[Request]:
-        """Yield who waits, first in front."""
-        return iter(ordered(self.requests))
+    def __iter__(self) -> Iterator[ModelRequest]:
+        return iter(sort_requests(self.requests))
 
-    def join(self, newcomer: Request) -> Request | None:
-        """Let somebody in; return who was turned away for it, if the line was full."""
-        self.requests, away = admit(self.requests, newcomer, self.depth)
-        return away
+    def add(self, newcomer: ModelRequest) -> ModelRequest | None:
+        """Add a request; return the one that a full queue rejects."""
+        self.requests, rejected = admit_request(self.requests, newcomer, self.depth)
+        return rejected
 
-    def leave(self, request: Request) -> None:
-        """Let somebody go, who need not be in line."""
-        self._told.pop(request.ticket, None)
+    def remove(self, request: ModelRequest) -> None:
+        """Remove a request if it is in the queue."""
+        self._awaited.pop(request.ticket, None)
         self.requests = tuple(other for other in self.requests if other != request)
 
-    def tell(self, request: Request, models: tuple[str, ...]) -> bool:
-        """Bar what somebody waits for to newcomers; return whether that is news to them."""
-        self.barred = frozenset(models)
-        news = self._told.get(request.ticket) != models
-        self._told[request.ticket] = models
-        return news
+    def set_awaited(self, request: ModelRequest, models: tuple[str, ...]) -> bool:
+        """Close the awaited models to new sessions; return whether they have changed."""
+        self.closed_models = frozenset(models)
+        changed = self._awaited.get(request.ticket) != models
+        self._awaited[request.ticket] = models
+        return changed
+
+
+class PreloadList:
+    """Models to preload, without those unloaded on request, and when to retry failed loads."""
+
+    def __init__(self) -> None:
+        self._excluded: set[str] = set()  # unloaded on request; until the next request for them
+        self._retry_ms: dict[str, int] = {}
+        self._refusals: dict[str, str] = {}  # last refusal code by model
+
+    def sort_models(self, reservations: Iterable[Reservation]) -> list[str]:
+        """Return the names of the models to preload: by importance, the largest first."""
+        wanted = [one for one in reservations if one.preload and one.name not in self._excluded]
+        wanted.sort(key=lambda one: (one.priority, -one.charge_mib, one.name))
+        return [one.name for one in wanted]
+
+    def exclude(self, model: str) -> None:
+        self._excluded.add(model)
+
+    def record_failure(self, model: str, now_ms: int) -> None:
+        self._retry_ms[model] = now_ms + PRELOAD_RETRY_MS
+
+    def is_backing_off(self, model: str, now_ms: int) -> bool:
+        return self._retry_ms.get(model, now_ms) > now_ms
+
+    def record_refusal(self, model: str, code: str) -> bool:
+        """Record that a model does not fit; return whether the code has changed."""
+        changed = self._refusals.get(model) != code
+        self._refusals[model] = code
+        return changed
+
+    def record_load(self, model: str) -> None:
+        self._refusals.pop(model, None)
+        self._excluded.discard(model)

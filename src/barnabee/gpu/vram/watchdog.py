@@ -1,7 +1,4 @@
-"""Notices what hangs: an engine, a load, a driver, or the manager itself.
-
-A scheduler that hangs must not stay green, so this asks nobody: it compares clocks.
-"""
+"""Watchdog of the VRAM manager: detects a hung engine, load, driver or manager by timestamps."""
 
 from __future__ import annotations
 
@@ -9,39 +6,39 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from barnabee.core.errors import BarnabeeError, TimedOut
-from barnabee.gpu.model_runtime import Slot, State
+from barnabee.gpu.model_runtime import ModelRuntime, RuntimeState
 
-SILENT_S = 10.0  # a manager that has not looked for so long hangs
-LOAD_LIMIT_S = 120.0
+MANAGER_TIMEOUT_S = 10.0  # between two cycles of the manager
+LOAD_TIMEOUT_S = 120.0
 
 
-class Watch:
-    """When the manager last looked, and since when it has been loading what."""
+class ManagerWatchdog:
+    """Time of the manager's last cycle and of the load in progress."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
-        """Begin as if the manager had just looked."""
         self._clock = clock
-        self._looked_s = clock()
+        self._last_cycle_s = clock()
         self._loading: tuple[str, float] | None = None
 
-    def looked(self) -> None:
-        """Record that the manager goes round."""
-        self._looked_s = self._clock()
+    def record_cycle(self) -> None:
+        self._last_cycle_s = self._clock()
 
-    def loading(self, model: str | None) -> None:
-        """Record that a load has begun, or that it is over."""
+    def record_load(self, model: str | None) -> None:
+        """Record the start of a load, or its end with None."""
         self._loading = (model, self._clock()) if model else None
 
-    def check(self, slots: Iterable[Slot[Any]], trouble: BarnabeeError | None) -> None:
-        """Raise the first thing that hangs; `trouble` is what the driver last failed with."""
-        for slot in slots:
-            if slot.state is State.STUCK:
-                slot.check()
+    def check(
+        self, runtimes: Iterable[ModelRuntime[Any]], driver_error: BarnabeeError | None
+    ) -> None:
+        """Raise the first problem; `driver_error` is the driver's last failure."""
+        for runtime in runtimes:
+            if runtime.state is RuntimeState.STUCK:
+                runtime.require_engine()
         now_s = self._clock()
-        if now_s - self._looked_s > SILENT_S:
-            raise TimedOut(what="the manager of the card's memory", limit_ms=int(SILENT_S * 1000))
-        if self._loading and now_s - self._loading[1] > LOAD_LIMIT_S:
-            what = f"the loading of {self._loading[0]}"
-            raise TimedOut(what=what, limit_ms=int(LOAD_LIMIT_S * 1000))
-        if trouble:
-            raise trouble
+        if now_s - self._last_cycle_s > MANAGER_TIMEOUT_S:
+            raise TimedOut(what="the GPU memory manager", limit_ms=int(MANAGER_TIMEOUT_S * 1000))
+        if self._loading and now_s - self._loading[1] > LOAD_TIMEOUT_S:
+            what = f"loading the model {self._loading[0]}"
+            raise TimedOut(what=what, limit_ms=int(LOAD_TIMEOUT_S * 1000))
+        if driver_error:
+            raise driver_error

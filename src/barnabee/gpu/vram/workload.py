@@ -1,7 +1,6 @@
-"""What happened one evening, as lines of JSON: who asked for which model when, and the card's mood.
+"""Request traces for the simulation: one JSON object per line, in any order.
 
-Three kinds of lines, in any order of time; `docs/reference/vram.md` shows them. Reads text, knows
-nothing of the planner.
+`docs/reference/vram.md` shows the three kinds of events.
 """
 
 from __future__ import annotations
@@ -19,16 +18,16 @@ Mib = Annotated[int, Field(ge=0, le=1_048_576)]
 Text = Annotated[str, Field(min_length=1)]
 
 
-class Timed(BaseModel):
-    """One line; `t_ms` counts from the beginning of the trace."""
+class TimedEvent(BaseModel):
+    """Event of a trace; `t_ms` counts from the start of the trace."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
     t_ms: Millis
 
 
-class Ask(Timed):
-    """Somebody asks for a model and keeps it for `hold_ms`; `turn` names the sentence it is for."""
+class RequestEvent(TimedEvent):
+    """Request for a model, used for `hold_ms`; requests with the same `turn` are one turn."""
 
     event: Literal["ask"] = "ask"
     model: Text
@@ -37,15 +36,15 @@ class Ask(Timed):
     turn: Text | None = None
 
 
-class Others(Timed):
-    """From now on other programs hold this much of the card."""
+class OtherProgramsEvent(TimedEvent):
+    """Memory held by other programs from now on."""
 
     event: Literal["others"]
     other_mib: Mib
 
 
-class Measured(Timed):
-    """From now on a model takes this at rest and at most, and leaves this behind when unloaded."""
+class MeasurementEvent(TimedEvent):
+    """Memory of a model from now on: at rest, at its peak, and not freed by an unload."""
 
     event: Literal["measured"]
     model: Text
@@ -54,39 +53,41 @@ class Measured(Timed):
     left_mib: Mib = 0
 
 
-Line = Ask | Others | Measured
+TraceEvent = RequestEvent | OtherProgramsEvent | MeasurementEvent
 
-_KINDS: dict[object, type[Line]] = {
-    "ask": Ask,
-    "others": Others,
-    "measured": Measured,
+_EVENT_TYPES: dict[object, type[TraceEvent]] = {
+    "ask": RequestEvent,
+    "others": OtherProgramsEvent,
+    "measured": MeasurementEvent,
 }
 
 
-def read(lines: Iterable[str], models: Collection[str], name: str = "trace") -> list[Line]:
-    """Return the trace by time; BadInput names the first line that is not usable, and why."""
-    found = [
-        _line(text, models, f"{name} line {number}")
+def read_trace(
+    lines: Iterable[str], models: Collection[str], name: str = "trace"
+) -> list[TraceEvent]:
+    """Return the events by time; BadInput names the first invalid line and the reason."""
+    events = [
+        _parse_line(text, models, f"{name} line {number}")
         for number, text in enumerate(lines, start=1)
         if text.strip()
     ]
-    return sorted(found, key=lambda line: line.t_ms)
+    return sorted(events, key=lambda event: event.t_ms)
 
 
-def _line(text: str, models: Collection[str], place: str) -> Line:
+def _parse_line(text: str, models: Collection[str], location: str) -> TraceEvent:
     try:
         data = json.loads(text)
     except ValueError as error:
-        raise BadInput(what=f"{place} is not JSON: {error}") from error
-    kind = _KINDS.get(data.get("event", "ask")) if isinstance(data, dict) else None
+        raise BadInput(what=f"{location} is not JSON: {error}") from error
+    kind = _EVENT_TYPES.get(data.get("event", "ask")) if isinstance(data, dict) else None
     if kind is None:
-        raise BadInput(what=f"{place} is none of ask, others, measured")
+        raise BadInput(what=f"{location} has no event ask, others or measured")
     try:
-        line = kind.model_validate(data)
+        event = kind.model_validate(data)
     except ValidationError as error:
         detail = error.errors()[0]
         key = ".".join(str(part) for part in detail["loc"])
-        raise BadInput(what=f"{place}: {key}: {detail['msg']}") from error
-    if not isinstance(line, Others) and line.model not in models:
-        raise BadInput(what=f"{place}: there is no model {line.model!r} in system.toml")
-    return line
+        raise BadInput(what=f"{location}: {key}: {detail['msg']}") from error
+    if not isinstance(event, OtherProgramsEvent) and event.model not in models:
+        raise BadInput(what=f"{location}: there is no model {event.model!r} in system.toml")
+    return event

@@ -1,8 +1,8 @@
-"""Brings a database from whatever schema it has to the one this program knows.
+"""Schema migrations: numbered SQL steps from an empty database to the current schema.
 
-Each `NNNN_name.sql` beside this file is one step, taken in one transaction together with the row
-that records it, so that a process killed half-way leaves the step before. A step that was ever
-released is never edited: its checksum is kept in the database and a difference is refused.
+Each `NNNN_name.sql` beside this file is one step, applied in one transaction together with the row
+that records it, so that a killed process leaves a complete schema. A released step is never edited:
+its checksum is stored in the database, and a difference is refused.
 """
 
 from __future__ import annotations
@@ -11,10 +11,16 @@ import hashlib
 import re
 import sqlite3
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from importlib import resources
+from pathlib import Path
 
 from barnabee.core.errors import DatabaseMismatch, DatabaseTooNew
+from barnabee.core.files import lock_file
+
+# Also held while a restore point is made: its copy must have the schema that is recorded for it.
+LOCK_FILE = ".pins.lock"
 
 _NAME = re.compile(r"(\d{4})_([a-z0-9_]+)\.sql")
 _RECORD = """
@@ -37,12 +43,16 @@ class Migration:
 
     @property
     def sha256(self) -> str:
-        """Return the checksum of the step's text."""
         return hashlib.sha256(self.sql.encode()).hexdigest()
 
 
-def known() -> tuple[Migration, ...]:
-    """Return the steps of this program in order; a gap in the numbers is a programming error."""
+def lock_migrations(database: Path) -> AbstractContextManager[None]:
+    """Hold the lock under which `database` is migrated and restore points are made (blocks)."""
+    return lock_file(database.parent / LOCK_FILE)
+
+
+def load_migrations() -> tuple[Migration, ...]:
+    """Return the steps of this program in order; RuntimeError when their numbers have a gap."""
     found = []
     for file in resources.files(__name__).iterdir():
         match = _NAME.fullmatch(file.name)
@@ -55,8 +65,8 @@ def known() -> tuple[Migration, ...]:
     return tuple(found)
 
 
-def statements(sql: str) -> Iterator[str]:
-    """Split `sql` into statements, because `executescript` would commit before each."""
+def split_statements(sql: str) -> Iterator[str]:
+    """Split `sql` into statements; `executescript` would commit the open transaction first."""
     pending = ""
     for line in sql.splitlines(keepends=True):
         pending += line
@@ -67,8 +77,10 @@ def statements(sql: str) -> Iterator[str]:
         yield pending
 
 
-def refuse_unknown(connection: sqlite3.Connection, steps: Sequence[Migration], path: str) -> int:
-    """Return the schema's number; DatabaseTooNew or DatabaseMismatch when it is not ours."""
+def require_known_schema(
+    connection: sqlite3.Connection, steps: Sequence[Migration], path: str
+) -> int:
+    """Return the schema; DatabaseTooNew or DatabaseMismatch when this program did not make it."""
     version: int = connection.execute("PRAGMA user_version").fetchone()[0]
     if version > len(steps):
         raise DatabaseTooNew(path=path, found=version, known=len(steps))
@@ -80,26 +92,25 @@ def refuse_unknown(connection: sqlite3.Connection, steps: Sequence[Migration], p
     return version
 
 
-def apply(connection: sqlite3.Connection, steps: Sequence[Migration], path: str) -> int:
-    """Take the steps that are missing and return how many; other processes may do the same now.
+def apply_migrations(connection: sqlite3.Connection, steps: Sequence[Migration], path: str) -> int:
+    """Apply the missing steps and return how many; safe while other processes do the same.
 
-    `connection` is in autocommit mode. Whoever gets the write lock first takes the step, the
-    others find it taken.
+    `connection` is in autocommit mode.
     """
-    taken = 0
-    while refuse_unknown(connection, steps, path) < len(steps):
-        taken += _take_next(connection, steps, path)
-    return taken
+    applied = 0
+    while require_known_schema(connection, steps, path) < len(steps):
+        applied += _apply_next(connection, steps, path)
+    return applied
 
 
-def _take_next(connection: sqlite3.Connection, steps: Sequence[Migration], path: str) -> int:
+def _apply_next(connection: sqlite3.Connection, steps: Sequence[Migration], path: str) -> int:
     connection.execute("BEGIN IMMEDIATE")
     try:
-        version = refuse_unknown(connection, steps, path)  # asked again, now with the lock held
+        version = require_known_schema(connection, steps, path)  # again, with the write lock held
         if version < len(steps):
             step = steps[version]
             connection.execute(_RECORD)
-            for statement in statements(step.sql):
+            for statement in split_statements(step.sql):
                 connection.execute(statement)
             connection.execute(
                 "INSERT INTO migrations VALUES (?, ?, ?, strftime('%Y-%m-%dT%H:%M:%fZ', 'now'))",

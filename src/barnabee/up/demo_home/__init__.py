@@ -1,5 +1,5 @@
-"""The demo home: a real Home Assistant with a few lights, for trying BarnabeeNet and for tests.
+"""The demo home: a real Home Assistant with a few lights, for demonstrations and tests.
 
-It runs in a virtual environment of its own (requirements/home-assistant.txt) and is reached over
-loopback alone. This package must not know how commands are understood, nor who uses its token.
+It runs in its own virtual environment (requirements/home-assistant.txt) and listens on loopback
+only. Start it with `python -m barnabee.up.demo_home`.
 """

@@ -1,8 +1,7 @@
-"""From a Home Assistant that has just been started to a long-lived token in a file.
+"""Onboarding of a new Home Assistant: owner, rooms and a long-lived token in a file.
 
-Does what a person does in the browser: create the owner, answer the remaining questions, make a
-token. Safe to repeat: a token that still works is left alone; one that is lost is made anew with
-the stored password. It must not know how Home Assistant is started.
+Performs the steps of the onboarding pages. Repeatable: a valid token is left as it is, a lost one
+is replaced with the stored password.
 
 API: https://developers.home-assistant.io/docs/auth_api
 """
@@ -13,15 +12,15 @@ import asyncio
 import secrets
 from http import HTTPStatus
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import httpx
 import structlog
 
-from barnabee.up.demo_home import rooms, secret_file
-from barnabee.up.demo_home.config import Home
-from barnabee.up.demo_home.errors import DemoHomeFailed
-from barnabee.up.demo_home.websocket import Connection, open_connection
+from barnabee.up.demo_home import config
+from barnabee.up.demo_home.config import DemoHome, DemoHomeFailed
+from barnabee.up.demo_home.websocket import WebSocketConnection, open_connection
 
 OWNER = "barnabee"
 _TOKEN_NAME = "BarnabeeNet"  # noqa: S105 - a name, not a secret
@@ -33,16 +32,16 @@ _START_OVER = "delete its directory {directory} to start over with an empty home
 _log = structlog.get_logger()
 
 
-async def ensure_token(home: Home, token_file: Path, *, limit_s: float = 120) -> None:
-    """See to it that the home is onboarded and `token_file` holds a token that works.
+async def ensure_token(home: DemoHome, token_file: Path, *, limit_s: float = 120) -> None:
+    """Onboard the home if necessary and write a valid token into `token_file`.
 
-    Waits until Home Assistant has finished starting; DemoHomeFailed where it does not within
-    `limit_s`, or where it belongs to somebody else.
+    Waits until Home Assistant has started. Raises DemoHomeFailed when it has not within `limit_s`,
+    or when its owner is not ours.
     """
     try:
-        async with asyncio.timeout(limit_s), _client(home) as http:
-            await _until_answering(http)
-            token = secret_file.read(token_file)
+        async with asyncio.timeout(limit_s), _open_client(home) as http:
+            await _wait_for_answer(http)
+            token = config.read_secret(token_file)
             if token is not None and await _is_running(http, token):
                 _log.info("demo_home_token_kept", token_file=str(token_file))
                 return
@@ -50,32 +49,32 @@ async def ensure_token(home: Home, token_file: Path, *, limit_s: float = 120) ->
     except TimeoutError as error:
         raise DemoHomeFailed(
             problem=f"was not ready within {limit_s:g} s at {home.url}",
-            remedy=f"look into {home.output_file}",
+            remedy=f"see {home.output_file}",
         ) from error
     except httpx.HTTPError as error:
         raise DemoHomeFailed(
-            problem=f"does not answer at {home.url} as Home Assistant does ({error!r})",
-            remedy=f"look into {home.output_file}",
+            problem=f"gave an unexpected answer at {home.url} ({error!r})",
+            remedy=f"see {home.output_file}",
         ) from error
 
 
-async def _make_token(http: httpx.AsyncClient, home: Home, token_file: Path) -> None:
-    access = await _owner_access(http, home)
+async def _make_token(http: httpx.AsyncClient, home: DemoHome, token_file: Path) -> None:
+    access = await _get_owner_access(http, home)
     if not await _is_running(http, access):
-        raise _foreign(home, "did not accept the access it had just given")
+        raise _fail(home, "did not accept the access token that it had just issued")
     async with open_connection(home.websocket_url, access) as connection:
-        await rooms.arrange(connection)
-        token = await _long_lived_token(connection)
-    secret_file.write(token_file, token)
+        await assign_rooms(connection)
+        token = await _create_token(connection)
+    config.write_secret(token_file, token)
     _log.info("demo_home_token_made", token_file=str(token_file))
 
 
-def _client(home: Home) -> httpx.AsyncClient:
-    # trust_env: no proxy from the environment stands between us and loopback.
+def _open_client(home: DemoHome) -> httpx.AsyncClient:
+    # trust_env: the proxies of the environment are not for loopback.
     return httpx.AsyncClient(base_url=home.url, timeout=_REQUEST_TIMEOUT_S, trust_env=False)
 
 
-async def _until_answering(http: httpx.AsyncClient) -> None:
+async def _wait_for_answer(http: httpx.AsyncClient) -> None:
     while True:
         try:
             await http.get("api/onboarding")
@@ -85,15 +84,15 @@ async def _until_answering(http: httpx.AsyncClient) -> None:
             return
 
 
-async def _steps_left(http: httpx.AsyncClient) -> set[str]:
+async def _list_steps(http: httpx.AsyncClient) -> set[str]:
     answer = await http.get("api/onboarding")
     if answer.status_code == HTTPStatus.NOT_FOUND:
-        return set()  # a home that was onboarded in an earlier run does not ask any more
+        return set()  # it was onboarded in an earlier run
     return {step["step"] for step in answer.raise_for_status().json() if not step["done"]}
 
 
 async def _is_running(http: httpx.AsyncClient, token: str) -> bool:
-    """Return whether the token works, but not before every integration has been loaded."""
+    """Wait until every integration is loaded; return False if the token is not valid."""
     while True:
         answer = await http.get("api/config", headers=_bearer(token))
         if answer.status_code == HTTPStatus.UNAUTHORIZED:
@@ -104,23 +103,23 @@ async def _is_running(http: httpx.AsyncClient, token: str) -> bool:
         await asyncio.sleep(_POLL_S)
 
 
-async def _owner_access(http: httpx.AsyncClient, home: Home) -> str:
-    """Return a short-lived access token of the owner, who is created where there is none."""
-    left = await _steps_left(http)
-    code = await (_create_owner if "user" in left else _log_in)(http, home)
+async def _get_owner_access(http: httpx.AsyncClient, home: DemoHome) -> str:
+    """Return a short-lived access token of the owner, who is created if necessary."""
+    steps = await _list_steps(http)
+    code = await (_create_owner if "user" in steps else _log_in)(http, home)
     tokens = await http.post(
         "auth/token",
         data={"grant_type": "authorization_code", "code": code, "client_id": home.url},
     )
     access: str = tokens.raise_for_status().json()["access_token"]
-    await _answer_steps(http, home, access, left - {"user"})
+    await _complete_steps(http, home, access, steps - {"user"})
     return access
 
 
-async def _create_owner(http: httpx.AsyncClient, home: Home) -> str:
+async def _create_owner(http: httpx.AsyncClient, home: DemoHome) -> str:
     password = secrets.token_urlsafe(24)
-    # Stored first: an owner whose password nobody knows could not be mended.
-    secret_file.write(home.password_file, password)
+    # Stored first: without its password the owner's account could not be used again.
+    config.write_secret(home.password_file, password)
     answer = await http.post(
         "api/onboarding/users",
         json={
@@ -135,10 +134,10 @@ async def _create_owner(http: httpx.AsyncClient, home: Home) -> str:
     return code
 
 
-async def _log_in(http: httpx.AsyncClient, home: Home) -> str:
-    password = secret_file.read(home.password_file)
+async def _log_in(http: httpx.AsyncClient, home: DemoHome) -> str:
+    password = config.read_secret(home.password_file)
     if password is None:
-        raise _foreign(home, f"has an owner, but {home.password_file} is missing")
+        raise _fail(home, f"has an owner, but {home.password_file} is missing")
     flow = await http.post(
         "auth/login_flow",
         json={
@@ -154,27 +153,29 @@ async def _log_in(http: httpx.AsyncClient, home: Home) -> str:
     )
     outcome: dict[str, Any] = answer.raise_for_status().json()
     if outcome["type"] != "create_entry":
-        raise _foreign(home, f"does not accept the password in {home.password_file}")
+        raise _fail(home, f"does not accept the password in {home.password_file}")
     code: str = outcome["result"]
     return code
 
 
-async def _answer_steps(http: httpx.AsyncClient, home: Home, access: str, steps: set[str]) -> None:
-    """Answer the onboarding questions that are left, so that the browser does not ask them."""
+async def _complete_steps(
+    http: httpx.AsyncClient, home: DemoHome, access: str, steps: set[str]
+) -> None:
+    """Complete the remaining onboarding steps, so that the browser does not show them."""
     for step in sorted(steps):
         answer = await http.post(
             f"api/onboarding/{step}",
             json={"client_id": home.url, "redirect_uri": home.url},
             headers=_bearer(access),
         )
-        # core_config is marked as done and then answers 500: it goes on to set up a weather
-        # service and an internet radio, whose packages this home leaves out on purpose.
+        # core_config is marked as done and then answers 500: it also sets up a weather service and
+        # an internet radio, whose packages are not installed here.
         if step != "core_config":
             answer.raise_for_status()
 
 
-async def _long_lived_token(connection: Connection) -> str:
-    """Return a new token; the one it replaces is revoked, for names are unique."""
+async def _create_token(connection: WebSocketConnection) -> str:
+    """Return a new long-lived token; the previous one is revoked, because names are unique."""
     for token in await connection.call("auth/refresh_tokens"):
         if token["client_name"] == _TOKEN_NAME:
             await connection.call("auth/delete_refresh_token", refresh_token_id=token["id"])
@@ -188,5 +189,29 @@ def _bearer(token: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {token}"}
 
 
-def _foreign(home: Home, problem: str) -> DemoHomeFailed:
+def _fail(home: DemoHome, problem: str) -> DemoHomeFailed:
     return DemoHomeFailed(problem=problem, remedy=_START_OVER.format(directory=home.directory))
+
+
+ROOM_BY_ENTITY = MappingProxyType(
+    {
+        "light.bedroom_light": "Bedroom",
+        "light.hall_light": "Hall",
+        "light.kitchen_light": "Kitchen",
+        "light.living_room_lamp": "Living Room",
+        "switch.coffee_machine": "Kitchen",
+    }
+)
+
+
+async def assign_rooms(connection: WebSocketConnection) -> None:
+    """Create the rooms that are missing and put every device into its room."""
+    areas = await connection.call("config/area_registry/list")
+    area_ids = {area["name"]: area["area_id"] for area in areas}
+    for room in sorted(set(ROOM_BY_ENTITY.values()) - set(area_ids)):
+        area = await connection.call("config/area_registry/create", name=room)
+        area_ids[room] = area["area_id"]
+    for entity_id, room in ROOM_BY_ENTITY.items():
+        await connection.call(
+            "config/entity_registry/update", entity_id=entity_id, area_id=area_ids[room]
+        )

@@ -1,7 +1,4 @@
-"""Home Assistant as a child of this process, which it must not outlive.
-
-This module must not know what setting the home up means: it is handed that as a function.
-"""
+"""Home Assistant as a child process that never outlives this one."""
 
 from __future__ import annotations
 
@@ -17,73 +14,74 @@ from pathlib import Path
 
 import structlog
 
-from barnabee.up.demo_home import config, secret_file
-from barnabee.up.demo_home.config import Home
-from barnabee.up.demo_home.errors import DemoHomeFailed
+from barnabee.up.demo_home import config
+from barnabee.up.demo_home.config import DemoHome, DemoHomeFailed
 
-_STOP_GRACE_S = 20  # Home Assistant writes its states on the way out: 0.6 s when idle
+_STOP_GRACE_S = 20  # Home Assistant saves its states when it stops: 0.6 s when idle
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 _log = structlog.get_logger()
 
 
-async def run(home: Home, venv: Path, set_up: Callable[[], Coroutine[None, None, None]]) -> int:
+async def run_home(
+    home: DemoHome, venv: Path, set_up: Callable[[], Coroutine[None, None, None]]
+) -> int:
     """Run the home until it ends or SIGTERM or SIGINT arrives; return its exit status.
 
-    DemoHomeFailed where it cannot be started or set up; it has ended then.
+    Raises DemoHomeFailed when the start or `set_up` fails; the home has ended then.
     """
-    stop = _stop_event()
+    stop = _make_stop_event()
     child = await _start(home, venv)
     try:
-        await _attend(child, stop, set_up, home)
+        await _wait(child, stop, set_up, home)
     finally:
         await _end(child)
     return child.returncode or 0
 
 
-async def _start(home: Home, venv: Path) -> asyncio.subprocess.Process:
-    python = _python_with_home_assistant(venv)
-    _require_free(home.port)
+async def _start(home: DemoHome, venv: Path) -> asyncio.subprocess.Process:
+    python = _find_python(venv)
+    _require_free_port(home.port)
     home.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    _configure(home)
+    _write_configuration(home)
     libc = ctypes.CDLL(None)
     with home.output_file.open("wb") as output:
         child = await asyncio.create_subprocess_exec(
-            *config.command(python, home),
+            *config.make_command(python, home),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=output,
             stderr=output,
-            # A group of its own, so that it hears of a signal once, from us: at a second SIGTERM
-            # or SIGINT Home Assistant dies on the spot and forgets what it had not yet written.
+            # A group of its own, so that it receives each signal once: a second SIGTERM or SIGINT
+            # ends Home Assistant before it has saved its states.
             process_group=0,
-            # And the kernel tells it when we are killed without a chance to tell it ourselves.
+            # The kernel sends SIGTERM when this process is killed.
             preexec_fn=lambda: libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM),
         )
     _log.info("demo_home_started", pid=child.pid, url=home.url)
     return child
 
 
-def _configure(home: Home) -> None:
-    """Write the configuration anew; the webhook's id is made up once."""
-    home.configuration_file.write_text(config.render(home.port), encoding="utf-8")
+def _write_configuration(home: DemoHome) -> None:
+    """Write the configuration; the webhook's id is generated once."""
+    home.configuration_file.write_text(config.render_configuration(home.port), encoding="utf-8")
     shutil.rmtree(home.packages_directory, ignore_errors=True)
     home.packages_directory.mkdir()
     for package in home.packages:
         shutil.copyfile(package, home.packages_directory / package.name)
-    webhook_id = secret_file.read(home.webhook_file)
+    webhook_id = config.read_secret(home.webhook_file)
     if webhook_id is None:
         webhook_id = secrets.token_hex(16)
-        secret_file.write(home.webhook_file, webhook_id)
-    secret_file.write(home.secrets_file, f"barnabee_webhook_id: {webhook_id}")
+        config.write_secret(home.webhook_file, webhook_id)
+    config.write_secret(home.secrets_file, f"barnabee_webhook_id: {webhook_id}")
 
 
-async def _attend(
+async def _wait(
     child: asyncio.subprocess.Process,
     stop: asyncio.Event,
     set_up: Callable[[], Coroutine[None, None, None]],
-    home: Home,
+    home: DemoHome,
 ) -> None:
-    """Return when the child has ended or is to end; raise what setting up raised."""
+    """Return when the child has ended or is to be stopped; raise the errors of `set_up`."""
     ended, stopping = asyncio.create_task(child.wait()), asyncio.create_task(stop.wait())
     setting_up = asyncio.create_task(set_up())
     tasks = (ended, stopping, setting_up)
@@ -91,8 +89,8 @@ async def _attend(
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         if ended.done() and not stop.is_set():
             raise DemoHomeFailed(
-                problem=f"ended by itself with status {child.returncode}",
-                remedy=f"look into {home.output_file}",
+                problem=f"ended unexpectedly with status {child.returncode}",
+                remedy=f"see {home.output_file}",
             )
         if setting_up.done():
             setting_up.result()
@@ -116,14 +114,14 @@ async def _end(child: asyncio.subprocess.Process) -> None:
     _log.info("demo_home_ended", status=child.returncode)
 
 
-def _stop_event() -> asyncio.Event:
+def _make_stop_event() -> asyncio.Event:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     return stop
 
 
-def _python_with_home_assistant(venv: Path) -> Path:
+def _find_python(venv: Path) -> Path:
     if not any(venv.glob("lib/python3*/site-packages/homeassistant/__main__.py")):
         raise DemoHomeFailed(
             problem=f"has no Home Assistant in {venv}",
@@ -132,8 +130,8 @@ def _python_with_home_assistant(venv: Path) -> Path:
     return venv / "bin" / "python"
 
 
-def _require_free(port: int) -> None:
-    """DemoHomeFailed where somebody listens: Home Assistant itself would go on without a port."""
+def _require_free_port(port: int) -> None:
+    """Raise DemoHomeFailed if the port is in use: Home Assistant would run without its HTTP API."""
     with closing(socket.socket()) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -141,5 +139,5 @@ def _require_free(port: int) -> None:
         except OSError as error:
             raise DemoHomeFailed(
                 problem=f"cannot listen on port {port} ({error.strerror})",
-                remedy="stop the program that holds it, or choose another port",
+                remedy="stop the program that uses it, or choose another port",
             ) from error

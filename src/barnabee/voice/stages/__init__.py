@@ -1,1 +1,1 @@
-"""The stages of the pipeline, one module each, in the order of `voice/pipeline.py`."""
+"""Pipeline stages; `voice/pipeline.py` has their order."""

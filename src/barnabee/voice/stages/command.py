@@ -1,8 +1,4 @@
-"""Stage 4: words become a reply; until it is there, a filler may be said.
-
-Which filler, if any, follows from how long the answer will take, and that from how long answers
-took and from whether the models are there.
-"""
+"""Command stage: sends the transcript to the api, and plays a filler while the reply takes long."""
 
 from __future__ import annotations
 
@@ -14,108 +10,109 @@ from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 
 from barnabee.core.errors import BadInput, Unavailable
 from barnabee.voice.conversation import Effect
-from barnabee.voice.frames import Done, FillerFrame, GoesOn, Reply, Words
-from barnabee.voice.latency_estimator import Estimate, ModelState
+from barnabee.voice.frames import (
+    EndOfTurnFrame,
+    FillerFrame,
+    ReplyFrame,
+    TranscriptFrame,
+    UserResumedFrame,
+)
+from barnabee.voice.latency_estimator import LatencyEstimator, ModelState
 
 if TYPE_CHECKING:
     from barnabee.clients.api import ApiClient
     from barnabee.clients.gpu import GpuClient
-    from barnabee.voice.fillers import Fillers
-    from barnabee.voice.room_session import Room
+    from barnabee.voice.fillers import FillerSelector
+    from barnabee.voice.room_session import RoomSession
     from barnabee.voice.turn import Turn
 
-# What is left of a turn when the person is done, and the task of the model that each stage needs.
-REST = (("stt", "stt"), ("command", "embed"), ("tts", "tts"))
-ASKS_BACK = "unsure"  # the intent of a reply that is a question
+# Stages after the end of the utterance, with the task of the model that each requires.
+REMAINING_STAGES = (("stt", "stt"), ("command", "embed"), ("tts", "tts"))
+CLARIFICATION_INTENT = "unsure"  # of a reply that is a clarifying question
 
 
-class Answer(FrameProcessor):
-    """Asks the api what is to be done and said."""
+class CommandStage(FrameProcessor):
+    """Executes commands with the api and selects fillers."""
 
     def __init__(
         self,
-        room: Room,
+        room: RoomSession,
         api: ApiClient,
         gpu: GpuClient,
-        estimate: Estimate,
-        fillers: Fillers,
+        estimator: LatencyEstimator,
+        fillers: FillerSelector,
     ) -> None:
-        """Begin with nothing asked."""
-        super().__init__(name=f"answer-{room.name}")
+        super().__init__(name=f"command-{room.name}")
         self._room, self._api, self._gpu = room, api, gpu
-        self._estimate, self._fillers = estimate, fillers
-        self._filling: asyncio.Task[None] | None = None
+        self._estimator, self._fillers = estimator, fillers
+        self._filler_task: asyncio.Task[None] | None = None
         self._models: dict[str, ModelState] = {}
-        room.on(Effect.BEGIN, self._begin)
+        room.on(Effect.BEGIN_TURN, self._prepare_models)
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
-        """Handle one frame."""
         await super().process_frame(frame, direction)
-        if isinstance(frame, Done):
-            self._filling = frame.turn.spawn(self._fill(frame.turn))
-        elif isinstance(frame, GoesOn):
-            if self._filling is not None:
-                self._filling.cancel()
+        if isinstance(frame, EndOfTurnFrame):
+            self._filler_task = frame.turn.spawn(self._play_filler(frame.turn))
+        elif isinstance(frame, UserResumedFrame):
+            if self._filler_task is not None:
+                self._filler_task.cancel()
             await self.push_frame(frame)
-        elif isinstance(frame, Words):
-            frame.turn.spawn(self._answer(frame.turn, frame.text))
+        elif isinstance(frame, TranscriptFrame):
+            frame.turn.spawn(self._run_command(frame.turn, frame.text))
         else:
             await self.push_frame(frame, direction)
 
-    def _begin(self) -> None:
-        """Have the models on the turn's path loaded while the person still speaks."""
+    def _prepare_models(self) -> None:
+        """Preload the models of the turn while the user is speaking."""
         turn = self._room.turn
         if turn is not None:
-            turn.spawn(self._look())
-            turn.keep(lambda: self._gpu.turn(self._room.session))
+            turn.spawn(self._read_models())
+            turn.enter_context(lambda: self._gpu.turn(self._room.session))
 
-    async def _look(self) -> None:
-        self._models = ModelState.read(await self._gpu.ledger())
+    async def _read_models(self) -> None:
+        self._models = ModelState.from_ledger(await self._gpu.read_vram())
 
-    async def _fill(self, turn: Turn) -> None:
-        rest = REST[1:] if "heard" in turn.marks else REST
-        estimate_ms = self._estimate.answer_ms(rest, self._models)
-        turn.told["estimate_ms"] = estimate_ms
+    async def _play_filler(self, turn: Turn) -> None:
+        stages = REMAINING_STAGES[1:] if "transcript" in turn.marks else REMAINING_STAGES
+        estimate_ms = self._estimator.estimate_rest_ms(stages, self._models)
+        turn.log_fields["estimate_ms"] = estimate_ms
         clip = self._fillers.select_filler("answer", estimate_ms)
         if clip is None:
             return
-        await asyncio.sleep(self._patience_s(turn))
-        if not self._sounds_soon(turn):
-            turn.told["filler"] = clip.name
+        await asyncio.sleep(self._filler_delay_s(turn))
+        if not self._is_reply_imminent(turn):
+            turn.log_fields["filler"] = clip.name
             await self.push_frame(FillerFrame(turn, clip.pcm))
 
-    def _patience_s(self, turn: Turn) -> float:
-        """Return how much longer nothing need be said.
-
-        Whose words were awaited to be sure of the end has waited already.
-        """
+    def _filler_delay_s(self, turn: Turn) -> float:
+        """Return the time until a filler is due, less the time already spent on endpointing."""
         talk = self._room.talk
         waited_s = turn.stages_s().get("vad", 0.0) - talk.pause_ms / 1000
-        since_s = max(0.0, waited_s) if "heard" in turn.marks else 0.0
-        return max(0.0, talk.filler_after_ms / 1000 - since_s)
+        spent_s = max(0.0, waited_s) if "transcript" in turn.marks else 0.0
+        return max(0.0, talk.filler_after_ms / 1000 - spent_s)
 
-    def _sounds_soon(self, turn: Turn) -> bool:
-        """Return whether the reply is heard already, or there and quickly made to sound."""
-        if "answered" not in turn.marks:
-            return "voiced" in turn.marks
-        return "voiced" in turn.marks or (
-            self._estimate.stage_ms("tts") < self._fillers.limits.none_below_ms
+    def _is_reply_imminent(self, turn: Turn) -> bool:
+        """Return whether the reply is playing, or is there and quickly synthesized."""
+        if "command_reply" not in turn.marks:
+            return "reply_audio" in turn.marks
+        return "reply_audio" in turn.marks or (
+            self._estimator.estimate_stage_ms("tts") < self._fillers.limits.none_below_ms
         )
 
-    async def _answer(self, turn: Turn, text: str) -> None:
-        begun_s = turn.clock()
+    async def _run_command(self, turn: Turn, text: str) -> None:
+        started_s = turn.clock()
         try:
             answer = await self._api.command(text, self._room.session)
         except (Unavailable, BadInput) as error:
-            self._room.fail(error, turn)
-            await self.push_frame(Reply(turn, trouble="lost"))
+            self._room.report_failure(error, turn)
+            await self.push_frame(ReplyFrame(turn, trouble="api_failed"))
             return
-        turn.mark("answered")
-        self._estimate.learn("command", (turn.clock() - begun_s) * 1000, answer.intent)
+        turn.mark("command_reply")
+        self._estimator.add_sample("command", (turn.clock() - started_s) * 1000, answer.intent)
         turn.reply = answer.reply
-        turn.told |= {"intent": answer.intent, "degraded": answer.degraded}
-        turn.told["api_ms"] = answer.latency_ms
-        self._room.say(
+        turn.log_fields |= {"intent": answer.intent, "degraded": answer.degraded}
+        turn.log_fields["api_ms"] = answer.latency_ms
+        self._room.send_message(
             "reply",
             text=answer.reply,
             intent=answer.intent,
@@ -124,10 +121,10 @@ class Answer(FrameProcessor):
             code=answer.code,
             trace_id=turn.trace_id,
         )
-        asks = answer.intent == ASKS_BACK
-        if asks and "filler" not in turn.told:
+        is_question = answer.intent == CLARIFICATION_INTENT
+        if is_question and "filler" not in turn.log_fields:
             clip = self._fillers.select_filler("ask", 0)
             if clip is not None:
-                turn.told["filler"] = clip.name
-                await self.push_frame(FillerFrame(turn, clip.pcm, whole=True))
-        await self.push_frame(Reply(turn, answer.reply, acted=bool(answer.actions)))
+                turn.log_fields["filler"] = clip.name
+                await self.push_frame(FillerFrame(turn, clip.pcm, is_uninterruptible=True))
+        await self.push_frame(ReplyFrame(turn, answer.reply, has_acted=bool(answer.actions)))

@@ -1,9 +1,7 @@
-"""Stage 5: the reply becomes sound, sentence by sentence, and is played no faster than it is heard.
+"""Text-to-speech stage: synthesizes the reply by sentence and plays it in real time.
 
-    Speak   has it spoken, and hands on 40 ms whenever less than 80 ms are with the transport
-    Sent    behind the transport: what comes through here sounds now
-
-A recording stands in for the voice when the voice is gone.
+`TtsStage` sends 40 ms chunks while the transport holds less than 80 ms; `PlaybackMonitor`, behind
+the transport, reports each chunk that is played. A recording is played when synthesis fails.
 """
 
 from __future__ import annotations
@@ -27,240 +25,254 @@ from pipecat.frames.frames import (
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 
 from barnabee.core.errors import BadInput, Unavailable
-from barnabee.voice.conversation import Effect, Event, State
-from barnabee.voice.frames import FillerFrame, GoesOn, Reply
-from barnabee.voice.playback import Chunk, Kind, Mouth, chime
-from barnabee.voice.text import Piece, heard_up_to, sentences
+from barnabee.voice.conversation import ConversationState, Effect, RoomEvent
+from barnabee.voice.frames import FillerFrame, ReplyFrame, UserResumedFrame
+from barnabee.voice.playback import (
+    AudioSource,
+    Chunk,
+    PlaybackQueue,
+    ReplySegment,
+    join_played_text,
+    make_chime,
+    split_sentences,
+)
 
 if TYPE_CHECKING:
     from barnabee.clients.gpu import GpuClient
-    from barnabee.core.schema import Voice
-    from barnabee.voice.echo import Echo
+    from barnabee.core.schema import VoiceConfig
+    from barnabee.voice.echo import EchoDetector
     from barnabee.voice.fillers import Clip
-    from barnabee.voice.latency_estimator import Estimate
-    from barnabee.voice.room_session import Room
+    from barnabee.voice.latency_estimator import LatencyEstimator
+    from barnabee.voice.metrics import FillerVerdict
+    from barnabee.voice.room_session import RoomSession
     from barnabee.voice.turn import Turn
 
-STUCK_S = 1.0  # a transport that takes nothing for so long is not connected
-PAUSE_MOST_S = 1.0  # somebody who might speak is found out about well within this
-FULL_FILLER = 0.6  # a filler of which less was heard was not needed
-HEARD_RATE_HZ = 16_000
+TRANSPORT_STALL_S = 1.0  # a transport that plays nothing for this long is not connected
+MAX_PAUSE_S = 1.0  # possible speech is confirmed or denied well within this
+MIN_USEFUL_FILLER_SHARE = 0.6  # a filler of which less was played was needless
+INPUT_RATE_HZ = 16_000
 
 
-class Speak(FrameProcessor):
-    """Plays what is to be heard in one room, and sends what is to be shown."""
+class TtsStage(FrameProcessor):
+    """Plays the audio of one room, and sends the messages to its client."""
 
     def __init__(
         self,
-        room: Room,
+        room: RoomSession,
         gpu: GpuClient,
-        estimate: Estimate,
+        estimator: LatencyEstimator,
         clips: Mapping[str, Sequence[Clip]],
-        voice: Voice,
-        missed_ms: int,
+        voice: VoiceConfig,
+        *,
+        max_silence_ms: int,
     ) -> None:
-        """Begin in silence; one that lasts for `missed_ms` should have been filled."""
-        super().__init__(name=f"speak-{room.name}")
-        self._room, self._gpu, self._estimate = room, gpu, estimate
-        self._recordings = {clip.name: clip for kind in clips.values() for clip in kind}
-        self._mouth, self._missed_ms = Mouth(voice.sample_rate_hz), missed_ms
-        self._more, self._drained = asyncio.Event(), asyncio.Event()
-        self._hushed = False
-        self._pieces: list[Piece] = []
+        """A longer silence than `max_silence_ms` without a filler counts as a missing filler."""
+        super().__init__(name=f"tts-{room.name}")
+        self._room, self._gpu, self._estimator = room, gpu, estimator
+        self._recordings = {clip.name: clip for group in clips.values() for clip in group}
+        self._queue = PlaybackQueue(voice.sample_rate_hz)
+        self._max_silence_ms = max_silence_ms
+        self._work, self._drained = asyncio.Event(), asyncio.Event()
+        self._interrupted = False
+        self._segments: list[ReplySegment] = []
         self._filler_chunks = 0
         self._loops: list[asyncio.Task[None]] = []
-        room.on(Effect.CHIME, self._chime)
-        room.on(Effect.PAUSE, self._pause)
-        room.on(Effect.RESUME, self._resume)
-        room.on(Effect.HUSH, self._hush)
-        room.on(Effect.THINK, self._think)
+        room.on(Effect.PLAY_CHIME, self._play_chime)
+        room.on(Effect.PAUSE_PLAYBACK, self._pause_playback)
+        room.on(Effect.RESUME_PLAYBACK, self._resume_playback)
+        room.on(Effect.STOP_PLAYBACK, self._stop_playback)
+        room.on(Effect.AWAIT_REPLY, self._reset_filler)
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
-        """Handle one frame."""
         await super().process_frame(frame, direction)
         if isinstance(frame, FillerFrame):
-            self._fill(frame)
-        elif isinstance(frame, Reply):
-            frame.turn.spawn(self._speak(frame))
-        elif isinstance(frame, GoesOn):
-            if self._mouth.has("filler"):
-                self._hush()
+            self._play_filler(frame)
+        elif isinstance(frame, ReplyFrame):
+            frame.turn.spawn(self._speak_reply(frame))
+        elif isinstance(frame, UserResumedFrame):
+            if self._queue.has_audio("filler"):
+                self._stop_playback()
         else:
             if isinstance(frame, StartFrame):
-                self._loops = [self.create_task(self._play()), self.create_task(self._show())]
+                self._loops = [
+                    self.create_task(self._play()),
+                    self.create_task(self._send_messages()),
+                ]
             elif isinstance(frame, EndFrame | CancelFrame):
-                await self._stop()
+                await self._cancel_loops()
             await self.push_frame(frame, direction)
 
     async def cleanup(self) -> None:
-        """End the loops."""
-        await self._stop()
+        await self._cancel_loops()
         await super().cleanup()
 
-    def sent(self) -> None:
-        """Take note that the oldest chunk with the transport sounds now."""
-        chunk = self._mouth.sent()
-        self._more.set()
+    def on_chunk_played(self) -> None:
+        """Record that the oldest chunk held by the transport is being played."""
+        chunk = self._queue.mark_played()
+        self._work.set()
         if chunk is not None:
-            self._sounds(chunk)
-        if self._mouth.idle:
+            self._mark_audio(chunk)
+        if self._queue.is_idle:
             self._drained.set()
 
-    # ---- what is to be said ----
+    # ---- audio to be played ----
 
-    async def _speak(self, reply: Reply) -> None:
+    async def _speak_reply(self, reply: ReplyFrame) -> None:
         turn = reply.turn
-        self._pieces = []
+        self._segments = []
         if reply.trouble:
-            self._record(reply.trouble)
+            self._play_recording(reply.trouble)
         else:
             try:
                 await self._synthesize(turn, reply.text)
             except (Unavailable, BadInput) as error:
-                self._room.fail(error, turn)
-                self._record("dumb_done" if reply.acted else "dumb_answer")
-        await self._until_drained()
-        self._room.outcome(turn, "answered")
-        self._room.tell(Event.REPLIED, turn)
+                self._room.report_failure(error, turn)
+                self._play_recording("tts_failed_done" if reply.has_acted else "tts_failed_answer")
+        await self._wait_until_drained()
+        self._room.set_outcome(turn, "answered")
+        self._room.dispatch(RoomEvent.REPLY_FINISHED, turn)
 
     async def _synthesize(self, turn: Turn, text: str) -> None:
-        """Have every sentence spoken, the next one while the last is played."""
-        self._pieces = [Piece(sentence) for sentence in sentences(text)]
-        begun_s = turn.clock()
-        for number, piece in enumerate(self._pieces):
-            async with aclosing(self._gpu.speak(piece.text, format="pcm")) as sound:  # type: ignore[type-var]
-                async for pcm in sound:
-                    if not number and not piece.made_s:
-                        self._estimate.learn("tts", (turn.clock() - begun_s) * 1000)
-                        self._mouth.cut("filler")
-                    self._say(pcm, piece)
-            self._mouth.close("reply", piece)
-            self._more.set()
+        """Synthesize every sentence, the next one while the last is played."""
+        self._segments = [ReplySegment(sentence) for sentence in split_sentences(text)]
+        started_s = turn.clock()
+        for number, segment in enumerate(self._segments):
+            async with aclosing(self._gpu.speak(segment.text, format="pcm")) as audio:  # type: ignore[type-var]
+                async for pcm in audio:
+                    if not number and not segment.synthesized_s:
+                        self._estimator.add_sample("tts", (turn.clock() - started_s) * 1000)
+                        self._queue.fade_out("filler")
+                    self._enqueue_reply(pcm, segment)
+            self._queue.finish("reply", segment)
+            self._work.set()
 
-    def _say(self, pcm: bytes, piece: Piece) -> None:
-        self._mouth.add("reply", pcm, piece)
-        self._more.set()
+    def _enqueue_reply(self, pcm: bytes, segment: ReplySegment) -> None:
+        self._queue.enqueue("reply", pcm, segment)
+        self._work.set()
 
-    def _record(self, name: str) -> None:
-        """Play a recording of `trouble` in place of the reply."""
-        self._mouth.cut("filler")
+    def _play_recording(self, name: str) -> None:
+        """Play the recording of `[trouble]` in place of the reply."""
+        self._queue.fade_out("filler")
         clip = self._recordings.get(f"trouble_{name}")
         if clip is not None:
-            self._mouth.add("reply", clip.pcm)
-            self._mouth.close("reply")
-            self._more.set()
+            self._queue.enqueue("reply", clip.pcm)
+            self._queue.finish("reply")
+            self._work.set()
 
-    def _fill(self, frame: FillerFrame) -> None:
-        if frame.turn.over or self._mouth.has("reply"):
+    def _play_filler(self, frame: FillerFrame) -> None:
+        if frame.turn.is_over or self._queue.has_audio("reply"):
             return
-        # what is said in whole is part of the reply: nothing cuts it
-        kind: Kind = "reply" if frame.whole else "filler"
-        self._mouth.add(kind, frame.pcm)
-        self._mouth.close(kind)
-        self._filler_chunks = -(-len(frame.pcm) // self._mouth.chunk_bytes)
-        self._more.set()
+        # An uninterruptible filler is part of the reply.
+        source: AudioSource = "reply" if frame.is_uninterruptible else "filler"
+        self._queue.enqueue(source, frame.pcm)
+        self._queue.finish(source)
+        self._filler_chunks = -(-len(frame.pcm) // self._queue.chunk_bytes)
+        self._work.set()
 
-    async def _until_drained(self) -> None:
+    async def _wait_until_drained(self) -> None:
         self._drained.clear()
-        if not self._mouth.idle:
+        if not self._queue.is_idle:
             await self._drained.wait()
 
-    # ---- what the room asks for ----
+    # ---- effects of the room ----
 
-    def _chime(self) -> None:
+    def _play_chime(self) -> None:
         if self._room.talk.chime:
-            self._mouth.add("chime", chime(self._mouth.rate_hz))
-            self._mouth.close("chime")
-            self._more.set()
+            self._queue.enqueue("chime", make_chime(self._queue.rate_hz))
+            self._queue.finish("chime")
+            self._work.set()
 
-    def _think(self) -> None:
+    def _reset_filler(self) -> None:
         self._filler_chunks = 0
 
-    def _pause(self) -> None:
-        self._mouth.paused = True
-        self.get_event_loop().call_later(PAUSE_MOST_S, self._resume)
+    def _pause_playback(self) -> None:
+        self._queue.is_paused = True
+        self.get_event_loop().call_later(MAX_PAUSE_S, self._resume_playback)
 
-    def _resume(self) -> None:
-        self._mouth.paused = False
-        self._more.set()
+    def _resume_playback(self) -> None:
+        self._queue.is_paused = False
+        self._work.set()
 
-    def _hush(self) -> None:
+    def _stop_playback(self) -> None:
         turn = self._room.turn
-        if turn is not None and self._pieces and "voiced" in turn.marks:
-            turn.heard_up_to = heard_up_to(self._pieces)
-            turn.told["heard_chars"] = len(turn.heard_up_to)
-            self._room.say("heard", text=turn.heard_up_to, trace_id=turn.trace_id)
-        self._pieces = []
-        self._hushed = True
-        self._mouth.flush()
-        self._more.set()
+        if turn is not None and self._segments and "reply_audio" in turn.marks:
+            turn.played_text = join_played_text(self._segments)
+            turn.log_fields["heard_chars"] = len(turn.played_text)
+            self._room.send_message("heard", text=turn.played_text, trace_id=turn.trace_id)
+        self._segments = []
+        self._interrupted = True
+        self._queue.clear()
+        self._work.set()
 
     # ---- the loudspeaker ----
 
     async def _play(self) -> None:
-        """Hand on chunks for ever, as the transport has room for them."""
+        """Send chunks while the transport has room for them, until cancelled."""
         while True:
-            self._more.clear()
-            if self._hushed:
-                self._hushed = False
+            self._work.clear()
+            if self._interrupted:
+                self._interrupted = False
                 await self.push_frame(InterruptionFrame())
-            while (chunk := self._mouth.next()) is not None:
-                await self.push_frame(OutputAudioRawFrame(chunk.pcm, self._mouth.rate_hz, 1))
+            while (chunk := self._queue.next_chunk()) is not None:
+                await self.push_frame(OutputAudioRawFrame(chunk.pcm, self._queue.rate_hz, 1))
             try:
-                async with asyncio.timeout(None if self._mouth.nothing_out else STUCK_S):
-                    await self._more.wait()
+                stall_s = None if self._queue.is_transport_empty else TRANSPORT_STALL_S
+                async with asyncio.timeout(stall_s):
+                    await self._work.wait()
             except TimeoutError:
-                self.sent()  # nobody hears it; the conversation goes on
+                self.on_chunk_played()  # not connected: continue without playback
 
-    async def _show(self) -> None:
+    async def _send_messages(self) -> None:
         while True:
             message = await self._room.messages.get()
             await self.push_frame(OutputTransportMessageUrgentFrame(message))
 
-    async def _stop(self) -> None:
+    async def _cancel_loops(self) -> None:
         loops, self._loops = self._loops, []
         for loop in loops:
             await self.cancel_task(loop)
 
-    def _sounds(self, chunk: Chunk) -> None:
+    def _mark_audio(self, chunk: Chunk) -> None:
         turn = self._room.turn
-        if turn is None or chunk.kind == "chime" or self._room.state is State.HEARING:
+        if turn is None or chunk.source == "chime":
             return
-        turn.mark("sounded")
-        if chunk.kind == "filler":
-            turn.told["filler_chunks"] = turn.told.get("filler_chunks", 0) + 1
-        elif "voiced" not in turn.marks:
-            turn.mark("voiced")
+        if self._room.state is ConversationState.USER_SPEAKING:
+            return
+        turn.mark("first_audio")
+        if chunk.source == "filler":
+            turn.log_fields["filler_chunks"] = turn.log_fields.get("filler_chunks", 0) + 1
+        elif "reply_audio" not in turn.marks:
+            turn.mark("reply_audio")
             self._judge_filler(turn)
-            if self._room.state is State.THINKING:
-                self._room.tell(Event.REPLYING, turn)
+            if self._room.state is ConversationState.THINKING:
+                self._room.dispatch(RoomEvent.REPLY_STARTED, turn)
 
     def _judge_filler(self, turn: Turn) -> None:
-        played = turn.told.pop("filler_chunks", 0)
-        silence_ms = (turn.marks["voiced"] - turn.marks.get("ended", turn.marks["voiced"])) * 1000
-        if played:
-            verdict = "right" if played >= FULL_FILLER * self._filler_chunks else "needless"
-        else:
-            verdict = "missing" if silence_ms > self._missed_ms else "right"
+        played = turn.log_fields.pop("filler_chunks", 0)
+        reply_s = turn.marks["reply_audio"]
+        silence_ms = (reply_s - turn.marks.get("turn_end", reply_s)) * 1000
+        verdict: FillerVerdict = "right"
+        if played and played < MIN_USEFUL_FILLER_SHARE * self._filler_chunks:
+            verdict = "needless"
+        elif not played and silence_ms > self._max_silence_ms:
+            verdict = "missing"
         self._room.metrics.fillers.labels(verdict).inc()
-        turn.told["filler_was"] = verdict
+        turn.log_fields["filler_verdict"] = verdict
 
 
-class Sent(FrameProcessor):
-    """Sees what goes out behind the transport, and remembers it for its echo."""
+class PlaybackMonitor(FrameProcessor):
+    """Follows the played audio behind the transport, for the queue and for echo detection."""
 
-    def __init__(self, speak: Speak, echo: Echo, rate_hz: int) -> None:
-        """Begin with nothing sent."""
-        super().__init__(name=f"sent-{speak.name}")
-        self._speak, self._echo = speak, echo
-        self._resample = soxr.ResampleStream(rate_hz, HEARD_RATE_HZ, 1, dtype="float32")
+    def __init__(self, tts_stage: TtsStage, echo: EchoDetector, rate_hz: int) -> None:
+        super().__init__(name=f"monitor-{tts_stage.name}")
+        self._tts_stage, self._echo = tts_stage, echo
+        self._resample = soxr.ResampleStream(rate_hz, INPUT_RATE_HZ, 1, dtype="float32")
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
-        """Handle one frame."""
         await super().process_frame(frame, direction)
         if isinstance(frame, OutputAudioRawFrame):
             samples = np.frombuffer(frame.audio, "<i2").astype(np.float32) / np.float32(32768)
-            self._echo.play(self._resample.resample_chunk(samples))
-            self._speak.sent()
+            self._echo.add_playback(self._resample.resample_chunk(samples))
+            self._tts_stage.on_chunk_played()
         else:
             await self.push_frame(frame, direction)

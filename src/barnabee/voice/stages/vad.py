@@ -1,9 +1,9 @@
-"""Stage 2: when somebody speaks, pauses, goes on, and is done.
+"""Voice activity stage: turns audio into utterances and decides the end of the turn.
 
-Silero says how sure it is that a window is speech, `detect` makes signs of that, and `pause` says
-whom to ask in a pause whether it was the end: smart-turn how it sounded, `Hear` what was said. What
-was said is transcribed while nobody is sure yet whether the person goes on; `GoesOn` takes it back,
-and a turn that had been taken for done as well, until its words are known.
+Silero gives the speech probability of each window, `voice.vad` turns it into events, and
+`voice.endpointing` decides in a pause, with smart-turn and the speculative transcript, whether the
+turn has ended. `UserResumedFrame` voids an utterance, and even an end of turn until its transcript
+is known.
 """
 
 from __future__ import annotations
@@ -17,187 +17,220 @@ import numpy as np
 from pipecat.frames.frames import Frame, InputAudioRawFrame
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 
-from barnabee.voice.conversation import Effect, Event, State
-from barnabee.voice.echo import Echo
-from barnabee.voice.endpointing import Ask, Pause, Reads, Sounds, next_step, reads_whole
-from barnabee.voice.frames import Done, GoesOn, Utterance
-from barnabee.voice.room_session import Room
-from barnabee.voice.silero_vad import Confidence
+from barnabee.voice.conversation import ConversationState, Effect, RoomEvent
+from barnabee.voice.echo import EchoDetector
+from barnabee.voice.endpointing import (
+    EndpointAction,
+    EndpointCandidate,
+    TurnAnalyzer,
+    TurnVerdict,
+    choose_action,
+    is_complete_sentence,
+)
+from barnabee.voice.frames import EndOfTurnFrame, UserResumedFrame, UtteranceFrame
+from barnabee.voice.room_session import RoomSession
 from barnabee.voice.turn import Turn
-from barnabee.voice.turn_analyzer import Ends
-from barnabee.voice.vad import WINDOW, WINDOW_MS, Detector, Sign
+from barnabee.voice.vad import (
+    WINDOW_MS,
+    WINDOW_SAMPLES,
+    SpeechProbability,
+    VadEvent,
+    VoiceActivityDetector,
+)
 
-BYTES = WINDOW * 2
-# A button is let go of a little early, and its message overtakes sound that is still on its way.
-AFTERWARDS = 6  # windows: 192 ms
-AFTERWARDS_MOST_S = 0.4
+WINDOW_BYTES = WINDOW_SAMPLES * 2
+# A button is released early, and its message overtakes audio that is still in transit.
+TRAILING_WINDOWS = 6  # 192 ms
+MAX_TRAILING_S = 0.4
 
 
-class Listen(FrameProcessor):
-    """Makes utterances out of sound; the sound itself ends here."""
+class VadStage(FrameProcessor):
+    """Consumes the audio and emits utterances, resumptions and the end of the turn."""
 
-    def __init__(self, room: Room, confidence: Confidence, ends: Ends, echo: Echo) -> None:
-        """Begin with nobody speaking."""
-        super().__init__(name=f"listen-{room.name}")
-        self._room, self._confidence, self._ends, self._echo = room, confidence, ends, echo
-        self._detector = Detector(room.talk)
-        self._rest = b""
-        self._sound = bytearray()  # of the utterance, and a little before it
-        self._judging: asyncio.Task[Any] | None = None
-        self._pause = Pause()
-        self._finished: Turn | None = None
-        self._windows = 0
-        self._heard_more = asyncio.Event()
-        room.on(Effect.BEGIN, self._begin)
-        room.on(Effect.CUT, self._cut)
+    def __init__(
+        self,
+        room: RoomSession,
+        get_probability: SpeechProbability,
+        turn_analyzer: TurnAnalyzer,
+        echo: EchoDetector,
+    ) -> None:
+        super().__init__(name=f"vad-{room.name}")
+        self._room, self._get_probability = room, get_probability
+        self._turn_analyzer, self._echo = turn_analyzer, echo
+        self._detector = VoiceActivityDetector(room.talk)
+        self._partial_window = b""
+        self._audio = bytearray()  # of the utterance, and a pre-roll
+        self._analysis: asyncio.Task[Any] | None = None
+        self._candidate = EndpointCandidate()
+        self._ended_turn: Turn | None = None
+        self._window_count = 0
+        self._window_added = asyncio.Event()
+        room.on(Effect.BEGIN_TURN, self._start_turn)
+        room.on(Effect.FORCE_ENDPOINT, self._force_endpoint)
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
-        """Handle one frame."""
         await super().process_frame(frame, direction)
         if not isinstance(frame, InputAudioRawFrame):
             await self.push_frame(frame, direction)
             return
-        self._rest += frame.audio
-        while len(self._rest) >= BYTES:
-            window, self._rest = self._rest[:BYTES], self._rest[BYTES:]
-            await self._window(window)
+        self._partial_window += frame.audio
+        while len(self._partial_window) >= WINDOW_BYTES:
+            window = self._partial_window[:WINDOW_BYTES]
+            self._partial_window = self._partial_window[WINDOW_BYTES:]
+            await self._process_window(window)
 
-    async def _window(self, window: bytes) -> None:
+    async def _process_window(self, window: bytes) -> None:
         samples = np.frombuffer(window, "<i2").astype(np.float32) / np.float32(32768)
-        self._echo.hear(samples)
-        self._windows += 1
-        self._heard_more.set()
-        self._sound += window
+        self._echo.add_recorded(samples)
+        self._window_count += 1
+        self._window_added.set()
+        self._audio += window
         state = self._room.state
-        if self._detector.over and not self._room.recallable:
-            self._detector.reset()  # whoever speaks now begins anew
-        if self._room.turn is None or (state is State.THINKING and not self._detector.over):
-            self._forget()
+        if self._detector.is_turn_ended and not self._room.can_resume:
+            self._detector.reset()  # further speech starts a new utterance
+        if self._room.turn is None or (
+            state is ConversationState.THINKING and not self._detector.is_turn_ended
+        ):
+            self._trim_pre_roll()
             return
-        sign = self._detector.hear(self._permille(window), careful=state is State.SPEAKING)
-        if not self._detector.speech:
-            self._forget()
-        if sign:
-            await self._act(sign)
-        await self._consider()
+        event = self._detector.process_window(
+            self._measure_speech_permille(window),
+            is_assistant_speaking=state is ConversationState.SPEAKING,
+        )
+        if not self._detector.is_speaking:
+            self._trim_pre_roll()
+        if event:
+            await self._handle_vad_event(event)
+        await self._advance_endpointing()
 
-    def read(self, turn: Turn, text: str) -> None:
-        """Take note of what was said up to the pause that runs."""
-        if turn is self._room.turn and self._pause.reads is Reads.ASKED:
-            reads = Reads.WHOLE if reads_whole(text) else Reads.PART
-            self._pause = replace(self._pause, reads=reads)
-            turn.spawn(self._consider())
+    def add_transcript(self, turn: Turn, text: str) -> None:
+        """Use the speculative transcript of the current pause for endpointing."""
+        if turn is self._room.turn and self._candidate.text_verdict is TurnVerdict.PENDING:
+            verdict = TurnVerdict.COMPLETE if is_complete_sentence(text) else TurnVerdict.INCOMPLETE
+            self._candidate = replace(self._candidate, text_verdict=verdict)
+            turn.spawn(self._advance_endpointing())
 
-    def _permille(self, window: bytes) -> float:
-        permille = 1000 * self._confidence(window)
+    def _measure_speech_permille(self, window: bytes) -> float:
+        permille = 1000 * self._get_probability(window)
         talk = self._room.talk
-        quiet = not self._detector.speech or self._detector.over
-        begins = quiet and permille >= talk.speech_permille
-        if begins and self._echo.possible and 1000 * self._echo.share() >= talk.echo_permille:
-            return 0.0
-        return permille
+        is_waiting = not self._detector.is_speaking or self._detector.is_turn_ended
+        if not is_waiting or permille < talk.speech_permille or not self._echo.is_echo_possible:
+            return permille
+        return 0.0 if 1000 * self._echo.measure_share() >= talk.echo_permille else permille
 
-    def _forget(self) -> None:
-        """Keep no more than what precedes an utterance, and what it takes to notice one."""
+    def _trim_pre_roll(self) -> None:
+        """Drop audio older than the pre-roll and the time it takes to detect speech."""
         talk = self._room.talk
-        most = (talk.before_ms + max(talk.speech_ms, talk.barge_in_ms)) // WINDOW_MS * BYTES
-        del self._sound[: max(0, len(self._sound) - most)]
+        max_bytes = (
+            (talk.before_ms + max(talk.speech_ms, talk.barge_in_ms)) // WINDOW_MS * WINDOW_BYTES
+        )
+        del self._audio[: max(0, len(self._audio) - max_bytes)]
 
-    async def _act(self, sign: Sign) -> None:
-        if sign is Sign.HINTED:
-            self._room.tell(Event.HINTED)
-        elif sign is Sign.DENIED:
-            self._room.tell(Event.DENIED)
-        elif sign is Sign.BEGAN:
-            self._room.tell(Event.SPEECH)
+    async def _handle_vad_event(self, event: VadEvent) -> None:
+        if event is VadEvent.POSSIBLE_SPEECH:
+            self._room.dispatch(RoomEvent.POSSIBLE_SPEECH)
+        elif event is VadEvent.FALSE_ALARM:
+            self._room.dispatch(RoomEvent.FALSE_ALARM)
+        elif event is VadEvent.SPEECH_STARTED:
+            self._room.dispatch(RoomEvent.SPEECH_STARTED)
             if self._room.turn:
-                self._room.turn.mark("spoke")
-        elif sign is Sign.PAUSED:
-            enough = self._detector.voiced_ms >= self._room.talk.least_ms
-            self._pause = Pause(enough=enough, wasted=self._pause.wasted)
-        elif sign is Sign.RESUMED:
-            await self._resumed()
+                self._room.turn.mark("speech_start")
+        elif event is VadEvent.SPEECH_PAUSED:
+            self._candidate = EndpointCandidate(
+                is_long_enough=self._detector.voiced_ms >= self._room.talk.least_ms,
+                discarded_transcripts=self._candidate.discarded_transcripts,
+            )
+        elif event is VadEvent.SPEECH_RESUMED:
+            await self._resume_utterance()
 
-    async def _consider(self) -> None:
-        """Do what is to be done next in the pause that runs, if one does."""
+    async def _advance_endpointing(self) -> None:
+        """Take the action that is due in the current pause, if any."""
         turn, detector = self._room.turn, self._detector
-        if turn is None or turn is self._finished or self._room.held or not detector.paused:
+        if turn is None or turn is self._ended_turn:
             return
-        self._pause = replace(self._pause, silent_ms=detector.silent_ms, quiet=detector.quiet)
-        ask = next_step(self._pause, self._room.talk)
-        if ask is Ask.JUDGE:
-            self._pause = replace(self._pause, sounds=Sounds.ASKED)
-            self._judging = turn.spawn(self._judge(bytes(self._sound)))
-        elif ask is Ask.TRANSCRIBE:
-            self._pause = replace(self._pause, reads=Reads.ASKED)
-            await self.push_frame(Utterance(turn, bytes(self._sound)))
-        elif ask is Ask.END:
-            await self._end_of_turn()
+        if self._room.is_button_held or not detector.is_paused:
+            return
+        self._candidate = replace(
+            self._candidate, silent_ms=detector.silent_ms, is_silent=detector.is_silent
+        )
+        action = choose_action(self._candidate, self._room.talk)
+        if action is EndpointAction.ANALYZE:
+            self._candidate = replace(self._candidate, audio_verdict=TurnVerdict.PENDING)
+            self._analysis = turn.spawn(self._analyze(bytes(self._audio)))
+        elif action is EndpointAction.TRANSCRIBE:
+            self._candidate = replace(self._candidate, text_verdict=TurnVerdict.PENDING)
+            await self.push_frame(UtteranceFrame(turn, bytes(self._audio)))
+        elif action is EndpointAction.END_TURN:
+            await self._end_turn()
 
-    async def _judge(self, said: bytes) -> None:
-        sounds = Sounds.DONE if await self._ends.done(said) else Sounds.OPEN
-        self._pause = replace(self._pause, sounds=sounds)
-        await self._consider()
+    async def _analyze(self, pcm: bytes) -> None:
+        is_complete = await self._turn_analyzer.is_turn_complete(pcm)
+        verdict = TurnVerdict.COMPLETE if is_complete else TurnVerdict.INCOMPLETE
+        self._candidate = replace(self._candidate, audio_verdict=verdict)
+        await self._advance_endpointing()
 
-    async def _resumed(self) -> None:
-        if self._judging:
-            self._judging.cancel()
-            self._judging = None
-        self._pause = Pause(wasted=self._pause.wasted + (self._pause.reads is not Reads.UNASKED))
+    async def _resume_utterance(self) -> None:
+        if self._analysis:
+            self._analysis.cancel()
+            self._analysis = None
+        discarded = self._candidate.discarded_transcripts
+        if self._candidate.text_verdict is not TurnVerdict.NOT_REQUESTED:
+            discarded += 1
+        self._candidate = EndpointCandidate(discarded_transcripts=discarded)
         turn = self._room.turn
         if turn is None:
             return
-        if turn is self._finished:
-            self._room.tell(Event.GOES_ON, turn)
-            if self._room.state is not State.HEARING:  # it has become too long
+        if turn is self._ended_turn:
+            self._room.dispatch(RoomEvent.USER_RESUMED, turn)
+            if self._room.state is not ConversationState.USER_SPEAKING:  # it became too long
                 self._detector.reset()
                 return
-            self._finished = None
-        await self.push_frame(GoesOn(turn))
+            self._ended_turn = None
+        await self.push_frame(UserResumedFrame(turn))
 
-    async def _end_of_turn(self, *, final: bool = False) -> None:
-        """Hand on what was said; unless it is `final`, the person may go on all the same."""
+    async def _end_turn(self, *, final: bool = False) -> None:
+        """End the turn; unless `final`, the user may still resume it."""
         turn, detector = self._room.turn, self._detector
-        if turn is None or turn is self._finished:
+        if turn is None or turn is self._ended_turn:
             return
-        self._finished, self._judging = turn, None
-        enough = detector.voiced_ms >= self._room.talk.least_ms
-        turn.mark("silent", turn.clock() - detector.silent_ms / 1000)
-        if enough and not final:
-            detector.over = True
+        self._ended_turn, self._analysis = turn, None
+        is_long_enough = detector.voiced_ms >= self._room.talk.least_ms
+        turn.mark("speech_end", turn.clock() - detector.silent_ms / 1000)
+        if is_long_enough and not final:
+            detector.is_turn_ended = True
         else:
             detector.reset()
-        if enough:
-            if self._pause.reads is Reads.UNASKED:
-                self._pause = replace(self._pause, reads=Reads.ASKED)
-                await self.push_frame(Utterance(turn, bytes(self._sound)))
-            turn.mark("ended")
-            self._room.tell(Event.TURN_ENDED, turn)
-            await self.push_frame(Done(turn))
+        if is_long_enough:
+            if self._candidate.text_verdict is TurnVerdict.NOT_REQUESTED:
+                self._candidate = replace(self._candidate, text_verdict=TurnVerdict.PENDING)
+                await self.push_frame(UtteranceFrame(turn, bytes(self._audio)))
+            turn.mark("turn_end")
+            self._room.dispatch(RoomEvent.TURN_ENDED, turn)
+            await self.push_frame(EndOfTurnFrame(turn))
         else:
-            self._room.tell(Event.NOISE, turn)
+            self._room.dispatch(RoomEvent.TOO_SHORT, turn)
 
-    def _begin(self) -> None:
-        """A turn begins: with its own sound from earlier on, or in the middle of speech."""
-        self._pause = Pause()
-        if self._detector.over:
+    def _start_turn(self) -> None:
+        """Reset, except for a turn that starts within speech (barge-in)."""
+        self._candidate = EndpointCandidate()
+        if self._detector.is_turn_ended:
             self._detector.reset()
-        if self._room.since_ms is not None:
+        if self._room.pre_roll_ms is not None:
             self._detector.reset()
-            self._sound.clear()
-            self._rest = b""
+            self._audio.clear()
+            self._partial_window = b""
 
-    def _cut(self) -> None:
+    def _force_endpoint(self) -> None:
         turn = self._room.turn
         if turn is not None:
-            turn.mark("silent")  # whoever let go of the button waits from then on
-            turn.spawn(self._take_all())
+            turn.mark("speech_end")  # the user waits from then on
+            turn.spawn(self._end_after_trailing_audio())
 
-    async def _take_all(self) -> None:
-        until = self._windows + AFTERWARDS
+    async def _end_after_trailing_audio(self) -> None:
+        until = self._window_count + TRAILING_WINDOWS
         with suppress(TimeoutError):
-            async with asyncio.timeout(AFTERWARDS_MOST_S):
-                while self._windows < until:
-                    self._heard_more.clear()
-                    await self._heard_more.wait()
-        await self._end_of_turn(final=True)
+            async with asyncio.timeout(MAX_TRAILING_S):
+                while self._window_count < until:
+                    self._window_added.clear()
+                    await self._window_added.wait()
+        await self._end_turn(final=True)

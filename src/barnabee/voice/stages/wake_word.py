@@ -1,7 +1,7 @@
-"""Stage 1: while the room is asleep, sound goes to the wake words and nowhere else.
+"""Wake-word stage: while the room is asleep, audio is sent to wake-word detection only.
 
-A wake, the button or a reply that was just given opens it. The last seconds are kept in memory, so
-that "Hey Jarvis, turn on the light" in one breath is heard from its first word on.
+Recent audio is buffered, so that a turn also contains what was said before its wake word was
+reported ("Hey Jarvis, turn on the light" in one breath).
 """
 
 from __future__ import annotations
@@ -16,76 +16,74 @@ from pipecat.frames.frames import (
 )
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 
-from barnabee.clients.wake import Wake, WakeClient
+from barnabee.clients.wake import DetectedWakeWord, WakeClient
 from barnabee.core.errors import BadRequest
-from barnabee.voice.conversation import Effect, Event
-from barnabee.voice.room_session import Room
-from barnabee.voice.transports.loss_concealment import Gaps
+from barnabee.voice.conversation import Effect, RoomEvent
+from barnabee.voice.room_session import RoomSession
+from barnabee.voice.transports.loss_concealment import PacketLossConcealment
 
 BYTES_PER_MS = 32  # int16 mono 16 kHz
-KEPT_MS = 4000  # a wake that is told later than this, on a busy machine, loses a beginning
+PRE_ROLL_MS = 4000  # a wake word reported later than this loses the start of the turn
 
 
-class Gate(FrameProcessor):
-    """Lets sound through while a turn runs, and takes what the client has to say."""
+class WakeWordStage(FrameProcessor):
+    """Passes audio on while a turn runs, and handles the messages of the client."""
 
-    def __init__(self, room: Room, ear: WakeClient) -> None:
-        """Begin closed."""
-        super().__init__(name=f"gate-{room.name}")
-        self._room, self._ear = room, ear
-        self._gaps = Gaps()
-        self._kept = bytearray()
-        self._since_ms: int | None = None
-        self._wake: Wake | None = None
-        room.on(Effect.BEGIN, self._begin)
-        room.on(Effect.FALSELY_WOKEN, self._report)
+    def __init__(self, room: RoomSession, wake_client: WakeClient) -> None:
+        super().__init__(name=f"wake-word-{room.name}")
+        self._room, self._wake_client = room, wake_client
+        self._concealment = PacketLossConcealment()
+        self._pre_roll = bytearray()
+        self._pre_roll_ms: int | None = None
+        self._wake: DetectedWakeWord | None = None
+        room.on(Effect.BEGIN_TURN, self._start_turn)
+        room.on(Effect.REPORT_FALSE_WAKE, self._report_false_wake)
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
-        """Handle one frame."""
         await super().process_frame(frame, direction)
         if isinstance(frame, InputAudioRawFrame):
-            await self._hear(frame)
+            await self._process_audio(frame)
         elif isinstance(frame, InputTransportMessageFrame):
-            self._take(frame.message)
+            self._handle_message(frame.message)
         elif not isinstance(frame, InterruptionFrame):
             await self.push_frame(frame, direction)
 
-    async def wait_for_wakes(self) -> None:
-        """Tell the room of every wake, for as long as the ear is open."""
-        async for wake in self._ear:
+    async def receive_wakes(self) -> None:
+        """Start a turn for every detected wake word, until the client is closed."""
+        async for wake in self._wake_client:
             self._wake = wake
-            self._room.wake(wake.word, wake.trace_id, wake.ago_ms)
+            self._room.start_from_wake_word(wake.word, wake.trace_id, wake.ago_ms)
 
-    async def _hear(self, frame: InputAudioRawFrame) -> None:
-        frame.audio = self._gaps.filled(frame.audio, frame.pts)
-        self._ear.hear(frame.audio)
-        self._kept += frame.audio
-        del self._kept[: max(0, len(self._kept) - KEPT_MS * BYTES_PER_MS)]
+    async def _process_audio(self, frame: InputAudioRawFrame) -> None:
+        frame.audio = self._concealment.fill_gap(frame.audio, frame.pts)
+        self._wake_client.send_audio(frame.audio)
+        self._pre_roll += frame.audio
+        del self._pre_roll[: max(0, len(self._pre_roll) - PRE_ROLL_MS * BYTES_PER_MS)]
         if self._room.turn is None:
             return
-        if self._since_ms is not None:
-            since_bytes = self._since_ms * BYTES_PER_MS + len(frame.audio)
-            self._since_ms = None
-            frame = InputAudioRawFrame(bytes(self._kept[-since_bytes:]), frame.sample_rate, 1)
+        if self._pre_roll_ms is not None:
+            length = self._pre_roll_ms * BYTES_PER_MS + len(frame.audio)
+            self._pre_roll_ms = None
+            frame = InputAudioRawFrame(bytes(self._pre_roll[-length:]), frame.sample_rate, 1)
         await self.push_frame(frame)
 
-    def _begin(self) -> None:
-        if self._room.since_ms is not None:
-            self._since_ms = self._room.since_ms
+    def _start_turn(self) -> None:
+        if self._room.pre_roll_ms is not None:
+            self._pre_roll_ms = self._room.pre_roll_ms
 
-    def _report(self) -> None:
+    def _report_false_wake(self) -> None:
         if self._wake is not None:
-            self._ear.false_wake(self._wake)
+            self._wake_client.report_false_wake(self._wake)
 
-    def _take(self, message: Any) -> None:
+    def _handle_message(self, message: Any) -> None:
         kind = message.get("type") if isinstance(message, dict) else None
         if kind == "talk" and isinstance(message.get("on"), bool):
-            self._room.press(on=message["on"])
+            self._room.set_button(on=message["on"])
         elif kind == "false_wake":
-            self._room.tell(Event.FALSE_WAKE)
+            self._room.dispatch(RoomEvent.FALSE_WAKE_REPORTED)
         elif kind == "stop":
-            self._room.tell(Event.STOP)
+            self._room.dispatch(RoomEvent.STOP)
         else:
-            reason = 'known are {"type":"talk","on":true|false}, "false_wake" and "stop"'
+            reason = 'known types: {"type":"talk","on":true|false}, "false_wake" and "stop"'
             error = BadRequest(field="message", reason=reason)
-            self._room.say("error", **error.body(""))
+            self._room.send_message("error", **error.body(""))

@@ -1,1 +1,1 @@
-"""How sound comes in and goes out: Pipecat's transports, and what they lack here."""
+"""Transports: WebRTC and WebSocket, on top of Pipecat's."""

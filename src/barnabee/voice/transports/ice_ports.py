@@ -1,12 +1,12 @@
-"""Keeps WebRTC's sockets to the UDP ports of `[talk]`, so that a firewall can know them.
+"""ICE ports: WebRTC sockets within the UDP range of `[talk]`, which a firewall can then open.
 
-aioice binds every socket to port 0, which is any port, and has no option for a range. aiortc makes
-its `Connection` by the name it imported: `keep_to` puts a subclass there that gathers its host
-candidates from the range. There is nothing else to gather on a LAN: no STUN, no TURN.
+aioice binds every socket to port 0 and has no option for a range. `restrict_ports` replaces the
+`Connection` class in aiortc by one that gathers its host candidates from the range; on a LAN no
+STUN or TURN candidates are needed.
 
-mDNS candidates (`….local`, what a browser sends before it may use the microphone) are left out: to
-resolve one takes a multicast socket outside the range and up to 5 s, and is not needed, because the
-browser's own checks tell its address.
+mDNS candidates (`….local`, sent by browsers without microphone permission) are ignored: resolving
+one takes a multicast socket outside the range and up to 5 s, while the connectivity checks of the
+browser reveal its address anyway.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ from aioice.ice import StunProtocol
 from barnabee.core.errors import Misconfigured
 
 RECEIVE_BUFFER_BYTES = 262_144
-FIRST_CHECK_S = 30.0  # for the other side to be heard of, when none of its addresses is usable
-LOOK_EVERY_S = 0.02
+FIRST_CHECK_TIMEOUT_S = 30.0  # for the peer's first check, when it sent no usable candidate
+POLL_INTERVAL_S = 0.02
 _EXPECTED = ["self", "component", "addresses", "timeout"]
 
 log = structlog.get_logger()
 
 
-class RangedConnection(aioice.Connection):  # type: ignore[misc, unused-ignore]
-    """An ICE connection whose sockets are bound within `ports`."""
+class PortRangeConnection(aioice.Connection):  # type: ignore[misc, unused-ignore]
+    """ICE connection whose sockets are bound within `ports`."""
 
     ports: ClassVar[range] = range(1)
 
@@ -46,10 +46,10 @@ class RangedConnection(aioice.Connection):  # type: ignore[misc, unused-ignore]
         addresses: list[str],
         timeout: int = 5,  # noqa: ARG002, ASYNC109 - aioice's own signature
     ) -> list[Candidate]:
-        """Return a host candidate for each address that has a free port in the range."""
-        found = []
+        """Return a host candidate for each address with a free port in the range."""
+        candidates = []
         for address in addresses:
-            sock = bound(address, self.ports)
+            sock = bind_socket(address, self.ports)
             if sock is None:
                 log.warning("no_media_port", code="overloaded", address=address)
                 continue
@@ -66,42 +66,42 @@ class RangedConnection(aioice.Connection):  # type: ignore[misc, unused-ignore]
                 type="host",
             )
             self._protocols.append(protocol)
-            found.append(protocol.local_candidate)
-        return found
+            candidates.append(protocol.local_candidate)
+        return candidates
 
     async def add_remote_candidate(self, remote_candidate: Candidate | None) -> None:
-        """Take a candidate of the other side, unless only multicast could tell its address."""
+        """Add a candidate of the peer, unless it is an mDNS name."""
         if remote_candidate is not None and mdns.is_mdns_hostname(remote_candidate.host):
             return
         await super().add_remote_candidate(remote_candidate)
 
     async def connect(self) -> None:
-        """Connect; the other side may be the one who is first heard of."""
-        async with asyncio.timeout(FIRST_CHECK_S):
+        """Connect; without remote candidates, wait for the peer's first check."""
+        async with asyncio.timeout(FIRST_CHECK_TIMEOUT_S):
             while not (self.remote_candidates or self._early_checks):  # noqa: ASYNC110 - no event
-                await asyncio.sleep(LOOK_EVERY_S)
+                await asyncio.sleep(POLL_INTERVAL_S)
         await super().connect()
 
 
-def keep_to(ports: range) -> None:
-    """Bind whatever WebRTC binds from now on within `ports`.
+def restrict_ports(ports: range) -> None:
+    """Restrict new WebRTC connections to `ports`.
 
-    Misconfigured when aiortc or aioice are no longer built the way this relies on.
+    Misconfigured when the internals of aiortc or aioice have changed.
     """
-    used = vars(aiortc.rtcicetransport).get("Connection")
-    known = used in {aioice.Connection, RangedConnection}
+    current = vars(aiortc.rtcicetransport).get("Connection")
+    is_replaceable = current in {aioice.Connection, PortRangeConnection}
     method = inspect.signature(aioice.Connection.get_component_candidates)
-    if not known or list(method.parameters) != _EXPECTED:
-        what = "This version of aiortc or aioice gathers its candidates in another way"
+    if not is_replaceable or list(method.parameters) != _EXPECTED:
+        what = "This version of aiortc or aioice gathers candidates in an unknown way"
         raise Misconfigured(what=f"{what}: see voice/transports/ice_ports.py")
-    RangedConnection.ports = ports
-    aiortc.rtcicetransport.Connection = RangedConnection  # type: ignore[misc, attr-defined, unused-ignore]
+    PortRangeConnection.ports = ports
+    aiortc.rtcicetransport.Connection = PortRangeConnection  # type: ignore[misc, attr-defined, unused-ignore]
 
 
-def bound(address: str, ports: range) -> socket.socket | None:
-    """Return a UDP socket at `address` and a free port of `ports`; None when there is none."""
+def bind_socket(address: str, ports: range) -> socket.socket | None:
+    """Return a UDP socket on a free port of `ports`, or None."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    for port in shuffled(ports):
+    for port in rotate_ports(ports):
         sock = socket.socket(family, socket.SOCK_DGRAM)
         try:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
@@ -114,7 +114,7 @@ def bound(address: str, ports: range) -> socket.socket | None:
     return None
 
 
-def shuffled(ports: range) -> Iterable[int]:
-    """Return the ports from a random one on: a session that just ended may still get packets."""
+def rotate_ports(ports: range) -> Iterable[int]:
+    """Return the ports from a random start: a closed session may still receive packets."""
     start = random.randrange(len(ports))  # noqa: S311 - guards no secret
     return [*ports[start:], *ports[:start]]

@@ -1,6 +1,6 @@
-"""WebRTC, for browsers: an offer in, an answer out, candidates afterwards.
+"""WebRTC transport for browsers: SDP offer and answer, trickled candidates, Pipecat's transport.
 
-Knows no STUN server: on a LAN the host's own addresses are enough, and nobody outside is asked.
+No STUN server is used: on a LAN the host candidates are sufficient.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from pipecat.transports.smallwebrtc.connection import SmallWebRTCConnection
 from pipecat.transports.smallwebrtc.transport import SmallWebRTCTransport
 
 from barnabee.core.errors import BadRequest
-from barnabee.voice.transports import jitter_buffer
+from barnabee.voice.transports import loss_concealment
 
-HEARD_RATE_HZ = 16_000
-CONNECT_WITHIN_S = 30
-ANSWER_WITHIN_S = 10.0
-# What aiortc's parser and peer connection raise for what they do not like.
-_NONSENSE = (
+INPUT_RATE_HZ = 16_000
+CONNECT_TIMEOUT_S = 30
+ANSWER_TIMEOUT_S = 10.0
+# Raised by aiortc's parser and peer connection for invalid input.
+_REJECTIONS = (
     ValueError,
     LookupError,
     TypeError,
@@ -34,56 +34,55 @@ _NONSENSE = (
 )
 
 
-async def connection(sdp: str) -> SmallWebRTCConnection:
-    """Return a connection that has its answer; BadRequest when the offer is not usable."""
-    made = SmallWebRTCConnection(ice_servers=[], connection_timeout_secs=CONNECT_WITHIN_S)
+async def open_connection(sdp: str) -> SmallWebRTCConnection:
+    """Return a connection with its answer ready; BadRequest when the offer is unusable."""
+    opened = SmallWebRTCConnection(ice_servers=[], connection_timeout_secs=CONNECT_TIMEOUT_S)
     try:
-        async with asyncio.timeout(ANSWER_WITHIN_S):
-            await made.initialize(sdp=sdp, type="offer")
-        require_microphone(made)
-        jitter_buffer.put_into(made.pc.getTransceivers()[0].receiver)
-    except (*_NONSENSE, TimeoutError) as error:
-        await made.pc.close()
-        reason = f"it is no offer that can be answered ({str(error) or type(error).__name__})"
+        async with asyncio.timeout(ANSWER_TIMEOUT_S):
+            await opened.initialize(sdp=sdp, type="offer")
+        require_microphone(opened)
+        loss_concealment.replace_jitter_buffer(opened.pc.getTransceivers()[0].receiver)
+    except (*_REJECTIONS, TimeoutError) as error:
+        await opened.pc.close()
+        reason = f"the offer cannot be answered ({str(error) or type(error).__name__})"
         raise BadRequest(field="field `sdp`", reason=reason) from error
     except BadRequest:
-        await made.pc.close()
+        await opened.pc.close()
         raise
-    return made
+    return opened
 
 
-def require_microphone(made: SmallWebRTCConnection) -> None:
-    """Return when sound comes first in the offer; BadRequest otherwise."""
-    transceivers = made.pc.getTransceivers()
+def require_microphone(opened: SmallWebRTCConnection) -> None:
+    """Raise BadRequest unless audio comes first in the offer and a local address was found."""
+    transceivers = opened.pc.getTransceivers()
     if not transceivers or transceivers[0].kind != "audio":
-        raise BadRequest(field="field `sdp`", reason="it offers no sound, or something before it")
-    if made.get_answer() is None or "a=candidate" not in made.get_answer()["sdp"]:
-        raise BadRequest(field="field `sdp`", reason="there is no address to meet at")
+        raise BadRequest(field="field `sdp`", reason="audio must come first in the offer")
+    if opened.get_answer() is None or "a=candidate" not in opened.get_answer()["sdp"]:
+        raise BadRequest(field="field `sdp`", reason="the server has no address to offer")
 
 
 async def add_candidate(
-    made: SmallWebRTCConnection, line: str, mid: str | None, index: int | None
+    opened: SmallWebRTCConnection, line: str, mid: str | None, index: int | None
 ) -> None:
-    """Add a candidate that came later; an empty one says that there are no more."""
+    """Add a trickled candidate; an empty one marks their end and is ignored."""
     text = line.removeprefix("a=").removeprefix("candidate:")
     if not text:
         return
     try:
         candidate = candidate_from_sdp(text)
         candidate.sdpMid, candidate.sdpMLineIndex = mid, index
-        await made.add_ice_candidate(candidate)
-    except _NONSENSE as error:
-        reason = f"it cannot be read ({str(error) or type(error).__name__})"
+        await opened.add_ice_candidate(candidate)
+    except _REJECTIONS as error:
+        reason = f"it is not a valid candidate ({str(error) or type(error).__name__})"
         raise BadRequest(field="field `candidate`", reason=reason) from error
 
 
-def transport(made: SmallWebRTCConnection, rate_hz: int) -> SmallWebRTCTransport:
-    """Return Pipecat's transport over a connection."""
+def make_transport(opened: SmallWebRTCConnection, rate_hz: int) -> SmallWebRTCTransport:
     params: dict[str, Any] = {
         "audio_in_enabled": True,
-        "audio_in_sample_rate": HEARD_RATE_HZ,
+        "audio_in_sample_rate": INPUT_RATE_HZ,
         "audio_out_enabled": True,
         "audio_out_sample_rate": rate_hz,
         "audio_out_end_silence_secs": 0,
     }
-    return SmallWebRTCTransport(made, TransportParams(**params))
+    return SmallWebRTCTransport(opened, TransportParams(**params))

@@ -1,11 +1,10 @@
-"""The plain transport, for satellites and tests: raw sound both ways, JSON beside it.
+"""WebSocket transport for satellites and tests: raw PCM both ways, with JSON messages.
 
-    binary, in    int16 mono 16 kHz, in pieces of any length, as fast as it sounds
-    binary, out   int16 mono 24 kHz
+    binary, in    16-bit mono PCM, 16 kHz, in messages of any length, in real time
+    binary, out   16-bit mono PCM, 24 kHz
     text          one JSON object: docs/reference/voice.md has them
 
-Pipecat's FastAPI transport does the work; here are its serializer, and a socket that says why it
-closes.
+Adds a serializer and close codes to Pipecat's FastAPI transport.
 """
 
 from __future__ import annotations
@@ -29,44 +28,57 @@ from pipecat.serializers.base_serializer import FrameSerializer
 from pipecat.transports.websocket.fastapi import FastAPIWebsocketParams, FastAPIWebsocketTransport
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
-from barnabee.core.errors import BadInput, BadRequest, BarnabeeError, TooFast, TooLarge, Unavailable
+from barnabee.core.errors import (
+    AudioTooFast,
+    BadInput,
+    BadRequest,
+    BarnabeeError,
+    TooLarge,
+    Unavailable,
+)
 
-HEARD_RATE_HZ = 16_000
-MESSAGE_BYTES = 64 * 1024  # two seconds of sound
-AHEAD_S = 5.0  # a satellite that was held up by its network may catch up
-NORMAL, GOING_AWAY, NOT_UNDERSTOOD, POLICY, TOO_BIG, LATER = 1000, 1001, 1003, 1008, 1009, 1013
+INPUT_RATE_HZ = 16_000
+MAX_MESSAGE_BYTES = 64 * 1024  # two seconds of audio
+MAX_AHEAD_S = 5.0  # so that a satellite can catch up after a network delay
+NORMAL, GOING_AWAY, UNSUPPORTED_DATA, POLICY_VIOLATION, MESSAGE_TOO_BIG, TRY_AGAIN_LATER = (
+    1000,
+    1001,
+    1003,
+    1008,
+    1009,
+    1013,
+)
 
 
 class TalkSocket(WebSocket):
-    """A socket that closes once, with the code that goes with `why` it ends."""
+    """WebSocket that closes once, with the close code of its reason."""
 
-    why: Callable[[], BarnabeeError | None] = staticmethod(lambda: None)
+    get_close_reason: Callable[[], BarnabeeError | None] = staticmethod(lambda: None)
 
     async def close(self, code: int = NORMAL, reason: str | None = None) -> None:  # noqa: ARG002
-        """Close for the reason there is; what is closed already stays closed."""
+        """Close with the code of `get_close_reason`; no effect when closed already."""
         if self.application_state is WebSocketState.DISCONNECTED:
             return
         with suppress(RuntimeError, WebSocketDisconnect):
-            error = self.why()
-            await super().close(close_code(error), error.code if error else "")
+            error = self.get_close_reason()
+            await super().close(choose_close_code(error), error.code if error else "")
 
 
-class RawSerializer(FrameSerializer):
-    """Sound as it is, messages as JSON; what cannot be understood is told to `refuse`."""
+class RawAudioSerializer(FrameSerializer):
+    """Passes PCM through and encodes messages as JSON; `refuse` receives protocol errors."""
 
     def __init__(
         self,
         refuse: Callable[[BarnabeeError], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Begin with no sound heard."""
         super().__init__()
         self._refuse, self._clock = refuse, clock
-        self._odd = b""
-        self._heard_until_s = 0.0
+        self._odd_byte = b""
+        self._received_until_s = 0.0
 
     async def serialize(self, frame: Frame) -> str | bytes | None:
-        """Return what is sent for a frame; None for one that does not concern the client."""
+        """Return the message for a frame; None for one that is not sent to the client."""
         if isinstance(frame, OutputAudioRawFrame):
             return frame.audio
         if isinstance(frame, OutputTransportMessageUrgentFrame | OutputTransportMessageFrame):
@@ -76,63 +88,62 @@ class RawSerializer(FrameSerializer):
         return None
 
     async def deserialize(self, data: str | bytes) -> Frame | None:
-        """Return the frame in a message; None, and a refusal, when there is none."""
+        """Return the frame of a message, or None after a call of `refuse`."""
         try:
-            return self._message(data) if isinstance(data, str) else self._sound(data)
+            return self._parse_message(data) if isinstance(data, str) else self._parse_audio(data)
         except BarnabeeError as error:
             self._refuse(error)
             return None
 
-    def _sound(self, data: bytes) -> Frame | None:
-        if len(data) > MESSAGE_BYTES:
-            raise TooLarge(field="message", limit=f"{MESSAGE_BYTES} bytes")
-        sound = self._odd + data
-        whole = len(sound) // 2 * 2
-        sound, self._odd = sound[:whole], sound[whole:]
-        if not sound:
+    def _parse_audio(self, data: bytes) -> Frame | None:
+        if len(data) > MAX_MESSAGE_BYTES:
+            raise TooLarge(field="message", limit=f"{MAX_MESSAGE_BYTES} bytes")
+        pcm = self._odd_byte + data
+        whole = len(pcm) // 2 * 2
+        pcm, self._odd_byte = pcm[:whole], pcm[whole:]
+        if not pcm:
             return None
         now_s = self._clock()
-        self._heard_until_s = max(self._heard_until_s, now_s) + len(sound) / 2 / HEARD_RATE_HZ
-        if self._heard_until_s - now_s > AHEAD_S:
-            raise TooFast(ahead_s=round(AHEAD_S))
-        return InputAudioRawFrame(sound, HEARD_RATE_HZ, 1)
+        self._received_until_s = max(self._received_until_s, now_s) + len(pcm) / 2 / INPUT_RATE_HZ
+        if self._received_until_s - now_s > MAX_AHEAD_S:
+            raise AudioTooFast(ahead_s=round(MAX_AHEAD_S))
+        return InputAudioRawFrame(pcm, INPUT_RATE_HZ, 1)
 
-    def _message(self, data: str) -> Frame:
-        if len(data) > MESSAGE_BYTES:
-            raise TooLarge(field="message", limit=f"{MESSAGE_BYTES} characters")
+    def _parse_message(self, data: str) -> Frame:
+        if len(data) > MAX_MESSAGE_BYTES:
+            raise TooLarge(field="message", limit=f"{MAX_MESSAGE_BYTES} characters")
         try:
             message = json.loads(data)
         except (ValueError, RecursionError) as error:
-            raise BadRequest(field="message", reason="it is no JSON") from error
+            raise BadRequest(field="message", reason="it is not JSON") from error
         if not isinstance(message, dict):
-            raise BadRequest(field="message", reason="it is no JSON object")
+            raise BadRequest(field="message", reason="it is not a JSON object")
         return InputTransportMessageFrame(message)
 
 
-def transport(
+def make_transport(
     socket: TalkSocket, refuse: Callable[[BarnabeeError], None], rate_hz: int
 ) -> FastAPIWebsocketTransport:
-    """Return Pipecat's transport over an accepted socket."""
     params: dict[str, Any] = {
         "audio_in_enabled": True,
-        "audio_in_sample_rate": HEARD_RATE_HZ,
+        "audio_in_sample_rate": INPUT_RATE_HZ,
         "audio_out_enabled": True,
         "audio_out_sample_rate": rate_hz,
         "audio_out_end_silence_secs": 0,
-        "allowed_origins": [],  # the token decides, not the page
-        "serializer": RawSerializer(refuse),
+        "allowed_origins": [],  # access is controlled by the token
+        "serializer": RawAudioSerializer(refuse),
     }
     return FastAPIWebsocketTransport(socket, FastAPIWebsocketParams(**params))
 
 
-def close_code(error: BarnabeeError | None) -> int:
-    """Return the close code (RFC 6455, 7.4.1) that goes with an error. Pure."""
+def choose_close_code(error: BarnabeeError | None) -> int:
+    """Return the close code (RFC 6455, 7.4.1) of an error. Pure."""
     if error is None:
         return NORMAL
     if isinstance(error, TooLarge):
-        return TOO_BIG
+        return MESSAGE_TOO_BIG
     if isinstance(error, BadRequest):
-        return NOT_UNDERSTOOD
+        return UNSUPPORTED_DATA
     if isinstance(error, BadInput):
-        return POLICY
-    return LATER if isinstance(error, Unavailable) else GOING_AWAY
+        return POLICY_VIOLATION
+    return TRY_AGAIN_LATER if isinstance(error, Unavailable) else GOING_AWAY

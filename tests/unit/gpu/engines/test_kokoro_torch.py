@@ -1,4 +1,4 @@
-"""Kokoro's torch engine on a small random network of the real form (support/kokoro_net.py)."""
+"""Kokoro's torch engine on a small random network of the real structure (support/kokoro_net.py)."""
 
 from __future__ import annotations
 
@@ -12,38 +12,40 @@ import pytest
 
 from barnabee.core import manifest
 from barnabee.core.errors import Misconfigured
-from barnabee.core.schema import Voice
+from barnabee.core.schema import VoiceConfig
 from barnabee.gpu.engines.device import Device
-from barnabee.gpu.engines.kokoro_torch import KokoroTorch, TorchSession, voices
-from barnabee.gpu.phrases import phrases
+from barnabee.gpu.engines.kokoro_torch import KokoroTorch, TorchSession, read_voices
+from barnabee.gpu.phrases import split_phrases
 from barnabee.up import model_pins
 from support import kokoro_net
 from support.torch_env import run_in_torch
 
-HOUSE = Voice(name="barnabee", sample_rate_hz=24_000, speed_percent=100, blend=kokoro_net.BLEND)
+VOICE = VoiceConfig(
+    name="barnabee", sample_rate_hz=24_000, speed_percent=100, blend=kokoro_net.BLEND
+)
 
 
-def test_the_reader_knows_exactly_the_sounds_of_the_real_network() -> None:
+def test_vocabulary_equals_that_of_the_pinned_model() -> None:
     # kokoro-onnx carries the real config.json, byte for byte; it is the one that is pinned
     carried = (files("kokoro_onnx") / "config.json").read_bytes()
-    pin = model_pins.load().model["kokoro-v1.0"].file["config.json"]
+    pin = model_pins.load_pins().model["kokoro-v1.0"].file["config.json"]
     assert (hashlib.sha256(carried).hexdigest(), len(carried)) == (pin.sha256, pin.size)
 
 
-def test_where_torch_is_missing_the_sentence_says_what_to_install(tmp_path: Path) -> None:
+def test_missing_torch_error_says_what_to_install(tmp_path: Path) -> None:
     with pytest.raises(Misconfigured, match=r"needs torch .*install the extra `gpu`"):
-        KokoroTorch.load(tmp_path, HOUSE, device=Device("cuda"))
+        KokoroTorch.load(tmp_path, VOICE, device=Device("cuda"))
 
 
-def test_voices_come_from_one_archive(tmp_path: Path) -> None:
+def test_voices_are_read_from_the_archive(tmp_path: Path) -> None:
     table = np.ones((510, 1, 256), np.float32)
     np.savez(tmp_path / "voices.npz", am_michael=table)
-    assert list(voices(tmp_path)) == ["am_michael"]
+    assert list(read_voices(tmp_path)) == ["am_michael"]
     with pytest.raises(Misconfigured, match="has no voices"):
-        voices(tmp_path / "nothing")
+        read_voices(tmp_path / "nothing")
 
 
-def test_the_network_is_shown_with_the_face_that_kokoro_onnx_reads() -> None:
+def test_session_adapter_describes_its_inputs_and_outputs() -> None:
     session = TorchSession(None, None, "here.pth")
     assert [one.name for one in session.get_inputs()] == ["input_ids", "style", "speed"]
     assert [one.name for one in session.get_outputs()] == ["audio"]
@@ -52,10 +54,14 @@ def test_the_network_is_shown_with_the_face_that_kokoro_onnx_reads() -> None:
 
 @pytest.mark.long
 @pytest.mark.timeout(900)
-def test_it_speaks_through_torch_as_the_other_engine_reads(tmp_path: Path) -> None:
+def test_torch_engine_synthesizes_like_the_onnx_engine(tmp_path: Path) -> None:
     folder = tmp_path / "kokoro-v1.0"
     run_in_torch("support.kokoro_net", "make", str(folder))
-    assert set(manifest.read(folder)) >= {"config.json", "kokoro-v1_0.pth", "voices/bm_george.pt"}
+    assert set(manifest.read_manifest(folder)) >= {
+        "config.json",
+        "kokoro-v1_0.pth",
+        "voices/bm_george.pt",
+    }
     found = json.loads(run_in_torch("support.kokoro_net", "try", str(folder)).splitlines()[-1])
     print(found)
     assert found["voices"] == ["barnabee", "af_heart", "am_michael", "bm_george"]
@@ -64,7 +70,7 @@ def test_it_speaks_through_torch_as_the_other_engine_reads(tmp_path: Path) -> No
     assert found["vocabulary"]
     assert found["tokens"] == _read_here(kokoro_net.TEXT)
     # a phrase is out before the next is computed
-    assert len(found["seconds"]) == len(phrases(kokoro_net.TEXT)) == 2
+    assert len(found["seconds"]) == len(split_phrases(kokoro_net.TEXT)) == 2
     assert found["runs_before_each"] == [1, 2]
     assert found["loud"] > 0.01
     for slow_s, fast_s in zip(found["seconds"], found["fast_seconds"], strict=True):

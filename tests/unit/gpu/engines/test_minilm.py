@@ -1,4 +1,4 @@
-"""MiniLM on its real weights: by onnxruntime, by torch, and what sentence-transformers says."""
+"""MiniLM engine with real weights: onnxruntime, torch and sentence-transformers compared."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from support.torch_env import run_in_torch
 
 ROOT = Path(__file__).parents[4]
 DATA = ROOT / "tests" / "data"
-AGREE = 0.9999  # promised is 0.999
-ODD = (
+MIN_COSINE = 0.9999  # documented is 0.999
+UNUSUAL = (
     "a",
     ".",
     "?!",
@@ -42,8 +42,7 @@ ODD = (
 )
 
 
-def held_out() -> list[str]:
-    """Return every sentence of the held-out intents."""
+def read_held_out() -> list[str]:
     table = tomllib.loads((DATA / "intents_heldout.toml").read_text(encoding="utf-8"))
 
     def strings(found: object) -> list[str]:
@@ -55,12 +54,12 @@ def held_out() -> list[str]:
     return strings(table)
 
 
-def varied() -> list[str]:
-    """Return sentences, odd ones, and texts around and far over what the model reads."""
-    sentences = held_out()
+def make_texts() -> list[str]:
+    """Return sentences, unusual texts, and texts around and far above the token limit."""
+    sentences = read_held_out()
     long = [" ".join(sentences[start : start + 60]) for start in range(0, 60, 10)]
     edge = [" ".join(["light"] * count) for count in (253, 254, 255, 400)]
-    return [*sentences, *ODD, *long, *edge]
+    return [*sentences, *UNUSUAL, *long, *edge]
 
 
 @pytest.fixture(scope="module")
@@ -68,21 +67,21 @@ def engine() -> MiniLm:
     return MiniLm.load(models_dir() / "minilm", device=Device("cpu", 2))
 
 
-def test_there_are_many_sentences_and_long_texts(engine: MiniLm) -> None:
-    tokens = engine.embed(varied()).tokens
+def test_test_data_has_many_sentences_and_long_texts(engine: MiniLm) -> None:
+    tokens = engine.embed(make_texts()).tokens
     assert len(tokens) > 150
     assert sum(count == MAX_TOKENS for count in tokens) >= 8
     assert max(tokens) == MAX_TOKENS
 
 
-def test_a_text_has_the_same_vector_alone_and_among_any_others(engine: MiniLm) -> None:
-    texts = varied()
+def test_vector_does_not_depend_on_the_batch(engine: MiniLm) -> None:
+    texts = make_texts()
     alone = np.concatenate([engine.embed([text]).vectors for text in texts])
-    likeness = (engine.embed(texts).vectors * alone).sum(axis=1)
-    assert likeness.min() > 0.99999
+    similarity = (engine.embed(texts).vectors * alone).sum(axis=1)
+    assert similarity.min() > 0.99999
 
 
-def test_a_folder_that_is_not_whole_is_named(tmp_path: Path) -> None:
+def test_incomplete_folder_is_named(tmp_path: Path) -> None:
     with pytest.raises(ModelMissing, match="minilm"):
         MiniLmTorch.load(tmp_path / "minilm", device=Device("cpu", 1))
     folder = tmp_path / "damaged"
@@ -94,7 +93,7 @@ def test_a_folder_that_is_not_whole_is_named(tmp_path: Path) -> None:
         MiniLmTorch.load(folder, device=Device("cpu", 1))
 
 
-def test_the_committed_graph_is_what_its_script_makes_for_these_weights(tmp_path: Path) -> None:
+def test_committed_graph_equals_the_output_of_its_script(tmp_path: Path) -> None:
     script = ROOT / "scripts" / "make_minilm_graph.py"
     weights, made = models_dir() / "minilm" / "model.safetensors", tmp_path / "made.onnx"
     subprocess.run([sys.executable, str(script), str(weights), str(made)], check=True)
@@ -102,9 +101,9 @@ def test_the_committed_graph_is_what_its_script_makes_for_these_weights(tmp_path
 
 
 @pytest.mark.long
-@pytest.mark.timeout(3600)  # torch's environment may have to be made
-def test_torch_and_onnxruntime_and_sentence_transformers_agree(tmp_path: Path) -> None:
-    models, texts = models_dir(), varied()
+@pytest.mark.timeout(3600)  # torch's environment may have to be installed
+def test_torch_onnxruntime_and_sentence_transformers_agree(tmp_path: Path) -> None:
+    models, texts = models_dir(), make_texts()
     listing = tmp_path / "texts.json"
     listing.write_text(json.dumps(texts), encoding="utf-8")
     found = json.loads(run_in_torch("support.minilm_agree", str(models), str(listing)))
@@ -117,12 +116,12 @@ def test_torch_and_onnxruntime_and_sentence_transformers_agree(tmp_path: Path) -
     assert found["same_tokens"]
     np.testing.assert_allclose(found["lengths"], 1, atol=1e-5)
     for other in ("onnx", "bare", "alone"):
-        low = [text for text, one in zip(texts, found[other], strict=True) if one < AGREE]
+        low = [text for text, one in zip(texts, found[other], strict=True) if one < MIN_COSINE]
         assert not low, other
 
 
-def linked(folder: Path, target: Path) -> Path:
-    """Return a folder of links to the real files, the weights by way of `target`."""
+def link_files(folder: Path, target: Path) -> Path:
+    """Return a folder of links to the real files, with the weights linked to `target`."""
     folder.mkdir()
     for file in (models_dir() / "minilm").iterdir():
         (folder / file.name).symlink_to(file)
@@ -131,15 +130,15 @@ def linked(folder: Path, target: Path) -> Path:
     return folder
 
 
-def test_weights_are_read_through_a_link(tmp_path: Path) -> None:
-    folder = linked(tmp_path / "minilm", models_dir() / "minilm" / "model.safetensors")
+def test_weights_may_be_a_symbolic_link(tmp_path: Path) -> None:
+    folder = link_files(tmp_path / "minilm", models_dir() / "minilm" / "model.safetensors")
     engine = MiniLm.load(folder, device=Device("cpu", 1))
     assert engine.embed(["hello"]).vectors.shape == (1, 384)
 
 
-def test_weights_that_are_called_otherwise_are_refused_in_a_sentence(tmp_path: Path) -> None:
+def test_linked_weights_of_another_name_are_refused(tmp_path: Path) -> None:
     other = tmp_path / "a-hash-model.safetensors"
     shutil.copyfile(models_dir() / "minilm" / "model.safetensors", other)
-    folder = linked(tmp_path / "minilm", other)
+    folder = link_files(tmp_path / "minilm", other)
     with pytest.raises(ModelDamaged, match="copy it"):
         MiniLm.load(folder, device=Device("cpu", 1))

@@ -1,4 +1,4 @@
-"""The whole loader on a small real NeMo-style export (support/tdt.py), through onnx-asr."""
+"""Parakeet engine on a small real NeMo-style export (support/tdt.py), through onnx-asr."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 
 from barnabee.core.errors import Misconfigured, ModelDamaged, ModelMissing
 from barnabee.gpu.engines.device import Device
-from barnabee.gpu.engines.parakeet import EUROPEAN, Parakeet, languages_of
+from barnabee.gpu.engines.parakeet import EUROPEAN, Parakeet, read_languages
 from barnabee.gpu.engines.windows import WINDOW_S
 from support import tdt
 
@@ -31,12 +31,12 @@ def engine(folder: Path) -> Parakeet:
     return made
 
 
-def heard(engine: Parakeet, sound: np.ndarray) -> str:
+def transcribe_text(engine: Parakeet, sound: np.ndarray) -> str:
     return "".join(one.text for one in engine.transcribe(sound, language="en")).strip()
 
 
-def test_it_hears_words_with_their_times_and_confidence(engine: Parakeet) -> None:
-    (found,) = engine.transcribe(tdt.sound(500, 900, 1400, 2000), language="en", words=True)
+def test_words_have_times_and_confidence(engine: Parakeet) -> None:
+    (found,) = engine.transcribe(tdt.make_tones(500, 900, 1400, 2000), language="en", words=True)
     assert found.text == " turn on lights"
     assert 0.9 < found.confidence <= 1
     step_s = tdt.TONE_S + tdt.GAP_S
@@ -47,35 +47,35 @@ def test_it_hears_words_with_their_times_and_confidence(engine: Parakeet) -> Non
     assert [word.text for word in found.words] == [" turn", " on", " lights"]
 
 
-def test_the_decoders_states_are_carried_from_step_to_step_and_begin_anew(engine: Parakeet) -> None:
+def test_decoder_state_is_carried_within_a_recording_only(engine: Parakeet) -> None:
     for _ in range(2):
-        assert heard(engine, tdt.sound(500, 900, 500)) == "turn on again"
-        assert heard(engine, tdt.sound(500, 900, 2800)) == "turn on stop"
+        assert transcribe_text(engine, tdt.make_tones(500, 900, 500)) == "turn on again"
+        assert transcribe_text(engine, tdt.make_tones(500, 900, 2800)) == "turn on stop"
 
 
-def test_sentences_come_one_by_one(engine: Parakeet) -> None:
-    sound = tdt.sound(2800, 3800, 500, 900, 3800)
+def test_sentences_are_yielded_one_by_one(engine: Parakeet) -> None:
+    sound = tdt.make_tones(2800, 3800, 500, 900, 3800)
     found = list(engine.transcribe(sound, language="en"))
     assert [one.text for one in found] == [" stop.", " turn on."]
     assert found[0].end_s <= found[1].start_s
     assert all(one.words == () for one in found)
 
 
-def test_nothing_is_heard_where_nothing_is_said(engine: Parakeet) -> None:
+def test_silence_yields_no_segment(engine: Parakeet) -> None:
     for silence in (np.zeros(0), np.zeros(100), np.full(32_000, 5e-5), np.zeros(90 * 16_000)):
         assert list(engine.transcribe(silence.astype(np.float32), language="en")) == []
-    assert heard(engine, tdt.sound()) == ""  # a second of hiss
+    assert transcribe_text(engine, tdt.make_tones()) == ""  # a second of hiss
 
 
 @pytest.mark.parametrize("count", [1, 159, 161, 400, 1600])
-def test_a_snippet_is_no_trouble(engine: Parakeet, count: int) -> None:
-    snippet = tdt.sound(500)[6400 : 6400 + count]
+def test_very_short_audio_is_accepted(engine: Parakeet, count: int) -> None:
+    snippet = tdt.make_tones(500)[6400 : 6400 + count]
     for found in engine.transcribe(snippet, language="en", words=True):
         assert np.isfinite(found.average_log_probability)
 
 
-def test_a_long_recording_is_heard_to_its_end_with_its_own_times(engine: Parakeet) -> None:
-    once = tdt.sound(500, 900, 2800)
+def test_long_recording_is_transcribed_with_correct_times(engine: Parakeet) -> None:
+    once = tdt.make_tones(500, 900, 2800)
     many = np.tile(once, 30)  # 70 s
     assert len(many) / 16_000 > 2 * WINDOW_S
     found = list(engine.transcribe(many, language="en", words=True))
@@ -87,34 +87,34 @@ def test_a_long_recording_is_heard_to_its_end_with_its_own_times(engine: Parakee
     assert all(a.end_s <= b.start_s for a, b in pairwise(words))
 
 
-def test_the_loader_does_not_care_which_parakeet_it_is(tmp_path: Path) -> None:
-    sound = tdt.sound(500, 900, 1400, 2000)
+def test_every_kind_of_export_is_loaded(tmp_path: Path) -> None:
+    sound = tdt.make_tones(500, 900, 1400, 2000)
     larger = tdt.write_export(tmp_path / "one", kind="parakeet-1.1b")  # 80 mel bands, as the 1.1b
-    assert heard(Parakeet.load(larger, device=CPU), sound) == "turn on lights"
+    assert transcribe_text(Parakeet.load(larger, device=CPU), sound) == "turn on lights"
     quantised = tdt.write_export(tmp_path / "two", suffix=".int8")
-    assert heard(Parakeet.load(quantised, device=CPU), sound) == "turn on lights"
+    assert transcribe_text(Parakeet.load(quantised, device=CPU), sound) == "turn on lights"
     outside = tdt.write_export(tmp_path / "three")  # weights in a file beside, as the real encoder
     path = outside / "encoder-model.onnx"
     model = onnx.load(path)
     onnx.save(
         model, path, save_as_external_data=True, location=f"{path.name}.data", size_threshold=256
     )
-    tdt.seal(outside)
-    assert heard(Parakeet.load(outside, device=CPU), sound) == "turn on lights"
+    tdt.write_manifest(outside)
+    assert transcribe_text(Parakeet.load(outside, device=CPU), sound) == "turn on lights"
     outside.joinpath(f"{path.name}.data").write_bytes(b"short")
     with pytest.raises(ModelDamaged, match=r"encoder-model\.onnx\.data"):
         Parakeet.load(outside, device=CPU)
 
 
-def test_it_can_be_closed_and_loaded_again(folder: Path) -> None:
+def test_engine_can_be_closed_and_loaded_again(folder: Path) -> None:
     for _ in range(3):
         made = Parakeet.load(folder, device=CPU)
         made.warm_up()
-        assert heard(made, tdt.sound(2800)) == "stop"
+        assert transcribe_text(made, tdt.make_tones(2800)) == "stop"
         made.close()
 
 
-def test_a_folder_that_is_not_whole_is_refused(folder: Path, tmp_path: Path) -> None:
+def test_incomplete_folder_is_refused(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(ModelMissing, match="parakeet"):
         Parakeet.load(tmp_path / "parakeet", device=CPU)
     damaged = tdt.write_export(tmp_path / "damaged")
@@ -124,16 +124,16 @@ def test_a_folder_that_is_not_whole_is_refused(folder: Path, tmp_path: Path) -> 
         Parakeet.load(damaged, device=CPU)
     bare = tdt.write_export(tmp_path / "bare")
     (bare / "config.json").unlink()
-    tdt.seal(bare)
+    tdt.write_manifest(bare)
     with pytest.raises(Misconfigured, match=r"config\.json is missing"):
         Parakeet.load(bare, device=CPU)
 
 
-def test_an_export_with_the_wrong_bands_is_named_by_its_first_inference(tmp_path: Path) -> None:
+def test_wrong_number_of_bands_fails_at_warm_up(tmp_path: Path) -> None:
     wrong = tdt.write_export(tmp_path / "wrong")
     config = json.loads((wrong / "config.json").read_text())
     (wrong / "config.json").write_text(json.dumps(config | {"features_size": 80}))
-    tdt.seal(wrong)
+    tdt.write_manifest(wrong)
     with pytest.raises(Exception, match="audio_signal"):
         Parakeet.load(wrong, device=CPU).warm_up()
 
@@ -142,7 +142,7 @@ def test_languages_follow_the_vocabulary(engine: Parakeet, tmp_path: Path) -> No
     assert engine.languages == {"en"}
     many = tmp_path / "vocab.txt"
     many.write_text("".join(f"t{number} {number}\n" for number in range(8193)))
-    assert languages_of(many) == EUROPEAN
+    assert read_languages(many) == EUROPEAN
     assert len(EUROPEAN) == 25
 
 

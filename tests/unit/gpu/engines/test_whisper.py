@@ -1,4 +1,4 @@
-"""How much of its window Whisper is given, and what happens when it trips over that."""
+"""Encoder window of the Whisper engine, and the second decoding of doubtful results."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ RATE = 16_000
 
 
 @dataclass
-class Library:
-    """Stands in for faster-whisper: says what `answers` has for the window it was given."""
+class FakeWhisperModel:
+    """Fake of faster-whisper: returns the result in `answers` for the window it is given."""
 
     answers: dict[int, tuple[str, float, float]]
     supported_languages: tuple[str, ...] = ("en",)
     frames: int = 3000
-    asked: list[int] = field(default_factory=list)
+    windows: list[int] = field(default_factory=list)
 
     def transcribe(self, samples: Any, **_options: Any) -> tuple[list[Any], None]:
-        self.asked.append(self.frames)
+        self.windows.append(self.frames)
         text, compression, probability = self.answers[self.frames]
         segment = SimpleNamespace(
             start=0.0,
@@ -40,41 +40,43 @@ class Library:
         return [segment], None
 
 
-def hear(library: Library, seconds: float, *, short: bool = True) -> str:
-    sound = np.ones(int(seconds * RATE), np.float32)
-    ear = whisper.Whisper(library, short=short)  # type: ignore[arg-type]
-    return "".join(one.text for one in ear.transcribe(sound, language="en"))
+def transcribe_text(model: FakeWhisperModel, seconds: float, *, short_windows: bool = True) -> str:
+    samples = np.ones(int(seconds * RATE), np.float32)
+    engine = whisper.Whisper(model, short_windows=short_windows)
+    return "".join(one.text for one in engine.transcribe(samples, language="en"))
 
 
-def test_a_short_sound_is_heard_in_a_short_window() -> None:
-    library = Library({1500: ("turn on the light", 1.0, -0.2)})
-    assert hear(library, 2) == "turn on the light"
-    assert library.asked == [1500]
+def test_short_audio_gets_a_short_window() -> None:
+    model = FakeWhisperModel({1500: ("turn on the light", 1.0, -0.2)})
+    assert transcribe_text(model, 2) == "turn on the light"
+    assert model.windows == [1500]
 
 
 @pytest.mark.parametrize(("compression", "probability"), [(3.1, -0.2), (1.0, -1.4)])
-def test_what_it_doubts_is_heard_again_whole(compression: float, probability: float) -> None:
-    library = Library(
+def test_doubtful_result_is_decoded_again_with_the_full_window(
+    compression: float, probability: float
+) -> None:
+    model = FakeWhisperModel(
         {1500: ("turn turn turn", compression, probability), 3000: ("turn on the light", 1.0, -0.2)}
     )
-    assert hear(library, 2) == "turn on the light"
-    assert library.asked == [1500, 3000]
+    assert transcribe_text(model, 2) == "turn on the light"
+    assert model.windows == [1500, 3000]
 
 
-def test_what_it_doubts_with_the_whole_window_stays_what_it_is() -> None:
-    library = Library({3000: ("mhm mhm mhm", 3.1, -2.0)})
-    assert hear(library, 28) == "mhm mhm mhm"
-    assert library.asked == [3000]
+def test_doubtful_result_of_a_full_window_is_final() -> None:
+    model = FakeWhisperModel({3000: ("mhm mhm mhm", 3.1, -2.0)})
+    assert transcribe_text(model, 28) == "mhm mhm mhm"
+    assert model.windows == [3000]
 
 
-def test_a_card_is_given_the_whole_window_at_once() -> None:
-    library = Library({3000: ("turn on the light", 1.0, -0.2)})
-    assert hear(library, 2, short=False) == "turn on the light"
-    assert library.asked == [3000]
+def test_gpu_uses_the_full_window() -> None:
+    model = FakeWhisperModel({3000: ("turn on the light", 1.0, -0.2)})
+    assert transcribe_text(model, 2, short_windows=False) == "turn on the light"
+    assert model.windows == [3000]
 
 
 @given(st.floats(0.01, 3600))
-def test_a_window_has_room_for_the_sound_and_some_rest_or_is_whole(duration_s: float) -> None:
-    window_s = whisper.window_for(duration_s)
-    assert whisper.SHORTEST_S <= window_s <= whisper.WINDOW_S
-    assert window_s >= duration_s + whisper.REST_S or window_s == whisper.WINDOW_S
+def test_window_covers_audio_and_padding_or_is_full(duration_s: float) -> None:
+    window_s = whisper.choose_window_s(duration_s)
+    assert whisper.MIN_WINDOW_S <= window_s <= whisper.WINDOW_S
+    assert window_s >= duration_s + whisper.PADDING_S or window_s == whisper.WINDOW_S

@@ -1,0 +1,80 @@
+# Packages, data directory, users and environment that all services of a host share.
+{
+  config,
+  lib,
+  pkgs,
+  barnabeeLib,
+  ...
+}:
+let
+  inherit (barnabeeLib) graph localServices;
+  cfg = config.barnabee;
+  serviceUsers = map (service: "barnabee-${service}") localServices;
+in
+{
+  options.barnabee = {
+    package = lib.mkOption {
+      type = lib.types.package;
+      default = pkgs.barnabee;
+      defaultText = lib.literalExpression "pkgs.barnabee";
+      description = "The assistant's package; units start the Python of its `env`.";
+      example = lib.literalExpression "pkgs.barnabee-cuda";
+    };
+    models = lib.mkOption {
+      type = lib.types.package;
+      default = pkgs.barnabee-models-cpu;
+      defaultText = lib.literalExpression "pkgs.barnabee-models-cpu";
+      description = "Package with one folder for each model.";
+      example = lib.literalExpression "pkgs.barnabee-models-cuda";
+    };
+    fillers = lib.mkOption {
+      type = lib.types.nullOr lib.types.package;
+      default = pkgs.barnabee-fillers;
+      defaultText = lib.literalExpression "pkgs.barnabee-fillers";
+      description = "Package with the recorded filler phrases of the voice service; null for none.";
+      example = null;
+    };
+    dataDir = lib.mkOption {
+      type = lib.types.path;
+      default = "/data";
+      description = "Directory of the database and of everything stored beside it.";
+      example = "/srv/barnabee";
+    };
+    settings = lib.mkOption {
+      type = lib.types.attrsOf lib.types.str;
+      default = { };
+      description = "Further environment variables of the services, as `core/settings.py` names them. No secrets.";
+      example = {
+        HOME_ASSISTANT_URL = "http://homeassistant.local:8123";
+      };
+    };
+  };
+
+  config = lib.mkMerge [
+    {
+      barnabee.secrets.needed = lib.concatMap (
+        service: graph.service.${service}.credentials
+      ) localServices;
+    }
+
+    (lib.mkIf (localServices != [ ]) {
+      users.groups = {
+        barnabee = { };
+      }
+      // lib.genAttrs serviceUsers (_: { });
+      users.users = lib.genAttrs serviceUsers (user: {
+        isSystemUser = true;
+        group = user;
+      });
+
+      # A group owns the database: litestream writes files beside it (docs/reference/store.md).
+      systemd.tmpfiles.rules = [
+        "d ${cfg.dataDir} 2770 root barnabee -"
+      ]
+      ++ lib.optional (cfg.fillers != null) "L+ ${cfg.dataDir}/fillers - - - - ${cfg.fillers}";
+
+      systemd.slices.barnabee.description = "BarnabeeNet";
+      environment.systemPackages = [ cfg.package ];
+    })
+  ];
+}

@@ -1,0 +1,52 @@
+# The command `barnabee-ops`: runs `barnabee` as root with the settings and secrets of the services,
+# for example `barnabee-ops restore --force`.
+{
+  config,
+  lib,
+  pkgs,
+  barnabeeLib,
+  ...
+}:
+let
+  inherit (config.barnabee.secrets) fileOf;
+  names = [
+    "b2_key_id"
+    "b2_application_key"
+  ]
+  ++ lib.optionals (barnabeeLib.graph.backup.offsite != "") [
+    "snapshot_key"
+    "rclone_conf"
+  ];
+  credentials = map (name: "${name}:${fileOf name}") (
+    lib.filter (name: fileOf name != null) names
+  );
+  environment = barnabeeLib.environment // {
+    PATH = lib.makeBinPath [
+      pkgs.coreutils
+      pkgs.rclone
+      pkgs.systemd
+    ];
+    BARNABEE_UNITS = "barnabee.target barnabee-api.service barnabee-worker.service barnabee-litestream.service";
+  };
+  environmentFile = pkgs.writeText "barnabee-ops.env" (
+    lib.concatStrings (lib.mapAttrsToList (name: value: "${name}=${value}\n") environment)
+  );
+  command = pkgs.writeShellScriptBin "barnabee-ops" ''
+    BARNABEE=${barnabeeLib.barnabee}
+    ENVIRONMENT=${environmentFile}
+    CREDENTIALS="${lib.concatStringsSep " " credentials}"
+    ${builtins.readFile ../scripts/barnabee-ops.sh}'';
+  # The old name of the command, kept for one release.
+  oldCommand = pkgs.writeShellScriptBin "barnabee-house" ''
+    echo "barnabee-house is now called barnabee-ops; use that name." >&2
+    exec ${command}/bin/barnabee-ops "$@"
+  '';
+in
+{
+  config = lib.mkIf (barnabeeLib.runsService "litestream") {
+    environment.systemPackages = [
+      command
+      oldCommand
+    ];
+  };
+}

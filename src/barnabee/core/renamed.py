@@ -1,0 +1,73 @@
+"""Renamed names: the old ones keep working for one release and warn once each.
+
+The next release empties these tables.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+# Dotted paths; `*` matches any key. A renamed table comes before the keys in it.
+RENAMED_SYSTEM_KEYS: Final[Mapping[str, str]] = {
+    "card": "gpu",
+    "session.turns_kept": "session.turns_max",
+    "trouble.deaf": "trouble.stt_failed",
+    "trouble.dumb_done": "trouble.tts_failed_done",
+    "trouble.dumb_answer": "trouble.tts_failed_answer",
+    "trouble.lost": "trouble.api_failed",
+    "probe.every_without_card_s": "probe.every_without_gpu_s",
+    "external.*.words": "external.*.message",
+    "external.*.away_most_s": "external.*.backoff_max_s",
+    "logs.unsent_max_mib": "logs.loki_buffer_max_mib",
+    "logs.unwritten_max_lines": "logs.output_buffer_max_lines",
+}
+RENAMED_SETTINGS: Final[Mapping[str, str]] = {}  # environment variables
+RENAMED_ALERTS: Final[Mapping[str, str]] = {
+    "CertificateEnding": "CertificateExpiring",
+    "DiskFilling": "DiskSpaceLow",
+    "DoorClosed": "ProxyDown",
+    "ExternalAway": "ExternalServiceDown",
+    "JobsSetAside": "JobsDeadLettered",
+    "RedisAway": "RedisDown",
+}
+RENAMED_COMMANDS: Final[Mapping[str, str]] = {}  # of the command line
+
+_warned: set[tuple[str, str]] = set()
+
+
+def warn_renamed(kind: str, old: str, new: str) -> None:
+    """Write one warning per `kind` and old name to standard error."""
+    if (kind, old) in _warned:
+        return
+    _warned.add((kind, old))
+    sys.stderr.write(
+        f"warning: {kind} `{old}` is now called `{new}`; the old name stops working with the next"
+        " release\n"
+    )
+
+
+def rename_system_keys(data: dict[str, Any]) -> None:
+    """Give the old keys in the parsed system file `data` their new names, in place.
+
+    A key whose new name is present too stays as it is; the schema then refuses it.
+    """
+    for old, new in RENAMED_SYSTEM_KEYS.items():
+        *parents, old_key = old.split(".")
+        new_key = new.rpartition(".")[2]
+        for table in _tables_at(data, parents):
+            if old_key in table and new_key not in table:
+                table[new_key] = table.pop(old_key)
+                warn_renamed("system.toml key", old, new)
+
+
+def _tables_at(table: object, path: list[str]) -> Iterator[dict[str, Any]]:
+    if not isinstance(table, dict):
+        return
+    if not path:
+        yield table
+        return
+    first, *rest = path
+    for key in list(table) if first == "*" else [first]:
+        yield from _tables_at(table.get(key), rest)

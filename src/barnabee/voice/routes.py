@@ -1,0 +1,168 @@
+"""Routes of the voice service: WebRTC signaling, the WebSocket transport and connected rooms."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any, Literal
+
+from fastapi import APIRouter, Response
+from pydantic import BaseModel, Field
+from starlette.routing import WebSocketRoute
+
+from barnabee.core.errors import BadRequest, NotFound, Unavailable
+from barnabee.voice.pipeline import SharedServices, run_conversation
+from barnabee.voice.room_registry import DEFAULT_ROOM, parse_room_name
+from barnabee.voice.transports import webrtc, websocket
+from barnabee.voice.transports.websocket import TalkSocket
+
+if TYPE_CHECKING:
+    from pipecat.transports.smallwebrtc.connection import SmallWebRTCConnection
+    from starlette.types import Receive, Scope, Send
+
+    from barnabee.voice.room_registry import RoomRegistry, RoomSlot
+
+TALK_PATH = "/v1/talk"
+MAX_SDP_CHARS = 48 * 1024
+
+
+class SessionOffer(BaseModel):
+    """SDP offer of a browser."""
+
+    sdp: str = Field(min_length=1, max_length=MAX_SDP_CHARS)
+    type: Literal["offer"] = "offer"
+    room: str = DEFAULT_ROOM
+
+
+class IceCandidate(BaseModel):
+    """Trickled ICE candidate, with the field names of the browser API."""
+
+    candidate: str = Field(max_length=1024)
+    sdp_mid: str | None = Field(None, alias="sdpMid", max_length=64)
+    sdp_mline_index: int | None = Field(None, alias="sdpMLineIndex", ge=0, le=16)
+
+
+class IceCandidates(BaseModel):
+    """Trickled candidates of one connection."""
+
+    pc_id: str = Field(max_length=128)
+    candidates: list[IceCandidate] = Field(max_length=64)
+
+
+class WebRtcConnections:
+    """WebRTC connections by their id, and the tasks that run their conversations."""
+
+    def __init__(self, get_shared: Callable[[], SharedServices], rooms: RoomRegistry) -> None:
+        self._get_shared, self._rooms = get_shared, rooms
+        self._connections: dict[str, SmallWebRTCConnection] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def get(self, pc_id: str) -> SmallWebRTCConnection:
+        """Return an open connection; NotFound otherwise."""
+        if pc_id not in self._connections:
+            raise NotFound(what=f"connection {pc_id!r}")
+        return self._connections[pc_id]
+
+    def start(self, room: str, connection: SmallWebRTCConnection) -> None:
+        """Start a conversation; Overloaded when there is no free slot."""
+        stack = ExitStack()
+        slot = stack.enter_context(self._rooms.hold_slot(room))
+        task = asyncio.create_task(self._run(slot, stack, connection), name=f"webrtc-{room}")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _run(
+        self, slot: RoomSlot, stack: ExitStack, connection: SmallWebRTCConnection
+    ) -> None:
+        self._connections[connection.pc_id] = connection
+        try:
+            with stack:
+                shared = self._get_shared()
+                transport = webrtc.make_transport(connection, shared.system.voice.sample_rate_hz)
+                await run_conversation(shared, slot, transport)
+                if slot.reason is not None:  # on a WebSocket it is counted with the request
+                    shared.metrics.count_error(slot.reason.code)
+        finally:
+            del self._connections[connection.pc_id]
+            await connection.disconnect()
+
+
+def make_router(get_shared: Callable[[], SharedServices], rooms: RoomRegistry) -> APIRouter:
+    router = APIRouter()
+    connections = WebRtcConnections(get_shared, rooms)
+
+    @router.post("/v1/offer")
+    async def answer_offer(offer: SessionOffer) -> dict[str, Any]:
+        """Answer an SDP offer; the conversation begins when the browser connects."""
+        room = parse_room_name(offer.room)
+        rooms.check_available(room)
+        connection = await webrtc.open_connection(offer.sdp)
+        answer: dict[str, Any] = connection.get_answer()
+        try:
+            connections.start(room, connection)
+        except Unavailable:
+            await connection.disconnect()
+            raise
+        return {**answer, "room": room}
+
+    @router.patch("/v1/offer", status_code=204, response_model=None)
+    async def add_candidates(trickled: IceCandidates) -> Response:
+        """Add ICE candidates that were found after the offer."""
+        connection = connections.get(trickled.pc_id)
+        for each in trickled.candidates:
+            await webrtc.add_candidate(
+                connection, each.candidate, each.sdp_mid, each.sdp_mline_index
+            )
+        return Response(status_code=204)
+
+    @router.get("/v1/rooms")
+    async def list_rooms() -> dict[str, Any]:
+        """Return the connected rooms, with their state and since when (Unix time, s)."""
+        return {
+            "rooms": [
+                {"room": slot.room, "state": slot.state, "since_s": round(slot.since_s, 3)}
+                for slot in rooms.list_slots()
+            ]
+        }
+
+    return router
+
+
+class TalkApp:
+    """WebSocket /v1/talk?room=kitchen; docs/reference/voice.md has the protocol."""
+
+    def __init__(self, get_shared: Callable[[], SharedServices], rooms: RoomRegistry) -> None:
+        self._get_shared, self._rooms = get_shared, rooms
+        self.route = WebSocketRoute(TALK_PATH, self)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Run one conversation; errors before the handshake are HTTP responses."""
+        scope["route"] = self.route  # as FastAPI sets it; a label of the metrics
+        socket = TalkSocket(scope, receive, send)
+        unknown = set(socket.query_params) - {"room"}
+        if unknown:
+            raise BadRequest(
+                field="query", reason=f"{min(unknown)!r} is unknown; only `room` is allowed"
+            )
+        name = parse_room_name(socket.query_params.get("room"))
+        with self._rooms.hold_slot(name) as slot:
+            await socket.accept()
+            await self._talk(socket, slot)
+
+    async def _talk(self, socket: TalkSocket, slot: RoomSlot) -> None:
+        shared = self._get_shared()
+        socket.get_close_reason = lambda: slot.reason
+        transport = websocket.make_transport(socket, slot.close, shared.system.voice.sample_rate_hz)
+        try:
+            await run_conversation(shared, slot, transport)
+        finally:
+            if slot.reason is not None:
+                socket.scope["barnabee.code"] = slot.reason.code
+            await socket.close()
+
+
+def make_talk_route(
+    get_shared: Callable[[], SharedServices], rooms: RoomRegistry
+) -> WebSocketRoute:
+    return TalkApp(get_shared, rooms).route

@@ -1,0 +1,31 @@
+"""Replica epochs: a path in the bucket for each, chosen by the machine's epoch file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from barnabee.core import replica_epoch
+from barnabee.core.system import load_system
+
+SYSTEM = load_system(first_epoch=True)
+
+
+def test_epoch_1_has_the_path_of_system_toml_and_others_their_own() -> None:
+    assert replica_epoch.with_epoch(SYSTEM, 1) is SYSTEM
+    paths = {replica_epoch.with_epoch(SYSTEM, epoch).replica.path for epoch in range(1, 5)}
+    assert len(paths) == 4
+    # None contains another, so listing or deleting one never affects another.
+    assert not [path for path in paths for other in paths if path.startswith(f"{other}/")]
+
+
+def test_load_system_applies_the_epoch_of_the_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(replica_epoch.EPOCH_VARIABLE, str(tmp_path / replica_epoch.EPOCH_FILE))
+    assert load_system().replica.path == SYSTEM.replica.path
+    replica_epoch.write_epoch(tmp_path, 3)
+    assert replica_epoch.read_epoch(tmp_path) == 3
+    assert load_system().replica.path == f"{SYSTEM.replica.path}-3"
+    assert load_system(first_epoch=True).replica.path == SYSTEM.replica.path
