@@ -1,6 +1,6 @@
-"""Writes src/dashboard/api/types.ts: the api's shapes, out of its OpenAPI document.
+"""TypeScript types of the api: generates src/dashboard/api/types.ts from its OpenAPI document.
 
-`--check` compares instead and fails when they differ. A test runs it so.
+`--check` compares instead and fails when the file differs; a test runs it.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ HEAD = (
     "// Written by scripts/api_types.py out of the api's OpenAPI document. Do not edit:\n"
     "// change the shapes in src/barnabee/api and run the script.\n"
 )
-# What only machines send, and FastAPI's own shapes of an error that never leaves the house.
+# Types that only services send, and FastAPI's own error types, which no response has.
 LEFT_OUT = frozenset({"HTTPValidationError", "ValidationError"})
 PLAIN = {"string": "string", "integer": "number", "number": "number", "boolean": "boolean"}
 
 
-def text(document: Mapping[str, Any]) -> str:
+def render_types(document: Mapping[str, Any]) -> str:
     """Return the TypeScript of every schema, by name. Pure."""
     schemas = document["components"]["schemas"]
     parts = [_declared(name, schemas[name]) for name in sorted(schemas) if name not in LEFT_OUT]
@@ -66,9 +66,9 @@ def _type(schema: Mapping[str, Any]) -> str:
 def main() -> int:
     """Write the file, or compare it."""
     sys.path.insert(0, str(ROOT / "src"))
-    from barnabee.api.app import make_documented  # noqa: PLC0415 - needs the path above
+    from barnabee.api.app import make_documented_app  # noqa: PLC0415 - needs the path above
 
-    wanted = text(make_documented().openapi())
+    wanted = render_types(make_documented_app().openapi())
     if "--check" not in sys.argv[1:]:
         TARGET.parent.mkdir(parents=True, exist_ok=True)
         TARGET.write_text(wanted, encoding="utf-8")

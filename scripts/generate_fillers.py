@@ -1,4 +1,4 @@
-"""Records the fillers: the specification's entry point; `barnabee fillers generate` is the same."""
+"""Filler recording: the specification's entry point for `barnabee fillers generate`."""
 
 from __future__ import annotations
 

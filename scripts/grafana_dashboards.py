@@ -1,6 +1,6 @@
-"""Writes nixos/monitoring/dashboards/*.json from dashboards.toml, ten lines a panel and not forty.
+"""Grafana dashboards: generates nixos/monitoring/dashboards/*.json from dashboards.toml.
 
-python scripts/grafana_dashboards.py; a test fails when a file is not what this makes of it.
+Run `python scripts/grafana_dashboards.py`; a test fails when a file differs.
 """
 
 from __future__ import annotations
@@ -52,16 +52,16 @@ LOG_VARIABLES = [
 def main() -> None:
     """Write every dashboard."""
     FOLDER.mkdir(parents=True, exist_ok=True)
-    for name, content in texts().items():
+    for name, content in render_dashboards().items():
         (FOLDER / f"{name}.json").write_text(content, encoding="utf-8")
 
 
-def texts() -> dict[str, str]:
+def render_dashboards() -> dict[str, str]:
     """Return the content of each file by its name."""
-    told = tomllib.loads((MONITORING / "dashboards.toml").read_text(encoding="utf-8"))
+    dashboards = tomllib.loads((MONITORING / "dashboards.toml").read_text(encoding="utf-8"))
     return {
         name: _text(name, one["title"], [Panel(**panel) for panel in one["panel"]])
-        for name, one in told.items()
+        for name, one in dashboards.items()
     }
 
 
@@ -90,8 +90,8 @@ def _placed(panels: list[Panel]) -> list[dict[str, Any]]:
     for number, panel in enumerate(panels, start=1):
         if x + panel.width > WIDTH:
             x, y, row = 0, y + row, 0
-        place = {"x": x, "y": y, "w": panel.width, "h": panel.height}
-        found.append(_panel(number, panel) | {"gridPos": place})
+        position = {"x": x, "y": y, "w": panel.width, "h": panel.height}
+        found.append(_panel(number, panel) | {"gridPos": position})
         x, row = x + panel.width, max(row, panel.height)
     return found
 

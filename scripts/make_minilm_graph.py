@@ -1,7 +1,7 @@
-"""Writes src/barnabee/gpu/engines/minilm.onnx: MiniLM's computation without its weights.
+"""MiniLM's ONNX graph without weights: generates src/barnabee/gpu/engines/minilm.onnx.
 
-The weights stay where they are, in the pinned `model.safetensors`: an ONNX graph may name a place
-in another file for each of its tensors. So a CPU computes with the same numbers as a card.
+The weights stay in the pinned `model.safetensors`, which the graph references as external data. So
+a CPU computes with the same numbers as a GPU.
 
     make_minilm_graph.py MODEL.SAFETENSORS [TARGET]
 """
@@ -17,14 +17,13 @@ from onnx import TensorProto, helper
 
 TARGET = Path(__file__).parents[1] / "src/barnabee/gpu/engines/minilm.onnx"
 LAYERS, HEADS, EPSILON = 6, 12, 1e-12  # config.json of the model
-FUSED = "com.microsoft"  # onnxruntime's own operators, each in place of several
+FUSED = "com.microsoft"  # onnxruntime's fused operators
 
 
 class Graph:
-    """Nodes and the tensors they read, collected by name."""
+    """Builder of the graph: its nodes and their tensors by name."""
 
     def __init__(self, weights: Path) -> None:
-        """Read the table of contents at the beginning of the weights."""
         with weights.open("rb") as file:
             length = int.from_bytes(file.read(8), "little")
             self._contents = json.loads(file.read(length))
@@ -33,19 +32,19 @@ class Graph:
         self.tensors: dict[str, onnx.TensorProto] = {}
 
     def weight(self, name: str) -> str:
-        """Return `name` after naming its place in the file."""
+        """Add a tensor that references the weights' file; return its name."""
         entry = self._contents[name]
         begin, end = entry["data_offsets"]
         tensor = TensorProto(name=name, data_type=TensorProto.FLOAT, dims=entry["shape"])
         tensor.data_location = TensorProto.EXTERNAL
-        place = {"location": self._file, "offset": self._start + begin, "length": end - begin}
-        for key, value in place.items():
+        reference = {"location": self._file, "offset": self._start + begin, "length": end - begin}
+        for key, value in reference.items():
             tensor.external_data.add(key=key, value=str(value))
         self.tensors[name] = tensor
         return name
 
     def constant(self, name: str, values: list[int]) -> str:
-        """Return `name` of a constant of whole numbers."""
+        """Add an integer constant; return its name."""
         self.tensors[name] = helper.make_tensor(name, TensorProto.INT64, [len(values)], values)
         return name
 
@@ -57,12 +56,12 @@ class Graph:
         return output
 
     def matrix(self, name: str) -> str:
-        """Return a linear layer's weights as (in, out); torch keeps them as (out, in)."""
+        """Add a linear layer's weights as (in, out); torch stores (out, in)."""
         return self.add("Transpose", [self.weight(f"{name}.weight")], f"{name}.T", perm=[1, 0])
 
 
-def embed(graph: Graph) -> str:
-    """Return words + places + the one kind of text there is, (n, width, 384)."""
+def add_embedding(graph: Graph) -> str:
+    """Add word, position and token type embeddings; output (n, width, 384)."""
     table = "embeddings.{}_embeddings.weight".format
     width = graph.add("Shape", ["input_ids"], "width", start=1, end=2)
     first, second = graph.constant("zero", [0]), graph.constant("one", [1])
@@ -74,8 +73,8 @@ def embed(graph: Graph) -> str:
     return graph.add("LayerNormalization", [placed, *norm], "embedded", epsilon=EPSILON)
 
 
-def layer(graph: Graph, number: int, hidden: str, mask: str) -> str:
-    """Return what one layer makes of `hidden`: attention, then two linear layers."""
+def add_layer(graph: Graph, number: int, hidden: str, mask: str) -> str:
+    """Add one transformer layer: attention, then two linear layers."""
     name = f"encoder.layer.{number}"
     heads = [f"{name}.attention.self.{part}" for part in ("query", "key", "value")]
     weights = graph.add("Concat", [graph.matrix(one) for one in heads], f"{name}.qkv", axis=1)
@@ -91,20 +90,20 @@ def layer(graph: Graph, number: int, hidden: str, mask: str) -> str:
 
 
 def _added(graph: Graph, name: str, new: str, old: str) -> str:
-    """Return the norm of `old` and a linear layer of `new`."""
+    """Add a linear layer of `new`, the residual `old` and the layer norm."""
     out = graph.add("MatMul", [new, graph.matrix(f"{name}.dense")], f"{name}.out")
     parts = ("LayerNorm.weight", "LayerNorm.bias", "dense.bias")
     inputs = [out, old, *(graph.weight(f"{name}.{part}") for part in parts)]
     return graph.add("SkipLayerNormalization", inputs, f"{name}.added", FUSED, epsilon=EPSILON)
 
 
-def model(weights: Path) -> bytes:
-    """Return the graph for these weights as bytes."""
+def build_model(weights: Path) -> bytes:
+    """Return the serialized graph for these weights."""
     graph = Graph(weights)
-    hidden = embed(graph)
+    hidden = add_embedding(graph)
     mask = graph.add("Cast", ["attention_mask"], "mask", to=TensorProto.INT32)
     for number in range(LAYERS):
-        hidden = layer(graph, number, hidden, mask)
+        hidden = add_layer(graph, number, hidden, mask)
     graph.add("Identity", [hidden], "last_hidden_state")
     inputs = [
         helper.make_tensor_value_info(name, TensorProto.INT64, ["n", "width"])
@@ -120,5 +119,5 @@ def model(weights: Path) -> bytes:
 
 
 if __name__ == "__main__":
-    target = Path(sys.argv[2]) if len(sys.argv) > 2 else TARGET  # noqa: PLR2004 - as it says above
-    target.write_bytes(model(Path(sys.argv[1])))
+    target = Path(sys.argv[2]) if len(sys.argv) > 2 else TARGET  # noqa: PLR2004 - the optional TARGET
+    target.write_bytes(build_model(Path(sys.argv[1])))

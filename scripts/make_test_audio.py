@@ -1,6 +1,6 @@
-"""Makes tests/audio and the probe's question: speech, 16 kHz mono, from the Kokoro model.
+"""Test recordings: generates tests/audio and the probe's question with Kokoro, 16 kHz mono.
 
-Run from the checkout: `PYTHONPATH=src python scripts/make_test_audio.py` (models must be fetched).
+Run `PYTHONPATH=src python scripts/make_test_audio.py` in the checkout; needs fetched models.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def main() -> None:
     kokoro = Kokoro.load(chosen.models / "kokoro-int8", system.load_system().voice, device=device)
     (chosen.out / "wake").mkdir(parents=True, exist_ok=True)
     for (name, voice), sentence in WAKE_WORDS.items():
-        say(
+        record_sentence(
             kokoro,
             sentence,
             voice,
@@ -59,12 +59,14 @@ def main() -> None:
         )
     for name, sentence in () if chosen.only_wake_words else SENTENCES.items():
         for voice in VOICES:
-            say(kokoro, sentence, voice, chosen.out / f"{name}_{voice}.wav")
+            record_sentence(kokoro, sentence, voice, chosen.out / f"{name}_{voice}.wav")
     if not chosen.only_wake_words:
-        say(kokoro, probe.TEXT, PROBE_VOICE, PROBE)
+        record_sentence(kokoro, probe.TEXT, PROBE_VOICE, PROBE)
 
 
-def say(kokoro: Kokoro, sentence: str, voice: str, path: Path, quiet_s: float = QUIET_S) -> None:
+def record_sentence(
+    kokoro: Kokoro, sentence: str, voice: str, path: Path, quiet_s: float = QUIET_S
+) -> None:
     """Write one sentence."""
     quiet = np.zeros(int(quiet_s * RATE_HZ), np.float32)
     spoken = np.concatenate(list(kokoro.speak(sentence, voice=voice, speed=1.0)))

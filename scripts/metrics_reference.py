@@ -1,7 +1,6 @@
-"""Writes docs/reference/metrics.md: every series that our own services export.
+"""Metrics reference: generates docs/reference/metrics.md with every series of our services.
 
-Built from the registries themselves, so that the page cannot differ from the program; a test fails
-when it does.
+It reads the registries of the services; a test fails when the page differs.
 
     PYTHONPATH=src python scripts/metrics_reference.py
 """
@@ -27,11 +26,10 @@ from barnabee.core.metrics import Metrics
 from barnabee.gpu.metrics import GpuMetrics
 from barnabee.voice.metrics import VoiceMetrics
 from barnabee.voice.turn_recorder import RecordingMetrics
-from barnabee.workers.metrics import SERIES, BackupMetrics
-from barnabee.workers.metrics import JobMetrics, ProbeMetrics
+from barnabee.workers.metrics import SERIES, BackupMetrics, JobMetrics, ProbeMetrics
 
 TARGET = Path(__file__).resolve().parents[1] / "docs/reference/metrics.md"
-# Soft needs that a house may have: `api/app.py` adds them where they are configured.
+# Soft dependencies that `api/app.py` adds where they are configured.
 OPTIONAL = (*system.load_system().external, "replica")
 TASKS = ("stt", "tts", "embed", "wake")
 HEAD = """\
@@ -39,21 +37,21 @@ HEAD = """\
 
 Written by `scripts/metrics_reference.py` from the registries of the services; do not edit.
 
-Every service answers `GET /metrics` to whoever has the house's token, in Prometheus' text format.
+Every service answers `GET /metrics` with the api's token, in Prometheus' text format.
 A counter's name ends in `_total` there, a histogram's in `_bucket`, `_sum`, `_count`. Labels that
 Prometheus adds: `job` (`barnabee-<service>`), `component`, `host`. Litestream, Redis, nginx, the
-machines and the card have exporters of their own ([alerts](alerts.md)).
+machines and the GPU have exporters of their own ([alerts](alerts.md)).
 
 Beside these there are two kinds of series that Prometheus makes by rules out of `system.toml`, so
 that they are there when no service is: `barnabee_limit{name="<table>.<key>"}`, every number of the
 tables `acceptance`, `alert`, `probe` and `stage`, in the unit of its key; and
-`barnabee_expected{job="barnabee-<service>"}`, 1 for every service that is to be asked.
+`barnabee_expected{job="barnabee-<service>"}`, 1 for every service that must be scraped.
 """
 
 
 @dataclass(frozen=True)
 class Series:
-    """One family as its service declares it."""
+    """One metric family as declared by its service."""
 
     name: str
     kind: str
@@ -62,7 +60,7 @@ class Series:
 
     @property
     def exported(self) -> tuple[str, ...]:
-        """Return the names that a query can use."""
+        """Return the series names for queries."""
         if self.kind == "counter":
             return (f"{self.name}_total",)
         if self.kind == "histogram":
@@ -71,7 +69,7 @@ class Series:
 
 
 class _Task:
-    """As much of a task as its check needs."""
+    """The part of a task that its check uses."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -89,7 +87,7 @@ async def _nothing() -> None:
 def _api(metrics: Metrics) -> list[HealthCheck]:
     CommandMetrics.register(metrics)
     external_checks.make_gauge(metrics)
-    return barnabee.api.health.checks(
+    return barnabee.api.health.make_checks(
         database=_nothing,
         redis=cast("Any", _Redis()),
         gpu=_nothing,
@@ -119,7 +117,7 @@ def _worker(metrics: Metrics) -> list[HealthCheck]:
 
 
 class _Redis:
-    """Stands for whatever is asked later, and is never asked here."""
+    """A placeholder for clients that the checks never use here."""
 
     ping: Callable[[], Awaitable[None]] = staticmethod(_nothing)
     check: Callable[[], Awaitable[None]] = staticmethod(_nothing)
@@ -133,8 +131,8 @@ SERVICES: dict[str, tuple[type[Metrics], Callable[[Metrics], list[HealthCheck]]]
 }
 
 
-def series() -> dict[str, list[Series]]:
-    """Return the families of each service, by name."""
+def list_series() -> dict[str, list[Series]]:
+    """Return the metric families of each service by name."""
     found = {}
     for service, (kind, fill) in SERVICES.items():
         metrics = kind(service)
@@ -155,9 +153,9 @@ def _families(registry: CollectorRegistry) -> Iterable[Series]:
             yield Series(family.name, family.type, labels, family.documentation)
 
 
-def text() -> str:
-    """Return the page."""
-    found = series()
+def render_reference() -> str:
+    """Return the text of the page."""
+    found = list_series()
     shared = set.intersection(*(set(one) for one in found.values()))
     parts = [HEAD, _table("Every service", [one for one in found["api"] if one in shared])]
     for service, families in found.items():
@@ -177,4 +175,4 @@ def _table(title: str, families: list[Series]) -> str:
 
 
 if __name__ == "__main__":
-    TARGET.write_text(text(), encoding="utf-8")
+    TARGET.write_text(render_reference(), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Runs commands for real and draws what a terminal would show: docs/images/terminal.svg.
+"""Terminal picture: runs commands and draws their output as docs/images/terminal.svg.
 
 scripts/terminal_picture.py OUTPUT.svg "./barnabee up -d --demo-home" "./barnabee say hello" …
 """

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-from support import private
+from support import log_privacy
 from support.redis import RedisServer
 
 # A slow or busy machine must not fail a property: no time limit per example, no check of speed.
@@ -20,7 +20,7 @@ settings.load_profile("unhurried")
 def nothing_private_in_any_log(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Look through all logs once the last test has ended: the failure is that test's teardown's."""
     yield
-    found = private.breaches(tmp_path_factory.getbasetemp())
+    found = log_privacy.find_breaches(tmp_path_factory.getbasetemp())
     assert not found, "in the logs of this run: " + "; ".join(map(str, found))
 
 

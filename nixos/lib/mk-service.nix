@@ -6,12 +6,13 @@
   localServices, # names of the services on this host
   environment, # environment variables of all services
   credentialFile, # name -> path of the secret, or null when it is unused
+  python, # the interpreter with the package
   ownNetworks, # addresses that a service may connect to unless it is outbound
 }:
 name:
 {
   description ? null, # default: the summary of system.toml
-  exec, # the command line
+  exec ? "${python} -m ${graph.service.${name}.module}", # the command line
   user ? "barnabee-${name}",
   group ? "barnabee-${name}",
   readiness ? "notify", # notify: sends READY=1; exec: `probe` decides; exit: a oneshot

@@ -59,6 +59,7 @@ let
     cfg.network.subnet
   ];
 
+  python = "${cfg.package.env}/bin/python";
   mkService = import ../lib/mk-service.nix {
     inherit
       lib
@@ -66,6 +67,7 @@ let
       localServices
       environment
       ownNetworks
+      python
       ;
     credentialFile = cfg.secrets.fileOf;
   };
@@ -89,7 +91,7 @@ in
       IPAddressAllow = ownNetworks;
     };
     runsService = service: lib.elem service localServices;
-    python = "${cfg.package.env}/bin/python";
+    inherit python;
     barnabee = "${cfg.package.env}/bin/barnabee";
   };
 }

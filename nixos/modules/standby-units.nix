@@ -76,7 +76,7 @@ in
           exec = lib.concatStringsSep " " (
             [
               "${barnabee} standby keep --host ${name}"
-              "--wish ${desiredRole}"
+              "--desired-role ${desiredRole}"
               "--writer ${barnabeeLib.litestreamSocket}"
             ]
             ++ map (host: "--other ${host}") peers

@@ -73,10 +73,10 @@ let
       }
       // environment;
     };
-  python = module: [
+  runModule = service: [
     "python"
     "-m"
-    module
+    graph.service.${service}.module
   ];
 
   services = {
@@ -93,13 +93,13 @@ let
       "barnabee"
       "replicate"
     ];
-    api = barnabeeImage { } (python "barnabee.api");
-    worker = barnabeeImage { } (python "barnabee.workers");
+    api = barnabeeImage { } (runModule "api");
+    worker = barnabeeImage { } (runModule "worker");
     voice = barnabeeImage { environment.BARNABEE_FILLERS = "${pkgs.barnabee-fillers}"; } (
-      python "barnabee.voice"
+      runModule "voice"
     );
     gpu-cpu = barnabeeImage { environment.BARNABEE_MODELS = "${pkgs.barnabee-models-cpu}"; } (
-      python "barnabee.gpu"
+      runModule "gpu"
     );
     gpu = barnabeeImage {
       package = pkgs.barnabee-cuda;
@@ -111,7 +111,7 @@ let
         NVIDIA_DRIVER_CAPABILITIES = "compute,utility";
         NVIDIA_VISIBLE_DEVICES = "all";
       };
-    } (python "barnabee.gpu");
+    } (runModule "gpu");
     proxy = {
       contents = [
         pkgs.curl # for the health check: the image has no Python

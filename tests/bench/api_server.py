@@ -11,8 +11,8 @@ from typing import Any
 from fastapi import FastAPI
 from pydantic import BaseModel
 
-from barnabee.api.app import build
-from barnabee.api.service import Seams
+from barnabee.api.app import build_api_service
+from barnabee.api.service import Overrides
 from barnabee.core import serve
 from barnabee.core.health import HealthMonitor
 from barnabee.core.metrics import Metrics
@@ -65,7 +65,7 @@ class Body(BaseModel):
 
 
 def real(system: System, settings: Settings) -> serve.ServiceApp:
-    return build(system, settings, seams=Seams(gpu=FakeGpuClient(), home=InstantHome()))
+    return build_api_service(system, settings, seams=Overrides(gpu=FakeGpuClient(), home=InstantHome()))
 
 
 def bare(_system: System, _settings: Settings) -> serve.ServiceApp:

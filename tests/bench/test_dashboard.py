@@ -13,9 +13,18 @@ from typing import Any
 import pytest
 from playwright.async_api import CDPSession
 
-from support.page import DESKTOP, PHONE, PageHouse, Visit, browsing, built, page_house, visiting
+from support.dashboard import (
+    DESKTOP,
+    PHONE,
+    PageHouse,
+    Visit,
+    browsing,
+    built,
+    page_house,
+    visiting,
+)
+from support.deployment import WholeHouse
 from support.redis import RedisServer
-from support.whole_house import WholeHouse
 
 pytestmark = [pytest.mark.bench, pytest.mark.timeout(600)]
 SCRIPT_MAX_BYTES = 60 * 1024

@@ -26,7 +26,7 @@ from typing import Any
 import pytest
 
 from support.gpu import TOKEN, GpuProcess, models_dir
-from support.rivals import run_infinity
+from support.rival_embedders import run_infinity
 from support.torch_env import offline_environment, torch_python
 
 HERE = Path(__file__).parent

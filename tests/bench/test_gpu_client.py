@@ -32,8 +32,8 @@ def test_choosing_and_counting_cost_next_to_nothing(count: int) -> None:
 
     def call() -> None:
         attempts = _RequestAttempts("/v1/embeddings")
-        server = servers._next(attempts, None)
-        with servers._counted(server, attempts):
+        server = servers._choose_next(attempts, None)
+        with servers._track_request(server, attempts):
             pass
 
     took_us = per_call_us(call)

@@ -16,7 +16,7 @@ from barnabee.core.health import HealthMonitor
 from barnabee.core.http import make_standard_routes
 from barnabee.core.metrics import Metrics
 from support.alert_rules import load_metrics_reference
-from support.serve import served
+from support.asgi_server import serve_app
 
 pytestmark = pytest.mark.bench
 LIMIT_MS, CPU_LIMIT, EVERY_S = 10, 0.02, 15
@@ -50,7 +50,7 @@ async def test_being_asked_costs_little(service: str) -> None:
     health = HealthMonitor(service, fill(metrics), metrics)
     children = busy(metrics)
     async with (
-        served(Starlette(routes=make_standard_routes(health, metrics))) as url,
+        serve_app(Starlette(routes=make_standard_routes(health, metrics))) as url,
         httpx.AsyncClient(base_url=url) as http,
     ):
         for attempt in range(ATTEMPTS):

@@ -26,7 +26,7 @@ import pytest
 from barnabee.audio import wav
 from barnabee.gpu.engines import whisper
 from support.gpu import GpuProcess, models_dir
-from support.rival_servers import THREADS, run_wyoming_whisper
+from support.rival_speech_servers import THREADS, run_wyoming_whisper
 
 if TYPE_CHECKING:
     from faster_whisper import WhisperModel

@@ -17,7 +17,7 @@ import httpx
 import pytest
 
 from support.gpu import GpuProcess, models_dir
-from support.rival_servers import run_fastkokoro
+from support.rival_speech_servers import run_fastkokoro
 
 ATTEMPTS = 3  # what else the machine does in one run is not what is measured; all are printed
 ROUNDS = 3

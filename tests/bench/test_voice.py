@@ -19,11 +19,11 @@ import pytest
 
 from barnabee.core import system
 from barnabee.core.schema import System
-from barnabee.voice.playback import MAX_CHUNKS_AHEAD, CHUNK_MS
+from barnabee.voice.playback import CHUNK_MS, MAX_CHUNKS_AHEAD
+from support.asgi_server import serve_app
+from support.filler_recordings import record_fillers
 from support.gpu import TOKEN, GpuProcess, models_dir
-from support.recorded import record_fillers
-from support.serve import served
-from support.stock_voice import run_stock_pipeline
+from support.pipecat_baseline import run_stock_pipeline
 from support.voice import (
     FakeApi,
     Microphone,
@@ -77,7 +77,7 @@ def fillers(gpu: GpuProcess, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 async def api() -> AsyncIterator[str]:
-    async with served(FakeApi(actions=[]).app()) as url:
+    async with serve_app(FakeApi(actions=[]).app()) as url:
         yield url
 
 
@@ -130,7 +130,9 @@ async def test_the_answer_comes_as_soon_as_from_pipecats_stock_pipeline(
     ratio = own_ms = 0.0
     async with AsyncExitStack() as stack:
         house = await stack.enter_async_context(
-            run_voice_service(gpu.url, api, tmp_path, graph=patient(), token=TOKEN)  # without recordings
+            run_voice_service(
+                gpu.url, api, tmp_path, graph=patient(), token=TOKEN
+            )  # without recordings
         )
         ours = await stack.enter_async_context(house.talk(token=TOKEN))
         other = await stack.enter_async_context(run_stock_pipeline(models_dir(), api, TOKEN))
@@ -284,7 +286,9 @@ async def test_four_rooms_talk_at_once_and_all_are_answered(
             assert len(microphone.get_messages("reply")) == len(QUESTIONS[:3])
             assert not microphone.get_messages("error")
 
-    async with run_voice_service(gpu.url, api, fillers.parent, graph=patient(), token=TOKEN) as house:
+    async with run_voice_service(
+        gpu.url, api, fillers.parent, graph=patient(), token=TOKEN
+    ) as house:
         await asyncio.gather(*(converse(house, room) for room in rooms))
         answered = house.metric("barnabee_turns_total", outcome="answered", code="")
         sounds = sorted(ms for each in took.values() for ms in each)

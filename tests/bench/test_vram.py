@@ -16,18 +16,17 @@ from barnabee.gpu.vram import budget
 from barnabee.gpu.vram.ledger import Ledger
 from barnabee.gpu.vram.manager import VramManager
 from barnabee.gpu.vram.types import (
-    GpuCapacity,
-    Reservation,
     Decision,
     Evict,
-    VramLease,
+    GpuCapacity,
     Load,
-    ResidentModel,
     MeasuredMemory,
+    Reservation,
+    ResidentModel,
+    VramLease,
     Wait,
 )
-from barnabee.testing.engines import FakeSynthesizer
-from barnabee.testing.engines import FakeGpuMemory
+from barnabee.testing.engines import FakeGpuMemory, FakeSynthesizer
 from support.vram import make_gpu, make_model
 from support.wait import until
 
@@ -51,9 +50,11 @@ def rate_per_s(job: Callable[[], object]) -> float:
 
 
 def crowd() -> list[ResidentModel]:
-    """Twelve models, more than twice what a house has, so that choosing victims takes time."""
+    """Twelve models, more than twice those of an installation, so that choosing takes time."""
     return [
-        ResidentModel(Reservation(f"m{n}", 1 + n % 4, 1000 + n, reload_ms=n, preload=n < 4), 900, n * 7 % 5)
+        ResidentModel(
+            Reservation(f"m{n}", 1 + n % 4, 1000 + n, reload_ms=n, preload=n < 4), 900, n * 7 % 5
+        )
         for n in range(12)
     ]
 

@@ -1,4 +1,4 @@
-"""Alerts: every one can fire, is tested, is explained, and asks for what there is."""
+"""Alerts: each has rule tests and a runbook, uses existing series, and has the right receivers."""
 
 from __future__ import annotations
 
@@ -15,8 +15,16 @@ import yaml
 
 from barnabee.cli.app import app
 from barnabee.core import system
+from barnabee.core.renamed import RENAMED_ALERTS
 from barnabee.up import monitoring_config, monitoring_services
-from support.alert_rules import FOLDER, ROOT, list_exported_series, load_metrics_reference, load_alert_rules, find_series
+from support.alert_rules import (
+    FOLDER,
+    ROOT,
+    find_series,
+    list_exported_series,
+    load_alert_rules,
+    load_metrics_reference,
+)
 
 GRAPH = system.load_system(ROOT / "system.toml")
 RULES = load_alert_rules()
@@ -30,7 +38,7 @@ needs_amtool = pytest.mark.skipif(
     shutil.which("amtool") is None,
     reason="there is no amtool here (Debian: prometheus-alertmanager)",
 )
-# What programs that are not ours say of themselves.
+# Series of third-party programs.
 FOREIGN = {
     "up",
     "alertmanager_notifications_failed_total",
@@ -42,8 +50,8 @@ FOREIGN = {
 }
 
 
-def recorded() -> dict[str, set[str]]:
-    """Return the series that the rules made of system.toml record, with their names or jobs."""
+def list_recorded_series() -> dict[str, set[str]]:
+    """Return the label values of the series that the rules from system.toml record, by series."""
     found: dict[str, set[str]] = {}
     for rule in monitoring_config.make_limit_rules(GRAPH)["groups"][0]["rules"]:
         found.setdefault(rule["record"], set()).update(rule["labels"].values())
@@ -51,28 +59,30 @@ def recorded() -> dict[str, set[str]]:
 
 
 @pytest.mark.parametrize("service", GRAPH.service)
-def test_every_service_has_alerts_and_tests_of_them(service: str) -> None:
+def test_every_service_has_alert_rules_and_rule_tests(service: str) -> None:
     assert (FOLDER / "alerts" / f"{service}.yml").is_file()
     assert (FOLDER / "tests" / f"{service}.yml").is_file()
 
 
 @pytest.mark.parametrize("name", RULES)
-def test_an_alert_says_what_is_wrong_what_to_do_and_where_to_read_on(name: str) -> None:
+def test_alert_has_severity_summary_action_and_runbook(name: str) -> None:
     rule = RULES[name]
     assert rule["labels"]["severity"] in {"critical", "warning", "info", "none"}
     assert rule["labels"].get("kind") in {"machine", "service", "effect", None}
-    said = rule["annotations"]
-    assert set(said) == {"summary", "action", "runbook"}
-    assert said["summary"].endswith(".")
-    assert not re.search(r"barnabee_|nvidia_", said["summary"]), "a series is no word of a family"
-    page = ROOT / said["runbook"]
-    assert said["runbook"] == f"docs/runbooks/{name}.md"
+    annotations = rule["annotations"]
+    assert set(annotations) == {"summary", "action", "runbook"}
+    assert annotations["summary"].endswith(".")
+    assert not re.search(r"barnabee_|nvidia_", annotations["summary"]), (
+        "summaries are for the family: no series names"
+    )
+    page = ROOT / annotations["runbook"]
+    assert annotations["runbook"] == f"docs/runbooks/{name}.md"
     assert page.is_file()
     assert page.read_text(encoding="utf-8").startswith(f"# {name}\n")
 
 
 @pytest.mark.parametrize("name", [*RULES, "TestAlert"])
-def test_a_command_that_somebody_is_told_to_run_exists(name: str) -> None:
+def test_commands_in_runbook_and_action_exist(name: str) -> None:
     text = (ROOT / f"docs/runbooks/{name}.md").read_text(encoding="utf-8")
     text += RULES[name]["annotations"]["action"] if name in RULES else ""
     for words in re.findall(r"(?:^|`)barnabee ([a-z]+(?: [a-z]+)?)", text, re.MULTILINE):
@@ -83,31 +93,34 @@ def test_a_command_that_somebody_is_told_to_run_exists(name: str) -> None:
             assert rest[0] in inner, words
 
 
+@pytest.mark.parametrize(("old", "new"), RENAMED_ALERTS.items())
+def test_runbook_of_a_renamed_alert_links_to_the_new_one(old: str, new: str) -> None:
+    assert new in RULES
+    assert f"({new}.md)" in (ROOT / f"docs/runbooks/{old}.md").read_text(encoding="utf-8")
+
+
 def test_every_runbook_belongs_to_an_alert() -> None:
     pages = {path.stem for path in (ROOT / "docs/runbooks").glob("*.md")}
-    assert pages == set(RULES) | {"TestAlert"}
+    assert pages == set(RULES) | {"TestAlert"} | set(RENAMED_ALERTS)
 
 
 @pytest.mark.parametrize("name", RULES)
-def test_an_alert_asks_for_series_that_there_are(name: str) -> None:
-    asked = find_series(RULES[name]["expr"])
-    assert asked - list_exported_series() - FOREIGN - set(recorded()) == set()
+def test_alert_uses_existing_series_and_limits(name: str) -> None:
+    used = find_series(RULES[name]["expr"])
+    assert used - list_exported_series() - FOREIGN - set(list_recorded_series()) == set()
     for limit in re.findall(r"barnabee_limit\{name=\"([^\"]+)\"\}", RULES[name]["expr"]):
-        assert limit in recorded()["barnabee_limit"]
+        assert limit in list_recorded_series()["barnabee_limit"]
 
 
 @pytest.mark.parametrize("name", RULES)
-def test_no_limit_of_an_alert_is_written_into_its_rule(name: str) -> None:
-    """Comparisons are with series of system.toml, or with what means yes, no and never.
-
-    A number before such a series changes its unit.
-    """
+def test_rule_contains_no_limit_as_a_number(name: str) -> None:
+    """Rules compare with series of system.toml, or with 0 and 1; a factor only changes the unit."""
     expression = re.sub(r"[\d.]+ \* scalar\(", "scalar(", RULES[name]["expr"])
     compared = re.findall(r"(?:[<>]=?|==|!=)\s*([\d.]+)", expression)
     assert set(compared) <= {"0", "1"}
 
 
-def test_the_names_in_an_expression_are_found() -> None:
+def test_find_series_in_an_expression() -> None:
     expression = (
         '100 * sum by (a, b) (rate(x_total{job="c"}[5m])) / on (a) y unless z offset 5m > '
         'scalar(barnabee_limit{name="alert.q"}) or time() - w'
@@ -117,19 +130,19 @@ def test_the_names_in_an_expression_are_found() -> None:
 
 @needs_promtool
 @pytest.mark.parametrize("file", FILES, ids=lambda path: path.stem)
-def test_promtool_takes_the_rules(file: Path) -> None:
+def test_promtool_accepts_the_rules(file: Path) -> None:
     _run("promtool", "check", "rules", str(file))
 
 
 @needs_promtool
 @pytest.mark.parametrize("file", TESTS, ids=lambda path: path.stem)
-def test_the_rules_do_what_their_tests_say(file: Path) -> None:
+def test_rule_tests_pass(file: Path) -> None:
     _run("promtool", "test", "rules", str(file))
 
 
 @pytest.mark.parametrize("name", [name for name in RULES if name != "Watchdog"])
-def test_an_alert_is_tested_to_be_silent_to_fire_and_to_end(name: str) -> None:
-    silent = fires = ends = False
+def test_rule_tests_of_an_alert_cover_silent_firing_and_resolved(name: str) -> None:
+    silent = fires = resolves = False
     file = FOLDER / "tests" / f"{RULES[name]['service']}.yml"
     for case in yaml.safe_load(file.read_text(encoding="utf-8"))["tests"]:
         fired_at_s: float | None = None
@@ -142,12 +155,12 @@ def test_an_alert_is_tested_to_be_silent_to_fire_and_to_end(name: str) -> None:
             elif fired_at_s is None:
                 silent = True
             elif at_s > fired_at_s:
-                ends = True
-    assert (silent, fires, ends) == (True, True, True)
+                resolves = True
+    assert (silent, fires, resolves) == (True, True, True)
 
 
 @needs_promtool
-def test_promtool_takes_what_is_made_of_system_toml(tmp_path: Path) -> None:
+def test_promtool_accepts_limit_rules_and_configuration(tmp_path: Path) -> None:
     limits = tmp_path / "limits.json"
     limits.write_text(json.dumps(monitoring_config.make_limit_rules(GRAPH)))
     _run("promtool", "check", "rules", str(limits))
@@ -162,15 +175,15 @@ def test_promtool_takes_what_is_made_of_system_toml(tmp_path: Path) -> None:
     _run("promtool", "check", "config", str(tmp_path / "prometheus.json"))
 
 
-WAYS: dict[str, dict[str, Any]] = {
+RECEIVERS: dict[str, dict[str, Any]] = {
     "none": {},
     "all": {
         "webhook_url": "http://home/api/webhook/x",
         "heartbeat_url": "http://outside/x",
         "mail_to": "family@example.org",
-        "mail_from": "house@example.org",
+        "mail_from": "barnabee@example.org",
         "mail_host": "smtp.gmail.com:587",
-        "mail_user": "house@example.org",
+        "mail_user": "barnabee@example.org",
         "mail_password_file": "/run/secret",
         "mail_tls": True,
     },
@@ -178,10 +191,12 @@ WAYS: dict[str, dict[str, Any]] = {
 
 
 @needs_amtool
-@pytest.mark.parametrize("ways", WAYS.values(), ids=WAYS.keys())
-def test_amtool_takes_what_is_made_of_the_template(tmp_path: Path, ways: dict[str, Any]) -> None:
+@pytest.mark.parametrize("receivers", RECEIVERS.values(), ids=RECEIVERS.keys())
+def test_amtool_accepts_the_alertmanager_configuration(
+    tmp_path: Path, receivers: dict[str, Any]
+) -> None:
     template = json.loads((FOLDER / "alertmanager.json").read_text(encoding="utf-8"))
-    config = monitoring_config.make_alertmanager_config(template, GRAPH, ways)
+    config = monitoring_config.make_alertmanager_config(template, GRAPH, receivers)
     assert "@" not in json.dumps({key: config[key] for key in ("route", "inhibit_rules")})
     (tmp_path / "alertmanager.json").write_text(json.dumps(config))
     _run("amtool", "check-config", str(tmp_path / "alertmanager.json"))
@@ -199,21 +214,23 @@ ROUTES = {
 
 @needs_amtool
 @pytest.mark.parametrize(("labels", "receivers"), ROUTES.items(), ids=ROUTES.keys())
-def test_an_alert_takes_the_ways_it_should(tmp_path: Path, labels: str, receivers: str) -> None:
+def test_alert_is_routed_to_its_receivers(tmp_path: Path, labels: str, receivers: str) -> None:
     template = json.loads((FOLDER / "alertmanager.json").read_text(encoding="utf-8"))
     file = tmp_path / "alertmanager.json"
-    file.write_text(json.dumps(monitoring_config.make_alertmanager_config(template, GRAPH, WAYS["all"])))
+    file.write_text(
+        json.dumps(monitoring_config.make_alertmanager_config(template, GRAPH, RECEIVERS["all"]))
+    )
     command = ("amtool", "config", "routes", "test", f"--config.file={file}")
     assert _run(*command, *labels.replace('"', "").split()).strip() == receivers
 
 
-def test_the_page_of_metrics_is_what_the_services_export() -> None:
+def test_metrics_page_is_up_to_date() -> None:
     page = (ROOT / "docs/reference/metrics.md").read_text(encoding="utf-8")
     wanted = "run PYTHONPATH=src python scripts/metrics_reference.py"
-    assert page == load_metrics_reference().text(), wanted
+    assert page == load_metrics_reference().render_reference(), wanted
 
 
-def test_the_names_of_the_specification_are_exported() -> None:
+def test_metrics_and_alerts_of_the_specification_exist() -> None:
     named = {
         "barnabee_request_duration_seconds_bucket",
         "nvidia_gpu_memory_used_bytes",
@@ -226,9 +243,9 @@ def test_the_names_of_the_specification_are_exported() -> None:
     )
 
 
-def test_debian_has_a_program_for_every_companion_that_watches() -> None:
-    watching = {name for name, node in GRAPH.companion.items() if node.role == "monitoring"}
-    assert watching == set(monitoring_services.PROGRAMS)
+def test_every_monitoring_companion_has_a_debian_program() -> None:
+    monitoring = {name for name, node in GRAPH.companion.items() if node.role == "monitoring"}
+    assert monitoring == set(monitoring_services.PROGRAMS)
 
 
 def _run(*command: str) -> str:

@@ -1,4 +1,4 @@
-"""Each panel's query parses, asks for series that exist by labels they have, and has their unit."""
+"""Dashboards: queries parse and use exported series and their labels; panels have their units."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from support.exported import TARGET_LABELS, list_series_labels
+from support.alert_rules import TARGET_LABELS, list_series_labels
 
 ROOT = Path(__file__).resolve().parents[2]
 FILES = sorted((ROOT / "nixos/monitoring/dashboards").glob("*.json"))
@@ -32,7 +32,7 @@ UNITS = {
 
 @dataclass(frozen=True)
 class Query:
-    """One query of a panel, its variables filled in."""
+    """One query of a panel with its variables replaced."""
 
     board: str
     panel: str
@@ -45,7 +45,7 @@ class Query:
         return f"{self.board}: {self.panel}"
 
 
-def queries() -> Iterator[Query]:
+def iter_queries() -> Iterator[Query]:
     for file in FILES:
         board = json.loads(file.read_text(encoding="utf-8"))
         for panel in board["panels"]:
@@ -59,13 +59,13 @@ def queries() -> Iterator[Query]:
                 yield Query(file.stem, panel["title"], unit, source, legend, text)
 
 
-QUERIES = list(queries())
+QUERIES = list(iter_queries())
 PROMQL = [query for query in QUERIES if query.source == "prometheus"]
 LOGQL = [query for query in QUERIES if query.source == "loki"]
 
 
-def names(text: str) -> set[str]:
-    """Return the series that a query asks for."""
+def find_series_names(text: str) -> set[str]:
+    """Return the names of the series in a query."""
     bare = re.sub(r'"(?:[^"\\]|\\.)*"|\bby \([^)]*\)|\{[^}]*\}|\[[^\]]*\]', " ", text)
     found = set(re.findall(r"[a-zA-Z_:][\w:]*", bare)) - FUNCTIONS
     for pattern in re.findall(r'__name__=~"([^"]+)"', text):
@@ -73,16 +73,19 @@ def names(text: str) -> set[str]:
     return found
 
 
-def labels(text: str) -> set[str]:
-    """Return the labels that a query chooses or groups by."""
-    grouped = [one for part in re.findall(r"\bby \(([^)]*)\)", text) for one in part.split(",")]
-    chosen = re.findall(r"(\w+)\s*(?:=~|!~|!=|=)\s*\"", text)
-    return {one.strip() for one in (*grouped, *chosen)}
+def find_labels(text: str) -> set[str]:
+    """Return the labels in the selectors and groupings of a query."""
+    grouped = [name for part in re.findall(r"\bby \(([^)]*)\)", text) for name in part.split(",")]
+    selected = re.findall(r"(\w+)\s*(?:=~|!~|!=|=)\s*\"", text)
+    return {name.strip() for name in (*grouped, *selected)}
 
 
-def test_the_five_are_there_and_are_what_their_script_makes() -> None:
+def test_dashboard_files_are_up_to_date() -> None:
     assert {file.stem for file in FILES} == {"overview", "voice", "vram", "backups", "logs"}
-    code = "import grafana_dashboards as made, json, sys;json.dump(made.texts(), sys.stdout)"
+    code = (
+        "import grafana_dashboards, json, sys;"
+        "json.dump(grafana_dashboards.render_dashboards(), sys.stdout)"
+    )
     done = subprocess.run(
         ["python3", "-c", code], cwd=ROOT / "scripts", capture_output=True, text=True, check=True
     )
@@ -92,35 +95,38 @@ def test_the_five_are_there_and_are_what_their_script_makes() -> None:
 
 
 @pytest.mark.parametrize("query", PROMQL, ids=str)
-def test_a_query_asks_for_series_that_are_exported(query: Query) -> None:
-    assert names(query.text)
-    assert names(query.text) <= list_series_labels().keys()
+def test_query_uses_exported_series(query: Query) -> None:
+    assert find_series_names(query.text)
+    assert find_series_names(query.text) <= list_series_labels().keys()
 
 
 @pytest.mark.parametrize("query", PROMQL, ids=str)
-def test_a_query_uses_labels_that_its_series_have(query: Query) -> None:
-    known = set[str]().union(*(list_series_labels()[name] for name in names(query.text))) | TARGET_LABELS
+def test_query_uses_labels_of_its_series(query: Query) -> None:
+    known = (
+        set[str]().union(*(list_series_labels()[name] for name in find_series_names(query.text)))
+        | TARGET_LABELS
+    )
     shown = set(re.findall(r"\{\{(\w+)\}\}", query.legend))
-    assert labels(query.text) | shown <= known
+    assert find_labels(query.text) | shown <= known
 
 
 @pytest.mark.parametrize("query", PROMQL, ids=str)
-def test_a_panel_has_the_unit_of_its_series(query: Query) -> None:
-    for name in names(query.text):
+def test_panel_has_the_unit_of_its_series(query: Query) -> None:
+    for name in find_series_names(query.text):
         for ending, units in UNITS.items():
             if name.endswith(ending):
                 assert query.unit in units, name
 
 
-def test_a_series_that_nobody_exports_would_be_seen() -> None:
-    assert not names("rate(barnabee_requests_total[5m])") <= list_series_labels().keys()
-    assert names("sum by (le) (rate(barnabee_stage_seconds_bucket{a='b'}[5m]))") == {
+def test_unknown_series_are_detected() -> None:
+    assert not find_series_names("rate(barnabee_requests_total[5m])") <= list_series_labels().keys()
+    assert find_series_names("sum by (le) (rate(barnabee_stage_seconds_bucket{a='b'}[5m]))") == {
         "barnabee_stage_seconds_bucket"
     }
 
 
 @pytest.mark.skipif(shutil.which("promtool") is None, reason="there is no promtool here")
-def test_prometheus_itself_parses_every_query(tmp_path: Path) -> None:
+def test_promtool_parses_every_query(tmp_path: Path) -> None:
     rules = [{"record": f"test:q{at}", "expr": query.text} for at, query in enumerate(PROMQL)]
     file = tmp_path / "rules.yml"  # JSON is YAML
     file.write_text(json.dumps({"groups": [{"name": "panels", "rules": rules}]}), encoding="utf-8")
@@ -130,7 +136,7 @@ def test_prometheus_itself_parses_every_query(tmp_path: Path) -> None:
     assert f"{len(PROMQL)} rules found" in done.stdout
 
 
-def test_loki_is_asked_by_its_three_labels() -> None:
+def test_loki_queries_select_by_the_three_labels() -> None:
     assert len(LOGQL) >= 3
     for query in LOGQL:
         selector = re.match(r"(?:sum by \(component\) \(count_over_time\()?\{([^}]*)\}", query.text)
@@ -139,7 +145,7 @@ def test_loki_is_asked_by_its_three_labels() -> None:
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
-def test_panels_lie_beside_one_another_and_name_their_source(file: Path) -> None:
+def test_panels_do_not_overlap_and_have_a_data_source(file: Path) -> None:
     board = json.loads(file.read_text(encoding="utf-8"))
     assert board["uid"] == f"barnabee-{file.stem}"
     taken = set()
@@ -157,7 +163,7 @@ def test_panels_lie_beside_one_another_and_name_their_source(file: Path) -> None
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
-def test_every_variable_that_is_used_is_defined(file: Path) -> None:
+def test_used_variables_are_defined(file: Path) -> None:
     board = json.loads(file.read_text(encoding="utf-8"))
     used = {
         name
@@ -166,4 +172,4 @@ def test_every_variable_that_is_used_is_defined(file: Path) -> None:
         for name in re.findall(r"\$(\w+)", target["expr"])
         if not name.startswith("__")
     }
-    assert used == {one["name"] for one in board["templating"]["list"]}
+    assert used == {variable["name"] for variable in board["templating"]["list"]}

@@ -11,11 +11,22 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 
 
-def test_every_file_of_the_flow_exists() -> None:
-    text = (ROOT / "docs/flow.md").read_text(encoding="utf-8")
-    named = set(re.findall(r"`([a-z_]+/[a-z_/]*\.(?:py|toml)|[a-z_]+/[a-z_/]*/)`", text))
-    assert len(named) > 20
-    assert not [name for name in named if not (ROOT / "src/barnabee" / name).exists()]
+FLOWS = re.split(r"(?m)^## ", (ROOT / "docs/flow.md").read_text(encoding="utf-8"))[1:]
+FLOW_MAX_FILES = 15
+
+
+@pytest.mark.parametrize("flow", FLOWS, ids=lambda flow: flow.partition("\n")[0])
+def test_a_flow_is_short_and_names_files_that_exist(flow: str) -> None:
+    named = set(re.findall(r"`([a-z_]+/[a-z_/]*\.(?:py|toml|nix)|[a-z_]+/[a-z_/]*/)`", flow))
+    assert 5 < len(named) <= FLOW_MAX_FILES
+    assert "```mermaid" in flow
+    places = (ROOT / "src/barnabee", ROOT)
+    assert not [name for name in named if not any((top / name).exists() for top in places)]
+
+
+def test_the_glossary_stays_short() -> None:
+    text = (ROOT / "docs/glossary.md").read_text(encoding="utf-8")
+    assert len(re.findall(r"(?m)^\| ", text)) - 1 <= 40
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

@@ -12,18 +12,12 @@ from barnabee.core.schema import ServiceConfig
 
 ROOT = Path(__file__).resolve().parents[2]
 GRAPH = system.load_system(ROOT / "system.toml")
-# The package of a service carries its name; these two are plural or a command.
-PACKAGES = {"worker": "workers"}
-OWN = {
-    name: node
-    for name, node in GRAPH.service.items()
-    if node.probe == "http" and name != "litestream"
-}
+OWN = {name: node for name, node in GRAPH.service.items() if node.module}
 
 
 @pytest.mark.parametrize("name", OWN)
 def test_our_own_service_has_its_package_entry_point_and_tests(name: str) -> None:
-    package = PACKAGES.get(name, name)
+    package = str(OWN[name].module).removeprefix("barnabee.")
     for part in ("__main__.py", "app.py", "health.py", "metrics.py"):
         assert (ROOT / "src/barnabee" / package / part).is_file(), part
     assert any((ROOT / "tests/unit" / package).glob("test_*.py"))
@@ -41,8 +35,8 @@ def test_every_service_has_its_page_of_documentation(name: str) -> None:
 def test_every_service_has_its_module(name: str) -> None:
     module = ROOT / "nixos/modules/services" / f"{name}.nix"
     assert f'mkService "{name}"' in module.read_text(encoding="utf-8")
-    listed = (ROOT / "nixos/modules/default.nix").read_text(encoding="utf-8")
-    assert f"./services/{name}.nix" in listed
+    imports = (ROOT / "nixos/modules/default.nix").read_text(encoding="utf-8")
+    assert "filesOf ./services" in imports
 
 
 @pytest.mark.parametrize(("name", "node"), GRAPH.nodes().items())

@@ -1,4 +1,4 @@
-"""Alerts all the way: real Prometheus, real Alertmanager, real Home Assistant, a mail server."""
+"""Alert delivery with real Prometheus, Alertmanager and Home Assistant, and a mail server."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from barnabee.alerts import delivery_test
 from barnabee.clients.home_assistant import HomeAssistant
 from barnabee.up import monitoring_services
 from support.alerting import MonitoringStack
+from support.asgi_server import serve_app
 from support.demo_home import RunningHome
-from support.serve import served
 from support.wait import eventually
 
 MISSING = [name for name in monitoring_services.PROGRAMS.values() if shutil.which(name) is None]
@@ -30,7 +30,7 @@ pytestmark = [
     pytest.mark.skipif(bool(MISSING), reason=f"not installed here: {', '.join(MISSING)}"),
 ]
 PACKAGE = monitoring_services.monitoring_directory() / "home-assistant" / "barnabee_alerts.yaml"
-# A phone of the test's own: what it is sent is written into a file.
+# The phone of this test writes its notifications to a file.
 PHONE = """
 notify:
   - platform: file
@@ -52,7 +52,7 @@ async def home(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Runnin
         service="set_value",
         service_data={
             "entity_id": "input_text.barnabee_alert_phones",
-            "value": "notify.phone_of_the_test, notify.phone_that_is_gone",
+            "value": "notify.phone_of_the_test, notify.phone_that_was_removed",
         },
     )
     yield found
@@ -61,13 +61,13 @@ async def home(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Runnin
 
 
 @pytest.fixture
-def watch(tmp_path: Path, home: RunningHome) -> Iterator[MonitoringStack]:
-    found = MonitoringStack(tmp_path / "watch", {"webhook_url": home.webhook_url})
+def stack(tmp_path: Path, home: RunningHome) -> Iterator[MonitoringStack]:
+    found = MonitoringStack(tmp_path / "stack", {"webhook_url": home.webhook_url})
     yield found
     found.stop()
 
 
-async def in_force(home: RunningHome) -> dict[str, int]:
+async def read_firing_alerts(home: RunningHome) -> dict[str, int]:
     state = await home.state("sensor.alerts_of_the_assistant")
     marks: dict[str, int] = state["attributes"]["marks"]
     assert int(state["state"]) == len(marks)
@@ -75,18 +75,18 @@ async def in_force(home: RunningHome) -> dict[str, int]:
 
 
 @asynccontextmanager
-async def asked(home: RunningHome) -> AsyncIterator[HomeAssistant]:
+async def connect(home: RunningHome) -> AsyncIterator[HomeAssistant]:
     client = HomeAssistant(home.home.url, lambda: home.token)
     client.start()
     yield client
     await client.aclose()
 
 
-async def fire(watch: MonitoringStack, name: str, **labels: str) -> None:
-    """Report an alert that lasts; its summary is its name."""
+async def fire(stack: MonitoringStack, name: str, **labels: str) -> None:
+    """Post an alert for ten minutes, with its name in the summary."""
     now = datetime.now(UTC)
-    annotations = {"summary": f"{name} is wrong.", "action": f"Mend {name}."}
-    client = watch.client
+    annotations = {"summary": f"{name} is wrong.", "action": f"Fix {name}."}
+    client = stack.client
     try:
         await client.post_alert(
             {"alertname": name, **labels},
@@ -98,22 +98,26 @@ async def fire(watch: MonitoringStack, name: str, **labels: str) -> None:
         await client.aclose()
 
 
-async def titles(home: RunningHome) -> list[str]:
-    return [one["title"] for one in await home.call("persistent_notification/get")]
+async def read_titles(home: RunningHome) -> list[str]:
+    return [shown["title"] for shown in await home.call("persistent_notification/get")]
 
 
-def on_the_phone(home: RunningHome, text: str) -> int:
+def count_on_phone(home: RunningHome, text: str) -> int:
     path = home.directory / "phone"
     return path.read_text().count(text) if path.exists() else 0
 
 
-async def test_a_test_alert_arrives_and_goes(home: RunningHome, watch: MonitoringStack) -> None:
-    watch.start_alertmanager()
-    watch.start_prometheus()
-    await watch.until_ready()
-    sender = watch.client
-    async with asked(home) as client:
-        gone = await delivery_test.run_delivery_test(sender, client.read_notifications, aloud=True, limit_s=60)
+async def test_test_alert_arrives_and_is_dismissed(
+    home: RunningHome, stack: MonitoringStack
+) -> None:
+    stack.start_alertmanager()
+    stack.start_prometheus()
+    await stack.until_ready()
+    sender = stack.client
+    async with connect(home) as client:
+        gone = await delivery_test.run_delivery_test(
+            sender, client.read_notifications, aloud=True, limit_s=60
+        )
     await sender.aclose()
     for hop in gone.hops:
         print(f"{hop.name}: {hop.took_ms:.0f} ms, {hop.seen}")
@@ -124,45 +128,45 @@ async def test_a_test_alert_arrives_and_goes(home: RunningHome, watch: Monitorin
     assert "Urgent" in gone.hops[2].seen
     script = await home.state("script.barnabee_say_aloud")
     assert script["attributes"]["last_triggered"] is not None
-    assert on_the_phone(home, "Nothing is to be done") == 1
-    assert on_the_phone(home, "clear_notification") == 1
-    assert await in_force(home) == {}
+    assert count_on_phone(home, "No action is needed") == 1
+    assert count_on_phone(home, "clear_notification") == 1
+    assert await read_firing_alerts(home) == {}
 
 
 @pytest.mark.long
 @pytest.mark.timeout(400)
-async def test_what_home_assistant_missed_comes_when_it_is_back_and_once(
-    home: RunningHome, watch: MonitoringStack
+async def test_alert_during_an_outage_arrives_once_after_it(
+    home: RunningHome, stack: MonitoringStack
 ) -> None:
     home.stop()
-    watch.start_alertmanager()
-    await watch.until_ready()
-    await fire(watch, "FiredWhileAway", severity="warning")
+    stack.start_alertmanager()
+    await stack.until_ready()
+    await fire(stack, "FiredDuringOutage", severity="warning")
 
-    async def tried_twice() -> bool:
-        return await watch.sample("alertmanager_notification_requests_failed_total") >= 2
+    async def failed_twice() -> bool:
+        return await stack.sample("alertmanager_notification_requests_failed_total") >= 2
 
-    await eventually(tried_twice, within_s=60)
+    await eventually(failed_twice, within_s=60)
     await home.start()
-    # While it started it may have taken what it did not know yet; what is said from now on is sure.
-    before = await watch.sample("alertmanager_notifications_total")
+    # A webhook during its start may be lost; the next repetition is not.
+    before = await stack.sample("alertmanager_notifications_total")
 
-    async def said_again() -> bool:
-        return await watch.sample("alertmanager_notifications_total") > before
+    async def repeated() -> bool:
+        return await stack.sample("alertmanager_notifications_total") > before
 
-    await eventually(said_again, within_s=150, every_s=0.5)
+    await eventually(repeated, within_s=150, every_s=0.5)
 
     async def shown() -> bool:
-        return "FiredWhileAway is wrong." in await titles(home)
+        return "FiredDuringOutage is wrong." in await read_titles(home)
 
     await eventually(shown, within_s=30)
-    assert (await titles(home)).count("FiredWhileAway is wrong.") == 1
-    assert on_the_phone(home, "Mend FiredWhileAway") == 1
+    assert (await read_titles(home)).count("FiredDuringOutage is wrong.") == 1
+    assert count_on_phone(home, "Fix FiredDuringOutage") == 1
 
 
 @pytest.mark.long
-async def test_what_nobody_repeats_is_taken_away(home: RunningHome) -> None:
-    """Alertmanager may have gone with the alert, or Home Assistant have missed its end."""
+async def test_alert_that_is_not_repeated_is_dismissed(home: RunningHome) -> None:
+    """Alertmanager may be down, or Home Assistant may have missed that the alert was resolved."""
     now = int(datetime.now(UTC).timestamp())
     for mark, age_s in (("barnabee_old", 400), ("barnabee_new", 10)):
         await home.call(
@@ -175,80 +179,94 @@ async def test_what_nobody_repeats_is_taken_away(home: RunningHome) -> None:
         await home.call("fire_event", event_type="barnabee_alert", event_data=data)
 
     async def gone() -> bool:
-        return "barnabee_old" not in await titles(home)
+        return "barnabee_old" not in await read_titles(home)
 
     await eventually(gone, within_s=90, every_s=0.5)
-    assert "barnabee_new" in await titles(home)
-    assert "barnabee_new" in await in_force(home)
-    assert "barnabee_old" not in await in_force(home)
+    assert "barnabee_new" in await read_titles(home)
+    assert "barnabee_new" in await read_firing_alerts(home)
+    assert "barnabee_old" not in await read_firing_alerts(home)
 
 
-async def test_a_dead_machine_explains_what_ran_on_it(home: RunningHome, watch: MonitoringStack) -> None:
-    watch.start_alertmanager()
-    await watch.until_ready()
-    await fire(watch, "MachineDead", severity="critical", kind="machine", host="attic")
+async def test_host_alert_inhibits_alerts_of_its_services(
+    home: RunningHome, stack: MonitoringStack
+) -> None:
+    stack.start_alertmanager()
+    await stack.until_ready()
+    await fire(stack, "MachineDead", severity="critical", kind="machine", host="attic")
     for number in range(20):
-        await fire(watch, f"PartDead{number}", severity="critical", kind="service", host="attic")
-    await fire(watch, "OnlyAnEffect", severity="critical", kind="effect")
-    await fire(watch, "PartOfAnotherDead", severity="critical", kind="service", host="cellar")
+        await fire(stack, f"PartDead{number}", severity="critical", kind="service", host="attic")
+    await fire(stack, "OnlyAnEffect", severity="critical", kind="effect")
+    await fire(stack, "PartOfAnotherDead", severity="critical", kind="service", host="cellar")
 
     async def shown() -> bool:
         wanted = {"Urgent: MachineDead is wrong.", "Urgent: PartOfAnotherDead is wrong."}
-        return wanted <= set(await titles(home))
+        return wanted <= set(await read_titles(home))
 
     await eventually(shown, within_s=30)
-    found = " ".join(await titles(home))
+    found = " ".join(await read_titles(home))
     assert "PartDead" not in found.replace("PartOfAnotherDead", "")
     assert "OnlyAnEffect" not in found
 
 
-async def test_at_night_only_what_is_critical_is_told(home: RunningHome, tmp_path: Path) -> None:
+async def test_quiet_hours_delay_alerts_that_are_not_critical(
+    home: RunningHome, tmp_path: Path
+) -> None:
     hour = datetime.now().astimezone().hour
     night = {"quiet_from_h": (hour - 1) % 24, "quiet_until_h": (hour + 2) % 24}
-    watch = MonitoringStack(tmp_path / "night", {"webhook_url": home.webhook_url}, night)
+    stack = MonitoringStack(tmp_path / "night", {"webhook_url": home.webhook_url}, night)
     try:
-        watch.start_alertmanager()
-        await watch.until_ready()
-        await fire(watch, "CanWait", severity="warning")
-        await fire(watch, "CannotWait", severity="critical")
+        stack.start_alertmanager()
+        await stack.until_ready()
+        await fire(stack, "CanWait", severity="warning")
+        await fire(stack, "CannotWait", severity="critical")
 
         async def shown() -> bool:
-            return "Urgent: CannotWait is wrong." in await titles(home)
+            return "Urgent: CannotWait is wrong." in await read_titles(home)
 
         await eventually(shown, within_s=30)
-        assert "CanWait is wrong." not in await titles(home)
-        client = watch.client
-        assert {one.name for one in await client.read_alerts()} == {"CanWait", "CannotWait"}
+        assert "CanWait is wrong." not in await read_titles(home)
+        client = stack.client
+        assert {alert.name for alert in await client.read_alerts()} == {"CanWait", "CannotWait"}
         await client.aclose()
     finally:
-        watch.stop()
+        stack.stop()
 
 
-async def test_a_trial_says_after_which_hop_it_was_lost(home: RunningHome, tmp_path: Path) -> None:
+async def test_delivery_test_names_the_last_hop_of_a_lost_alert(
+    home: RunningHome, tmp_path: Path
+) -> None:
     wrong = MonitoringStack(tmp_path / "wrong", {"webhook_url": f"{home.webhook_url}x"})
     sender = wrong.client
     try:
-        async with asked(home) as client:
-            nobody = await delivery_test.run_delivery_test(sender, client.read_notifications, limit_s=1)
-            assert not nobody.ok
-            assert "alertmanager does not answer" in nobody.why
+        async with connect(home) as client:
+            unreachable = await delivery_test.run_delivery_test(
+                sender, client.read_notifications, limit_s=1
+            )
+            assert not unreachable.ok
+            assert "alertmanager does not answer" in unreachable.why
 
             wrong.start_alertmanager()
             await wrong.until_ready()
-            blind = await delivery_test.run_delivery_test(sender, client.read_notifications, limit_s=1)
-            assert not blind.ok
-            assert not blind.hops
-            assert "no Watchdog" in blind.why
+            without_watchdog = await delivery_test.run_delivery_test(
+                sender, client.read_notifications, limit_s=1
+            )
+            assert not without_watchdog.ok
+            assert not without_watchdog.hops
+            assert "no Watchdog" in without_watchdog.why
 
             await fire(wrong, "Watchdog", severity="none")
-            lost = await delivery_test.run_delivery_test(sender, client.read_notifications, limit_s=3)
+            lost = await delivery_test.run_delivery_test(
+                sender, client.read_notifications, limit_s=3
+            )
             assert not lost.ok
             assert [hop.name for hop in lost.hops] == ["Prometheus", "Alertmanager"]
             assert "home_assistant_webhook" in lost.why
             assert lost.error().code == "alert_lost"
 
             async def over() -> bool:
-                return all(one.name != delivery_test.TEST_ALERT for one in await sender.read_alerts())
+                return all(
+                    alert.name != delivery_test.TEST_ALERT for alert in await sender.read_alerts()
+                )
 
             await eventually(over, within_s=10)
     finally:
@@ -256,7 +274,7 @@ async def test_a_trial_says_after_which_hop_it_was_lost(home: RunningHome, tmp_p
         wrong.stop()
 
 
-async def test_mail_is_the_second_way_and_the_heartbeat_goes_outside(tmp_path: Path) -> None:
+async def test_critical_alerts_are_mailed_and_the_watchdog_is_the_heartbeat(tmp_path: Path) -> None:
     beats: list[dict[str, Any]] = []
 
     async def beat(request: Request) -> Response:
@@ -264,47 +282,51 @@ async def test_mail_is_the_second_way_and_the_heartbeat_goes_outside(tmp_path: P
         return Response()
 
     mails: list[str] = []
-    server = await asyncio.start_server(_smtp(mails), "127.0.0.1", 0)
+    server = await asyncio.start_server(_make_smtp_handler(mails), "127.0.0.1", 0)
     password = tmp_path / "password"
     password.write_text("secret")
-    async with served(Starlette(routes=[Route("/beat", beat, methods=["POST"])])) as outside:
-        watch = MonitoringStack(
+    async with serve_app(Starlette(routes=[Route("/beat", beat, methods=["POST"])])) as outside:
+        stack = MonitoringStack(
             tmp_path / "mail",
             {
                 "heartbeat_url": f"{outside}/beat",
                 "mail_to": "family@example.org",
-                "mail_from": "house@example.org",
+                "mail_from": "barnabee@example.org",
                 "mail_host": f"localhost:{server.sockets[0].getsockname()[1]}",
-                "mail_user": "house",
+                "mail_user": "barnabee",
                 "mail_password_file": str(password),
                 "mail_tls": False,
             },
         )
         try:
-            watch.start_alertmanager()
-            await watch.until_ready()
-            await fire(watch, "Watchdog", severity="none")
-            await fire(watch, "Dark", severity="critical")
-            await fire(watch, "Dim", severity="warning")
-            await fire(watch, "HomeAway", severity="warning", path="mail")
+            stack.start_alertmanager()
+            await stack.until_ready()
+            await fire(stack, "Watchdog", severity="none")
+            await fire(stack, "Critical", severity="critical")
+            await fire(stack, "Minor", severity="warning")
+            await fire(stack, "HomeAssistantDown", severity="warning", path="mail")
 
             async def both() -> bool:
                 text = "".join(mails)
-                return bool(beats) and "Dark is wrong." in text and "HomeAway is wrong." in text
+                return (
+                    bool(beats)
+                    and "Critical is wrong." in text
+                    and "HomeAssistantDown is wrong." in text
+                )
 
             await eventually(both, within_s=30)
-            assert "Subject: BarnabeeNet: Dark is wrong." in "".join(mails)
-            assert "Dim" not in "".join(mails)
+            assert "Subject: BarnabeeNet: Critical is wrong." in "".join(mails)
+            assert "Minor" not in "".join(mails)
             assert beats[0]["alerts"][0]["labels"]["alertname"] == "Watchdog"
         finally:
-            watch.stop()
+            stack.stop()
             server.close()
 
 
-def _smtp(mails: list[str]) -> Any:
-    """Return a mail server that takes everything (RFC 5321, as little as is needed)."""
+def _make_smtp_handler(mails: list[str]) -> Any:
+    """Return a connection handler that accepts every mail (a minimum of RFC 5321)."""
 
-    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"220 here\r\n")
         while line := await reader.readline():
             word = line.split()[0].upper() if line.split() else b""
@@ -323,4 +345,4 @@ def _smtp(mails: list[str]) -> Any:
                 writer.write(b"250 yes\r\n")
         writer.close()
 
-    return talk
+    return handle

@@ -20,8 +20,8 @@ from barnabee.testing import gpu
 from barnabee.testing.home_assistant import FakeHomeAssistant
 from barnabee.testing.llm import FakeAzureOpenAI
 from support.api import HOME_TOKEN, TOKEN, ApiProcess
+from support.asgi_server import serve_app
 from support.redis import RedisServer
-from support.serve import served
 from support.wait import eventually
 
 LIGHT_ON = {"utterance": "turn on the kitchen light"}
@@ -37,7 +37,7 @@ async def house() -> AsyncIterator[FakeHomeAssistant]:
 
 @pytest.fixture
 async def engines() -> AsyncIterator[str]:
-    async with served(gpu.make_gpu_app()) as url:
+    async with serve_app(gpu.make_gpu_app()) as url:
         yield url
 
 
@@ -63,7 +63,7 @@ async def client(api: ApiProcess) -> AsyncIterator[httpx.AsyncClient]:
 
 
 async def _learnt(process: ApiProcess) -> bool:
-    return bool(process.lines("intents_learnt"))
+    return bool(process.lines("intents_embedded"))
 
 
 async def say(client: httpx.AsyncClient, utterance: str, **more: str) -> dict[str, Any]:
@@ -328,11 +328,11 @@ async def test_a_start_without_the_gpu_service_uses_what_was_learnt_before(
     (kept,) = (api.data / "cache").iterdir()
     assert kept.name.startswith("intents-")
     api.environment["GPU_SERVICE_URL"] = "http://127.0.0.1:1"
-    learnt_before = len(api.lines("intents_learnt"))
+    learnt_before = len(api.lines("intents_embedded"))
     api.start()
     await api.missing("gpu")
-    assert api.lines("intents_wait") == []
-    assert len(api.lines("intents_learnt")) == learnt_before
+    assert api.lines("intents_embedding_failed") == []
+    assert len(api.lines("intents_embedded")) == learnt_before
 
 
 async def test_a_client_that_does_not_stop_is_told_to_wait(
@@ -363,7 +363,7 @@ async def test_a_language_model_answers_the_rest(
     tmp_path: Path, redis_server: RedisServer, engines: str
 ) -> None:
     azure = FakeAzureOpenAI()
-    async with served(azure.make_app()) as endpoint:
+    async with serve_app(azure.make_app()) as endpoint:
         process = ApiProcess(
             tmp_path / "api",
             redis_server.url,

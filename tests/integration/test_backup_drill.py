@@ -183,7 +183,7 @@ async def test_a_missing_object_fails_the_drill_after_the_stall_limit(
 def forgetful_litestream(directory: Path) -> Path:
     """Return a litestream program whose restores lack the last turn."""
     program = directory / "forgetful"
-    text = (Path(__file__).parents[1] / "support/forgetful_litestream.py").read_text()
+    text = (Path(__file__).parents[1] / "support/fake_litestream.py").read_text()
     program.write_text(
         f"#!{sys.executable}\n{text}".replace("LITESTREAM", str(litestream.find_program()))
     )

@@ -34,7 +34,7 @@ from support.replica import (
     restore_at_cold_start,
 )
 from support.s3_proxy import Mode, S3Proxy
-from support.turns import make_turn
+from support.turn_records import make_turn
 from support.wait import eventually, until
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -212,7 +212,7 @@ async def test_a_second_litestream_on_one_database_is_refused(
         second = start(2)
         _, stderr = await asyncio.to_thread(second.communicate, timeout=30)
         assert second.returncode == 2
-        assert "is streamed by another litestream already" in stderr
+        assert "is already replicated by another litestream" in stderr
         assert first.poll() is None
     finally:
         first.kill()

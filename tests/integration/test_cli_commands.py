@@ -1,4 +1,4 @@
-"""The commands that look at a running house, against a real runner with fake services."""
+"""Commands for a running deployment, with a real runner and fake services."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from pathlib import Path
 
 import pytest
 
-from support.house import ROOT, SmallHouse
+from support.fake_deployment import ROOT, SmallHouse
 
 
 @pytest.fixture
-def house(tmp_path: Path) -> Iterator[SmallHouse]:
+def deployment(tmp_path: Path) -> Iterator[SmallHouse]:
     small = SmallHouse(tmp_path)
     yield small
     small.clean()
 
 
-async def barnabee(house: SmallHouse, *arguments: str) -> subprocess.CompletedProcess[str]:
+async def barnabee(deployment: SmallHouse, *arguments: str) -> subprocess.CompletedProcess[str]:
     environment = os.environ | {
         "PYTHONPATH": str(ROOT / "src"),
-        "BARNABEE_HOME": str(house.paths.root),
-        "BARNABEE_SYSTEM": str(house.directory / "system.toml"),
+        "BARNABEE_HOME": str(deployment.paths.root),
+        "BARNABEE_SYSTEM": str(deployment.directory / "system.toml"),
     }
     command = [sys.executable, "-m", "barnabee", *arguments]
     return await asyncio.to_thread(
@@ -36,90 +36,91 @@ async def barnabee(house: SmallHouse, *arguments: str) -> subprocess.CompletedPr
     )
 
 
-async def test_health_waits_until_all_is_well_and_shows_the_cascade(house: SmallHouse) -> None:
-    house.add("first", "--delay", "5")
-    house.add("second", needs=["first"])
-    house.up()
-    await house.until("first", "starting")
-    early = await barnabee(house, "health")
+async def test_health_waits_until_healthy_and_shows_the_cascade(deployment: SmallHouse) -> None:
+    deployment.add("first", "--delay", "5")
+    deployment.add("second", needs=["first"])
+    deployment.up()
+    await deployment.until("first", "starting")
+    early = await barnabee(deployment, "health")
     assert early.returncode == 1
     assert "waits for first" in early.stdout
-    waited = await barnabee(house, "health", "--wait", "30")
+    waited = await barnabee(deployment, "health", "--wait", "30")
     assert waited.returncode == 0, waited.stdout
-    assert "all is well after" in waited.stdout
-    found = json.loads((await barnabee(house, "health", "--json")).stdout)
+    assert "all services are healthy after" in waited.stdout
+    found = json.loads((await barnabee(deployment, "health", "--json")).stdout)
     assert found["good"] is True
     assert found["services"]["second"]["status"] == "healthy"
 
 
-async def test_health_names_what_is_not_well_and_does_not_wait_for_what_was_given_up(
-    house: SmallHouse,
+async def test_health_names_unhealthy_nodes_and_does_not_wait_in_vain(
+    deployment: SmallHouse,
 ) -> None:
-    house.add("fine")
-    house.add("broken", "--fail", "2")
-    house.add("lacking", "--state", "degraded")
-    house.up()
-    await house.until("broken", "given up")
+    deployment.add("fine")
+    deployment.add("broken", "--fail", "2")
+    deployment.add("lacking", "--state", "degraded")
+    deployment.up()
+    await deployment.until("broken", "given up")
     begun = time.monotonic()
-    result = await barnabee(house, "health", "--wait", "50")
+    result = await barnabee(deployment, "health", "--wait", "50")
     assert time.monotonic() - begun < 30
     assert result.returncode == 1
     assert "broken      unhealthy  it ended with exit status 2" in result.stdout
     assert "my last words" in result.stdout
     assert "lacking     degraded" in result.stdout
-    assert "not everything is well" in result.stdout
+    assert "not all services are healthy" in result.stdout
 
 
-async def test_health_asks_the_services_and_not_the_runners_memory(house: SmallHouse) -> None:
-    house.add("one")
-    house.up()
-    run = await house.until_healthy()
+async def test_health_probes_the_services_and_not_the_state_file(deployment: SmallHouse) -> None:
+    deployment.add("one")
+    deployment.up()
+    run = await deployment.until_healthy()
     os.kill(run.nodes["one"].pid or 0, signal.SIGSTOP)
-    result = await barnabee(house, "health")
+    result = await barnabee(deployment, "health")
     assert result.returncode == 1
     assert "one         unhealthy  no answer within" in result.stdout
 
 
-async def test_status_shows_process_port_and_memory(house: SmallHouse) -> None:
-    port = house.add("one")
-    house.up()
-    run = await house.until_healthy()
-    result = await barnabee(house, "status")
+async def test_status_shows_process_port_and_memory(deployment: SmallHouse) -> None:
+    port = deployment.add("one")
+    deployment.up()
+    run = await deployment.until_healthy()
+    result = await barnabee(deployment, "status")
     assert result.returncode == 0
     line = next(line for line in result.stdout.splitlines() if line.startswith("one"))
     assert {"ready", "healthy", str(port), str(run.nodes["one"].pid)} <= set(line.split())
 
 
-async def test_down_stops_the_runner_and_its_services(house: SmallHouse) -> None:
-    house.add("one")
-    runner = house.up()
-    await house.until_healthy()
+async def test_down_stops_the_runner_and_its_services(deployment: SmallHouse) -> None:
+    deployment.add("one")
+    runner = deployment.up()
+    await deployment.until_healthy()
     begun = time.monotonic()
-    result = await barnabee(house, "down")
+    result = await barnabee(deployment, "down")
     assert (result.returncode, result.stdout) == (0, "stopped\n")
     assert time.monotonic() - begun < 10
     assert runner.wait(timeout=5) == 0
-    assert house.processes() == []
+    assert deployment.processes() == []
 
 
-async def test_down_clears_what_a_killed_runner_left(house: SmallHouse) -> None:
-    house.add("one")
-    runner = house.up()
-    await house.until_healthy()
+async def test_down_ends_orphans_of_a_killed_runner(deployment: SmallHouse) -> None:
+    deployment.add("one")
+    runner = deployment.up()
+    await deployment.until_healthy()
     runner.kill()
     runner.wait()
-    result = await barnabee(house, "down")
+    result = await barnabee(deployment, "down")
     assert result.stdout.startswith("cleared one (pid ")
-    assert house.processes() == []
+    assert deployment.processes() == []
 
 
-async def test_logs_go_on_with_what_is_written_next_through_a_rotation(house: SmallHouse) -> None:
-    house.paths.make()
-    log = house.paths.log
+async def test_logs_follow_new_lines_through_a_rotation(deployment: SmallHouse) -> None:
+    deployment.paths.make()
+    log = deployment.paths.log
     log.write_text('{"component":"api","event":"first"}\n')
     follower = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "barnabee", "logs", "-f", "--json", "-c", "api"),
-        env=os.environ | {"PYTHONPATH": str(ROOT / "src"), "BARNABEE_HOME": str(house.paths.root)},
+        env=os.environ
+        | {"PYTHONPATH": str(ROOT / "src"), "BARNABEE_HOME": str(deployment.paths.root)},
         stdout=asyncio.subprocess.PIPE,
     )
     assert follower.stdout is not None
@@ -144,10 +145,10 @@ async def test_logs_go_on_with_what_is_written_next_through_a_rotation(house: Sm
         await follower.wait()
 
 
-async def test_up_refuses_a_second_runner_before_it_sets_anything_up(house: SmallHouse) -> None:
-    house.add("one")
-    house.up()
-    await house.until_healthy()
-    result = await barnabee(house, "up", "-d")
+async def test_up_rejects_a_second_runner_before_the_set_up(deployment: SmallHouse) -> None:
+    deployment.add("one")
+    deployment.up()
+    await deployment.until_healthy()
+    result = await barnabee(deployment, "up", "-d")
     assert result.returncode == 2
     assert "[already_running]" in result.stderr

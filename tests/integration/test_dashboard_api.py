@@ -21,8 +21,8 @@ from starlette.routing import Route
 from barnabee.core.auth import COOKIE_NAME, Authenticator
 from barnabee.testing import gpu
 from support.api import TOKEN, ApiProcess
+from support.asgi_server import serve_app
 from support.redis import RedisServer
-from support.serve import served
 from support.wait import eventually
 
 HERE = {"Sec-Fetch-Site": "same-origin"}
@@ -34,7 +34,7 @@ async def _offer(request: Request) -> Response:
     if request.headers["authorization"] != f"Bearer {TOKEN}":
         return JSONResponse({"code": "unauthorized", "message": "no"}, 401)
     if given["sdp"] == "nonsense":
-        body = {"code": "bad_request", "message": "The request's field `sdp` is not usable: no."}
+        body = {"code": "bad_request", "message": "The field `sdp` is invalid: no."}
         return JSONResponse(body, 400)
     return JSONResponse(ANSWER)
 
@@ -53,7 +53,7 @@ def voice() -> Starlette:
 
 @pytest.fixture
 async def api(tmp_path: Path, redis_server: RedisServer) -> AsyncIterator[ApiProcess]:
-    async with served(gpu.make_gpu_app()) as engines, served(voice()) as voice_url:
+    async with serve_app(gpu.make_gpu_app()) as engines, serve_app(voice()) as voice_url:
         process = ApiProcess(
             tmp_path / "api",
             redis_server.url,

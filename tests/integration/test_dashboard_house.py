@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 from playwright.async_api import expect
 
+from support.dashboard import DESKTOP, LISTEN, browsing, built, microphone, visiting
+from support.deployment import WholeHouse
 from support.nginx import Nginx
-from support.page import DESKTOP, LISTEN, browsing, built, microphone, visiting
 from support.voice import load_recording, make_silence
 from support.wait import eventually
-from support.whole_house import WholeHouse
 
 WITHIN_MS = 60_000
 pytestmark = [pytest.mark.alone, pytest.mark.timeout(600)]

@@ -15,7 +15,8 @@ from starlette.responses import HTMLResponse
 from starlette.routing import Route
 
 from barnabee.core.auth import COOKIE_NAME, Authenticator
-from support.page import (
+from support.asgi_server import serve_app
+from support.dashboard import (
     DESKTOP,
     LISTEN,
     PHONE,
@@ -27,7 +28,6 @@ from support.page import (
     visiting,
 )
 from support.redis import RedisServer
-from support.serve import served
 from support.voice import TOKEN, load_recording, make_silence
 from support.wait import eventually
 
@@ -161,7 +161,7 @@ async def test_another_origin_on_the_same_machine_cannot_act_in_the_browser_s_na
       <script>fetch("{url}/api/logout", {{method: "POST", credentials: "include",
         mode: "no-cors"}}).finally(() => f.submit())</script>"""
     elsewhere = Starlette(routes=[Route("/", lambda _: HTMLResponse(attack))])
-    async with served(elsewhere) as other, visiting(browser, url) as visit:
+    async with serve_app(elsewhere) as other, visiting(browser, url) as visit:
         await visit.enter()
         await expect(visit.page.locator(".abilities")).to_be_visible(timeout=WITHIN_MS)
         await visit.page.goto(other)

@@ -1,4 +1,4 @@
-"""The demo home, with a real Home Assistant. Started once, restarted once."""
+"""The demo home with a real Home Assistant, started once and restarted once."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ async def _onboard_only(home: RunningHome) -> subprocess.CompletedProcess[bytes]
     )
 
 
-async def test_the_token_works_and_only_its_owner_may_read_it(home: RunningHome) -> None:
+async def test_the_token_is_valid_and_its_file_private(home: RunningHome) -> None:
     assert (await home.call("auth/current_user"))["is_owner"]
     assert stat.S_IMODE(home.token_file.stat().st_mode) == 0o600
     assert stat.S_IMODE(home.home.password_file.stat().st_mode) == 0o600
 
 
-async def test_every_line_it_logs_is_json(home: RunningHome) -> None:
+async def test_every_log_line_is_json(home: RunningHome) -> None:
     events = [json.loads(line)["event"] for line in home.log.splitlines()]
 
     assert events == ["demo_home_started", "demo_home_token_made", "demo_home_ready"]
@@ -72,7 +72,7 @@ async def test_a_question_about_a_light_is_answered(home: RunningHome) -> None:
     assert response["speech"]["plain"]["speech"] == "Yes"
 
 
-async def test_a_lamp_is_fully_bright_until_a_sentence_dims_it(home: RunningHome) -> None:
+async def test_a_sentence_dims_a_lamp(home: RunningHome) -> None:
     await home.say("turn on the living room lamp")
     assert (await home.state("light.living_room_lamp"))["attributes"]["brightness"] == 255
 
@@ -98,7 +98,7 @@ async def test_the_outside_temperature_is_answered(home: RunningHome) -> None:
         ("turn on the bedroom light", "light.bedroom_light"),
     ],
 )
-async def test_devices_obey_by_name_and_by_room(
+async def test_devices_are_controlled_by_name_and_by_room(
     home: RunningHome, sentence: str, entity_id: str
 ) -> None:
     assert (await home.say(sentence))["response_type"] == "action_done"
@@ -113,7 +113,7 @@ async def test_devices_obey_by_name_and_by_room(
         ("colourless green ideas sleep furiously", "no_intent_match"),
     ],
 )
-async def test_what_is_not_there_or_not_understood_is_an_error_response(
+async def test_unknown_devices_and_sentences_are_error_responses(
     home: RunningHome, sentence: str, code: str
 ) -> None:
     response = await home.say(sentence)
@@ -122,7 +122,7 @@ async def test_what_is_not_there_or_not_understood_is_an_error_response(
     assert response["data"]["code"] == code
 
 
-async def test_onboarding_again_keeps_a_token_that_works(home: RunningHome) -> None:
+async def test_onboarding_again_keeps_a_valid_token(home: RunningHome) -> None:
     before = home.token
 
     assert (await _onboard_only(home)).returncode == 0
@@ -131,7 +131,7 @@ async def test_onboarding_again_keeps_a_token_that_works(home: RunningHome) -> N
 
 
 @pytest.mark.parametrize("content", [None, "not a token\n"])
-async def test_a_missing_or_invalid_token_is_made_anew(
+async def test_a_missing_or_invalid_token_is_replaced(
     home: RunningHome, content: str | None
 ) -> None:
     lost = home.token
@@ -151,7 +151,7 @@ async def test_a_missing_or_invalid_token_is_made_anew(
 
 
 @pytest.mark.parametrize("password", [None, "wrong"])
-async def test_a_home_whose_password_is_not_ours_is_refused_with_what_to_do(
+async def test_a_foreign_home_is_rejected_with_a_remedy(
     home: RunningHome, tmp_path: Path, password: str | None
 ) -> None:
     other = RunningHome(tmp_path, port=home.port)
@@ -167,7 +167,7 @@ async def test_a_home_whose_password_is_not_ours_is_refused_with_what_to_do(
     assert "to start over with an empty home" in line["message"]
 
 
-async def test_a_port_that_is_taken_is_named(home: RunningHome, tmp_path: Path) -> None:
+async def test_a_taken_port_is_named(home: RunningHome, tmp_path: Path) -> None:
     second = RunningHome(tmp_path, port=home.port)
 
     outcome = await asyncio.to_thread(
@@ -183,7 +183,7 @@ async def test_a_port_that_is_taken_is_named(home: RunningHome, tmp_path: Path) 
     assert f"cannot listen on port {home.port}" in outcome.stdout.decode()
 
 
-async def test_a_restart_keeps_the_token_the_rooms_and_what_was_on(home: RunningHome) -> None:
+async def test_a_restart_keeps_token_rooms_and_states(home: RunningHome) -> None:
     await home.say("turn on the kitchen light")
     before = home.token
 

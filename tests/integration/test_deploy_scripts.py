@@ -16,7 +16,7 @@ from support.deploy_scripts import ScriptedMachine
 def machine(tmp_path: Path) -> Iterator[ScriptedMachine]:
     scripted = ScriptedMachine(tmp_path)
     scripted.install(scripted.make_generation("old", driver="1"))
-    assert scripted.well()
+    assert scripted.is_healthy()
     yield scripted
     scripted.stop()
 

@@ -18,9 +18,9 @@ from typing import Any
 
 import pytest
 
-from support import rendered
-from support.boot import Container, boot_unavailable_reason
+from support import rendered_units
 from support.nix import ROOT, evaluate, needs_nixpkgs
+from support.systemd_container import Container, boot_unavailable_reason
 
 pytestmark = [
     pytest.mark.alone,
@@ -82,9 +82,9 @@ def make_generation(machine: Container, name: str, *, unhealthy: bool = False) -
 @pytest.fixture
 def machine(tmp_path: Path) -> Iterator[Container]:
     binds = {
-        Path(sys.base_prefix): rendered.PYTHON,
-        Path(sysconfig.get_path("purelib")): rendered.PACKAGES,
-        ROOT / "src": rendered.SOURCE,
+        Path(sys.base_prefix): rendered_units.PYTHON,
+        Path(sysconfig.get_path("purelib")): rendered_units.PACKAGES,
+        ROOT / "src": rendered_units.SOURCE,
     }
     found = Container(tmp_path, binds=binds)
     try:
@@ -99,7 +99,7 @@ def machine(tmp_path: Path) -> Iterator[Container]:
 def _install_units(machine: Container) -> None:
     text = evaluate(f'(hosts.report "beast" {{ }}).units."{GATE}"')
     report = {"units": {GATE: text}, "wantedBy": {GATE: ["proof.target"]}, "folders": []}
-    rendered.install_units(machine, report)
+    rendered_units.install_units(machine, report)
     # The unit's PATH has store paths that do not exist here.
     machine.write(f"/etc/systemd/system/{GATE}.d/path.conf", "[Service]\nEnvironment=PATH=" + PATH)
     program = re.search(r"/nix/store/\S+/bin/barnabee", text)

@@ -16,8 +16,8 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from barnabee.audio import wav
+from support.audio import FORMS, encode_sound, make_tone
 from support.gpu import GpuProcess, models_dir
-from support.sounds import FORMS, encode_sound, make_tone
 
 QUESTION = (Path(__file__).parents[1] / "audio" / "what_time_af_heart.wav").read_bytes()
 SAID = "what time is it"

@@ -15,7 +15,7 @@ import pytest
 
 from barnabee.audio import wav
 from barnabee.audio.samples import to_pcm16
-from support import tdt
+from support import parakeet_tdt
 from support.gpu import MODEL_FOLDERS, GpuProcess, models_dir
 
 FILES = "parakeet-tdt-small"
@@ -34,7 +34,7 @@ def models(tmp_path: Path) -> Path:
     folder.mkdir()
     for name in MODEL_FOLDERS:
         (folder / name).symlink_to(models_dir() / name)
-    tdt.write_export(folder / FILES)
+    parakeet_tdt.write_export(folder / FILES)
     return folder
 
 
@@ -75,7 +75,7 @@ def test_parakeet_is_the_main_ear_where_it_has_files(make_gpu: MakeGpu) -> None:
         assert states[FILES] == "ready"
         assert states["whisper-base"] == "absent"
         form = {"response_format": "verbose_json", "timestamp_granularities[]": "word"}
-        heard = hear(http, tdt.make_tones(500, 900, 1400, 2000), **form)
+        heard = hear(http, parakeet_tdt.make_tones(500, 900, 1400, 2000), **form)
         assert (heard["text"], heard["engine"], heard["degraded"]) == (
             "turn on lights",
             FILES,
@@ -83,7 +83,7 @@ def test_parakeet_is_the_main_ear_where_it_has_files(make_gpu: MakeGpu) -> None:
         )
         assert [word["word"] for word in heard["words"]] == ["turn", "on", "lights"]
         assert 0.9 < heard["confidence"] <= 1
-        assert heard["words"][0]["start"] == pytest.approx(tdt.GAP_S, abs=0.1)
+        assert heard["words"][0]["start"] == pytest.approx(parakeet_tdt.GAP_S, abs=0.1)
         # another language is heard by the one that knows it, and that is nobody's failure
         french = hear(http, speech(), language="fr")
         assert (french["engine"], french["degraded"]) == ("whisper-base", False)
@@ -94,7 +94,7 @@ def test_parakeet_is_the_main_ear_where_it_has_files(make_gpu: MakeGpu) -> None:
         # out and in again
         assert http.post(f"/v1/models/{FILES}/unload").json()["state"] == "absent"
         assert http.post(f"/v1/models/{FILES}/load").json()["state"] == "ready"
-        assert hear(http, tdt.make_tones(2800))["text"] == "stop"
+        assert hear(http, parakeet_tdt.make_tones(2800))["text"] == "stop"
 
 
 def test_a_damaged_parakeet_is_named_whisper_answers_and_a_repair_needs_no_restart(
@@ -117,13 +117,13 @@ def test_a_damaged_parakeet_is_named_whisper_answers_and_a_repair_needs_no_resta
         while http.get("/health/ready").json()["status"] != "healthy":
             assert time.monotonic() < deadline, "it did not come back by itself"
             time.sleep(0.2)
-        assert hear(http, tdt.make_tones(2800))["engine"] == FILES
+        assert hear(http, parakeet_tdt.make_tones(2800))["engine"] == FILES
 
 
 def test_when_parakeet_fails_in_the_middle_whisper_answers(make_gpu: MakeGpu, models: Path) -> None:
     shutil.rmtree(models / FILES)
     # takes a second of sound, as its first inference has, and fails on any other length
-    tdt.write_export(models / FILES, frames=101)
+    parakeet_tdt.write_export(models / FILES, frames=101)
     service = make_gpu(change=with_parakeet)
     with service.client() as http:
         assert http.get("/health/ready").json()["status"] == "healthy"

@@ -14,8 +14,8 @@ from starlette.responses import JSONResponse, Response
 
 from barnabee.clients.gpu import GpuClient, ModelNames
 from barnabee.core.errors import BadInput, DependencyDown, Overloaded, TimedOut
+from support.asgi_server import serve_app
 from support.inference import CHUNKS, FakeInferenceServer, InferenceProcess
-from support.serve import served
 from support.wait import eventually, free_port, until
 
 LOST = "http://127.0.0.1:1"
@@ -39,7 +39,7 @@ async def client_of(
         urls = [
             one
             if isinstance(one, str)
-            else await stack.enter_async_context(served(one.app(), (ports or {}).get(number, 0)))
+            else await stack.enter_async_context(serve_app(one.app(), (ports or {}).get(number, 0)))
             for number, one in enumerate(servers)
         ]
         client = GpuClient(urls, "token", **options)
@@ -139,14 +139,14 @@ async def test_a_stream_that_has_begun_is_never_begun_anew() -> None:
         async with client_of(dies.url, well) as client:
             async with aclosing(client.speak("hello")) as sound:
                 assert len(await anext(sound)) > 0
-                dies.end()
+                dies.stop()
                 with pytest.raises(DependencyDown):
                     await anext(sound)
             assert well.asked == []
             assert len([part async for part in client.speak("hello")]) > 0
             assert well.count("/v1/audio/speech") == 1
     finally:
-        dies.end()
+        dies.stop()
 
 
 async def test_a_server_that_hangs_is_set_aside_also_by_callers_who_do_not_wait() -> None:
@@ -381,7 +381,7 @@ async def test_one_of_two_killed_under_load_loses_no_request_and_comes_back() ->
         await until(lambda: answered[0] > 100)
         assert await first.count() > 20
         assert await second.count() > 20
-        first.end()
+        first.stop()
         before = answered[0]
         await until(lambda: answered[0] > before + 200)
         await first.start()
@@ -394,8 +394,8 @@ async def test_one_of_two_killed_under_load_loses_no_request_and_comes_back() ->
         stop.set()
         await asyncio.gather(*callers)
         await client.aclose()
-        first.end()
-        second.end()
+        first.stop()
+        second.stop()
     assert failures == []
 
 
@@ -416,11 +416,11 @@ async def test_a_stopped_process_is_left_alone_until_it_goes_on() -> None:
     first, second = [await InferenceProcess().start() for _ in range(2)]
     client = GpuClient([first.url, second.url], "token", timeout_s=2)
     try:
-        first.end(signal.SIGSTOP)
+        first.stop(signal.SIGSTOP)
         for _ in range(20):
             assert (await client.embed(["a"])).shape == (1, 384)
         assert await second.count() == 20
-        first.end(signal.SIGCONT)
+        first.stop(signal.SIGCONT)
         before = await first.count()
 
         async def has_load() -> bool:
@@ -430,5 +430,5 @@ async def test_a_stopped_process_is_left_alone_until_it_goes_on() -> None:
         await eventually(has_load, within_s=60)
     finally:
         await client.aclose()
-        first.end()
-        second.end()
+        first.stop()
+        second.stop()

@@ -1,4 +1,4 @@
-"""The launcher against a small checkout of its own: a real environment, made once."""
+"""The launcher in a small checkout: a real environment, created once."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MAIN = "import os, sys; print(sys.argv[1:], sys.prefix, os.environ['PYTHONPATH']
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    """Return a checkout whose packages are none, so that nothing is fetched."""
+    """Return a checkout without requirements, so that nothing is downloaded."""
     root = tmp_path / "a checkout"
     (root / "src" / "barnabee").mkdir(parents=True)
     (root / "src" / "barnabee" / "__init__.py").touch()
@@ -44,7 +44,7 @@ def launch(
     )
 
 
-def test_an_environment_that_is_there_is_used_and_nothing_is_installed(checkout: Path) -> None:
+def test_a_given_environment_is_used_and_nothing_is_installed(checkout: Path) -> None:
     result = launch(checkout / "barnabee", "say", "two words", BARNABEE_PYTHON=sys.executable)
     assert result.returncode == 0, result.stderr
     assert result.stdout.startswith("['say', 'two words']")
@@ -52,7 +52,7 @@ def test_an_environment_that_is_there_is_used_and_nothing_is_installed(checkout:
     assert not (checkout / ".barnabee").exists()
 
 
-def test_it_runs_from_anywhere_and_through_a_link(checkout: Path, tmp_path: Path) -> None:
+def test_runs_from_any_directory_and_through_a_symlink(checkout: Path, tmp_path: Path) -> None:
     elsewhere = tmp_path / "bin"
     elsewhere.mkdir()
     (elsewhere / "barnabee").symlink_to(checkout / "barnabee")
@@ -60,27 +60,27 @@ def test_it_runs_from_anywhere_and_through_a_link(checkout: Path, tmp_path: Path
     assert f"{checkout}/src" in result.stdout
 
 
-def test_a_wrong_environment_is_one_sentence(checkout: Path) -> None:
+def test_an_invalid_environment_is_one_sentence(checkout: Path) -> None:
     result = launch(checkout / "barnabee", BARNABEE_PYTHON="/nonexistent/python")
     assert result.returncode == 1
-    assert result.stderr == "barnabee: BARNABEE_PYTHON=/nonexistent/python is no program.\n"
+    assert result.stderr == "barnabee: BARNABEE_PYTHON=/nonexistent/python is not a program.\n"
 
 
 @pytest.mark.long
-def test_the_environment_is_made_once_and_again_when_the_list_changes(checkout: Path) -> None:
+def test_the_environment_is_created_once_per_requirements(checkout: Path) -> None:
     first = launch(checkout / "barnabee", "check")
     assert first.returncode == 0, first.stderr
     assert f"installing 0 packages into {checkout}/.barnabee/venv" in first.stderr
     assert f"{checkout}/.barnabee/venv" in first.stdout
     assert launch(checkout / "barnabee", "check").stderr == ""
     assert "installing 0" in launch(checkout / "barnabee", "test").stderr
-    assert launch(checkout / "barnabee", "check").stderr == "", "dev holds all of default"
+    assert launch(checkout / "barnabee", "check").stderr == "", "dev contains all of default"
     (checkout / "requirements" / "dev.txt").write_text("# another\n")
     assert "installing 0" in launch(checkout / "barnabee", "check").stderr
 
 
 @pytest.mark.long
-def test_two_launches_at_once_make_one_environment(checkout: Path) -> None:
+def test_concurrent_launches_create_one_environment(checkout: Path) -> None:
     base = os.environ | {"PYTHONPATH": ""}
     both = [
         subprocess.Popen(
@@ -98,7 +98,7 @@ def test_two_launches_at_once_make_one_environment(checkout: Path) -> None:
 
 
 @pytest.mark.long
-def test_packages_that_cannot_be_had_end_with_pips_reason_and_leave_no_mark(
+def test_a_failed_installation_shows_pips_reason_and_no_stamp(
     checkout: Path,
 ) -> None:
     listing = f"nothing @ file://{checkout}/nothing.whl --hash=sha256:{'0' * 64}\n"
@@ -106,6 +106,6 @@ def test_packages_that_cannot_be_had_end_with_pips_reason_and_leave_no_mark(
     result = launch(checkout / "barnabee", "check")
     assert result.returncode == 1
     assert result.stderr.splitlines()[-1] == (
-        "barnabee: the packages could not be installed: look at the network, then try again."
+        "barnabee: the packages could not be installed: check the network, then try again."
     )
     assert not (checkout / ".barnabee" / "venv" / "requirements.stamp").exists()

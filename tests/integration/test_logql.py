@@ -1,4 +1,4 @@
-"""The logs of a real house in a real server of LogQL: pushed, asked for, drawn as one turn."""
+"""Logs of a real deployment in a real LogQL server: pushed, queried, drawn as one trace."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ import pytest
 
 from barnabee.clients.loki import LokiClient, make_trace_query
 from barnabee.clients.loki_push import LogShipper
+from support.deployment import WholeHouse
 from support.logql.server import logql_server
-from support.otlp import Receiver, receiver
+from support.otlp import SpanReceiver, run_receiver
 from support.wait import eventually
-from support.whole_house import WholeHouse
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
 HOUR_NS = 3_600_000_000_000
-# the voice path is not tried aloud, which takes all cores for seconds
+# no voice probe, which uses all cores for seconds
 QUIET = {"probe": {"every_s": 0}}
 
 
@@ -32,17 +32,17 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def traces() -> Iterator[Receiver]:
-    with receiver() as found:
+def traces() -> Iterator[SpanReceiver]:
+    with run_receiver() as found:
         yield found
 
 
 @pytest.fixture(scope="module")
-def house(
-    url: str, traces: Receiver, tmp_path_factory: pytest.TempPathFactory
+def deployment(
+    url: str, traces: SpanReceiver, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[WholeHouse]:
     with pytest.MonkeyPatch.context() as environment:
-        environment.setenv("LOKI_URL", url)  # for the runner and for every command
+        environment.setenv("LOKI_URL", url)  # for the runner and the commands
         environment.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", traces.url)
         found = WholeHouse(tmp_path_factory.mktemp("logged"), demo_home=False, tables=QUIET)
         try:
@@ -52,7 +52,7 @@ def house(
             found.clean()
 
 
-async def ask(url: str, logql: str) -> list[dict[str, Any]]:
+async def query(url: str, logql: str) -> list[dict[str, Any]]:
     client, now_ns = LokiClient(url), time.time_ns()
     try:
         return await client.query(logql, now_ns - HOUR_NS, now_ns + HOUR_NS)
@@ -60,87 +60,91 @@ async def ask(url: str, logql: str) -> list[dict[str, Any]]:
         await client.aclose()
 
 
-async def test_the_three_queries_of_the_specification(house: WholeHouse, url: str) -> None:
-    turn = await house.command("what time is it")
-    async with house.client() as client:
+async def test_the_three_queries_of_the_specification(deployment: WholeHouse, url: str) -> None:
+    turn = await deployment.command("what time is it")
+    async with deployment.client() as client:
         assert (await client.get("/v1/turns/no-trace-id")).status_code == 400
 
-    async def all_there() -> bool:
-        failures = await ask(url, '{component="api"} |= "bad_request"')
-        timed = await ask(url, '{component="api"} | json | latency_ms > 0')
-        traced = await ask(url, f'{{component="api"}} | json | trace_id="{turn["trace_id"]}"')
+    async def all_stored() -> bool:
+        failures = await query(url, '{component="api"} |= "bad_request"')
+        timed = await query(url, '{component="api"} | json | latency_ms > 0')
+        traced = await query(url, f'{{component="api"}} | json | trace_id="{turn["trace_id"]}"')
         assert {one["code"] for one in failures} == {"bad_request"}
         assert timed
         assert all(one["latency_ms"] > 0 for one in timed)
         assert {one["trace_id"] for one in traced} == {turn["trace_id"]}
         return True
 
-    await eventually(all_there, within_s=30, every_s=0.5)
-    assert await ask(url, '{component="api"} | json | latency_ms > 3600000') == []
+    await eventually(all_stored, within_s=30, every_s=0.5)
+    assert await query(url, '{component="api"} | json | latency_ms > 3600000') == []
 
 
-async def test_labels_are_three(house: WholeHouse, url: str) -> None:
-    await house.command("what time is it")
+async def test_lines_have_three_labels(deployment: WholeHouse, url: str) -> None:
+    await deployment.command("what time is it")
 
-    async def all_there() -> bool:
-        found = await ask(url, '{component=~"runner|redis"}')
+    async def all_stored() -> bool:
+        found = await query(url, '{component=~"runner|redis"}')
         return {one["component"] for one in found} == {"runner", "redis"}
 
-    await eventually(all_there, within_s=30, every_s=0.5)
+    await eventually(all_stored, within_s=30, every_s=0.5)
     async with httpx.AsyncClient(base_url=url) as client:
         labels = (await client.get("/loki/api/v1/labels")).json()["data"]
     assert set(labels) == {"component", "host", "level"}
 
 
-async def test_one_turn_is_the_same_from_loki_and_from_the_file(house: WholeHouse) -> None:
-    turn = await house.command("remember that the bins go out on Tuesday")
+async def test_lines_of_a_turn_are_the_same_from_loki_and_from_files(
+    deployment: WholeHouse,
+) -> None:
+    turn = await deployment.command("remember that the bins go out on Tuesday")
     trace_id = turn["trace_id"]
 
-    def told(*options: str) -> list[dict[str, Any]]:
-        done = house.cli("logs", "--json", "--trace", trace_id, *options)
+    def read_lines(*options: str) -> list[dict[str, Any]]:
+        done = deployment.cli("logs", "--json", "--trace", trace_id, *options)
         assert done.returncode == 0, done.stderr
         lines = [json.loads(line) for line in done.stdout.splitlines()]
         without_host = [{k: v for k, v in line.items() if k != "host"} for line in lines]
-        return sorted(without_host, key=lambda one: str(one["timestamp"]))
+        return sorted(without_host, key=lambda line: str(line["timestamp"]))
 
-    async def same() -> bool:
-        written = told("--loki", "")
+    async def is_same() -> bool:
+        written = read_lines("--loki", "")
         assert {"api", "gpu", "worker"} <= {line["component"] for line in written}
-        assert told() == written
+        assert read_lines() == written
         return True
 
-    await eventually(same, within_s=30, every_s=1)
+    await eventually(is_same, within_s=30, every_s=1)
     drawn = [
-        json.loads(house.cli("trace", trace_id, "--json", *options).stdout)
+        json.loads(deployment.cli("trace", trace_id, "--json", *options).stdout)
         for options in ([], ["--loki", ""])
     ]
     assert drawn[0]["stages"] == drawn[1]["stages"]
     assert {bar["service"] for bar in drawn[0]["stages"]} >= {"api", "gpu"}
 
 
-async def test_lines_are_followed_as_they_come_and_each_is_shown_once(house: WholeHouse) -> None:
+async def test_followed_lines_are_shown_once_as_they_arrive(deployment: WholeHouse) -> None:
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "barnabee", "logs", "-f", "--json", "-c", "api"),
-        env=house.environment(),
+        env=deployment.environment(),
         stdout=asyncio.subprocess.PIPE,
     )
     assert process.stdout is not None
-    turns, shown = [(await house.command("what time is it"))["trace_id"]], list[str]()
+    turns, shown = [(await deployment.command("what time is it"))["trace_id"]], list[str]()
     try:
         async with asyncio.timeout(60):
             while len(turns) < 3 or turns[-1] not in shown:
                 line = json.loads(await process.stdout.readline())
                 shown += [line["trace_id"]] if line["trace_id"] in turns else []
                 if shown and turns[-1] == shown[-1] and len(turns) < 3:
-                    turns.append((await house.command("what time is it"))["trace_id"])
+                    turns.append((await deployment.command("what time is it"))["trace_id"])
     finally:
         process.kill()
         await process.wait()
     assert shown == turns
 
 
-async def test_one_turn_is_one_trace_over_all_services(house: WholeHouse, traces: Receiver) -> None:
-    turn = await house.command("remember that the bins go out on Friday")
+async def test_turn_is_one_trace_over_all_services(
+    deployment: WholeHouse, traces: SpanReceiver
+) -> None:
+    turn = await deployment.command("remember that the bins go out on Friday")
 
     async def exported() -> bool:
         services = {span.service for span in traces.of_trace(turn["trace_id"])}
@@ -159,16 +163,16 @@ async def test_one_turn_is_one_trace_over_all_services(house: WholeHouse, traces
     assert not any("bins" in value for span in spans for value in span.attributes.values())
 
 
-def test_accept_finds_its_line_by_logql(house: WholeHouse, url: str) -> None:
-    done = house.cli("accept", "--json", "--allow-unchecked")
+def test_accept_finds_its_line_by_logql(deployment: WholeHouse, url: str) -> None:
+    done = deployment.cli("accept", "--json", "--allow-unchecked")
     rows = {row["criterion"]: row for row in json.loads(done.stdout)["criteria"]}
     assert rows["log aggregation"]["verdict"] == "passed", rows
     assert rows["log aggregation"]["source"] == f"LogQL at {url}"
     assert 0 < rows["log aggregation"]["figure"] <= rows["log aggregation"]["limit"]
-    print("a line was found after", rows["log aggregation"]["figure"], "s")
+    print("found a line after", rows["log aggregation"]["figure"], "s")
 
 
-async def test_somebody_elses_line_and_an_odd_one_come_back(url: str) -> None:
+async def test_lines_with_special_characters_are_unchanged(url: str) -> None:
     trace_id = "0af7651916cd43dd8448eb211c80319c"
     lines = [
         {"component": "odd", "level": "info", "event": text, "trace_id": trace_id}
@@ -181,9 +185,9 @@ async def test_somebody_elses_line_and_an_odd_one_come_back(url: str) -> None:
     shipper.stop()
     assert (shipper.counts.sent, shipper.counts.dropped) == (len(lines), 0)
 
-    async def all_back() -> bool:
-        found = await ask(url, make_trace_query(trace_id, "odd"))
+    async def all_stored() -> bool:
+        found = await query(url, make_trace_query(trace_id, "odd"))
         assert sorted(one["event"] for one in found) == sorted(str(one["event"]) for one in lines)
         return True
 
-    await eventually(all_back, within_s=20, every_s=0.5)
+    await eventually(all_stored, within_s=20, every_s=0.5)

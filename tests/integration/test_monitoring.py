@@ -1,4 +1,4 @@
-"""`up --demo-home --monitoring`: what goes wrong in the real house is told in the real home."""
+"""`up --demo-home --monitoring`: a failure of a service is shown in the real Home Assistant."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from barnabee.clients.home_assistant import HomeAssistant
 from barnabee.core.errors import DependencyDown
 from barnabee.up import monitoring_services
 from support.alert_rules import list_exported_series, load_metrics_reference
+from support.deployment import WholeHouse
 from support.wait import eventually
-from support.whole_house import WholeHouse
 
 MISSING = [name for name in monitoring_services.PROGRAMS.values() if shutil.which(name) is None]
 pytestmark = [
@@ -27,15 +27,15 @@ pytestmark = [
     pytest.mark.skipif(bool(MISSING), reason=f"not installed here: {', '.join(MISSING)}"),
 ]
 ADDED = ("up", "scrape_", "ALERTS", "barnabee_expected")  # by Prometheus itself
-TOLD_WITHIN_S = 90
+SHOWN_WITHIN_S = 90
 STT_DOWN = "The speech service is not running, so the assistant cannot hear or speak."
 
 
 @pytest.fixture
-def house(tmp_path: Path) -> Iterator[WholeHouse]:
-    # It is killed as often as it comes back; and a busy machine's voice is not what is tried here.
+def deployment(tmp_path: Path) -> Iterator[WholeHouse]:
+    # The test kills the gpu service after every restart; the voice probe is off.
     found = WholeHouse(
-        tmp_path / "house",
+        tmp_path / "deployment",
         monitoring=True,
         service={"gpu": {"start_limit_burst": 1000}},
         tables={"probe": {"every_s": 0}},
@@ -44,62 +44,64 @@ def house(tmp_path: Path) -> Iterator[WholeHouse]:
     found.clean()
 
 
-async def test_a_dead_part_is_told_at_home_in_time_and_told_to_be_back(house: WholeHouse) -> None:
-    house.up()
-    tried = house.cli("alert", "test")
-    print(tried.stdout)
-    assert tried.returncode == 0, tried.stdout + tried.stderr
-    assert json.loads(house.cli("alert", "list", "--json").stdout) == []
-    accepted = json.loads(house.cli("accept", "--json", "--allow-unchecked").stdout)
+async def test_failed_service_is_shown_in_home_assistant_in_time_and_dismissed(
+    deployment: WholeHouse,
+) -> None:
+    deployment.up()
+    test = deployment.cli("alert", "test")
+    print(test.stdout)
+    assert test.returncode == 0, test.stdout + test.stderr
+    assert json.loads(deployment.cli("alert", "list", "--json").stdout) == []
+    accepted = json.loads(deployment.cli("accept", "--json", "--allow-unchecked").stdout)
     (row,) = [one for one in accepted["criteria"] if one["criterion"] == "test alert"]
     assert row["verdict"] == "passed", row
-    await _every_target_is_up(house)
-    await _every_series_is_documented(house)
+    await _check_targets_are_up(deployment)
+    await _check_series_are_documented(deployment)
 
-    token = (house.paths.secrets / "demo_home_token").read_text(encoding="utf-8").strip()
-    home = HomeAssistant(house.url("home"), lambda: token)
+    token = (deployment.paths.secrets / "demo_home_token").read_text(encoding="utf-8").strip()
+    home = HomeAssistant(deployment.url("home"), lambda: token)
     home.start()
 
-    async def told() -> bool:
+    async def is_shown() -> bool:
         try:
             return f"Urgent: {STT_DOWN}" in (await home.read_notifications()).values()
         except DependencyDown as error:
             raise ConnectionError(str(error)) from error
 
-    killing = asyncio.create_task(_keep_killing(house, "gpu"))
+    killing = asyncio.create_task(_keep_killing(deployment, "gpu"))
     begun = time.monotonic()
     try:
-        await eventually(told, within_s=TOLD_WITHIN_S)
-        print(f"told at home {time.monotonic() - begun:.1f} s after the first kill")
-        assert len(await home.read_notifications()) == 1  # what follows from it is not told as well
-        listed = json.loads(house.cli("alert", "list", "--json").stdout)
-        assert "STTServiceDown" in [one["name"] for one in listed if not one["held_back"]]
+        await eventually(is_shown, within_s=SHOWN_WITHIN_S)
+        print(f"shown after {time.monotonic() - begun:.1f} s")
+        assert len(await home.read_notifications()) == 1  # its effects are inhibited
+        listed = json.loads(deployment.cli("alert", "list", "--json").stdout)
+        assert "STTServiceDown" in [alert["name"] for alert in listed if not alert["held_back"]]
     finally:
         killing.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await killing
     back = time.monotonic()
 
-    async def over() -> bool:
-        return not await told()
+    async def is_dismissed() -> bool:
+        return not await is_shown()
 
-    await eventually(over, within_s=120)
-    print(f"gone again {time.monotonic() - back:.1f} s after it was left in peace")
+    await eventually(is_dismissed, within_s=120)
+    print(f"dismissed after {time.monotonic() - back:.1f} s")
     await home.aclose()
-    house.down()
+    deployment.down()
 
 
-async def _keep_killing(house: WholeHouse, name: str) -> None:
-    """Kill a part as often as it comes back."""
+async def _keep_killing(deployment: WholeHouse, name: str) -> None:
+    """Kill a service whenever it is running."""
     while True:
         with contextlib.suppress(AssertionError, ProcessLookupError):
-            house.kill(name)
+            deployment.kill(name)
         await asyncio.sleep(0.2)
 
 
-async def _every_series_is_documented(house: WholeHouse) -> None:
-    """What the running services export stands in docs/reference/metrics.md."""
-    async with httpx.AsyncClient(base_url=house.url("prometheus")) as http:
+async def _check_series_are_documented(deployment: WholeHouse) -> None:
+    """Check that docs/reference/metrics.md has every series of the running services."""
+    async with httpx.AsyncClient(base_url=deployment.url("prometheus")) as http:
         for service in load_metrics_reference().SERVICES:
             asked = {"match[]": f'{{job="barnabee-{service}"}}'}
             answer = await http.get("/api/v1/label/__name__/values", params=asked)
@@ -108,11 +110,13 @@ async def _every_series_is_documented(house: WholeHouse) -> None:
             assert names - list_exported_series() == set(), service
 
 
-async def _every_target_is_up(house: WholeHouse) -> None:
+async def _check_targets_are_up(deployment: WholeHouse) -> None:
     async def up() -> bool:
-        async with httpx.AsyncClient(base_url=house.url("prometheus")) as http:
+        async with httpx.AsyncClient(base_url=deployment.url("prometheus")) as http:
             found = (await http.get("/api/v1/targets")).json()["data"]["activeTargets"]
-        health = {one["labels"]["job"]: (one["health"], one["lastError"]) for one in found}
+        health = {
+            target["labels"]["job"]: (target["health"], target["lastError"]) for target in found
+        }
         assert set(health.values()) == {("up", "")}, health
         assert {"barnabee-api", "barnabee-gpu", "node", "blackbox"} <= health.keys()
         return True

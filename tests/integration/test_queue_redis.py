@@ -15,7 +15,7 @@ from barnabee.core.errors import DependencyDown
 from barnabee.core.redis_client import RedisClient
 from barnabee.workers.jobs import load_job
 from support.redis import RedisServer
-from support.turns import make_turn
+from support.turn_records import make_turn
 from support.wait import eventually
 
 

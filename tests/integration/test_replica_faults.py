@@ -34,7 +34,7 @@ from support.replica import (
     record_turns,
     restore_at_cold_start,
 )
-from support.turns import make_turn
+from support.turn_records import make_turn
 from support.wait import eventually
 
 
@@ -56,7 +56,7 @@ async def test_an_unreachable_s3_server_is_not_an_empty_replica(
 ) -> None:
     deployment.s3.kill()
 
-    with pytest.raises(BackupUnreachable, match="nothing was started on an empty database"):
+    with pytest.raises(BackupUnreachable, match="nothing was started, so that no backup is overwritten"):
         await restore_at_cold_start(deployment, budget_s=8)
     assert not deployment.path.exists()
 

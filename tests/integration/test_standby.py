@@ -22,7 +22,7 @@ from barnabee.store.conversations import Conversations
 from barnabee.store.db import open_database
 from barnabee.store.fence import make_fence
 from support.standby import FAST, StandbyMachine, start_pair
-from support.turns import make_turn
+from support.turn_records import make_turn
 from support.wait import eventually
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(240)]
@@ -257,7 +257,7 @@ async def test_a_database_cannot_be_written_without_a_permit(tmp_path: Path) -> 
     database = await open_database(path)
     await Conversations(database).record(make_turn(1))
     await database.close()
-    shut = await open_database(path, may_write=make_fence(str(tmp_path / "nowhere")))
+    shut = await open_database(path, check_fence=make_fence(str(tmp_path / "nowhere")))
     try:
         assert [turn.trace_id for turn in await Conversations(shut).list_turns(limit=5)] == list(
             ids(range(1, 2))
@@ -267,7 +267,7 @@ async def test_a_database_cannot_be_written_without_a_permit(tmp_path: Path) -> 
     finally:
         await shut.close()
     with pytest.raises(LeaseNotHeld):
-        await open_database(tmp_path / "new.db", may_write=make_fence(str(tmp_path / "nowhere")))
+        await open_database(tmp_path / "new.db", check_fence=make_fence(str(tmp_path / "nowhere")))
     assert not (tmp_path / "new.db").exists()
 
 

@@ -16,9 +16,9 @@ import pytest
 
 from barnabee.core import system
 from barnabee.standby.lease import LeaseRecord, LeaseState
-from support import rendered
-from support.boot import Container, boot_unavailable_reason
+from support import rendered_units
 from support.nix import ROOT, evaluate, needs_nixpkgs
+from support.systemd_container import Container, boot_unavailable_reason
 
 pytestmark = [
     pytest.mark.alone,
@@ -46,7 +46,7 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Container]:
     core: Any = evaluate(
         'hosts.report "barnabee-core" {'
         ' barnabee.secrets.unused = [ "azure_openai_key" "home_assistant_token" ];'
-        f' barnabee.settings.BARNABEE_REPLICA_ENDPOINT = "http://{CORE}:{rendered.S3_PORT}";'
+        f' barnabee.settings.BARNABEE_REPLICA_ENDPOINT = "http://{CORE}:{rendered_units.S3_PORT}";'
         " barnabee.system.standby.lease_s = 24; barnabee.system.standby.renew_s = 1; }"
     )
     core["units"] = {name: text for name, text in core["units"].items() if name in UNITS}
@@ -55,13 +55,13 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Container]:
     fillers.mkdir()
     found = Container(
         folder,
-        secrets=dict.fromkeys(names, rendered.SECRET),
-        binds=rendered.list_bind_mounts(fillers, rendered.collect_programs(folder / "programs")),
+        secrets=dict.fromkeys(names, rendered_units.SECRET),
+        binds=rendered_units.list_bind_mounts(fillers, rendered_units.collect_programs(folder / "programs")),
     )
     try:
         found.prepare()
-        rendered.install_units(found, core)
-        rendered.install_environment(found, [CORE])
+        rendered_units.install_units(found, core)
+        rendered_units.install_environment(found, [CORE])
         for wanted in STARTED:  # these start the others
             found.link(f"/etc/systemd/system/proof.target.wants/{wanted}", f"../{wanted}")
         found.start()
@@ -80,7 +80,7 @@ def describe_units(machine: Container) -> str:
     return "\n".join([units, *(machine.journal(f"barnabee-{name}.service", 12) for name in names)])
 
 
-def wait_for_states(: Container, **wanted: str) -> float:
+def wait_for_states(machine: Container, **wanted: str) -> float:
     """Wait until the units are in these states; return the seconds that took."""
     names = {f"barnabee-{name}.service": value for name, value in wanted.items()}
 
@@ -100,7 +100,9 @@ def write_other_lease(machine: Container, state: LeaseState, epoch: int) -> None
 
 
 def test_the_lease_starts_the_services_and_replication(machine: Container) -> None:
-    took_s = wait_for_states(machine, lease="active", litestream="active", worker="active", api="active")
+    took_s = wait_for_states(
+        machine, lease="active", litestream="active", worker="active", api="active"
+    )
     print(f"served {took_s:.1f} s after the boot")
     status = machine.run("cat", "/run/barnabee-lease/status.json")
     assert json.loads(status.stdout)["holder"] == "barnabee-core"
@@ -116,7 +118,8 @@ def test_litestream_ends_with_the_keeper_and_both_restart(machine: Container) ->
     def another() -> bool:
         now = machine.show("barnabee-litestream.service", "MainPID")
         return (
-            now not in {"0", before} and read_state(machine, "barnabee-litestream.service") == "active"
+            now not in {"0", before}
+            and read_state(machine, "barnabee-litestream.service") == "active"
         )
 
     took_s = machine.wait_until(another, WITHIN_S)
@@ -152,7 +155,9 @@ def test_a_superseded_machine_stops_serving_and_follows(machine: Container) -> N
     wait_for_states(machine, litestream="inactive")
     write_other_lease(machine, LeaseState.HOLD, 2)
     machine.run("systemctl", "start", "--no-block", "barnabee-lease.service")
-    took_s = wait_for_states(machine, follow="active", worker="inactive", api="inactive", restore="inactive")
+    took_s = wait_for_states(
+        machine, follow="active", worker="inactive", api="inactive", restore="inactive"
+    )
     print(f"follows after {took_s:.1f} s")
     assert read_state(machine, "barnabee.target") == "inactive"
     assert read_state(machine, "barnabee-redis.service") == "active"
@@ -160,6 +165,8 @@ def test_a_superseded_machine_stops_serving_and_follows(machine: Container) -> N
 
 def test_a_released_lease_starts_the_services_again(machine: Container) -> None:
     write_other_lease(machine, LeaseState.RELEASED, 2)
-    took_s = wait_for_states(machine, follow="inactive", litestream="active", worker="active", api="active")
+    took_s = wait_for_states(
+        machine, follow="inactive", litestream="active", worker="active", api="active"
+    )
     print(f"served again {took_s:.1f} s after the other gave up")
     assert (machine.root / "data/line").read_text() == "3\n"

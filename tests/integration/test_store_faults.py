@@ -18,7 +18,7 @@ from barnabee.store.conversations import Conversations
 from barnabee.store.db import open_database
 from barnabee.store.provider import DatabaseProvider
 from support.disk import SmallDisk
-from support.turns import make_turn
+from support.turn_records import make_turn
 
 ROOT = Path(__file__).parents[2]
 OPEN_AND_RECORD = """
@@ -26,7 +26,7 @@ import asyncio, sys
 from pathlib import Path
 from barnabee.store.conversations import Conversations
 from barnabee.store.db import open_database
-from support.turns import make_turn
+from support.turn_records import make_turn
 
 async def main():
     database = await open_database(Path(sys.argv[1]))

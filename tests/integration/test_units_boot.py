@@ -16,9 +16,9 @@ from typing import Any
 import pytest
 
 from barnabee.core import graph, system
-from support import rendered
-from support.boot import Container, boot_unavailable_reason
+from support import rendered_units
 from support.nix import ROOT, evaluate, needs_nixpkgs
+from support.systemd_container import Container, boot_unavailable_reason
 
 pytestmark = [
     pytest.mark.alone,
@@ -45,7 +45,7 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Container]:
         "barnabee-core",
         f"{{ lib, ... }}: {{ barnabee.standby.enable = lib.mkForce false;"
         f" barnabee.secrets.unused = [ {unused} ];"
-        f' barnabee.settings.BARNABEE_REPLICA_ENDPOINT = "http://{CORE}:{rendered.S3_PORT}"; }}',
+        f' barnabee.settings.BARNABEE_REPLICA_ENDPOINT = "http://{CORE}:{rendered_units.S3_PORT}"; }}',
     )
     gpu = report(
         "barnabee-gpu",
@@ -53,18 +53,18 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Container]:
         " barnabee.models = pkgs.barnabee-models-cpu; }",
     )
     needed = {name for node in GRAPH.service.values() for name in node.credentials} - set(UNUSED)
-    fillers = rendered.make_fillers(folder / "fillers")
+    fillers = rendered_units.make_fillers(folder / "fillers")
     found = Container(
         folder,
-        secrets=dict.fromkeys(sorted(needed), rendered.SECRET),
-        binds=rendered.list_bind_mounts(fillers, rendered.collect_programs(folder / "programs")),
+        secrets=dict.fromkeys(sorted(needed), rendered_units.SECRET),
+        binds=rendered_units.list_bind_mounts(fillers, rendered_units.collect_programs(folder / "programs")),
     )
     try:
         found.prepare()
-        rendered.install_units(found, core)
+        rendered_units.install_units(found, core)
         unit = {"barnabee-gpu.service": gpu["units"]["barnabee-gpu.service"]}
-        rendered.install_units(found, {**gpu, "units": unit})
-        rendered.install_environment(found, [CORE, GPU])
+        rendered_units.install_units(found, {**gpu, "units": unit})
+        rendered_units.install_environment(found, [CORE, GPU])
         found.start()
         yield found
     finally:
@@ -140,9 +140,8 @@ def test_a_killed_service_restarts_and_all_are_healthy_again(machine: Container,
     restart_s = time.monotonic() - killed
     again = machine.run("systemctl", "restart", "barnabee-health.service")
     assert again.returncode == 0, describe_units(machine)
-    print(
-        f"{name}: restarted after {restart_s:.1f} s, healthy after {time.monotonic() - killed:.1f} s"
-    )
+    healthy_s = time.monotonic() - killed
+    print(f"{name}: restarted after {restart_s:.1f} s, healthy after {healthy_s:.1f} s")
     for other in SERVICES:
         assert is_active(machine, f"barnabee-{other}.service"), describe_units(machine)
 
@@ -168,7 +167,7 @@ def test_a_service_sees_only_its_own_secrets_and_files(machine: Container) -> No
         return machine.run(*view, "setpriv", f"--reuid={user}", "--clear-groups", *command)
 
     api = "/run/credentials/barnabee-api.service"
-    assert inside("barnabee-api.service", "cat", f"{api}/api_token").stdout == rendered.SECRET
+    assert inside("barnabee-api.service", "cat", f"{api}/api_token").stdout == rendered_units.SECRET
     for secret in (f"{api}/b2_key_id", "/run/credentials/barnabee-litestream.service/b2_key_id"):
         assert inside("barnabee-api.service", "cat", secret).returncode != 0
     assert inside("barnabee-worker.service", "cat", f"{api}/api_token").returncode != 0

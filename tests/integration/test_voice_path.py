@@ -1,4 +1,4 @@
-"""The voice path is tried, a turn is traced: real api, worker, command line; faked engines."""
+"""Voice path probe and turn traces with a real api, worker and CLI, and fake engines."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from barnabee.clients.api import TurnReport, StageTiming, send_turn_report
+from barnabee.clients.api import StageTiming, TurnReport, send_turn_report
 from barnabee.testing import gpu
 from support.api import TOKEN, ApiProcess
+from support.asgi_server import serve_app
 from support.redis import RedisServer
-from support.serve import served
 from support.voice_path import make_tone
 from support.wait import eventually
 from support.worker import WorkerProcess
@@ -37,24 +37,24 @@ TRACE = "0af7651916cd43dd8448eb211c80319c"
 
 @dataclass
 class Engines:
-    """An inference service that hears and says what a test wants."""
+    """Fake inference service with a scripted transcript and speech."""
 
-    heard: str = "What time is it?"
-    sound: bytes = field(default_factory=lambda: make_tone(1.5))
+    transcript: str = "What time is it?"
+    speech: bytes = field(default_factory=lambda: make_tone(1.5))
     url: str = ""
 
     def service(self) -> Starlette:
-        async def hear(request: Request) -> Response:
+        async def transcribe(request: Request) -> Response:
             async with request.form() as form:
                 assert "file" in form
-            return JSONResponse({"text": self.heard, "duration": 1.6, "engine": "fake"})
+            return JSONResponse({"text": self.transcript, "duration": 1.6, "engine": "fake"})
 
         async def speak(_request: Request) -> Response:
-            return Response(self.sound)
+            return Response(self.speech)
 
         post = ["POST"]
         routes = [
-            Route("/v1/audio/transcriptions", hear, methods=post),
+            Route("/v1/audio/transcriptions", transcribe, methods=post),
             Route("/v1/audio/speech", speak, methods=post),
         ]
         return Starlette(routes=[*gpu.make_gpu_app().routes, *routes])
@@ -63,7 +63,7 @@ class Engines:
 @pytest.fixture
 async def engines() -> AsyncIterator[Engines]:
     fake = Engines()
-    async with served(fake.service()) as url:
+    async with serve_app(fake.service()) as url:
         fake.url = url
         yield fake
 
@@ -83,7 +83,7 @@ async def api(
 async def cli(
     api: ApiProcess, engines: Engines, *arguments: str
 ) -> subprocess.CompletedProcess[str]:
-    """Run `barnabee …` as a unit beside the api would; the api's output is the house's log."""
+    """Run `barnabee …` with the environment of a unit; its log file is the output of the api."""
     home = api.directory / "home"
     (home / "logs").mkdir(parents=True, exist_ok=True)
     (home / "logs" / "barnabee.jsonl").write_text(api.log, encoding="utf-8")
@@ -107,12 +107,12 @@ async def cli(
     )
 
 
-def turns(api: ApiProcess) -> int:
+def count_turns(api: ApiProcess) -> int:
     with closing(sqlite3.connect(api.data / "barnabee.db")) as connection:
         return int(connection.execute("SELECT count(*) FROM turns").fetchone()[0])
 
 
-async def test_the_worker_tries_the_path_and_says_what_fails_and_leaves_no_turn(
+async def test_worker_probe_names_the_failing_stage_and_leaves_no_turn(
     api: ApiProcess, engines: Engines, redis_server: RedisServer, tmp_path: Path
 ) -> None:
     worker = WorkerProcess(
@@ -127,9 +127,9 @@ async def test_the_worker_tries_the_path_and_says_what_fails_and_leaves_no_turn(
     try:
         await worker.becomes("healthy")
         assert "barnabee_probe_success 1.0" in await worker.metrics()
-        print(f"a worker that probes: {worker.resident_mib():.0f} MiB")
+        print(f"worker with probes: {worker.resident_mib():.0f} MiB")
         assert worker.resident_mib() <= 120
-        engines.sound = bytes(len(engines.sound))
+        engines.speech = bytes(len(engines.speech))
         health = await worker.becomes("degraded")
         found = health["dependencies"]["voice_path"]
         assert (found["status"], found["code"]) == ("degraded", "speech_silent")
@@ -137,56 +137,62 @@ async def test_the_worker_tries_the_path_and_says_what_fails_and_leaves_no_turn(
         metrics = await worker.metrics()
         assert 'barnabee_probe_failures_total{code="speech_silent",stage="speak"}' in metrics
         assert "barnabee_probe_success 0.0" in metrics
-        engines.sound = make_tone(1.5)
+        engines.speech = make_tone(1.5)
         await worker.becomes("healthy")
     finally:
         worker.clean_up()
-    assert turns(api) == 0
+    assert count_turns(api) == 0
     with closing(redis.Redis.from_url(redis_server.url)) as link:
         assert list(link.keys("barnabee:session:*")) == []
 
 
-async def test_the_probe_command_tells_a_deploy_whether_the_house_hears_and_speaks(
+async def test_probe_command_reports_success_and_failures_by_stage(
     api: ApiProcess, engines: Engines
 ) -> None:
     good = await cli(api, engines, "probe", "--json")
     assert good.returncode == 0, good.stderr
     result = json.loads(good.stdout)
-    assert (result["success"], result["intent"], result["heard"]) == (True, "time", engines.heard)
-    engines.heard = "turn on the light"
+    assert (result["success"], result["intent"], result["heard"]) == (
+        True,
+        "time",
+        engines.transcript,
+    )
+    engines.transcript = "turn on the light"
     bad = await cli(api, engines, "probe")
     assert bad.returncode == 1
-    assert "fails at `hear`" in bad.stderr
+    assert "failed at `hear`" in bad.stderr
     assert "[misheard]" in bad.stderr
-    engines.heard = "What time is it?"
+    engines.transcript = "What time is it?"
     assert api.stop() == 0
     down = await cli(api, engines, "probe", "--json")
     assert (down.returncode, json.loads(down.stdout)["stage"]) == (1, "command")
     assert "[dependency_down]" in down.stderr
 
 
-async def test_a_turn_is_traced_from_its_record_and_the_log(
+async def test_trace_combines_the_turn_record_and_the_log(
     api: ApiProcess, engines: Engines, redis_server: RedisServer
 ) -> None:
-    nobody = await cli(api, engines, "trace")
-    assert (nobody.returncode, "no turn yet" in nobody.stderr) == (2, True)
-    redis_server.kill()  # so that the turn is in the record at once
+    empty = await cli(api, engines, "trace")
+    assert (empty.returncode, "no turn yet" in empty.stderr) == (2, True)
+    redis_server.kill()  # so that the turn is written directly
     async with api.client() as client:
         turn = await _ask(client)
         stages = {"vad": StageTiming(0.0, 210.0), "stt": StageTiming(210.0, 900.0)}
-        await send_turn_report(client, TurnReport(TRACE, "kitchen", turn["created_at"], stages, "fake"))
+        await send_turn_report(
+            client, TurnReport(TRACE, "kitchen", turn["created_at"], stages, "fake")
+        )
 
-    async def logged() -> object:
+    async def find_request_lines() -> object:
         return [line for line in api.lines("request") if line["trace_id"] == TRACE]
 
-    await eventually(logged, within_s=5)
+    await eventually(find_request_lines, within_s=5)
     shown = await cli(api, engines, "trace")
     assert shown.returncode == 0, shown.stderr
     assert shown.stdout.startswith(f"turn {TRACE}")
     assert "over its budget of 500 ms" in shown.stdout
     assert "error api: sessions_in_memory" in shown.stdout
     found = json.loads((await cli(api, engines, "trace", TRACE, "--json")).stdout)
-    names = {(one["service"], one["stage"]) for one in found["stages"]}
+    names = {(stage["service"], stage["stage"]) for stage in found["stages"]}
     assert {("voice", "stt"), ("voice", "vad"), ("api", "intent")} <= names
     unknown = await cli(api, engines, "trace", "f" * 32)
     assert (unknown.returncode, "[not_found]" in unknown.stderr) == (2, True)

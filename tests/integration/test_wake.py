@@ -19,7 +19,7 @@ from barnabee.clients.wake import WakeClient
 from barnabee.core.errors import DependencyDown
 from support.gpu import TOKEN, GpuProcess, models_dir
 from support.wait import until
-from support.wake_link import open_wake_stream, expect_refusal
+from support.wake_stream import expect_refusal, open_wake_stream
 
 CALL = Path(__file__).parents[1] / "audio" / "wake" / "hey_jarvis_af_heart.wav"
 QUESTION = Path(__file__).parents[1] / "audio" / "what_time_af_heart.wav"
@@ -60,8 +60,8 @@ async def test_a_spoken_call_wakes_and_a_question_does_not(gpu: GpuProcess) -> N
     async with open_wake_stream(gpu.url, TOKEN, room="kitchen") as link:
         for path in (QUESTION, CALL):
             sound = recording(path)
-            await link.say(*pieces(sound, 1000))
-        woken = await link.next()
+            await link.send_audio(*pieces(sound, 1000))
+        woken = await link.receive()
         began_ms = len(recording(QUESTION)) / 32 + 1500
         assert woken["word"] == "hey_jarvis"
         assert began_ms + 300 < woken["at_ms"] < began_ms + 1700
@@ -77,16 +77,16 @@ async def test_many_rooms_at_once_each_hear_their_own(gpu: GpuProcess) -> None:
             for number in range(ROOMS)
         ]
         for link in links[::2]:
-            await link.say(*pieces(sound, 6400))
+            await link.send_audio(*pieces(sound, 6400))
         for link in links[1::2]:
-            await link.say(bytes(40_000), bytes(40_000))
-        woken = [await link.next() for link in links[::2]]
+            await link.send_audio(bytes(40_000), bytes(40_000))
+        woken = [await link.receive() for link in links[::2]]
         assert {one["word"] for one in woken} == {"hey_jarvis"}
         assert len({one["at_ms"] for one in woken}) == 1
         assert metric(gpu, "barnabee_wake_streams") == ROOMS
         for link in links[1::2]:
-            await link.tell(type="nonsense")
-            assert (await link.next())["type"] == "error"  # and no wake before it
+            await link.send_message(type="nonsense")
+            assert (await link.receive())["type"] == "error"  # and no wake before it
 
 
 async def test_the_client_gets_its_wakes_and_comes_back_after_the_service_was_killed(
@@ -145,10 +145,10 @@ async def test_open_streams_are_told_that_the_service_ends_and_it_ends_in_time(
     service = GpuProcess(tmp_path, tmp_path / "models").start()
     service.wait_for("/health/live")
     async with open_wake_stream(service.url, TOKEN) as idle, open_wake_stream(service.url, TOKEN) as busy:
-        await busy.say(bytes(64_000))
+        await busy.send_audio(bytes(64_000))
         ending = asyncio.create_task(asyncio.to_thread(service.stop))
-        assert await idle.rest() == ([], 1001)
-        assert await busy.rest() == ([], 1001)
+        assert await idle.receive_until_closed() == ([], 1001)
+        assert await busy.receive_until_closed() == ([], 1001)
         status, seconds = await ending
     assert (status, seconds < 4) == (0, True), seconds
     assert not [
@@ -166,8 +166,8 @@ async def test_without_the_token_the_reason_is_in_the_answer(gpu: GpuProcess) ->
 
 async def test_a_message_that_no_route_would_take_is_not_even_read(gpu: GpuProcess) -> None:
     async with open_wake_stream(gpu.url, TOKEN) as link:
-        await link.say(bytes(2 * 1024 * 1024))
-        assert (await link.rest())[1] == 1009
+        await link.send_audio(bytes(2 * 1024 * 1024))
+        assert (await link.receive_until_closed())[1] == 1009
 
 
 async def test_raw_nonsense_on_the_socket_never_hurts_the_service(gpu: GpuProcess) -> None:
@@ -197,8 +197,8 @@ async def test_raw_nonsense_on_the_socket_never_hurts_the_service(gpu: GpuProces
         assert client.get("/health/live").status_code == 200
     await until(lambda: metric(gpu, "barnabee_wake_streams") == 0, within_s=40)
     async with open_wake_stream(gpu.url, TOKEN) as link:
-        await link.say(*pieces(recording(CALL), 32_000))
-        assert (await link.next())["type"] == "wake"
+        await link.send_audio(*pieces(recording(CALL), 32_000))
+        assert (await link.receive())["type"] == "wake"
 
 
 @pytest.mark.alone
@@ -210,8 +210,8 @@ async def test_hours_of_sound_and_many_streams_leave_no_memory_behind(gpu: GpuPr
     async def evening(streams: int) -> None:
         for _ in range(streams):
             async with open_wake_stream(gpu.url, TOKEN) as link:
-                await link.say(*pieces(sound, 32_000))
-                await link.next()
+                await link.send_audio(*pieces(sound, 32_000))
+                await link.receive()
 
     await evening(5)
     before = process.memory_info().rss
@@ -230,9 +230,9 @@ async def test_what_a_room_costs(gpu: GpuProcess) -> None:
 
     async def listen() -> None:
         async with open_wake_stream(gpu.url, TOKEN, threshold=1000) as link:
-            await link.say(*pieces(minute, 2560))
-            await link.tell(type="end")
-            await link.rest()
+            await link.send_audio(*pieces(minute, 2560))
+            await link.send_message(type="end")
+            await link.receive_until_closed()
 
     for rooms in (1, 8):
         used, begun = process.cpu_times(), time.perf_counter()

@@ -15,10 +15,10 @@ import pytest
 
 from barnabee.core import system
 from barnabee.gpu.engines.wakeword import OpenWakeWord
-from barnabee.gpu.wake_session import FRAME_MS, WakeDetection, WakeRequest, WakeDetector
+from barnabee.gpu.wake_session import FRAME_MS, WakeDetection, WakeDetector, WakeRequest
 from support import wake_corpus as corpus
 from support.gpu import models_dir
-from support.wake_corpus import CALLS, Pcm, CorpusSpeaker, add_echo, pad_with_silence, add_noise
+from support.wake_corpus import CALLS, CorpusSpeaker, Pcm, add_echo, add_noise, pad_with_silence
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(1800)]
 

@@ -17,7 +17,7 @@ from barnabee.clients.queue import JobQueue
 from barnabee.store.conversations import Conversations, TurnRecord
 from barnabee.store.db import open_database
 from support.redis import RedisServer
-from support.turns import make_turn
+from support.turn_records import make_turn
 from support.wait import eventually
 from support.worker import MODULE, WorkerProcess
 

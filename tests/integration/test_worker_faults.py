@@ -15,7 +15,7 @@ from barnabee.store.conversations import Conversations
 from barnabee.store.db import open_database
 from support.disk import SmallDisk
 from support.redis import RedisServer
-from support.turns import make_turn
+from support.turn_records import make_turn
 from support.wait import eventually
 from support.worker import WorkerProcess
 

@@ -31,7 +31,11 @@ def test_facts_of_beast_name_its_checks_and_the_database_of_its_guest() -> None:
     assert found.data_schema == len(migrations.load_migrations())
     assert found.limits.switch_s == GRAPH.deploy.switch_s
     guest = evaluate('(hosts.report "barnabee-core" { }).units')
-    for unit in (found.data.pin_unit, f"{found.data.restore_unit}.service", found.data.house):
+    for unit in (
+        found.data.pin_unit,
+        f"{found.data.restore_unit}.service",
+        found.data.services_unit,
+    ):
         assert unit in guest
 
 

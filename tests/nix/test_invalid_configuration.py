@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from support.nix import try_evaluate, evaluate, needs_nixpkgs
+from support.nix import evaluate, needs_nixpkgs, try_evaluate
 
 pytestmark = [needs_nixpkgs, pytest.mark.timeout(400)]
 

@@ -11,7 +11,7 @@ import pytest
 
 from barnabee.core import system
 from barnabee.core.renamed import RENAMED_SYSTEM_KEYS
-from support.nix import NIXPKGS, ROOT, try_evaluate, evaluate, needs_nixpkgs
+from support.nix import NIXPKGS, ROOT, evaluate, needs_nixpkgs, try_evaluate
 
 pytestmark = [needs_nixpkgs, pytest.mark.timeout(400)]
 OLD_OPTIONS = """{ lib, ... }: {

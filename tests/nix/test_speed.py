@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from support.nix import try_evaluate, evaluate, needs_nixpkgs
+from support.nix import evaluate, needs_nixpkgs, try_evaluate
 
 pytestmark = [needs_nixpkgs, pytest.mark.timeout(600)]
 RATIO_MAX = 1.5

@@ -1,4 +1,4 @@
-"""The alert rules as tables, and what stands in their expressions."""
+"""Alert rules of nixos/monitoring/alerts, and the series in their expressions."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _WORDS = frozenset({"and", "or", "unless", "by", "on", "without", "ignoring", "b
 
 @cache
 def load_alert_rules() -> dict[str, dict[str, Any]]:
-    """Return every alert by name, with the service its file is named for."""
+    """Return every rule by the name of its alert, with `service`, the name of its file."""
     found: dict[str, dict[str, Any]] = {}
     for path in sorted((FOLDER / "alerts").glob("*.yml")):
         for group in yaml.safe_load(path.read_text(encoding="utf-8"))["groups"]:
@@ -49,17 +49,35 @@ def load_metrics_reference() -> ModuleType:
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    __import__("sys").modules[spec.name] = module  # dataclasses look for their module there
+    __import__("sys").modules[spec.name] = module  # dataclasses need it
     spec.loader.exec_module(module)
     return module
 
 
 @cache
 def list_exported_series() -> frozenset[str]:
-    """Return every name that a query about our own services can use."""
+    """Return the names of all series that the services export."""
     return frozenset(
         name
-        for families in load_metrics_reference().series().values()
+        for families in load_metrics_reference().list_series().values()
         for family in families
         for name in family.exported
     )
+
+
+
+# Added by Prometheus: a series of every target, and the labels of every series.
+BY_PROMETHEUS = {"up": set[str]()}
+TARGET_LABELS = {"job", "instance", "component", "host", "__name__"}
+
+
+@cache
+def list_series_labels() -> dict[str, set[str]]:
+    """Return the labels of every exported series, by its name."""
+    found = dict(BY_PROMETHEUS)
+    for families in load_metrics_reference().list_series().values():
+        for family in families:
+            for name in family.exported:
+                buckets = {"le"} if name.endswith("_bucket") else set[str]()
+                found[name] = set(family.labels) | buckets
+    return found

@@ -1,4 +1,4 @@
-"""Real Prometheus and Alertmanager for a test, configured as `up --monitoring` does it."""
+"""Real Prometheus and Alertmanager for a test, configured as by `up --monitoring`."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @dataclass
 class MonitoringStack:
-    """Both programs; `ways` are Alertmanager's ways out, by placeholder of its template."""
+    """Both programs; `ways` are the values of Alertmanager's receivers, by placeholder."""
 
     directory: Path
     ways: dict[str, Any] = field(default_factory=dict)
@@ -35,7 +35,7 @@ class MonitoringStack:
     processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        """Give every companion a port of its own; nobody sleeps unless the test says so."""
+        """Set free ports, and no quiet hours unless the test sets them."""
         graph = tomllib.loads((ROOT / "system.toml").read_text(encoding="utf-8"))
         for name in ("prometheus", "alertmanager", "node", "blackbox"):
             graph["companion"][name]["port"] = free_port()
@@ -53,7 +53,9 @@ class MonitoringStack:
         return f"http://127.0.0.1:{self.system.port(name)}"
 
     def start_alertmanager(self) -> None:
-        template = json.loads((monitoring_services.monitoring_directory() / "alertmanager.json").read_text())
+        template = json.loads(
+            (monitoring_services.monitoring_directory() / "alertmanager.json").read_text()
+        )
         config = monitoring_config.make_alertmanager_config(template, self.system, self.ways)
         self._start(
             "alertmanager",
@@ -92,7 +94,7 @@ class MonitoringStack:
             await client.aclose()
 
     async def sample(self, name: str, integration: str = "webhook") -> float:
-        """Return a figure of Alertmanager about one kind of ways out."""
+        """Return a metric of Alertmanager for one kind of receiver."""
         async with httpx.AsyncClient(trust_env=False) as http:
             text = (await http.get(f"{self.url('alertmanager')}/metrics")).text
         for family in text_string_to_metric_families(text):

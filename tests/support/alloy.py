@@ -1,7 +1,7 @@
-"""Alloy's language, as much of it as config.alloy uses, and what that file does to a line.
+"""Parser and simulator of the part of Alloy's language that config.alloy uses.
 
-Alloy itself is not to be had everywhere, so this reads the file and follows its rules and stages on
-journal records by what its reference says of them. What Alloy does beyond that is not known here.
+Alloy is not available on every test machine: this applies the file's relabel rules and stages to
+journal records as Alloy's reference describes them.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Block:
 
 @dataclass(frozen=True)
 class Reference:
-    """A name that stands for something else: a component's export, or a call."""
+    """A component's export, or a function call."""
 
     path: str
     argument: str = ""
@@ -38,7 +38,7 @@ class Reference:
 
 @dataclass
 class LogLine:
-    """A log line on its way to Loki."""
+    """A log line with its labels and structured metadata."""
 
     labels: dict[str, str]
     text: str
@@ -46,92 +46,92 @@ class LogLine:
 
 
 def parse_config(text: str) -> Block:
-    """Return the file as one block; ValueError names the first thing that is not understood."""
-    tokens = list(_tokens(text))
-    top, rest = _body(tokens, 0, Block("file"))
+    """Return the file as one block; ValueError names the first syntax error."""
+    tokens = list(_tokenize(text))
+    top, rest = _parse_body(tokens, 0, Block("file"))
     if rest != len(tokens):
-        raise ValueError(f"a closing brace too many after {tokens[max(0, rest - 5) : rest]}")
+        raise ValueError(f"unexpected closing brace after {tokens[max(0, rest - 5) : rest]}")
     return top
 
 
 def iter_references(block: Block) -> Iterator[Reference]:
-    """Return every reference in a block and in those inside it."""
+    """Return every reference in a block and its inner blocks."""
     for value in block.values.values():
-        yield from _references(value)
+        yield from _iter_value_references(value)
     for inner in block.blocks:
         yield from iter_references(inner)
 
 
 def apply_relabel_rules(rules: list[Block], given: dict[str, str]) -> dict[str, str]:
-    """Apply `replace` rules to the labels of an entry; those with two underscores are inner."""
+    """Apply `replace` rules to the labels of an entry; labels with two underscores are internal."""
     labels = dict(given)
     for rule in rules:
-        told = rule.values
-        source = ";".join(labels.get(one, "") for one in told.get("source_labels", []))
-        found = re.fullmatch(told.get("regex", "(.*)"), source)
+        values = rule.values
+        source = ";".join(labels.get(name, "") for name in values.get("source_labels", []))
+        found = re.fullmatch(values.get("regex", "(.*)"), source)
         if found:
-            replacement = re.sub(r"\$(\d)", r"\\\1", told.get("replacement", "$1"))
+            replacement = re.sub(r"\$(\d)", r"\\\1", values.get("replacement", "$1"))
             value = found.expand(replacement) if found.groups() else replacement
-            labels[told["target_label"]] = value
+            labels[values["target_label"]] = value
     return {name: value for name, value in labels.items() if value and not name.startswith("__")}
 
 
 def apply_stages(stages: list[Block], line: LogLine) -> LogLine:
-    """Send a line through json, labels, structured_metadata and label_keep."""
+    """Apply the stages json, labels, structured_metadata and label_keep to a line."""
     extracted: dict[str, Any] = {}
     for stage in stages:
         values = stage.values.get("values") or stage.values.get("expressions")
         if stage.name == "stage.json":
-            extracted |= _extracted(values, line.text)
+            extracted |= _extract_json(values, line.text)
         elif stage.name == "stage.labels":
-            line.labels |= _chosen(values, extracted)
+            line.labels |= _select_values(values, extracted)
         elif stage.name == "stage.structured_metadata":
-            line.metadata |= _chosen(values, extracted)
+            line.metadata |= _select_values(values, extracted)
             for name, source in values.items():
                 if (source or name) in line.labels:
                     line.metadata[name] = line.labels.pop(source or name)
         elif stage.name == "stage.label_keep":
-            line.labels = {name: one for name, one in line.labels.items() if name in values}
+            line.labels = {name: label for name, label in line.labels.items() if name in values}
         else:
-            raise ValueError(f"{stage.name} is not known here")
+            raise ValueError(f"unknown stage {stage.name}")
     return line
 
 
-def _extracted(expressions: dict[str, str], text: str) -> dict[str, Any]:
+def _extract_json(expressions: dict[str, str], text: str) -> dict[str, Any]:
     try:
-        told = json.loads(text)
+        record = json.loads(text)
     except ValueError:
         return {}
-    return {name: told.get(path) for name, path in expressions.items()}
+    return {name: record.get(path) for name, path in expressions.items()}
 
 
-def _chosen(values: dict[str, str], extracted: dict[str, Any]) -> dict[str, str]:
+def _select_values(values: dict[str, str], extracted: dict[str, Any]) -> dict[str, str]:
     found = {name: extracted.get(source or name) for name, source in values.items()}
     return {name: str(value) for name, value in found.items() if value is not None}
 
 
-def _tokens(text: str) -> Iterator[str]:
+def _tokenize(text: str) -> Iterator[str]:
     at = 0
     while at < len(text):
         found = _TOKEN.match(text, at)
         if not found:
-            raise ValueError(f"not understood: {text[at : at + 30]!r}")
+            raise ValueError(f"syntax error: {text[at : at + 30]!r}")
         at = found.end()
         if not found[0].isspace() and not found[0].startswith("//"):
             yield found[0]
 
 
-def _body(tokens: list[str], at: int, block: Block) -> tuple[Block, int]:
+def _parse_body(tokens: list[str], at: int, block: Block) -> tuple[Block, int]:
     while at < len(tokens) and tokens[at] != "}":
         name = tokens[at]
         if tokens[at + 1] == "=":
-            block.values[name], at = _value(tokens, at + 2)
+            block.values[name], at = _parse_value(tokens, at + 2)
             continue
         label = tokens[at + 1].strip('"') if tokens[at + 1] != "{" else ""
         at += 2 if label else 1
         if tokens[at] != "{":
             raise ValueError(f"{name} has no body")
-        inner, at = _body(tokens, at + 1, Block(name, label))
+        inner, at = _parse_body(tokens, at + 1, Block(name, label))
         if at >= len(tokens):
             raise ValueError(f"{name} is not closed")
         block.blocks.append(inner)
@@ -139,34 +139,34 @@ def _body(tokens: list[str], at: int, block: Block) -> tuple[Block, int]:
     return block, at
 
 
-def _value(tokens: list[str], at: int) -> tuple[Any, int]:
-    value, at = _term(tokens, at)
+def _parse_value(tokens: list[str], at: int) -> tuple[Any, int]:
+    value, at = _parse_term(tokens, at)
     while at < len(tokens) and tokens[at] == "+":
-        more, at = _term(tokens, at + 1)
+        more, at = _parse_term(tokens, at + 1)
         value = [value, more]
     return value, at
 
 
-def _term(tokens: list[str], at: int) -> tuple[Any, int]:
+def _parse_term(tokens: list[str], at: int) -> tuple[Any, int]:
     token = tokens[at]
     if token.startswith('"'):
         return json.loads(token), at + 1
     if token in "[{":
-        return _collection(tokens, at)
+        return _parse_collection(tokens, at)
     if at + 1 < len(tokens) and tokens[at + 1] == "(":
         return Reference(token, json.loads(tokens[at + 2])), at + 4
     return Reference(token), at + 1
 
 
-def _collection(tokens: list[str], at: int) -> tuple[Any, int]:
+def _parse_collection(tokens: list[str], at: int) -> tuple[Any, int]:
     pairs, items, keyed = {}, [], tokens[at] == "{"
     at += 1
     while tokens[at] not in "]}":
         if keyed:
             key = tokens[at]
-            pairs[key], at = _value(tokens, at + 2)
+            pairs[key], at = _parse_value(tokens, at + 2)
         else:
-            item, at = _value(tokens, at)
+            item, at = _parse_value(tokens, at)
             items.append(item)
         if tokens[at] == ",":
             at += 1
@@ -175,9 +175,9 @@ def _collection(tokens: list[str], at: int) -> tuple[Any, int]:
     return (pairs if keyed else items), at + 1
 
 
-def _references(value: Any) -> Iterator[Reference]:
+def _iter_value_references(value: Any) -> Iterator[Reference]:
     if isinstance(value, Reference):
         yield value
     elif isinstance(value, dict | list):
-        for one in value.values() if isinstance(value, dict) else value:
-            yield from _references(one)
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from _iter_value_references(item)

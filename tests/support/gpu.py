@@ -1,4 +1,4 @@
-"""A real inference service (`python -m barnabee.gpu`) on a port of its own, real models."""
+"""Real inference service with real models, as a process (`python -m barnabee.gpu`)."""
 
 from __future__ import annotations
 
@@ -27,29 +27,29 @@ MODEL_FOLDERS = ("whisper-base", "kokoro-int8", "minilm", "openwakeword")
 
 
 def models_dir() -> Path:
-    """Return the folder of the real models; without them the test fails in one sentence."""
+    """Return the folder of the real models; fails the test if one is missing."""
     cache = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
     folder = Path(os.environ.get("BARNABEE_MODELS") or Path(cache) / "barnabee" / "models")
-    absent = [name for name in MODEL_FOLDERS if not (folder / name / "manifest.json").is_file()]
-    if absent:
-        pytest.fail(f"{', '.join(absent)} not in {folder}: run `./barnabee models fetch` first")
+    missing = [name for name in MODEL_FOLDERS if not (folder / name / "manifest.json").is_file()]
+    if missing:
+        pytest.fail(f"{', '.join(missing)} not in {folder}: run `./barnabee models fetch` first")
     return folder
 
 
 def models_environment() -> dict[str, str]:
-    """Return the environment for a program of ours that loads the real models."""
-    own = {"BARNABEE_MODELS": str(models_dir()), "PYTHONPATH": str(ROOT / "src")}
-    return {**os.environ, **own}
+    """Return the environment of a process that loads the real models."""
+    added = {"BARNABEE_MODELS": str(models_dir()), "PYTHONPATH": str(ROOT / "src")}
+    return {**os.environ, **added}
 
 
 @dataclass
 class GpuProcess:
-    """The service as a process; `log` reads what it wrote as JSON lines."""
+    """Process of the service; `change` edits its system.toml."""
 
     directory: Path
     models: Path
     port: int = field(default_factory=free_port)
-    change: Callable[[dict[str, Any]], object] | None = None  # of system.toml
+    change: Callable[[dict[str, Any]], object] | None = None
     environment: dict[str, str] = field(default_factory=dict)
     process: subprocess.Popen[bytes] | None = None
 
@@ -62,7 +62,7 @@ class GpuProcess:
         return self.directory / "gpu.jsonl"
 
     def start(self) -> GpuProcess:
-        """Start it; does not wait."""
+        """Start the process; does not wait until it is ready."""
         graph = tomllib.loads((ROOT / "system.toml").read_text(encoding="utf-8"))
         graph["service"]["gpu"]["port"] = self.port
         if self.change:
@@ -89,12 +89,11 @@ class GpuProcess:
         return self
 
     def client(self, timeout_s: float = 120) -> httpx.Client:
-        """Return a client that has the token."""
         headers = {"Authorization": f"Bearer {TOKEN}"}
         return httpx.Client(base_url=self.url, headers=headers, timeout=timeout_s)
 
     def wait_for(self, path: str, status: int = 200) -> httpx.Response:
-        """Ask `path` until it answers with `status`."""
+        """Poll `path` until it responds with `status`."""
         deadline = time.monotonic() + READY_WITHIN_S
         last: object = None
         with self.client() as client:
@@ -114,18 +113,18 @@ class GpuProcess:
         raise AssertionError(message)
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> tuple[int, float]:
-        """End it; return its exit status and the seconds it took."""
+        """Stop the process; return its exit status and the seconds that took."""
         assert self.process is not None
-        begun = time.monotonic()
+        started_s = time.monotonic()
         self.process.send_signal(number)
         try:
-            return self.process.wait(timeout=20), time.monotonic() - begun
+            return self.process.wait(timeout=20), time.monotonic() - started_s
         finally:
             if self.process.poll() is None:
                 self.process.kill()
                 self.process.wait()
 
     def log(self) -> list[dict[str, object]]:
-        """Return its log lines."""
+        """Return the log lines of the process."""
         lines = self._output.read_text(encoding="utf-8").splitlines()
         return [json.loads(line) for line in lines if line.startswith("{")]

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
 from fastapi import FastAPI
@@ -70,7 +71,7 @@ class ServiceStarter:
         graph = system.load_system(ROOT / "system.toml")
         config, models = engine_factory.select_models(graph, Device("cpu"))
         memory = FakeGpuMemory(config.vram_mib)
-        runtimes = [
+        runtimes: list[ModelRuntime[Any]] = [
             ModelRuntime("stt", "whisper-base", stt, name="whisper"),
             ModelRuntime("tts", "kokoro-int8", tts, name="kokoro"),
             ModelRuntime("embed", "minilm", embed, name="embeddings"),

@@ -1,7 +1,7 @@
-"""An inference server of another make, small and fast, that says how it was used.
+"""Fake inference server with OpenAI's API that records its requests.
 
 `python -m support.inference PORT` runs it as a process that can be killed; `app` is for a server in
-the test's own process. `ours` adds what our own service has beside OpenAI's API.
+the test's own process. `ours` adds the routes that only our own service has.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ CHUNKS = 5
 
 @dataclass
 class FakeInferenceServer:
-    """What the server does, and what was asked of it."""
+    """Behaviour of the server, and the requests it received."""
 
     ours: bool = True
     delay_s: float = 0.0
@@ -46,11 +46,10 @@ class FakeInferenceServer:
     pause_s: float = 0.0  # in speech, after each chunk
 
     def app(self) -> Starlette:
-        """Return the server."""
         routes = [
             Route("/v1/embeddings", self._embed, methods=["POST"]),
-            Route("/v1/audio/transcriptions", self._hear, methods=["POST"]),
-            Route("/v1/audio/speech", self._speak, methods=["POST"]),
+            Route("/v1/audio/transcriptions", self._transcribe, methods=["POST"]),
+            Route("/v1/audio/speech", self._synthesize, methods=["POST"]),
             Route("/v1/models", self._models),
             Route("/count", self._count),
         ]
@@ -63,10 +62,10 @@ class FakeInferenceServer:
         return Starlette(routes=routes)
 
     def count(self, path: str = "/v1/embeddings") -> int:
-        """Return how often `path` was asked."""
-        return sum(one == path for one, _ in self.asked)
+        """Return the number of requests for `path`."""
+        return sum(requested == path for requested, _ in self.asked)
 
-    async def _taken(self, request: Request) -> Response | None:
+    async def _record(self, request: Request) -> Response | None:
         path = request.url.path
         self.asked.append((path, request.headers.get("x-barnabee-session", "")))
         refused = self.refuse(path)
@@ -74,7 +73,7 @@ class FakeInferenceServer:
             await asyncio.sleep(self.delay_s)
         return refused
 
-    def _unknown(self, model: str) -> Response | None:
+    def _refuse_unknown(self, model: str) -> Response | None:
         if model in self.models:
             return None
         error = {"message": f"The model {model} does not exist", "code": "model_not_found"}
@@ -83,7 +82,7 @@ class FakeInferenceServer:
     async def _embed(self, request: Request) -> Response:
         body = await request.json()
         self.bodies.append(body)
-        refused = await self._taken(request) or self._unknown(body["model"])
+        refused = await self._record(request) or self._refuse_unknown(body["model"])
         if refused:
             return refused
         data = [
@@ -96,21 +95,21 @@ class FakeInferenceServer:
         vector[len(text) % self.width] = 1.0 if self.ours else 4.0
         if not self.ours:
             return vector
-        import numpy as np  # noqa: PLC0415 - a foreign server needs none
+        import numpy as np  # noqa: PLC0415 - servers of another make need none
 
         return base64.b64encode(np.array(vector, "<f4").tobytes()).decode()
 
-    async def _hear(self, request: Request) -> Response:
+    async def _transcribe(self, request: Request) -> Response:
         form = await request.form()
         self.bodies.append({key: value for key, value in form.items() if isinstance(value, str)})
-        refused = await self._taken(request) or self._unknown(str(form["model"]))
-        more = {"engine": "e", "duration": 1.0, "language": "en"} if self.ours else {}
-        return refused or JSONResponse({"text": "what time is it"} | more)
+        refused = await self._record(request) or self._refuse_unknown(str(form["model"]))
+        extra = {"engine": "e", "duration": 1.0, "language": "en"} if self.ours else {}
+        return refused or JSONResponse({"text": "what time is it"} | extra)
 
-    async def _speak(self, request: Request) -> Response:
+    async def _synthesize(self, request: Request) -> Response:
         body = await request.json()
         self.bodies.append(body)
-        refused = await self._taken(request) or self._unknown(body["model"])
+        refused = await self._record(request) or self._refuse_unknown(body["model"])
         if refused is None and not self.ours and "voice" not in body:
             refused = JSONResponse({"error": {"message": "voice is required"}}, 400)
         return refused or StreamingResponse(self._chunks(), media_type="audio/pcm")
@@ -148,7 +147,7 @@ class FakeInferenceServer:
 
 @dataclass
 class InferenceProcess:
-    """The server as a process."""
+    """Process of the server."""
 
     ours: bool = True
     delay_s: float = 0.002
@@ -161,7 +160,7 @@ class InferenceProcess:
         return f"http://127.0.0.1:{self.port}"
 
     async def start(self) -> InferenceProcess:
-        """Start it and wait until it answers."""
+        """Start the process and wait until it responds."""
         environment = {**os.environ, "PYTHONPATH": f"{TESTS}:{TESTS.parent / 'src'}"}
         arguments = [str(self.port), str(int(self.ours)), str(self.delay_s), str(self.pause_s)]
         self.process = subprocess.Popen(
@@ -170,22 +169,22 @@ class InferenceProcess:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-        await eventually(self._answers, within_s=30)
+        await eventually(self._is_up, within_s=30)
         return self
 
     async def count(self) -> int:
-        """Return how many requests it has had since it was started."""
+        """Return the number of requests since its start."""
         async with httpx.AsyncClient(trust_env=False) as client:
             return int((await client.get(f"{self.url}/count")).text)
 
-    def end(self, how: signal.Signals = signal.SIGKILL) -> None:
-        """Send a signal; SIGKILL by default, and wait for the end of it."""
+    def stop(self, number: signal.Signals = signal.SIGKILL) -> None:
+        """Send a signal; after SIGKILL, wait for the process to end."""
         assert self.process is not None
-        self.process.send_signal(how)
-        if how == signal.SIGKILL:
+        self.process.send_signal(number)
+        if number == signal.SIGKILL:
             self.process.wait()
 
-    async def _answers(self) -> bool:
+    async def _is_up(self) -> bool:
         try:
             return await self.count() >= 0
         except httpx.TransportError as error:
@@ -193,11 +192,12 @@ class InferenceProcess:
 
 
 def main() -> None:
-    """Serve for ever."""
     import uvicorn  # noqa: PLC0415 - only the process needs it
 
     port, ours, delay_s, pause_s = sys.argv[1:]
-    server = FakeInferenceServer(ours=bool(int(ours)), delay_s=float(delay_s), pause_s=float(pause_s))
+    server = FakeInferenceServer(
+        ours=bool(int(ours)), delay_s=float(delay_s), pause_s=float(pause_s)
+    )
     uvicorn.run(server.app(), host="127.0.0.1", port=int(port), log_config=None, access_log=False)
 
 

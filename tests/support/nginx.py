@@ -1,4 +1,4 @@
-"""A real nginx in front of a house, with the locations of nixos/modules/services/proxy.nix."""
+"""A real nginx in front of the API, with the locations of nixos/modules/services/proxy.nix."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ HEADERS = ROOT / "src" / "dashboard" / "headers.json"
 
 @dataclass
 class Nginx:
-    """nginx on a free port with a certificate of its own; `page` is the built dashboard."""
+    """nginx on a free port with a new certificate; `page` is the built dashboard."""
 
     directory: Path
     api: str
@@ -34,7 +34,7 @@ class Nginx:
         return f"https://127.0.0.1:{self.port}"
 
     def start(self) -> Nginx:
-        """Start it; it answers when this returns."""
+        """Start nginx and wait until it accepts connections."""
         self.directory.mkdir(parents=True, exist_ok=True)
         certificate, key = self.directory / "cert.pem", self.directory / "key.pem"
         command = (
@@ -56,7 +56,6 @@ class Nginx:
         raise AssertionError((self.directory / "error.log").read_text(encoding="utf-8"))
 
     def stop(self) -> None:
-        """End it and its workers."""
         if self.process is not None:
             self.process.terminate()
             self.process.wait(timeout=10)
@@ -68,7 +67,7 @@ class Nginx:
         where = self.directory
         return f"""
 daemon off;
-{"user root;" if os.geteuid() == 0 else ""} # the test's folders are its own alone
+{"user root;" if os.geteuid() == 0 else ""} # only root can read the test's directory
 pid {where}/pid;
 worker_processes 1;
 events {{ worker_connections 256; }}
@@ -82,7 +81,7 @@ http {{
   fastcgi_temp_path {where}/fcgi; uwsgi_temp_path {where}/uwsgi; scgi_temp_path {where}/scgi;
   gzip on; gzip_types text/css text/javascript application/json image/svg+xml; gzip_vary on;
   gzip_proxied any; gzip_min_length 600;
-  limit_req_zone $binary_remote_addr zone=house:1m rate=20r/s;
+  limit_req_zone $binary_remote_addr zone=clients:1m rate=20r/s;
   server {{
     listen 127.0.0.1:{self.port} ssl;
     ssl_certificate {certificate}; ssl_certificate_key {key};
@@ -95,7 +94,7 @@ http {{
       proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
       proxy_set_header X-Forwarded-Proto $scheme;
       proxy_buffering off; proxy_read_timeout 1h;
-      limit_req zone=house burst=40 nodelay;
+      limit_req zone=clients burst=40 nodelay;
     }}
     location /health {{ proxy_pass {self.api}; }}
     location = /headers.json {{ return 404; }}
@@ -107,5 +106,5 @@ http {{
 
 
 def find_nginx() -> str | None:
-    """Return where nginx is, or None."""
+    """Return the path of nginx, or None."""
     return shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")

@@ -1,4 +1,4 @@
-"""Nix for tests: parses where it is installed, evaluates where a nixpkgs is at hand."""
+"""Nix for tests: parses where Nix is installed, evaluates where a nixpkgs is available."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ needs_nix = pytest.mark.skipif(
 )
 
 
-def _nixpkgs() -> str | None:
+def _find_nixpkgs() -> str | None:
     """Return $BARNABEE_NIXPKGS, or the <nixpkgs> of NIX_PATH, or None."""
     named = os.environ.get("BARNABEE_NIXPKGS")
     if named or shutil.which("nix-instantiate") is None:
@@ -34,28 +34,27 @@ def _nixpkgs() -> str | None:
 
 
 def run_nix_instantiate(*arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-    """Run nix-instantiate."""
     command = ["nix-instantiate", *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=check, cwd=ROOT)
 
 
-NIXPKGS = _nixpkgs()
+NIXPKGS = _find_nixpkgs()
 needs_nixpkgs = pytest.mark.skipif(
     NIXPKGS is None,
-    reason="no nixpkgs is at hand: set BARNABEE_NIXPKGS to one, or NIX_PATH, and have Nix",
+    reason="there is no nixpkgs: set BARNABEE_NIXPKGS to one, or NIX_PATH, and have Nix",
 )
 
 
 def try_evaluate(expression: str) -> subprocess.CompletedProcess[str]:
     """Evaluate `expression`, in which `hosts` is tests/nix/evaluate.nix."""
     whole = f"let hosts = import {EVALUATE} {{ nixpkgs = {NIXPKGS}; }}; in {expression}"
-    # To evaluate must never mean to build.
+    # Evaluation must not build anything.
     pure = ("--option", "allow-import-from-derivation", "false")
     return run_nix_instantiate(*pure, "--eval", "--strict", "--json", "-E", whole, check=False)
 
 
 def evaluate(expression: str) -> Any:
-    """Return the value of `expression`; the test fails with Nix's own words."""
+    """Return the value of `expression`; the test fails with Nix's error message."""
     done = try_evaluate(expression)
     if done.returncode:
         pytest.fail(done.stderr[-3000:])

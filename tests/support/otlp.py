@@ -30,7 +30,7 @@ class Span:
 
 
 @dataclass
-class Receiver:
+class SpanReceiver:
     """What arrived, and where it is to be sent."""
 
     url: str = ""
@@ -41,9 +41,9 @@ class Receiver:
 
 
 @contextmanager
-def receiver() -> Iterator[Receiver]:
+def run_receiver() -> Iterator[SpanReceiver]:
     """Run a receiver until the end of the block."""
-    found = Receiver()
+    found = SpanReceiver()
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:

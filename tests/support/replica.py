@@ -22,7 +22,7 @@ from barnabee.core.settings import Settings
 from barnabee.store.conversations import Conversations
 from barnabee.store.db import Database, open_database
 from support.s3 import S3Server
-from support.turns import make_turn
+from support.turn_records import make_turn
 from support.wait import eventually, free_port
 
 

@@ -34,7 +34,7 @@ from barnabee.core.schema import System
 from barnabee.core.settings import Settings
 from barnabee.voice.app import build
 from barnabee.voice.metrics import VoiceMetrics
-from support.serve import served
+from support.asgi_server import serve_app
 from support.wait import eventually, free_port, until
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -138,7 +138,7 @@ async def run_voice_service(
     )
     graph = graph or system.load_system(ROOT / "system.toml")
     running = build(graph, settings, access=Authenticator(token), metrics=metrics)
-    async with served(running.app, bind=bind) as url:
+    async with serve_app(running.app, bind=bind) as url:
         try:
             yield VoiceService(url, metrics)
         finally:

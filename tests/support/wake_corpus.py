@@ -1,7 +1,7 @@
-"""What is said to measure wake words with: the words, sentences close to them, and a television.
+"""Corpus for measuring wake words: the words, similar sentences, and television dialogue.
 
-The sentences are made up for this test. `Speaker` says them with the real Kokoro; what it said once
-is kept in a folder, because Kokoro is about as fast as a person here.
+The sentences are made up for this test. `CorpusSpeaker` synthesizes them with the real Kokoro and
+caches the audio in a folder, because Kokoro runs at about real time here.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from barnabee.audio import wav
 from barnabee.audio.samples import resample, to_pcm16
 from barnabee.core import system
 from barnabee.gpu.engines.device import Device
@@ -106,7 +105,7 @@ TELEVISION = (
 
 @dataclass
 class CorpusSpeaker:
-    """Says sentences in many voices; `folder` keeps what was said."""
+    """Synthesizes sentences in many voices; `folder` is the cache."""
 
     models: Path
     folder: Path
@@ -114,16 +113,16 @@ class CorpusSpeaker:
     _kokoro: Kokoro | None = None
 
     def say(self, text: str, voice: str, speed: float = 1.0) -> Pcm:
-        """Return `text` spoken, 16 kHz, with nothing before or after it."""
+        """Return the audio of `text` at 16 kHz, without silence around it."""
         name = hashlib.sha256(f"{text}|{voice}|{speed}".encode()).hexdigest()[:16]
         path = self.folder / f"{name}.npy"
         if path.is_file():
             kept: Pcm = np.load(path)
             return kept
         if self._kokoro is None:
-            house = system.load_system().voice
+            voice_config = system.load_system().voice
             device = Device("cpu", self.threads)
-            self._kokoro = Kokoro.load(self.models / "kokoro-int8", house, device=device)
+            self._kokoro = Kokoro.load(self.models / "kokoro-int8", voice_config, device=device)
         spoken = np.concatenate(list(self._kokoro.speak(text, voice=voice, speed=speed)))
         sound = resample(spoken, self._kokoro.sample_rate_hz, RATE_HZ)
         pcm = np.frombuffer(to_pcm16(sound), np.int16)
@@ -145,13 +144,13 @@ class CorpusSpeaker:
 
 
 def pad_with_silence(sound: Pcm, *, before_s: float = 1.5, after_s: float = 1.5) -> Pcm:
-    """Return `sound` with silence around it."""
+    """Return `sound` with silence before and after it."""
     quiet = [np.zeros(int(seconds * RATE_HZ), np.int16) for seconds in (before_s, after_s)]
     return np.concatenate([quiet[0], sound, quiet[1]])
 
 
 def add_noise(sound: Pcm, noise: NDArray[np.float64], snr_db: float) -> Pcm:
-    """Return `sound` in `noise`; the ratio is of the power where somebody speaks."""
+    """Return `sound` with `noise` at this ratio to the power of its speech."""
     speech = sound.astype(np.float64)
     active = np.abs(speech) > 0.02 * np.abs(speech).max()
     power = float(np.mean(speech[active] ** 2))
@@ -161,7 +160,7 @@ def add_noise(sound: Pcm, noise: NDArray[np.float64], snr_db: float) -> Pcm:
 
 
 def make_pink_noise(seconds: float, seed: int = 0) -> NDArray[np.float64]:
-    """Return pink noise: like a fan or a kitchen hood."""
+    """Return pink noise, similar to a fan or a cooker hood."""
     count = int(seconds * RATE_HZ)
     spectrum = np.fft.rfft(np.random.default_rng(seed).standard_normal(count))
     spectrum /= np.sqrt(np.maximum(np.arange(len(spectrum)), 1.0))
@@ -169,7 +168,7 @@ def make_pink_noise(seconds: float, seed: int = 0) -> NDArray[np.float64]:
 
 
 def make_babble(sounds: Sequence[Pcm], seconds: float, voices: int = 4) -> NDArray[np.float64]:
-    """Return several people who talk at once."""
+    """Return several voices that speak at the same time."""
     count = int(seconds * RATE_HZ)
     total = np.zeros(count)
     joined = np.concatenate(sounds).astype(np.float64)
@@ -179,7 +178,7 @@ def make_babble(sounds: Sequence[Pcm], seconds: float, voices: int = 4) -> NDArr
 
 
 def add_echo(sound: Pcm, decay_s: float = 0.5, seed: int = 0) -> Pcm:
-    """Return `sound` in a room that echoes: noise that dies away by 60 dB in `decay_s`."""
+    """Return `sound` with reverberation: noise that decays by 60 dB in `decay_s`."""
     count = int(decay_s * RATE_HZ)
     tail = np.random.default_rng(seed).standard_normal(count)
     tail *= 10 ** (-3 * np.arange(count) / count) * 0.05

@@ -8,7 +8,6 @@
 {
   config = lib.mkIf (barnabeeLib.runsService "api") {
     systemd.services.barnabee-api = barnabeeLib.mkService "api" {
-      exec = "${barnabeeLib.python} -m barnabee.api";
       group = "barnabee";
       outbound = true; # Home Assistant and Azure OpenAI
       writes = [ config.barnabee.dataDir ];

@@ -20,7 +20,6 @@ in
   config = lib.mkIf (barnabeeLib.runsService "gpu") {
     systemd.services.barnabee-gpu = lib.mkMerge [
       (barnabeeLib.mkService "gpu" {
-        exec = "${barnabeeLib.python} -m barnabee.gpu";
         compiles = true; # onnxruntime and triton
         serviceConfig = {
           CacheDirectory = "barnabee-gpu";

@@ -8,7 +8,6 @@
 {
   config = lib.mkIf (barnabeeLib.runsService "voice") {
     systemd.services.barnabee-voice = barnabeeLib.mkService "voice" {
-      exec = "${barnabeeLib.python} -m barnabee.voice";
       group = "barnabee";
       outbound = true; # WebRTC media goes to the client's address
       compiles = true; # onnxruntime: voice activity and end-of-turn detection

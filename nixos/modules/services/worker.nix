@@ -8,7 +8,6 @@
 {
   config = lib.mkIf (barnabeeLib.runsService "worker") {
     systemd.services.barnabee-worker = barnabeeLib.mkService "worker" {
-      exec = "${barnabeeLib.python} -m barnabee.workers";
       group = "barnabee";
       writes = [ config.barnabee.dataDir ];
     };

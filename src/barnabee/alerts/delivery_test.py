@@ -157,7 +157,7 @@ async def _follow_alert(
     await timer.wait_for(
         "Prometheus",
         find_watchdog,
-        "Alertmanager receives no Watchdog from Prometheus; is Prometheus running?",
+        "Alertmanager receives no Watchdog: check that Prometheus is running",
     )
     await sender.post_alert(labels, annotations, started=started, ends=started + _DURATION)
     try:
@@ -196,8 +196,8 @@ async def _wait_for_delivery(
         ALERTMANAGER_HOP, find_alert, "Alertmanager accepted the alert but does not list it"
     )
     problem = (
-        "Home Assistant shows no such notification; is the package installed in it, and is the "
-        "secret `home_assistant_webhook` the address of its webhook?"
+        "Home Assistant shows no notification: check that its package is installed and that the "
+        "secret `home_assistant_webhook` is the address of its webhook"
     )
     await timer.wait_for(HOME_ASSISTANT_HOP, find_notification, problem)
     return ids[-1]

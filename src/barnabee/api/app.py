@@ -15,22 +15,22 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 
 from barnabee import __version__
-from barnabee.api import external_checks, health, static_files
-from barnabee.api.cascade import Cascade, Places
-from barnabee.api.command_handler import Dialogue
-from barnabee.api.embedding_cache import ExampleVectors
-from barnabee.api.event_bus import News
-from barnabee.api.fact_memory import HouseMemory
-from barnabee.api.log_reader import Lines
-from barnabee.api.login_links import Logins
+from barnabee.api import health, health, static_files
+from barnabee.api.cascade import Cascade, HealthSources
+from barnabee.api.command_handler import CommandHandler
+from barnabee.api.embedding_cache import EmbeddingCache
+from barnabee.api.event_bus import EventBus
+from barnabee.api.turn_recorder import DatabaseFactMemory
+from barnabee.api.log_reader import TurnLogReader
+from barnabee.api.web_sessions import LoginLinks
 from barnabee.api.metrics import CommandMetrics
-from barnabee.api.rate_limit import Limiter
-from barnabee.api.routes import backups, commands, events, gpu, graph, login, turns, voice_offer
-from barnabee.api.service import Gpu, House, Model, Seams, Service
-from barnabee.api.static_files import Pages
-from barnabee.api.status_watcher import Watch, alerts_of
-from barnabee.api.turn_recorder import Recorder
-from barnabee.api.web_sessions import Browsers
+from barnabee.api.rate_limit import RateLimiter
+from barnabee.api.routes import backups, commands, status, gpu, status, login, turns, voice_offer
+from barnabee.api.service import GpuService, HomeAssistantService, LanguageModelService, Overrides, ApiService
+from barnabee.api.static_files import DashboardFiles
+from barnabee.api.status_watcher import StatusWatcher, make_alert_reader
+from barnabee.api.turn_recorder import TurnWriter
+from barnabee.api.web_sessions import WebSessions
 from barnabee.backup.litestream import check_replica, make_txid_reader
 from barnabee.backup.restore_points import make_migration_hook
 from barnabee.clients.alertmanager import AlertmanagerClient
@@ -65,19 +65,19 @@ FASTAPI: dict[str, Any] = {
 SUMMARY = "Commands, sessions and the record of turns of the house."
 
 
-def build(system: System, settings: Settings, *, seams: Seams | None = None) -> ServiceApp:
+def build_api_service(system: System, settings: Settings, *, seams: Overrides | None = None) -> ServiceApp:
     """Return the api; raises what no waiting mends (a damaged database, a wrong setting)."""
     metrics = Metrics("api")
-    service = make_service(system, settings, metrics, seams or Seams())
-    checks = health.checks(
-        database=service.keeper.check,
+    service = make_service(system, settings, metrics, seams or Overrides())
+    checks = health.make_checks(
+        database=service.database_provider.check,
         redis=service.redis,
         gpu=service.gpu.ready,
         optional=_optional(service, metrics),
     )
     looks = HealthMonitor("api", checks, metrics)
-    service.watch = make_watch(service, looks)
-    page = static_files.read(settings.dashboard_dir)
+    service.watch = make_status_watcher(service, looks)
+    page = static_files.read_dashboard(settings.dashboard_dir)
     app = make_app(service, looks, metrics, page)
     open_paths = PUBLIC_PATHS | LOGIN_PATHS | (page.paths if page else frozenset())
     body_max_bytes = system.limits.body_max_kib * KIB
@@ -85,26 +85,26 @@ def build(system: System, settings: Settings, *, seams: Seams | None = None) -> 
     return ServiceApp(front, looks, before_shutdown=service.farewell)
 
 
-def make_documented() -> FastAPI:
+def make_documented_app() -> FastAPI:
     """Return everything that the OpenAPI document describes, without what answers it."""
     documented = FastAPI(title="BarnabeeNet", summary=SUMMARY, version=__version__, **FASTAPI)
-    for routes in (commands, graph, turns, backups, login, events, voice_offer, gpu):
+    for routes in (commands, status, turns, backups, login, status, voice_offer, gpu):
         documented.include_router(routes.router)
     return documented
 
 
-def make_watch(service: Service, looks: HealthMonitor) -> Watch:
+def make_status_watcher(service: ApiService, looks: HealthMonitor) -> StatusWatcher:
     """Return what keeps the open pages up to date."""
     neighbours = service.neighbours
-    places = Places(looks, service.redis, neighbours)
+    places = HealthSources(looks, service.redis, neighbours)
     cascade = Cascade(service.system, places, time.time)
     voice, worker = neighbours.get("voice"), neighbours.get("worker")
-    alerts = alerts_of(service.alertmanager)
-    return Watch(service.system, cascade, service.news, voice, worker, alerts)
+    alerts = make_alert_reader(service.alertmanager)
+    return StatusWatcher(service.system, cascade, service.news, voice, worker, alerts)
 
 
 def make_app(
-    service: Service, looks: HealthMonitor, metrics: Metrics, page: Pages | None = None
+    service: ApiService, looks: HealthMonitor, metrics: Metrics, page: DashboardFiles | None = None
 ) -> Starlette:
     """Return the routes, without what stands in front of them.
 
@@ -117,7 +117,7 @@ def make_app(
         async with service.running():
             yield
 
-    documented = make_documented()
+    documented = make_documented_app()
     app = Starlette(
         routes=[
             commands.route,
@@ -133,55 +133,55 @@ def make_app(
     return app
 
 
-def make_service(system: System, settings: Settings, metrics: Metrics, seams: Seams) -> Service:
+def make_service(system: System, settings: Settings, metrics: Metrics, seams: Overrides) -> ApiService:
     """Return the parts; opens the database, connects to nothing yet."""
     token = require_credential("api_token")
-    keeper = DatabaseProvider(
+    database_provider = DatabaseProvider(
         settings.database_path,
         before_migration=make_migration_hook(make_txid_reader(settings)),
         lease_dir=settings.lease_dir,
     )
-    keeper.prepare()
+    database_provider.prepare()
     redis = RedisClient(settings.redis_url)
     queue = JobQueue(redis)
-    engines: Gpu = seams.gpu or GpuClient(
+    engines: GpuService = seams.gpu or GpuClient(
         settings.gpu_service_urls, token, names=ModelNames.from_settings(settings)
     )
     home = seams.home or _home(settings)
     llm = seams.llm or _llm(settings)
-    house_now = clock_of(settings.time_zone)
+    house_now = make_clock(settings.time_zone)
     understanding = IntentRecognizer(engines, Thresholds.from_config(system.intent))
     parts = CommandServices(
         recognizer=understanding,
-        memory=HouseMemory(queue, keeper, house_now),
+        memory=DatabaseFactMemory(queue, database_provider, house_now),
         home=home,
         llm=llm,
         now=house_now,
         recall_threshold=system.intent.recall_permille / 1000,
     )
     sessions = Sessions(redis, system.session.ttl_s, system.session.turns_max)
-    recorder = Recorder(sessions, queue, keeper)
-    browsers = Browsers(settings.data_dir / "browsers.json", time.time)
+    recorder = TurnWriter(sessions, queue, database_provider)
+    browsers = WebSessions(settings.data_dir / "browsers.json", time.time)
     limits = system.limits
-    return Service(
+    return ApiService(
         system=system,
         settings=settings,
         access=Authenticator(token, browsers.lets_in),
         redis=redis,
-        keeper=keeper,
+        database_provider=database_provider,
         queue=queue,
         sessions=sessions,
         recorder=recorder,
-        dialogue=Dialogue(parts, sessions, recorder, CommandMetrics.register(metrics)),
-        limiter=Limiter(limits.commands_per_minute, limits.command_burst, time.monotonic),
-        logins=Logins(redis),
-        login_limiter=Limiter(limits.logins_per_minute, limits.logins_per_minute, time.monotonic),
+        dialogue=CommandHandler(parts, sessions, recorder, CommandMetrics.register(metrics)),
+        limiter=RateLimiter(limits.commands_per_minute, limits.command_burst, time.monotonic),
+        logins=LoginLinks(redis),
+        login_limiter=RateLimiter(limits.logins_per_minute, limits.logins_per_minute, time.monotonic),
         browsers=browsers,
-        news=News(),
+        news=EventBus(),
         neighbours=_neighbours(system, settings, token),
-        lines=Lines(settings, system.retention.logs_days),
+        lines=TurnLogReader(settings, system.retention.logs_days),
         alertmanager=AlertmanagerClient(settings.alertmanager_url),
-        vectors=ExampleVectors(
+        vectors=EmbeddingCache(
             understanding, settings.data_dir / "cache", _model(system, settings)
         ),
         gpu=engines,
@@ -207,7 +207,7 @@ def _neighbours(system: System, settings: Settings, token: str) -> dict[str, Ser
     }
 
 
-def clock_of(time_zone: str) -> Callable[[], datetime]:
+def make_clock(time_zone: str) -> Callable[[], datetime]:
     """Return the house's clock: in `time_zone`, or in the machine's own when that is empty."""
     if not time_zone:
         return lambda: datetime.now().astimezone()
@@ -220,7 +220,7 @@ def clock_of(time_zone: str) -> Callable[[], datetime]:
     return lambda: datetime.now(zone)
 
 
-def _home(settings: Settings) -> House | None:
+def _home(settings: Settings) -> HomeAssistantService | None:
     if not settings.home_assistant_url:
         return None
     # Read at every attempt: the token of a house that is being set up comes later than we do.
@@ -229,7 +229,7 @@ def _home(settings: Settings) -> House | None:
     )
 
 
-def _llm(settings: Settings) -> Model | None:
+def _llm(settings: Settings) -> LanguageModelService | None:
     if not settings.azure_openai_endpoint:
         return None
     if not settings.azure_openai_deployment:
@@ -253,14 +253,14 @@ def _model(system: System, settings: Settings) -> str:
     return f"{files or 'none'} {settings.embed_model}"
 
 
-def _replica(service: Service) -> HealthProbe:
+def _replica(service: ApiService) -> HealthProbe:
     socket = Path(service.settings.litestream_socket)
     allowed = service.system.acceptance.replica_lag_txids
-    return lambda: check_replica(socket, service.keeper.path, allowed)
+    return lambda: check_replica(socket, service.database_provider.path, allowed)
 
 
-def _optional(service: Service, metrics: Metrics) -> dict[str, HealthProbe]:
-    probes = external_checks.probes(
+def _optional(service: ApiService, metrics: Metrics) -> dict[str, HealthProbe]:
+    probes = health.make_external_probes(
         service.system, service.settings, metrics, service.home, service.llm
     )
     if service.settings.litestream_socket:

@@ -1,7 +1,7 @@
-"""What a family wants to know: can the house hear, think, speak and remember? Pure.
+"""Capabilities of the assistant as a family sees them, derived from the health of the services.
 
-Out of the cascade: each ability rests on one thing it cannot do without and on others that make it
-better. A state is never better than what it rests on; what nobody has looked at is not known.
+A capability has required dependencies and optional ones that improve it. Its state is never better
+than that of its required dependencies, and unknown until they have been checked. Pure.
 """
 
 from __future__ import annotations
@@ -9,32 +9,32 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from barnabee.api.cascade import NOT_CONFIGURED, Found, Nodes
+from barnabee.api.cascade import NOT_CONFIGURED, ComponentHealth, HealthByService
 from barnabee.core.health import HealthState
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
-    """Something an ability rests on: a service, or one of its dependencies ("gpu/stt")."""
+class CapabilityDependency:
+    """Dependency of a capability: a service, or one of the service's own (`gpu/stt`)."""
 
-    where: str
-    without: str  # what is said while it is not there
+    path: str
+    message_if_down: str
 
 
 @dataclass(frozen=True, slots=True)
-class Ability:
-    """What the house can do, on what that rests, and how it is said."""
+class CapabilityRule:
+    """How the state of one capability follows from its dependencies, with the texts to show."""
 
     key: str
     title: str
-    well: str
-    must: tuple[Part, ...]
-    may: tuple[Part, ...] = ()
+    message_if_healthy: str
+    required: tuple[CapabilityDependency, ...]
+    optional: tuple[CapabilityDependency, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
-    """One ability as it is now."""
+class CapabilityReport:
+    """State of one capability; `since_s` in seconds since the epoch, 0 if unknown."""
 
     key: str
     title: str
@@ -43,105 +43,141 @@ class Told:
     since_s: float
 
 
-ABILITIES = (
-    Ability(
+CAPABILITY_RULES = (
+    CapabilityRule(
         "hear",
-        "Hear",
-        "It hears you, and wakes when it is called.",
+        "Listening",
+        "It hears you and responds to its wake word.",
         (
-            Part("voice", "No microphone reaches it just now."),
-            Part("gpu", "It cannot hear just now: the part that listens is away."),
-            Part("gpu/stt", "It cannot understand speech just now."),
+            CapabilityDependency("voice", "The voice service is not running."),
+            CapabilityDependency("gpu", "The speech service is not running."),
+            CapabilityDependency("gpu/stt", "Speech recognition does not work."),
         ),
         (
-            Part("gpu/wake", "It does not wake when called; the button works."),
-            Part("voice/gpu", "It hears, with less than usual."),
+            CapabilityDependency(
+                "gpu/wake", "Wake word detection does not work. Use the talk button."
+            ),
+            CapabilityDependency("voice/gpu", "It hears you, with reduced quality."),
         ),
     ),
-    Ability(
+    CapabilityRule(
         "think",
-        "Think",
-        "It understands what you ask and can do it.",
-        (Part("api", "It cannot think straight just now."),),
+        "Understanding",
+        "It understands requests and carries them out.",
+        (CapabilityDependency("api", "The command service is not working."),),
         (
-            Part("api/home_assistant", "It cannot reach the lights and switches."),
-            Part("api/azure_openai", "It can run the house, but not chat."),
-            Part("gpu/embed", "It understands plain commands only."),
+            CapabilityDependency(
+                "api/home_assistant",
+                "Home Assistant does not answer. Lights and switches are unavailable.",
+            ),
+            CapabilityDependency(
+                "api/azure_openai",
+                "The language model does not answer. Home control works, chat does not.",
+            ),
+            CapabilityDependency("gpu/embed", "It understands simple commands only."),
         ),
     ),
-    Ability(
+    CapabilityRule(
         "speak",
-        "Speak",
+        "Speaking",
         "It answers aloud.",
         (
-            Part("voice", "No loudspeaker reaches it just now."),
-            Part("gpu", "It has lost its voice; recordings and text still work."),
-            Part("gpu/tts", "It has lost its voice; recordings and text still work."),
+            CapabilityDependency("voice", "The voice service is not running."),
+            CapabilityDependency(
+                "gpu", "The speech service is not running. Recorded phrases and text still work."
+            ),
+            CapabilityDependency(
+                "gpu/tts", "Speech synthesis does not work. Recorded phrases and text still work."
+            ),
         ),
-        (Part("voice/recordings", "It answers, but has no phrases for the wait."),),
-    ),
-    Ability(
-        "remember",
-        "Remember",
-        "It remembers, and a copy is kept up to date.",
-        (Part("api/database", "It cannot look anything up or write it down just now."),),
         (
-            Part("redis", "It remembers, but a conversation may be lost if it restarts."),
-            Part("worker", "It remembers; what is new is written down later."),
-            Part("api/replica", "It remembers, but the copy elsewhere is behind."),
-            Part("litestream", "It remembers, but nothing is copied elsewhere just now."),
+            CapabilityDependency(
+                "voice/recordings", "It answers aloud, but has no phrases to play while it works."
+            ),
+        ),
+    ),
+    CapabilityRule(
+        "remember",
+        "Memory",
+        "Everything is saved, and the backup is up to date.",
+        (
+            CapabilityDependency(
+                "api/database", "The database is unavailable. Nothing can be saved or looked up."
+            ),
+        ),
+        (
+            CapabilityDependency("redis", "A conversation may be lost if the assistant restarts."),
+            CapabilityDependency("worker", "New entries will be saved later."),
+            CapabilityDependency("api/replica", "Everything is saved, but the backup is behind."),
+            CapabilityDependency(
+                "litestream", "Everything is saved, but the backup service is not running."
+            ),
         ),
     ),
 )
 
 
-def abilities(nodes: Nodes) -> list[Told]:
-    """Return every ability in its order."""
-    return [_told(one, nodes) for one in ABILITIES]
+def assess_capabilities(services: HealthByService) -> list[CapabilityReport]:
+    """Return the state of every capability, in the order of `CAPABILITY_RULES`."""
+    return [_assess_capability(rule, services) for rule in CAPABILITY_RULES]
 
 
-def _told(ability: Ability, nodes: Nodes) -> Told:
-    must = [(part, _found(nodes, part.where)) for part in ability.must]
-    may = [(part, _found(nodes, part.where)) for part in ability.may]
-    for part, found in must:
-        if found is not None and found.state == HealthState.UNHEALTHY:
-            return _as(ability, HealthState.UNHEALTHY, part.without, found)
-    if any(found is None or found.state == HealthState.UNKNOWN for _, found in must):
-        return _as(ability, HealthState.UNKNOWN, "Nobody knows yet.", None)
-    for part, found in may:
-        if found is not None and found.state != HealthState.HEALTHY and found.code != NOT_CONFIGURED:
-            return _as(ability, HealthState.DEGRADED, part.without, found)
-    for part, found in must:  # what it cannot do without works, with less
-        if found is not None and "/" in part.where and found.state == HealthState.DEGRADED:
-            return _as(ability, HealthState.DEGRADED, _sentence(found) or ability.well, found)
-    newest = max(filter(None, (found for _, found in must)), key=lambda one: one.since_s)
-    return _as(ability, HealthState.HEALTHY, ability.well, newest)
+def _assess_capability(rule: CapabilityRule, services: HealthByService) -> CapabilityReport:
+    required = [(one, _find_health(services, one.path)) for one in rule.required]
+    optional = [(one, _find_health(services, one.path)) for one in rule.optional]
+    for dependency, health in required:
+        if health is not None and health.state == HealthState.UNHEALTHY:
+            return _make_report(rule, HealthState.UNHEALTHY, dependency.message_if_down, health)
+    if any(health is None or health.state == HealthState.UNKNOWN for _, health in required):
+        return _make_report(rule, HealthState.UNKNOWN, "Not checked yet.", None)
+    for dependency, health in optional:
+        if (
+            health is not None
+            and health.state != HealthState.HEALTHY
+            and health.code != NOT_CONFIGURED
+        ):
+            return _make_report(rule, HealthState.DEGRADED, dependency.message_if_down, health)
+    for dependency, health in required:
+        if (
+            health is not None
+            and "/" in dependency.path
+            and health.state == HealthState.DEGRADED
+        ):
+            message = _make_sentence(health) or rule.message_if_healthy
+            return _make_report(rule, HealthState.DEGRADED, message, health)
+    newest = max(filter(None, (health for _, health in required)), key=lambda one: one.since_s)
+    return _make_report(rule, HealthState.HEALTHY, rule.message_if_healthy, newest)
 
 
-def _as(ability: Ability, state: HealthState, says: str, found: Found | None) -> Told:
-    return Told(ability.key, ability.title, state, says, found.since_s if found else 0.0)
+def _make_report(
+    rule: CapabilityRule, state: HealthState, message: str, health: ComponentHealth | None
+) -> CapabilityReport:
+    return CapabilityReport(
+        rule.key, rule.title, state, message, health.since_s if health else 0.0
+    )
 
 
-def _found(nodes: Nodes, where: str) -> Found | None:
-    service, _, need = where.partition("/")
-    node = nodes.get(service)
-    if node is None:
+def _find_health(services: HealthByService, path: str) -> ComponentHealth | None:
+    name, _, dependency = path.partition("/")
+    service = services.get(name)
+    if service is None:
         return None
-    if not need:
-        return node.itself
-    if need in node.needs:
-        return node.needs[need]
-    # A service that is away says nothing of what it depends on.
-    return node.itself if node.itself.state in {HealthState.UNHEALTHY, HealthState.UNKNOWN} else None
+    if not dependency:
+        return service.itself
+    if dependency in service.dependencies:
+        return service.dependencies[dependency]
+    # A service that does not answer reports nothing about its dependencies.
+    is_down = service.itself.state in {HealthState.UNHEALTHY, HealthState.UNKNOWN}
+    return service.itself if is_down else None
 
 
-def _sentence(found: Found) -> str:
-    text = (found.message or "").strip()
+def _make_sentence(health: ComponentHealth) -> str:
+    text = (health.message or "").strip()
     return f"{text[:1].upper()}{text[1:].rstrip('.')}." if text else ""
 
 
-def worst(states: Iterable[HealthState]) -> HealthState:
-    """Return the state of all together."""
+def find_worst_state(states: Iterable[HealthState]) -> HealthState:
+    """Return the worst of `states`: unhealthy, unknown, degraded, healthy."""
     order = (HealthState.UNHEALTHY, HealthState.UNKNOWN, HealthState.DEGRADED)
-    there = set(states)
-    return next((state for state in order if state in there), HealthState.HEALTHY)
+    present = set(states)
+    return next((state for state in order if state in present), HealthState.HEALTHY)

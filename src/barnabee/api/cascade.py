@@ -1,7 +1,7 @@
-"""The whole cascade as this api sees it: every service asked again and again, with since when.
+"""Health cascade: the state of every service and of its dependencies, and since when it holds.
 
-Services answer for themselves and for what they depend on. Nothing is remembered but the moment at
-which a state began, as seen from here: after a restart of the api that is the restart.
+Services report their own health. Only the time of the last change of state is stored, as seen by
+this process: after a restart of the api it starts again.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from barnabee.core.http import make_report_body
 from barnabee.core.redis_client import RedisClient
 from barnabee.core.schema import System
 
-LOOK_LIMIT_S = 2.3  # outlasts a health check's own 2 s, so that a service can say what hangs
+CHECK_LIMIT_S = 2.3  # longer than a health check's own 2 s, so that a service can report what hangs
 NOT_CONFIGURED = "not_configured"
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """How one thing is; `since` in seconds since the epoch."""
+class ComponentHealth:
+    """Health of a service or dependency; `since_s` in seconds since the epoch."""
 
     state: HealthState
     code: str | None = None
@@ -36,111 +36,120 @@ class Found:
 
 
 @dataclass(frozen=True, slots=True)
-class Node:
-    """A service and what it depends on."""
+class ServiceHealth:
+    """Health of a service and of its dependencies."""
 
-    itself: Found
-    needs: Mapping[str, Found] = field(default_factory=dict)
+    itself: ComponentHealth
+    dependencies: Mapping[str, ComponentHealth] = field(default_factory=dict)
 
     @property
-    def good(self) -> bool:
-        """Return whether nothing is wrong but what nobody configured."""
-        lacking = [one for one in self.needs.values() if one.state != HealthState.HEALTHY]
+    def is_fully_working(self) -> bool:
+        """Whether every dependency that is not healthy is one that is not configured."""
+        impaired = [
+            one for one in self.dependencies.values() if one.state != HealthState.HEALTHY
+        ]
         return self.itself.state == HealthState.HEALTHY or (
             self.itself.state == HealthState.DEGRADED
-            and bool(lacking)
-            and all(one.code == NOT_CONFIGURED for one in lacking)
+            and bool(impaired)
+            and all(one.code == NOT_CONFIGURED for one in impaired)
         )
 
 
-Nodes = Mapping[str, Node]
+HealthByService = Mapping[str, ServiceHealth]
 
 
 @dataclass(frozen=True)
-class Places:
-    """Who is asked, and how: our own report, Redis, and services with a page about their health."""
+class HealthSources:
+    """Where health is read: this process' monitor, Redis, and services with a health route."""
 
     own: HealthMonitor
     redis: RedisClient
-    neighbours: Mapping[str, ServiceClient]
+    clients: Mapping[str, ServiceClient]
 
 
 class Cascade:
-    """Looks at everything; `nodes` is what the last look found."""
+    """Checks all services concurrently; `services` is the result of the last check."""
 
-    def __init__(self, system: System, places: Places, clock: Callable[[], float]) -> None:
-        """Know nothing yet."""
+    def __init__(self, system: System, sources: HealthSources, clock: Callable[[], float]) -> None:
         self._system = system
-        self._places = places
+        self._sources = sources
         self._clock = clock
         self._since: dict[tuple[str, str], tuple[tuple[HealthState, str | None], float]] = {}
-        self.nodes: Nodes = {}
+        self.services: HealthByService = {}
 
-    async def look(self) -> Nodes:
-        """Ask every service that can be asked; never raises."""
-        names = [name for name, one in self._system.service.items() if one.probe != "exit"]
-        found = await asyncio.gather(*(self._look(name) for name in names))
-        self.nodes = {
-            name: self._dated(name, node) for name, node in zip(names, found, strict=True)
+    async def check(self) -> HealthByService:
+        """Check every long-running service. Never raises."""
+        names = [name for name, config in self._system.service.items() if config.probe != "exit"]
+        results = await asyncio.gather(*(self._check_service(name) for name in names))
+        self.services = {
+            name: self._add_since(name, health)
+            for name, health in zip(names, results, strict=True)
         }
-        return self.nodes
+        return self.services
 
-    async def _look(self, name: str) -> Node:
-        own, service = self._places.own, self._system.service[name]
-        neighbour = self._places.neighbours.get(name)
+    async def _check_service(self, name: str) -> ServiceHealth:
+        own, config = self._sources.own, self._system.service[name]
+        client = self._sources.clients.get(name)
         try:
             if name == own.component:
-                return node_of(make_report_body(own, await own.report()))
-            if service.probe == "redis":
-                await self._places.redis.ping()
-                return Node(Found(HealthState.HEALTHY))
-            if neighbour is not None:
-                path = service.health_path
-                return node_in(name, await neighbour.request("GET", path, limit_s=LOOK_LIMIT_S))
+                return parse_health_report(make_report_body(own, await own.report()))
+            if config.probe == "redis":
+                await self._sources.redis.ping()
+                return ServiceHealth(ComponentHealth(HealthState.HEALTHY))
+            if client is not None:
+                response = await client.request("GET", config.health_path, limit_s=CHECK_LIMIT_S)
+                return parse_health_response(name, response)
         except BarnabeeError as error:
-            return Node(Found(HealthState.UNHEALTHY, error.code, str(error)))
-        return Node(Found(HealthState.UNKNOWN, "not_asked", f"nobody here asks {name}"))
+            return ServiceHealth(ComponentHealth(HealthState.UNHEALTHY, error.code, str(error)))
+        message = f"{name} has no health check here"
+        return ServiceHealth(ComponentHealth(HealthState.UNKNOWN, "not_asked", message))
 
-    def _dated(self, name: str, node: Node) -> Node:
-        needs = {key: self._since_when((name, key), one) for key, one in node.needs.items()}
-        return Node(self._since_when((name, ""), node.itself), needs)
+    def _add_since(self, name: str, health: ServiceHealth) -> ServiceHealth:
+        dependencies = {
+            key: self._with_since((name, key), one) for key, one in health.dependencies.items()
+        }
+        return ServiceHealth(self._with_since((name, ""), health.itself), dependencies)
 
-    def _since_when(self, key: tuple[str, str], found: Found) -> Found:
-        now = (found.state, found.code)
+    def _with_since(self, key: tuple[str, str], health: ComponentHealth) -> ComponentHealth:
+        current = (health.state, health.code)
         before = self._since.get(key)
-        if before is None or before[0] != now:
-            self._since[key] = before = (now, self._clock())
-        return Found(found.state, found.code, found.message, found.hard, before[1])
+        if before is None or before[0] != current:
+            self._since[key] = before = (current, self._clock())
+        return ComponentHealth(health.state, health.code, health.message, health.hard, before[1])
 
 
-def node_in(name: str, response: httpx.Response) -> Node:
-    """Return what an answer says of a service; one that is no report shows that it runs. Pure."""
+def parse_health_response(name: str, response: httpx.Response) -> ServiceHealth:
+    """Return the health in `response`; a success without a report counts as healthy. Pure."""
     try:
-        return node_of(response.json())
+        return parse_health_report(response.json())
     except ValueError:
         if not response.is_error:
-            return Node(Found(HealthState.HEALTHY))
+            return ServiceHealth(ComponentHealth(HealthState.HEALTHY))
         reason = f"{name} answers status {response.status_code}"
-        return Node(Found(HealthState.UNHEALTHY, "dependency_down", reason))
+        return ServiceHealth(ComponentHealth(HealthState.UNHEALTHY, "dependency_down", reason))
 
 
-def node_of(report: Mapping[str, Any]) -> Node:
-    """Return what a service's report says; ValueError when it is none of ours. Pure."""
+def parse_health_report(report: Mapping[str, Any]) -> ServiceHealth:
+    """Return the health in the body of `/health/ready`; ValueError for another format. Pure.
+
+    Code and message are those of the worst dependency: hard before soft, and dependencies that are
+    not configured last.
+    """
     try:
-        needs = {
-            str(name): Found(
+        dependencies = {
+            str(name): ComponentHealth(
                 HealthState(one["status"]), one.get("code"), one.get("message"), bool(one.get("hard"))
             )
             for name, one in report["dependencies"].items()
         }
         state = HealthState(report["status"])
     except (KeyError, TypeError, AttributeError) as error:
-        raise ValueError("no report") from error
+        raise ValueError("no health report") from error
     worst = min(
-        (one for one in needs.values() if one.state != HealthState.HEALTHY),
+        (one for one in dependencies.values() if one.state != HealthState.HEALTHY),
         key=lambda one: (not one.hard, one.code == NOT_CONFIGURED),
         default=None,
     )
     if state == HealthState.HEALTHY or worst is None:
-        return Node(Found(state), needs)
-    return Node(Found(state, worst.code, worst.message), needs)
+        return ServiceHealth(ComponentHealth(state), dependencies)
+    return ServiceHealth(ComponentHealth(state, worst.code, worst.message), dependencies)

@@ -1,44 +1,47 @@
-"""The vectors of the example sentences: asked for once, then kept in a file.
+"""Embedding cache: vectors of the intents' example sentences, computed once and stored in a file.
 
-So a start without the gpu service understands too. The file's name holds a hash of the sentences
-and of the model, so that a change of either asks anew.
+With the file, intent recognition works after a start without the gpu service. The file name
+contains a hash of the sentences and of the model, so that a change of either recomputes the
+vectors.
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
+import io
 from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
 import structlog
 
+from barnabee.core.backoff import backoff_s
 from barnabee.core.errors import BarnabeeError
+from barnabee.core.files import write_atomically
 from barnabee.understanding import intents
 from barnabee.understanding.intent_recognizer import IntentRecognizer
 from barnabee.understanding.interfaces import Vectors
 
-RETRY_FIRST_S, RETRY_MOST_S = 0.5, 10.0
+RETRY_FIRST_S, RETRY_MAX_S = 0.5, 10.0
 
 log = structlog.get_logger()
 
 
-class ExampleVectors:
-    """Gets an `Understanding` its vectors."""
+class EmbeddingCache:
+    """Provides the vectors of an `IntentRecognizer`."""
 
-    def __init__(self, understanding: IntentRecognizer, directory: Path, model: str) -> None:
-        """Keep the file in `directory`; `model` names whatever makes the vectors."""
-        self._understanding = understanding
-        sentences = intents.hash_examples(understanding.intents)
+    def __init__(self, recognizer: IntentRecognizer, directory: Path, model: str) -> None:
+        """Store the file in `directory`; `model` identifies the embedding model."""
+        self._recognizer = recognizer
+        sentences = intents.hash_examples(recognizer.intents)
         name = sha256(f"{sentences} {model}".encode()).hexdigest()[:16]
         self._path = directory / f"intents-{name}.npy"
 
     def load(self) -> bool:
-        """Use the file, if there is one that fits; a damaged one counts as none."""
+        """Use the vectors in the file; return False if there is none or it is damaged."""
         try:
             vectors = np.load(self._path, allow_pickle=False)
-            self._understanding.use_vectors(vectors)
+            self._recognizer.use_vectors(vectors)
         except FileNotFoundError:
             return False
         except (OSError, ValueError, EOFError) as error:
@@ -46,27 +49,27 @@ class ExampleVectors:
             return False
         return True
 
-    async def learn(self) -> None:
-        """Ask the gpu service until it answers; return when the vectors are in use."""
-        wait_s = RETRY_FIRST_S
+    async def compute(self) -> None:
+        """Request the vectors from the gpu service until it answers, then use and store them."""
+        failures = 0
         while True:
             try:
-                vectors = await self._understanding.embed_examples()
+                vectors = await self._recognizer.embed_examples()
             except (BarnabeeError, ValueError) as error:
-                log.info("intents_wait", reason=str(error), again_in_s=wait_s)
+                failures += 1
+                wait_s = backoff_s(failures, RETRY_FIRST_S, RETRY_MAX_S)
+                log.info("intents_embedding_failed", reason=str(error), again_in_s=wait_s)
             else:
                 break
             await asyncio.sleep(wait_s)
-            wait_s = min(RETRY_MOST_S, wait_s * 2)
-        log.info("intents_learnt", sentences=len(vectors))
+        log.info("intents_embedded", sentences=len(vectors))
         try:
             await asyncio.to_thread(self._save, vectors)
-        except OSError as error:  # a full disk: they are asked for again after the next start
+        except OSError as error:  # a full disk: they are computed again after the next start
             log.warning("intents_not_cached", code="unwritable", reason=str(error))
 
     def _save(self, vectors: Vectors) -> None:
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        part = self._path.with_suffix(f".{os.getpid()}.part")
-        with part.open("wb") as file:
-            np.save(file, vectors, allow_pickle=False)
-        part.replace(self._path)
+        buffer = io.BytesIO()
+        np.save(buffer, vectors, allow_pickle=False)
+        write_atomically(self._path, buffer.getvalue())

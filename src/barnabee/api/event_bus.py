@@ -1,6 +1,7 @@
-"""What the open pages are told as it happens: one queue for each, and nobody waited for.
+"""Event bus: server-sent events for the open dashboard pages.
 
-A page that does not read fast enough is let go; it connects again and is told everything afresh.
+Each subscriber has a bounded queue. One that does not read fast enough is disconnected; it
+reconnects and gets the full state again.
 """
 
 from __future__ import annotations
@@ -13,63 +14,62 @@ from pydantic_core import to_json
 
 from barnabee.core.errors import Overloaded
 
-PAGES_MAX = 64
-QUEUE_MAX = 128
+MAX_SUBSCRIBERS = 64
+MAX_QUEUED_EVENTS = 128
 RETRY_AFTER_S = 5
 
 
-class News:
-    """Hands on what is published to whoever listens."""
+class EventBus:
+    """Publishes events to all subscribers without waiting for any of them."""
 
     def __init__(self) -> None:
-        """Begin with no page."""
-        self._pages: set[asyncio.Queue[bytes | None]] = set()
-        self._ended = False
+        self._queues: set[asyncio.Queue[bytes | None]] = set()
+        self._closed = False
 
     @property
-    def heard(self) -> bool:
-        """Return whether anybody listens."""
-        return bool(self._pages)
+    def has_subscribers(self) -> bool:
+        """Whether any page is connected."""
+        return bool(self._queues)
 
     def publish(self, event: str, data: Any) -> None:
-        """Tell every page."""
-        if not self._pages:
+        """Queue an event for every subscriber and disconnect those whose queue is full."""
+        if not self._queues:
             return
-        text = event_text(event, data)
-        for page in list(self._pages):
-            if page.full():
-                self._let_go(page)
+        text = format_event(event, data)
+        for queue in list(self._queues):
+            if queue.full():
+                self._disconnect(queue)
             else:
-                page.put_nowait(text)
+                queue.put_nowait(text)
 
-    async def listen(self) -> AsyncIterator[bytes]:
-        """Return what is published from now on."""
-        if len(self._pages) >= PAGES_MAX or self._ended:
-            raise Overloaded(what="the stream of events", retry_after_s=RETRY_AFTER_S)
-        page: asyncio.Queue[bytes | None] = asyncio.Queue(QUEUE_MAX)
-        self._pages.add(page)
-        return self._stream(page)
+    async def subscribe(self) -> AsyncIterator[bytes]:
+        """Return the stream of future events; Overloaded at the limit or after `close`."""
+        if len(self._queues) >= MAX_SUBSCRIBERS or self._closed:
+            raise Overloaded(what="the event stream", retry_after_s=RETRY_AFTER_S)
+        queue: asyncio.Queue[bytes | None] = asyncio.Queue(MAX_QUEUED_EVENTS)
+        self._queues.add(queue)
+        return self._read(queue)
 
-    async def _stream(self, page: asyncio.Queue[bytes | None]) -> AsyncIterator[bytes]:
+    async def _read(self, queue: asyncio.Queue[bytes | None]) -> AsyncIterator[bytes]:
         try:
-            while (text := await page.get()) is not None:
+            while (text := await queue.get()) is not None:
                 yield text
         finally:
-            self._pages.discard(page)
+            self._queues.discard(queue)
 
-    def end(self) -> None:
-        """Let everybody go: the service ends."""
-        self._ended = True
-        for page in list(self._pages):
-            self._let_go(page)
+    def close(self) -> None:
+        """End all streams and refuse new subscribers."""
+        self._closed = True
+        for queue in list(self._queues):
+            self._disconnect(queue)
 
-    def _let_go(self, page: asyncio.Queue[bytes | None]) -> None:
-        self._pages.discard(page)
-        while page.full():
-            page.get_nowait()
-        page.put_nowait(None)
+    def _disconnect(self, queue: asyncio.Queue[bytes | None]) -> None:
+        self._queues.discard(queue)
+        while queue.full():
+            queue.get_nowait()
+        queue.put_nowait(None)
 
 
-def event_text(event: str, data: Any) -> bytes:
-    """Return one server-sent event (WHATWG HTML, 9.2); JSON holds no line break. Pure."""
+def format_event(event: str, data: Any) -> bytes:
+    """Return one server-sent event (WHATWG HTML, 9.2); JSON contains no line break. Pure."""
     return b"event: %s\ndata: %s\n\n" % (event.encode(), to_json(data))

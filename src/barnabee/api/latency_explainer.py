@@ -1,4 +1,4 @@
-"""Why was that slow? A turn's waterfall in sentences, what cost the most first. Pure."""
+"""Latency explanations: why a turn was slow, in sentences. Pure."""
 
 from __future__ import annotations
 
@@ -7,64 +7,67 @@ from typing import Any
 
 from barnabee.store.waterfall import Bar, Waterfall
 
-# What a stage is called in a sentence; one that is not here is called by its name.
-WORDS = {
-    "wake": "Noticing the wake word",
-    "vad": "Noticing that you were done",
-    "stt": "Hearing what you said",
-    "command": "Finding out what to do",
-    "intent": "Understanding",
-    "memory": "Remembering",
+# Titles of stages in sentences and on the dashboard; other stages are shown by their key.
+STAGE_TITLES = {
+    "wake": "Wake word detection",
+    "vad": "End-of-speech detection",
+    "stt": "Speech recognition",
+    "command": "Processing the command",
+    "intent": "Recognizing the intent",
+    "memory": "Looking up notes",
     "home": "Home Assistant",
     "llm": "The language model",
     "llm_first_token": "The language model's first word",
-    "session": "Recalling the conversation",
-    "store": "Writing it down",
-    "tts": "Speaking",
-    "tts_first_byte": "Beginning to speak",
-    "first_audio": "The wait until the first sound of the answer",
+    "session": "Loading the conversation",
+    "store": "Saving the turn",
+    "tts": "Speech synthesis",
+    "tts_first_byte": "Starting speech synthesis",
+    "first_audio": "The time until the first sound of the reply",
 }
-# Spans that are made of others: named only when nothing inside them explains the time.
-SPANS = frozenset({"first_audio", "command"})
-LOADING = frozenset({"load", "loaded", "model_loaded", "evict", "unloaded"})
-MOST = 5
+# Stages that contain others: named only if no contained stage explains the time.
+COMPOSITE_STAGES = frozenset({"first_audio", "command"})
+LOADING_EVENTS = frozenset({"load", "loaded", "model_loaded", "evict", "unloaded"})
+MAX_SENTENCES = 5
 
 
-def why(fall: Waterfall, lines: Iterable[Mapping[str, Any]] = ()) -> list[str]:
-    """Return at most five sentences; one that says so when nothing was slow."""
-    over = sorted((bar for bar in fall.bars if bar.is_over_budget), key=_excess, reverse=True)
-    inner = [bar for bar in over if bar.stage not in SPANS]
-    told = [_over(bar) for bar in (inner or over)]
-    told += _reasons(fall, list(lines))
-    if not told and fall.bars:
-        told = ["Every stage was within its budget."]
-    return list(dict.fromkeys(told))[:MOST]
+def explain_latency(waterfall: Waterfall, records: Iterable[Mapping[str, Any]] = ()) -> list[str]:
+    """Return at most `MAX_SENTENCES` sentences, the stage furthest over its budget first."""
+    over = sorted(
+        (bar for bar in waterfall.bars if bar.is_over_budget), key=_excess_ms, reverse=True
+    )
+    inner = [bar for bar in over if bar.stage not in COMPOSITE_STAGES]
+    sentences = [_describe_stage(bar) for bar in (inner or over)]
+    sentences += _describe_events(waterfall, list(records))
+    if not sentences and waterfall.bars:
+        sentences = ["Every stage was within its budget."]
+    return list(dict.fromkeys(sentences))[:MAX_SENTENCES]
 
 
-def _excess(bar: Bar) -> float:
+def _excess_ms(bar: Bar) -> float:
     return bar.took_ms - (bar.budget_ms or 0)
 
 
-def _over(bar: Bar) -> str:
-    name = WORDS.get(bar.stage, bar.stage)
-    return f"{name} took {_time(bar.took_ms)}; it should take {_time(bar.budget_ms or 0)}."
+def _describe_stage(bar: Bar) -> str:
+    title = STAGE_TITLES.get(bar.stage, bar.stage)
+    budget = _format_ms(bar.budget_ms or 0)
+    return f"{title} took {_format_ms(bar.took_ms)}; its budget is {budget}."
 
 
-def _reasons(fall: Waterfall, lines: list[Mapping[str, Any]]) -> list[str]:
-    spoken, turn = fall.timings or {}, fall.turn or {}
-    told = [
-        f"A model had to be moved on the card first: {line['model']}."
-        for line in lines
-        if line.get("event") in LOADING and line.get("model")
+def _describe_events(waterfall: Waterfall, records: list[Mapping[str, Any]]) -> list[str]:
+    timings, turn = waterfall.timings or {}, waterfall.turn or {}
+    sentences = [
+        f"A model had to be loaded or unloaded first: {record['model']}."
+        for record in records
+        if record.get("event") in LOADING_EVENTS and record.get("model")
     ]
-    missing = sorted({*turn.get("degraded", ()), *spoken.get("degraded", ())})
+    missing = sorted({*turn.get("degraded", ()), *timings.get("degraded", ())})
     if missing:
-        told.append(f"It had to do without: {', '.join(missing).replace('_', ' ')}.")
-    if spoken.get("interrupted"):
-        told.append("Somebody talked into the answer.")
-    told += [f"{fault.service}: {fault.message} ({fault.code})." for fault in fall.faults]
-    return told
+        sentences.append(f"Not available: {', '.join(missing).replace('_', ' ')}.")
+    if timings.get("interrupted"):
+        sentences.append("The user interrupted the reply.")
+    sentences += [f"{one.service}: {one.message} ({one.code})." for one in waterfall.faults]
+    return sentences
 
 
-def _time(ms: float) -> str:
+def _format_ms(ms: float) -> str:
     return f"{ms / 1000:.1f} s" if ms >= 1000 else f"{ms:.0f} ms"  # noqa: PLR2004 - one second

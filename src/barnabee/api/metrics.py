@@ -1,4 +1,4 @@
-"""What the api counts beside what every service counts."""
+"""Metrics of commands."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from prometheus_client import Counter, Gauge, Histogram
 
 from barnabee.core.metrics import Metrics
 
-# Fine where the stages of a command lie: a local answer takes 1 ms, the house 50, a model seconds.
+# A local reply takes 1 ms, Home Assistant 50 ms, a language model seconds.
 BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 1.5, 2.5, 5.0, 10.0)
 
 
 @dataclass(frozen=True)
 class CommandMetrics:
-    """Series about commands. Children are kept, because looking one up costs more than counting."""
+    """Metrics of commands; label children are cached because a lookup costs more than counting."""
 
     stages: Histogram
     intents: Counter
@@ -31,31 +31,31 @@ class CommandMetrics:
         return cls(
             Histogram(
                 "barnabee_stage_duration_seconds",
-                "Time a stage of a command took.",
+                "Duration of a stage of a command.",
                 ("stage",),
                 buckets=BUCKETS_S,
                 registry=registry,
             ),
             Counter(
-                "barnabee_intents", "What was understood.", ("intent", "band"), registry=registry
+                "barnabee_intents", "Recognized intents.", ("intent", "band"), registry=registry
             ),
             Counter(
                 "barnabee_commands_degraded",
-                "Commands answered without something they needed.",
+                "Commands completed without a dependency.",
                 ("dependency",),
                 registry=registry,
             ),
             Gauge(
                 "barnabee_turns_unwritten",
-                "Turns kept in memory because neither Redis nor the database takes them.",
+                "Turns held in memory because neither Redis nor the database accepts them.",
                 registry=registry,
             ),
         )
 
-    def command(
+    def count_command(
         self, intent: str, band: str, degraded: Sequence[str], latency_ms: Mapping[str, float]
     ) -> None:
-        """Count one answered command."""
+        """Count one completed command."""
         for stage, spent_ms in latency_ms.items():
             series = self._stage.get(stage)
             if series is None:

@@ -1,7 +1,4 @@
-"""How many commands one client may send: a token bucket each, and never more than so many buckets.
-
-Pure but for the clock that is given.
-"""
+"""Rate limit: one token bucket for each client, with a bounded number of buckets."""
 
 from __future__ import annotations
 
@@ -11,14 +8,16 @@ from collections.abc import Callable
 
 from barnabee.core.errors import RateLimited
 
-CLIENTS_KEPT = 1024
+MAX_CLIENTS = 1024
 
 
-class Limiter:
-    """The buckets, refilled steadily."""
+class RateLimiter:
+    """Token buckets by client; allows `burst` at once and `per_minute` in the long run.
+
+    `clock` returns seconds and never goes back.
+    """
 
     def __init__(self, per_minute: int, burst: int, clock: Callable[[], float]) -> None:
-        """Allow `burst` at once and `per_minute` in the long run; the clock counts seconds."""
         self._per_minute = per_minute
         self._per_second = per_minute / 60
         self._burst = float(burst)
@@ -26,14 +25,14 @@ class Limiter:
         self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
     def take(self, client: str) -> None:
-        """Count one command; RateLimited when this client has none left."""
+        """Count one request; RateLimited if the client's bucket is empty."""
         now_s = self._clock()
-        left, then_s = self._buckets.pop(client, (self._burst, now_s))
-        left = min(self._burst, left + (now_s - then_s) * self._per_second)
-        allowed = left >= 1
-        self._buckets[client] = (left - 1 if allowed else left, now_s)
-        if len(self._buckets) > CLIENTS_KEPT:  # the one not seen for longest is full again anyway
+        tokens, then_s = self._buckets.pop(client, (self._burst, now_s))
+        tokens = min(self._burst, tokens + (now_s - then_s) * self._per_second)
+        is_allowed = tokens >= 1
+        self._buckets[client] = (tokens - 1 if is_allowed else tokens, now_s)
+        if len(self._buckets) > MAX_CLIENTS:  # the least recently used bucket is full again anyway
             self._buckets.popitem(last=False)
-        if not allowed:
-            wait_s = max(1, math.ceil((1 - left) / self._per_second))
+        if not is_allowed:
+            wait_s = max(1, math.ceil((1 - tokens) / self._per_second))
             raise RateLimited(limit=self._per_minute, retry_after_s=wait_s)

@@ -11,15 +11,15 @@ from typing import Protocol
 import structlog
 from fastapi import Request
 
-from barnabee.api.command_handler import Dialogue
-from barnabee.api.embedding_cache import ExampleVectors
-from barnabee.api.event_bus import News
-from barnabee.api.log_reader import Lines
-from barnabee.api.login_links import Logins
-from barnabee.api.rate_limit import Limiter
-from barnabee.api.status_watcher import Watch
-from barnabee.api.turn_recorder import Recorder
-from barnabee.api.web_sessions import Browsers
+from barnabee.api.command_handler import CommandHandler
+from barnabee.api.embedding_cache import EmbeddingCache
+from barnabee.api.event_bus import EventBus
+from barnabee.api.log_reader import TurnLogReader
+from barnabee.api.web_sessions import LoginLinks
+from barnabee.api.rate_limit import RateLimiter
+from barnabee.api.status_watcher import StatusWatcher
+from barnabee.api.turn_recorder import TurnWriter
+from barnabee.api.web_sessions import WebSessions
 from barnabee.clients.alertmanager import AlertmanagerClient
 from barnabee.clients.queue import JobQueue
 from barnabee.clients.service_client import ServiceClient
@@ -36,7 +36,7 @@ from barnabee.understanding.interfaces import SentenceEmbedder, HomeAgent, Langu
 log = structlog.get_logger()
 
 
-class Part(Protocol):
+class RemoteService(Protocol):
     """Something elsewhere that can be asked how it is, and left."""
 
     async def ready(self) -> Degraded | None:
@@ -46,56 +46,56 @@ class Part(Protocol):
         """Hang up."""
 
 
-class Gpu(SentenceEmbedder, Part, Protocol):
+class GpuService(SentenceEmbedder, RemoteService, Protocol):
     """The gpu service."""
 
 
-class House(HomeAgent, Part, Protocol):
+class HomeAssistantService(HomeAgent, RemoteService, Protocol):
     """Home Assistant."""
 
     def start(self) -> None:
         """Begin to keep the connection."""
 
 
-class Model(LanguageModel, Part, Protocol):
+class LanguageModelService(LanguageModel, RemoteService, Protocol):
     """A language model."""
 
 
 @dataclass(frozen=True)
-class Seams:
+class Overrides:
     """What tests put in place of the world; None is the real thing."""
 
-    gpu: Gpu | None = None
-    home: House | None = None
-    llm: Model | None = None
+    gpu: GpuService | None = None
+    home: HomeAssistantService | None = None
+    llm: LanguageModelService | None = None
 
 
 @dataclass
-class Service:
+class ApiService:
     """The running parts of the api."""
 
     system: System
     settings: Settings
     access: Authenticator
     redis: RedisClient
-    keeper: DatabaseProvider
+    database_provider: DatabaseProvider
     queue: JobQueue
     sessions: Sessions
-    recorder: Recorder
-    dialogue: Dialogue
-    limiter: Limiter
-    logins: Logins
-    login_limiter: Limiter
-    browsers: Browsers
-    news: News
+    recorder: TurnWriter
+    dialogue: CommandHandler
+    limiter: RateLimiter
+    logins: LoginLinks
+    login_limiter: RateLimiter
+    browsers: WebSessions
+    news: EventBus
     neighbours: dict[str, ServiceClient]  # services by name, as a page asks them through us
-    lines: Lines
+    lines: TurnLogReader
     alertmanager: AlertmanagerClient
-    vectors: ExampleVectors
-    gpu: Gpu
-    home: House | None
-    llm: Model | None
-    watch: Watch = field(init=False)
+    vectors: EmbeddingCache
+    gpu: GpuService
+    home: HomeAssistantService | None
+    llm: LanguageModelService | None
+    watch: StatusWatcher = field(init=False)
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
     @asynccontextmanager
@@ -144,7 +144,7 @@ class Service:
         await self.lines.aclose()
         await self.alertmanager.aclose()
         await self.redis.aclose()
-        await self.keeper.close()
+        await self.database_provider.close()
 
 
 def _tell_if_broken(task: asyncio.Task[None]) -> None:
@@ -153,7 +153,7 @@ def _tell_if_broken(task: asyncio.Task[None]) -> None:
         log.error("task_broken", code="internal", task=task.get_name(), exc_info=task.exception())
 
 
-def service_of(request: Request) -> Service:
+def get_service(request: Request) -> ApiService:
     """Return the service that answers `request`."""
-    service: Service = request.app.state.service
+    service: ApiService = request.app.state.service
     return service

@@ -19,16 +19,16 @@ from starlette.routing import Route
 
 HEADERS = "headers.json"
 INDEX = "index.html"
-FOR_EVER = "public, max-age=31536000, immutable"  # a name that has the content's hash in it
-SMALL_BYTES = 600  # not worth packing
-FILE_MAX_BYTES = 4 * 1024 * 1024
+CACHE_IMMUTABLE = "public, max-age=31536000, immutable"  # a name that has the content's hash in it
+MIN_GZIP_BYTES = 600  # not worth packing
+MAX_FILE_BYTES = 4 * 1024 * 1024
 _NOT_MODIFIED = 304
 
 log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
-class File:
+class StaticFile:
     """One file, as it is and packed."""
 
     body: bytes
@@ -38,10 +38,10 @@ class File:
     cache: str
 
 
-class Pages:
+class DashboardFiles:
     """The files below a folder, by the path they have in an address."""
 
-    def __init__(self, files: dict[str, File], headers: dict[str, str]) -> None:
+    def __init__(self, files: dict[str, StaticFile], headers: dict[str, str]) -> None:
         """Serve `files`, each with `headers`."""
         self._files = files
         self._headers = headers
@@ -71,7 +71,7 @@ class Pages:
         return Response(body, media_type=file.media_type, headers=headers)
 
 
-def read(folder: Path | None) -> Pages | None:
+def read_dashboard(folder: Path | None) -> DashboardFiles | None:
     """Return the dashboard in `folder`; None, and a line in the log, when there is none."""
     if folder is None:
         return None
@@ -83,25 +83,25 @@ def read(folder: Path | None) -> Pages | None:
         files = {
             f"/{path.relative_to(folder).as_posix()}": _file(path)
             for path in sorted(folder.rglob("*"))
-            if path.is_file() and path.name != HEADERS and path.stat().st_size < FILE_MAX_BYTES
+            if path.is_file() and path.name != HEADERS and path.stat().st_size < MAX_FILE_BYTES
         }
         files["/"] = files.pop(f"/{INDEX}")
     except (OSError, ValueError, KeyError, AttributeError) as error:
         log.warning("no_dashboard", code="not_found", reason=f"{folder}: {error!r}")
         return None
-    return Pages(files, headers)
+    return DashboardFiles(files, headers)
 
 
-def _file(path: Path) -> File:
+def _file(path: Path) -> StaticFile:
     body = path.read_bytes()
-    packed = gzip.compress(body, 9, mtime=0) if len(body) > SMALL_BYTES else b""
+    packed = gzip.compress(body, 9, mtime=0) if len(body) > MIN_GZIP_BYTES else b""
     kind = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
     if path.suffix == ".webmanifest":
         kind = "application/manifest+json"
-    return File(
+    return StaticFile(
         body,
         packed if packed and len(packed) < len(body) else None,
         kind,
         f'"{hashlib.sha256(body).hexdigest()[:24]}"',
-        FOR_EVER if path.parent.name == "assets" else "no-cache",
+        CACHE_IMMUTABLE if path.parent.name == "assets" else "no-cache",
     )

@@ -21,31 +21,34 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Protocol
 
+import numpy as np
 import structlog
 
-from barnabee.api.turn_timings import SpokenTurn
+from barnabee.api.request_bodies import TurnTimingsRequest
 from barnabee.clients.queue import JobQueue, make_enqueue_commands
+from barnabee.core import trace_context
 from barnabee.core.errors import Overloaded, Unavailable
-from barnabee.store.conversations import Conversations, TurnRecord, format_timestamp
+from barnabee.store.conversations import Conversations, Fact, Facts, TurnRecord, format_timestamp
 from barnabee.store.db import Database
 from barnabee.store.sessions import Session, Sessions
 from barnabee.store.turn_timings import TurnTimings, TurnTimingsStore
+from barnabee.understanding.interfaces import KnownFact, Vectors
 
-JOB = "record_turn"
-SPOKEN_JOB = "record_spoken"
-HELD_AT_MOST = 1000
+TURN_JOB = "record_turn"
+TIMINGS_JOB = "record_spoken"
+MAX_HELD = 1000
 FLUSH_EVERY_S = 1.0
 RETRY_AFTER_S = 2
 
 log = structlog.get_logger()
 
 
-class Databases(Protocol):
+class DatabaseSource(Protocol):
     """The part of `store.provider.DatabaseProvider` that is used here."""
 
     async def database(self) -> Database:
@@ -61,16 +64,16 @@ class _Entry:
     row: TurnRecord | TurnTimings
 
 
-class Recorder:
+class TurnWriter:
     """The way of a turn into the record."""
 
     def __init__(
         self,
         sessions: Sessions,
         queue: JobQueue,
-        databases: Databases,
+        databases: DatabaseSource,
         *,
-        held_at_most: int = HELD_AT_MOST,
+        held_at_most: int = MAX_HELD,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         """Hold nothing yet."""
@@ -96,10 +99,10 @@ class Recorder:
 
         Raises Unavailable only for a command that changed nothing outside.
         """
-        job = make_enqueue_commands(JOB, turn.as_dict(), job_id=turn.trace_id)
+        job = make_enqueue_commands(TURN_JOB, turn.as_dict(), job_id=turn.trace_id)
         if await self._sessions.save(session, also=job):
             return []
-        entry = _Entry(JOB, turn.trace_id, turn)
+        entry = _Entry(TURN_JOB, turn.trace_id, turn)
         try:
             await self._write(entry)
         except Unavailable as error:
@@ -109,12 +112,12 @@ class Recorder:
             return self._hold(entry, error)
         return ["redis"]
 
-    async def record_spoken(self, trace_id: str, told: SpokenTurn) -> list[str]:
+    async def record_spoken(self, trace_id: str, told: TurnTimingsRequest) -> list[str]:
         """Keep what the voice told of a turn, written already or not; return what was missing."""
         self.check_room()
         created_at = format_timestamp(self._now())
         spoken = TurnTimings(trace_id=trace_id, created_at=created_at, **told.model_dump())
-        entry = _Entry(SPOKEN_JOB, f"spoken-{trace_id}", spoken)
+        entry = _Entry(TIMINGS_JOB, f"spoken-{trace_id}", spoken)
         try:
             await self._enqueue(entry)
         except Unavailable:
@@ -167,3 +170,37 @@ class Recorder:
             await TurnTimingsStore(database).record(entry.row)
         else:
             await Conversations(database).record(entry.row)
+
+
+VECTOR_DTYPE = np.dtype("<f4")
+
+
+class DatabaseFactMemory:
+    """Facts in the database."""
+
+    def __init__(self, queue: JobQueue, databases: DatabaseSource, now: Callable[[], datetime]) -> None:
+        """Keep nothing in memory: there are few facts, and the worker may write some."""
+        self._queue = queue
+        self._databases = databases
+        self._now = now
+
+    async def remember(self, text: str, vector: Vectors | None, speaker: str | None) -> list[str]:
+        """Keep `text` under this command's trace id; Unavailable when nothing takes it."""
+        raw = b"" if vector is None else vector.astype(VECTOR_DTYPE).tobytes()
+        fact = Fact(trace_context.get_trace_id(), speaker, text, raw, format_timestamp(self._now()))
+        try:
+            await Facts(await self._databases.database()).remember(fact)
+        except Unavailable:
+            job_id = f"fact-{fact.trace_id}"
+            await self._queue.enqueue("remember_fact", fact.as_dict(), job_id=job_id)
+            return ["database"]
+        return []
+
+    async def facts(self) -> Sequence[KnownFact]:
+        """Return everything that is remembered, oldest first."""
+        found = await Facts(await self._databases.database()).all()
+        return [KnownFact(fact.text, _vector(fact.vector)) for fact in found]
+
+
+def _vector(raw: bytes) -> Vectors | None:
+    return np.frombuffer(raw, dtype=VECTOR_DTYPE).astype(np.float32) if raw else None

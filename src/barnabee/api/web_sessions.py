@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import json
 import os
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import structlog
 
-from barnabee.core.auth import COOKIE_LIFETIME_S, make_id
+from barnabee.core.auth import COOKIE_LIFETIME_S, LINK_LIFETIME_S, make_id
+from barnabee.core.errors import LinkInvalid, Unavailable
+from barnabee.core.redis_client import RedisClient
 
 KEPT = 64  # browsers; the one not seen for longest goes
 SEEN_EVERY_S = 3600  # how exactly it is remembered when a browser was last here
@@ -25,7 +28,7 @@ log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
-class Browser:
+class WebSession:
     """One browser that is logged in; times in seconds since the epoch."""
 
     id: str
@@ -34,7 +37,7 @@ class Browser:
     seen_s: int
 
 
-class Browsers:
+class WebSessions:
     """All of them, in memory and in `file`."""
 
     def __init__(self, file: Path, clock: Callable[[], float]) -> None:
@@ -59,7 +62,7 @@ class Browsers:
     def add(self, user_agent: str) -> str:
         """Let one more in; return its id."""
         now_s = int(self._clock())
-        browser = Browser(make_id(), name_of(user_agent), now_s, now_s)
+        browser = WebSession(make_id(), describe_user_agent(user_agent), now_s, now_s)
         self._known[browser.id] = browser
         while len(self._known) > KEPT:
             oldest = min(self._known.values(), key=lambda one: one.seen_s)
@@ -74,7 +77,7 @@ class Browsers:
         self._write()
         return True
 
-    def all(self) -> list[Browser]:
+    def all(self) -> list[WebSession]:
         """Return them, the one seen last first."""
         return sorted(self._known.values(), key=lambda one: (-one.seen_s, one.id))
 
@@ -103,7 +106,7 @@ _SYSTEMS = (
 )
 
 
-def name_of(user_agent: str) -> str:
+def describe_user_agent(user_agent: str) -> str:
     """Return what a person would call this browser. Pure."""
     maker = next((name for mark, name in _MAKERS if mark in user_agent), "")
     system = next((name for mark, name in _SYSTEMS if mark in user_agent), "")
@@ -112,11 +115,11 @@ def name_of(user_agent: str) -> str:
     return named or plain[:_NAME_MAX] or "a browser"
 
 
-def _read(file: Path) -> list[Browser]:
+def _read(file: Path) -> list[WebSession]:
     try:
         rows = json.loads(file.read_text(encoding="utf-8"))
         return [
-            Browser(str(row["id"]), str(row["name"]), int(row["since_s"]), int(row["seen_s"]))
+            WebSession(str(row["id"]), str(row["name"]), int(row["since_s"]), int(row["seen_s"]))
             for row in rows
         ]
     except FileNotFoundError:
@@ -124,3 +127,30 @@ def _read(file: Path) -> list[Browser]:
     except (OSError, ValueError, KeyError, TypeError) as error:
         log.warning("browsers_forgotten", code="bad_request", reason=f"{file}: {error}")
         return []
+
+
+KEY = "barnabee:login:"
+KEPT = 1024
+
+
+class LoginLinks:
+    """The links that were used."""
+
+    def __init__(self, redis: RedisClient) -> None:
+        """Know of none yet."""
+        self._redis = redis
+        self._seen: OrderedDict[str, None] = OrderedDict()
+
+    async def use(self, nonce: str) -> None:
+        """Count the link as used; LinkUsed when it was."""
+        if nonce in self._seen:
+            raise LinkInvalid
+        self._seen[nonce] = None
+        if len(self._seen) > KEPT:
+            self._seen.popitem(last=False)
+        try:
+            first = await self._redis.command("SET", KEY + nonce, "1", "NX", "EX", LINK_LIFETIME_S)
+        except Unavailable:
+            return
+        if first is None:
+            raise LinkInvalid

@@ -56,13 +56,13 @@ def decode_file(
     """Return 16 kHz mono audio; InvalidAudio, or TooLarge when longer than `max_s`."""
     kind = detect_container(content)
     if kind is None:
-        raise InvalidAudio(reason=f"it is not a WAV file, nor any other of {KNOWN_FORMATS}")
+        raise InvalidAudio(reason=f"its format is unknown; supported are {KNOWN_FORMATS}")
     import av  # noqa: PLC0415 - heavy, and most callers send WAV
     from av.error import FFmpegError  # noqa: PLC0415 - the same
 
     deadline_s = clock() + DECODE_TIMEOUT_S
     pieces: list[bytes] = []
-    count, problem = 0, "nothing in it can be decoded"
+    count, problem = 0, "it contains nothing that can be decoded"
     try:
         with av.open(
             io.BytesIO(content),
@@ -96,11 +96,11 @@ def _decode_stream(container: InputContainer) -> Iterator[bytes]:
     from av.error import FFmpegError  # noqa: PLC0415 - the same
 
     if not container.streams.audio:
-        raise InvalidAudio(reason="there is no sound in it")
+        raise InvalidAudio(reason="it contains no audio")
     stream = container.streams.audio[0]
     if stream.codec_context is None or stream.codec_context.name not in _CODECS:
         name = stream.codec_context.name if stream.codec_context else "unknown"
-        raise InvalidAudio(reason=f"its codec {name} is none of the common ones")
+        raise InvalidAudio(reason=f"its codec {name} is not supported")
     # Channels are averaged here: FFmpeg's own downmix is 3 dB louder.
     resampler = av.AudioResampler(format="fltp", rate=STT_RATE_HZ)
     for packet in container.demux(stream):

@@ -82,10 +82,10 @@ def _choose_gain_db(measured: float | None, last_db: float | None) -> float | No
     """Return the gain towards the target, peak not considered; None leaves audio unchanged."""
     if measured is None:
         return last_db
-    wanted = float(np.clip(TARGET_LUFS - measured, -MAX_GAIN_DB, MAX_GAIN_DB))
+    gain_db = float(np.clip(TARGET_LUFS - measured, -MAX_GAIN_DB, MAX_GAIN_DB))
     if last_db is None:
-        return wanted
-    return float(np.clip(wanted, last_db - MAX_GAIN_STEP_DB, last_db + MAX_GAIN_STEP_DB))
+        return gain_db
+    return float(np.clip(gain_db, last_db - MAX_GAIN_STEP_DB, last_db + MAX_GAIN_STEP_DB))
 
 
 @lru_cache(maxsize=8)  # very short phrases have a block length each

@@ -67,12 +67,12 @@ def parse(content: bytes, *, max_s: int) -> Wav:
             form = _parse_format(body)
         elif name == b"data":
             if form is None:
-                raise InvalidAudio(reason="its sound comes before its format")
+                raise InvalidAudio(reason="its data comes before its format")
             wav = Wav(*form, data=body)
             _check_length(wav, max_s)
             return wav
         position += 8 + size + (size & 1)
-    raise InvalidAudio(reason="it holds no sound")
+    raise InvalidAudio(reason="it contains no audio")
 
 
 def decode(wav: Wav, rate_hz: int) -> Samples:

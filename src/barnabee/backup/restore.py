@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -172,7 +173,7 @@ class _StepReporter:
             raise BackupFailed(what=self._what, step=name, reason=_error_reason(error)) from error
 
     def byte_progress(self, name: str) -> ByteProgress:
-        return lambda done, total: self._on_progress(name, done, total)
+        return partial(self._on_progress, name)
 
 
 def _error_reason(error: Exception) -> str:

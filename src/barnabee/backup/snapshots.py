@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -131,8 +132,7 @@ def make_snapshot(
 ) -> Snapshot:
     """Make and return a snapshot of the database as it is now; blocks.
 
-    Raises DatabaseFull before anything is written when there is no room, BackupFailed naming the
-    step; unfinished files are deleted.
+    Raises DatabaseFull when there is no room, BackupFailed naming the step; leaves no other files.
     """
     cpu_limit = cpu_limit or CpuLimit()
     folder.mkdir(mode=0o770, exist_ok=True)
@@ -143,11 +143,9 @@ def make_snapshot(
     step = "copy"
     try:
         with consistent_copy.open_read_transaction(database, read_txid) as read:
-            txid = read.txid
+            report = partial(on_progress, "copy")
             consistent_copy.copy_database(
-                *(read.connection, scratch),
-                pause=cpu_limit.throttle,
-                on_progress=lambda done, total: on_progress("copy", done, total),
+                read.connection, scratch, pause=cpu_limit.throttle, on_progress=report
             )
         step = "check"
         on_progress(step, 0, 0)
@@ -155,13 +153,12 @@ def make_snapshot(
         integrity.check_integrity(scratch, cpu_limit)
         content = integrity.read_file_content(scratch, cpu_limit)
         step = "pack"
+        report = partial(on_progress, "pack")
         packed = archive.pack_database(
-            *(scratch, sealed, recipients),
-            pause=cpu_limit.throttle,
-            on_progress=lambda done, total: on_progress("pack", done, total),
+            scratch, sealed, recipients, pause=cpu_limit.throttle, on_progress=report
         )
         _require_same(before, packed.database_sha256)
-        made = Snapshot(name, txid, bool(recipients), packed, content)
+        made = Snapshot(name, read.txid, bool(recipients), packed, content)
         _write_description(folder, made)
     except sqlite3.Error as error:
         sealed.unlink(missing_ok=True)
@@ -171,7 +168,7 @@ def make_snapshot(
         raise BackupFailed(what="snapshot", step=step, reason=str(error)) from error
     finally:
         scratch.unlink(missing_ok=True)
-    log.info("snapshot", name=made.name, txid=txid, bytes=packed.file_bytes, rows=content.rows)
+    log.info("snapshot", name=made.name, txid=made.txid, bytes=packed.file_bytes, rows=content.rows)
     return made
 
 
@@ -216,7 +213,7 @@ def extract_snapshot(
         with (folder / snapshot.file).open("rb") as source:
             archive.unpack_database(
                 *(source, target, identities if snapshot.encrypted else None, snapshot.packed),
-                on_progress=lambda done, total: on_progress("unpack", done, total),
+                on_progress=partial(on_progress, "unpack"),
             )
     except FileNotFoundError as error:
         raise ValueError(f"{snapshot.file} is missing") from error

@@ -192,7 +192,7 @@ def _format_kit(secret: str, recipient: str, context: DatabaseContext, saved_in:
     return f"""BarnabeeNet recovery kit
 
 This is the only copy of the key that decrypts the snapshots; it is not stored on the machine.
-Print it and keep it secret, in another place than the machine.
+Print it and store it secretly, away from the machine.
 
     {secret}
 

@@ -17,7 +17,6 @@ _STATIC = {
     "ruff check": ("ruff", "check", "."),
     "ruff format": ("ruff", "format", "--check", "."),
     "mypy": ("mypy",),
-    "import-linter": ("lint-imports",),
 }
 # Two files at a time: most tests wait for a process to start. Benchmarks run alone.
 _PARALLEL = ("-n", "2", "--dist", "loadfile")

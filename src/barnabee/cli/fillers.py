@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
+    from barnabee.audio.samples import Samples
     from barnabee.core.schema import System
     from barnabee.core.settings import Settings
-    from barnabee.voice.fillers import PhraseSynthesizer, Samples
+    from barnabee.voice.fillers import PhraseSynthesizer
 
 app = typer.Typer(help="Recorded filler phrases.", no_args_is_help=True)
 

@@ -57,7 +57,7 @@ async def _say(text: str | None, wav: Path | None, out: Path | None, session: st
 async def _converse_in_turn(
     clients: ServiceClients, wav: Path, out: Path | None, session: str | None
 ) -> None:
-    """Converse within one turn, for which the inference service keeps the models loaded."""
+    """Converse within one turn, during which the inference service holds its models loaded."""
     async with clients.gpu.turn(session or f"say-{secrets.token_hex(4)}"):
         await _converse(clients, None, wav, out, session)
 

@@ -296,8 +296,5 @@ class ServerPool:
 
 
 def _headers(session: StickySession | None) -> Mapping[str, str]:
-    return (
-        trace_context.make_headers()
-        if session is None
-        else {**trace_context.make_headers(), **session.headers}
-    )
+    headers = trace_context.make_headers()
+    return headers if session is None else {**headers, **session.headers}

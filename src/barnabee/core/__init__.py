@@ -1,1 +1,1 @@
-"""What every service stands on; knows no service by name."""
+"""Foundations of every service: configuration, errors, health, HTTP, logs, metrics."""

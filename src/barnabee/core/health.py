@@ -36,8 +36,7 @@ GAUGE_VALUES = {
     HealthState.UNKNOWN: -1.0,
 }
 
-# A probe returns None when all is well, Degraded(...) when half is, Unknown(...) when nobody has
-# looked yet, and raises otherwise.
+# Returns None for a healthy dependency, else Degraded or Unknown; raises if the dependency is down.
 HealthProbe = Callable[[], Awaitable["Degraded | Unknown | None"]]
 
 

@@ -179,20 +179,20 @@ def _say_year(year: int) -> str:
 _GENERAL_FAILURE = "Something went wrong on my side. Please try again."
 _FAILURES = {
     ("home_assistant", "not_configured"): (
-        "I'm not connected to the house yet, so I can't do that."
+        "I'm not connected to Home Assistant yet, so I can't do that."
     ),
     ("home_assistant", "dependency_down"): (
-        "I can't reach the house right now, so I couldn't do that."
+        "I can't reach Home Assistant right now, so I couldn't do that."
     ),
     ("home_assistant", "dropped"): (
-        "I lost the connection to the house, so I can't be sure that was done."
+        "I lost the connection to Home Assistant, so I can't be sure that was done."
     ),
     ("home_assistant", "timed_out"): (
-        "The house is taking too long to answer, so I can't be sure that was done."
+        "Home Assistant is taking too long to answer, so I can't be sure that was done."
     ),
     ("home_assistant", "no_intent_match"): "Sorry, I don't know how to do that in the house.",
     ("home_assistant", "no_valid_targets"): "Sorry, I couldn't find that in the house.",
-    ("home_assistant", "failed_to_handle"): "Sorry, the house couldn't do that.",
+    ("home_assistant", "failed_to_handle"): "Sorry, Home Assistant couldn't do that.",
     ("llm", "not_configured"): (
         "Sorry, I can only help with the house, the time and things you told me."
     ),

@@ -112,7 +112,9 @@ async def _probe_host(node: ServiceConfig, host: str) -> NodeProbeResult:
         await prober.aclose()
 
 
-async def _probe_node(prober: NodeProber, config: ServiceConfig, node: NodeState) -> NodeProbeResult:
+async def _probe_node(
+    prober: NodeProber, config: ServiceConfig, node: NodeState
+) -> NodeProbeResult:
     if config.probe == "exit":
         return _judge_oneshot(node)
     if node.phase in {Phase.ABSENT, Phase.FAILED, Phase.GIVEN_UP}:

@@ -1,4 +1,4 @@
-"""Commands of the nodes: the one part of the runner that knows services by name.
+"""Commands of the nodes: `python -m` for those with a `module` in system.toml, others by name.
 
 `COMMANDS` is a table, so that a test can run another graph with other programs.
 """
@@ -115,10 +115,6 @@ COMMANDS: Mapping[str, CommandFactory] = {
     "redis": _run_redis,
     "restore": lambda _: _run_module("barnabee", "restore", "--if-missing"),
     "litestream": _run_litestream,
-    "gpu": lambda _: _run_module("barnabee.gpu"),
-    "api": lambda _: _run_module("barnabee.api"),
-    "voice": lambda _: _run_module("barnabee.voice"),
-    "worker": lambda _: _run_module("barnabee.workers"),
     "s3": _run_s3,
     "home": _run_demo_home,
     **monitoring_services.COMMANDS,
@@ -128,8 +124,14 @@ COMMANDS: Mapping[str, CommandFactory] = {
 def make_command(
     name: str, deployment: LocalDeployment, table: Mapping[str, CommandFactory] = COMMANDS
 ) -> NodeCommand:
-    """Return the command of node `name`; Misconfigured when the table has none."""
+    """Return the command of node `name`: the table's, else its `module` of system.toml.
+
+    Raises Misconfigured where there is neither.
+    """
     factory = table.get(name)
+    node = deployment.system.nodes().get(name)
+    if factory is None and node is not None and node.module is not None:
+        return _run_module(node.module)
     if factory is None:
         raise Misconfigured(what=f"The runner does not know how to start {name!r}")
     return factory(deployment)

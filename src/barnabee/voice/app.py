@@ -143,7 +143,7 @@ class _Components:
         self._recorder = TurnRecorder(
             self.api.send_report,
             RecordingWriter(folder, system.recording, series),
-            {clip.name: clip.words for group in phrases.clips.values() for clip in group},
+            {clip.name: clip.text for group in phrases.clips.values() for clip in group},
         )
 
     def get_shared(self) -> SharedServices:

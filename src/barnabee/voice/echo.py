@@ -8,9 +8,9 @@ explains. It falls when a person speaks at the same time.
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
-Samples = NDArray[np.float32]  # (n,), mono, 16 kHz, in [-1, 1]
+from barnabee.audio.samples import Samples
+
 RATE_HZ = 16_000
 # From handing audio to the transport to recording it: network, player buffer and room acoustics.
 MAX_DELAY_SAMPLES = int(0.8 * RATE_HZ)
@@ -19,7 +19,7 @@ SILENCE_POWER = 1e-6  # mean square
 
 
 class EchoDetector:
-    """Recent playback and microphone audio of one room."""
+    """Recent playback and microphone audio of one room, at 16 kHz."""
 
     def __init__(self) -> None:
         self._played = np.zeros(MAX_DELAY_SAMPLES + ECHO_WINDOW_SAMPLES, np.float32)

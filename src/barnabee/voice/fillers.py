@@ -18,14 +18,18 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from barnabee.audio import wav
+from barnabee.audio.samples import Samples
 from barnabee.core.errors import Misconfigured
 from barnabee.core.files import write_atomically
 from barnabee.core.schema import FillerConfig, System
 
 FillerContext = Literal["answer", "ask"]  # before an answer, or before a clarifying question
+MANIFEST = "manifest.json"
+RECIPE_VERSION = 1  # increase it to record all phrases again
+SILENCE_DBFS = -50.0  # the noise of the engines around a phrase is below
+FADE_S = 0.02  # silence kept at both ends and faded, to avoid clicks
 CATEGORIES = ("acknowledgment", "thinking", "clarification")
 
 
@@ -34,7 +38,7 @@ class Clip:
     """Recorded phrase: 16-bit mono PCM and its text."""
 
     name: str  # <category>_<number>, the name of its file
-    words: str
+    text: str
     pcm: bytes
     rate_hz: int
 
@@ -78,13 +82,6 @@ class FillerSelector:
         chosen = self.rng.choice(fresh)
         self._last = chosen.name
         return chosen
-
-
-Samples = NDArray[np.float32]  # (n,), mono, in [-1, 1]
-MANIFEST = "manifest.json"
-RECIPE_VERSION = 1  # increase it to record all phrases again
-SILENCE_DBFS = -50.0  # the noise of the engines around a phrase is below
-FADE_S = 0.02  # silence kept at both ends and faded, to avoid clicks
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from support.rivals import make_http_probe, make_port_probe, run_server
+from support.rival_embedders import make_http_probe, make_port_probe, run_server
 from support.torch_env import pinned_python
 from support.wait import free_port
 

@@ -96,7 +96,7 @@ async def test_a_missing_watchdog_is_reported_first() -> None:
     report = await run(channel)
     assert (report.ok, report.hops, channel.posted) == (False, (), [])
     assert "Watchdog" in report.why
-    assert str(report.error()).startswith("The test alert was lost after nowhere")
+    assert str(report.error()).startswith("The test alert was not delivered after nowhere")
 
 
 async def test_an_accepted_but_unlisted_alert_is_lost() -> None:

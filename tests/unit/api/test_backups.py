@@ -8,7 +8,8 @@ import pytest
 from fastapi import FastAPI
 
 from barnabee.api.routes import backups
-from barnabee.backup import drill as drill_module, status
+from barnabee.backup import drill as drill_module
+from barnabee.backup import status
 from barnabee.backup.drill import DrillResult
 from barnabee.core import settings as settings_module
 from barnabee.core import system as system_module

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import pytest
 
-from barnabee.api.capabilities import abilities, worst
-from barnabee.api.cascade import Found, Node, Nodes, node_of
+from barnabee.api.capabilities import assess_capabilities, find_worst_state
+from barnabee.api.cascade import (
+    ComponentHealth,
+    HealthByService,
+    ServiceHealth,
+    parse_health_report,
+)
 from barnabee.core.health import HealthState
 
-GOOD = Found(HealthState.HEALTHY)
+GOOD = ComponentHealth(HealthState.HEALTHY)
 
 
-def house(**changed: HealthState) -> dict[str, Node]:
+def house(**changed: HealthState) -> dict[str, ServiceHealth]:
     """Return a house that is well but for what is named: `gpu`, or `gpu__stt`."""
     needs = {
         "gpu": ("stt", "tts", "embed", "wake"),
@@ -22,18 +27,18 @@ def house(**changed: HealthState) -> dict[str, Node]:
         "litestream": (),
     }
 
-    def found(key: str) -> Found:
+    def found(key: str) -> ComponentHealth:
         state = changed.get(key, HealthState.HEALTHY)
-        return GOOD if state == HealthState.HEALTHY else Found(state, "dependency_down", f"{key} is away")
+        return GOOD if state == HealthState.HEALTHY else ComponentHealth(state, "dependency_down", f"{key} is away")
 
     return {
-        name: Node(found(name), {need: found(f"{name}__{need}") for need in names})
+        name: ServiceHealth(found(name), {need: found(f"{name}__{need}") for need in names})
         for name, names in needs.items()
     }
 
 
-def states(nodes: Nodes) -> dict[str, HealthState]:
-    return {one.key: one.state for one in abilities(nodes)}
+def states(nodes: HealthByService) -> dict[str, HealthState]:
+    return {one.key: one.state for one in assess_capabilities(nodes)}
 
 
 def test_all_is_well() -> None:
@@ -69,7 +74,7 @@ def test_what_is_gone_shows_in_the_ability_that_rests_on_it(
 @pytest.mark.parametrize("service", ["gpu", "api", "voice"])
 def test_a_service_that_nobody_knows_of_is_never_green(service: str) -> None:
     nodes = {
-        name: Node(Found(HealthState.UNKNOWN)) if name == service else node
+        name: ServiceHealth(ComponentHealth(HealthState.UNKNOWN)) if name == service else node
         for name, node in house().items()
     }
     assert HealthState.UNKNOWN in states(nodes).values()
@@ -77,13 +82,13 @@ def test_a_service_that_nobody_knows_of_is_never_green(service: str) -> None:
 
 def test_what_nobody_configured_is_no_trouble() -> None:
     nodes = house()
-    off = Found(HealthState.DEGRADED, "not_configured", "no model")
-    nodes["api"] = Node(GOOD, {**nodes["api"].needs, "llm": off})
+    off = ComponentHealth(HealthState.DEGRADED, "not_configured", "no model")
+    nodes["api"] = ServiceHealth(GOOD, {**nodes["api"].needs, "llm": off})
     assert states(nodes)["think"] == HealthState.HEALTHY
 
 
 def test_a_service_that_is_away_takes_what_it_knows_of_with_it() -> None:
-    nodes = {**house(), "api": Node(Found(HealthState.UNHEALTHY, "dependency_down", "gone"))}
+    nodes = {**house(), "api": ServiceHealth(ComponentHealth(HealthState.UNHEALTHY, "dependency_down", "gone"))}
     assert states(nodes)["remember"] == HealthState.UNHEALTHY
 
 
@@ -95,7 +100,7 @@ def test_a_report_says_the_worst_of_what_it_lacks() -> None:
             "database": {"status": "unhealthy", "hard": True, "code": "b", "message": "hard"},
         },
     }
-    node = node_of(report)
+    node = parse_health_report(report)
     assert (node.itself.state, node.itself.code, node.itself.message) == (
         HealthState.UNHEALTHY,
         "b",
@@ -108,10 +113,10 @@ def test_a_report_says_the_worst_of_what_it_lacks() -> None:
 )
 def test_what_is_no_report_is_refused(report: object) -> None:
     with pytest.raises(ValueError, match=r"no report|not a valid"):
-        node_of(report)  # type: ignore[arg-type]
+        parse_health_report(report)  # type: ignore[arg-type]
 
 
 def test_the_worst_of_several() -> None:
-    assert worst([HealthState.HEALTHY, HealthState.DEGRADED]) == HealthState.DEGRADED
-    assert worst([HealthState.UNKNOWN, HealthState.DEGRADED]) == HealthState.UNKNOWN
-    assert worst([HealthState.UNKNOWN, HealthState.UNHEALTHY]) == HealthState.UNHEALTHY
+    assert find_worst_state([HealthState.HEALTHY, HealthState.DEGRADED]) == HealthState.DEGRADED
+    assert find_worst_state([HealthState.UNKNOWN, HealthState.DEGRADED]) == HealthState.UNKNOWN
+    assert find_worst_state([HealthState.UNKNOWN, HealthState.UNHEALTHY]) == HealthState.UNHEALTHY

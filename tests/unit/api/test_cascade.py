@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import httpx
 
-from barnabee.api.cascade import Cascade, Places
+from barnabee.api.cascade import Cascade, HealthSources
 from barnabee.clients.service_client import ServiceClient
 from barnabee.core import system
-from barnabee.core.health import HealthCheck, Degraded, HealthMonitor, HealthState
+from barnabee.core.health import Degraded, HealthCheck, HealthMonitor, HealthState
 from barnabee.core.metrics import Metrics
 from barnabee.core.redis_client import RedisClient
 from support.redis import RedisServer
@@ -34,7 +34,7 @@ class World:
 
         own = HealthMonitor("api", [HealthCheck("home", probe, hard=False)], Metrics("api"))
         self.cascade = Cascade(
-            graph, Places(own, RedisClient(redis_url), neighbours), lambda: self.now_s
+            graph, HealthSources(own, RedisClient(redis_url), neighbours), lambda: self.now_s
         )
 
     def _answer(self, request: httpx.Request) -> httpx.Response:

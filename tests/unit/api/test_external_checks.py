@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from barnabee.api import external_checks
+from barnabee.api import health
 from barnabee.core import system
 from barnabee.core.errors import DependencyDown, SettingInvalid
 from barnabee.core.external_checks import ExternalServiceDown
@@ -23,7 +23,7 @@ def settings(**told: str) -> Settings:
 
 
 def test_what_is_not_configured_is_not_asked() -> None:
-    assert external_checks.probes(GRAPH, settings(), Metrics("api"), None, None) == {}
+    assert health.make_external_probes(GRAPH, settings(), Metrics("api"), None, None) == {}
 
 
 def test_what_is_configured_is_asked_by_its_agreed_name() -> None:
@@ -31,7 +31,7 @@ def test_what_is_configured_is_asked_by_its_agreed_name() -> None:
         ALERT_MAIL_SMARTHOST="smtp.gmail.com:587",
         AZURE_COMMUNICATION_ENDPOINT="https://house.communication.azure.com",
     )
-    found = external_checks.probes(GRAPH, told, Metrics("api"), None, FakeLanguageModel())
+    found = health.make_external_probes(GRAPH, told, Metrics("api"), None, FakeLanguageModel())
     assert set(found) == {"azure_openai", "smtp", "azure_communication"}
     assert set(found) <= set(GRAPH.external)
 
@@ -40,12 +40,12 @@ async def test_each_is_told_in_its_own_words() -> None:
     metrics = Metrics("api")
     model = FakeLanguageModel(error=DependencyDown(dependency="llm", reason="it answered 401"))
     told = settings(ALERT_MAIL_SMARTHOST=f"127.0.0.1:{free_port()}")
-    found = external_checks.probes(GRAPH, told, metrics, None, model)
+    found = health.make_external_probes(GRAPH, told, metrics, None, model)
     with pytest.raises(
-        ExternalServiceDown, match=r"cloud brain is away; lights and timers .* \(it answered 401\)"
+        ExternalServiceDown, match=r"language model does not answer; lights and timers .* \(it answered 401\)"
     ):
         await found["azure_openai"]()
-    with pytest.raises(ExternalServiceDown, match="the mail server is away"):
+    with pytest.raises(ExternalServiceDown, match="the mail server does not answer"):
         await found["smtp"]()
     for name in found:
         assert metrics.registry.get_sample_value("barnabee_external_up", {"dependency": name}) == 0
@@ -60,4 +60,4 @@ async def test_each_is_told_in_its_own_words() -> None:
 )
 def test_an_address_that_is_none_ends_the_start_by_its_name(name: str, value: str) -> None:
     with pytest.raises(SettingInvalid, match=name):
-        external_checks.probes(GRAPH, settings(**{name: value}), Metrics("api"), None, None)
+        health.make_external_probes(GRAPH, settings(**{name: value}), Metrics("api"), None, None)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from barnabee.api.fact_memory import HouseMemory
+from barnabee.api.turn_recorder import DatabaseFactMemory
 from barnabee.clients.queue import JOB_KEY_PREFIX, JobQueue
 from barnabee.core import trace_context
 from barnabee.core.errors import DatabaseReadOnly, DependencyDown
@@ -47,11 +47,11 @@ async def link(redis_server: RedisServer) -> AsyncIterator[RedisClient]:
 
 
 @pytest.fixture
-def memory(link: RedisClient, databases: Databases) -> HouseMemory:
-    return HouseMemory(JobQueue(link), databases, lambda: datetime(2026, 1, 1, tzinfo=UTC))
+def memory(link: RedisClient, databases: Databases) -> DatabaseFactMemory:
+    return DatabaseFactMemory(JobQueue(link), databases, lambda: datetime(2026, 1, 1, tzinfo=UTC))
 
 
-async def test_a_fact_is_there_for_the_next_sentence(memory: HouseMemory) -> None:
+async def test_a_fact_is_there_for_the_next_sentence(memory: DatabaseFactMemory) -> None:
     trace_context.adopt_trace_id(None)
     assert await memory.remember(KEY, make_vector(KEY), "Emma") == []
     found = await memory.facts()
@@ -60,14 +60,14 @@ async def test_a_fact_is_there_for_the_next_sentence(memory: HouseMemory) -> Non
     np.testing.assert_array_equal(found[0].vector, make_vector(KEY))
 
 
-async def test_a_fact_without_a_vector_is_kept_too(memory: HouseMemory) -> None:
+async def test_a_fact_without_a_vector_is_kept_too(memory: DatabaseFactMemory) -> None:
     trace_context.adopt_trace_id(None)
     await memory.remember(KEY, None, None)
     assert [(fact.text, fact.vector) for fact in await memory.facts()] == [(KEY, None)]
 
 
 async def test_a_database_that_takes_nothing_leaves_the_fact_to_the_worker(
-    memory: HouseMemory, databases: Databases, link: RedisClient
+    memory: DatabaseFactMemory, databases: Databases, link: RedisClient
 ) -> None:
     trace_id = trace_context.adopt_trace_id(None)
     databases.down = True
@@ -78,7 +78,7 @@ async def test_a_database_that_takes_nothing_leaves_the_fact_to_the_worker(
 
 
 async def test_a_fact_that_nothing_takes_is_not_confirmed(
-    memory: HouseMemory, databases: Databases, redis_server: RedisServer
+    memory: DatabaseFactMemory, databases: Databases, redis_server: RedisServer
 ) -> None:
     trace_context.adopt_trace_id(None)
     databases.down = True

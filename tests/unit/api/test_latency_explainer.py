@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from barnabee.api.latency_explainer import MOST, why
+from barnabee.api.latency_explainer import MAX_SENTENCES, explain_latency
 from barnabee.store.waterfall import Bar, Fault, Waterfall
 
 
@@ -20,15 +20,15 @@ def test_the_worst_stage_comes_first_and_a_span_only_when_nothing_inside_explain
         Bar("home", "api", 900, 3500, 500),
         Bar("intent", "api", 900, 20, 50),
     )
-    assert why(fall(*bars)) == [
+    assert explain_latency(fall(*bars)) == [
         "Home Assistant took 3.5 s; it should take 500 ms.",
         "Hearing what you said took 900 ms; it should take 500 ms.",
     ]
-    assert why(fall(bars[0]))[0].startswith("The wait until the first sound of the answer took")
+    assert explain_latency(fall(bars[0]))[0].startswith("The wait until the first sound of the answer took")
 
 
 def test_what_was_missing_and_what_failed_is_named() -> None:
-    told = why(
+    told = explain_latency(
         fall(
             Bar("stt", "voice", 0, 100, 500),
             turn={"degraded": ["home_assistant"]},
@@ -46,9 +46,9 @@ def test_what_was_missing_and_what_failed_is_named() -> None:
 
 
 def test_a_quick_turn_says_so_and_nothing_is_said_of_nothing() -> None:
-    assert why(fall(Bar("stt", "voice", 0, 100, 500))) == ["Every stage was within its budget."]
-    assert why(fall()) == []
+    assert explain_latency(fall(Bar("stt", "voice", 0, 100, 500))) == ["Every stage was within its budget."]
+    assert explain_latency(fall()) == []
 
 
 def test_there_are_never_too_many() -> None:
-    assert len(why(fall(*(Bar(f"s{n}", "api", 0, 100 + n, 1) for n in range(20))))) == MOST
+    assert len(explain_latency(fall(*(Bar(f"s{n}", "api", 0, 100 + n, 1) for n in range(20))))) == MAX_SENTENCES

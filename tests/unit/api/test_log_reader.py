@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from barnabee.api.log_reader import LINES_MAX, of_trace
+from barnabee.api.log_reader import MAX_RECORDS, read_trace_records
 
 MINE, OTHER = "a" * 32, "b" * 32
 
@@ -19,11 +19,11 @@ def test_a_turn_s_lines_are_found_through_rotated_files_oldest_first(tmp_path: P
     log.write_text(
         line(MINE, "third") + line(OTHER, MINE) + f"not json {MINE}\n" + '{"half": "' + MINE
     )
-    assert [one["event"] for one in of_trace(log, MINE)] == ["first", "second", "third"]
+    assert [one["event"] for one in read_trace_records(log, MINE)] == ["first", "second", "third"]
 
 
 def test_no_log_has_no_lines_and_a_long_one_is_cut(tmp_path: Path) -> None:
     log = tmp_path / "barnabee.jsonl"
-    assert of_trace(log, MINE) == []
-    log.write_text(line(MINE, "x") * (LINES_MAX + 5))
-    assert len(of_trace(log, MINE)) == LINES_MAX
+    assert read_trace_records(log, MINE) == []
+    log.write_text(line(MINE, "x") * (MAX_RECORDS + 5))
+    assert len(read_trace_records(log, MINE)) == MAX_RECORDS

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from barnabee.api import rate_limit
-from barnabee.api.rate_limit import Limiter
+from barnabee.api.rate_limit import RateLimiter
 from barnabee.core.errors import RateLimited
 
 
@@ -23,7 +23,7 @@ def clock() -> Clock:
 
 
 def test_a_burst_is_let_through_and_then_no_more(clock: Clock) -> None:
-    limiter = Limiter(60, 3, clock)
+    limiter = RateLimiter(60, 3, clock)
     for _ in range(3):
         limiter.take("a")
     with pytest.raises(RateLimited) as caught:
@@ -32,7 +32,7 @@ def test_a_burst_is_let_through_and_then_no_more(clock: Clock) -> None:
 
 
 def test_time_gives_commands_back(clock: Clock) -> None:
-    limiter = Limiter(60, 2, clock)
+    limiter = RateLimiter(60, 2, clock)
     limiter.take("a")
     limiter.take("a")
     clock.now_s += 1
@@ -42,7 +42,7 @@ def test_time_gives_commands_back(clock: Clock) -> None:
 
 
 def test_waiting_as_long_as_told_is_enough(clock: Clock) -> None:
-    limiter = Limiter(7, 1, clock)
+    limiter = RateLimiter(7, 1, clock)
     limiter.take("a")
     with pytest.raises(RateLimited) as caught:
         limiter.take("a")
@@ -52,14 +52,14 @@ def test_waiting_as_long_as_told_is_enough(clock: Clock) -> None:
 
 
 def test_one_client_does_not_use_up_another_s(clock: Clock) -> None:
-    limiter = Limiter(60, 1, clock)
+    limiter = RateLimiter(60, 1, clock)
     limiter.take("a")
     limiter.take("b")
 
 
 def test_memory_is_bounded(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rate_limit, "CLIENTS_KEPT", 10)
-    limiter = Limiter(60, 1, clock)
+    monkeypatch.setattr(rate_limit, "MAX_CLIENTS", 10)
+    limiter = RateLimiter(60, 1, clock)
     for number in range(1000):
         limiter.take(f"client {number}")
     assert len(limiter._buckets) == 10
@@ -71,7 +71,7 @@ def test_never_more_than_burst_and_rate_allow(
 ) -> None:
     clock = Clock()
     begun_s = clock.now_s
-    limiter = Limiter(per_minute, burst, clock)
+    limiter = RateLimiter(per_minute, burst, clock)
     taken = 0
     for wait_s in waits_s:
         clock.now_s += wait_s

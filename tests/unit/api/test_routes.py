@@ -3,12 +3,12 @@ from __future__ import annotations
 import tomllib
 from pathlib import Path
 
-from barnabee.api.routes.graph import public
+from barnabee.api.routes.status import make_public_system
 from barnabee.core import system
 
 
 def test_the_public_graph_has_what_a_dashboard_needs_and_no_credential() -> None:
-    shown = public(system.load_system())
+    shown = make_public_system(system.load_system())
     text = system.find_system_file().read_text(encoding="utf-8")
     written = tomllib.loads(text)
     assert shown["services"]["api"]["port"] == written["service"]["api"]["port"]

@@ -25,7 +25,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def client(folder: Path) -> httpx.AsyncClient:
-    found = static_files.read(folder)
+    found = static_files.read_dashboard(folder)
     assert found is not None
     transport = httpx.ASGITransport(Starlette(routes=found.routes()))
     return httpx.AsyncClient(transport=transport, base_url="http://house")
@@ -60,6 +60,6 @@ async def test_what_the_browser_has_is_not_sent_again(folder: Path) -> None:
 @pytest.mark.parametrize("missing", ["index.html", "headers.json"])
 def test_half_a_build_is_none(folder: Path, missing: str) -> None:
     (folder / missing).unlink()
-    assert static_files.read(folder) is None
-    assert static_files.read(folder / "nowhere") is None
-    assert static_files.read(None) is None
+    assert static_files.read_dashboard(folder) is None
+    assert static_files.read_dashboard(folder / "nowhere") is None
+    assert static_files.read_dashboard(None) is None

@@ -9,10 +9,10 @@ import httpx
 import pytest
 
 from barnabee.api import status_watcher
-from barnabee.api.cascade import Cascade, Places
-from barnabee.api.event_bus import News
-from barnabee.api.schemas.status import AlertNow
-from barnabee.api.status_watcher import Watch, alerts_of
+from barnabee.api.cascade import Cascade, HealthSources
+from barnabee.api.event_bus import EventBus
+from barnabee.api.schemas import AlertStatus
+from barnabee.api.status_watcher import StatusWatcher, make_alert_reader
 from barnabee.clients.alertmanager import AlertmanagerClient
 from barnabee.clients.service_client import ServiceClient
 from barnabee.core import system
@@ -32,8 +32,8 @@ def quiet(answer: httpx.Response | None = None) -> httpx.MockTransport:
     return httpx.MockTransport(reply)
 
 
-def watching(voice: ServiceClient | None = None, alerts: status_watcher.Alerts | None = None) -> Watch:
-    async def nothing() -> list[AlertNow] | None:
+def watching(voice: ServiceClient | None = None, alerts: status_watcher.AlertReader | None = None) -> StatusWatcher:
+    async def nothing() -> list[AlertStatus] | None:
         return None
 
     async def well() -> None:
@@ -42,8 +42,8 @@ def watching(voice: ServiceClient | None = None, alerts: status_watcher.Alerts |
     graph = system.load_system()
     own = HealthMonitor("api", [HealthCheck("database", well, hard=True)], Metrics("api"))
     redis = RedisClient(f"redis://127.0.0.1:{free_port()}/0")
-    cascade = Cascade(graph, Places(own, redis, {}), lambda: 1000.0)
-    return Watch(graph, cascade, News(), voice, None, alerts or nothing)
+    cascade = Cascade(graph, HealthSources(own, redis, {}), lambda: 1000.0)
+    return StatusWatcher(graph, cascade, EventBus(), voice, None, alerts or nothing)
 
 
 def told(text: bytes) -> tuple[str, Any]:
@@ -79,7 +79,7 @@ async def test_a_look_that_breaks_ends_the_beats_too(monkeypatch: pytest.MonkeyP
 
 
 async def test_what_does_not_answer_is_not_known_rather_than_empty() -> None:
-    async def away() -> list[AlertNow] | None:
+    async def away() -> list[AlertStatus] | None:
         raise DependencyDown(dependency="alertmanager", reason="refused")
 
     seen = watching(ServiceClient("voice", "http://voice", "t", transport=quiet()), away)
@@ -103,7 +103,7 @@ async def test_alerts_that_others_hold_back_and_the_watchdog_are_left_out() -> N
     listed = [alert("Down", "critical"), alert("Watchdog", "none"), alert("Late", "warning")]
     listed[2]["status"] |= {"state": "suppressed", "silencedBy": ["x"]}
     transport = quiet(httpx.Response(200, json=listed))
-    found = await alerts_of(AlertmanagerClient("http://am", transport=transport))()
+    found = await make_alert_reader(AlertmanagerClient("http://am", transport=transport))()
     assert [(one.name, one.severity, one.summary) for one in found or ()] == [
         ("Down", "critical", "Down is so")
     ]

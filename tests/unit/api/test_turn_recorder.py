@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from barnabee.api import turn_recorder
-from barnabee.api.turn_recorder import Recorder
-from barnabee.api.turn_timings import SpokenTurn
+from barnabee.api.request_bodies import TurnTimingsRequest
+from barnabee.api.turn_recorder import TurnWriter
 from barnabee.clients.queue import JOB_KEY_PREFIX, QUEUE_KEY, JobQueue
 from barnabee.core.errors import DatabaseFull, Overloaded
 from barnabee.core.redis_client import RedisClient
@@ -18,9 +18,9 @@ from barnabee.store.db import Database, open_database
 from barnabee.store.sessions import Exchange, Session, Sessions
 from barnabee.store.turn_timings import TurnTimingsStore
 from support.redis import RedisServer
-from support.spoken import REPORT_BODY
+from support.turn_records import REPORT_BODY
 
-TOLD = SpokenTurn.model_validate(REPORT_BODY)
+TOLD = TurnTimingsRequest.model_validate(REPORT_BODY)
 SESSION = Session("s", (Exchange("hi", "hello", "greeting"),))
 
 
@@ -65,8 +65,8 @@ async def link(redis_server: RedisServer) -> AsyncIterator[RedisClient]:
 
 
 @pytest.fixture
-def recorder(link: RedisClient, databases: Databases) -> Recorder:
-    return Recorder(Sessions(link, 60, 10), JobQueue(link), databases, held_at_most=2)
+def recorder(link: RedisClient, databases: Databases) -> TurnWriter:
+    return TurnWriter(Sessions(link, 60, 10), JobQueue(link), databases, held_at_most=2)
 
 
 async def written(databases: Databases) -> list[str]:
@@ -75,7 +75,7 @@ async def written(databases: Databases) -> list[str]:
 
 
 async def test_a_turn_goes_into_the_queue_and_the_session_with_it(
-    recorder: Recorder, link: RedisClient, databases: Databases
+    recorder: TurnWriter, link: RedisClient, databases: Databases
 ) -> None:
     assert await recorder.record(turn(1), SESSION, acted=False) == []
     assert await link.command("ZRANGE", QUEUE_KEY, 0, -1) == [turn(1).trace_id.encode()]
@@ -86,7 +86,7 @@ async def test_a_turn_goes_into_the_queue_and_the_session_with_it(
 
 
 async def test_without_redis_a_turn_is_written_at_once(
-    recorder: Recorder, redis_server: RedisServer, databases: Databases
+    recorder: TurnWriter, redis_server: RedisServer, databases: Databases
 ) -> None:
     redis_server.kill()
     assert await recorder.record(turn(1), SESSION, acted=False) == ["redis"]
@@ -94,7 +94,7 @@ async def test_without_redis_a_turn_is_written_at_once(
 
 
 async def test_without_both_a_command_that_changed_nothing_is_refused(
-    recorder: Recorder, redis_server: RedisServer, databases: Databases
+    recorder: TurnWriter, redis_server: RedisServer, databases: Databases
 ) -> None:
     redis_server.kill()
     databases.down = True
@@ -105,7 +105,7 @@ async def test_without_both_a_command_that_changed_nothing_is_refused(
 
 
 async def test_without_both_what_was_done_is_held_until_either_is_back(
-    recorder: Recorder, redis_server: RedisServer, databases: Databases
+    recorder: TurnWriter, redis_server: RedisServer, databases: Databases
 ) -> None:
     redis_server.kill()
     databases.down = True
@@ -119,7 +119,7 @@ async def test_without_both_what_was_done_is_held_until_either_is_back(
 
 
 async def test_no_command_is_begun_when_its_turn_could_not_even_be_held(
-    recorder: Recorder, redis_server: RedisServer, databases: Databases
+    recorder: TurnWriter, redis_server: RedisServer, databases: Databases
 ) -> None:
     redis_server.kill()
     databases.down = True
@@ -132,7 +132,7 @@ async def test_no_command_is_begun_when_its_turn_could_not_even_be_held(
 
 
 async def test_what_is_held_is_tried_a_last_time_when_the_service_ends(
-    recorder: Recorder, redis_server: RedisServer, databases: Databases
+    recorder: TurnWriter, redis_server: RedisServer, databases: Databases
 ) -> None:
     redis_server.kill()
     databases.down = True
@@ -152,7 +152,7 @@ async def spoken(databases: Databases) -> list[str]:
 
 
 async def test_what_the_voice_measured_waits_in_the_queue_beside_its_turn(
-    recorder: Recorder, link: RedisClient, databases: Databases
+    recorder: TurnWriter, link: RedisClient, databases: Databases
 ) -> None:
     for _ in range(2):
         assert await recorder.record_spoken(turn(1).trace_id, TOLD) == []
@@ -167,7 +167,7 @@ async def test_what_the_voice_measured_waits_in_the_queue_beside_its_turn(
 
 
 async def test_without_redis_what_the_voice_measured_is_written_at_once(
-    recorder: Recorder, redis_server: RedisServer, databases: Databases
+    recorder: TurnWriter, redis_server: RedisServer, databases: Databases
 ) -> None:
     redis_server.kill()
     for _ in range(2):
@@ -176,7 +176,7 @@ async def test_without_redis_what_the_voice_measured_is_written_at_once(
 
 
 async def test_without_both_what_the_voice_measured_is_held_and_then_refused_not_lost(
-    recorder: Recorder, redis_server: RedisServer, databases: Databases
+    recorder: TurnWriter, redis_server: RedisServer, databases: Databases
 ) -> None:
     redis_server.kill()
     databases.down = True

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from barnabee.api.turn_timings import SpokenTurn, parse
-from barnabee.clients.api import TurnReport, StageTiming, send_turn_report
+from barnabee.api.request_bodies import TurnTimingsRequest, parse
+from barnabee.clients.api import StageTiming, TurnReport, send_turn_report
 from barnabee.core import system
 from barnabee.core.errors import BadInput, BadRequest, DependencyDown, TimedOut, Unavailable
-from support.spoken import REPORT_BODY
+from support.turn_records import REPORT_BODY
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 TOLD = TurnReport(
@@ -87,7 +87,7 @@ async def test_what_the_client_sends_is_what_the_api_reads() -> None:
 
     assert sent[0].url.path == f"/v1/turns/{TRACE}/spoken"
     read = parse(sent[0].content)
-    assert read == SpokenTurn.model_validate_json(sent[0].content)
+    assert read == TurnTimingsRequest.model_validate_json(sent[0].content)
     assert (read.engine, read.degraded, read.stages["stt"].took_ms) == ("whisper", ["llm"], 640.0)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from barnabee.api.web_sessions import KEPT, SEEN_EVERY_S, Browsers, name_of
+from barnabee.api.web_sessions import KEPT, SEEN_EVERY_S, WebSessions, describe_user_agent
 from barnabee.core.auth import COOKIE_LIFETIME_S
 
 PHONE = "Mozilla/5.0 (iPhone; CPU iPhone OS 19_0 like Mac OS X) Version/19.0 Safari/604.1"
@@ -23,24 +23,24 @@ class Clock:
 
 def test_who_was_let_in_is_still_in_after_a_restart_until_shown_out(tmp_path: Path) -> None:
     file, clock = tmp_path / "browsers.json", Clock()
-    browser = Browsers(file, clock).add(PHONE)
-    again = Browsers(file, clock)
+    browser = WebSessions(file, clock).add(PHONE)
+    again = WebSessions(file, clock)
     assert again.lets_in(browser)
     assert [one.name for one in again.all()] == ["Safari on iPhone"]
     assert again.remove(browser)
     assert not again.lets_in(browser)
     assert not again.remove(browser)
-    assert not Browsers(file, clock).lets_in(browser)
+    assert not WebSessions(file, clock).lets_in(browser)
 
 
 def test_nobody_else_may_read_the_file(tmp_path: Path) -> None:
-    Browsers(tmp_path / "browsers.json", Clock()).add("")
+    WebSessions(tmp_path / "browsers.json", Clock()).add("")
     assert (tmp_path / "browsers.json").stat().st_mode & 0o777 == 0o600
 
 
 def test_one_that_was_not_here_for_as_long_as_a_cookie_lives_is_out(tmp_path: Path) -> None:
     clock = Clock()
-    browsers = Browsers(tmp_path / "browsers.json", clock)
+    browsers = WebSessions(tmp_path / "browsers.json", clock)
     browser = browsers.add(PHONE)
     clock.now_s += COOKIE_LIFETIME_S - 1
     assert browsers.lets_in(browser)
@@ -52,7 +52,7 @@ def test_one_that_was_not_here_for_as_long_as_a_cookie_lives_is_out(tmp_path: Pa
 
 def test_the_one_not_seen_for_longest_makes_room(tmp_path: Path) -> None:
     clock = Clock()
-    browsers = Browsers(tmp_path / "browsers.json", clock)
+    browsers = WebSessions(tmp_path / "browsers.json", clock)
     ids = []
     for _ in range(KEPT + 1):
         ids.append(browsers.add(PHONE))
@@ -65,7 +65,7 @@ def test_the_one_not_seen_for_longest_makes_room(tmp_path: Path) -> None:
 def test_a_file_that_is_no_list_of_browsers_lets_nobody_in(tmp_path: Path, text: str) -> None:
     file = tmp_path / "browsers.json"
     file.write_text(text, encoding="utf-8")
-    browsers = Browsers(file, Clock())
+    browsers = WebSessions(file, Clock())
     assert browsers.all() == []
     browsers.add(PHONE)
     assert len(json.loads(file.read_text(encoding="utf-8"))) == 1
@@ -73,10 +73,10 @@ def test_a_file_that_is_no_list_of_browsers_lets_nobody_in(tmp_path: Path, text:
 
 def test_a_folder_that_cannot_be_written_lets_in_until_the_restart(tmp_path: Path) -> None:
     file = tmp_path / "missing" / "browsers.json"
-    browsers = Browsers(file, Clock())
+    browsers = WebSessions(file, Clock())
     browser = browsers.add(PHONE)
     assert browsers.lets_in(browser)
-    assert not Browsers(file, Clock()).lets_in(browser)
+    assert not WebSessions(file, Clock()).lets_in(browser)
 
 
 NAMES = [
@@ -91,4 +91,4 @@ NAMES = [
 
 @pytest.mark.parametrize(("agent", "name"), NAMES)
 def test_it_is_called_what_a_person_calls_it(agent: str, name: str) -> None:
-    assert name_of(agent) == name
+    assert describe_user_agent(agent) == name

@@ -7,7 +7,7 @@ import pytest
 
 from barnabee.audio import decode, encode, wav
 from barnabee.audio.samples import resample
-from support.sounds import make_tone
+from support.audio import make_tone
 
 RATE_HZ = 24_000
 

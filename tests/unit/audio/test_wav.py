@@ -111,7 +111,7 @@ PCM = to_pcm16(make_tone(16_000, 0.1))
         (b"", "not a WAV"),
         (b"hello, I am text", "not a WAV"),
         (b"ID3\x04 an mp3 file perhaps" * 20, "not a WAV"),
-        (b"RIFF\0\0\0\0WAVE", "holds no sound"),
+        (b"RIFF\0\0\0\0WAVE", "contains no audio"),
         (wav.make_header(16_000, 0), "0 s"),
         (riff(1, 1, 16_000, 16, b"\0"), "0 s"),
         (b"RIFF\0\0\0\0WAVEdata" + struct.pack("<I", 4) + b"abcd", "before its format"),

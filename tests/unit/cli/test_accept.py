@@ -64,4 +64,4 @@ def test_unchecked_criteria_fail_unless_allowed(results: list[CriterionResult]) 
 def test_a_missing_token_file_is_named(results: list[CriterionResult], tmp_path: Path) -> None:
     status, text = run("--token-file", str(tmp_path / "none"))
     assert status == 2
-    assert "--token-file is not usable" in text
+    assert "--token-file is invalid" in text

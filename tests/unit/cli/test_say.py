@@ -107,7 +107,7 @@ async def test_a_recording_uses_one_turn_of_the_inference_service(
     ("status", "body", "error", "message"),
     [
         (400, {"message": "The field `utterance` is empty."}, BadRequest, "is empty"),
-        (401, {}, Unauthorized, "needs a token"),
+        (401, {}, Unauthorized, "Authentication required"),
         (503, {"message": "busy"}, Unavailable, "busy"),
         (502, {}, Unavailable, "answered HTTP 502"),
     ],

@@ -43,7 +43,9 @@ def inference(stage: str, at: str, latency_ms: float, **more: Any) -> dict[str, 
 
 def shown(*parts: Any) -> list[tuple[str, str, float, float, bool]]:
     fall = make_waterfall(TRACE, *parts, BUDGETS)
-    return [(bar.service, bar.stage, bar.at_ms, bar.took_ms, bar.over) for bar in fall.bars]
+    return [
+        (bar.service, bar.stage, bar.at_ms, bar.took_ms, bar.is_over_budget) for bar in fall.bars
+    ]
 
 
 @pytest.mark.parametrize(

@@ -52,7 +52,8 @@ def test_models_that_do_not_fit_are_refused_in_one_line(
     monkeypatch.setenv("BARNABEE_SYSTEM", str(small))
     result = cli.invoke(app, ["vram", "plan"])
     assert (result.exit_code, result.stdout) == (2, "")
-    assert "take 14848 MiB of the 11264 MiB" in result.stderr
+    assert "take 14848 MiB" in result.stderr
+    assert "has 11264 MiB after its headroom" in result.stderr
     assert len(result.stderr.splitlines()) == 1
 
 

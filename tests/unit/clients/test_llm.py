@@ -9,7 +9,7 @@ from barnabee.clients.llm import ANSWER_MAX_CHARS, AzureDeployment, AzureModel, 
 from barnabee.core.errors import DependencyDown, TimedOut
 from barnabee.store.sessions import Exchange
 from barnabee.testing.llm import FakeAzureOpenAI
-from support.serve import served
+from support.asgi_server import serve_app
 from support.wait import free_port
 
 HISTORY = [Exchange("what time is it", "It's noon.", "time")]
@@ -22,7 +22,7 @@ def azure() -> FakeAzureOpenAI:
 
 @pytest.fixture
 async def address(azure: FakeAzureOpenAI) -> AsyncIterator[str]:
-    async with served(azure.make_app()) as url:
+    async with serve_app(azure.make_app()) as url:
         yield url
 
 

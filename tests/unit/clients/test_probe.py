@@ -22,10 +22,10 @@ from support.voice_path import ANSWER, RATE_HZ, VoicePath, make_tone
 
 async def test_successful_probe_times_every_stage() -> None:
     path = VoicePath()
-    result = await probe.run_probe(path.way(), probe.load_question())
+    result = await probe.run_probe(path.make_targets(), probe.load_question())
 
     assert result.success
-    assert (result.heard, result.reply, result.intent) == (path.heard, ANSWER["reply"], "time")
+    assert (result.heard, result.reply, result.intent) == (path.transcript, ANSWER["reply"], "time")
     assert (result.engine, result.speech_s, result.over_budget) == ("parakeet", 1.2, [])
     assert set(result.stages_ms) == {
         *("stt", "command", "intent", "tts_first_byte", "tts", "first_audio", "total")
@@ -34,24 +34,24 @@ async def test_successful_probe_times_every_stage() -> None:
 
 async def test_probe_is_not_recorded_and_has_one_trace() -> None:
     path = VoicePath()
-    result = await probe.run_probe(path.way(), probe.load_question())
+    result = await probe.run_probe(path.make_targets(), probe.load_question())
 
-    assert path.said() == {"utterance": path.heard, "kept": False}
+    assert path.get_command() == {"utterance": path.transcript, "kept": False}
     for name in ("/v1/audio/transcriptions", "/v1/command", "/v1/audio/speech"):
-        assert result.trace_id in path.of(name).headers["traceparent"]
+        assert result.trace_id in path.get_request(name).headers["traceparent"]
 
 
 @pytest.mark.parametrize(
     ("changes", "stage", "code"),
     [
-        ({"heard": ""}, "hear", "not_heard"),
-        ({"heard": "turn on the light"}, "hear", "misheard"),
+        ({"transcript": ""}, "hear", "not_heard"),
+        ({"transcript": "turn on the light"}, "hear", "misheard"),
         ({"answer": ANSWER | {"reply": " "}}, "command", "no_reply"),
         ({"answer": ANSWER | {"intent": "chat"}}, "command", "misunderstood"),
         ({"answer": ANSWER | {"code": "not_configured"}}, "command", "not_configured"),
         ({"answer": {"reply": "x"}}, "command", "dependency_down"),
-        ({"sound": bytes(48_000)}, "speak", "speech_silent"),
-        ({"sound": b""}, "speak", "speech_length"),
+        ({"speech": bytes(48_000)}, "speak", "speech_silent"),
+        ({"speech": b""}, "speak", "speech_length"),
         ({"fails": {"/v1/audio/transcriptions": 503}}, "hear", "dependency_down"),
         ({"fails": {"/v1/command": httpx.ReadTimeout("x")}}, "command", "timed_out"),
         ({"fails": {"/v1/command": httpx.ConnectError("x")}}, "command", "dependency_down"),
@@ -59,7 +59,7 @@ async def test_probe_is_not_recorded_and_has_one_trace() -> None:
     ],
 )
 async def test_failure_has_stage_and_code(changes: dict[str, Any], stage: str, code: str) -> None:
-    result = await probe.run_probe(VoicePath(**changes).way(), probe.load_question())
+    result = await probe.run_probe(VoicePath(**changes).make_targets(), probe.load_question())
 
     assert not result.success
     assert (result.stage, result.code) == (stage, code)
@@ -69,7 +69,7 @@ async def test_failure_has_stage_and_code(changes: dict[str, Any], stage: str, c
 
 async def test_stage_over_its_budget_is_reported_without_failure() -> None:
     result = await probe.run_probe(
-        VoicePath(budgets_ms={"stt": -1, "home": 1}).way(), probe.load_question()
+        VoicePath(budgets_ms={"stt": -1, "home": 1}).make_targets(), probe.load_question()
     )
 
     assert result.success
@@ -77,14 +77,14 @@ async def test_stage_over_its_budget_is_reported_without_failure() -> None:
 
 
 async def test_custom_recording_is_compared_only_with_given_text() -> None:
-    path = VoicePath(heard="open the garage", answer=ANSWER | {"intent": "home_control"})
+    path = VoicePath(transcript="open the garage", answer=ANSWER | {"intent": "home_control"})
 
-    assert (await probe.run_probe(path.way(), ProbeQuestion(b"RIFF"))).success
+    assert (await probe.run_probe(path.make_targets(), ProbeQuestion(b"RIFF"))).success
     assert (
-        await probe.run_probe(path.way(), ProbeQuestion(b"RIFF", "open the garage door"))
+        await probe.run_probe(path.make_targets(), ProbeQuestion(b"RIFF", "open the garage door"))
     ).success
     assert (
-        await probe.run_probe(path.way(), ProbeQuestion(b"RIFF", "close the gate"))
+        await probe.run_probe(path.make_targets(), ProbeQuestion(b"RIFF", "close the gate"))
     ).code == "misheard"
 
 
@@ -96,7 +96,7 @@ async def test_endless_response_times_out() -> None:
                 await probe.asyncio.sleep(0)
 
     path = VoicePath()
-    targets = path.way()
+    targets = path.make_targets()
     targets.gpu._pool.servers[0].http = httpx.AsyncClient(
         base_url="http://gpu",
         transport=httpx.MockTransport(

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 import httpx
 import pytest
 
-from barnabee.clients import reachability
+from barnabee.api import health
 from barnabee.core.errors import DependencyDown, SettingInvalid
 from support.wait import free_port, until
 
@@ -32,7 +32,7 @@ async def mail_server(greeting: bytes) -> AsyncIterator[tuple[int, list[bytes]]]
 
 async def test_mail_server_that_greets_is_reachable_and_gets_quit() -> None:
     async with mail_server(b"220 mx.example ESMTP ready\r\n") as (port, received):
-        await reachability.check_mail_server("smtp", "127.0.0.1", port)
+        await health.check_mail_server("smtp", "127.0.0.1", port)
         await until(lambda: received == [b"QUIT\r\n"])
 
 
@@ -47,12 +47,12 @@ async def test_mail_server_that_greets_is_reachable_and_gets_quit() -> None:
 async def test_mail_server_without_greeting_is_down(greeting: bytes, reason: str) -> None:
     async with mail_server(greeting) as (port, _):
         with pytest.raises(DependencyDown, match=reason):
-            await reachability.check_mail_server("smtp", "127.0.0.1", port)
+            await health.check_mail_server("smtp", "127.0.0.1", port)
 
 
 async def test_unreachable_mail_server_is_down() -> None:
     with pytest.raises(DependencyDown, match="smtp"):
-        await reachability.check_mail_server("smtp", "127.0.0.1", free_port())
+        await health.check_mail_server("smtp", "127.0.0.1", free_port())
 
 
 @pytest.mark.parametrize(
@@ -62,20 +62,20 @@ async def test_web_server_is_reachable_below_status_500(status: int, *, reachabl
     transport = httpx.MockTransport(lambda _: httpx.Response(status))
     async with httpx.AsyncClient(transport=transport) as http:
         if reachable:
-            await reachability.check_web_server("acs", http, "https://acs")
+            await health.check_web_server("acs", http, "https://acs")
         else:
             with pytest.raises(DependencyDown, match="503"):
-                await reachability.check_web_server("acs", http, "https://acs")
+                await health.check_web_server("acs", http, "https://acs")
 
 
 @pytest.mark.parametrize("value", ["smtp.gmail.com", "smtp:0", ":25", "smtp:99999", "smtp:abc"])
 def test_mail_server_needs_host_and_port(value: str) -> None:
     with pytest.raises(SettingInvalid, match="ALERT_MAIL_SMARTHOST"):
-        reachability.parse_mail_server("ALERT_MAIL_SMARTHOST", value)
+        health.parse_mail_server("ALERT_MAIL_SMARTHOST", value)
 
 
 def test_addresses_are_parsed() -> None:
-    assert reachability.parse_mail_server("X", "smtp.gmail.com:587") == ("smtp.gmail.com", 587)
-    assert reachability.parse_mail_server("X", "[::1]:25") == ("::1", 25)
+    assert health.parse_mail_server("X", "smtp.gmail.com:587") == ("smtp.gmail.com", 587)
+    assert health.parse_mail_server("X", "[::1]:25") == ("::1", 25)
     with pytest.raises(SettingInvalid, match="ACS"):
-        reachability.parse_web_server("ACS", "x.communication.azure.com")
+        health.parse_web_server("ACS", "x.communication.azure.com")

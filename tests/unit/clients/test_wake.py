@@ -12,8 +12,8 @@ import pytest
 from barnabee.clients.wake import MAX_BUFFERED_BYTES, WakeClient, make_wake_url, reconnect_delay_s
 from barnabee.core.errors import DependencyDown, SettingInvalid
 from barnabee.testing.engines import FakeWakeWordEngine, JobGate
+from support.asgi_server import serve_app
 from support.gpu_app import TOKEN, RunningService, ServiceStarter
-from support.serve import served
 from support.wait import eventually, free_port, until
 
 QUIET = bytes(2560)
@@ -39,7 +39,7 @@ async def test_wake_word_is_detected_with_the_chosen_settings(start: ServiceStar
     engine = FakeWakeWordEngine()
     service = await start(wake=lambda: engine)
     async with (
-        served(service.running.app, lifespan="off") as url,
+        serve_app(service.running.app, lifespan="off") as url,
         WakeClient(url, TOKEN, room="kitchen", words=("alexa",), threshold_permille=700) as client,
     ):
         client.send_audio(QUIET)
@@ -63,7 +63,7 @@ async def test_client_reconnects_after_a_service_restart(start: ServiceStarter) 
     word = engine.make_frame("hey_jarvis").tobytes()
     url = f"http://127.0.0.1:{port}"
     async with WakeClient(url, TOKEN, pause_s=short_delay) as client:
-        async with served(service.running.app, port, lifespan="off"):
+        async with serve_app(service.running.app, port, lifespan="off"):
             client.send_audio(word)
             wake = await anext(client)
 
@@ -75,7 +75,7 @@ async def test_client_reconnects_after_a_service_restart(start: ServiceStarter) 
         await eventually(disconnected, within_s=5)
         client.report_false_wake(wake)  # sent after the reconnection
         client.send_audio(b"\7")  # half a sample must not shift later audio
-        async with served(service.running.app, port, lifespan="off"):
+        async with serve_app(service.running.app, port, lifespan="off"):
             client.send_audio(b"\0" + QUIET[2:] + word)
             assert (await anext(client)).word == "hey_jarvis"
             assert await false_wakes(service) == 1
@@ -96,7 +96,7 @@ async def test_refused_request_is_reported_and_not_retried_at_once(start: Servic
         return 0.01
 
     service = await start()
-    async with served(service.running.app, lifespan="off") as url:
+    async with serve_app(service.running.app, lifespan="off") as url:
         for wake_client, reason in (
             (WakeClient(url, "wrong", pause_s=count), "Authentication"),
             (WakeClient(url, TOKEN, words=("hal",), pause_s=count), "'hal' is not one of"),
@@ -115,7 +115,7 @@ async def test_refused_request_is_reported_and_not_retried_at_once(start: Servic
 async def test_full_service_is_retried(start: ServiceStarter) -> None:
     engine = FakeWakeWordEngine()
     service = await start(wake=lambda: engine)
-    async with served(service.running.app, lifespan="off") as url, AsyncExitStack() as stack:
+    async with serve_app(service.running.app, lifespan="off") as url, AsyncExitStack() as stack:
         clients = [await stack.enter_async_context(WakeClient(url, TOKEN)) for _ in range(16)]
         await until(lambda: len(service.capabilities.manager.ledger.leases) == 16)
         late = await stack.enter_async_context(WakeClient(url, TOKEN, pause_s=short_delay))
@@ -151,7 +151,7 @@ async def test_client_survives_invalid_messages() -> None:
         messages_sent += 1
 
     async with (
-        served(send_invalid, lifespan="off") as url,
+        serve_app(send_invalid, lifespan="off") as url,
         WakeClient(url, TOKEN, pause_s=short_delay),
     ):
         await until(lambda: messages_sent > 6)
@@ -175,7 +175,7 @@ async def test_detection_has_the_audio_received_since(start: ServiceStarter) -> 
     engine = FakeWakeWordEngine(gate=JobGate())
     service = await start(wake=lambda: engine)
     assert engine.gate is not None
-    async with served(service.running.app, lifespan="off") as url, WakeClient(url, TOKEN) as client:
+    async with serve_app(service.running.app, lifespan="off") as url, WakeClient(url, TOKEN) as client:
         client.send_audio(engine.make_frame("hey_jarvis").tobytes())
         await asyncio.to_thread(engine.gate.reached.wait, 10)
         for _ in range(3):  # while the engine is still busy with the word

@@ -18,8 +18,8 @@ from barnabee.clients.load_balancer import (
 )
 from barnabee.clients.wake import WakeClient
 from barnabee.testing.engines import FakeWakeWordEngine
+from support.asgi_server import serve_app
 from support.gpu_app import TOKEN, ServiceStarter
-from support.serve import served
 from support.wait import free_port, until
 
 
@@ -100,11 +100,11 @@ async def test_room_moves_to_the_other_server_when_its_server_stops(start: Servi
     services = [await start(wake=lambda: one), await start(wake=lambda: two)]
     async with AsyncExitStack() as second:
         second_url = await second.enter_async_context(
-            served(services[1].running.app, lifespan="off")
+            serve_app(services[1].running.app, lifespan="off")
         )
         async with AsyncExitStack() as first:
             first_url = await first.enter_async_context(
-                served(services[0].running.app, lifespan="off")
+                serve_app(services[0].running.app, lifespan="off")
             )
             servers = WakeServerPool([first_url, second_url])
             rooms = [
@@ -133,8 +133,8 @@ async def test_server_without_wake_words_is_skipped(
     engine = FakeWakeWordEngine()
     service = await start(wake=lambda: engine)
     async with (
-        served(Starlette()) as other,
-        served(service.running.app, lifespan="off") as url,
+        serve_app(Starlette()) as other,
+        serve_app(service.running.app, lifespan="off") as url,
     ):
         unsuitable = other if other_work else f"http://127.0.0.1:{free_port()}"
         waits: list[int] = []
@@ -155,7 +155,7 @@ async def test_all_servers_are_retried_when_all_are_down(start: ServiceStarter) 
     servers = WakeServerPool([f"http://127.0.0.1:{port}" for port in ports])
     async with WakeClient(servers, TOKEN, pause_s=short_delay) as client:
         for port in ports:
-            async with served(service.running.app, port, lifespan="off"):
+            async with serve_app(service.running.app, port, lifespan="off"):
                 client.send_audio(engine.make_frame("hey_jarvis").tobytes())
                 assert (await anext(client)).word == "hey_jarvis"
     assert servers.count_connections() == [0, 0]

@@ -21,15 +21,15 @@ from barnabee.core import trace_context
 from barnabee.core.http import ServiceMiddleware, add_error_handlers
 from barnabee.core.metrics import Metrics
 from barnabee.core.tracing import SPAN_RECORDER
-from support.otlp import Receiver, receiver
+from support.otlp import SpanReceiver, run_receiver
 
 TRACE, CALLER = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 HEADER = f"00-{TRACE}-{CALLER}-01"
 
 
 @pytest.fixture
-def traces() -> Iterator[Receiver]:
-    with receiver() as server:
+def traces() -> Iterator[SpanReceiver]:
+    with run_receiver() as server:
         SPAN_RECORDER.configure("api", server.url)
         barnabee_logging.configure_logging("api", extra_processor=SPAN_RECORDER.record_log_event)
         yield server
@@ -51,7 +51,7 @@ def client() -> httpx.AsyncClient:
 
 
 async def test_a_request_is_a_child_of_the_callers_span_and_has_its_stages(
-    traces: Receiver,
+    traces: SpanReceiver,
 ) -> None:
     async with client() as http:
         passed_on = (await http.get("/work", headers={"traceparent": HEADER})).json()
@@ -66,7 +66,7 @@ async def test_a_request_is_a_child_of_the_callers_span_and_has_its_stages(
     assert request.attributes["barnabee.status"] == "200"
 
 
-async def test_a_request_without_a_caller_is_the_root_of_its_trace(traces: Receiver) -> None:
+async def test_a_request_without_a_caller_is_the_root_of_its_trace(traces: SpanReceiver) -> None:
     async with client() as http:
         await http.get("/work")
     SPAN_RECORDER.close()
@@ -75,7 +75,7 @@ async def test_a_request_without_a_caller_is_the_root_of_its_trace(traces: Recei
     assert len(request.trace_id) == 32
 
 
-async def test_a_failed_span_has_the_error_code(traces: Receiver) -> None:
+async def test_a_failed_span_has_the_error_code(traces: SpanReceiver) -> None:
     async with client() as http:
         await http.get("/nowhere")
     SPAN_RECORDER.close()
@@ -84,7 +84,7 @@ async def test_a_failed_span_has_the_error_code(traces: Receiver) -> None:
     ]
 
 
-async def test_no_span_contains_the_utterance(traces: Receiver) -> None:
+async def test_no_span_contains_the_utterance(traces: SpanReceiver) -> None:
     async with client() as http:
         await http.get("/work")
     SPAN_RECORDER.close()

@@ -78,8 +78,8 @@ async def test_audio_reaches_the_engine_as_16_khz_mono(start: ServiceStarter) ->
 @pytest.mark.parametrize(
     ("content", "status", "code", "words"),
     [
-        (b"this is no audio", 400, "invalid_audio", "not a WAV"),
-        (b"", 400, "invalid_audio", "not a WAV"),
+        (b"this is no audio", 400, "invalid_audio", "format is unknown"),
+        (b"", 400, "invalid_audio", "format is unknown"),
         (make_wav(0), 400, "invalid_audio", "0 s"),
         (make_wav(601, 4_000), 413, "too_large", "300 s"),
     ],

@@ -13,7 +13,7 @@ from barnabee.gpu.engines.device import Device
 from barnabee.gpu.metrics import GpuMetrics
 from barnabee.gpu.model_runtime import RuntimeState
 from barnabee.testing.engines import FakeGpuMemory
-from support import tdt
+from support import parakeet_tdt
 
 GRAPH = system.load_system(Path(__file__).parents[3] / "system.toml")
 
@@ -89,7 +89,7 @@ async def test_missing_gpu_library_error_says_what_to_install(model: str, senten
 
 
 async def test_custom_export_is_loaded_by_its_folder_name(tmp_path: Path) -> None:
-    tdt.write_export(tmp_path / "parakeet-tdt-1.1b", kind="parakeet-1.1b")
+    parakeet_tdt.write_export(tmp_path / "parakeet-tdt-1.1b", kind="parakeet-1.1b")
     mine = GRAPH.model["parakeet"].model_copy(update={"cpu_files": "parakeet-tdt-1.1b"})
     graph = GRAPH.model_copy(update={"model": {**GRAPH.model, "parakeet": mine}})
     capabilities = build(graph, BARNABEE_MODELS=str(tmp_path))

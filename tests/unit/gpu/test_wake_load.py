@@ -13,8 +13,7 @@ from barnabee.gpu.routes import wake as route
 from barnabee.testing.engines import FakeWakeWordEngine, JobGate
 from support.gpu_app import TOKEN, ServiceStarter
 from support.wait import until
-from support.wake_house import house
-from support.wake_link import WakeConnection
+from support.wake_stream import WakeConnection, serve_wake_words
 
 
 async def test_fast_sender_is_held_back_without_buffering(
@@ -22,13 +21,13 @@ async def test_fast_sender_is_held_back_without_buffering(
 ) -> None:
     engine = FakeWakeWordEngine(gate=JobGate())
     assert engine.gate is not None
-    async with house(start, engine) as home, home.open() as link:
-        home.service.capabilities.wake.preferred.inference_limit_s = 60
+    async with serve_wake_words(start, engine) as server, server.open_stream() as link:
+        server.service.capabilities.wake.preferred.inference_limit_s = 60
         sent, most = 0, 16 * 1024 * 1024  # both sides' socket buffers, and a message of two seconds
         with suppress(TimeoutError):
             while sent < most:
                 async with asyncio.timeout(0.5):
-                    await link.say(bytes(64_000))
+                    await link.send_audio(bytes(64_000))
                 sent += 64_000
         assert sent < most
         assert engine.frame_count == 0
@@ -78,14 +77,14 @@ async def test_random_messages_do_not_affect_the_service(start: ServiceStarter) 
             else:
                 await link.socket.send(noise)
 
-    async with house(start) as home:
+    async with serve_wake_words(start) as server:
         for _ in range(30):
             try:
-                async with home.open(words="alexa,hey_jarvis", threshold=1000) as link:
+                async with server.open_stream(words="alexa,hey_jarvis", threshold=1000) as link:
                     await fuzz(link)
             except ConnectionClosed:
                 continue
-        await until(lambda: not home.service.capabilities.manager.ledger.leases)
-        async with home.open() as link:
-            await link.say(home.engine.make_frame("hey_jarvis"))
-            assert (await link.next())["type"] == "wake"
+        await until(lambda: not server.service.capabilities.manager.ledger.leases)
+        async with server.open_stream() as link:
+            await link.send_audio(server.engine.make_frame("hey_jarvis"))
+            assert (await link.receive())["type"] == "wake"

@@ -12,11 +12,10 @@ from websockets.exceptions import ConnectionClosed
 from barnabee.core.errors import ModelDamaged
 from barnabee.gpu.routes import wake as route
 from barnabee.testing.engines import FakeWakeWordEngine, JobGate
+from support.asgi_server import serve_app
 from support.gpu_app import TOKEN, ServiceStarter
-from support.serve import served
 from support.wait import eventually, until
-from support.wake_house import house
-from support.wake_link import expect_refusal
+from support.wake_stream import expect_refusal, serve_wake_words
 
 QUIET = np.zeros(1280, np.int16)
 
@@ -25,12 +24,12 @@ QUIET = np.zeros(1280, np.int16)
 
 
 async def test_wake_word_is_detected(start: ServiceStarter) -> None:
-    async with house(start) as home, home.open(room="kitchen") as link:
+    async with serve_wake_words(start) as server, server.open_stream(room="kitchen") as link:
         assert link.ready["type"] == "ready"
         assert link.ready["words"] == ["hey_jarvis"]
         assert (link.ready["room"], link.ready["threshold"]) == ("kitchen", 500)
-        await link.say(QUIET, QUIET, home.engine.make_frame("hey_jarvis", 870))
-        woken = await link.next()
+        await link.send_audio(QUIET, QUIET, server.engine.make_frame("hey_jarvis", 870))
+        woken = await link.receive()
         assert (woken["type"], woken["word"], woken["score"]) == ("wake", "hey_jarvis", 0.87)
         assert woken["at_ms"] == 240
         assert len(woken["trace_id"]) == 32
@@ -38,58 +37,70 @@ async def test_wake_word_is_detected(start: ServiceStarter) -> None:
 
 
 async def test_audio_messages_may_have_any_length(start: ServiceStarter) -> None:
-    async with house(start) as home, home.open() as link:
-        sound = np.concatenate([QUIET, home.engine.make_frame("hey_jarvis")]).tobytes()
-        await link.say(sound[:1], b"", sound[1:2559], sound[2559:])
-        assert (await link.next())["at_ms"] == 160
+    async with serve_wake_words(start) as server, server.open_stream() as link:
+        sound = np.concatenate([QUIET, server.engine.make_frame("hey_jarvis")]).tobytes()
+        await link.send_audio(sound[:1], b"", sound[1:2559], sound[2559:])
+        assert (await link.receive())["at_ms"] == 160
 
 
 async def test_only_requested_words_are_detected(start: ServiceStarter) -> None:
-    async with house(start) as home, home.open() as one, home.open(words="alexa,hey_jarvis") as two:
+    async with (
+        serve_wake_words(start) as server,
+        server.open_stream() as one,
+        server.open_stream(words="alexa,hey_jarvis") as two,
+    ):
         for link in (one, two):
-            await link.say(home.engine.make_frame("alexa"))
-        assert (await two.next())["word"] == "alexa"
-        await one.say(home.engine.make_frame("hey_jarvis"))
-        assert (await one.next())["word"] == "hey_jarvis"
+            await link.send_audio(server.engine.make_frame("alexa"))
+        assert (await two.receive())["word"] == "alexa"
+        await one.send_audio(server.engine.make_frame("hey_jarvis"))
+        assert (await one.receive())["word"] == "hey_jarvis"
 
 
 async def test_each_stream_has_its_own_state_and_threshold(start: ServiceStarter) -> None:
-    async with house(start) as home, home.open(threshold=800) as one, home.open() as two:
-        word = home.engine.make_frame("hey_jarvis", 700)
-        await one.say(word)
-        await two.say(word)
-        assert (await two.next())["score"] == 0.7
-        await one.say(home.engine.make_frame("hey_jarvis", 900))
-        assert (await one.next())["score"] == 0.9
-        assert home.engine.stream_count == 2
+    async with (
+        serve_wake_words(start) as server,
+        server.open_stream(threshold=800) as one,
+        server.open_stream() as two,
+    ):
+        word = server.engine.make_frame("hey_jarvis", 700)
+        await one.send_audio(word)
+        await two.send_audio(word)
+        assert (await two.receive())["score"] == 0.7
+        await one.send_audio(server.engine.make_frame("hey_jarvis", 900))
+        assert (await one.receive())["score"] == 0.9
+        assert server.engine.stream_count == 2
 
 
 async def test_detections_and_false_wakes_are_counted(start: ServiceStarter) -> None:
-    async with house(start) as home, home.open(room="attic") as link:
+    async with serve_wake_words(start) as server, server.open_stream(room="attic") as link:
         label = '{room="other",word="hey_jarvis"}'
-        assert await home.metric(f"barnabee_wake_total{label}") == 0
-        await link.say(home.engine.make_frame("hey_jarvis"))
-        await link.next()
-        await link.tell(type="false_wake")
-        await link.tell(type="false_wake", word="hey_jarvis")
-        await link.say(QUIET)
-        await eventually(lambda: home.counts("barnabee_wake_frame_seconds_count", 2), within_s=15)
-        assert await home.metric(f"barnabee_wake_total{label}") == 1
-        assert await home.metric(f"barnabee_false_wake_total{label}") == 2
-        assert await home.metric("barnabee_wake_streams") == 1
-        assert await home.metric("barnabee_inference_audio_seconds_total") == pytest.approx(0.16)
-    assert "attic" not in (await home.service.client.get("/metrics")).text
+        assert await server.read_metric(f"barnabee_wake_total{label}") == 0
+        await link.send_audio(server.engine.make_frame("hey_jarvis"))
+        await link.receive()
+        await link.send_message(type="false_wake")
+        await link.send_message(type="false_wake", word="hey_jarvis")
+        await link.send_audio(QUIET)
+        await eventually(
+            lambda: server.has_metric("barnabee_wake_frame_seconds_count", 2), within_s=15
+        )
+        assert await server.read_metric(f"barnabee_wake_total{label}") == 1
+        assert await server.read_metric(f"barnabee_false_wake_total{label}") == 2
+        assert await server.read_metric("barnabee_wake_streams") == 1
+        assert await server.read_metric("barnabee_inference_audio_seconds_total") == pytest.approx(
+            0.16
+        )
+    assert "attic" not in (await server.service.client.get("/metrics")).text
 
 
 # ---- authentication and limits ----
 
 
 async def test_stream_without_the_token_is_refused(start: ServiceStarter) -> None:
-    async with house(start) as home:
-        status, body = await expect_refusal(home.url, "wrong")
+    async with serve_wake_words(start) as server:
+        status, body = await expect_refusal(server.url, "wrong")
         assert (status, body["code"]) == (401, "unauthorized")
         assert body["trace_id"]
-        assert home.engine.stream_count == 0
+        assert server.engine.stream_count == 0
 
 
 @pytest.mark.parametrize(
@@ -104,28 +115,28 @@ async def test_stream_without_the_token_is_refused(start: ServiceStarter) -> Non
 async def test_invalid_parameters_are_refused(
     start: ServiceStarter, query: dict[str, object], said: str
 ) -> None:
-    async with house(start) as home:
-        status, body = await expect_refusal(home.url, TOKEN, **query)
+    async with serve_wake_words(start) as server:
+        status, body = await expect_refusal(server.url, TOKEN, **query)
         assert (status, body["code"]) == (400, "bad_request")
         assert said in body["message"]
-        assert await home.metric("barnabee_wake_streams") == 0
+        assert await server.read_metric("barnabee_wake_streams") == 0
 
 
 async def test_stream_over_the_limit_is_refused_until_one_ends(start: ServiceStarter) -> None:
-    async with house(start) as home, AsyncExitStack() as stack:
-        links = [await stack.enter_async_context(home.open()) for _ in range(16)]
-        status, body = await expect_refusal(home.url, TOKEN)
+    async with serve_wake_words(start) as server, AsyncExitStack() as stack:
+        links = [await stack.enter_async_context(server.open_stream()) for _ in range(16)]
+        status, body = await expect_refusal(server.url, TOKEN)
         assert (status, body["code"]) == (503, "overloaded")
         assert "16 streams" in body["message"]
         await links[0].socket.close()
-        await until(lambda: len(home.service.capabilities.manager.ledger.leases) == 15)
-        async with home.open():
+        await until(lambda: len(server.service.capabilities.manager.ledger.leases) == 15)
+        async with server.open_stream():
             pass
 
 
 async def test_plain_http_request_is_not_found(start: ServiceStarter) -> None:
-    async with house(start) as home:
-        assert (await home.service.client.get("/v1/wake")).status_code == 404
+    async with serve_wake_words(start) as server:
+        assert (await server.service.client.get("/v1/wake")).status_code == 404
 
 
 # ---- errors during a stream ----
@@ -144,9 +155,9 @@ async def test_plain_http_request_is_not_found(start: ServiceStarter) -> None:
 async def test_invalid_message_closes_the_stream_with_an_error(
     start: ServiceStarter, message: str | bytes, code: str, close: int
 ) -> None:
-    async with house(start) as home, home.open() as link:
+    async with serve_wake_words(start) as server, server.open_stream() as link:
         await link.socket.send(message)
-        (error,), closed = await link.rest()
+        (error,), closed = await link.receive_until_closed()
         assert (error["type"], error["code"], closed) == ("error", code, close)
         assert error["message"]
         assert error["trace_id"] == link.ready["trace_id"]
@@ -156,21 +167,21 @@ async def test_silent_client_times_out_and_its_lease_is_released(
     start: ServiceStarter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(route, "IDLE_TIMEOUT_S", 0.05)
-    async with house(start) as home, home.open() as link:
-        (error,), closed = await link.rest()
+    async with serve_wake_words(start) as server, server.open_stream() as link:
+        (error,), closed = await link.receive_until_closed()
         assert (error["code"], closed) == ("timed_out", 1008)
-        await until(lambda: not home.service.capabilities.manager.ledger.leases)
+        await until(lambda: not server.service.capabilities.manager.ledger.leases)
 
 
 async def test_empty_messages_do_not_extend_the_timeout(
     start: ServiceStarter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(route, "IDLE_TIMEOUT_S", 0.1)
-    async with house(start) as home, home.open() as link:
+    async with serve_wake_words(start) as server, server.open_stream() as link:
 
         async def say_nothing_for_ever() -> None:
             while True:
-                await link.say(b"")
+                await link.send_audio(b"")
                 await asyncio.sleep(0)  # the other side is in this loop too
 
         with pytest.raises(ConnectionClosed):
@@ -178,11 +189,11 @@ async def test_empty_messages_do_not_extend_the_timeout(
 
 
 async def test_shutdown_closes_streams_and_refuses_new_ones(start: ServiceStarter) -> None:
-    async with house(start) as home, home.open() as link:
-        assert home.service.running.before_shutdown is not None
-        await home.service.running.before_shutdown()
-        assert await link.rest() == ([], 1001)
-        status, body = await expect_refusal(home.url, TOKEN)
+    async with serve_wake_words(start) as server, server.open_stream() as link:
+        assert server.service.running.before_shutdown is not None
+        await server.service.running.before_shutdown()
+        assert await link.receive_until_closed() == ([], 1001)
+        status, body = await expect_refusal(server.url, TOKEN)
         assert (status, body["code"]) == (503, "dependency_down")
 
 
@@ -190,36 +201,40 @@ async def test_shutdown_closes_streams_and_refuses_new_ones(start: ServiceStarte
 
 
 async def test_stream_holds_a_lease_until_it_ends(start: ServiceStarter) -> None:
-    async with house(start) as home:
-        async with home.open() as link:
-            await link.say(QUIET)
-            refusal = await home.service.client.post("/v1/models/wakeword/unload")
+    async with serve_wake_words(start) as server:
+        async with server.open_stream() as link:
+            await link.send_audio(QUIET)
+            refusal = await server.service.client.post("/v1/models/wakeword/unload")
             assert (refusal.status_code, refusal.json()["code"]) == (409, "model_in_use")
-        await until(lambda: not home.service.capabilities.manager.ledger.leases)
-        gone = await home.service.client.post("/v1/models/wakeword/unload")
+        await until(lambda: not server.service.capabilities.manager.ledger.leases)
+        gone = await server.service.client.post("/v1/models/wakeword/unload")
         assert (gone.status_code, gone.json()["state"]) == (200, "absent")
-        async with home.open() as link:  # loads it again
-            await link.say(home.engine.make_frame("hey_jarvis"))
-            assert (await link.next())["type"] == "wake"
+        async with server.open_stream() as link:  # loads it again
+            await link.send_audio(server.engine.make_frame("hey_jarvis"))
+            assert (await link.receive())["type"] == "wake"
 
 
 async def test_hanging_engine_closes_streams_and_is_unhealthy(
     start: ServiceStarter,
 ) -> None:
     engine = FakeWakeWordEngine(gate=JobGate())
-    async with house(start, engine) as home, home.open() as one, home.open() as two:
-        home.service.capabilities.wake.preferred.inference_limit_s = 0.05
-        await one.say(QUIET)
-        await two.say(QUIET)
+    async with (
+        serve_wake_words(start, engine) as server,
+        server.open_stream() as one,
+        server.open_stream() as two,
+    ):
+        server.service.capabilities.wake.preferred.inference_limit_s = 0.05
+        await one.send_audio(QUIET)
+        await two.send_audio(QUIET)
         for link in (one, two):
-            (error,), closed = await link.rest()
+            (error,), closed = await link.receive_until_closed()
             assert (error["code"], closed) == ("engine_stuck", 1013)
-        report = await home.service.running.health.report(max_age_s=0)
+        report = await server.service.running.health.report(max_age_s=0)
         assert (report.state, report.results["card"].code) == ("unhealthy", "engine_stuck")
         assert engine.gate is not None
         engine.gate.opened.set()
-        await until(lambda: not home.service.capabilities.manager.ledger.leases)
-        assert (await home.service.running.health.report(max_age_s=0)).state == "healthy"
+        await until(lambda: not server.service.capabilities.manager.ledger.leases)
+        assert (await server.service.running.health.report(max_age_s=0)).state == "healthy"
 
 
 async def test_failing_engine_closes_the_stream_with_an_error_code(start: ServiceStarter) -> None:
@@ -229,9 +244,9 @@ async def test_failing_engine_closes_the_stream_with_an_error_code(start: Servic
             stream.engine = None  # type: ignore[assignment]
             return stream
 
-    async with house(start, Breaking()) as home, home.open() as link:
-        await link.say(QUIET)
-        (error,), closed = await link.rest()
+    async with serve_wake_words(start, Breaking()) as server, server.open_stream() as link:
+        await link.send_audio(QUIET)
+        (error,), closed = await link.receive_until_closed()
         assert (error["code"], closed) == ("dependency_down", 1013)
 
 
@@ -240,7 +255,7 @@ async def test_missing_files_degrade_health_and_refuse_streams(start: ServiceSta
         raise ModelDamaged(path="/models/openwakeword/alexa.onnx", reason="too short")
 
     service = await start(wake=damaged)
-    async with served(service.running.app, lifespan="off") as url:
+    async with serve_app(service.running.app, lifespan="off") as url:
         status, body = await expect_refusal(url, TOKEN)
         assert (status, body["code"]) == (500, "model_damaged")
         ready = await service.client.get("/health/ready")
@@ -254,6 +269,6 @@ async def test_missing_files_degrade_health_and_refuse_streams(start: ServiceSta
 
 
 async def test_turn_does_not_lease_the_wake_word_model(start: ServiceStarter) -> None:
-    async with house(start) as home:
-        turn = await home.service.client.post("/v1/turns", json={"session": "kitchen"})
+    async with serve_wake_words(start) as server:
+        turn = await server.service.client.post("/v1/turns", json={"session": "kitchen"})
         assert "wakeword" not in turn.json()["models"]

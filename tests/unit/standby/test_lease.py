@@ -20,7 +20,7 @@ from barnabee.standby.lease import (
     PutObject,
     decode_record,
 )
-from support.leases import TIMING, LeaseSimulation
+from support.lease_simulation import TIMING, LeaseSimulation
 
 
 def make_simulation() -> LeaseSimulation:

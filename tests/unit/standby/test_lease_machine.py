@@ -18,7 +18,7 @@ from barnabee.standby.lease import (
     LeaseTiming,
     PutObject,
 )
-from support.leases import (
+from support.lease_simulation import (
     DRIFT,
     HOSTS,
     TIMING,

@@ -18,7 +18,7 @@ from barnabee.store.conversations import (
     make_cursor,
 )
 from barnabee.store.db import Database, open_database
-from support.turns import make_turn
+from support.turn_records import make_turn
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
 json_values = st.none() | st.booleans() | st.integers(-(10**9), 10**9) | texts

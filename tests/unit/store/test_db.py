@@ -20,7 +20,7 @@ from barnabee.store.conversations import Conversations
 from barnabee.store.db import Database, open_database
 from barnabee.store.provider import DatabaseProvider
 from barnabee.store.sqlite_errors import translate_error
-from support.turns import make_turn
+from support.turn_records import make_turn
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from barnabee.core.health import Degraded
 from barnabee.store import fence
 from barnabee.store.conversations import Conversations
 from barnabee.store.provider import DatabaseProvider
-from support.turns import make_turn
+from support.turn_records import make_turn
 
 
 def permit(until_ns: int) -> fence.WritePermit:

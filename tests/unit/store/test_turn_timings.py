@@ -10,8 +10,7 @@ from barnabee.core.errors import BadRequest
 from barnabee.store.conversations import Conversations
 from barnabee.store.db import Database, open_database
 from barnabee.store.turn_timings import TurnTimings, TurnTimingsStore
-from support.spoken import make_turn_timings
-from support.turns import make_turn
+from support.turn_records import make_turn, make_turn_timings
 
 
 @pytest.fixture

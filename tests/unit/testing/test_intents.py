@@ -1,12 +1,13 @@
+"""Evaluation of intent recognition: verdicts and shares."""
+
 from __future__ import annotations
 
 import pytest
 
 from barnabee.testing.intents import evaluate_sentences
-from barnabee.understanding.intents import Intent
-from barnabee.understanding.intents import ConfidenceBand, IntentDecision
+from barnabee.understanding.intents import ConfidenceBand, Intent, IntentDecision
 
-KNOWN = {
+INTENTS = {
     "home_control": Intent("home_control", "switch", "home", ("a",)),
     "home_query": Intent("home_query", "look", "home", ("b",)),
     "time": Intent("time", "tell the time", "local", ("c",)),
@@ -17,7 +18,7 @@ KNOWN = {
 
 
 @pytest.mark.parametrize(
-    ("label", "band", "intent", "other", "kind"),
+    ("label", "band", "intent", "alternative", "kind"),
     [
         ("time", ConfidenceBand.ACCEPT, "time", None, "right"),
         ("time", ConfidenceBand.ASK, "time", None, "asked"),
@@ -35,12 +36,12 @@ KNOWN = {
         ("none", ConfidenceBand.ACCEPT, "home_control", None, "passed"),
     ],
 )
-def test_a_verdict_follows_from_label_and_decision(
-    label: str, band: ConfidenceBand, intent: str, other: str | None, kind: str
+def test_the_verdict_follows_from_label_and_decision(
+    label: str, band: ConfidenceBand, intent: str, alternative: str | None, kind: str
 ) -> None:
-    decision = IntentDecision(band, intent, 0.7, other)
-    tally = evaluate_sentences([(label, "x")], lambda _: decision, KNOWN)
-    assert tally.verdicts[0].kind == kind
+    decision = IntentDecision(band, intent, 0.7, alternative)
+    result = evaluate_sentences([(label, "x")], lambda _: decision, INTENTS)
+    assert result.verdicts[0].kind == kind
 
 
 @pytest.mark.parametrize(
@@ -52,14 +53,14 @@ def test_a_verdict_follows_from_label_and_decision(
         ("chat", "do you remember x", "wrong"),
     ],
 )
-def test_the_beginnings_that_settle_a_sentence_count_too(label: str, text: str, kind: str) -> None:
+def test_fact_sentences_are_judged_by_their_beginning(label: str, text: str, kind: str) -> None:
     nothing = IntentDecision(ConfidenceBand.NONE, "time", 0.0)
-    assert evaluate_sentences([(label, text)], lambda _: nothing, KNOWN).verdicts[0].kind == kind
+    assert evaluate_sentences([(label, text)], lambda _: nothing, INTENTS).verdicts[0].kind == kind
 
 
-def test_shares_are_of_commands_and_of_conversation_apart() -> None:
+def test_commands_and_conversation_have_separate_shares() -> None:
     accept = IntentDecision(ConfidenceBand.ACCEPT, "time", 0.9)
     sentences = [("time", "a"), ("recall", "b"), ("none", "c")]
-    row = evaluate_sentences(sentences, lambda _: accept, KNOWN).row()
+    row = evaluate_sentences(sentences, lambda _: accept, INTENTS).row()
     assert (row["commands right"], row["commands wrong"]) == (0.5, 0.5)
     assert row["conversation wrong"] == 1.0

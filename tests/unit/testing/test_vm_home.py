@@ -1,4 +1,4 @@
-"""The Home Assistant of the VM test does what the trial expects of the real one."""
+"""The fake Home Assistant of the VM tests: notifications and login."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from barnabee.clients.home_assistant import HomeAssistant
-from support.serve import served
+from support.asgi_server import serve_app
 from support.wait import eventually
 
 FILE = Path(__file__).resolve().parents[2] / "vm/fake_home.py"
@@ -37,8 +37,11 @@ def alert(status: str) -> dict[str, Any]:
     return {"alerts": [one]}
 
 
-async def test_it_shows_what_it_was_sent_until_it_is_over(fake: ModuleType) -> None:
-    async with served(fake.create_app("hook", "token")) as url, httpx.AsyncClient(base_url=url) as http:
+async def test_an_alert_is_shown_until_it_is_resolved(fake: ModuleType) -> None:
+    async with (
+        serve_app(fake.create_app("hook", "token")) as url,
+        httpx.AsyncClient(base_url=url) as http,
+    ):
         client = HomeAssistant(url, lambda: "token")
         client.start()
 
@@ -61,14 +64,14 @@ async def test_it_shows_what_it_was_sent_until_it_is_over(fake: ModuleType) -> N
 
 
 async def test_a_wrong_token_is_refused(fake: ModuleType) -> None:
-    async with served(fake.create_app("hook", "token")) as url:
+    async with serve_app(fake.create_app("hook", "token")) as url:
         client = HomeAssistant(url, lambda: "another")
         client.start()
 
         async def refused() -> bool:
             try:
                 await client.ready()
-            except Exception as error:  # noqa: BLE001 - its text is what is asked
+            except Exception as error:  # noqa: BLE001 - its text is checked
                 return "refused" in str(error)
             return False
 

@@ -183,7 +183,7 @@ async def test_a_remembered_fact_answers_a_question(services: FakeServices) -> N
     second = await services.say("where is the spare key")
     assert first.reply == local_replies.confirm_fact("the spare key is under the mat")
     assert (first.intent, first.acted) == ("remember", True)
-    assert (asked.intent, asked.reply) == (
+    assert (second.intent, second.reply) == (
         "recall",
         local_replies.quote_fact("the spare key is under the mat"),
     )
@@ -197,7 +197,7 @@ async def test_a_fact_stored_without_embeddings_is_found_by_its_words(
     services.gpu.is_down = False
     second = await services.say("where is the spare key")
     assert first.degraded == ["gpu"]
-    assert asked.reply == local_replies.quote_fact("the spare key is under the mat")
+    assert second.reply == local_replies.quote_fact("the spare key is under the mat")
 
 
 async def test_an_unknown_fact_is_not_invented(services: FakeServices) -> None:

@@ -14,7 +14,7 @@ from barnabee.core.manifest import ManifestEntry
 from barnabee.up import model_files
 from barnabee.up.model_pins import Pins
 from barnabee.up.models import ensure_models, find_missing
-from support.files_server import FilesServer, serving
+from support.file_server import FilesServer, serving
 
 CONTENT = bytes(range(256)) * 2000  # 512 000 bytes
 ENTRY = ManifestEntry(hashlib.sha256(CONTENT).hexdigest(), len(CONTENT))

@@ -13,7 +13,7 @@ from barnabee.cli.app import app
 from barnabee.core.errors import SetupFailed
 from barnabee.up import monitoring_services, setup
 from barnabee.up.progress import ProgressSteps
-from support import tdt
+from support import parakeet_tdt
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ async def test_an_own_model_is_only_verified(models: Path) -> None:
     assert await setup.fetch_models(["parakeet-mine"], steps) == []
     assert f"put its files into {models / 'parakeet-mine'}" in printed.getvalue()
     assert "barnabee models seal parakeet-mine" in printed.getvalue()
-    folder = tdt.write_export(models / "parakeet-mine")
+    folder = parakeet_tdt.write_export(models / "parakeet-mine")
     assert await setup.fetch_models(["parakeet-mine"], steps) == ["parakeet-mine"]
     (folder / "vocab.txt").write_text("other")
     assert await setup.fetch_models(["parakeet-mine"], steps) == []
@@ -44,20 +44,20 @@ async def test_monitoring_packages_are_installed_in_sequence(
         installed.append(package)
 
     monkeypatch.setattr(setup.shutil, "which", lambda name: name == "redis-server" or None)
-    monkeypatch.setattr(setup.apt, "possible", lambda: True)
-    monkeypatch.setattr(setup.apt, "install", install)
+    monkeypatch.setattr(setup.packages, "can_install_packages", lambda: True)
+    monkeypatch.setattr(setup.packages, "install_package", install)
     steps = ProgressSteps(Console(file=io.StringIO()))
     await setup._install_packages(steps, monitoring=False)
     assert installed == []
     await setup._install_packages(steps, monitoring=True)
     assert installed == list(monitoring_services.PROGRAMS.values())
-    monkeypatch.setattr(setup.apt, "possible", lambda: False)
+    monkeypatch.setattr(setup.packages, "can_install_packages", lambda: False)
     with pytest.raises(SetupFailed, match="only root may install"):
         await setup._install_packages(steps, monitoring=True)
 
 
 def test_the_seal_command_writes_a_manifest(models: Path) -> None:
-    folder = tdt.write_export(models / "parakeet-mine")
+    folder = parakeet_tdt.write_export(models / "parakeet-mine")
     (folder / "manifest.json").unlink()
     result = CliRunner().invoke(app, ["models", "seal", "parakeet-mine"])
     assert result.exit_code == 0, result.output

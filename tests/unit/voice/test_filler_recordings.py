@@ -11,13 +11,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from barnabee.audio.samples import Samples
 from barnabee.core import system
 from barnabee.core.errors import Misconfigured
 from barnabee.core.schema import System
 from barnabee.voice import fillers
 from barnabee.voice.fillers import (
     PhraseSynthesizer,
-    Samples,
     generate_recordings,
     load_recordings,
     trim_silence,
@@ -135,7 +135,7 @@ def test_interrupted_run_leaves_complete_files_and_is_continued(tmp_path: Path) 
 def test_recordings_are_loaded_with_their_text(tmp_path: Path) -> None:
     generate_recordings(GRAPH, ToneEngine().make_synthesizer(), tmp_path)
     found = load_recordings(tmp_path)
-    assert [clip.words for clip in found["thinking"]] == GRAPH.filler.thinking
+    assert [clip.text for clip in found["thinking"]] == GRAPH.filler.thinking
     assert {clip.name for clip in found["trouble"]} >= {
         "trouble_stt_failed",
         "trouble_tts_failed_done",

@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 
 from barnabee.core.errors import Misconfigured
 from barnabee.voice.transports import ice_ports
+from support.asgi_server import serve_app
 from support.gpu_app import ServiceStarter
-from support.serve import served
 from support.voice import (
     TOKEN,
     FakeApi,
@@ -29,7 +29,7 @@ from support.voice import (
     run_voice_service,
 )
 from support.wait import until
-from support.webrtc import open_browser
+from support.webrtc_browser import open_browser
 
 LIGHT = load_recording("kitchen_light_bm_george")
 HEADERS = {"Authorization": f"Bearer {TOKEN}"}
@@ -39,8 +39,8 @@ HEADERS = {"Authorization": f"Bearer {TOKEN}"}
 async def service(tmp_path: Path) -> AsyncIterator[VoiceService]:
     async with AsyncExitStack() as stack:
         gpu = await ServiceStarter(stack)()
-        gpu_url = await stack.enter_async_context(served(gpu.running.app, lifespan="off"))
-        api_url = await stack.enter_async_context(served(FakeApi().app()))
+        gpu_url = await stack.enter_async_context(serve_app(gpu.running.app, lifespan="off"))
+        api_url = await stack.enter_async_context(serve_app(FakeApi().app()))
         yield await stack.enter_async_context(run_voice_service(gpu_url, api_url, tmp_path))
 
 

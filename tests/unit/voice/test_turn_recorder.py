@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from barnabee.api import turn_timings as accepted
+from barnabee.api import request_bodies as accepted
 from barnabee.clients.api import StageTiming, TurnReport
 from barnabee.core import trace_context
 from barnabee.core.errors import BadRequest, BarnabeeError, DependencyDown
@@ -74,14 +74,14 @@ def test_report_of_an_interrupted_reply_has_the_played_text() -> None:
 @pytest.mark.parametrize("outcome", ["answered", "interrupted", "failed"])
 def test_report_matches_the_schema_of_the_api(outcome: str) -> None:
     report = make_turn_report(turn(outcome=outcome, code="timed_out"), "kitchen", NOW, {})
-    body = {name: getattr(report, name) for name in accepted.SpokenTurn.model_fields}
+    body = {name: getattr(report, name) for name in accepted.TurnTimingsRequest.model_fields}
     body |= {
         "stages": {
             name: {"at_ms": s.at_ms, "took_ms": s.took_ms} for name, s in report.stages.items()
         },
         "degraded": list(report.degraded),
     }
-    accepted.SpokenTurn.model_validate(body)
+    accepted.TurnTimingsRequest.model_validate(body)
 
 
 @dataclass

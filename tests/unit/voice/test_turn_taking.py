@@ -19,8 +19,8 @@ from barnabee.voice import fillers
 from barnabee.voice.endpointing import TurnAnalyzer
 from barnabee.voice.transports import websocket
 from barnabee.voice.vad import VadEvent, VoiceActivityDetector
-from support.talk import MAX_AHEAD_S, VoiceStack, open_woken_microphone, run_voice_stack
 from support.voice import ROOT, Microphone, load_recording, make_silence
+from support.voice_stack import MAX_AHEAD_S, VoiceStack, open_woken_microphone, run_voice_stack
 
 LIGHT = load_recording("kitchen_light_af_heart")
 LIGHT_S = len(LIGHT) / 16_000

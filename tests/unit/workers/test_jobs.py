@@ -28,8 +28,7 @@ from barnabee.workers.jobs import (
     remember_fact,
 )
 from barnabee.workers.retry import JobContext
-from support.spoken import make_turn_timings
-from support.turns import make_turn
+from support.turn_records import make_turn, make_turn_timings
 
 NOW = datetime(2025, 6, 1, 12, 0, tzinfo=UTC)  # as in conftest
 

@@ -14,20 +14,20 @@ from pydantic import BaseModel
 from pydantic_core import to_json
 from starlette.routing import Route
 
-from barnabee.api.command_request import Command, parse
-from barnabee.api.service import service_of
+from barnabee.api.request_bodies import CommandRequest, parse
+from barnabee.api.service import get_service
 from barnabee.core.logging import make_utterance_fields
 
 router = APIRouter()
 _BODY = {
     "requestBody": {
         "required": True,
-        "content": {"application/json": {"schema": Command.model_json_schema()}},
+        "content": {"application/json": {"schema": CommandRequest.model_json_schema()}},
     }
 }
 
 
-class Answer(BaseModel):
+class CommandResponse(BaseModel):
     """What came of a command; `code` says what failed, in the words of `barnabee.core.errors`."""
 
     reply: str
@@ -40,9 +40,9 @@ class Answer(BaseModel):
     latency_ms: dict[str, float]
 
 
-async def command(request: Request) -> Response:
+async def post_command(request: Request) -> Response:
     """Understand an utterance, do what it asks and say what is to be said."""
-    service = service_of(request)
+    service = get_service(request)
     request.scope["route"] = route  # what FastAPI does; the metrics are labelled by it
     service.limiter.take(request.scope.get("barnabee.client", "local"))
     said = parse(await request.body(), max_chars=service.system.limits.utterance_max_chars)
@@ -63,7 +63,7 @@ async def command(request: Request) -> Response:
     return Response(to_json(answer), media_type="application/json")
 
 
-def _told(said: Command, answer: dict[str, Any]) -> dict[str, Any]:
+def _told(said: CommandRequest, answer: dict[str, Any]) -> dict[str, Any]:
     """Return what open pages are told of a turn: a `TurnNow`."""
     fields = ("trace_id", "session_id", "reply", "intent", "degraded", "code")
     total_ms = answer["latency_ms"]["total"]
@@ -72,5 +72,5 @@ def _told(said: Command, answer: dict[str, Any]) -> dict[str, Any]:
 
 
 PATH = "/v1/command"
-route = Route(PATH, command, methods=["POST"])
-router.add_api_route(PATH, command, methods=["POST"], response_model=Answer, openapi_extra=_BODY)
+route = Route(PATH, post_command, methods=["POST"])
+router.add_api_route(PATH, post_command, methods=["POST"], response_model=CommandResponse, openapi_extra=_BODY)

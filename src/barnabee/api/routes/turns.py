@@ -10,17 +10,10 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Query, Request
 from pydantic import BaseModel
 
-from barnabee.api.latency_explainer import why
-from barnabee.api.schemas.status import (
-    LogLine,
-    SpokenNow,
-    SpokenShape,
-    TurnPage,
-    TurnShape,
-    WaterfallShape,
-)
-from barnabee.api.service import Service, service_of
-from barnabee.api.turn_timings import SpokenTurn, parse
+from barnabee.api.latency_explainer import explain_latency
+from barnabee.api.schemas import LogLine, TurnTimingsEvent, TurnTimingsResponse, TurnPage, TurnResponse, WaterfallResponse
+from barnabee.api.service import ApiService, get_service
+from barnabee.api.request_bodies import TurnTimingsRequest, parse
 from barnabee.clients.probe import read_budgets_ms
 from barnabee.core.errors import NotFound, Unavailable
 from barnabee.store.conversations import Conversations, TurnRecord, make_cursor
@@ -36,12 +29,12 @@ Limit = Annotated[int, Query(ge=1, le=200)]
 _SPOKEN_BODY = {
     "requestBody": {
         "required": True,
-        "content": {"application/json": {"schema": SpokenTurn.model_json_schema()}},
+        "content": {"application/json": {"schema": TurnTimingsRequest.model_json_schema()}},
     }
 }
 
 
-class Kept(BaseModel):
+class TurnTimingsStored(BaseModel):
     """It is kept; `degraded` names what was missing on the way."""
 
     trace_id: str
@@ -49,9 +42,9 @@ class Kept(BaseModel):
 
 
 @router.get("/v1/sessions/{session_id}")
-async def session(request: Request, session_id: SessionId) -> dict[str, Any]:
+async def get_session(request: Request, session_id: SessionId) -> dict[str, Any]:
     """Return a conversation that is still remembered."""
-    found = await service_of(request).sessions.load(session_id)
+    found = await get_service(request).sessions.load(session_id)
     if not found.turns:
         raise NotFound(what=f"session {session_id}")
     turns = [
@@ -62,7 +55,7 @@ async def session(request: Request, session_id: SessionId) -> dict[str, Any]:
 
 
 @router.get("/v1/turns", response_model=TurnPage)
-async def turns(
+async def list_turns(
     request: Request,
     limit: Limit = 50,
     before: Annotated[str | None, Query(max_length=64)] = None,
@@ -70,16 +63,16 @@ async def turns(
     search: Annotated[str | None, Query(max_length=200)] = None,
 ) -> dict[str, Any]:
     """Return turns, newest first; `next` is the `before` of the page that follows."""
-    database = await service_of(request).keeper.database()
+    database = await get_service(request).database_provider.database()
     found = await Conversations(database).list_turns(limit, before, session_id, search)
     following = make_cursor(found[-1]) if len(found) == limit else None
     return {"turns": await _with_spoken(database, found), "next": following}
 
 
-@router.get("/v1/turns/{trace_id}", response_model=TurnShape)
-async def turn(request: Request, trace_id: TraceId) -> dict[str, Any]:
+@router.get("/v1/turns/{trace_id}", response_model=TurnResponse)
+async def get_turn(request: Request, trace_id: TraceId) -> dict[str, Any]:
     """Return one turn by its trace id."""
-    database = await service_of(request).keeper.database()
+    database = await get_service(request).database_provider.database()
     found = await Conversations(database).get_turn(trace_id)
     if found is None:
         raise NotFound(what=f"turn {trace_id}")
@@ -87,29 +80,29 @@ async def turn(request: Request, trace_id: TraceId) -> dict[str, Any]:
 
 
 @router.post("/v1/turns/{trace_id}/spoken", status_code=202, openapi_extra=_SPOKEN_BODY)
-async def report_spoken(request: Request, trace_id: TraceId) -> Kept:
+async def post_turn_timings(request: Request, trace_id: TraceId) -> TurnTimingsStored:
     """Keep how a turn was heard and spoken; the first report of a turn counts."""
     told = parse(await request.body())
-    missing = await service_of(request).recorder.record_spoken(trace_id, told)
-    service_of(request).news.publish("spoken", SpokenNow(trace_id=trace_id, room=told.room))
+    missing = await get_service(request).recorder.record_spoken(trace_id, told)
+    get_service(request).news.publish("spoken", TurnTimingsEvent(trace_id=trace_id, room=told.room))
     request.scope["barnabee.log"] = {"stage": "spoken", "room": told.room, "degraded": missing}
-    return Kept(trace_id=trace_id, degraded=missing)
+    return TurnTimingsStored(trace_id=trace_id, degraded=missing)
 
 
-@router.get("/v1/turns/{trace_id}/spoken", response_model=SpokenShape)
-async def spoken(request: Request, trace_id: TraceId) -> dict[str, Any]:
+@router.get("/v1/turns/{trace_id}/spoken", response_model=TurnTimingsResponse)
+async def get_turn_timings(request: Request, trace_id: TraceId) -> dict[str, Any]:
     """Return it; it may be there without the turn, when nothing came of what was said."""
-    found = await TurnTimingsStore(await service_of(request).keeper.database()).find([trace_id])
+    found = await TurnTimingsStore(await get_service(request).database_provider.database()).find([trace_id])
     if trace_id not in found:
         raise NotFound(what=f"spoken turn {trace_id}")
     return found[trace_id].as_dict()
 
 
-@router.get("/v1/turns/{trace_id}/waterfall", response_model=WaterfallShape)
-async def waterfall(request: Request, trace_id: TraceId) -> WaterfallShape:
+@router.get("/v1/turns/{trace_id}/waterfall", response_model=WaterfallResponse)
+async def get_waterfall(request: Request, trace_id: TraceId) -> WaterfallResponse:
     """Return where the time of a turn went, why it was slow, and its lines of the log."""
-    service = service_of(request)
-    database = await service.keeper.database()
+    service = get_service(request)
+    database = await service.database_provider.database()
     found = await Conversations(database).get_turn(trace_id)
     spoken_of = await TurnTimingsStore(database).find([trace_id])
     lines = await _lines(service, trace_id)
@@ -120,13 +113,13 @@ async def waterfall(request: Request, trace_id: TraceId) -> WaterfallShape:
     limits_ms = read_budgets_ms(service.system)
     fall = make_waterfall(trace_id, turn_form, spoken_form, lines or (), limits_ms)
     shape = fall.as_dict() | {
-        "why": why(fall, lines or ()),
+        "why": explain_latency(fall, lines or ()),
         "lines": None if lines is None else [_line(one) for one in lines],
     }
-    return WaterfallShape.model_validate(shape)
+    return WaterfallResponse.model_validate(shape)
 
 
-async def _lines(service: Service, trace_id: str) -> list[dict[str, Any]] | None:
+async def _lines(service: ApiService, trace_id: str) -> list[dict[str, Any]] | None:
     """Return a turn's lines; a log that does not answer must not take the turn with it."""
     try:
         return await service.lines.of(trace_id)

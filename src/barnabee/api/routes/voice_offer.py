@@ -11,14 +11,14 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel, Field
 from starlette.responses import Response
 
-from barnabee.api.service import service_of
+from barnabee.api.service import get_service
 
 router = APIRouter()
 OFFER_LIMIT_S = 12.0
 LATE_LIMIT_S = 5.0
 
 
-class TalkOffer(BaseModel):
+class VoiceOffer(BaseModel):
     """What a browser offers (SDP), and how its room is called."""
 
     sdp: str = Field(min_length=1)
@@ -26,7 +26,7 @@ class TalkOffer(BaseModel):
     room: str | None = None
 
 
-class TalkAnswer(BaseModel):
+class VoiceAnswer(BaseModel):
     """What the voice answers."""
 
     sdp: str
@@ -35,24 +35,24 @@ class TalkAnswer(BaseModel):
     room: str
 
 
-class TalkCandidates(BaseModel):
+class VoiceIceCandidates(BaseModel):
     """Addresses that were found after the offer, in the browser's own words."""
 
     pc_id: str
     candidates: list[dict[str, Any]] = Field(max_length=64)
 
 
-@router.post("/api/talk/offer", response_model=TalkAnswer)
-async def offer(request: Request, wanted: TalkOffer) -> dict[str, Any]:
+@router.post("/api/talk/offer", response_model=VoiceAnswer)
+async def post_offer(request: Request, wanted: VoiceOffer) -> dict[str, Any]:
     """Begin a conversation."""
     body = wanted.model_dump(exclude_none=True)
-    voice = service_of(request).neighbour("voice")
+    voice = get_service(request).neighbour("voice")
     return await voice.request_json("POST", "/v1/offer", limit_s=OFFER_LIMIT_S, json=body)
 
 
 @router.patch("/api/talk/offer", status_code=204, response_class=Response)
-async def late(request: Request, wanted: TalkCandidates) -> Response:
+async def patch_candidates(request: Request, wanted: VoiceIceCandidates) -> Response:
     """Hand on addresses that were found later."""
-    voice = service_of(request).neighbour("voice")
+    voice = get_service(request).neighbour("voice")
     await voice.request_json("PATCH", "/v1/offer", limit_s=LATE_LIMIT_S, json=wanted.model_dump())
     return Response(status_code=204)

@@ -26,6 +26,8 @@ class ServiceConfig(TomlTable):
     summary: Text
     role: Role
     kind: Literal["daemon", "oneshot"] = "daemon"
+    # The package that `python -m` runs; the runner, NixOS and the images start it from here.
+    module: Annotated[str, Field(pattern=r"^barnabee\.[a-z_]+$")] | None = None
     port: Port | None = None
     probe: Literal["http", "redis", "tcp", "home_assistant", "exit"]
     health_path: Annotated[str, Field(pattern="^/")] = "/health/ready"

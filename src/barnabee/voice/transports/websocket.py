@@ -40,14 +40,8 @@ from barnabee.core.errors import (
 INPUT_RATE_HZ = 16_000
 MAX_MESSAGE_BYTES = 64 * 1024  # two seconds of audio
 MAX_AHEAD_S = 5.0  # so that a satellite can catch up after a network delay
-NORMAL, GOING_AWAY, UNSUPPORTED_DATA, POLICY_VIOLATION, MESSAGE_TOO_BIG, TRY_AGAIN_LATER = (
-    1000,
-    1001,
-    1003,
-    1008,
-    1009,
-    1013,
-)
+NORMAL, GOING_AWAY, UNSUPPORTED_DATA = 1000, 1001, 1003
+POLICY_VIOLATION, MESSAGE_TOO_BIG, TRY_AGAIN_LATER = 1008, 1009, 1013
 
 
 class TalkSocket(WebSocket):

@@ -1,4 +1,4 @@
-"""Kokoro's torch engine on a small random network of the real structure (support/kokoro_net.py)."""
+"""Kokoro's torch engine on a small random network of the real structure (support/kokoro_network.py)."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from barnabee.gpu.engines.device import Device
 from barnabee.gpu.engines.kokoro_torch import KokoroTorch, TorchSession, read_voices
 from barnabee.gpu.phrases import split_phrases
 from barnabee.up import model_pins
-from support import kokoro_net
+from support import kokoro_network
 from support.torch_env import run_in_torch
 
 VOICE = VoiceConfig(
-    name="barnabee", sample_rate_hz=24_000, speed_percent=100, blend=kokoro_net.BLEND
+    name="barnabee", sample_rate_hz=24_000, speed_percent=100, blend=kokoro_network.BLEND
 )
 
 
@@ -56,21 +56,21 @@ def test_session_adapter_describes_its_inputs_and_outputs() -> None:
 @pytest.mark.timeout(900)
 def test_torch_engine_synthesizes_like_the_onnx_engine(tmp_path: Path) -> None:
     folder = tmp_path / "kokoro-v1.0"
-    run_in_torch("support.kokoro_net", "make", str(folder))
+    run_in_torch("support.kokoro_network", "make", str(folder))
     assert set(manifest.read_manifest(folder)) >= {
         "config.json",
         "kokoro-v1_0.pth",
         "voices/bm_george.pt",
     }
-    found = json.loads(run_in_torch("support.kokoro_net", "try", str(folder)).splitlines()[-1])
+    found = json.loads(run_in_torch("support.kokoro_network", "try", str(folder)).splitlines()[-1])
     print(found)
     assert found["voices"] == ["barnabee", "af_heart", "am_michael", "bm_george"]
     assert (found["rate"], found["kinds"], found["finite"]) == (24_000, ["float32"], True)
     assert found["blend_off"] == 0
     assert found["vocabulary"]
-    assert found["tokens"] == _read_here(kokoro_net.TEXT)
+    assert found["tokens"] == _read_here(kokoro_network.TEXT)
     # a phrase is out before the next is computed
-    assert len(found["seconds"]) == len(split_phrases(kokoro_net.TEXT)) == 2
+    assert len(found["seconds"]) == len(split_phrases(kokoro_network.TEXT)) == 2
     assert found["runs_before_each"] == [1, 2]
     assert found["loud"] > 0.01
     for slow_s, fast_s in zip(found["seconds"], found["fast_seconds"], strict=True):

@@ -106,7 +106,7 @@ def test_torch_onnxruntime_and_sentence_transformers_agree(tmp_path: Path) -> No
     models, texts = models_dir(), make_texts()
     listing = tmp_path / "texts.json"
     listing.write_text(json.dumps(texts), encoding="utf-8")
-    found = json.loads(run_in_torch("support.minilm_agree", str(models), str(listing)))
+    found = json.loads(run_in_torch("support.minilm_comparison", str(models), str(listing)))
     print(
         f"\n{len(texts)} texts, least cosine of MiniLM on torch to onnxruntime: "
         f"{min(found['onnx']):.5f}, to sentence-transformers: {min(found['bare']):.5f}, "

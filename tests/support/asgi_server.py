@@ -1,0 +1,40 @@
+"""An ASGI application on a real socket in this event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, Literal
+
+import uvicorn
+
+from barnabee.core import serve
+
+
+@asynccontextmanager
+async def serve_app(
+    app: Any,
+    port: int = 0,
+    *,
+    lifespan: Literal["auto", "off"] = "auto",
+    bind: str = "127.0.0.1",
+) -> AsyncIterator[str]:
+    """Serve `app`, on loopback unless told otherwise, while inside; yield its address."""
+    # asyncio sends at once only where the protocol is named; else answers wait 40 ms for an ACK
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind((bind, port))
+    config = serve.make_uvicorn_config(app, 1)
+    config.lifespan = lifespan
+    server = uvicorn.Server(config)
+    server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
+    listener.listen(128)  # connections wait in the backlog until the server takes them
+    task = asyncio.create_task(server._serve([listener]))
+    try:
+        yield f"http://{bind}:{listener.getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        await task
+        listener.close()

@@ -1,0 +1,235 @@
+"""Dashboard in a real Chromium, behind a real nginx, with a real api and fake engines."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import shutil
+import subprocess
+import wave
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from playwright.async_api import Browser, BrowserContext, Page, async_playwright
+
+from barnabee.core.errors import SetupFailed
+from barnabee.up import dashboard
+from support import page_packages
+from support.api import ApiProcess
+from support.asgi_server import serve_app
+from support.gpu_app import ServiceStarter
+from support.nginx import Nginx, find_nginx
+from support.redis import RedisServer
+from support.voice import TOKEN, Samples, make_silence, run_voice_service
+from support.wait import free_port
+
+ROOT = Path(__file__).resolve().parents[2]
+PHONE = {"width": 360, "height": 780}
+DESKTOP = {"width": 1280, "height": 860}
+
+# Keeps the peak level of the received audio, 0 to 1, in `window.loudest`.
+MEASURE_PEAK_LEVEL = """
+window.loudest = 0;
+const Peer = window.RTCPeerConnection;
+window.RTCPeerConnection = class extends Peer {
+  constructor(...options) {
+    super(...options);
+    this.addEventListener("track", ({ streams }) => {
+      const context = new AudioContext();
+      const analyser = context.createAnalyser();
+      context.createMediaStreamSource(streams[0]).connect(analyser);
+      const samples = new Float32Array(analyser.fftSize);
+      setInterval(() => {
+        analyser.getFloatTimeDomainData(samples);
+        for (const one of samples) window.loudest = Math.max(window.loudest, Math.abs(one));
+      }, 20);
+    });
+  }
+};
+"""
+
+
+def find_chromium() -> str | None:
+    """Return the path of Chromium, or None."""
+    return shutil.which("chromium") or shutil.which("chromium-browser")
+
+
+async def build_dashboard() -> Path:
+    """Return the built dashboard; skips the test, with the reason, if it cannot be built."""
+    if find_chromium() is None:
+        pytest.skip("Chromium is not installed (Debian: chromium)")
+    if find_nginx() is None:
+        pytest.skip("nginx is not installed (Debian: nginx-light)")
+    messages: list[str] = []
+    found = await dashboard.ensure_dashboard(messages.append)
+    if found is None:
+        pytest.skip(f"the dashboard cannot be built: {messages}")
+    return found
+
+
+def make_microphone_options(path: Path, *sounds: Samples) -> list[str]:
+    """Return Chromium options that play `sounds` in a loop as its microphone."""
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(16_000)
+        file.writeframes(np.concatenate([*sounds, make_silence(60)]).tobytes())
+    return [
+        "--use-fake-ui-for-media-stream",
+        "--use-fake-device-for-media-stream",
+        f"--use-file-for-fake-audio-capture={path}",
+    ]
+
+
+@asynccontextmanager
+async def launch_browser(*options: str) -> AsyncIterator[Browser]:
+    """Yield a headless Chromium."""
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(
+            executable_path=find_chromium(),
+            args=["--no-sandbox", "--autoplay-policy=no-user-gesture-required", *options],
+        )
+        try:
+            yield browser
+        finally:
+            await browser.close()
+
+
+@dataclass
+class Visit:
+    """One browser's page, and everything it asked for and complained of."""
+
+    page: Page
+    context: BrowserContext
+    url: str
+    asked: list[str] = field(default_factory=list)
+    complaints: list[str] = field(default_factory=list)
+
+    async def enter(self, token: str = TOKEN) -> None:
+        """Come in by the token."""
+        await self.page.goto(self.url)
+        await self.page.get_by_label("The house's token").fill(token)
+        await self.page.get_by_role("button", name="Come in").click()
+
+    async def go(self, view: str) -> None:
+        """Go to a view and wait until it is there."""
+        await self.page.goto(f"{self.url}/#/{view}")
+        await self.page.locator("main .view h1").first.wait_for(state="attached")
+
+    async def violations(self) -> list[str]:
+        """Return what axe finds wrong with the page as it is now."""
+        await asyncio.to_thread(page_packages.node)
+        axe = (page_packages.MODULES / "axe-core" / "axe.min.js").read_text(encoding="utf-8")
+        found: dict[str, Any] = await self.page.evaluate(
+            f"async () => {{ {axe}; return await axe.run(); }}"
+        )
+        return [
+            f"{one['id']}: {one['nodes'][0]['html'][:200]} ({one['nodes'][0]['failureSummary']})"
+            for one in found["violations"]
+        ]
+
+
+@asynccontextmanager
+async def visiting(browser: Browser, url: str, **options: Any) -> AsyncIterator[Visit]:
+    """Yield a new browser's visit to the house."""
+    context = await browser.new_context(ignore_https_errors=True, locale="en-GB", **options)
+    page = await context.new_page()
+    visit = Visit(page, context, url)
+    page.on("request", lambda request: visit.asked.append(request.url))
+    page.on("pageerror", lambda error: visit.complaints.append(str(error)))
+    page.on(
+        "console",
+        lambda message: (
+            visit.complaints.append(message.text)
+            if "Content Security Policy" in message.text
+            else None
+        ),
+    )
+    try:
+        yield visit
+    finally:
+        await context.close()
+
+
+@dataclass
+class PageHouse:
+    """A house with a page: real api, voice, Redis and nginx; `stop_gpu` takes the engines away."""
+
+    api: ApiProcess
+    nginx: Nginx
+    gpu_gone: asyncio.Event
+
+    @property
+    def url(self) -> str:
+        return self.nginx.url
+
+
+@asynccontextmanager
+async def page_house(directory: Path, redis: RedisServer) -> AsyncIterator[PageHouse]:
+    """Yield a house whose engines are stood in."""
+    page = await build_dashboard()
+    async with AsyncExitStack() as stack:
+        service = await ServiceStarter(stack)()
+        gone, ready = asyncio.Event(), asyncio.Event()
+        urls: list[str] = []
+
+        async def engines() -> None:
+            async with serve_app(service.running.app, lifespan="off") as url:
+                urls.append(url)
+                ready.set()
+                await gone.wait()
+
+        task = asyncio.create_task(engines())
+        stack.push_async_callback(asyncio.gather, task)
+        stack.callback(gone.set)
+        await ready.wait()
+        port = free_port()
+        voices = await stack.enter_async_context(
+            run_voice_service(urls[0], f"http://127.0.0.1:{port}", directory)
+        )
+        environment = {
+            "GPU_SERVICE_URL": urls[0],
+            "VOICE_URL": voices.url,
+            "BARNABEE_LOG_FILE": str(directory / "api" / "api.jsonl"),
+            "BARNABEE_DASHBOARD": str(page),
+        }
+        api = ApiProcess(
+            directory / "api", redis.url, environment=environment, token=TOKEN, port=port
+        ).start()
+        stack.callback(api.kill)
+        await api.missing()
+        nginx = Nginx(directory / "nginx", api.url, page).start()
+        stack.callback(nginx.stop)
+        yield PageHouse(api, nginx, gone)
+
+
+
+SOURCES = Path(__file__).resolve().parents[2] / "src" / "dashboard"
+MODULES = SOURCES / "node_modules"
+
+
+def node() -> dashboard.NodeRuntime:
+    """Return Node, with every package of the lock there; fails the test where it cannot be had."""
+    try:
+        found = dashboard.find_node_runtime()
+    except SetupFailed as error:
+        pytest.fail(str(error))
+    with (SOURCES / "package.json").open("rb") as alone:  # tests run beside one another
+        fcntl.flock(alone, fcntl.LOCK_EX)
+        if not (MODULES / ".package-lock.json").is_file():
+            done = subprocess.run(
+                [*found.npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund"],
+                cwd=SOURCES,
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            if done.returncode:
+                told = dashboard.extract_reason(done.stdout + done.stderr)
+                pytest.fail(f"the page's packages cannot be had: {told}")
+    return found

