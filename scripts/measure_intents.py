@@ -1,6 +1,6 @@
 """Intent recognition accuracy with the real model: prints the tables of docs/reference.
 
-    PYTHONPATH=src python scripts/measure_intents.py [--wrong]
+    PYTHONPATH=src:tests python scripts/measure_intents.py [--wrong]
 
 Run it after a change of intents.toml or of the labelled sentences in tests/data, and copy the
 output into docs/reference/intents.md. `--wrong` lists every sentence with a wrong result.
@@ -19,10 +19,10 @@ import numpy as np
 from barnabee.core import system
 from barnabee.gpu.engines.device import Device
 from barnabee.gpu.engines.minilm import MiniLm
-from barnabee.testing.intents import EvaluationResult, evaluate_sentences, read_labelled_sentences
 from barnabee.understanding import facts, intents, lexical_matcher
 from barnabee.understanding.intents import ExampleIndex, IntentDecision, Thresholds, decide_intent
 from barnabee.understanding.interfaces import KnownFact, Vectors
+from support.intent_evaluation import EvaluationResult, evaluate_sentences, read_labelled_sentences
 
 DATA = Path(__file__).parents[1] / "tests" / "data"
 SWEEP = ((500, 400), (550, 450), (600, 500), (650, 550), (700, 600))

@@ -1,4 +1,4 @@
-"""Fixtures every test may use."""
+"""Fixtures and settings of all tests."""
 
 from __future__ import annotations
 
@@ -11,14 +11,16 @@ from hypothesis import HealthCheck, settings
 from support import log_privacy
 from support.redis import RedisServer
 
-# A slow or busy machine must not fail a property: no time limit per example, no check of speed.
-settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("unhurried")
+# No time limits: a slow or busy machine must not fail a property.
+settings.register_profile(
+    "no_deadline", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("no_deadline")
 
 
 @pytest.fixture(scope="session", autouse=True)
-def nothing_private_in_any_log(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Look through all logs once the last test has ended: the failure is that test's teardown's."""
+def no_private_data_in_logs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Search all logs after the last test, whose teardown fails if one has private data."""
     yield
     found = log_privacy.find_breaches(tmp_path_factory.getbasetemp())
     assert not found, "in the logs of this run: " + "; ".join(map(str, found))

@@ -1,5 +1,5 @@
 # Sandboxing options of every BarnabeeNet unit. A unit overrides single options where it needs more;
-# docs/status.md has the ratings of `systemd-analyze security`.
+# docs/reference/measurements.md has the ratings of `systemd-analyze security`.
 {
   CapabilityBoundingSet = "";
   DevicePolicy = "closed";

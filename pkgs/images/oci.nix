@@ -79,7 +79,9 @@ let
     graph.service.${service}.module
   ];
 
-  services = {
+  # Every service with a `module` in system.toml has an image; those that need more follow.
+  moduleServices = lib.filterAttrs (_: service: service.module != null) graph.service;
+  services = lib.mapAttrs (name: _: barnabeeImage { } (runModule name)) moduleServices // {
     redis = {
       contents = [ pkgs.valkey ];
       command = [ "valkey-server" ]; # the Compose file has its options
@@ -93,8 +95,6 @@ let
       "barnabee"
       "replicate"
     ];
-    api = barnabeeImage { } (runModule "api");
-    worker = barnabeeImage { } (runModule "worker");
     voice = barnabeeImage { environment.BARNABEE_FILLERS = "${pkgs.barnabee-fillers}"; } (
       runModule "voice"
     );

@@ -1,6 +1,7 @@
 """Nix builder of one model's folder: `build.py NAME TARGET`.
 
-PINS is the path of models.toml; ARCHIVES and DOWNLOADS are JSON objects of paths by package or file.
+PINS is the path of models.toml; ARCHIVES and DOWNLOADS are JSON objects that map a package or a
+file to its path.
 """
 
 from __future__ import annotations

@@ -1,56 +1,56 @@
-/** Which view is shown. */
+/** Root component: login page, or the current view in the page layout. */
 import type { Api } from "./api/client";
+import { Layout } from "./components/Layout";
 import { Login } from "./components/Login";
-import { Shell } from "./components/Shell";
 import { type State, StateContext } from "./state";
-import type { Call } from "./talk/call";
 import { Access } from "./views/Access";
 import { Backups } from "./views/Backups";
 import { Gpu } from "./views/Gpu";
-import { Now } from "./views/Now";
+import { Status } from "./views/Status";
 import { Talk } from "./views/Talk";
 import { Turns } from "./views/Turns";
-import type { Turns as TurnStore } from "./views/Turns/store";
+import type { TurnList } from "./views/Turns/store";
+import type { Call } from "./voice/call";
 
-export interface Parts {
+export interface AppProps {
   state: State;
   api: Api;
   call: Call;
-  turns: TurnStore;
-  onIn: () => void;
-  onOut: () => void;
+  turns: TurnList;
+  onLogin: () => void;
+  onLogout: () => void;
 }
 
-export function App(parts: Parts) {
+export function App(props: AppProps) {
   return (
-    <StateContext.Provider value={parts.state}>
-      <Inside {...parts} />
+    <StateContext.Provider value={props.state}>
+      <Content {...props} />
     </StateContext.Provider>
   );
 }
 
-function Inside(parts: Parts) {
-  const entry = parts.state.entry.value;
-  if (entry === "out") return <Login api={parts.api} onIn={parts.onIn} />;
-  if (entry === "unknown") return <Waking />;
+function Content(props: AppProps) {
+  const login = props.state.login.value;
+  if (login === "logged-out") return <Login api={props.api} onLogin={props.onLogin} />;
+  if (login === "unknown") return <Splash />;
   return (
-    <Shell>
-      <View {...parts} />
-    </Shell>
+    <Layout>
+      <View {...props} />
+    </Layout>
   );
 }
 
-/** What index.html shows before there is any script. */
-function Waking() {
+/** The same as in index.html before the script is loaded. */
+function Splash() {
   return (
-    <div class="waking">
+    <div class="splash">
       <img src="/icon.svg" alt="" width="72" height="72" />
       <p>Barnabee</p>
     </div>
   );
 }
 
-function View({ state, api, call, turns, onOut }: Parts) {
+function View({ state, api, call, turns, onLogout }: AppProps) {
   switch (state.route.value.view) {
     case "talk":
       return <Talk call={call} />;
@@ -61,8 +61,8 @@ function View({ state, api, call, turns, onOut }: Parts) {
     case "backups":
       return <Backups api={api} />;
     case "access":
-      return <Access api={api} onOut={onOut} />;
+      return <Access api={api} onLogout={onLogout} />;
     default:
-      return <Now />;
+      return <Status />;
   }
 }

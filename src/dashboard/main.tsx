@@ -1,93 +1,98 @@
-/** Starts the page: who is asking, what the house is made of, and what happens from then on. */
+/** Entry point of the page: creates the state, checks the session and subscribes to events. */
 import "./theme.css";
 import { render } from "preact";
 import { App } from "./app";
-import { Trouble, api } from "./api/client";
-import { type Events, follow } from "./api/events";
-import { createState, routeOf } from "./state";
-import { createCall } from "./talk/call";
-import { createTurns } from "./views/Turns/store";
+import { ApiError, api } from "./api/client";
+import { type EventSubscription, subscribe } from "./api/events";
+import { createState, parseRoute } from "./state";
+import { createTurnList } from "./views/Turns/store";
+import { createCall } from "./voice/call";
 
-const CLOCK_MS = 15_000; // how often "3 minutes ago" is looked at again
-const REFUSALS: Record<string, string> = { link_used: "That link has been used or is too old." };
+const REFRESH_MS = 15_000; // of relative times such as "3 minutes ago"
+const LOGIN_ERRORS: Record<string, string> = { link_used: "The link was already used or has expired." };
 
 const state = createState(location.hash);
-const turns = createTurns(api);
-const call = createCall(api, roomName());
-let events: Events | null = null;
+const turns = createTurnList(api);
+const call = createCall(api, readRoomName());
+let events: EventSubscription | null = null;
 
-/** A name for this browser's room, the same after a reload, so that it replaces its own ghost. */
-function roomName(): string {
-  const known = localStorage.getItem("room");
-  if (known) return known;
-  const made = `page-${Math.random().toString(36).slice(2, 8)}`;
-  localStorage.setItem("room", made);
-  return made;
+/** Returns the room of this browser, the same after a reload, so that it replaces its old connection. */
+function readRoomName(): string {
+  const stored = localStorage.getItem("room");
+  if (stored) return stored;
+  const created = `page-${Math.random().toString(36).slice(2, 8)}`;
+  localStorage.setItem("room", created);
+  return created;
 }
 
-async function enter(): Promise<void> {
+async function startSession(): Promise<void> {
   try {
-    state.browser.value = await api.session();
+    state.session.value = await api.getSession();
   } catch (error) {
-    if (error instanceof Trouble && error.status === 401) {
-      leave();
+    if (error instanceof ApiError && error.status === 401) {
+      endSession();
       return;
     }
-    state.link.value = "lost";
+    state.connection.value = "lost";
   }
-  state.entry.value = "in";
+  state.login.value = "logged-in";
   events?.close();
-  events = follow(state, api);
-  const learn = async (): Promise<void> => {
-    try {
-      state.system.value = await api.system();
-    } catch {
-      setTimeout(() => void learn(), CLOCK_MS);
-    }
-  };
-  void learn();
-  void recall();
+  events = subscribe(state, api);
+  void loadSystem();
+  void loadLastTurn();
 }
 
-/** Shows the last turn before anything new is said. */
-async function recall(): Promise<void> {
+async function loadSystem(): Promise<void> {
   try {
-    const [last] = (await api.turns("", null, 1)).turns;
-    if (last && state.recent.value.length === 0) {
-      state.recent.value = [{ ...last, code: null, total_ms: last.latency_ms.total ?? 0 }];
+    state.system.value = await api.getSystem();
+  } catch {
+    setTimeout(() => void loadSystem(), REFRESH_MS);
+  }
+}
+
+async function loadLastTurn(): Promise<void> {
+  try {
+    const [last] = (await api.listTurns("", null, 1)).turns;
+    if (last && state.recentTurns.value.length === 0) {
+      state.recentTurns.value = [{ ...last, code: null, total_ms: last.latency_ms.total ?? 0 }];
     }
   } catch {
-    // the next turn will be told anyway
+    // the next turn arrives as an event
   }
 }
 
-function leave(): void {
+function endSession(): void {
   events?.close();
   events = null;
   call.hangUp();
-  state.now.value = null;
-  state.recent.value = [];
+  state.status.value = null;
+  state.recentTurns.value = [];
   turns.items.value = [];
-  state.entry.value = "out";
+  state.login.value = "logged-out";
 }
 
-const refused = new URLSearchParams(location.search).get("refused");
-if (refused) {
-  state.refusal.value = REFUSALS[refused] ?? "That did not let you in.";
+const refusal = new URLSearchParams(location.search).get("refused");
+if (refusal) {
+  state.loginError.value = LOGIN_ERRORS[refusal] ?? "The login failed.";
   history.replaceState(null, "", `/${location.hash}`);
 }
-window.addEventListener("hashchange", () => (state.route.value = routeOf(location.hash)));
+window.addEventListener("hashchange", () => (state.route.value = parseRoute(location.hash)));
 window.addEventListener("pagehide", () => call.hangUp());
 setInterval(() => {
-  if (document.visibilityState === "visible") state.clock.value = Date.now();
-}, CLOCK_MS);
-state.entry.subscribe((entry) => {
-  if (entry === "out" && events) leave();
+  if (document.visibilityState === "visible") state.nowMs.value = Date.now();
+}, REFRESH_MS);
+state.login.subscribe((login) => {
+  if (login === "logged-out" && events) endSession();
 });
 
 const root = document.getElementById("app");
-if (root) render(<App state={state} api={api} call={call} turns={turns} onIn={() => void enter()} onOut={leave} />, root);
-void enter();
+if (root) {
+  render(
+    <App state={state} api={api} call={call} turns={turns} onLogin={() => void startSession()} onLogout={endSession} />,
+    root,
+  );
+}
+void startSession();
 if (import.meta.env.PROD && "serviceWorker" in navigator && window.isSecureContext) {
   void navigator.serviceWorker.register("/sw.js").catch(() => undefined);
 }

@@ -1,65 +1,69 @@
 /**
- * What the page knows: one value, made once by `main.tsx` and once by every test.
+ * State of the page, created once by `main.tsx` and once by every test; no input or output.
  *
- * Nothing here talks to anybody. `link` says whether what is known is true now: whatever shows a
- * state of the house asks `trusted` first, so that nothing stays green that nobody has confirmed.
+ * `trusted` is the status while the connection is live, otherwise null. Components that show the
+ * state of a service use it, so that nothing is shown as healthy that is not confirmed.
  */
 import { computed, signal } from "@preact/signals";
 import { createContext } from "preact";
 import { useContext } from "preact/hooks";
-import type { BrowserShape, Now, SpokenNow, SystemShape, TurnNow } from "./api/types";
+import type { StatusResponse, SystemResponse, TurnEvent, TurnTimingsEvent, WebSessionResponse } from "./api/types";
 
-export type Link = "connecting" | "live" | "lost";
-export type Entry = "unknown" | "out" | "in";
+export type ConnectionState = "connecting" | "live" | "lost";
+export type LoginState = "unknown" | "logged-out" | "logged-in";
 
-export const VIEWS = ["now", "talk", "turns", "gpu", "backups", "access"] as const;
+export const VIEWS = ["status", "talk", "turns", "gpu", "backups", "access"] as const;
 export type ViewName = (typeof VIEWS)[number];
+
+/** Former names of views, in bookmarks. */
+const RENAMED_VIEWS: Record<string, ViewName> = { now: "status" };
 
 export interface Route {
   view: ViewName;
   rest: string;
 }
 
-const RECENT_MAX = 20;
+const MAX_RECENT_TURNS = 20;
 
 export function createState(hash = "") {
-  const link = signal<Link>("connecting");
-  const entry = signal<Entry>("unknown");
-  const now = signal<Now | null>(null);
-  const recent = signal<TurnNow[]>([]);
-  const spoken = signal<SpokenNow | null>(null);
+  const connection = signal<ConnectionState>("connecting");
+  const login = signal<LoginState>("unknown");
+  const status = signal<StatusResponse | null>(null);
+  const recentTurns = signal<TurnEvent[]>([]);
+  const lastTimings = signal<TurnTimingsEvent | null>(null);
   return {
-    link,
-    entry,
-    refusal: signal(""),
-    now,
-    heardAt: signal(0),
-    recent,
-    spoken,
-    system: signal<SystemShape | null>(null),
-    browser: signal<BrowserShape | null>(null),
-    route: signal<Route>(routeOf(hash)),
-    clock: signal(Date.now()),
-    trusted: computed(() => (link.value === "live" ? now.value : null)),
-    addTurn(turn: TurnNow): void {
-      const others = recent.value.filter((one) => one.trace_id !== turn.trace_id);
-      recent.value = [turn, ...others].slice(0, RECENT_MAX);
+    connection,
+    login,
+    loginError: signal(""),
+    status,
+    lastEventAt: signal(0),
+    recentTurns,
+    lastTimings,
+    system: signal<SystemResponse | null>(null),
+    session: signal<WebSessionResponse | null>(null),
+    route: signal<Route>(parseRoute(hash)),
+    nowMs: signal(Date.now()),
+    trusted: computed(() => (connection.value === "live" ? status.value : null)),
+    addTurn(turn: TurnEvent): void {
+      const others = recentTurns.value.filter((one) => one.trace_id !== turn.trace_id);
+      recentTurns.value = [turn, ...others].slice(0, MAX_RECENT_TURNS);
     },
   };
 }
 
 export type State = ReturnType<typeof createState>;
 
-export function routeOf(hash: string): Route {
+/** Returns the view and the rest of the path; the status view for an unknown path. Pure. */
+export function parseRoute(hash: string): Route {
   const [name = "", ...rest] = hash.replace(/^#\/?/, "").split("/");
-  const view = VIEWS.find((one) => one === name) ?? "now";
+  const view = VIEWS.find((one) => one === name) ?? RENAMED_VIEWS[name] ?? "status";
   return { view, rest: rest.join("/") };
 }
 
 export const StateContext = createContext<State | null>(null);
 
-export function useHouse(): State {
+export function useAppState(): State {
   const state = useContext(StateContext);
-  if (!state) throw new Error("no state: wrap it in StateContext.Provider");
+  if (!state) throw new Error("no state: wrap the component in StateContext.Provider");
   return state;
 }

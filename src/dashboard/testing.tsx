@@ -1,10 +1,10 @@
-/** Puts a part of the page into a document, with a state of its own. For tests. */
+/** Test helpers: renders a component with its own state, and example data. */
 import { type ComponentChild, render } from "preact";
 import { act } from "preact/test-utils";
-import type { Now } from "./api/types";
+import type { StatusResponse } from "./api/types";
 import { type State, StateContext, createState } from "./state";
 
-export interface Shown {
+export interface Mounted {
   root: HTMLElement;
   state: State;
   text: () => string;
@@ -13,7 +13,7 @@ export interface Shown {
   click: (selector: string) => Promise<void>;
 }
 
-export async function show(node: ComponentChild, state: State = createState()): Promise<Shown> {
+export async function mount(node: ComponentChild, state: State = createState()): Promise<Mounted> {
   const root = document.createElement("div");
   document.body.replaceChildren(root);
   await act(() => render(<StateContext.Provider value={state}>{node}</StateContext.Provider>, root));
@@ -34,17 +34,17 @@ export async function show(node: ComponentChild, state: State = createState()): 
   };
 }
 
-export const settle = (): Promise<void> => act(() => new Promise<void>((done) => setTimeout(done, 0)));
+export const flush = (): Promise<void> => act(() => new Promise<void>((done) => setTimeout(done, 0)));
 
-export const AT_S = 1_800_000_000;
+export const NOW_S = 1_800_000_000;
 
-/** A house that is well but for its language model. */
-export function house(changes: Partial<Now> = {}): Now {
+/** Status in which only the language model has failed. */
+export function makeStatus(changes: Partial<StatusResponse> = {}): StatusResponse {
   return {
     state: "healthy",
     abilities: [
-      { key: "hear", title: "Hear", state: "healthy", says: "It hears you.", since_s: AT_S },
-      { key: "speak", title: "Speak", state: "unhealthy", says: "It has lost its voice.", since_s: AT_S },
+      { key: "hear", title: "Listening", state: "healthy", says: "It hears you.", since_s: NOW_S },
+      { key: "speak", title: "Speaking", state: "unhealthy", says: "Speech synthesis does not work.", since_s: NOW_S },
     ],
     services: [
       {
@@ -54,16 +54,16 @@ export function house(changes: Partial<Now> = {}): Now {
         good: false,
         code: "dependency_down",
         message: "llm does not answer",
-        since_s: AT_S,
+        since_s: NOW_S,
         needs: [
-          { name: "llm", state: "unhealthy", hard: false, code: "dependency_down", message: "llm does not answer", since_s: AT_S },
-          { name: "database", state: "healthy", hard: true, code: null, message: null, since_s: AT_S },
+          { name: "llm", state: "unhealthy", hard: false, code: "dependency_down", message: "llm does not answer", since_s: NOW_S },
+          { name: "database", state: "healthy", hard: true, code: null, message: null, since_s: NOW_S },
         ],
       },
-      { name: "redis", summary: "queue", state: "healthy", good: true, code: null, message: null, since_s: AT_S, needs: [] },
+      { name: "redis", summary: "queue", state: "healthy", good: true, code: null, message: null, since_s: NOW_S, needs: [] },
     ],
-    rooms: [{ room: "kitchen", state: "listening", since_s: AT_S }],
-    probe: { at_s: AT_S, success: true, stages_ms: { total: 2500 }, over_budget: ["stt"] },
+    rooms: [{ room: "kitchen", state: "listening", since_s: NOW_S }],
+    probe: { at_s: NOW_S, success: true, stages_ms: { total: 2500 }, over_budget: ["stt"] },
     alerts: null,
     beat_s: 5,
     ...changes,

@@ -1,12 +1,12 @@
 import { copyFileSync } from "node:fs";
 import { resolve } from "node:path";
-import { defineConfig, type Plugin } from "vite";
+import { type Plugin, defineConfig } from "vite";
 
-/** Puts the headers that must be sent with the page beside it, for whoever serves it. */
-function headersBesideThePage(): Plugin {
+/** Copies headers.json into the build, for the server of the page. */
+function copyHeaders(): Plugin {
   let outDir = "dist";
   return {
-    name: "headers-beside-the-page",
+    name: "copy-headers",
     apply: "build",
     configResolved(config) {
       outDir = resolve(config.root, config.build.outDir);
@@ -20,7 +20,7 @@ function headersBesideThePage(): Plugin {
 export default defineConfig({
   root: import.meta.dirname,
   esbuild: { jsx: "automatic", jsxImportSource: "preact" },
-  plugins: [headersBesideThePage()],
+  plugins: [copyHeaders()],
   build: {
     target: "es2022",
     assetsInlineLimit: 0, // nothing inline: the content security policy allows none

@@ -1,6 +1,6 @@
-"""One of two servers to be timed: the real api with its engines faked at zero, or a bare route.
+"""Server under measurement: the real api with instant fake engines, or a bare route.
 
-Both run under `core.serve`, so the HTTP server and its settings are the same.
+usage: api_server.py real|bare. Both run with `core.serve`, with the same HTTP server and settings.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from barnabee.core.health import HealthMonitor
 from barnabee.core.metrics import Metrics
 from barnabee.core.schema import System
 from barnabee.core.settings import Settings
-from barnabee.testing.gpu import FakeGpuClient
+from barnabee.testing.engines import FakeGpuClient
 from barnabee.understanding.interfaces import HomeAnswer
 
 REPLY = {
@@ -40,7 +40,7 @@ REPLY = {
 
 
 class InstantHome:
-    """A house that does everything at once."""
+    """Home Assistant without delay."""
 
     def start(self) -> None:
         pass
@@ -64,11 +64,13 @@ class Body(BaseModel):
     speaker: str | None = None
 
 
-def real(system: System, settings: Settings) -> serve.ServiceApp:
-    return build_api_service(system, settings, seams=Overrides(gpu=FakeGpuClient(), home=InstantHome()))
+def build_real_api(system: System, settings: Settings) -> serve.ServiceApp:
+    return build_api_service(
+        system, settings, overrides=Overrides(gpu=FakeGpuClient(), home=InstantHome())
+    )
 
 
-def bare(_system: System, _settings: Settings) -> serve.ServiceApp:
+def build_bare_route(_system: System, _settings: Settings) -> serve.ServiceApp:
     app = FastAPI()
 
     @app.post("/v1/command")
@@ -79,4 +81,4 @@ def bare(_system: System, _settings: Settings) -> serve.ServiceApp:
 
 
 if __name__ == "__main__":
-    serve.run_service("api", real if sys.argv[1] == "real" else bare)
+    serve.run_service("api", build_real_api if sys.argv[1] == "real" else build_bare_route)

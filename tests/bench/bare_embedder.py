@@ -1,8 +1,8 @@
-"""Bare sentence-transformers, as somebody would call it; runs in torch's Python.
+"""Process with bare sentence-transformers; runs in torch's Python.
 
-Reads lines of JSON, {"alone": texts} or {"threads": n, "seconds": s, "lock": bool, "texts": texts},
-and answers each with a line: {"times_s": […]} or {"rate": texts a second}. The times are those of
-`encode` alone: no HTTP, no other process. With "single" torch computes on one core.
+Reads JSON lines, {"alone": texts} or {"threads": n, "seconds": s, "lock": bool, "texts": texts},
+and answers each with {"times_s": […]} or {"rate": texts per second}. The times are those of
+`encode`, without HTTP. With "single" torch uses one core.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import torch
 from sentence_transformers import SentenceTransformer
 
 
-def alone(model: SentenceTransformer, texts: list[str]) -> dict[str, Any]:
+def embed_alone(model: SentenceTransformer, texts: list[str]) -> dict[str, Any]:
     times_s = []
     for text in texts:
         begun = time.perf_counter()
@@ -29,14 +29,14 @@ def alone(model: SentenceTransformer, texts: list[str]) -> dict[str, Any]:
     return {"times_s": times_s}
 
 
-def together(model: SentenceTransformer, wanted: dict[str, Any]) -> dict[str, Any]:
-    """Every thread embeds one text after the other: what a pool of request threads does."""
-    turn = threading.Lock() if wanted["lock"] else nullcontext()
-    until_s = time.perf_counter() + wanted["seconds"]
+def embed_concurrently(model: SentenceTransformer, request: dict[str, Any]) -> dict[str, Any]:
+    """Embed texts in concurrent threads, like the thread pool of a web framework."""
+    turn = threading.Lock() if request["lock"] else nullcontext()
+    until_s = time.perf_counter() + request["seconds"]
 
     def client(number: int) -> int:
         done = 0
-        for text in cycle(wanted["texts"][number:]):
+        for text in cycle(request["texts"][number:]):
             if time.perf_counter() >= until_s:
                 return done
             with turn:
@@ -46,20 +46,24 @@ def together(model: SentenceTransformer, wanted: dict[str, Any]) -> dict[str, An
         return done
 
     begun = time.perf_counter()
-    with ThreadPoolExecutor(wanted["threads"]) as pool:
-        done = sum(pool.map(client, range(wanted["threads"])))
+    with ThreadPoolExecutor(request["threads"]) as pool:
+        done = sum(pool.map(client, range(request["threads"])))
     return {"rate": done / (time.perf_counter() - begun)}
 
 
 def main() -> None:
     model = SentenceTransformer(sys.argv[1], device="cpu", local_files_only=True)
-    alone(model, ["hello", "turn on the kitchen light"])
+    embed_alone(model, ["hello", "turn on the kitchen light"])
     print(json.dumps({"ready": True}), flush=True)
     cores = torch.get_num_threads()
     for line in sys.stdin:
-        wanted = json.loads(line)
-        torch.set_num_threads(1 if wanted["single"] else cores)
-        found = alone(model, wanted["alone"]) if "alone" in wanted else together(model, wanted)
+        request = json.loads(line)
+        torch.set_num_threads(1 if request["single"] else cores)
+        found = (
+            embed_alone(model, request["alone"])
+            if "alone" in request
+            else embed_concurrently(model, request)
+        )
         print(json.dumps(found), flush=True)
 
 

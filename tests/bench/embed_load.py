@@ -1,7 +1,7 @@
-"""Keeps N connections busy with embeddings of one text each; a process of its own, like `load`.
+"""Load generator of embeddings: keeps N connections busy with requests of one text.
 
-Takes port, path, model, token, connections and seconds; reads texts as JSON from stdin; prints
-{"rate": requests a second, "p50_ms": …, "failed": …}.
+usage: embed_load.py PORT PATH MODEL TOKEN CONNECTIONS SECONDS; reads the texts as JSON from stdin
+and prints {"rate": requests per second, "p50_ms": …, "failed": …}.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ import uvloop
 from load import Client
 
 
-class Varied(Client):
-    """Asks for another text each time."""
+class CyclingClient(Client):
+    """Sends the next of its requests each time."""
 
     def _send(self) -> None:
         self.request = next(self.requests)
         super()._send()
 
-    def having(self, requests: list[bytes]) -> Varied:
+    def with_requests(self, requests: list[bytes]) -> CyclingClient:
         self.requests = cycle(requests)
         return self
 
 
-def request(path: str, model: str, token: str, text: str) -> bytes:
+def make_request(path: str, model: str, token: str, text: str) -> bytes:
     body = json.dumps({"model": model, "input": text})
     return (
         f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {token}\r\n"
@@ -38,12 +38,14 @@ def request(path: str, model: str, token: str, text: str) -> bytes:
 
 async def main(port: int, path: str, model: str, token: str, count: int, seconds: float) -> None:
     texts = json.loads(sys.stdin.read())
-    requests = [request(path, model, token, text) for text in texts]
+    requests = [make_request(path, model, token, text) for text in texts]
     loop, begun = asyncio.get_running_loop(), time.perf_counter()
     clients, events = [], []
     for number in range(count):
         done = asyncio.Event()
-        client = Varied(b"", begun + seconds, done).having(requests[number:] + requests[:number])
+        client = CyclingClient(b"", begun + seconds, done).with_requests(
+            requests[number:] + requests[:number]
+        )
         await loop.create_connection(lambda client=client: client, "127.0.0.1", port)
         clients.append(client)
         events.append(done)

@@ -1,7 +1,7 @@
-"""A load generator: keeps N connections busy with one request for a while, counts and times.
+"""Load generator: keeps N connections busy with one request, counts and times responses.
 
-A process of its own, and next to no work a request, so that what is measured is the server.
-Prints {"rate": requests a second, "p50_ms": …, "p99_ms": …, "failed": …}.
+A separate process with little work per request, so that the server is the bottleneck. Prints
+{"rate": requests per second, "p50_ms": …, "p99_ms": …, "failed": …}.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import uvloop
 
 
 class Client(asyncio.Protocol):
-    """One connection; sends the next request when the last one is answered."""
+    """Connection that sends the next request after each response."""
 
     def __init__(self, request: bytes, until_s: float, done: asyncio.Event) -> None:
         self.request = request

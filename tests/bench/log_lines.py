@@ -1,7 +1,7 @@
-"""Writes log lines to standard output as our services do, and tells figures on standard error.
+"""Process that writes log lines to standard output like our services; prints figures on stderr.
 
-log_lines.py cost ours|stdlib LINES      microseconds a line: the best of ten rounds, and the median
-log_lines.py hold LINES_A_SECOND SECONDS  the longest time for which the event loop stood still
+log_lines.py cost ours|stdlib LINES        microseconds per line: best and median of ten rounds
+log_lines.py hold LINES_PER_SECOND SECONDS longest time for which the event loop was blocked
 """
 
 from __future__ import annotations
@@ -22,43 +22,43 @@ from barnabee.core import trace_context
 
 FIELDS = {
     "method": "POST", "route": "/v1/command", "status": 200, "latency_ms": 12.34,
-    "session_id": "kitchen", "user_id": "somebody", "stage": "command",
+    "session_id": "kitchen", "user_id": "emma", "stage": "command",
 }  # fmt: skip
 ROUNDS = 10
 
 
 class Formatter(logging.Formatter):
-    """What people write around the standard library for the same line of JSON."""
+    """A usual formatter of the standard library for the same JSON line."""
 
     def format(self, record: logging.LogRecord) -> str:
-        told = {
+        fields = {
             "event": record.getMessage(),
             "level": record.levelname.lower(),
             "timestamp": datetime.now(UTC).isoformat(),
             "component": "bench",
             "trace_id": trace_context.get_trace_id(),
-            **record.__dict__["told"],
+            **record.__dict__["fields"],
         }
-        return json.dumps(told, ensure_ascii=False)
+        return json.dumps(fields, ensure_ascii=False)
 
 
-def ours() -> Callable[[], None]:
+def make_our_logger() -> Callable[[], None]:
     barnabee_logging.configure_logging("bench")
     log = structlog.get_logger()
     return lambda: log.info("request", **FIELDS)
 
 
-def stdlib() -> Callable[[], None]:
+def make_stdlib_logger() -> Callable[[], None]:
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(Formatter())
     log = logging.getLogger("bench")
     log.handlers, log.propagate = [handler], False
     log.setLevel(logging.INFO)
-    return lambda: log.info("request", extra={"told": FIELDS})
+    return lambda: log.info("request", extra={"fields": FIELDS})
 
 
-def cost(write: Callable[[], None], lines: int) -> dict[str, float]:
-    """Return microseconds a line."""
+def measure_cost(write: Callable[[], None], lines: int) -> dict[str, float]:
+    """Return the microseconds per line."""
     rounds = []
     for _ in range(ROUNDS):
         begun = time.perf_counter()
@@ -68,8 +68,10 @@ def cost(write: Callable[[], None], lines: int) -> dict[str, float]:
     return {"best_us": min(rounds), "median_us": statistics.median(rounds)}
 
 
-async def hold(write: Callable[[], None], rate: int, seconds: float) -> dict[str, float]:
-    """Return how long the loop stood still at most while `rate` lines a second were written."""
+async def measure_blocking(
+    write: Callable[[], None], rate: int, seconds: float
+) -> dict[str, float]:
+    """Return the longest time for which the loop was blocked at `rate` lines per second."""
     longest_s, written = 0.0, 0
     sys.stderr.write("begun\n")
     sys.stderr.flush()
@@ -91,9 +93,11 @@ def main() -> None:
     trace_context.adopt_trace_id(None)
     kind, *rest = sys.argv[1:]
     if kind == "cost":
-        found = cost({"ours": ours, "stdlib": stdlib}[rest[0]](), int(rest[1]))
+        found = measure_cost(
+            {"ours": make_our_logger, "stdlib": make_stdlib_logger}[rest[0]](), int(rest[1])
+        )
     else:
-        found = asyncio.run(hold(ours(), int(rest[0]), float(rest[1])))
+        found = asyncio.run(measure_blocking(make_our_logger(), int(rest[0]), float(rest[1])))
     sys.stderr.write(json.dumps(found))
 
 

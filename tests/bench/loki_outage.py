@@ -1,6 +1,6 @@
-"""Offers log lines to a Loki that is away at first; tells figures on standard output.
+"""Process that sends log lines to a Loki that is down at first; prints figures as JSON.
 
-loki_outage.py URL LINES_A_SECOND SECONDS BUFFER_MIB
+usage: loki_outage.py URL LINES_PER_SECOND SECONDS BUFFER_MIB
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ async def main() -> None:
     while (passed_s := time.perf_counter() - begun) < seconds:
         while offered < passed_s * rate:
             stamp = (EPOCH + timedelta(milliseconds=offered)).isoformat()
-            unlike = {
+            unique = {
                 "trace_id": secrets.token_hex(16),
                 "latency_ms": offered / 7,
             }
-            shipper.offer(LINE | unlike | {"timestamp": stamp})
+            shipper.offer(LINE | unique | {"timestamp": stamp})
             offered += 1
         peak_mib = max(peak_mib, process.memory_info().rss / MIB)
         now = time.perf_counter()

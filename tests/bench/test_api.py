@@ -1,6 +1,6 @@
-"""What a command costs beside a bare route with the same JSON, in turns, in the same run.
+"""Cost of a command compared with a bare route with the same JSON, alternating in one run.
 
-The api has its engines faked at zero and a real Redis; both servers run under `core.serve`.
+The api has instant fake engines and a real Redis; both servers run with `core.serve`.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ import pytest
 import tomli_w
 
 from support.redis import RedisServer
-from support.wait import eventually, free_port
+from support.wait import eventually, find_free_port
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 TOKEN = "bench-token"
 ROUNDS, ROUND_S = 9, 1.0
 P50_LIMIT_MS, RATIO_LIMIT = 5, 0.5
-ATTEMPTS = 3  # what else the machine does in one run is not what is measured; all are printed
+ATTEMPTS = 3  # because of other load on the machine; all are printed
 
 pytestmark = pytest.mark.bench
 
@@ -53,7 +53,7 @@ class Servers:
         (home / "credentials").mkdir()
         (home / "credentials" / "api_token").write_text(TOKEN, encoding="utf-8")
         graph = tomllib.loads((ROOT / "system.toml").read_text(encoding="utf-8"))
-        graph["service"]["api"]["port"] = self.ports[kind] = free_port()
+        graph["service"]["api"]["port"] = self.ports[kind] = find_free_port()
         graph["limits"] |= {"commands_per_minute": 1_000_000, "command_burst": 1_000_000}
         (home / "system.toml").write_text(tomli_w.dumps(graph), encoding="utf-8")
         environment = {
@@ -71,24 +71,24 @@ class Servers:
                 subprocess.Popen(command, env=environment, stdout=log, stderr=subprocess.STDOUT)
             )
 
-    async def answers(self, kind: str) -> None:
-        async def command() -> bool:
+    async def wait_until_ready(self, kind: str) -> None:
+        async def is_ready() -> bool:
             async with httpx.AsyncClient(trust_env=False) as client:
                 answer = await client.post(
                     f"http://127.0.0.1:{self.ports[kind]}/v1/command",
                     headers={"Authorization": f"Bearer {TOKEN}"},
                     json={"utterance": "turn on the kitchen light", "session_id": "warm"},
                 )
-            # an api that has not learnt its examples yet would be timed while it works by words
+            # until the intents are embedded, they are matched by words
             return answer.status_code == 200 and answer.json()["degraded"] == []
 
-        async def asked() -> bool:
+        async def check() -> bool:
             try:
-                return await command()
+                return await is_ready()
             except httpx.TransportError as error:
                 raise AssertionError(str(error)) from error
 
-        await eventually(asked, within_s=30)
+        await eventually(check)
 
     def load(self, kind: str, connections: int) -> Load:
         arguments = (self.ports[kind], connections, ROUND_S, TOKEN)
@@ -107,22 +107,22 @@ def servers(tmp_path: Path, redis_server: RedisServer) -> Iterator[Servers]:
         process.wait(timeout=15)
 
 
-async def test_a_command_costs_little_beside_a_bare_route(
+async def test_a_command_costs_little_more_than_a_bare_route(
     servers: Servers, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for kind in ("real", "bare"):
-        await servers.answers(kind)
+        await servers.wait_until_ready(kind)
         servers.load(kind, 16)  # warm
     for _ in range(ATTEMPTS):
-        p50_ms, ratio = measured(servers, capsys)
+        p50_ms, ratio = measure(servers, capsys)
         if p50_ms <= P50_LIMIT_MS and ratio >= RATIO_LIMIT:
             break
     assert p50_ms <= P50_LIMIT_MS
     assert ratio >= RATIO_LIMIT
 
 
-def measured(servers: Servers, capsys: pytest.CaptureFixture[str]) -> tuple[float, float]:
-    """Return the median time of a command alone (ms) and the share of the bare route's rate."""
+def measure(servers: Servers, capsys: pytest.CaptureFixture[str]) -> tuple[float, float]:
+    """Return the median time of a single command in ms and its rate relative to the bare route."""
     alone = [servers.load("real", 1) for _ in range(3)]
     rounds = [(servers.load("real", 16), servers.load("bare", 16)) for _ in range(ROUNDS)]
     assert all(one.failed == 0 for pair in rounds for one in pair)

@@ -49,7 +49,7 @@ def deployment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Repl
 
 
 def row(number: int, words: bytes) -> tuple[object, ...]:
-    """Return a turn of about 800 bytes whose text is like no other's, as speech is."""
+    """Return a turn of about 800 bytes with unique text."""
     start = number * 131 % (len(words) - 700)
     text = words[start : start + 620].decode()
     at = f"2026-01-{1 + number % 28:02}T00:00:{number % 60:02}.{number % 1000:03}Z"
@@ -124,7 +124,7 @@ async def test_a_gigabyte_is_restored_fast_and_its_drill_limits_cpu_use(
 
 
 def write_turns(database: Path, seconds: float, first: int, per_s: float = 0) -> list[float]:
-    """Write turns for so long, one a transaction; return when each was committed."""
+    """Write turns for `seconds`, one per transaction; return the times of the commits."""
     words = b"what was said and what was replied " * 40
     at_s: list[float] = []
     with closing(consistent_copy.connect_live(database, "rw")) as connection:
@@ -148,7 +148,7 @@ async def test_replication_costs_at_most_a_tenth_of_the_writes(
     await asyncio.to_thread(write_turns, deployment.path, 1.0, 0)
     assert deployment.process is not None
     ratios, first = [], 1_000_000
-    for number in range(PAIRS):  # in turns and short, because the machine changes all the time
+    for number in range(PAIRS):  # short and alternating, because other load changes
         counts = {}
         for streamed in (number % 2 == 0, number % 2 == 1):
             await eventually(deployment.wait_until_replicated, within_s=60)

@@ -16,14 +16,14 @@ from playwright.async_api import CDPSession
 from support.dashboard import (
     DESKTOP,
     PHONE,
-    PageHouse,
-    Visit,
-    browsing,
-    built,
-    page_house,
-    visiting,
+    DashboardPage,
+    DashboardStack,
+    build_dashboard,
+    launch_browser,
+    open_dashboard,
+    run_dashboard_stack,
 )
-from support.deployment import WholeHouse
+from support.deployment import Deployment
 from support.redis import RedisServer
 
 pytestmark = [pytest.mark.bench, pytest.mark.timeout(600)]
@@ -63,7 +63,7 @@ SCROLL = """async () => {
 @pytest.fixture
 async def page_size() -> dict[str, int]:
     """Return how large each script is, packed."""
-    folder = await built()
+    folder = await build_dashboard()
     scripts = [*folder.glob("assets/*.js"), folder / "sw.js"]
     return {one.name: len(gzip.compress(one.read_bytes(), 9)) for one in scripts}
 
@@ -73,7 +73,7 @@ async def test_the_script_is_small(page_size: dict[str, int]) -> None:
     assert sum(page_size.values()) <= SCRIPT_MAX_BYTES
 
 
-async def slow(visit: Visit) -> CDPSession:
+async def slow(visit: DashboardPage) -> CDPSession:
     """Make this visit's machine a phone, and its network a kitchen's."""
     session = await visit.context.new_cdp_session(visit.page)
     await session.send("Network.enable")
@@ -85,24 +85,24 @@ async def slow(visit: Visit) -> CDPSession:
 async def test_it_is_there_within_a_second_on_a_slow_phone(
     tmp_path: Path, redis_server: RedisServer
 ) -> None:
-    async with page_house(tmp_path, redis_server) as house, browsing() as browser:
+    async with run_dashboard_stack(tmp_path, redis_server) as house, launch_browser() as browser:
         times = []
         for _ in range(5):
-            async with visiting(browser, house.url, viewport=PHONE) as visit:
-                await visit.enter()
-                await visit.page.locator(".abilities").wait_for()
-                await visit.page.add_init_script(SEEN % ".abilities")
+            async with open_dashboard(browser, house.url, viewport=PHONE) as visit:
+                await visit.log_in()
+                await visit.page.locator(".capabilities").wait_for()
+                await visit.page.add_init_script(SEEN % ".capabilities")
                 await slow(visit)
                 await visit.page.goto("about:blank")
                 await visit.page.goto(f"{house.url}/")
-                await visit.page.wait_for_selector(".abilities", timeout=30_000)
+                await visit.page.wait_for_selector(".capabilities", timeout=30_000)
                 painted, seen = await visit.page.evaluate(f"[{PAINT}, window.seen]")
                 times.append((round(seen), round(painted)))
         print(f"ms until everything is shown and works, until the first paint: {times}")
         assert sorted(times)[len(times) // 2][0] <= INTERACTIVE_MAX_MS
 
 
-def fill(house: PageHouse, count: int) -> None:
+def fill(house: DashboardStack, count: int) -> None:
     """Write turns of a day into the record."""
     with closing(sqlite3.connect(house.api.data / "barnabee.db")) as connection, connection:
         connection.executemany(
@@ -116,11 +116,11 @@ def fill(house: PageHouse, count: int) -> None:
 
 
 async def test_5000_turns_scroll_smoothly(tmp_path: Path, redis_server: RedisServer) -> None:
-    async with page_house(tmp_path, redis_server) as house, browsing() as browser:
+    async with run_dashboard_stack(tmp_path, redis_server) as house, launch_browser() as browser:
         fill(house, 5000)
-        async with visiting(browser, house.url, viewport=PHONE) as visit:
-            await visit.enter()
-            await visit.go("turns")
+        async with open_dashboard(browser, house.url, viewport=PHONE) as visit:
+            await visit.log_in()
+            await visit.open_view("turns")
             await visit.page.locator(".turn-row").first.wait_for()
             gaps = sorted(await visit.page.evaluate(SCROLL))
             late = sum(gap > 25 for gap in gaps) / len(gaps)  # missed a frame of 16.7 ms
@@ -153,12 +153,12 @@ async def test_an_open_page_costs_next_to_nothing(
     tmp_path: Path, redis_server: RedisServer
 ) -> None:
     async with (
-        page_house(tmp_path, redis_server) as house,
-        browsing() as browser,
-        visiting(browser, house.url, viewport=DESKTOP) as visit,
+        run_dashboard_stack(tmp_path, redis_server) as house,
+        launch_browser() as browser,
+        open_dashboard(browser, house.url, viewport=DESKTOP) as visit,
     ):
-        await visit.enter()
-        await visit.page.locator(".abilities").wait_for()
+        await visit.log_in()
+        await visit.page.locator(".capabilities").wait_for()
         session = await visit.context.new_cdp_session(visit.page)
         await session.send("Performance.enable")
         await visit.page.wait_for_timeout(3000)
@@ -184,7 +184,7 @@ async def test_an_open_page_costs_next_to_nothing(
         assert grown < 0.5
 
 
-async def load(visit: Visit, url: str, mark: str) -> dict[str, float]:
+async def load(visit: DashboardPage, url: str, mark: str) -> dict[str, float]:
     """Return what it takes to show a page: bytes of script as they travel, first paint, shown."""
     script = 0
     session = await slow(visit)
@@ -212,24 +212,24 @@ async def load(visit: Visit, url: str, mark: str) -> dict[str, float]:
 
 
 async def test_beside_home_assistant_s_own_page(tmp_path: Path) -> None:
-    await built()
-    house = WholeHouse(tmp_path / "house", demo_home=True)
+    await build_dashboard()
+    house = Deployment(tmp_path / "house", demo_home=True)
     try:
-        house.up()
-        async with browsing() as browser:
-            async with visiting(browser, house.url("api"), viewport=PHONE) as visit:
-                await visit.enter(house.token)
-                await visit.page.locator(".abilities").wait_for()
+        house.start()
+        async with launch_browser() as browser:
+            async with open_dashboard(browser, house.url("api"), viewport=PHONE) as visit:
+                await visit.log_in(house.token)
+                await visit.page.locator(".capabilities").wait_for()
                 cookies = await visit.context.cookies()
-            async with visiting(browser, house.url("api"), viewport=PHONE) as visit:
+            async with open_dashboard(browser, house.url("api"), viewport=PHONE) as visit:
                 await visit.context.add_cookies(cookies)  # type: ignore[arg-type]
-                ours = await load(visit, house.url("api"), ".abilities")
-            async with visiting(browser, house.url("home"), viewport=PHONE) as visit:
+                ours = await load(visit, house.url("api"), ".capabilities")
+            async with open_dashboard(browser, house.url("home"), viewport=PHONE) as visit:
                 theirs = await load(visit, house.url("home"), "ha-authorize")
         print(f"ours, everything shown: {ours}; Home Assistant's door alone: {theirs}")
         assert ours["script_kib"] < theirs["script_kib"]
         assert ours["paint_ms"] < theirs["paint_ms"]
         assert ours["shown_ms"] < theirs["shown_ms"]
-        house.down()
+        house.stop()
     finally:
-        house.clean()
+        house.clean_up()

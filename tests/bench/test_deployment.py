@@ -1,4 +1,4 @@
-"""How long the whole house takes to start, and what it weighs when nobody talks."""
+"""Start-up time and idle memory of a deployment."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import psutil
 import pytest
 
 from barnabee.up import run_state
-from support.deployment import WholeHouse
+from support.deployment import Deployment
 
 SECOND_START_S = 20
 RESIDENT_MIB = {"api": 150, "worker": 120}
@@ -17,19 +17,19 @@ pytestmark = [pytest.mark.bench, pytest.mark.timeout(300)]
 
 
 @pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WholeHouse]:
-    whole = WholeHouse(tmp_path_factory.mktemp("house"), demo_home=False)
+def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+    deployment = Deployment(tmp_path_factory.mktemp("deployment"), demo_home=False)
     try:
-        whole.up()
-        whole.down()
-        whole.up()
-        yield whole
+        deployment.start()
+        deployment.stop()
+        deployment.start()
+        yield deployment
     finally:
-        whole.clean()
+        deployment.clean_up()
 
 
-def test_the_second_start_is_healthy_in_time(house: WholeHouse) -> None:
-    run = run_state.require_running(house.paths)
+def test_the_second_start_is_healthy_in_time(deployment: Deployment) -> None:
+    run = run_state.require_running(deployment.paths)
     assert run.healthy_s is not None
     parts = {name: node.ready_s for name, node in run.nodes.items() if node.ready_s is not None}
     print(f"\nsecond start: all healthy after {run.healthy_s:.1f} s")
@@ -39,8 +39,8 @@ def test_the_second_start_is_healthy_in_time(house: WholeHouse) -> None:
 
 
 @pytest.mark.parametrize(("name", "limit_mib"), RESIDENT_MIB.items())
-def test_an_idle_service_is_small(house: WholeHouse, name: str, limit_mib: int) -> None:
-    pid = house.node(name).pid
+def test_an_idle_service_is_small(deployment: Deployment, name: str, limit_mib: int) -> None:
+    pid = deployment.read_node(name).pid
     assert pid is not None
     resident_mib = psutil.Process(pid).memory_info().rss / 1024 / 1024
     print(f"\n{name}: {resident_mib:.0f} MiB resident")

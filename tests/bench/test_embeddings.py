@@ -1,11 +1,10 @@
-"""Embeddings beside bare sentence-transformers and beside infinity-emb: the same weights, one run.
+"""Speed of embeddings compared with bare sentence-transformers and infinity-emb, same weights.
 
-Bare is `SentenceTransformer.encode`, called in its own process without any HTTP: alone one call
-after the other; for 32 clients 32 threads, as a web framework's pool would have them. torch's
-threads wait for one another by spinning and stumble where other programs compute, so it is measured
-with all cores and with one (with a lock around the model and without), and the best of each round
-counts. infinity-emb and our service are asked over HTTP. In each round all have their turn; ratios
-are medians over the rounds.
+Bare means `SentenceTransformer.encode` in its own process without HTTP: call after call, or in 32
+threads for 32 clients, like the pool of a web framework. torch's threads spin while they wait and
+slow down beside other programs, so bare runs with all cores and with one (with and without a lock
+around the model) and its best result of each round counts. infinity-emb and our service are called
+over HTTP. Ratios are medians over the rounds.
 """
 
 from __future__ import annotations
@@ -25,12 +24,12 @@ from typing import Any
 
 import pytest
 
-from support.gpu import TOKEN, GpuProcess, models_dir
+from support.gpu import TOKEN, GpuProcess, find_models_dir
 from support.rival_embedders import run_infinity
-from support.torch_env import offline_environment, torch_python
+from support.torch_env import make_offline_environment, make_torch_python
 
 HERE = Path(__file__).parent
-ATTEMPTS = 3  # what else the machine does in one run is not what is measured; all are printed
+ATTEMPTS = 3  # because of other load on the machine; all are printed
 CLIENTS = 32
 SECONDS = 3.0
 ROUNDS = 5
@@ -42,14 +41,14 @@ Figures = dict[str, list[float]]
 
 @dataclass
 class Server:
-    """Something that embeds over HTTP."""
+    """HTTP server of embeddings."""
 
     port: int
     path: str
     model: str
 
     def alone_s(self, texts: list[str]) -> list[float]:
-        """Return the seconds that each text took, one after the other on one connection."""
+        """Return the seconds per text, one after the other on one connection."""
         headers = {"Authorization": f"Bearer {TOKEN}", "Content-Type": "application/json"}
         times_s = []
         with closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)) as client:
@@ -65,7 +64,7 @@ class Server:
         return times_s
 
     def rate(self, texts: list[str]) -> float:
-        """Return the requests a second that CLIENTS connections get answered."""
+        """Return the requests per second over CLIENTS connections."""
         arguments = [str(self.port), self.path, self.model, TOKEN, str(CLIENTS), str(SECONDS)]
         done = subprocess.run(
             [sys.executable, str(HERE / "embed_load.py"), *arguments],
@@ -82,7 +81,7 @@ class Server:
 
 @dataclass
 class Bare:
-    """sentence-transformers in a process that does nothing else."""
+    """Process with bare sentence-transformers."""
 
     process: subprocess.Popen[str]
 
@@ -114,9 +113,17 @@ Subjects = dict[str, Server | Bare]
 
 @pytest.fixture(scope="module")
 def bare() -> Iterator[Bare]:
-    command = [str(torch_python()), str(HERE / "bare_embedder.py"), str(models_dir() / "minilm")]
+    command = [
+        str(make_torch_python()),
+        str(HERE / "bare_embedder.py"),
+        str(find_models_dir() / "minilm"),
+    ]
     with subprocess.Popen(
-        command, env=offline_environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        command,
+        env=make_offline_environment(),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
     ) as process:
         found = Bare(process)
         assert found.ask() == {"ready": True}
@@ -127,8 +134,8 @@ def bare() -> Iterator[Bare]:
 @pytest.fixture(scope="module")
 def subjects(tmp_path_factory: pytest.TempPathFactory, bare: Bare) -> Iterator[Subjects]:
     directory = tmp_path_factory.mktemp("embeddings")
-    with run_infinity(models_dir() / "minilm", directory) as url:
-        service = GpuProcess(directory, models_dir()).start()
+    with run_infinity(find_models_dir() / "minilm", directory) as url:
+        service = GpuProcess(directory, find_models_dir()).start()
         try:
             service.wait_for("/health/live")
             service.wait_for("/health/ready")
@@ -143,10 +150,10 @@ def subjects(tmp_path_factory: pytest.TempPathFactory, bare: Bare) -> Iterator[S
 
 @pytest.fixture(scope="module")
 def texts() -> list[str]:
-    """Return what people say to a house, 3 to 20 tokens each."""
+    """Return utterances of 3 to 20 tokens."""
     data = HERE.parent / "data" / "intents_heldout.toml"
     table = tomllib.loads(data.read_text(encoding="utf-8"))
-    return [text for said in table.values() for text in said if isinstance(text, str)]
+    return [text for utterances in table.values() for text in utterances if isinstance(text, str)]
 
 
 def shown(name: str, figures: Figures, unit: str) -> dict[str, float]:

@@ -1,8 +1,8 @@
-"""What the service adds to its engines: paired in one run, so that a busy machine troubles both.
+"""Overhead of the inference service over its engines, measured in pairs in one run.
 
-The engines are measured where they really run, in the service's own process: the service reports
-what an engine took (`barnabee_inference_seconds`), the caller measures the whole; the difference is
-the service. Beside it stands the same engine called directly in this process.
+The service reports the time of its engine (`barnabee_inference_seconds`) and the caller measures
+the whole request; the difference is the overhead. Embeddings are also compared with the same engine
+in this process.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ import pytest
 
 from barnabee.gpu.engines.device import Device
 from barnabee.gpu.engines.minilm import MiniLm
-from support.gpu import TOKEN, GpuProcess, models_dir
+from support.gpu import TOKEN, GpuProcess, find_models_dir
 
-ATTEMPTS = 3  # what else the machine does in one run is not what is measured; all are printed
+ATTEMPTS = 3  # because of other load on the machine; all are printed
 EMBEDDINGS_EXTRA_MS = 3.0
 SPEECH_EXTRA_SHARE = 0.03
 HEADERS = {"Authorization": f"Bearer {TOKEN}", "Content-Type": "application/json"}
@@ -31,7 +31,7 @@ SENTENCE = "The kitchen light is on now, and the lamp is off."
 
 @pytest.fixture(scope="module")
 def gpu(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GpuProcess]:
-    service = GpuProcess(tmp_path_factory.mktemp("gpu"), models_dir()).start()
+    service = GpuProcess(tmp_path_factory.mktemp("gpu"), find_models_dir()).start()
     try:
         service.wait_for("/health/live")
         service.wait_for("/health/ready")
@@ -41,7 +41,7 @@ def gpu(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GpuProcess]:
 
 
 def inference_s(client: httpx.Client, engine: str) -> float:
-    """Return the seconds this engine has computed in the service so far."""
+    """Return the total inference time of an engine in the service."""
     start = f'barnabee_inference_seconds_sum{{engine="{engine}"'
     lines = client.get("/metrics").text.splitlines()
     return next((float(one.split()[-1]) for one in lines if one.startswith(start)), 0.0)
@@ -49,7 +49,7 @@ def inference_s(client: httpx.Client, engine: str) -> float:
 
 @pytest.mark.bench
 def test_embeddings_cost_little_more_than_the_engine(gpu: GpuProcess) -> None:
-    engine = MiniLm.load(models_dir() / "minilm", device=Device("cpu", 2))
+    engine = MiniLm.load(find_models_dir() / "minilm", device=Device("cpu", 2))
     engine.warm_up()
     for _ in range(ATTEMPTS):
         extra_ms = embeddings_extra_ms(gpu, engine)
@@ -59,9 +59,9 @@ def test_embeddings_cost_little_more_than_the_engine(gpu: GpuProcess) -> None:
 
 
 def embeddings_extra_ms(gpu: GpuProcess, engine: MiniLm) -> float:
-    """Return the median of what the service adds to the engine called in this process."""
+    """Return the median overhead of the service over the engine in this process."""
     direct, through = [], []
-    # The barest client there is: a caller's own HTTP library is not what is measured.
+    # A minimal client, to exclude the cost of an HTTP library.
     with closing(http.client.HTTPConnection("127.0.0.1", gpu.port, timeout=60)) as client:
         for number in range(300):
             text = f"turn on the kitchen light number {number}"

@@ -1,4 +1,4 @@
-"""What choosing among servers costs a call: next to nothing, and less with one server."""
+"""Cost of choosing a server for a call."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ LIMIT_US = {1: 20.0, 2: 40.0, 8: 80.0}
 CALLS, ROUNDS = 5_000, 7
 
 
-def per_call_us(work: Callable[[], None]) -> float:
-    """Return the median of several rounds, in processor time, so that others do not count."""
+def measure_call_us(work: Callable[[], None]) -> float:
+    """Return the median CPU time of several rounds."""
     took = []
     for _ in range(ROUNDS):
         begun = time.process_time()
@@ -27,7 +27,7 @@ def per_call_us(work: Callable[[], None]) -> float:
 
 @pytest.mark.bench
 @pytest.mark.parametrize("count", LIMIT_US)
-def test_choosing_and_counting_cost_next_to_nothing(count: int) -> None:
+def test_choosing_a_server_costs_little(count: int) -> None:
     servers = ServerPool([f"http://s{n}:1" for n in range(count)], "token", timeout_s=10)
 
     def call() -> None:
@@ -36,6 +36,6 @@ def test_choosing_and_counting_cost_next_to_nothing(count: int) -> None:
         with servers._track_request(server, attempts):
             pass
 
-    took_us = per_call_us(call)
-    print(f"\n{count} servers: {took_us:.1f} us a call (limit {LIMIT_US[count]:.0f} us)")
+    took_us = measure_call_us(call)
+    print(f"\n{count} servers: {took_us:.1f} us per call (limit {LIMIT_US[count]:.0f} us)")
     assert took_us <= LIMIT_US[count]

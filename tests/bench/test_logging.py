@@ -1,4 +1,4 @@
-"""What a log line costs, whom it holds up, and what a Loki that is away costs."""
+"""Cost of a log line, blocking of the event loop, and an outage of Loki."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ import pytest
 
 from barnabee.core import trace_context
 from barnabee.core.tracing import SPAN_RECORDER
-from support.wait import free_port
+from support.wait import find_free_port
 
 HERE = Path(__file__).parent
 LINE_LIMIT_US = 50
-STILL_LIMIT_MS = 100  # the scheduler's own share on a busy machine; a held loop stands for seconds
+STILL_LIMIT_MS = 100  # scheduling delays on a busy machine; a blocked loop stops for seconds
 RATE, OUTAGE_S = 10_000, 60
 OFF_LIMIT_US = 1.0
 ATTEMPTS = 3
@@ -36,8 +36,8 @@ def environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
 
 
-def told(*arguments: str, read_after_s: float = 0.0) -> dict[str, float]:
-    """Run log_lines.py behind a pipe that is read from the beginning, or after a while."""
+def run_log_lines(*arguments: str, read_after_s: float = 0.0) -> dict[str, float]:
+    """Run log_lines.py behind a pipe that is read at once or after `read_after_s`."""
     process = subprocess.Popen(
         [sys.executable, str(HERE / "log_lines.py"), *arguments],
         env=environment(),
@@ -54,10 +54,10 @@ def told(*arguments: str, read_after_s: float = 0.0) -> dict[str, float]:
     return found
 
 
-def test_a_line_costs_little_and_less_than_the_standard_library() -> None:
+def test_a_line_costs_less_than_the_standard_library() -> None:
     for _ in range(ATTEMPTS):
-        ours = told("cost", "ours", "2000")
-        stdlib = told("cost", "stdlib", "2000")
+        ours = run_log_lines("cost", "ours", "2000")
+        stdlib = run_log_lines("cost", "stdlib", "2000")
         for name, one in (("ours", ours), ("standard library", stdlib)):
             print(f"\na line, {name}: {one['median_us']:.1f} us (best {one['best_us']:.1f})")
         if ours["median_us"] <= LINE_LIMIT_US:
@@ -65,12 +65,12 @@ def test_a_line_costs_little_and_less_than_the_standard_library() -> None:
     assert ours["median_us"] <= LINE_LIMIT_US
 
 
-def test_a_reader_that_stopped_holds_no_event_loop() -> None:
+def test_a_stopped_reader_does_not_block_the_event_loop() -> None:
     for _ in range(ATTEMPTS):
-        # nobody reads for four of its five seconds: a pipe is full after 0.03
-        found = told("hold", "5000", "5", read_after_s=4.0)
+        # nothing is read for four of its five seconds: the pipe is full after 0.03 s
+        found = run_log_lines("hold", "5000", "5", read_after_s=4.0)
         lines = f"{found['written']:.0f} lines, {found['dropped']:.0f} of them dropped and counted"
-        print(f"\nthe loop stood still for {found['longest_ms']:.1f} ms at most, {lines}")
+        print(f"\nthe loop was blocked for {found['longest_ms']:.1f} ms at most, {lines}")
         if found["longest_ms"] <= STILL_LIMIT_MS:
             break
     assert found["longest_ms"] <= STILL_LIMIT_MS
@@ -78,8 +78,8 @@ def test_a_reader_that_stopped_holds_no_event_loop() -> None:
 
 
 @contextmanager
-def loki(port: int, lines: list[int]) -> Iterator[None]:
-    """Take what is pushed, and count it, on a port on which nobody was before."""
+def run_loki(port: int, lines: list[int]) -> Iterator[None]:
+    """Accept pushes and count their lines."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -92,7 +92,7 @@ def loki(port: int, lines: list[int]) -> Iterator[None]:
             self.end_headers()
 
         def log_message(self, *_: object) -> None:
-            """Say nothing of requests."""
+            """Log no requests."""
 
     server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -104,7 +104,7 @@ def loki(port: int, lines: list[int]) -> Iterator[None]:
 @pytest.mark.parametrize(("buffer_mib", "loses"), [(64, False), (4, True)])
 def test_an_outage_of_loki_is_survived(buffer_mib: int, *, loses: bool) -> None:
     outage_s = OUTAGE_S if not loses else OUTAGE_S // 3
-    port, lines = free_port(), list[int]()
+    port, lines = find_free_port(), list[int]()
     command = [str(HERE / "loki_outage.py"), f"http://127.0.0.1:{port}"]
     numbers = map(str, (RATE, outage_s + 5, buffer_mib))
     process = subprocess.Popen(
@@ -114,11 +114,11 @@ def test_an_outage_of_loki_is_survived(buffer_mib: int, *, loses: bool) -> None:
         text=True,
     )
     time.sleep(outage_s)
-    with loki(port, lines):
+    with run_loki(port, lines):
         output, _ = process.communicate(timeout=120)
     found = json.loads(output.splitlines()[-1])
     print(f"\n{outage_s} s without Loki, {buffer_mib} MiB: {found['offered']} lines offered, "
-          f"{found['dropped']} dropped, {found['more_mib']:.0f} MiB more memory, loop still for "
+          f"{found['dropped']} dropped, {found['more_mib']:.0f} MiB more memory, loop blocked for "
           f"{found['longest_ms']:.0f} ms at most")  # fmt: skip
     assert found["offered"] >= 0.95 * RATE * outage_s
     assert found["sent"] + found["dropped"] == found["offered"]
@@ -128,14 +128,14 @@ def test_an_outage_of_loki_is_survived(buffer_mib: int, *, loses: bool) -> None:
     assert "loki_away" in output
 
 
-def test_spans_cost_nothing_while_nobody_wants_them() -> None:
+def test_spans_without_an_endpoint_cost_nothing() -> None:
     assert SPAN_RECORDER.sink is None
 
-    def asked() -> None:
+    def handle_request() -> None:
         if SPAN_RECORDER.sink is not None:
             SPAN_RECORDER.start_request(None)
         trace_context.span_id_var.get()
 
-    took_us = min(repeat(asked, number=100_000, repeat=5)) * 10
+    took_us = min(repeat(handle_request, number=100_000, repeat=5)) * 10
     print(f"\na request without an endpoint: {took_us:.3f} us")
     assert took_us <= OFF_LIMIT_US

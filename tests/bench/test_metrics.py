@@ -1,4 +1,4 @@
-"""What it costs to be asked for metrics: every service's own series, after a busy day."""
+"""Cost of a metrics request of each service with many series."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from support.asgi_server import serve_app
 
 pytestmark = pytest.mark.bench
 LIMIT_MS, CPU_LIMIT, EVERY_S = 10, 0.02, 15
-# An api that was just started has 67 samples; this is ten times as much.
+# A freshly started api has 67 samples; this makes ten times as many.
 VALUES = 4
-REQUESTS, OTHERS = 24, 6  # children of the series of requests, and of every other
+REQUESTS, OTHERS = 24, 6  # children of the request series, and of every other
 ROUNDS = 60
 ATTEMPTS = 3
 
 
-def busy(metrics: Metrics) -> int:
-    """Give every family as many children as it could have; return how many there are."""
+def add_children(metrics: Metrics) -> int:
+    """Give every family as many children as it could have; return their number."""
     count = 0
     for collector in list(metrics.registry._collector_to_names):
         if not isinstance(collector, MetricWrapperBase) or not collector._labelnames:
@@ -44,11 +44,11 @@ def busy(metrics: Metrics) -> int:
 
 
 @pytest.mark.parametrize("service", load_metrics_reference().SERVICES)
-async def test_being_asked_costs_little(service: str) -> None:
+async def test_a_metrics_request_costs_little(service: str) -> None:
     kind, fill = load_metrics_reference().SERVICES[service]
     metrics = kind(service)
     health = HealthMonitor(service, fill(metrics), metrics)
-    children = busy(metrics)
+    children = add_children(metrics)
     async with (
         serve_app(Starlette(routes=make_standard_routes(health, metrics))) as url,
         httpx.AsyncClient(base_url=url) as http,
@@ -59,8 +59,7 @@ async def test_being_asked_costs_little(service: str) -> None:
                 before = time.perf_counter()
                 answer = await http.get("/metrics")
                 took_ms.append((time.perf_counter() - before) * 1000)
-            # The processor's time, because what else the machine does is not what is measured; the
-            # client's share is in it.
+            # CPU time, because other programs use the machine; it includes the client's share.
             cost_ms = (time.process_time() - begun_s) / ROUNDS * 1000
             cpu = cost_ms / 1000 / EVERY_S
             print(

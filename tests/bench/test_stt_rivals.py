@@ -1,14 +1,13 @@
-"""Hearing beside faster-whisper called directly, and beside wyoming-faster-whisper.
+"""Speed of transcription compared with faster-whisper and wyoming-faster-whisper.
 
-The same model files, recordings, compute type (int8), threads and beam (5) everywhere, one after
-the other in one run, in an order that changes, so that a busy machine troubles all. Compared are
-pairs: what each took for the same recording in the same round. Where a model's weights happen to
-lie in memory makes it up to ten percent faster or slower for as long as it is loaded, so each
-attempt loads all of them anew.
+All use the same model files, recordings, compute type (int8), threads and beam (5), one after the
+other in one run and in changing order, so that other load affects all. Compared are the times for
+the same recording in the same round. The position of a model's weights in memory makes it up to
+ten percent faster or slower as long as it is loaded, so each attempt loads all of them again.
 
-    library, as its README    model.transcribe(file, beam_size=5): finds out the language first
-    library, our options      the same with the options of our engine (language, temperatures, no
-                              conditioning on earlier text, a limit of tokens), but its own window
+    library, as its README    model.transcribe(file, beam_size=5): detects the language first
+    library, our options      with the options of our engine (language, temperatures, no
+                              conditioning on earlier text, token limit), but its own window
 """
 
 from __future__ import annotations
@@ -25,23 +24,23 @@ import pytest
 
 from barnabee.audio import wav
 from barnabee.gpu.engines import whisper
-from support.gpu import GpuProcess, models_dir
+from support.gpu import GpuProcess, find_models_dir
 from support.rival_speech_servers import THREADS, run_wyoming_whisper
 
 if TYPE_CHECKING:
     from faster_whisper import WhisperModel
 
-ATTEMPTS = 3  # what else the machine does in one run is not what is measured; all are printed
-ROUNDS = 3  # six pairs alone gave medians from 0.92 to 1.11 on a machine with other work
+ATTEMPTS = 3  # because of other load on the machine; all are printed
+ROUNDS = 3  # six pairs alone gave medians from 0.92 to 1.11 on a busy machine
 LIMIT = 1.05
 AUDIO = sorted((Path(__file__).parents[1] / "audio").glob("*.wav"))
 
-Ear = Callable[[bytes], str]
+Transcribe = Callable[[bytes], str]
 
 
 @pytest.fixture(scope="module")
 def gpu(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GpuProcess]:
-    service = GpuProcess(tmp_path_factory.mktemp("gpu"), models_dir()).start()
+    service = GpuProcess(tmp_path_factory.mktemp("gpu"), find_models_dir()).start()
     try:
         service.wait_for("/health/live")
         service.wait_for("/health/ready")
@@ -54,12 +53,12 @@ def words(text: str) -> str:
     return " ".join(re.sub(r"[^a-z ]", "", text.lower()).split())
 
 
-def through_the_service(gpu: GpuProcess) -> Ear:
+def make_service_transcriber(gpu: GpuProcess) -> Transcribe:
     client = gpu.client()
     for verb in ("unload", "load"):
         assert client.post(f"/v1/models/whisper/{verb}").is_success
 
-    def hear(content: bytes) -> str:
+    def transcribe(content: bytes) -> str:
         response = client.post(
             "/v1/audio/transcriptions",
             files={"file": ("a.wav", content)},
@@ -67,19 +66,19 @@ def through_the_service(gpu: GpuProcess) -> Ear:
         )
         return str(response.json()["text"])
 
-    return hear
+    return transcribe
 
 
-def as_its_readme(model: WhisperModel) -> Ear:
-    def hear(content: bytes) -> str:
+def make_readme_transcriber(model: WhisperModel) -> Transcribe:
+    def transcribe(content: bytes) -> str:
         segments, _ = model.transcribe(BytesIO(content), beam_size=5)
         return " ".join(segment.text for segment in segments)
 
-    return hear
+    return transcribe
 
 
-def with_our_options(model: WhisperModel) -> Ear:
-    def hear(content: bytes) -> str:
+def make_tuned_transcriber(model: WhisperModel) -> Transcribe:
+    def transcribe(content: bytes) -> str:
         samples = wav.decode(wav.parse(content, max_s=60), 16_000)
         segments, _ = model.transcribe(
             samples,
@@ -90,55 +89,57 @@ def with_our_options(model: WhisperModel) -> Ear:
         )
         return "".join(segment.text for segment in segments)
 
-    return hear
+    return transcribe
 
 
 @pytest.mark.bench
 @pytest.mark.timeout(1800)
-def test_hearing_is_as_fast_as_the_library_and_as_another_server(
+def test_transcription_is_as_fast_as_library_and_other_server(
     gpu: GpuProcess, tmp_path: Path
 ) -> None:
     from faster_whisper import WhisperModel  # noqa: PLC0415 - heavy
 
-    files = models_dir() / "whisper-base"
+    files = find_models_dir() / "whisper-base"
     found: list[dict[str, float]] = []
-    while len(found) < ATTEMPTS and not (found and worst(found[-1]) <= LIMIT):
+    while len(found) < ATTEMPTS and not (found and find_worst(found[-1]) <= LIMIT):
         library = WhisperModel(str(files), device="cpu", compute_type="int8", cpu_threads=THREADS)
         with run_wyoming_whisper(files, tmp_path) as wyoming:
-            ears = {
-                "service": through_the_service(gpu),
-                "library, as its README": as_its_readme(library),
-                "library, our options": with_our_options(library),
+            transcribers = {
+                "service": make_service_transcriber(gpu),
+                "library, as its README": make_readme_transcriber(library),
+                "library, our options": make_tuned_transcriber(library),
                 "wyoming-faster-whisper": wyoming.transcribe,
             }
-            for ear in ears.values():
-                ear(AUDIO[0].read_bytes())
-            found.append(measured(ears))
-    assert worst(found[-1]) <= LIMIT, found
+            for transcribe in transcribers.values():
+                transcribe(AUDIO[0].read_bytes())
+            found.append(measure(transcribers))
+    assert find_worst(found[-1]) <= LIMIT, found
 
 
-def worst(ratios: dict[str, float]) -> float:
+def find_worst(ratios: dict[str, float]) -> float:
     """Return the greatest ratio."""
     return max(ratios.values())
 
 
-def measured(ears: dict[str, Ear]) -> dict[str, float]:
+def measure(transcribers: dict[str, Transcribe]) -> dict[str, float]:
     """Return the median of service / other over all recordings, for each other."""
-    took_s: dict[str, list[float]] = {name: [] for name in ears}
-    names = list(ears)
+    took_s: dict[str, list[float]] = {name: [] for name in transcribers}
+    names = list(transcribers)
     for number, path in enumerate(AUDIO * ROUNDS):
-        content, heard = path.read_bytes(), {}
+        content, texts = path.read_bytes(), {}
         turn = number % len(names)
         for name in names[turn:] + names[:turn]:
             begun = time.perf_counter()
-            heard[name] = words(ears[name](content))
+            texts[name] = words(transcribers[name](content))
             took_s[name].append(time.perf_counter() - begun)
-        assert len(set(heard.values())) == 1, heard
+        assert len(set(texts.values())) == 1, texts
     ratios = {
         name: median(s / o for s, o in zip(took_s["service"], took_s[name], strict=True))
         for name in names[1:]
     }
-    print("\nhearing, median s: " + ", ".join(f"{n} {median(t):.2f}" for n, t in took_s.items()))
+    print(
+        "\ntranscription, median s: " + ", ".join(f"{n} {median(t):.2f}" for n, t in took_s.items())
+    )
     print(
         f"service / other (limit {LIMIT}): " + ", ".join(f"{n} {r:.2f}" for n, r in ratios.items())
     )

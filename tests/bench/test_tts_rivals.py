@@ -1,8 +1,8 @@
-"""Speaking beside kokoro-onnx called directly, and beside fastkokoro.
+"""Speed of synthesis compared with kokoro-onnx and fastkokoro.
 
-The same ONNX file, voice, text and threads everywhere, one after the other in one run, in an order
-that changes, so that a busy machine troubles all. Compared are pairs of the same round. Directly
-means as the library's README does it: `Kokoro(model, voices).create(text, voice=…)`, all in one go.
+All use the same ONNX file, voice, text and threads, one after the other in one run and in changing
+order, so that other load affects all. Compared are pairs of the same round. kokoro-onnx is called
+as in its README: `Kokoro(model, voices).create(text, voice=…)` returns the whole audio.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from statistics import median
 import httpx
 import pytest
 
-from support.gpu import GpuProcess, models_dir
+from support.gpu import GpuProcess, find_models_dir
 from support.rival_speech_servers import run_fastkokoro
 
-ATTEMPTS = 3  # what else the machine does in one run is not what is measured; all are printed
+ATTEMPTS = 3  # because of other load on the machine; all are printed
 ROUNDS = 3
 FIRST_SHARE = 0.4
 TOTAL_RATIO = 1.05
@@ -32,20 +32,20 @@ SENTENCE = (
 
 
 @dataclass(frozen=True)
-class Spoken:
-    """How long it took to the first sound and to the last, and how long it sounds."""
+class SynthesisTimes:
+    """Time until the first and the last audio, and the duration of the audio."""
 
     first_s: float
     total_s: float
     sound_s: float
 
 
-Mouth = Callable[[], Spoken]
+Synthesize = Callable[[], SynthesisTimes]
 
 
 @pytest.fixture(scope="module")
 def gpu(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GpuProcess]:
-    service = GpuProcess(tmp_path_factory.mktemp("gpu"), models_dir()).start()
+    service = GpuProcess(tmp_path_factory.mktemp("gpu"), find_models_dir()).start()
     try:
         service.wait_for("/health/live")
         service.wait_for("/health/ready")
@@ -54,58 +54,55 @@ def gpu(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GpuProcess]:
         service.stop()
 
 
-def over_http(client: httpx.Client, **options: object) -> Mouth:
+def make_http_synthesizer(client: httpx.Client, **options: object) -> Synthesize:
     body = {"model": "kokoro", "input": SENTENCE, "voice": VOICE, "response_format": "pcm"}
 
-    def speak() -> Spoken:
+    def synthesize() -> SynthesisTimes:
         begun, first_s, size = time.perf_counter(), 0.0, 0
         with client.stream("POST", "/v1/audio/speech", json={**body, **options}) as response:
             assert response.is_success, response.read()
             for chunk in response.iter_bytes():
                 first_s = first_s or time.perf_counter() - begun
                 size += len(chunk)
-        return Spoken(first_s, time.perf_counter() - begun, size / 48_000)
+        return SynthesisTimes(first_s, time.perf_counter() - begun, size / 48_000)
 
-    return speak
+    return synthesize
 
 
-def directly(files: Path) -> Mouth:
+def make_library_synthesizer(files: Path) -> Synthesize:
     from kokoro_onnx import Kokoro  # noqa: PLC0415 - heavy
 
     model = Kokoro(str(files / "model.onnx"), str(files / "voices.npz"))
 
-    def speak() -> Spoken:
+    def synthesize() -> SynthesisTimes:
         begun = time.perf_counter()
         samples, rate_hz = model.create(SENTENCE, voice=VOICE, speed=1.0, lang="en-us")
         took_s = time.perf_counter() - begun
-        return Spoken(took_s, took_s, len(samples) / rate_hz)
+        return SynthesisTimes(took_s, took_s, len(samples) / rate_hz)
 
-    return speak
+    return synthesize
 
 
 @pytest.mark.bench
 @pytest.mark.timeout(1800)
-def test_speaking_is_as_fast_as_the_library_and_as_another_server(
-    gpu: GpuProcess, tmp_path: Path
-) -> None:
-    files = models_dir() / "kokoro-int8"
+def test_synthesis_is_as_fast_as_library_and_other_server(gpu: GpuProcess, tmp_path: Path) -> None:
+    files = find_models_dir() / "kokoro-int8"
     with run_fastkokoro(files, tmp_path) as rival, gpu.client() as client:
-        mouths = {
-            "service": over_http(client),
-            "kokoro-onnx": directly(files),
-            "fastkokoro": over_http(rival, stream=True),
+        synthesizers = {
+            "service": make_http_synthesizer(client),
+            "kokoro-onnx": make_library_synthesizer(files),
+            "fastkokoro": make_http_synthesizer(rival, stream=True),
         }
-        for mouth in mouths.values():
-            mouth()
+        for synthesize in synthesizers.values():
+            synthesize()
         for _ in range(ATTEMPTS):
-            shares = measured(mouths)
-            if well(shares):
+            shares = measure(synthesizers)
+            if is_within_limits(shares):
                 break
-    assert well(shares), shares
+    assert is_within_limits(shares), shares
 
 
-def well(shares: dict[str, float]) -> bool:
-    """Return whether all limits are kept."""
+def is_within_limits(shares: dict[str, float]) -> bool:
     return (
         shares["first"] <= FIRST_SHARE
         and shares["total"] <= TOTAL_RATIO
@@ -113,14 +110,14 @@ def well(shares: dict[str, float]) -> bool:
     )
 
 
-def measured(mouths: dict[str, Mouth]) -> dict[str, float]:
-    """Return the medians of what the limits are about."""
-    rounds: dict[str, list[Spoken]] = {name: [] for name in mouths}
-    names = list(mouths)
+def measure(synthesizers: dict[str, Synthesize]) -> dict[str, float]:
+    """Return the median ratios that have limits."""
+    rounds: dict[str, list[SynthesisTimes]] = {name: [] for name in synthesizers}
+    names = list(synthesizers)
     for number in range(ROUNDS):
         turn = number % len(names)
         for name in names[turn:] + names[:turn]:
-            rounds[name].append(mouths[name]())
+            rounds[name].append(synthesizers[name]())
     ours, direct, rival = (rounds[name] for name in names)
     shares = {
         "first": median(o.first_s / d.total_s for o, d in zip(ours, direct, strict=True)),

@@ -1,7 +1,7 @@
-"""From the end of speech to the first sound: ours, and Pipecat's stock pipeline beside it.
+"""Time from the end of speech to the first audio, compared with Pipecat's stock pipeline.
 
-Both run in one process over the same plain socket, ask the same api and speak the same reply; ours
-asks the real inference service, the stock services compute here. Questions alternate.
+Both run in one process with the same WebSocket transport, api and reply; ours uses the real
+inference service, the stock services compute in this process. Questions alternate.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from barnabee.core.schema import System
 from barnabee.voice.playback import CHUNK_MS, MAX_CHUNKS_AHEAD
 from support.asgi_server import serve_app
 from support.filler_recordings import record_fillers
-from support.gpu import TOKEN, GpuProcess, models_dir
+from support.gpu import TOKEN, GpuProcess, find_models_dir
 from support.pipecat_baseline import run_stock_pipeline
 from support.voice import (
     FakeApi,
@@ -37,8 +37,8 @@ from support.voice import (
 
 pytestmark = [pytest.mark.bench, pytest.mark.timeout(900)]
 
-# What else the machine does in one round is not what is measured: figures are medians over all
-# rounds so far, every round is printed, and the first after which all limits are met is the last.
+# Because of other load on the machine, figures are medians over all rounds so far; every round is
+# printed, and the first that meets all limits is the last.
 ROUNDS = 5
 QUESTIONS = [
     load_recording(f"{name}_{speaker}")
@@ -46,23 +46,23 @@ QUESTIONS = [
     for speaker in ("af_heart", "bm_george")
 ]
 LOUD = 300  # of 32767
-STOCK_LIMIT = 1.0  # of the median of all pairs
+STOCK_LIMIT = 1.0  # for the median of all pairs
 FIRST_SOUND_MS = {50: 500, 95: 900}
 OWN_MS = 40
-# A reply waits for a filler's end: what the transport has of it, and one piece in which it fades.
+# A reply waits for the end of a filler: what the transport holds, and one chunk of fade-out.
 FILLER_ENDS_MS = (MAX_CHUNKS_AHEAD + 1) * CHUNK_MS
 WAIT_S = 30
 
 
-def patient() -> System:
-    """Return the house's system, which here waits for the next question as long as it takes."""
+def load_patient_system() -> System:
+    """Return the system with a long follow-up time."""
     graph = system.load_system()
     return graph.model_copy(update={"talk": graph.talk.model_copy(update={"follow_up_s": 300})})
 
 
 @pytest.fixture(scope="module")
 def gpu(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GpuProcess]:
-    service = GpuProcess(tmp_path_factory.mktemp("gpu"), models_dir()).start()
+    service = GpuProcess(tmp_path_factory.mktemp("gpu"), find_models_dir()).start()
     try:
         service.wait_for("/health/ready")
         yield service
@@ -81,14 +81,14 @@ async def api() -> AsyncIterator[str]:
         yield url
 
 
-async def first_sound_ms(
-    microphone: Microphone, question: Samples, *, let_go: bool = False
+async def measure_first_audio_ms(
+    microphone: Microphone, question: Samples, *, release_button: bool = False
 ) -> float:
-    """Ask; return how long after the end of speech, or of the button, the first sound came."""
+    """Ask; return the time from the end of speech or of the button to the first audio in ms."""
     loop = asyncio.get_running_loop()
     speech = question[: np.flatnonzero(np.abs(question) > LOUD)[-1]]
     await microphone.send_in_real_time(make_silence(0.3), speech)
-    if let_go:
+    if release_button:
         await microphone.send_message(type="talk", on=False)
     ended_s, known = loop.time(), len(microphone.received)
     listening = asyncio.create_task(microphone.send_in_real_time(make_silence(WAIT_S)))
@@ -101,12 +101,12 @@ async def first_sound_ms(
     finally:
         listening.cancel()
         await asyncio.gather(listening, return_exceptions=True)
-    msg = f"nothing was said within {WAIT_S} s; seen: {microphone.messages}"
+    msg = f"no audio within {WAIT_S} s; seen: {microphone.messages}"
     raise AssertionError(msg)
 
 
-async def until_quiet(microphone: Microphone) -> None:
-    """Wait until nothing more is said."""
+async def wait_for_silence(microphone: Microphone) -> None:
+    """Wait until no more audio arrives."""
     known = -1
     while known != len(microphone.received):
         known = len(microphone.received)
@@ -114,7 +114,7 @@ async def until_quiet(microphone: Microphone) -> None:
 
 
 async def ask_first(microphone: Microphone) -> None:
-    """Ask by the button once; from then on no wake word is needed."""
+    """Ask once with the button; follow-up questions then need no wake word."""
     await microphone.send_message(type="talk", on=True)
     await microphone.wait_for_state("listening")
     await microphone.send_in_real_time(QUESTIONS[0], make_silence(0.2))
@@ -122,36 +122,41 @@ async def ask_first(microphone: Microphone) -> None:
     await microphone.wait_for_state("follow_up", WAIT_S)
 
 
-async def test_the_answer_comes_as_soon_as_from_pipecats_stock_pipeline(
+async def test_the_answer_is_as_fast_as_pipecats_stock_pipeline(
     gpu: GpuProcess, api: str, tmp_path: Path
 ) -> None:
     pairs: list[tuple[float, float]] = []
     owns: list[float] = []
     ratio = own_ms = 0.0
     async with AsyncExitStack() as stack:
-        house = await stack.enter_async_context(
+        voice = await stack.enter_async_context(
             run_voice_service(
-                gpu.url, api, tmp_path, graph=patient(), token=TOKEN
+                gpu.url, api, tmp_path, graph=load_patient_system(), token=TOKEN
             )  # without recordings
         )
-        ours = await stack.enter_async_context(house.talk(token=TOKEN))
-        other = await stack.enter_async_context(run_stock_pipeline(models_dir(), api, TOKEN))
+        ours = await stack.enter_async_context(voice.talk(token=TOKEN))
+        other = await stack.enter_async_context(run_stock_pipeline(find_models_dir(), api, TOKEN))
         theirs = await stack.enter_async_context(open_microphone(other, room="home", token=TOKEN))
         await ask_first(ours)
-        await first_sound_ms(theirs, QUESTIONS[0])
+        await measure_first_audio_ms(theirs, QUESTIONS[0])
         for number in range(ROUNDS):
             both = [ours, theirs] if number % 2 else [theirs, ours]
             for question in QUESTIONS:
                 took = {}
                 for microphone in both:
-                    before, engines = stages_ms(house), await Computed.read(gpu)
-                    took[microphone is ours] = await first_sound_ms(microphone, question)
+                    before, engines = read_stages_ms(voice), await InferenceSeconds.read(gpu)
+                    took[microphone is ours] = await measure_first_audio_ms(microphone, question)
                     if microphone is ours:
-                        await ours.until_state("follow_up", WAIT_S)
-                    await until_quiet(microphone)
+                        await ours.wait_for_state("follow_up", WAIT_S)
+                    await wait_for_silence(microphone)
                     if microphone is ours:
                         owns.append(
-                            beside(before, stages_ms(house), engines, await Computed.read(gpu))
+                            compute_own_ms(
+                                before,
+                                read_stages_ms(voice),
+                                engines,
+                                await InferenceSeconds.read(gpu),
+                            )
                         )
                 pairs.append((took[True], took[False]))
             ratio = median(mine / other for mine, other in pairs)
@@ -170,23 +175,26 @@ async def test_the_answer_comes_as_soon_as_from_pipecats_stock_pipeline(
     assert own_ms <= OWN_MS
 
 
-def beside(
-    before: dict[str, float], after: dict[str, float], engines: Computed, now: Computed
+def compute_own_ms(
+    before: dict[str, float],
+    after: dict[str, float],
+    engines: InferenceSeconds,
+    now: InferenceSeconds,
 ) -> float:
-    """Return how much of a turn, in ms, was neither the engines' nor waiting for its end."""
+    """Return the time of a turn in ms without inference and end-of-turn detection."""
     passed = sum(after[stage] - before[stage] for stage in ("stt", "command", "tts_first_byte"))
     return passed - (now.stt - engines.stt + now.tts - engines.tts) * 1000
 
 
 @dataclass
-class Computed:
-    """What the engines have computed so far, in s."""
+class InferenceSeconds:
+    """Total inference time of the engines so far."""
 
     stt: float
     tts: float
 
     @classmethod
-    async def read(cls, gpu: GpuProcess) -> Computed:
+    async def read(cls, gpu: GpuProcess) -> InferenceSeconds:
         headers = {"Authorization": f"Bearer {TOKEN}"}
         async with httpx.AsyncClient(base_url=gpu.url, headers=headers) as client:
             lines = (await client.get("/metrics")).text.splitlines()
@@ -198,41 +206,43 @@ class Computed:
         return cls(of("stt"), of("tts"))
 
 
-def stages_ms(house: VoiceService) -> dict[str, float]:
+def read_stages_ms(voice: VoiceService) -> dict[str, float]:
     names = ("vad", "stt", "command", "tts_first_byte", "first_audio")
     name = "barnabee_stage_seconds_sum"
-    return {stage: house.metric(name, stage=stage) * 1000 for stage in names}
+    return {stage: voice.metric(name, stage=stage) * 1000 for stage in names}
 
 
-async def test_first_sound_comes_soon(gpu: GpuProcess, api: str, fillers: Path) -> None:
+async def test_first_audio_is_within_its_limits(gpu: GpuProcess, api: str, fillers: Path) -> None:
     missed: dict[str, float] = {}
-    rounds: list[list[Asked]] = []
+    rounds: list[list[QuestionTimes]] = []
     async with (
-        run_voice_service(gpu.url, api, fillers.parent, graph=patient(), token=TOKEN) as house,
-        house.talk(token=TOKEN) as microphone,
+        run_voice_service(
+            gpu.url, api, fillers.parent, graph=load_patient_system(), token=TOKEN
+        ) as voice,
+        voice.talk(token=TOKEN) as microphone,
     ):
         await ask_first(microphone)
         for _ in range(ROUNDS):
             rounds.append([])
             for question in QUESTIONS:
-                before, engines = stages_ms(house), await Computed.read(gpu)
-                sound_ms = await first_sound_ms(microphone, question)
+                before, engines = read_stages_ms(voice), await InferenceSeconds.read(gpu)
+                sound_ms = await measure_first_audio_ms(microphone, question)
                 await microphone.wait_for_state("follow_up", WAIT_S)
-                await until_quiet(microphone)
-                now = await Computed.read(gpu)
-                took = {name: ms - before[name] for name, ms in stages_ms(house).items()}
+                await wait_for_silence(microphone)
+                now = await InferenceSeconds.read(gpu)
+                took = {name: ms - before[name] for name, ms in read_stages_ms(voice).items()}
                 stt_ms = (now.stt - engines.stt) * 1000
-                own_ms = beside(before, stages_ms(house), engines, now)
-                rounds[-1].append(Asked(sound_ms, own_ms, stt_ms, took))
-            missed = judged(rounds)
+                own_ms = compute_own_ms(before, read_stages_ms(voice), engines, now)
+                rounds[-1].append(QuestionTimes(sound_ms, own_ms, stt_ms, took))
+            missed = find_missed_limits(rounds)
             if not missed:
                 break
     assert not missed
 
 
 @dataclass
-class Asked:
-    """One question: after how long anything sounded, our own part of it, and every stage's."""
+class QuestionTimes:
+    """Times of one question: first audio, our own part, transcription and each stage."""
 
     sound_ms: float
     own_ms: float
@@ -240,8 +250,8 @@ class Asked:
     stages_ms: dict[str, float]
 
 
-def judged(rounds: list[list[Asked]]) -> dict[str, float]:
-    """Print the figures; return what is over its limit.
+def find_missed_limits(rounds: list[list[QuestionTimes]]) -> dict[str, float]:
+    """Print the figures; return those over their limits.
 
     Each question counts with its median over all rounds.
     """
@@ -264,20 +274,22 @@ def judged(rounds: list[list[Asked]]) -> dict[str, float]:
     return {name: ms for name, (ms, limit) in found.items() if ms > limit}
 
 
-async def test_four_rooms_talk_at_once_and_all_are_answered(
+async def test_four_concurrent_rooms_are_all_answered(
     gpu: GpuProcess, api: str, fillers: Path
 ) -> None:
-    """Two cores are too few for four at once: what is promised is that nobody is dropped."""
+    """Two cores are too few for four rooms: only that every turn is answered is required."""
     rooms = ("kitchen", "hall", "study", "bath")
     took: dict[str, list[float]] = {room: [] for room in rooms}
 
-    async def converse(house: VoiceService, room: str) -> None:
-        async with house.talk(room, TOKEN) as microphone:
+    async def converse(voice: VoiceService, room: str) -> None:
+        async with voice.talk(room, TOKEN) as microphone:
             for question in QUESTIONS[:3]:
                 replies = len(microphone.get_messages("reply"))
                 await microphone.send_message(type="talk", on=True)
                 await microphone.wait_until(lambda: microphone.state == "listening")
-                took[room].append(await first_sound_ms(microphone, question, let_go=True))
+                took[room].append(
+                    await measure_first_audio_ms(microphone, question, release_button=True)
+                )
                 await microphone.wait_until(
                     lambda known=replies: len(microphone.get_messages("reply")) > known,  # type: ignore[misc]
                     4 * WAIT_S,
@@ -287,15 +299,17 @@ async def test_four_rooms_talk_at_once_and_all_are_answered(
             assert not microphone.get_messages("error")
 
     async with run_voice_service(
-        gpu.url, api, fillers.parent, graph=patient(), token=TOKEN
-    ) as house:
-        await asyncio.gather(*(converse(house, room) for room in rooms))
-        answered = house.metric("barnabee_turns_total", outcome="answered", code="")
+        gpu.url, api, fillers.parent, graph=load_patient_system(), token=TOKEN
+    ) as voice:
+        await asyncio.gather(*(converse(voice, room) for room in rooms))
+        answered = voice.metric("barnabee_turns_total", outcome="answered", code="")
         sounds = sorted(ms for each in took.values() for ms in each)
-        replies = house.metric("barnabee_first_sound_seconds_sum", of="reply")
-        count = house.metric("barnabee_first_sound_seconds_count", of="reply")
+        replies = voice.metric("barnabee_first_sound_seconds_sum", of="reply")
+        count = voice.metric("barnabee_first_sound_seconds_count", of="reply")
     print(
         f"\nfour rooms at once: first sound p50 {median(sounds):.0f} ms, at most "
         f"{sounds[-1]:.0f} ms; the answer after {replies / count:.1f} s on average"
     )
-    assert answered >= len(sounds) - len(rooms)  # the last of each room is counted when it leaves
+    assert answered >= len(sounds) - len(
+        rooms
+    )  # the last turn of a room is counted when it disconnects

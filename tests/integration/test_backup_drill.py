@@ -16,7 +16,7 @@ from barnabee.backup.replica import LitestreamReplica, StoreRequests
 from barnabee.core.errors import BackupFailed
 from support.backup import (
     flip_bits,
-    snapshot_folder,
+    get_snapshot_folder,
     take_snapshot,
     truncate_file,
     with_backup_settings,
@@ -108,7 +108,7 @@ def find_archive(deployment: ReplicatedDeployment) -> Path:
 
 
 def replace_machine_key(deployment: ReplicatedDeployment) -> None:
-    (snapshot_folder(deployment.settings) / keys.MACHINE_KEY).write_text(
+    (get_snapshot_folder(deployment.settings) / keys.MACHINE_KEY).write_text(
         keys.make_recovery_kit().secret
     )
 
@@ -172,7 +172,7 @@ async def test_a_missing_object_fails_the_drill_after_the_stall_limit(
     async def is_settled() -> bool:  # files written later would exist
         return bool(list_ltx_files(deployment, "0009") and list_ltx_files(deployment, "0001"))
 
-    await eventually(is_settled, within_s=30)
+    await eventually(is_settled)
     for file in list_ltx_files(deployment):
         file.unlink()  # the server still lists them
     monkeypatch.setattr(drill, "LitestreamReplica", partial(LitestreamReplica, stall_s=2.0))

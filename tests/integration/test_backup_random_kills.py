@@ -27,7 +27,7 @@ from barnabee.backup.replica import LitestreamReplica
 from barnabee.store import db
 from support.backup import read_live_content
 from support.replica import ReplicatedDeployment, make_replicated_deployment
-from support.wait import until
+from support.wait import wait_until
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
 ROUNDS, PER_S = 100, 150
@@ -68,7 +68,7 @@ class Storm:
 
     async def wait_for_writes(self, count: int = 30) -> None:
         before = len(self.committed())
-        await until(lambda: len(self.committed()) >= before + count, within_s=60)
+        await wait_until(lambda: len(self.committed()) >= before + count, within_s=60)
 
     def kill(self, target: str) -> float:
         """Kill the process or all of them; return the time."""

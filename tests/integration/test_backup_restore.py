@@ -25,14 +25,14 @@ from barnabee.core.errors import BackupDamaged, BackupFailed, BadInput, BadReque
 from barnabee.store import database_files
 from support.backup import (
     flip_bits,
+    get_snapshot_folder,
     read_live_content,
-    snapshot_folder,
     take_snapshot,
     with_backup_settings,
 )
 from support.replica import (
     ReplicatedDeployment,
-    expected_trace_ids,
+    list_expected_trace_ids,
     make_replicated_deployment,
     read_trace_ids,
     record_turns,
@@ -159,7 +159,7 @@ async def test_a_failure_keeps_the_database_and_names_its_step(
         raise OSError(28, "No space left on device")
 
     if step == "fetch":
-        flip_bits(snapshot_folder(deployment.settings) / source.snapshot.file)
+        flip_bits(get_snapshot_folder(deployment.settings) / source.snapshot.file)
     elif step == "check":
         monkeypatch.setattr(integrity, "check_integrity", fail)
     elif step == "compare":
@@ -276,7 +276,7 @@ async def test_a_cold_start_uses_a_snapshot_when_the_replica_is_damaged(
     deployment.stop_litestream()
     for file in deployment.s3.directory.rglob("*.ltx"):
         flip_bits(file, 0.5, 40)
-    key = (snapshot_folder(deployment.settings) / keys.MACHINE_KEY).read_text()
+    key = (get_snapshot_folder(deployment.settings) / keys.MACHINE_KEY).read_text()
     deployment.delete_data()
 
     with pytest.raises(BackupDamaged, match="no key on this machine"):
@@ -298,7 +298,7 @@ async def test_a_cold_start_uses_a_snapshot_when_the_replica_is_damaged(
     deployment.delete_data()
     assert await restore_at_cold_start(deployment) is cold_start.ColdStartOutcome.RESTORED
     assert read_live_content(deployment.path) == final
-    assert len(await read_trace_ids(deployment)) == len(expected_trace_ids(range(310)))
+    assert len(await read_trace_ids(deployment)) == len(list_expected_trace_ids(range(310)))
 
 
 async def test_an_empty_replica_with_snapshots_is_not_an_empty_start(
@@ -306,7 +306,7 @@ async def test_an_empty_replica_with_snapshots_is_not_an_empty_start(
 ) -> None:
     await record_turns(deployment, range(10))
     take_snapshot(deployment)
-    key = (snapshot_folder(deployment.settings) / keys.MACHINE_KEY).read_text()
+    key = (get_snapshot_folder(deployment.settings) / keys.MACHINE_KEY).read_text()
     (tmp_path / "credentials" / keys.SNAPSHOT_KEY_CREDENTIAL).write_text(key)
     before = read_live_content(deployment.path)
     deployment.delete_data()

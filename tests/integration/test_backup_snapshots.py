@@ -37,10 +37,10 @@ from barnabee.core.files import lock_file
 from barnabee.core.settings import Settings
 from barnabee.store import db
 from support.backup import (
-    Clock,
+    TickingClock,
     flip_bits,
+    get_snapshot_folder,
     read_live_content,
-    snapshot_folder,
     truncate_file,
     with_backup_settings,
 )
@@ -80,7 +80,7 @@ def extract(
     settings: Settings, made: Snapshot, target: Path, secret: str
 ) -> integrity.DatabaseContent:
     snapshots.extract_snapshot(
-        snapshot_folder(settings), made, target, [keys.parse_identity(secret)]
+        get_snapshot_folder(settings), made, target, [keys.parse_identity(secret)]
     )
     integrity.check_integrity(target)
     return integrity.read_file_content(target)
@@ -90,19 +90,19 @@ def test_both_keys_open_a_snapshot_of_the_database(settings: Settings, tmp_path:
     made = snapshot_job.run_snapshot_job(SYSTEM, settings)
 
     expected = read_live_content(settings.database_path)
-    machine = (snapshot_folder(settings) / keys.MACHINE_KEY).read_text()
+    machine = (get_snapshot_folder(settings) / keys.MACHINE_KEY).read_text()
     assert made.content == expected
     assert extract(settings, made, tmp_path / "one.db", KIT.secret) == expected
     assert extract(settings, made, tmp_path / "two.db", machine) == expected
-    assert (snapshot_folder(settings) / made.file).read_bytes()[:16] == b"age-encryption.o"
+    assert (get_snapshot_folder(settings) / made.file).read_bytes()[:16] == b"age-encryption.o"
     assert made.packed.file_bytes < made.packed.database_bytes / 5
-    assert (snapshot_folder(settings) / keys.MACHINE_KEY).stat().st_mode & 0o777 == 0o640
-    left = {path.name for path in snapshot_folder(settings).iterdir()} - {
+    assert (get_snapshot_folder(settings) / keys.MACHINE_KEY).stat().st_mode & 0o777 == 0o640
+    left = {path.name for path in get_snapshot_folder(settings).iterdir()} - {
         snapshot_job.LOCK_FILE,
         keys.MACHINE_KEY,
     }
     assert left == {made.file, made.description}
-    assert snapshots.list_snapshots(snapshot_folder(settings)) == [made]
+    assert snapshots.list_snapshots(get_snapshot_folder(settings)) == [made]
 
 
 def test_a_snapshot_is_consistent_while_turns_are_written(
@@ -121,7 +121,7 @@ def test_a_snapshot_is_consistent_while_turns_are_written(
     try:
         # Within one second, or with a stopped clock, no snapshot replaces another.
         made = [
-            snapshot_job.run_snapshot_job(SYSTEM, settings, now=lambda: Clock().now)
+            snapshot_job.run_snapshot_job(SYSTEM, settings, now=lambda: TickingClock().now)
             for _ in range(3)
         ]
     finally:
@@ -143,16 +143,16 @@ def test_without_a_recovery_key_it_is_local_and_not_encrypted(
     made = snapshot_job.run_snapshot_job(plain, settings)
 
     assert not made.encrypted
-    assert (snapshot_folder(settings) / made.file).stat().st_mode & 0o007 == 0
-    snapshots.extract_snapshot(snapshot_folder(settings), made, tmp_path / "x.db", [])
+    assert (get_snapshot_folder(settings) / made.file).stat().st_mode & 0o007 == 0
+    snapshots.extract_snapshot(get_snapshot_folder(settings), made, tmp_path / "x.db", [])
     assert integrity.read_file_content(tmp_path / "x.db") == read_live_content(
         settings.database_path
     )
 
     beyond = with_backup_settings(plain, offsite=f":local:{tmp_path / 'offsite'}")
     with pytest.raises(SettingMissing, match="barnabee backup kit"):
-        snapshot_job.run_snapshot_job(beyond, settings, now=Clock())
-    assert len(snapshots.list_snapshots(snapshot_folder(settings))) == 2  # made nevertheless
+        snapshot_job.run_snapshot_job(beyond, settings, now=TickingClock())
+    assert len(snapshots.list_snapshots(get_snapshot_folder(settings))) == 2  # made nevertheless
     assert not (tmp_path / "offsite").exists()
 
 
@@ -161,7 +161,7 @@ def test_a_wrong_recovery_key_is_refused_before_a_snapshot(settings: Settings) -
         snapshot_job.run_snapshot_job(
             with_backup_settings(SYSTEM, recovery_recipient="age1nonsense"), settings
         )
-    assert snapshots.list_snapshots(snapshot_folder(settings)) == []
+    assert snapshots.list_snapshots(get_snapshot_folder(settings)) == []
 
 
 def test_the_offsite_store_gets_missed_snapshots_and_is_pruned(
@@ -171,7 +171,7 @@ def test_the_offsite_store_gets_missed_snapshots_and_is_pruned(
     away = with_backup_settings(SYSTEM, offsite="nas:snapshots")
     (tmp_path / "credentials").mkdir()
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path / "credentials"))
-    clock = Clock()
+    clock = TickingClock()
     with pytest.raises(SettingMissing, match="rclone_conf"):
         snapshot_job.run_snapshot_job(away, settings, now=clock)
     (tmp_path / "credentials/rclone_conf").write_text("[nas]\ntype = unheard-of\n")
@@ -184,7 +184,7 @@ def test_the_offsite_store_gets_missed_snapshots_and_is_pruned(
 
     store = offsite.open_offsite(away)
     assert store is not None
-    here = [found.name for found in snapshots.list_snapshots(snapshot_folder(settings))]
+    here = [found.name for found in snapshots.list_snapshots(get_snapshot_folder(settings))]
     assert len(here) == 3
     assert store.list_names() == here
     assert store.read_description(last.name) == last
@@ -193,7 +193,7 @@ def test_the_offsite_store_gets_missed_snapshots_and_is_pruned(
     assert (
         store.list_names()
         == [newest.name]
-        == [found.name for found in snapshots.list_snapshots(snapshot_folder(settings))]
+        == [found.name for found in snapshots.list_snapshots(get_snapshot_folder(settings))]
     )
     assert {path.suffix for path in (place / "snapshots").iterdir()} == {".age", ".json"}
 
@@ -213,11 +213,14 @@ def test_a_damaged_archive_is_refused(
 ) -> None:
     system = SYSTEM if encrypted else with_backup_settings(SYSTEM, recovery_recipient="")
     made = snapshot_job.run_snapshot_job(system, settings)
-    damage(snapshot_folder(settings) / made.file)  # type: ignore[operator]
+    damage(get_snapshot_folder(settings) / made.file)  # type: ignore[operator]
 
     with pytest.raises(ValueError, match=reason if encrypted else r".+"):
         snapshots.extract_snapshot(
-            snapshot_folder(settings), made, tmp_path / "x.db", [keys.parse_identity(KIT.secret)]
+            get_snapshot_folder(settings),
+            made,
+            tmp_path / "x.db",
+            [keys.parse_identity(KIT.secret)],
         )
 
 
@@ -225,31 +228,31 @@ def test_every_flipped_byte_is_found(settings: Settings, tmp_path: Path) -> None
     made = snapshot_job.run_snapshot_job(
         with_backup_settings(SYSTEM, recovery_recipient=""), settings
     )
-    path = snapshot_folder(settings) / made.file
+    path = get_snapshot_folder(settings) / made.file
     whole = path.read_bytes()
     for place in range(0, len(whole), max(1, len(whole) // 60)):
         path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
         with pytest.raises(ValueError, match=r".+"):
-            snapshots.extract_snapshot(snapshot_folder(settings), made, tmp_path / "x.db", [])
+            snapshots.extract_snapshot(get_snapshot_folder(settings), made, tmp_path / "x.db", [])
 
 
 def test_files_of_a_killed_snapshot_are_deleted(settings: Settings) -> None:
     made = snapshot_job.run_snapshot_job(SYSTEM, settings)
-    (snapshot_folder(settings) / "20260201T031000Z.db.zst.age").write_bytes(b"half of it")
-    (snapshot_folder(settings) / ".making.db").write_bytes(b"half of it")
+    (get_snapshot_folder(settings) / "20260201T031000Z.db.zst.age").write_bytes(b"half of it")
+    (get_snapshot_folder(settings) / ".making.db").write_bytes(b"half of it")
 
-    assert snapshots.list_snapshots(snapshot_folder(settings)) == [made]
-    again = snapshot_job.run_snapshot_job(SYSTEM, settings, now=Clock())
-    assert {found.name for found in snapshots.list_snapshots(snapshot_folder(settings))} == {
+    assert snapshots.list_snapshots(get_snapshot_folder(settings)) == [made]
+    again = snapshot_job.run_snapshot_job(SYSTEM, settings, now=TickingClock())
+    assert {found.name for found in snapshots.list_snapshots(get_snapshot_folder(settings))} == {
         made.name,
         again.name,
     }
-    assert not (snapshot_folder(settings) / "20260201T031000Z.db.zst.age").exists()
+    assert not (get_snapshot_folder(settings) / "20260201T031000Z.db.zst.age").exists()
 
 
 def test_two_snapshots_at_once_are_refused(settings: Settings) -> None:
-    snapshot_folder(settings).mkdir()
-    lock = lock_file(snapshot_folder(settings) / snapshot_job.LOCK_FILE)
+    get_snapshot_folder(settings).mkdir()
+    lock = lock_file(get_snapshot_folder(settings) / snapshot_job.LOCK_FILE)
     with lock, pytest.raises(Overloaded, match="snapshot"):
         snapshot_job.run_snapshot_job(SYSTEM, settings)
 
@@ -280,7 +283,7 @@ class TestFullDisk:
         self, disk: SmallDisk, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         settings = make_settings(disk.directory, monkeypatch)
-        good = snapshot_job.run_snapshot_job(SYSTEM, settings, now=Clock())
+        good = snapshot_job.run_snapshot_job(SYSTEM, settings, now=TickingClock())
         pack_database = archive.pack_database
 
         def fill_and_pack(*arguments: object, **options: object) -> object:
@@ -291,8 +294,8 @@ class TestFullDisk:
         with pytest.raises(BackupFailed, match=r"`pack`.*No space left") as failure:
             snapshot_job.run_snapshot_job(SYSTEM, settings)
         assert failure.value.code == "backup_failed"
-        assert snapshots.list_snapshots(snapshot_folder(settings)) == [good]
-        assert len(list(snapshot_folder(settings).glob("*.age"))) == 1
+        assert snapshots.list_snapshots(get_snapshot_folder(settings)) == [good]
+        assert len(list(get_snapshot_folder(settings).glob("*.age"))) == 1
 
 
 @pytest.mark.skipif(
@@ -301,7 +304,7 @@ class TestFullDisk:
 def test_age_and_zstd_open_a_snapshot_with_the_kit(settings: Settings, tmp_path: Path) -> None:
     made = snapshot_job.run_snapshot_job(SYSTEM, settings)
     (tmp_path / "kit").write_text(KIT.secret)
-    sealed, target = snapshot_folder(settings) / made.file, tmp_path / "extracted.db"
+    sealed, target = get_snapshot_folder(settings) / made.file, tmp_path / "extracted.db"
     with target.open("wb") as file:
         age = subprocess.run(
             ["age", "-d", "-i", str(tmp_path / "kit"), str(sealed)], capture_output=True, check=True

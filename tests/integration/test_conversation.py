@@ -24,7 +24,7 @@ from barnabee.core import system
 from support import lossy_network
 from support.api import ApiProcess
 from support.filler_recordings import record_fillers
-from support.gpu import GpuProcess, models_dir
+from support.gpu import GpuProcess, find_models_dir
 from support.redis import RedisServer
 from support.voice import (
     AUDIO,
@@ -62,7 +62,7 @@ class Parts:
 
 @pytest.fixture(scope="module")
 def gpu(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GpuProcess]:
-    process = GpuProcess(tmp_path_factory.mktemp("gpu"), models_dir()).start()
+    process = GpuProcess(tmp_path_factory.mktemp("gpu"), find_models_dir()).start()
     process.wait_for("/health/ready")
     yield process
     process.stop(signal.SIGKILL)
@@ -302,7 +302,7 @@ async def test_lost_api_is_announced_and_recovers(service: VoiceService, parts: 
         assert microphone.get_messages("error")[0]["code"] == "dependency_down"
         assert "think straight" in await transcribe(parts, microphone.samples, RATE_HZ)
         parts.api.start()
-        await parts.api.missing(within_s=30)
+        await parts.api.wait_until_unhealthy(within_s=30)
         await ask(microphone)
         await microphone.wait_until(lambda: bool(microphone.get_messages("reply")), ANSWERED_S)
 
@@ -322,7 +322,7 @@ async def ask(microphone: Microphone) -> None:
 async def test_conversation_over_a_lossy_network(
     parts: Parts, tmp_path: Path, loss_percent: int
 ) -> None:
-    reason = lossy_network.explain_unavailability()
+    reason = lossy_network.unavailability_reason()
     if reason:
         pytest.skip(f"no lossy network can be created here: {reason}")
     wav, out = AUDIO / "what_can_you_do_af_heart.wav", tmp_path / "seen.json"
@@ -330,7 +330,7 @@ async def test_conversation_over_a_lossy_network(
         parts.gpu.url, parts.api.url, parts.fillers.parent, token=TOKEN, bind="0.0.0.0"
     ) as running:
         url = running.url.replace("0.0.0.0", lossy_network.OUTSIDE)
-        with lossy_network.lossy_namespace(loss_percent) as name:
+        with lossy_network.run_lossy_namespace(loss_percent) as name:
             await asyncio.to_thread(lossy_network.run_browser, name, url, TOKEN, wav, out)
     messages = json.loads(out.read_text(encoding="utf-8"))
     received = np.frombuffer(out.with_suffix(".pcm").read_bytes(), "<i2")

@@ -1,4 +1,4 @@
-"""What the page asks the api, over a real api: who is let in, what is told, what is handed on."""
+"""Routes of the dashboard on a real api: login, sessions, events, turns and signalling."""
 
 from __future__ import annotations
 
@@ -19,32 +19,32 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from barnabee.core.auth import COOKIE_NAME, Authenticator
-from barnabee.testing import gpu
+from barnabee.testing import engines as fakes
 from support.api import TOKEN, ApiProcess
 from support.asgi_server import serve_app
 from support.redis import RedisServer
 from support.wait import eventually
 
-HERE = {"Sec-Fetch-Site": "same-origin"}
+SAME_ORIGIN = {"Sec-Fetch-Site": "same-origin"}
 ANSWER = {"sdp": "v=0", "type": "answer", "pc_id": "pc-1", "room": "page-1"}
 
 
-async def _offer(request: Request) -> Response:
-    given = await request.json()
+async def _handle_offer(request: Request) -> Response:
+    body = await request.json()
     if request.headers["authorization"] != f"Bearer {TOKEN}":
         return JSONResponse({"code": "unauthorized", "message": "no"}, 401)
-    if given["sdp"] == "nonsense":
-        body = {"code": "bad_request", "message": "The field `sdp` is invalid: no."}
-        return JSONResponse(body, 400)
+    if body["sdp"] == "nonsense":
+        error = {"code": "bad_request", "message": "The field `sdp` is invalid: no."}
+        return JSONResponse(error, 400)
     return JSONResponse(ANSWER)
 
 
-def voice() -> Starlette:
-    """Return a voice that answers offers, and says which rooms there are."""
+def make_voice_app() -> Starlette:
+    """Return a voice service that answers offers and lists one room."""
     rooms = {"rooms": [{"room": "kitchen", "state": "listening", "since_s": 5.0}]}
     return Starlette(
         routes=[
-            Route("/v1/offer", _offer, methods=["POST"]),
+            Route("/v1/offer", _handle_offer, methods=["POST"]),
             Route("/v1/offer", lambda _: Response(status_code=204), methods=["PATCH"]),
             Route("/v1/rooms", lambda _: JSONResponse(rooms)),
         ]
@@ -53,7 +53,7 @@ def voice() -> Starlette:
 
 @pytest.fixture
 async def api(tmp_path: Path, redis_server: RedisServer) -> AsyncIterator[ApiProcess]:
-    async with serve_app(gpu.make_gpu_app()) as engines, serve_app(voice()) as voice_url:
+    async with serve_app(fakes.make_gpu_app()) as engines, serve_app(make_voice_app()) as voice_url:
         process = ApiProcess(
             tmp_path / "api",
             redis_server.url,
@@ -64,36 +64,36 @@ async def api(tmp_path: Path, redis_server: RedisServer) -> AsyncIterator[ApiPro
                 "BARNABEE_LOG_FILE": str(tmp_path / "api" / "api.jsonl"),
             },
         ).start()
-        await process.missing()
+        await process.wait_until_unhealthy()
         yield process
         process.kill()
 
 
 @asynccontextmanager
-async def browser(api: ApiProcess) -> AsyncIterator[httpx.AsyncClient]:
-    """Yield a browser that came in by the token."""
-    async with api.client(headers=HERE) as client:
-        entered = await client.post("/api/login", json={"token": TOKEN})
-        assert entered.status_code == 204, entered.text
+async def log_in(api: ApiProcess) -> AsyncIterator[httpx.AsyncClient]:
+    """Yield a client with the cookie of a logged-in browser."""
+    async with api.client(headers=SAME_ORIGIN) as client:
+        response = await client.post("/api/login", json={"token": TOKEN})
+        assert response.status_code == 204, response.text
         yield client
 
 
-async def test_the_token_lets_a_browser_in_by_a_cookie_no_script_can_read(api: ApiProcess) -> None:
-    async with api.client(headers=HERE) as client:
+async def test_login_by_token_sets_an_httponly_cookie(api: ApiProcess) -> None:
+    async with api.client(headers=SAME_ORIGIN) as client:
         assert (await client.get("/api/session")).status_code == 401
-        entered = await client.post("/api/login", json={"token": TOKEN})
-        cookie = entered.headers["set-cookie"].lower()
+        response = await client.post("/api/login", json={"token": TOKEN})
+        cookie = response.headers["set-cookie"].lower()
         assert "httponly" in cookie
         assert "samesite=strict" in cookie
-        assert "secure" not in cookie  # this one came over plain HTTP
+        assert "secure" not in cookie  # plain HTTP
         assert (await client.get("/api/session")).json()["this"] is True
-        over_tls = {"X-Forwarded-Proto": "https", **HERE}
+        over_tls = {"X-Forwarded-Proto": "https", **SAME_ORIGIN}
         again = await client.post("/api/login", json={"token": TOKEN}, headers=over_tls)
         assert "secure" in again.headers["set-cookie"].lower()
 
 
-async def test_a_wrong_token_is_refused_and_only_so_often(api: ApiProcess) -> None:
-    async with api.client(headers=HERE) as client:
+async def test_wrong_token_is_refused_and_rate_limited(api: ApiProcess) -> None:
+    async with api.client(headers=SAME_ORIGIN) as client:
         answers = [await client.post("/api/login", json={"token": f"guess {n}"}) for n in range(7)]
         codes = [one.json()["code"] for one in answers]
         assert codes[:5] == ["unauthorized"] * 5
@@ -101,8 +101,8 @@ async def test_a_wrong_token_is_refused_and_only_so_often(api: ApiProcess) -> No
         assert all("set-cookie" not in one.headers for one in answers)
 
 
-async def test_a_browser_is_shown_out_by_another_and_stays_out(api: ApiProcess) -> None:
-    async with browser(api) as phone, browser(api) as tablet:
+async def test_revoked_session_stays_invalid_after_a_restart(api: ApiProcess) -> None:
+    async with log_in(api) as phone, log_in(api) as tablet:
         listed = (await tablet.get("/api/browsers")).json()
         assert len(listed) == 2
         (other,) = [one for one in listed if not one["this"]]
@@ -112,26 +112,26 @@ async def test_a_browser_is_shown_out_by_another_and_stays_out(api: ApiProcess) 
         assert (await tablet.delete(f"/api/browsers/{other['id']}")).status_code == 404
         api.stop()
         api.start()
-        await api.missing()
+        await api.wait_until_unhealthy()
         assert (await phone.get("/api/system")).status_code == 401
         assert (await tablet.get("/api/system")).status_code == 200
 
 
-async def test_logging_out_makes_the_cookie_worthless_not_only_forgotten(api: ApiProcess) -> None:
-    async with browser(api) as client:
+async def test_logout_invalidates_the_cookie_on_the_server(api: ApiProcess) -> None:
+    async with log_in(api) as client:
         stolen = client.cookies[COOKIE_NAME]
         assert (await client.post("/api/logout")).status_code == 204
         assert COOKIE_NAME not in client.cookies
-    async with api.client(headers=HERE) as thief:
+    async with api.client(headers=SAME_ORIGIN) as thief:
         thief.cookies.set(COOKIE_NAME, stolen)
         assert (await thief.get("/api/system")).status_code == 401
 
 
-async def test_an_expired_cookie_is_refused(api: ApiProcess) -> None:
-    async with browser(api) as client:
+async def test_expired_cookie_is_refused(api: ApiProcess) -> None:
+    async with log_in(api) as client:
         known = (await client.get("/api/session")).json()["id"]
     old = Authenticator(TOKEN).make_cookie(known, time.time() - 31 * 86_400)
-    async with api.client(headers=HERE) as late:
+    async with api.client(headers=SAME_ORIGIN) as late:
         late.cookies.set(COOKIE_NAME, old)
         assert (await late.get("/api/session")).status_code == 401
 
@@ -146,8 +146,8 @@ SITES = [
 ]
 
 
-async def test_another_site_cannot_act_in_the_name_of_a_browser(api: ApiProcess) -> None:
-    async with browser(api) as client:
+async def test_cross_site_requests_are_refused(api: ApiProcess) -> None:
+    async with log_in(api) as client:
         cookies = dict(client.cookies)
     async with api.client(headers={}, cookies=cookies) as client:
         for headers, status in SITES:
@@ -160,19 +160,19 @@ async def test_another_site_cannot_act_in_the_name_of_a_browser(api: ApiProcess)
         assert (forged.status_code, forged.json()["code"]) == (403, "cross_site")
 
 
-async def test_a_link_that_a_browser_makes_lets_one_more_in_once(api: ApiProcess) -> None:
+async def test_login_link_created_by_a_browser_is_valid_once(api: ApiProcess) -> None:
     page = {"Accept": "text/html", "Sec-Fetch-Site": "none"}
-    async with browser(api) as tablet, api.client(headers=page) as phone:
-        made = await tablet.post("/api/links")
-        assert made.status_code == 201
-        first = await phone.get(made.json()["path"])
+    async with log_in(api) as tablet, api.client(headers=page) as phone:
+        created = await tablet.post("/api/links")
+        assert created.status_code == 201
+        first = await phone.get(created.json()["path"])
         assert (first.status_code, first.headers["location"]) == (303, "/")
         assert (await phone.get("/api/session")).status_code == 200
-        again = await phone.get(made.json()["path"])
+        again = await phone.get(created.json()["path"])
         assert again.headers["location"] == "/?refused=link_used"
 
 
-async def events(client: httpx.AsyncClient) -> AsyncIterator[tuple[str, Any]]:
+async def read_events(client: httpx.AsyncClient) -> AsyncIterator[tuple[str, Any]]:
     async with client.stream("GET", "/api/events") as stream:
         assert stream.headers["content-type"] == "text/event-stream"
         kind = ""
@@ -183,112 +183,112 @@ async def events(client: httpx.AsyncClient) -> AsyncIterator[tuple[str, Any]]:
                 yield kind, json.loads(line.removeprefix("data: "))
 
 
-async def test_a_page_is_told_how_everything_is_and_what_is_said(
+async def test_event_stream_has_status_and_turns(
     api: ApiProcess, redis_server: RedisServer
 ) -> None:
-    async with browser(api) as client, asyncio.timeout(60):
-        told = events(client)
-        kind, now = await anext(told)
+    async with log_in(api) as client, asyncio.timeout(60):
+        events = read_events(client)
+        kind, now = await anext(events)
         assert kind == "now"
         assert {one["name"] for one in now["services"]} >= {"api", "gpu", "voice", "redis"}
-        async for kind, now in told:  # the rooms are asked for while somebody looks
+        async for kind, now in events:  # rooms are polled while a page is open
             if kind == "now" and now["rooms"]:
                 break
         assert now["rooms"][0]["state"] == "listening"
-        said = await client.post("/v1/command", json={"utterance": "what time is it"})
-        async for kind, turn in told:
+        response = await client.post("/v1/command", json={"utterance": "what time is it"})
+        async for kind, turn in events:
             assert kind in {"now", "turn", "beat"}, turn
             if kind == "turn":
                 break
-        assert turn["trace_id"] == said.json()["trace_id"]
-        assert turn["reply"] == said.json()["reply"]
-        quiet = {"utterance": "what time is it", "kept": False}
-        await client.post("/v1/command", json=quiet)
+        assert turn["trace_id"] == response.json()["trace_id"]
+        assert turn["reply"] == response.json()["reply"]
+        unrecorded = {"utterance": "what time is it", "kept": False}
+        await client.post("/v1/command", json=unrecorded)
         redis_server.kill()
-        async for kind, now in told:
+        async for kind, now in events:
             assert kind != "turn"
             redis = next((one for one in now.get("services", ()) if one["name"] == "redis"), None)
             if redis and redis["state"] == "unhealthy":
                 break
         assert redis is not None
         assert redis["since_s"] == pytest.approx(time.time(), abs=30)
-        remember = next(one for one in now["abilities"] if one["key"] == "remember")
-        assert remember["state"] == "degraded"
-        await told.aclose()  # type: ignore[attr-defined]
+        memory = next(one for one in now["abilities"] if one["key"] == "remember")
+        assert memory["state"] == "degraded"
+        await events.aclose()  # type: ignore[attr-defined]
 
 
-async def test_an_open_page_does_not_hold_up_the_end(api: ApiProcess) -> None:
-    async with browser(api) as client:
-        told = events(client)
-        await anext(told)
+async def test_open_event_stream_does_not_delay_shutdown(api: ApiProcess) -> None:
+    async with log_in(api) as client:
+        events = read_events(client)
+        await anext(events)
         begun = time.monotonic()
         assert await asyncio.to_thread(api.stop) == 0
         assert time.monotonic() - begun < 3.5  # uvicorn would wait 4 s for it
-        await told.aclose()  # type: ignore[attr-defined]
+        await events.aclose()  # type: ignore[attr-defined]
 
 
-async def test_turns_are_searched_by_all_words_and_nothing_is_a_wildcard(
+async def test_search_needs_all_words_and_has_no_wildcards(
     api: ApiProcess, redis_server: RedisServer
 ) -> None:
-    redis_server.kill()  # so that turns are written at once
-    async with browser(api) as client:
+    redis_server.kill()  # so that turns are written to the database at once
+    async with log_in(api) as client:
         for text in ("what time is it", "remember that 100% of the keys are mine", "good morning"):
             assert (await client.post("/v1/command", json={"utterance": text})).status_code == 200
 
-        async def found(search: str) -> list[str]:
+        async def search_turns(search: str) -> list[str]:
             page = (await client.get("/v1/turns", params={"search": search})).json()
             return [one["utterance"] for one in page["turns"]]
 
-        assert await found("TIME what") == ["what time is it"]
-        assert await found("keys time") == []
-        assert await found("100%") == ["remember that 100% of the keys are mine"]
-        assert await found("%") == ["remember that 100% of the keys are mine"]
-        assert await found("_") == []
-        assert await found("'; DROP TABLE turns --") == []
-        assert len(await found("")) == 3
+        assert await search_turns("TIME what") == ["what time is it"]
+        assert await search_turns("keys time") == []
+        assert await search_turns("100%") == ["remember that 100% of the keys are mine"]
+        assert await search_turns("%") == ["remember that 100% of the keys are mine"]
+        assert await search_turns("_") == []
+        assert await search_turns("'; DROP TABLE turns --") == []
+        assert len(await search_turns("")) == 3
 
 
-async def test_a_turn_is_explained_with_its_lines_of_the_log(
+async def test_waterfall_has_stages_explanation_and_log(
     api: ApiProcess, redis_server: RedisServer
 ) -> None:
     redis_server.kill()
-    async with browser(api) as client:
-        said = (await client.post("/v1/command", json={"utterance": "what time is it"})).json()
-        path = f"/v1/turns/{said['trace_id']}/waterfall"
+    async with log_in(api) as client:
+        response = (await client.post("/v1/command", json={"utterance": "what time is it"})).json()
+        path = f"/v1/turns/{response['trace_id']}/waterfall"
 
-        async def explained() -> dict[str, Any]:
-            fall: dict[str, Any] = (await client.get(path)).json()
-            assert any(one["event"] == "request" for one in fall["lines"])
-            return fall
+        async def read_waterfall() -> dict[str, Any]:
+            waterfall: dict[str, Any] = (await client.get(path)).json()
+            assert any(one["event"] == "request" for one in waterfall["lines"])
+            return waterfall
 
-        fall = await eventually(explained, within_s=10)
-        assert fall["turn"]["utterance"] == "what time is it"
-        assert {one["stage"] for one in fall["stages"]} >= {"session", "intent"}
-        assert any("redis" in one for one in fall["why"]), fall["why"]
+        waterfall = await eventually(read_waterfall)
+        assert waterfall["turn"]["utterance"] == "what time is it"
+        assert {one["stage"] for one in waterfall["stages"]} >= {"session", "intent"}
+        assert any("redis" in one for one in waterfall["why"]), waterfall["why"]
         assert (await client.get(f"/v1/turns/{'0' * 32}/waterfall")).status_code == 404
 
 
-async def test_offers_are_handed_on_with_the_house_s_own_token(api: ApiProcess) -> None:
-    async with browser(api) as client:
+async def test_offers_are_forwarded_with_the_api_token(api: ApiProcess) -> None:
+    async with log_in(api) as client:
         offer = {"sdp": "v=0", "type": "offer", "room": "page-1"}
         assert (await client.post("/api/talk/offer", json=offer)).json() == ANSWER
         refused = await client.post("/api/talk/offer", json=offer | {"sdp": "nonsense"})
         assert (refused.status_code, refused.json()["code"]) == (400, "bad_request")
-        late = {"pc_id": "pc-1", "candidates": []}
-        assert (await client.patch("/api/talk/offer", json=late)).status_code == 204
-    async with api.client(headers=HERE) as stranger:
+        candidates = {"pc_id": "pc-1", "candidates": []}
+        assert (await client.patch("/api/talk/offer", json=candidates)).status_code == 204
+    async with api.client(headers=SAME_ORIGIN) as stranger:
         assert (await stranger.post("/api/talk/offer", json=offer)).status_code == 401
 
 
-async def test_a_gpu_service_without_a_ledger_is_named(api: ApiProcess) -> None:
-    async with browser(api) as client:
+async def test_gpu_service_without_a_ledger_is_an_error(api: ApiProcess) -> None:
+    async with log_in(api) as client:
         answer = await client.get("/api/gpu")
         assert answer.status_code in {404, 503}
         assert answer.json()["code"] in {"not_found", "dependency_down"}
         assert (await client.post("/api/gpu/models/..%2Fx/load")).status_code in {400, 404}
 
 
-async def test_5000_turns_are_read_to_the_end_and_searched_quickly(
+async def test_5000_turns_are_listed_and_searched(
     api: ApiProcess, redis_server: RedisServer
 ) -> None:
     with closing(sqlite3.connect(api.data / "barnabee.db")) as connection, connection:
@@ -306,7 +306,7 @@ async def test_5000_turns_are_read_to_the_end_and_searched_quickly(
         ]
         marks = ", ".join("?" * 10)
         connection.executemany(f"INSERT INTO turns VALUES ({marks})", rows)  # noqa: S608
-    async with browser(api) as client:
+    async with log_in(api) as client:
         seen, before = set(), None
         while True:
             query = {"limit": 200} | ({"before": before} if before else {})

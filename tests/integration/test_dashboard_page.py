@@ -1,4 +1,4 @@
-"""The page in a real browser, through nginx: every view, every refusal, and parts that go away."""
+"""Dashboard in a real browser through nginx: views, login, failures and voice."""
 
 from __future__ import annotations
 
@@ -18,190 +18,200 @@ from barnabee.core.auth import COOKIE_NAME, Authenticator
 from support.asgi_server import serve_app
 from support.dashboard import (
     DESKTOP,
-    LISTEN,
+    MEASURE_PEAK_LEVEL,
     PHONE,
-    PageHouse,
-    Visit,
-    browsing,
-    microphone,
-    page_house,
-    visiting,
+    DashboardPage,
+    DashboardStack,
+    launch_browser,
+    make_microphone_options,
+    open_dashboard,
+    run_dashboard_stack,
 )
 from support.redis import RedisServer
 from support.voice import TOKEN, load_recording, make_silence
 from support.wait import eventually
 
-VIEWS = ("now", "talk", "turns", "gpu", "backups", "access")
+VIEWS = ("status", "talk", "turns", "gpu", "backups", "access")
 WITHIN_MS = 30_000
 
 
 @pytest.fixture
-async def house(tmp_path: Path, redis_server: RedisServer) -> AsyncIterator[PageHouse]:
-    async with page_house(tmp_path, redis_server) as there:
-        yield there
+async def stack(tmp_path: Path, redis_server: RedisServer) -> AsyncIterator[DashboardStack]:
+    async with run_dashboard_stack(tmp_path, redis_server) as running:
+        yield running
 
 
 @pytest.fixture
 async def browser(tmp_path: Path) -> AsyncIterator[Browser]:
-    heard = microphone(tmp_path / "said.wav", make_silence(1), load_recording("kitchen_light_bm_george"))
-    async with browsing(*heard) as there:
-        yield there
+    options = make_microphone_options(
+        tmp_path / "said.wav", make_silence(1), load_recording("kitchen_light_bm_george")
+    )
+    async with launch_browser(*options) as running:
+        yield running
 
 
-async def say(house: PageHouse, utterance: str) -> None:
-    async with house.api.client() as client:
-        answer = await client.post("/v1/command", json={"utterance": utterance})
-        assert answer.status_code == 200, answer.text
+async def send_command(stack: DashboardStack, utterance: str) -> None:
+    async with stack.api.client() as client:
+        response = await client.post("/v1/command", json={"utterance": utterance})
+        assert response.status_code == 200, response.text
 
 
-async def readable(visit: Visit, what: str) -> None:
-    """Let axe look at the page as it is, by day and by night."""
+async def check_accessibility(visit: DashboardPage, state: str) -> None:
+    """Run axe on the page in both colour schemes."""
     for scheme in ("light", "dark"):
         await visit.page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
-        assert await visit.violations() == [], (what, scheme)
+        assert await visit.find_accessibility_violations() == [], (state, scheme)
 
 
 @pytest.mark.parametrize("size", [PHONE, DESKTOP], ids=["phone", "desktop"])
-async def test_every_view_fits_is_readable_and_asks_nobody_else(
-    house: PageHouse,
+async def test_every_view_fits_is_accessible_and_requests_no_other_host(
+    stack: DashboardStack,
     browser: Browser,
     redis_server: RedisServer,
     size: dict[str, int],
 ) -> None:
-    redis_server.kill()  # so that the turn is written at once
-    await say(house, "what time is it")
-    async with visiting(browser, house.url, viewport=size) as visit:
-        await visit.page.goto(house.url)
-        await visit.page.get_by_label("The house's token").wait_for()
-        await readable(visit, "login")
-        await visit.enter()
+    redis_server.kill()  # so that the turn is written to the database at once
+    await send_command(stack, "what time is it")
+    async with open_dashboard(browser, stack.url, viewport=size) as visit:
+        await visit.page.goto(stack.url)
+        await visit.page.get_by_label("API token").wait_for()
+        await check_accessibility(visit, "login")
+        await visit.log_in()
         for view in VIEWS:
-            await visit.go(view)
-            wide = "document.documentElement.scrollWidth > document.documentElement.clientWidth"
-            assert not await visit.page.evaluate(wide), view
-            await readable(visit, view)
-        await visit.go("turns")
+            await visit.open_view(view)
+            is_too_wide = (
+                "document.documentElement.scrollWidth > document.documentElement.clientWidth"
+            )
+            assert not await visit.page.evaluate(is_too_wide), view
+            await check_accessibility(visit, view)
+        await visit.open_view("turns")
         await visit.page.locator(".turn-row").first.click()
         await expect(visit.page.locator(".waterfall .bar").first).to_be_visible()
-        await readable(visit, "one turn")
-        await visit.go("gpu")
+        await check_accessibility(visit, "one turn")
+        await visit.open_view("gpu")
         await visit.page.get_by_role("button", name="Unload").first.click()
         await visit.page.get_by_role("dialog").wait_for()
-        await readable(visit, "a question before something is done")
-        assert visit.complaints == []
-        assert {re.sub(r"^(https://[^/]+).*", r"\1", one) for one in visit.asked} == {house.url}
+        await check_accessibility(visit, "confirmation")
+        assert visit.errors == []
+        assert {re.sub(r"^(https://[^/]+).*", r"\1", one) for one in visit.requests} == {stack.url}
 
 
-async def test_a_wrong_token_is_refused_and_a_browser_shown_out_is_at_the_door_again(
-    house: PageHouse, browser: Browser
+async def test_wrong_token_is_refused_and_a_revoked_session_logged_out(
+    stack: DashboardStack, browser: Browser
 ) -> None:
     async with (
-        visiting(browser, house.url) as phone,
-        visiting(browser, house.url, viewport=DESKTOP) as tablet,
+        open_dashboard(browser, stack.url) as phone,
+        open_dashboard(browser, stack.url, viewport=DESKTOP) as tablet,
     ):
-        await phone.enter("guess")
-        await expect(phone.page.get_by_role("alert")).to_contain_text("not this house's token")
-        await phone.enter()
-        await expect(phone.page.locator(".abilities")).to_be_visible(timeout=WITHIN_MS)
+        await phone.log_in("guess")
+        await expect(phone.page.get_by_role("alert")).to_contain_text("The token is wrong")
+        await phone.log_in()
+        await expect(phone.page.locator(".capabilities")).to_be_visible(timeout=WITHIN_MS)
         cookie = next(one for one in await phone.context.cookies() if one["name"] == COOKIE_NAME)
         assert (cookie["httpOnly"], cookie["secure"], cookie["sameSite"]) == (True, True, "Strict")
-        await tablet.enter()
-        await tablet.go("access")
-        await tablet.page.get_by_role("button", name="Show out").click()
-        await tablet.page.get_by_role("dialog").get_by_role("button", name="Show out").click()
-        await expect(tablet.page.locator(".browsers li")).to_have_count(1)
-        await phone.go("gpu")
+        await tablet.log_in()
+        await tablet.open_view("access")
+        await tablet.page.locator(".sessions .danger").click()
+        await tablet.page.get_by_role("dialog").get_by_role("button", name="Log out").click()
+        await expect(tablet.page.locator(".sessions li")).to_have_count(1)
+        await phone.open_view("gpu")
         await phone.page.reload()
-        await expect(phone.page.get_by_label("The house's token")).to_be_visible()
+        await expect(phone.page.get_by_label("API token")).to_be_visible()
         await tablet.page.get_by_role("button", name="Log out").click()
-        await expect(tablet.page.get_by_label("The house's token")).to_be_visible()
+        await expect(tablet.page.get_by_label("API token")).to_be_visible()
 
 
-async def test_an_expired_cookie_and_a_used_link_lead_to_the_door(
-    house: PageHouse, browser: Browser
+async def test_expired_cookie_and_used_link_lead_to_the_login_page(
+    stack: DashboardStack, browser: Browser
 ) -> None:
-    async with visiting(browser, house.url) as visit:
+    async with open_dashboard(browser, stack.url) as visit:
         old = Authenticator(TOKEN).make_cookie("0123456789abcdef", time.time() - 31 * 86_400)
-        await visit.context.add_cookies([{"name": COOKIE_NAME, "value": old, "url": house.url}])
-        await visit.page.goto(house.url)
-        await expect(visit.page.get_by_label("The house's token")).to_be_visible()
+        await visit.context.add_cookies([{"name": COOKIE_NAME, "value": old, "url": stack.url}])
+        await visit.page.goto(stack.url)
+        await expect(visit.page.get_by_label("API token")).to_be_visible()
         key = Authenticator(TOKEN).make_link_key(time.time())
-        await visit.page.goto(f"{house.url}/login?key={key}")
-        await expect(visit.page.locator(".abilities")).to_be_visible(timeout=WITHIN_MS)
+        await visit.page.goto(f"{stack.url}/login?key={key}")
+        await expect(visit.page.locator(".capabilities")).to_be_visible(timeout=WITHIN_MS)
         await visit.context.clear_cookies()
-        await visit.page.goto(f"{house.url}/login?key={key}")
-        await expect(visit.page.get_by_role("alert")).to_contain_text("used or is too old")
+        await visit.page.goto(f"{stack.url}/login?key={key}")
+        await expect(visit.page.get_by_role("alert")).to_contain_text("already used or has expired")
 
 
-async def test_a_script_in_an_utterance_is_text(house: PageHouse, browser: Browser) -> None:
+async def test_script_in_an_utterance_is_shown_as_text(
+    stack: DashboardStack, browser: Browser
+) -> None:
     script = "<script>window.hacked=1</script><img src=x onerror=window.hacked=1>"
-    async with visiting(browser, house.url, viewport=DESKTOP) as visit:
-        await visit.enter()
-        await visit.go("talk")
-        await visit.page.get_by_placeholder("Or type it").fill(script)
+    async with open_dashboard(browser, stack.url, viewport=DESKTOP) as visit:
+        await visit.log_in()
+        await visit.open_view("talk")
+        await visit.page.get_by_placeholder("Type a command").fill(script)
         await visit.page.get_by_role("button", name="Send").click()
-        await expect(visit.page.locator(".bubble.you")).to_have_text(script)
-        await expect(visit.page.locator(".bubble.house, .bubble.trouble")).to_be_visible()
-        await visit.go("now")
+        await expect(visit.page.locator(".bubble.user")).to_have_text(script)
+        await expect(visit.page.locator(".bubble.assistant, .bubble.error")).to_be_visible()
+        await visit.open_view("status")
         await expect(visit.page.locator(".last-turn")).to_contain_text(script)
         await visit.page.evaluate(
             "() => { const s = document.createElement('script'); s.textContent = 'window.hacked=1';"
             " document.body.append(s); }"
         )
         assert await visit.page.evaluate("window.hacked") is None
-        assert len(visit.complaints) == 1  # the policy refused the script of this test
+        assert len(visit.errors) == 1  # the policy blocked the inserted script
 
 
-async def test_another_origin_on_the_same_machine_cannot_act_in_the_browser_s_name(
-    house: PageHouse, browser: Browser
+async def test_other_origin_on_the_same_host_cannot_use_the_cookie(
+    stack: DashboardStack, browser: Browser
 ) -> None:
-    url = house.api.url  # by plain HTTP, as `up` serves it: ports are then of one "site"
+    url = stack.api.url  # over plain HTTP, as with `up`, all ports are the same site
     attack = f"""<form id=f method=post enctype=text/plain action="{url}/v1/command">
       <input name='{{"utterance": "remember that it worked", "x": "' value='"}}'></form>
       <script>fetch("{url}/api/logout", {{method: "POST", credentials: "include",
         mode: "no-cors"}}).finally(() => f.submit())</script>"""
-    elsewhere = Starlette(routes=[Route("/", lambda _: HTMLResponse(attack))])
-    async with serve_app(elsewhere) as other, visiting(browser, url) as visit:
-        await visit.enter()
-        await expect(visit.page.locator(".abilities")).to_be_visible(timeout=WITHIN_MS)
+    attacker = Starlette(routes=[Route("/", lambda _: HTMLResponse(attack))])
+    async with serve_app(attacker) as other, open_dashboard(browser, url) as visit:
+        await visit.log_in()
+        await expect(visit.page.locator(".capabilities")).to_be_visible(timeout=WITHIN_MS)
         await visit.page.goto(other)
         await visit.page.wait_for_url(f"{url}/v1/command", timeout=WITHIN_MS)
-        assert "cross_site" in await visit.page.content()  # it came with the cookie, and is refused
+        assert "cross_site" in await visit.page.content()  # sent with the cookie and refused
         await visit.page.goto(url)
-        await expect(visit.page.locator(".abilities")).to_be_visible(timeout=WITHIN_MS)
-    async with house.api.client() as client:
+        await expect(visit.page.locator(".capabilities")).to_be_visible(timeout=WITHIN_MS)
+    async with stack.api.client() as client:
         assert (await client.get("/v1/turns")).json()["turns"] == []
 
 
-async def test_what_goes_away_is_seen_at_once_and_nothing_stays_green(
-    house: PageHouse, browser: Browser, redis_server: RedisServer
+async def test_failures_are_shown_and_nothing_stays_healthy_when_disconnected(
+    stack: DashboardStack, browser: Browser, redis_server: RedisServer
 ) -> None:
-    async with visiting(browser, house.url, viewport=DESKTOP) as visit:
-        await visit.enter()
-        ability = visit.page.locator(".ability")
-        await expect(ability.nth(0)).to_contain_text("hears you", timeout=WITHIN_MS)
-        house.gpu_gone.set()
-        await expect(ability.nth(0)).to_contain_text("cannot hear", timeout=WITHIN_MS)
-        await expect(ability.nth(2)).to_contain_text("lost its voice", timeout=WITHIN_MS)
-        await expect(visit.page.locator(".cascade")).to_contain_text("gpu does not answer")
+    async with open_dashboard(browser, stack.url, viewport=DESKTOP) as visit:
+        await visit.log_in()
+        capability = visit.page.locator(".capability")
+        await expect(capability.nth(0)).to_contain_text("hears you", timeout=WITHIN_MS)
+        stack.gpu_gone.set()
+        await expect(capability.nth(0)).to_contain_text(
+            "speech service is not running", timeout=WITHIN_MS
+        )
+        await expect(capability.nth(2)).to_contain_text(
+            "speech service is not running", timeout=WITHIN_MS
+        )
+        await expect(visit.page.locator(".service-tree")).to_contain_text("gpu does not response")
         redis_server.kill()
-        await expect(ability.nth(3)).to_contain_text("may be lost", timeout=WITHIN_MS)
-        house.api.kill()
+        await expect(capability.nth(3)).to_contain_text("may be lost", timeout=WITHIN_MS)
+        stack.api.kill()
         await expect(visit.page.locator(".connection")).to_contain_text("Connection lost, retrying")
         await expect(visit.page.locator("[data-state=healthy]")).to_have_count(0)
         redis_server.start()
-        house.api.start()
+        stack.api.start()
         await expect(visit.page.locator(".connection")).to_have_count(0, timeout=WITHIN_MS)
-        await expect(ability.nth(3)).to_contain_text("written down later", timeout=WITHIN_MS)
+        await expect(capability.nth(3)).to_contain_text("saved later", timeout=WITHIN_MS)
 
 
-async def test_a_model_is_unloaded_and_loaded_by_hand(house: PageHouse, browser: Browser) -> None:
-    async with visiting(browser, house.url, viewport=DESKTOP) as visit:
-        await visit.enter()
-        await visit.go("gpu")
+async def test_model_is_unloaded_and_loaded(stack: DashboardStack, browser: Browser) -> None:
+    async with open_dashboard(browser, stack.url, viewport=DESKTOP) as visit:
+        await visit.log_in()
+        await visit.open_view("gpu")
         row = visit.page.locator(".models li", has_text="embeddings")
         await row.get_by_role("button", name="Unload").click()
-        await visit.page.get_by_role("dialog").get_by_role("button", name="Leave it").click()
+        await visit.page.get_by_role("dialog").get_by_role("button", name="Cancel").click()
         await row.get_by_role("button", name="Unload").click()
         await visit.page.get_by_role("dialog").get_by_role("button", name="Unload").click()
         await row.get_by_role("button", name="Load", exact=False).click(timeout=WITHIN_MS)
@@ -210,56 +220,57 @@ async def test_a_model_is_unloaded_and_loaded_by_hand(house: PageHouse, browser:
         await expect(visit.page.locator(".decisions")).to_contain_text("embeddings")
 
 
-async def test_somebody_talks_to_the_page_and_it_answers_aloud(
-    house: PageHouse, browser: Browser
-) -> None:
-    async with visiting(browser, house.url, viewport=DESKTOP) as visit:
-        await visit.page.add_init_script(LISTEN)
-        await visit.enter()
-        await visit.go("talk")
+async def test_spoken_command_is_answered_aloud(stack: DashboardStack, browser: Browser) -> None:
+    async with open_dashboard(browser, stack.url, viewport=DESKTOP) as visit:
+        await visit.page.add_init_script(MEASURE_PEAK_LEVEL)
+        await visit.log_in()
+        await visit.open_view("talk")
         button = visit.page.get_by_role("button", name="Talk")
         await button.focus()
         await visit.page.keyboard.down(" ")
-        await expect(visit.page.locator(".talk-doing")).to_have_text(
-            "It hears you", timeout=WITHIN_MS
+        await expect(visit.page.locator(".talk-activity")).to_have_text(
+            "Hearing you", timeout=WITHIN_MS
         )
-        await visit.page.wait_for_timeout(1500)  # the rest of the sentence, as it is spoken
+        await visit.page.wait_for_timeout(1500)  # duration of the sentence
         await visit.page.keyboard.up(" ")
-        said = visit.page.locator(".conversation")
-        await expect(said).to_contain_text("turn on the kitchen light", timeout=WITHIN_MS)
-        await expect(said).to_contain_text("first sound", timeout=WITHIN_MS)
-        await eventually(lambda: visit.page.evaluate("window.loudest > 0.05"), within_s=30)
-        await visit.go("now")
+        conversation = visit.page.locator(".conversation")
+        await expect(conversation).to_contain_text("turn on the kitchen light", timeout=WITHIN_MS)
+        await expect(conversation).to_contain_text("first sound", timeout=WITHIN_MS)
+        await eventually(lambda: visit.page.evaluate("window.loudest > 0.05"))
+        await visit.open_view("status")
         await expect(visit.page.locator(".last-turn")).to_contain_text("kitchen light")
-        assert visit.complaints == []
+        assert visit.errors == []
 
 
-async def test_a_microphone_that_is_not_allowed_is_explained_and_typing_works(
-    house: PageHouse,
+async def test_denied_microphone_is_explained_and_typing_works(
+    stack: DashboardStack,
 ) -> None:
-    async with browsing() as browser, visiting(browser, house.url, permissions=[]) as visit:
-        await visit.enter()
-        await visit.go("talk")
+    async with (
+        launch_browser() as browser,
+        open_dashboard(browser, stack.url, permissions=[]) as visit,
+    ):
+        await visit.log_in()
+        await visit.open_view("talk")
         await visit.page.get_by_role("button", name="Talk").click()
         alert = visit.page.get_by_role("alert")
-        await expect(alert).to_contain_text(re.compile("not allowed|no microphone"))
-        await visit.page.get_by_placeholder("Or type it").fill("what time is it")
+        await expect(alert).to_contain_text(re.compile("not allowed|No microphone"))
+        await visit.page.get_by_placeholder("Type a command").fill("what time is it")
         await visit.page.keyboard.press("Enter")
-        await expect(visit.page.locator(".bubble.house")).to_contain_text("It's")
+        await expect(visit.page.locator(".bubble.assistant")).to_contain_text("It's")
 
 
-async def test_nginx_and_the_api_send_the_same_page_with_the_same_policy(
-    house: PageHouse,
+async def test_nginx_and_api_send_the_same_page_and_policy(
+    stack: DashboardStack,
 ) -> None:
-    async with httpx.AsyncClient(verify=False) as client:  # noqa: S501 - made for this test
-        here, there = await client.get(house.url), await client.get(house.api.url)
-        assert here.text == there.text
+    async with httpx.AsyncClient(verify=False) as client:  # noqa: S501 - test certificate
+        proxied, direct = await client.get(stack.url), await client.get(stack.api.url)
+        assert proxied.text == direct.text
         for name in ("content-security-policy", "permissions-policy", "x-content-type-options"):
-            assert here.headers[name] == there.headers[name]
-        script = re.search(r'src="(/assets/[^"]+)"', here.text)
+            assert proxied.headers[name] == direct.headers[name]
+        script = re.search(r'src="(/assets/[^"]+)"', proxied.text)
         assert script is not None
-        for url in (house.url, house.api.url):
-            answer = await client.get(f"{url}{script[1]}", headers={"Accept-Encoding": "gzip"})
-            assert answer.headers["content-encoding"] == "gzip"
-            assert "max-age=31536000" in answer.headers["cache-control"]
+        for url in (stack.url, stack.api.url):
+            response = await client.get(f"{url}{script[1]}", headers={"Accept-Encoding": "gzip"})
+            assert response.headers["content-encoding"] == "gzip"
+            assert "max-age=31536000" in response.headers["cache-control"]
             assert (await client.get(f"{url}/headers.json")).status_code in {401, 404}

@@ -1,4 +1,4 @@
-"""The page's own tests and types, by the tools that its lock names."""
+"""Type check and unit tests of the dashboard, with the locked tool versions."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ import subprocess
 
 import pytest
 
-from support import page_packages
+from support import dashboard
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(400)]
 
 
 @pytest.mark.parametrize("tool", [("typescript/bin/tsc",), ("vitest/vitest.mjs", "run")])
-def test_its_types_hold_and_its_parts_do_what_they_should(tool: tuple[str, ...]) -> None:
-    node = page_packages.node()
-    done = subprocess.run(
-        [node.node, str(page_packages.MODULES / tool[0]), *tool[1:]],
-        cwd=page_packages.SOURCES,
+def test_types_and_unit_tests_of_the_dashboard_pass(tool: tuple[str, ...]) -> None:
+    node = dashboard.install_node_packages()
+    result = subprocess.run(
+        [node.node, str(dashboard.NODE_MODULES / tool[0]), *tool[1:]],
+        cwd=dashboard.SOURCES,
         env=os.environ | {"NO_COLOR": "1"},
         capture_output=True,
         text=True,
         check=False,
     )
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert result.returncode == 0, result.stdout + result.stderr

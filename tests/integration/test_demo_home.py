@@ -14,44 +14,44 @@ import httpx
 import pytest
 import pytest_asyncio
 
-from support.demo_home import RunningHome, environment
+from support.demo_home import DemoHomeProcess, make_environment
 from support.wait import eventually
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def home(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[RunningHome]:
-    running = RunningHome(tmp_path_factory.mktemp("demo-home"))
+async def home(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[DemoHomeProcess]:
+    running = DemoHomeProcess(tmp_path_factory.mktemp("demo-home"))
     await running.start()
     yield running
     running.stop()
 
 
-async def _onboard_only(home: RunningHome) -> subprocess.CompletedProcess[bytes]:
+async def _onboard_only(home: DemoHomeProcess) -> subprocess.CompletedProcess[bytes]:
     return await asyncio.to_thread(
         subprocess.run,
         home.command("--onboard-only"),
-        env=environment(),
+        env=make_environment(),
         capture_output=True,
         timeout=60,
         check=False,
     )
 
 
-async def test_the_token_is_valid_and_its_file_private(home: RunningHome) -> None:
+async def test_the_token_is_valid_and_its_file_private(home: DemoHomeProcess) -> None:
     assert (await home.call("auth/current_user"))["is_owner"]
     assert stat.S_IMODE(home.token_file.stat().st_mode) == 0o600
     assert stat.S_IMODE(home.home.password_file.stat().st_mode) == 0o600
 
 
-async def test_every_log_line_is_json(home: RunningHome) -> None:
+async def test_every_log_line_is_json(home: DemoHomeProcess) -> None:
     events = [json.loads(line)["event"] for line in home.log.splitlines()]
 
     assert events == ["demo_home_started", "demo_home_token_made", "demo_home_ready"]
 
 
-async def test_the_kitchen_light_is_turned_on_and_off_by_a_sentence(home: RunningHome) -> None:
+async def test_the_kitchen_light_is_turned_on_and_off_by_a_sentence(home: DemoHomeProcess) -> None:
     response = await home.say("turn on the kitchen light")
 
     assert response["response_type"] == "action_done"
@@ -63,7 +63,7 @@ async def test_the_kitchen_light_is_turned_on_and_off_by_a_sentence(home: Runnin
     assert (await home.state("light.kitchen_light"))["state"] == "off"
 
 
-async def test_a_question_about_a_light_is_answered(home: RunningHome) -> None:
+async def test_a_question_about_a_light_is_answered(home: DemoHomeProcess) -> None:
     await home.say("turn on the kitchen light")
 
     response = await home.say("is the kitchen light on?")
@@ -72,7 +72,7 @@ async def test_a_question_about_a_light_is_answered(home: RunningHome) -> None:
     assert response["speech"]["plain"]["speech"] == "Yes"
 
 
-async def test_a_sentence_dims_a_lamp(home: RunningHome) -> None:
+async def test_a_sentence_dims_a_lamp(home: DemoHomeProcess) -> None:
     await home.say("turn on the living room lamp")
     assert (await home.state("light.living_room_lamp"))["attributes"]["brightness"] == 255
 
@@ -83,7 +83,7 @@ async def test_a_sentence_dims_a_lamp(home: RunningHome) -> None:
     assert (lamp["state"], lamp["attributes"]["brightness"]) == ("on", 76)
 
 
-async def test_the_outside_temperature_is_answered(home: RunningHome) -> None:
+async def test_the_outside_temperature_is_answered(home: DemoHomeProcess) -> None:
     response = await home.say("what is the outside temperature")
 
     assert response["speech"]["plain"]["speech"] == "Outside temperature is 12.5 °C"
@@ -99,7 +99,7 @@ async def test_the_outside_temperature_is_answered(home: RunningHome) -> None:
     ],
 )
 async def test_devices_are_controlled_by_name_and_by_room(
-    home: RunningHome, sentence: str, entity_id: str
+    home: DemoHomeProcess, sentence: str, entity_id: str
 ) -> None:
     assert (await home.say(sentence))["response_type"] == "action_done"
     assert (await home.state(entity_id))["state"] == "on"
@@ -114,7 +114,7 @@ async def test_devices_are_controlled_by_name_and_by_room(
     ],
 )
 async def test_unknown_devices_and_sentences_are_error_responses(
-    home: RunningHome, sentence: str, code: str
+    home: DemoHomeProcess, sentence: str, code: str
 ) -> None:
     response = await home.say(sentence)
 
@@ -122,7 +122,7 @@ async def test_unknown_devices_and_sentences_are_error_responses(
     assert response["data"]["code"] == code
 
 
-async def test_onboarding_again_keeps_a_valid_token(home: RunningHome) -> None:
+async def test_onboarding_again_keeps_a_valid_token(home: DemoHomeProcess) -> None:
     before = home.token
 
     assert (await _onboard_only(home)).returncode == 0
@@ -132,7 +132,7 @@ async def test_onboarding_again_keeps_a_valid_token(home: RunningHome) -> None:
 
 @pytest.mark.parametrize("content", [None, "not a token\n"])
 async def test_a_missing_or_invalid_token_is_replaced(
-    home: RunningHome, content: str | None
+    home: DemoHomeProcess, content: str | None
 ) -> None:
     lost = home.token
     home.token_file.unlink()
@@ -152,9 +152,9 @@ async def test_a_missing_or_invalid_token_is_replaced(
 
 @pytest.mark.parametrize("password", [None, "wrong"])
 async def test_a_foreign_home_is_rejected_with_a_remedy(
-    home: RunningHome, tmp_path: Path, password: str | None
+    home: DemoHomeProcess, tmp_path: Path, password: str | None
 ) -> None:
-    other = RunningHome(tmp_path, port=home.port)
+    other = DemoHomeProcess(tmp_path, port=home.port)
     if password is not None:
         other.home.directory.mkdir(parents=True)
         other.home.password_file.write_text(password)
@@ -167,13 +167,13 @@ async def test_a_foreign_home_is_rejected_with_a_remedy(
     assert "to start over with an empty home" in line["message"]
 
 
-async def test_a_taken_port_is_named(home: RunningHome, tmp_path: Path) -> None:
-    second = RunningHome(tmp_path, port=home.port)
+async def test_a_taken_port_is_named(home: DemoHomeProcess, tmp_path: Path) -> None:
+    second = DemoHomeProcess(tmp_path, port=home.port)
 
     outcome = await asyncio.to_thread(
         subprocess.run,
         second.command(),
-        env=environment(),
+        env=make_environment(),
         capture_output=True,
         timeout=60,
         check=False,
@@ -183,7 +183,7 @@ async def test_a_taken_port_is_named(home: RunningHome, tmp_path: Path) -> None:
     assert f"cannot listen on port {home.port}" in outcome.stdout.decode()
 
 
-async def test_a_restart_keeps_token_rooms_and_states(home: RunningHome) -> None:
+async def test_a_restart_keeps_token_rooms_and_states(home: DemoHomeProcess) -> None:
     await home.say("turn on the kitchen light")
     before = home.token
 
@@ -196,7 +196,7 @@ async def test_a_restart_keeps_token_rooms_and_states(home: RunningHome) -> None
     assert response["response_type"] == "action_done"
 
 
-async def test_home_assistant_does_not_outlive_a_killed_parent(home: RunningHome) -> None:
+async def test_home_assistant_does_not_outlive_a_killed_parent(home: DemoHomeProcess) -> None:
     home.stop(signal.SIGKILL)
 
     async def gone() -> bool:
@@ -207,5 +207,5 @@ async def test_home_assistant_does_not_outlive_a_killed_parent(home: RunningHome
                 return True
         return False
 
-    await eventually(gone, within_s=30)
+    await eventually(gone)
     await home.start()

@@ -20,12 +20,12 @@ import pytest
 
 from support import rendered_units
 from support.nix import ROOT, evaluate, needs_nixpkgs
-from support.systemd_container import Container, boot_unavailable_reason
+from support.systemd_container import Container, unavailability_reason
 
 pytestmark = [
     pytest.mark.alone,
     needs_nixpkgs,
-    pytest.mark.skipif(bool(boot_unavailable_reason()), reason=str(boot_unavailable_reason())),
+    pytest.mark.skipif(bool(unavailability_reason()), reason=str(unavailability_reason())),
     pytest.mark.timeout(420),
 ]
 LIB = ROOT / "tests/data/deploy"

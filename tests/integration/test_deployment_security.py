@@ -13,7 +13,7 @@ import pytest
 from barnabee.core import system
 from barnabee.core.schema import System
 from barnabee.up import orphans
-from support.deployment import WholeHouse
+from support.deployment import Deployment
 from support.wait import eventually
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(500)]
@@ -21,30 +21,30 @@ BUCKET_CLIENTS = {"litestream", "rclone"}
 
 
 @pytest.fixture(scope="module")
-def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WholeHouse]:
-    whole = WholeHouse(tmp_path_factory.mktemp("outside"), demo_home=False)
+def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+    whole = Deployment(tmp_path_factory.mktemp("outside"), demo_home=False)
     try:
         # Recording the fillers takes minutes on a busy machine.
-        done = whole.cli("up", "-d", limit_s=300)
-        assert done.returncode == 0, done.stderr + whole.tail()
-        done = whole.cli("health", "--wait", "120", limit_s=150)
-        assert done.returncode == 0, done.stdout + whole.tail()
+        done = whole.run_cli("up", "-d", limit_s=300)
+        assert done.returncode == 0, done.stderr + whole.read_log_tail()
+        done = whole.run_cli("health", "--wait", "120", limit_s=150)
+        assert done.returncode == 0, done.stdout + whole.read_log_tail()
         yield whole
     finally:
-        whole.clean()
+        whole.clean_up()
 
 
-def find_service_processes(deployment: WholeHouse) -> list[psutil.Process]:
+def find_service_processes(deployment: Deployment) -> list[psutil.Process]:
     found = orphans.find_processes(deployment.paths.run_id)
     assert len(found) >= len(load_graph(deployment).service) - 1  # restore has ended
     return found
 
 
-def load_graph(deployment: WholeHouse) -> System:
+def load_graph(deployment: Deployment) -> System:
     return system.load_system(deployment.system_file)
 
 
-def test_every_listening_socket_is_declared_and_on_loopback(deployment: WholeHouse) -> None:
+def test_every_listening_socket_is_declared_and_on_loopback(deployment: Deployment) -> None:
     nodes = load_graph(deployment).nodes()
     declared = {node.port: name for name, node in nodes.items() if node.port is not None}
     listening = {
@@ -61,7 +61,7 @@ def test_every_listening_socket_is_declared_and_on_loopback(deployment: WholeHou
 
 
 def test_no_secret_is_in_a_process_environment_or_the_log(
-    deployment: WholeHouse,
+    deployment: Deployment,
 ) -> None:
     names = {name for node in load_graph(deployment).nodes().values() for name in node.credentials}
     values = {
@@ -79,14 +79,14 @@ def test_no_secret_is_in_a_process_environment_or_the_log(
     assert not [value for value in values.values() if value in deployment.paths.log.read_text()]
 
 
-def test_secret_files_are_private(deployment: WholeHouse) -> None:
+def test_secret_files_are_private(deployment: Deployment) -> None:
     assert stat.S_IMODE(deployment.paths.secrets.stat().st_mode) == 0o700
     for file in deployment.paths.secrets.rglob("*"):
         mode = stat.S_IMODE(file.stat().st_mode)
         assert not mode & 0o077, f"{file} has mode {mode:o}"
 
 
-async def test_without_the_engines_commands_are_answered_degraded(deployment: WholeHouse) -> None:
+async def test_without_the_engines_commands_are_answered_degraded(deployment: Deployment) -> None:
     process = psutil.Process(deployment.kill("gpu"))
     assert not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
     head = {"Authorization": f"Bearer {deployment.token}"}
@@ -105,6 +105,6 @@ async def test_without_the_engines_commands_are_answered_degraded(deployment: Wh
             return again.json()["degraded"] == []
 
         await eventually(well, within_s=60)
-    done = deployment.cli("health", "--json", "--wait", "60")
+    done = deployment.run_cli("health", "--json", "--wait", "60")
     assert done.returncode == 0, done.stdout
     assert json.loads(done.stdout)

@@ -16,7 +16,7 @@ from barnabee.gpu.engines.device import Device
 from barnabee.gpu.engines.whisper import Whisper
 from barnabee.voice import fillers
 from barnabee.voice.fillers import Clip
-from support.gpu import models_dir, models_environment
+from support.gpu import find_models_dir, make_models_environment
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "generate_fillers.py"
 # "Mmhmm" is no word, and whisper-base transcribes "got it" as "god it".
@@ -26,7 +26,7 @@ NOT_CHECKED = {"acknowledgment_0", "acknowledgment_1"}
 def run(folder: Path) -> str:
     result = subprocess.run(
         [sys.executable, str(SCRIPT), "--out", str(folder)],
-        env=models_environment(),
+        env=make_models_environment(),
         capture_output=True,
         text=True,
         timeout=300,
@@ -50,7 +50,7 @@ def to_samples(clip: Clip) -> np.ndarray:
 @pytest.mark.long
 @pytest.mark.timeout(600)
 def test_every_phrase_is_transcribed_word_for_word(folder: Path) -> None:
-    whisper = Whisper.load(models_dir() / "whisper-base", device=Device("cpu", 2))
+    whisper = Whisper.load(find_models_dir() / "whisper-base", device=Device("cpu", 2))
     wrong = {}
     for clips in fillers.load_recordings(folder).values():
         for clip in clips:

@@ -1,4 +1,4 @@
-"""The inference service as a real process with the real models."""
+"""Inference service as a process with the real models."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from barnabee.audio.samples import resample, to_pcm16
 from barnabee.clients.gpu import GpuClient
 from barnabee.core import trace_context
 from barnabee.core.errors import BadInput
-from support.gpu import MODEL_FOLDERS, TOKEN, GpuProcess, models_dir
+from support.gpu import MODEL_FOLDERS, TOKEN, GpuProcess, find_models_dir
 
 AUDIO = Path(__file__).parents[1] / "audio"
 LONG = (
@@ -35,7 +35,7 @@ SPOKEN = {
 
 @pytest.fixture(scope="module")
 def gpu(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GpuProcess]:
-    service = GpuProcess(tmp_path_factory.mktemp("gpu"), models_dir()).start()
+    service = GpuProcess(tmp_path_factory.mktemp("gpu"), find_models_dir()).start()
     try:
         service.wait_for("/health/live")
         service.wait_for("/health/ready")
@@ -54,38 +54,38 @@ def words(text: str) -> str:
     return re.sub(r"[^a-z ]", "", text.lower()).strip()
 
 
-def say(client: httpx.Client, text: str, **options: object) -> bytes:
+def synthesize(client: httpx.Client, text: str, **options: object) -> bytes:
     body = {"model": "kokoro", "input": text, "response_format": "wav", **options}
     response = client.post("/v1/audio/speech", json=body)
     assert response.status_code == 200, response.text
     return response.content
 
 
-def hear(client: httpx.Client, content: bytes) -> httpx.Response:
+def transcribe(client: httpx.Client, content: bytes) -> httpx.Response:
     files, form = {"file": ("a.wav", content)}, {"model": "whisper"}
     return client.post("/v1/audio/transcriptions", files=files, data=form)
 
 
-# ---- what it is for ----
+# ---- requests ----
 
 
-def test_what_it_says_it_hears_word_for_word(http: httpx.Client) -> None:
+def test_synthesized_speech_is_transcribed_word_for_word(http: httpx.Client) -> None:
     sentence = "The garage door is open, and the lamp in the bedroom is still on."
-    heard = hear(http, say(http, sentence)).json()["text"]
-    assert words(heard) == words(sentence)
+    result = transcribe(http, synthesize(http, sentence)).json()["text"]
+    assert words(result) == words(sentence)
 
 
 @pytest.mark.parametrize("path", sorted(AUDIO.glob("*.wav")), ids=lambda path: path.stem)
-def test_the_committed_recordings_are_understood(http: httpx.Client, path: Path) -> None:
+def test_the_committed_recordings_are_transcribed(http: httpx.Client, path: Path) -> None:
     name = path.stem.rsplit("_", 2)[0]
-    assert words(hear(http, path.read_bytes()).json()["text"]) == SPOKEN[name]
+    assert words(transcribe(http, path.read_bytes()).json()["text"]) == SPOKEN[name]
 
 
 def test_there_are_recordings() -> None:
     assert len(list(AUDIO.glob("*.wav"))) == len(SPOKEN) * 2
 
 
-def test_eight_kilohertz_and_stereo_are_understood(http: httpx.Client) -> None:
+def test_8_khz_and_stereo_are_transcribed(http: httpx.Client) -> None:
     sound = wav.parse((AUDIO / "kitchen_light_af_heart.wav").read_bytes(), max_s=60)
     samples = resample(wav.decode(sound, 16_000), 16_000, 8_000)
     narrow = to_pcm16(samples)
@@ -93,10 +93,10 @@ def test_eight_kilohertz_and_stereo_are_understood(http: httpx.Client) -> None:
     stereo = bytearray(wav.make_header(8_000, len(both)))
     stereo[22:24] = b"\2\0"
     for content in (wav.make_header(8_000, len(narrow)) + narrow, bytes(stereo) + both):
-        assert words(hear(http, content).json()["text"]) == "turn on the kitchen light"
+        assert words(transcribe(http, content).json()["text"]) == "turn on the kitchen light"
 
 
-def test_alike_texts_have_alike_vectors(http: httpx.Client) -> None:
+def test_similar_texts_have_similar_vectors(http: httpx.Client) -> None:
     texts = ["turn on the lights", "switch the lamp on", "what is the weather tomorrow"]
     body = {"model": "embeddings", "input": texts}
     rows = http.post("/v1/embeddings", json=body).json()["data"]
@@ -107,7 +107,7 @@ def test_alike_texts_have_alike_vectors(http: httpx.Client) -> None:
     assert lamp > weather + 0.2
 
 
-def test_a_text_has_the_same_vector_alone_and_among_others(http: httpx.Client) -> None:
+def test_a_text_has_the_same_vector_alone_and_in_a_batch(http: httpx.Client) -> None:
     texts = ["turn on the lights", "a much longer text about the weather of the coming week, " * 8]
     many = http.post("/v1/embeddings", json={"model": "embeddings", "input": texts}).json()
     alone = http.post("/v1/embeddings", json={"model": "embeddings", "input": texts[0]}).json()
@@ -115,7 +115,7 @@ def test_a_text_has_the_same_vector_alone_and_among_others(http: httpx.Client) -
     assert first @ again > 0.99999
 
 
-def test_the_first_sound_of_a_long_text_comes_long_before_the_last(http: httpx.Client) -> None:
+def test_the_first_chunk_of_a_long_text_arrives_early(http: httpx.Client) -> None:
     body = {"model": "kokoro", "input": LONG, "response_format": "pcm"}
     begun = time.monotonic()
     first_s, received = None, 0
@@ -130,26 +130,26 @@ def test_the_first_sound_of_a_long_text_comes_long_before_the_last(http: httpx.C
 
 
 @pytest.mark.alone
-def test_a_short_question_is_not_held_up_by_a_long_answer(http: httpx.Client) -> None:
+def test_a_short_text_does_not_wait_for_a_long_one(http: httpx.Client) -> None:
     body = {"model": "kokoro", "input": LONG, "response_format": "pcm"}
     with http.stream("POST", "/v1/audio/speech", json=body) as response:
         chunks = response.iter_bytes()
         next(chunks)
         begun = time.monotonic()
-        say(http, "Yes.")
+        synthesize(http, "Yes.")
         short_s = time.monotonic() - begun
         for _ in chunks:
             pass
         assert short_s < time.monotonic() - begun
 
 
-def test_the_official_openai_client_works_unchanged(gpu: GpuProcess) -> None:
+def test_the_official_openai_client_works(gpu: GpuProcess) -> None:
     client = openai.OpenAI(base_url=f"{gpu.url}/v1", api_key=TOKEN, max_retries=0)
     speech = client.audio.speech.create(
         model="tts-1", voice="barnabee", input="What time is it?", response_format="wav"
     )
-    heard = client.audio.transcriptions.create(model="whisper-1", file=("a.wav", speech.content))
-    assert words(heard.text) == "what time is it"
+    result = client.audio.transcriptions.create(model="whisper-1", file=("a.wav", speech.content))
+    assert words(result.text) == "what time is it"
     verbose = client.audio.transcriptions.create(
         model="whisper-1", file=("a.wav", speech.content), response_format="verbose_json"
     )
@@ -169,52 +169,52 @@ def test_the_official_openai_client_works_unchanged(gpu: GpuProcess) -> None:
         openai.OpenAI(base_url=f"{gpu.url}/v1", api_key="wrong", max_retries=0).models.list()
 
 
-async def test_our_own_client_speaks_hears_and_embeds(gpu: GpuProcess) -> None:
+async def test_our_client_synthesizes_transcribes_and_embeds(gpu: GpuProcess) -> None:
     client = GpuClient(gpu.url, TOKEN, timeout_s=60)
     trace_id = trace_context.adopt_trace_id(None)
     try:
         assert await client.ready() is None
         sound = b"".join([chunk async for chunk in client.speak("What can you do?")])
-        heard = await client.transcribe(wav.set_length(sound))
-        assert words(heard.text) == "what can you do"
-        assert heard.engine == "whisper-base"
-        assert heard.duration_s == pytest.approx(len(sound) / 48_000, abs=0.01)
+        result = await client.transcribe(wav.set_length(sound))
+        assert words(result.text) == "what can you do"
+        assert result.engine == "whisper-base"
+        assert result.duration_s == pytest.approx(len(sound) / 48_000, abs=0.01)
         vectors = await client.embed(["lights", "lamps"])
         assert (vectors.shape, vectors.dtype) == ((2, 384), np.float32)
         with pytest.raises(BadInput, match="format is unknown"):
             await client.transcribe(b"no sound at all")
     finally:
         await client.aclose()
-    mine = [line for line in gpu.log() if line.get("trace_id") == trace_id]
-    uses = {line["stage"]: line for line in mine if line["event"] == "inference"}
-    assert set(uses) == {"tts", "stt", "embed"}
-    assert all(float(str(line["latency_ms"])) > 0 for line in uses.values())
-    assert "what can you do" not in str(mine).lower()
+    lines = [line for line in gpu.log() if line.get("trace_id") == trace_id]
+    inferences = {line["stage"]: line for line in lines if line["event"] == "inference"}
+    assert set(inferences) == {"tts", "stt", "embed"}
+    assert all(float(str(line["latency_ms"])) > 0 for line in inferences.values())
+    assert "what can you do" not in str(lines).lower()
 
 
-# ---- what must not kill it ----
+# ---- invalid requests ----
 
 
-def test_what_is_no_sound_is_refused_and_nothing_dies(http: httpx.Client) -> None:
+def test_invalid_audio_is_refused_and_the_service_stays_healthy(http: httpx.Client) -> None:
     quiet = wav.make_header(16_000)
-    assert hear(http, b"").status_code == 400
-    assert hear(http, b"plain text").status_code == 400
-    assert hear(http, quiet).status_code == 400
-    assert hear(http, quiet + bytes(600 * 32_000)).status_code == 413
-    assert hear(http, quiet + bytes(32_000)).json()["text"] == ""
-    assert hear(http, quiet + b"\x01").status_code == 400
+    assert transcribe(http, b"").status_code == 400
+    assert transcribe(http, b"plain text").status_code == 400
+    assert transcribe(http, quiet).status_code == 400
+    assert transcribe(http, quiet + bytes(600 * 32_000)).status_code == 413
+    assert transcribe(http, quiet + bytes(32_000)).json()["text"] == ""
+    assert transcribe(http, quiet + b"\x01").status_code == 400
     assert http.get("/health/ready").json()["status"] == "healthy"
 
 
-def test_random_bytes_as_sound_never_kill_it(http: httpx.Client) -> None:
-    dice = random.Random(7)  # noqa: S311 - repeatable noise
+def test_random_bytes_as_audio_leave_the_service_healthy(http: httpx.Client) -> None:
+    rng = random.Random(7)  # noqa: S311 - repeatable noise
     for round_number in range(32):
-        content = dice.randbytes(dice.randrange(0, 3000))
+        content = rng.randbytes(rng.randrange(0, 3000))
         if round_number % 2:
-            content = b"RIFF" + dice.randbytes(4) + b"WAVEfmt \x10\0\0\0" + content
-        if round_number % 15 == 3:  # a sound header, so that the engine gets the noise
+            content = b"RIFF" + rng.randbytes(4) + b"WAVEfmt \x10\0\0\0" + content
+        if round_number % 15 == 3:  # a valid header, so that the engine gets the noise
             content = wav.make_header(16_000) + content
-        assert hear(http, content).status_code in {200, 400, 413}
+        assert transcribe(http, content).status_code in {200, 400, 413}
     assert http.get("/health/ready").json()["status"] == "healthy"
 
 
@@ -230,7 +230,7 @@ def test_random_bytes_as_sound_never_kill_it(http: httpx.Client) -> None:
     ],
 )
 @pytest.mark.alone
-def test_strange_texts_are_spoken_or_refused(http: httpx.Client, text: str) -> None:
+def test_unusual_texts_are_synthesized_or_refused(http: httpx.Client, text: str) -> None:
     body = {"model": "kokoro", "input": text, "response_format": "pcm"}
     assert http.post("/v1/audio/speech", json=body).status_code in {200, 400}
     assert (
@@ -238,37 +238,35 @@ def test_strange_texts_are_spoken_or_refused(http: httpx.Client, text: str) -> N
     )
 
 
-async def test_many_at_once_are_all_answered(gpu: GpuProcess) -> None:
+async def test_concurrent_requests_are_all_answered(gpu: GpuProcess) -> None:
     client = GpuClient(gpu.url, TOKEN, timeout_s=120)
     question = (AUDIO / "what_time_af_heart.wav").read_bytes()
     try:
-        heard, *vectors = await asyncio.gather(
+        result, *vectors = await asyncio.gather(
             client.transcribe(question), *(client.embed([f"text {n}"]) for n in range(20))
         )
     finally:
         await client.aclose()
-    assert words(heard.text) == "what time is it"
+    assert words(result.text) == "what time is it"
     assert len(vectors) == 20
 
 
 @pytest.mark.alone
-def test_who_hangs_up_in_the_middle_leaves_the_engine_free(
-    gpu: GpuProcess, http: httpx.Client
-) -> None:
+def test_synthesis_stops_when_the_client_disconnects(gpu: GpuProcess, http: httpx.Client) -> None:
     body = {"model": "kokoro", "input": LONG * 5, "response_format": "pcm"}
     with http.stream("POST", "/v1/audio/speech", json=body) as response:
         next(response.iter_bytes())
         trace_id = response.headers["x-trace-id"]
-    say(http, "Yes.")
+    synthesize(http, "Yes.")
     (cut,) = [
         line
         for line in gpu.log()
         if line.get("trace_id") == trace_id and line["event"] == "inference"
     ]
-    assert float(str(cut["audio_s"])) < 20  # all of it would be more than 40 s
+    assert float(str(cut["audio_s"])) < 20  # the whole text takes more than 40 s
 
 
-def test_metrics_follow_the_work(http: httpx.Client) -> None:
+def test_inference_is_counted_in_the_metrics(http: httpx.Client) -> None:
     text = http.get("/metrics").text
     for task, engine in zip(("stt", "tts", "embed"), MODEL_FOLDERS[:3], strict=True):
         series = f'barnabee_inference_seconds_count{{engine="{engine}",task="{task}"}}'

@@ -1,7 +1,8 @@
-"""Whatever is sent to the real service, it answers with sense and goes on as before."""
+"""Random requests to the real service: each response is valid and the service stays healthy."""
 
 from __future__ import annotations
 
+import json
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -16,31 +17,31 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from barnabee.audio import wav
-from support.audio import FORMS, encode_sound, make_tone
-from support.gpu import GpuProcess, models_dir
+from support.audio import FORMATS, encode_audio, make_tone
+from support.gpu import GpuProcess, find_models_dir
 
 QUESTION = (Path(__file__).parents[1] / "audio" / "what_time_af_heart.wav").read_bytes()
-SAID = "what time is it"
-GROWTH_MIB = 256  # buffers of the libraries and of the allocator; a leak of one sound each is more
-# How many of each kind; sounds that can be heard take a second each.
+QUESTION_TEXT = "what time is it"
+GROWTH_MIB = 256  # buffers of libraries and allocator; leaking every recording would be more
+# Factors of the number of examples; a valid recording takes a second.
 QUICK, LONG = 1, 8
 TIMES = [QUICK, pytest.param(LONG, marks=[pytest.mark.long, pytest.mark.timeout(900)])]
 
 
 @pytest.fixture(scope="module")
 def gpu(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GpuProcess]:
-    """Give the service; after all that was sent to it, it must be what it was before."""
-    service = GpuProcess(tmp_path_factory.mktemp("gpu"), models_dir()).start()
+    """Yield the service; after all tests it must be healthy and have its former size."""
+    service = GpuProcess(tmp_path_factory.mktemp("gpu"), find_models_dir()).start()
     try:
         service.wait_for("/health/live")
         service.wait_for("/health/ready")
         assert service.process is not None
         process = psutil.Process(service.process.pid)
         with service.client() as client:
-            well(client)
+            check_service(client)
             before = process.memory_info().rss
             yield service
-            well(client)
+            check_service(client)
         grown_mib = (process.memory_info().rss - before) / 2**20
         print(f"\ngrown by {grown_mib:.0f} MiB (limit {GROWTH_MIB} MiB)")
         assert grown_mib < GROWTH_MIB
@@ -55,14 +56,14 @@ def http(gpu: GpuProcess) -> Iterator[httpx.Client]:
         assert client.get("/health/ready").json()["status"] == "healthy"
 
 
-def well(client: httpx.Client) -> None:
-    """Check that it is healthy and still hears."""
+def check_service(client: httpx.Client) -> None:
+    """Check that the service is healthy and transcribes."""
     assert client.get("/health/ready").json()["status"] == "healthy"
-    heard = hear(client, QUESTION).json()
-    assert re.sub(r"[^a-z ]", "", heard["text"].lower()).strip() == SAID
+    result = transcribe(client, QUESTION).json()
+    assert re.sub(r"[^a-z ]", "", result["text"].lower()).strip() == QUESTION_TEXT
 
 
-def hear(client: httpx.Client, content: bytes, **form: Any) -> httpx.Response:
+def transcribe(client: httpx.Client, content: bytes, **form: Any) -> httpx.Response:
     files = {"file": ("a", content)}
     data = {"model": "whisper", **form}
     return client.post("/v1/audio/transcriptions", files=files, data=data)
@@ -71,7 +72,7 @@ def hear(client: httpx.Client, content: bytes, **form: Any) -> httpx.Response:
 def fuzz(
     strategy: st.SearchStrategy[Any], count: int, send: Callable[[Any], httpx.Response]
 ) -> None:
-    """Send so many examples; each answer is what was asked for, or says what is wrong."""
+    """Send `count` examples; each response is a success or an error with code and message."""
     seen = Counter[int]()
 
     @settings(
@@ -85,51 +86,51 @@ def fuzz(
     def run(example: Any) -> None:
         response = send(example)
         seen[response.status_code] += 1
-        said = (response.status_code, response.content[:500])
-        assert response.status_code in range(200, 500), said
+        shown = (response.status_code, response.content[:500])
+        assert response.status_code in range(200, 500), shown
         if response.is_error:
             body = response.json()
-            assert re.fullmatch("[a-z_]+", body["code"]), said
-            assert body["message"].endswith("."), said
-            assert len(body["message"]) < 2000, said
-            assert body["trace_id"], said
+            assert re.fullmatch("[a-z_]+", body["code"]), shown
+            assert body["message"].endswith("."), shown
+            assert len(body["message"]) < 2000, shown
+            assert body["trace_id"], shown
 
     run()
     print(f"\n{dict(seen)}")
 
 
-# ---- what is made ----
+# ---- examples ----
 
 
 @st.composite
 def mutated(draw: st.DrawFn, seeds: list[bytes]) -> bytes:
-    """Return one of `seeds` with bytes changed, cut out, doubled or put in."""
+    """Return one of `seeds` with bytes changed, removed, doubled or inserted."""
     content = bytearray(draw(st.sampled_from(seeds)))
     for _ in range(draw(st.integers(1, 4))):
-        place = draw(st.integers(0, max(0, len(content) - 1)))
-        # heads are where it hurts, but what is refused at once never meets a decoder
-        place = draw(st.sampled_from([place, place, place, place % 64]))
+        position = draw(st.integers(0, max(0, len(content) - 1)))
+        # headers are the most fragile, but a file with a bad header never reaches a decoder
+        position = draw(st.sampled_from([position, position, position, position % 64]))
         size = draw(st.integers(0, 64))
-        how = draw(st.sampled_from(["set", "cut", "double", "put", "end"]))
-        if how == "set":
-            content[place : place + 4] = draw(
+        mutation = draw(st.sampled_from(["set", "cut", "double", "put", "end"]))
+        if mutation == "set":
+            content[position : position + 4] = draw(
                 st.sampled_from([b"\0\0\0\0", b"\xff\xff\xff\xff", b"\x7f\xff\xff\xff"])
                 | st.binary(min_size=1, max_size=8)
             )
-        elif how == "cut":
-            del content[place : place + size]
-        elif how == "double":
-            content[place:place] = content[place : place + size]
-        elif how == "put":
-            content[place:place] = draw(st.binary(max_size=size))
+        elif mutation == "cut":
+            del content[position : position + size]
+        elif mutation == "double":
+            content[position:position] = content[position : position + size]
+        elif mutation == "put":
+            content[position:position] = draw(st.binary(max_size=size))
         else:
-            del content[len(content) // 4 + place :]
+            del content[len(content) // 4 + position :]
     return bytes(content)
 
 
 @st.composite
 def wavs(draw: st.DrawFn) -> bytes:
-    """Return a WAV with any head and a little of any sound."""
+    """Return a WAV with any header and a few random samples."""
     numbers = draw(
         st.tuples(
             st.sampled_from([1, 3, 6, 7, 17, 0xFFFE, 0]),
@@ -146,7 +147,7 @@ def wavs(draw: st.DrawFn) -> bytes:
     return bytes(head) + draw(st.binary(max_size=4000))
 
 
-SOUNDS = [encode_sound(form, make_tone(0.4, 24_000), 24_000) for form in FORMS]
+SOUNDS = [encode_audio(form, make_tone(0.4, 24_000), 24_000) for form in FORMATS]
 SHORT = wav.make_header(16_000, 16_000) + make_tone(0.5, 16_000).tobytes()
 TEXTS = st.text(max_size=12) | st.sampled_from(["\ud800", "\0", "a" * 5000, "...", " ", "Hi."])
 ANYTHING: st.SearchStrategy[Any] = st.recursive(
@@ -175,18 +176,18 @@ BODIES = st.fixed_dictionaries(
 
 
 @pytest.mark.parametrize("times", TIMES)
-def test_sounds_that_are_none(http: httpx.Client, times: int) -> None:
+def test_invalid_wavs(http: httpx.Client, times: int) -> None:
     kinds = st.binary(max_size=200) | wavs() | mutated([SHORT])
-    fuzz(kinds, 20 * times, lambda content: hear(http, content))
+    fuzz(kinds, 20 * times, lambda content: transcribe(http, content))
 
 
 @pytest.mark.parametrize("times", TIMES)
-def test_damaged_files_of_other_kinds(http: httpx.Client, times: int) -> None:
-    fuzz(mutated(SOUNDS), 15 * times, lambda content: hear(http, content))
+def test_damaged_files_in_other_formats(http: httpx.Client, times: int) -> None:
+    fuzz(mutated(SOUNDS), 15 * times, lambda content: transcribe(http, content))
 
 
 @pytest.mark.parametrize("times", TIMES)
-def test_forms_with_anything_in_them(http: httpx.Client, times: int) -> None:
+def test_forms_with_random_fields(http: httpx.Client, times: int) -> None:
     fields = st.fixed_dictionaries(
         {},
         optional={
@@ -199,11 +200,11 @@ def test_forms_with_anything_in_them(http: httpx.Client, times: int) -> None:
         },
     ).map(lambda form: {key: plain(value) for key, value in form.items()})
     quiet = wav.make_header(16_000, 3200) + bytes(3200)
-    fuzz(fields, 40 * times, lambda form: hear(http, quiet, **form))
+    fuzz(fields, 40 * times, lambda form: transcribe(http, quiet, **form))
 
 
 @pytest.mark.parametrize("times", TIMES)
-def test_multipart_bodies_that_are_none(http: httpx.Client, times: int) -> None:
+def test_invalid_multipart_bodies(http: httpx.Client, times: int) -> None:
     request = http.build_request(
         "POST", "/v1/audio/transcriptions", files={"file": b"x"}, data={"model": "whisper"}
     )
@@ -228,7 +229,7 @@ def test_multipart_bodies_that_are_none(http: httpx.Client, times: int) -> None:
 
 @pytest.mark.parametrize("times", TIMES)
 @pytest.mark.parametrize("path", ["/v1/embeddings", "/v1/audio/speech", "/v1/turns"])
-def test_json_bodies_with_anything_in_them(http: httpx.Client, path: str, times: int) -> None:
+def test_json_bodies_with_random_values(http: httpx.Client, path: str, times: int) -> None:
     fuzz(
         BODIES | BODIES | ANYTHING,
         60 * times,
@@ -238,7 +239,7 @@ def test_json_bodies_with_anything_in_them(http: httpx.Client, path: str, times:
 
 @pytest.mark.parametrize("times", TIMES)
 @pytest.mark.parametrize("path", ["/v1/embeddings", "/v1/audio/speech"])
-def test_bodies_that_are_no_json(http: httpx.Client, path: str, times: int) -> None:
+def test_invalid_json_bodies(http: httpx.Client, path: str, times: int) -> None:
     seeds = [b'{"model": "embeddings", "input": ["a"]}', b'{"model": "kokoro", "speed": 1e999}']
     deep = [b"[" * 50_000, b'{"a":' * 20_000, b'{"input": "' + b"\\u0000" * 50 + b'"}']
     fuzz(
@@ -249,43 +250,41 @@ def test_bodies_that_are_no_json(http: httpx.Client, path: str, times: int) -> N
 
 
 @pytest.mark.parametrize("times", TIMES)
-def test_paths_and_heads_with_anything_in_them(http: httpx.Client, times: int) -> None:
+def test_random_paths_and_headers(http: httpx.Client, times: int) -> None:
     parts = st.sampled_from(["models", "whisper", "load", "unload", "turns", "%00", "%ff", "..%2f"])
     paths = st.lists(parts, max_size=4).map(lambda found: "/v1/" + "/".join(found))
     methods = st.sampled_from(["GET", "DELETE", "PUT", "PATCH", "OPTIONS", "HEAD"])
-    heads = st.dictionaries(
+    headers = st.dictionaries(
         st.sampled_from(["X-Barnabee-Session", "traceparent", "Accept", "Range"]),
         # control characters never get past the HTTP parser
         st.text(st.characters(codec="latin-1", categories=("L", "N", "P", "S")), max_size=300),
     )
 
     def send(example: tuple[str, str, dict[str, str]]) -> httpx.Response:
-        method, path, head = example
-        encoded = {name: value.strip().encode("latin-1") for name, value in head.items()}
+        method, path, headers = example
+        encoded = {name: value.strip().encode("latin-1") for name, value in headers.items()}
         response = http.request(method, path, headers=encoded)
-        if method == "HEAD":  # its answers have no body
+        if method == "HEAD":  # its responses have no body
             assert response.status_code < 500
             return httpx.Response(204)
         return response
 
-    fuzz(st.tuples(methods, paths, heads), 60 * times, send)
+    fuzz(st.tuples(methods, paths, headers), 60 * times, send)
 
 
 JSON = {"content-type": "application/json"}
 
 
 def plain(text: str) -> str:
-    """Return text that a form can carry."""
+    """Replace what a form cannot transport."""
     return text.encode("utf-8", "replace").decode()
 
 
 def as_json(value: Any) -> bytes:
-    """Return JSON, with half surrogate pairs and infinities where they are."""
-    import json  # noqa: PLC0415 - beside its one use
-
+    """Return JSON; lone surrogates and infinities stay."""
     return json.dumps(value).encode("utf-8", "surrogatepass")
 
 
-def test_noise_is_heard_as_something_or_nothing(http: httpx.Client) -> None:
+def test_noise_is_transcribed_without_an_error(http: httpx.Client) -> None:
     noise = np.random.default_rng(3).normal(0, 9000, 16_000).astype("<i2")
-    assert hear(http, wav.make_header(16_000, 32_000) + noise.tobytes()).status_code == 200
+    assert transcribe(http, wav.make_header(16_000, 32_000) + noise.tobytes()).status_code == 200

@@ -14,8 +14,8 @@ import pytest
 
 from barnabee.clients.loki import LokiClient, make_trace_query
 from barnabee.clients.loki_push import LogShipper
-from support.deployment import WholeHouse
-from support.logql.server import logql_server
+from support.deployment import Deployment
+from support.logql.server import run_logql_server
 from support.otlp import SpanReceiver, run_receiver
 from support.wait import eventually
 
@@ -27,7 +27,7 @@ QUIET = {"probe": {"every_s": 0}}
 
 @pytest.fixture(scope="module")
 def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with logql_server(tmp_path_factory.mktemp("logql")) as found:
+    with run_logql_server(tmp_path_factory.mktemp("logql")) as found:
         yield found
 
 
@@ -40,16 +40,16 @@ def traces() -> Iterator[SpanReceiver]:
 @pytest.fixture(scope="module")
 def deployment(
     url: str, traces: SpanReceiver, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[WholeHouse]:
+) -> Iterator[Deployment]:
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("LOKI_URL", url)  # for the runner and the commands
         environment.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", traces.url)
-        found = WholeHouse(tmp_path_factory.mktemp("logged"), demo_home=False, tables=QUIET)
+        found = Deployment(tmp_path_factory.mktemp("logged"), demo_home=False, tables=QUIET)
         try:
-            found.up()
+            found.start()
             yield found
         finally:
-            found.clean()
+            found.clean_up()
 
 
 async def query(url: str, logql: str) -> list[dict[str, Any]]:
@@ -60,8 +60,8 @@ async def query(url: str, logql: str) -> list[dict[str, Any]]:
         await client.aclose()
 
 
-async def test_the_three_queries_of_the_specification(deployment: WholeHouse, url: str) -> None:
-    turn = await deployment.command("what time is it")
+async def test_the_three_queries_of_the_specification(deployment: Deployment, url: str) -> None:
+    turn = await deployment.send_command("what time is it")
     async with deployment.client() as client:
         assert (await client.get("/v1/turns/no-trace-id")).status_code == 400
 
@@ -79,8 +79,8 @@ async def test_the_three_queries_of_the_specification(deployment: WholeHouse, ur
     assert await query(url, '{component="api"} | json | latency_ms > 3600000') == []
 
 
-async def test_lines_have_three_labels(deployment: WholeHouse, url: str) -> None:
-    await deployment.command("what time is it")
+async def test_lines_have_three_labels(deployment: Deployment, url: str) -> None:
+    await deployment.send_command("what time is it")
 
     async def all_stored() -> bool:
         found = await query(url, '{component=~"runner|redis"}')
@@ -93,13 +93,13 @@ async def test_lines_have_three_labels(deployment: WholeHouse, url: str) -> None
 
 
 async def test_lines_of_a_turn_are_the_same_from_loki_and_from_files(
-    deployment: WholeHouse,
+    deployment: Deployment,
 ) -> None:
-    turn = await deployment.command("remember that the bins go out on Tuesday")
+    turn = await deployment.send_command("remember that the bins go out on Tuesday")
     trace_id = turn["trace_id"]
 
     def read_lines(*options: str) -> list[dict[str, Any]]:
-        done = deployment.cli("logs", "--json", "--trace", trace_id, *options)
+        done = deployment.run_cli("logs", "--json", "--trace", trace_id, *options)
         assert done.returncode == 0, done.stderr
         lines = [json.loads(line) for line in done.stdout.splitlines()]
         without_host = [{k: v for k, v in line.items() if k != "host"} for line in lines]
@@ -113,28 +113,28 @@ async def test_lines_of_a_turn_are_the_same_from_loki_and_from_files(
 
     await eventually(is_same, within_s=30, every_s=1)
     drawn = [
-        json.loads(deployment.cli("trace", trace_id, "--json", *options).stdout)
+        json.loads(deployment.run_cli("trace", trace_id, "--json", *options).stdout)
         for options in ([], ["--loki", ""])
     ]
     assert drawn[0]["stages"] == drawn[1]["stages"]
     assert {bar["service"] for bar in drawn[0]["stages"]} >= {"api", "gpu"}
 
 
-async def test_followed_lines_are_shown_once_as_they_arrive(deployment: WholeHouse) -> None:
+async def test_followed_lines_are_shown_once_as_they_arrive(deployment: Deployment) -> None:
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "barnabee", "logs", "-f", "--json", "-c", "api"),
         env=deployment.environment(),
         stdout=asyncio.subprocess.PIPE,
     )
     assert process.stdout is not None
-    turns, shown = [(await deployment.command("what time is it"))["trace_id"]], list[str]()
+    turns, shown = [(await deployment.send_command("what time is it"))["trace_id"]], list[str]()
     try:
         async with asyncio.timeout(60):
             while len(turns) < 3 or turns[-1] not in shown:
                 line = json.loads(await process.stdout.readline())
                 shown += [line["trace_id"]] if line["trace_id"] in turns else []
                 if shown and turns[-1] == shown[-1] and len(turns) < 3:
-                    turns.append((await deployment.command("what time is it"))["trace_id"])
+                    turns.append((await deployment.send_command("what time is it"))["trace_id"])
     finally:
         process.kill()
         await process.wait()
@@ -142,9 +142,9 @@ async def test_followed_lines_are_shown_once_as_they_arrive(deployment: WholeHou
 
 
 async def test_turn_is_one_trace_over_all_services(
-    deployment: WholeHouse, traces: SpanReceiver
+    deployment: Deployment, traces: SpanReceiver
 ) -> None:
-    turn = await deployment.command("remember that the bins go out on Friday")
+    turn = await deployment.send_command("remember that the bins go out on Friday")
 
     async def exported() -> bool:
         services = {span.service for span in traces.of_trace(turn["trace_id"])}
@@ -163,8 +163,8 @@ async def test_turn_is_one_trace_over_all_services(
     assert not any("bins" in value for span in spans for value in span.attributes.values())
 
 
-def test_accept_finds_its_line_by_logql(deployment: WholeHouse, url: str) -> None:
-    done = deployment.cli("accept", "--json", "--allow-unchecked")
+def test_accept_finds_its_line_by_logql(deployment: Deployment, url: str) -> None:
+    done = deployment.run_cli("accept", "--json", "--allow-unchecked")
     rows = {row["criterion"]: row for row in json.loads(done.stdout)["criteria"]}
     assert rows["log aggregation"]["verdict"] == "passed", rows
     assert rows["log aggregation"]["source"] == f"LogQL at {url}"

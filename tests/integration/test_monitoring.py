@@ -17,7 +17,7 @@ from barnabee.clients.home_assistant import HomeAssistant
 from barnabee.core.errors import DependencyDown
 from barnabee.up import monitoring_services
 from support.alert_rules import list_exported_series, load_metrics_reference
-from support.deployment import WholeHouse
+from support.deployment import Deployment
 from support.wait import eventually
 
 MISSING = [name for name in monitoring_services.PROGRAMS.values() if shutil.which(name) is None]
@@ -32,27 +32,27 @@ STT_DOWN = "The speech service is not running, so the assistant cannot hear or s
 
 
 @pytest.fixture
-def deployment(tmp_path: Path) -> Iterator[WholeHouse]:
+def deployment(tmp_path: Path) -> Iterator[Deployment]:
     # The test kills the gpu service after every restart; the voice probe is off.
-    found = WholeHouse(
+    found = Deployment(
         tmp_path / "deployment",
         monitoring=True,
         service={"gpu": {"start_limit_burst": 1000}},
         tables={"probe": {"every_s": 0}},
     )
     yield found
-    found.clean()
+    found.clean_up()
 
 
 async def test_failed_service_is_shown_in_home_assistant_in_time_and_dismissed(
-    deployment: WholeHouse,
+    deployment: Deployment,
 ) -> None:
-    deployment.up()
-    test = deployment.cli("alert", "test")
+    deployment.start()
+    test = deployment.run_cli("alert", "test")
     print(test.stdout)
     assert test.returncode == 0, test.stdout + test.stderr
-    assert json.loads(deployment.cli("alert", "list", "--json").stdout) == []
-    accepted = json.loads(deployment.cli("accept", "--json", "--allow-unchecked").stdout)
+    assert json.loads(deployment.run_cli("alert", "list", "--json").stdout) == []
+    accepted = json.loads(deployment.run_cli("accept", "--json", "--allow-unchecked").stdout)
     (row,) = [one for one in accepted["criteria"] if one["criterion"] == "test alert"]
     assert row["verdict"] == "passed", row
     await _check_targets_are_up(deployment)
@@ -74,7 +74,7 @@ async def test_failed_service_is_shown_in_home_assistant_in_time_and_dismissed(
         await eventually(is_shown, within_s=SHOWN_WITHIN_S)
         print(f"shown after {time.monotonic() - begun:.1f} s")
         assert len(await home.read_notifications()) == 1  # its effects are inhibited
-        listed = json.loads(deployment.cli("alert", "list", "--json").stdout)
+        listed = json.loads(deployment.run_cli("alert", "list", "--json").stdout)
         assert "STTServiceDown" in [alert["name"] for alert in listed if not alert["held_back"]]
     finally:
         killing.cancel()
@@ -88,10 +88,10 @@ async def test_failed_service_is_shown_in_home_assistant_in_time_and_dismissed(
     await eventually(is_dismissed, within_s=120)
     print(f"dismissed after {time.monotonic() - back:.1f} s")
     await home.aclose()
-    deployment.down()
+    deployment.stop()
 
 
-async def _keep_killing(deployment: WholeHouse, name: str) -> None:
+async def _keep_killing(deployment: Deployment, name: str) -> None:
     """Kill a service whenever it is running."""
     while True:
         with contextlib.suppress(AssertionError, ProcessLookupError):
@@ -99,7 +99,7 @@ async def _keep_killing(deployment: WholeHouse, name: str) -> None:
         await asyncio.sleep(0.2)
 
 
-async def _check_series_are_documented(deployment: WholeHouse) -> None:
+async def _check_series_are_documented(deployment: Deployment) -> None:
     """Check that docs/reference/metrics.md has every series of the running services."""
     async with httpx.AsyncClient(base_url=deployment.url("prometheus")) as http:
         for service in load_metrics_reference().SERVICES:
@@ -110,7 +110,7 @@ async def _check_series_are_documented(deployment: WholeHouse) -> None:
             assert names - list_exported_series() == set(), service
 
 
-async def _check_targets_are_up(deployment: WholeHouse) -> None:
+async def _check_targets_are_up(deployment: Deployment) -> None:
     async def up() -> bool:
         async with httpx.AsyncClient(base_url=deployment.url("prometheus")) as http:
             found = (await http.get("/api/v1/targets")).json()["data"]["activeTargets"]

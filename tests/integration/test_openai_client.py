@@ -1,4 +1,4 @@
-"""The official `openai` client, unchanged, against the real service with the real models."""
+"""The official `openai` client with the real service and the real models."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ import pytest
 
 from barnabee.audio import wav
 from barnabee.audio.samples import to_pcm16
-from support.audio import FORMS, encode_sound
-from support.gpu import MODEL_FOLDERS, TOKEN, GpuProcess, models_dir
+from support.audio import FORMATS, encode_audio
+from support.gpu import MODEL_FOLDERS, TOKEN, GpuProcess, find_models_dir
 
 QUESTION = Path(__file__).parents[1] / "audio" / "what_time_af_heart.wav"
-SAID = "what time is it"
+QUESTION_TEXT = "what time is it"
 
 
 @pytest.fixture(scope="module")
 def gpu(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GpuProcess]:
-    service = GpuProcess(tmp_path_factory.mktemp("gpu"), models_dir()).start()
+    service = GpuProcess(tmp_path_factory.mktemp("gpu"), find_models_dir()).start()
     try:
         service.wait_for("/health/live")
         service.wait_for("/health/ready")
@@ -42,8 +42,8 @@ def words(text: str) -> str:
     return re.sub(r"[^a-z ]", "", text.lower()).strip()
 
 
-def mostly_long(form: str, *quick: str) -> Any:
-    """Return a parameter: every form takes seconds, so only some are tried each time."""
+def as_parameter(form: str, *quick: str) -> Any:
+    """Return a parameter, marked `long` unless in `quick`: each format takes seconds."""
     return form if form in quick else pytest.param(form, marks=pytest.mark.long)
 
 
@@ -52,43 +52,43 @@ def samples() -> Any:
     return np.frombuffer(to_pcm16(found), "<i2")
 
 
-# ---- hearing ----
+# ---- transcription ----
 
 
 def test_a_recording_is_transcribed_as_json(client: openai.OpenAI) -> None:
     with QUESTION.open("rb") as file:
-        heard = client.audio.transcriptions.create(model="whisper-1", file=file)
-    assert words(heard.text) == SAID
+        result = client.audio.transcriptions.create(model="whisper-1", file=file)
+    assert words(result.text) == QUESTION_TEXT
 
 
 def test_a_recording_is_transcribed_as_plain_text(client: openai.OpenAI) -> None:
-    heard = client.audio.transcriptions.create(
+    result = client.audio.transcriptions.create(
         model="gpt-4o-mini-transcribe", file=QUESTION, response_format="text"
     )
-    assert words(str(heard)) == SAID
+    assert words(str(result)) == QUESTION_TEXT
 
 
 def test_verbose_json_has_segments_and_words_with_their_times(client: openai.OpenAI) -> None:
-    heard = client.audio.transcriptions.create(
+    result = client.audio.transcriptions.create(
         model="whisper-1",
         file=QUESTION,
         response_format="verbose_json",
         timestamp_granularities=["word", "segment"],
     )
-    assert heard.duration > 0.5
-    assert heard.language == "en"
-    assert heard.segments
-    assert words(heard.segments[0].text) == SAID
-    assert heard.words
-    assert [words(one.word) for one in heard.words] == SAID.split()
-    times = [time for one in heard.words for time in (one.start, one.end)]
+    assert result.duration > 0.5
+    assert result.language == "en"
+    assert result.segments
+    assert words(result.segments[0].text) == QUESTION_TEXT
+    assert result.words
+    assert [words(one.word) for one in result.words] == QUESTION_TEXT.split()
+    times = [time for one in result.words for time in (one.start, one.end)]
     assert times == sorted(times)
 
 
-def test_what_else_openais_clients_send_with_a_recording_is_harmless(
+def test_other_parameters_of_a_transcription_are_accepted(
     client: openai.OpenAI,
 ) -> None:
-    heard = client.audio.transcriptions.create(
+    result = client.audio.transcriptions.create(
         model="whisper-1",
         file=QUESTION,
         language="en",
@@ -96,40 +96,42 @@ def test_what_else_openais_clients_send_with_a_recording_is_harmless(
         temperature=0.2,
         include=["logprobs"],
         chunking_strategy="auto",
-        extra_body={"user": "somebody", "unknown": 1},
+        extra_body={"user": "someone", "unknown": 1},
     )
-    assert words(heard.text) == SAID
+    assert words(result.text) == QUESTION_TEXT
 
 
-@pytest.mark.parametrize("form", [mostly_long(form, "mp3", "webm") for form in FORMS])
-def test_recordings_in_other_containers_are_understood(client: openai.OpenAI, form: str) -> None:
-    content = encode_sound(form, samples(), 24_000)
-    heard = client.audio.transcriptions.create(model="whisper-1", file=(f"a.{form}", content))
-    assert words(heard.text) == SAID
+@pytest.mark.parametrize("form", [as_parameter(form, "mp3", "webm") for form in FORMATS])
+def test_recordings_in_other_containers_are_transcribed(client: openai.OpenAI, form: str) -> None:
+    content = encode_audio(form, samples(), 24_000)
+    result = client.audio.transcriptions.create(model="whisper-1", file=(f"a.{form}", content))
+    assert words(result.text) == QUESTION_TEXT
 
 
-def test_an_answer_in_pieces_is_refused_clearly(client: openai.OpenAI) -> None:
+def test_a_streamed_transcription_is_refused(client: openai.OpenAI) -> None:
     with pytest.raises(openai.BadRequestError, match="field `stream`"):
         client.audio.transcriptions.create(model="whisper-1", file=QUESTION, stream=True)
 
 
-# ---- speaking ----
+# ---- speech ----
 
 
 @pytest.mark.parametrize(
-    "form", [mostly_long(form, "opus") for form in ("mp3", "opus", "aac", "flac", "wav")]
+    "form", [as_parameter(form, "opus") for form in ("mp3", "opus", "aac", "flac", "wav")]
 )
-def test_speech_in_every_form_is_heard_word_for_word(client: openai.OpenAI, form: Any) -> None:
+def test_speech_in_every_format_is_transcribed_word_for_word(
+    client: openai.OpenAI, form: Any
+) -> None:
     speech = client.audio.speech.create(
         model="tts-1", voice="barnabee", input="What time is it?", response_format=form
     )
-    heard = client.audio.transcriptions.create(
+    result = client.audio.transcriptions.create(
         model="whisper-1", file=(f"a.{form}", speech.content)
     )
-    assert words(heard.text) == SAID
+    assert words(result.text) == QUESTION_TEXT
 
 
-def test_without_a_format_it_is_mp3_as_openais_is(client: openai.OpenAI, tmp_path: Path) -> None:
+def test_the_default_format_is_mp3(client: openai.OpenAI, tmp_path: Path) -> None:
     path = tmp_path / "speech.mp3"
     with client.audio.speech.with_streaming_response.create(
         model="gpt-4o-mini-tts",
@@ -137,11 +139,14 @@ def test_without_a_format_it_is_mp3_as_openais_is(client: openai.OpenAI, tmp_pat
         input="What time is it?",
         instructions="Cheerful.",
         stream_format="audio",
-        extra_body={"user": "somebody", "unknown": {}},
+        extra_body={"user": "someone", "unknown": {}},
     ) as response:
         assert response.headers["content-type"] == "audio/mpeg"
         response.stream_to_file(path)
-    assert words(client.audio.transcriptions.create(model="whisper-1", file=path).text) == SAID
+    assert (
+        words(client.audio.transcriptions.create(model="whisper-1", file=path).text)
+        == QUESTION_TEXT
+    )
 
 
 def test_speech_is_streamed_as_pcm(client: openai.OpenAI) -> None:
@@ -154,21 +159,21 @@ def test_speech_is_streamed_as_pcm(client: openai.OpenAI) -> None:
     assert sum(pieces) / 48_000 > 3
 
 
-def test_openais_voices_are_ours_of_that_name_or_the_houses(client: openai.OpenAI) -> None:
-    def said(voice: Any) -> bytes:
+def test_openai_voices_are_voices_of_that_name_or_the_default_voice(client: openai.OpenAI) -> None:
+    def synthesize(voice: Any) -> bytes:
         speech = client.audio.speech.create(
             model="tts-1", voice=voice, input="Yes.", response_format="pcm"
         )
         content: bytes = speech.content
         return content
 
-    assert said("nova") == said({"id": "af_nova"})
-    assert said("cedar") == said("barnabee") != said("nova")
+    assert synthesize("nova") == synthesize({"id": "af_nova"})
+    assert synthesize("cedar") == synthesize("barnabee") != synthesize("nova")
     with pytest.raises(openai.BadRequestError, match="field `voice`"):
-        said("hal")
+        synthesize("hal")
 
 
-def test_what_speech_cannot_do_is_refused_clearly(client: openai.OpenAI) -> None:
+def test_unsupported_speech_parameters_are_refused(client: openai.OpenAI) -> None:
     speak = client.audio.speech.create
     with pytest.raises(openai.BadRequestError, match="stream_format"):
         speak(model="tts-1", voice="alloy", input="Yes.", stream_format="sse")
@@ -178,15 +183,15 @@ def test_what_speech_cannot_do_is_refused_clearly(client: openai.OpenAI) -> None
         speak(model="tts-1", voice="alloy", input="Yes.", response_format="midi")  # type: ignore[arg-type]
 
 
-# ---- understanding ----
+# ---- embeddings ----
 
 
-def test_vectors_are_the_same_as_floats_and_as_the_clients_default(
+def test_vectors_are_equal_as_floats_and_as_base64(
     client: openai.OpenAI,
 ) -> None:
     texts = ["turn on the light", "what time is it"]
     model = "text-embedding-3-small"
-    packed_rows = client.embeddings.create(model=model, input=texts, user="somebody")
+    packed_rows = client.embeddings.create(model=model, input=texts, user="someone")
     rows = client.embeddings.create(model=model, input=texts, encoding_format="float")
     assert packed_rows.usage.total_tokens > 0
     for one, other in zip(packed_rows.data, rows.data, strict=True):
@@ -194,7 +199,7 @@ def test_vectors_are_the_same_as_floats_and_as_the_clients_default(
         assert math.hypot(*one.embedding) == pytest.approx(1, abs=1e-4)
 
 
-def test_other_dimensions_than_the_models_are_refused(client: openai.OpenAI) -> None:
+def test_other_dimensions_are_refused(client: openai.OpenAI) -> None:
     embed = client.embeddings.create
     assert len(embed(model="embeddings", input="a", dimensions=384).data[0].embedding) == 384
     with pytest.raises(openai.BadRequestError, match="this model has 384"):
@@ -204,7 +209,7 @@ def test_other_dimensions_than_the_models_are_refused(client: openai.OpenAI) -> 
 # ---- models and errors ----
 
 
-def test_models_are_listed_and_found(client: openai.OpenAI) -> None:
+def test_models_are_listed_and_retrieved(client: openai.OpenAI) -> None:
     listed = [model.id for model in client.models.list()]
     assert set(MODEL_FOLDERS) <= set(listed)
     assert client.models.retrieve("whisper-base").owned_by == "barnabee"
@@ -212,7 +217,7 @@ def test_models_are_listed_and_found(client: openai.OpenAI) -> None:
         client.models.retrieve("gpt-4")
 
 
-def test_its_errors_carry_our_code_and_sentence(client: openai.OpenAI, gpu: GpuProcess) -> None:
+def test_errors_have_our_code_and_message(client: openai.OpenAI, gpu: GpuProcess) -> None:
     with pytest.raises(openai.BadRequestError) as refused:
         client.audio.transcriptions.create(model="whisper-1", file=("a.mp3", b"no sound"))
     assert refused.value.code == "invalid_audio"
@@ -227,9 +232,9 @@ def test_its_errors_carry_our_code_and_sentence(client: openai.OpenAI, gpu: GpuP
         stranger.models.list()
 
 
-async def test_the_asynchronous_client_works_too(gpu: GpuProcess) -> None:
+async def test_the_asynchronous_client_works(gpu: GpuProcess) -> None:
     async with openai.AsyncOpenAI(base_url=f"{gpu.url}/v1", api_key=TOKEN) as client:
-        heard = await client.audio.transcriptions.create(
+        result = await client.audio.transcriptions.create(
             model="whisper-1", file=("a.wav", io.BytesIO(QUESTION.read_bytes()))
         )
-        assert words(heard.text) == SAID
+        assert words(result.text) == QUESTION_TEXT

@@ -15,7 +15,7 @@ from barnabee.core.health import Degraded, HealthCheck, HealthMonitor, HealthSta
 from barnabee.core.metrics import Metrics
 from support.replica import (
     ReplicatedDeployment,
-    expected_trace_ids,
+    list_expected_trace_ids,
     make_replicated_deployment,
     read_trace_ids,
     record_turns,
@@ -41,7 +41,7 @@ async def test_the_replica_is_restored_after_the_disk_is_lost(
 
     assert await restore_at_cold_start(deployment) is ColdStartOutcome.RESTORED
 
-    assert await read_trace_ids(deployment) == expected_trace_ids(range(50))
+    assert await read_trace_ids(deployment) == list_expected_trace_ids(range(50))
     assert not list(deployment.path.parent.glob("*restoring*"))
     # api, worker and litestream are users of one group
     assert deployment.path.stat().st_mode & 0o777 == 0o660
@@ -58,7 +58,9 @@ async def test_a_restored_database_is_replicated_and_restored_again(
         deployment.delete_data()
 
         assert await restore_at_cold_start(deployment) is ColdStartOutcome.RESTORED
-        assert await read_trace_ids(deployment) == expected_trace_ids(range(generation * 20 + 20))
+        assert await read_trace_ids(deployment) == list_expected_trace_ids(
+            range(generation * 20 + 20)
+        )
 
 
 async def test_rows_written_during_an_s3_outage_are_replicated_afterwards(
@@ -76,7 +78,7 @@ async def test_rows_written_during_an_s3_outage_are_replicated_afterwards(
     deployment.stop_litestream(signal.SIGKILL)
     deployment.delete_data()
     assert await restore_at_cold_start(deployment) is ColdStartOutcome.RESTORED
-    assert await read_trace_ids(deployment) == expected_trace_ids(range(30))
+    assert await read_trace_ids(deployment) == list_expected_trace_ids(range(30))
 
 
 async def test_an_existing_database_is_kept_without_asking_the_store(
@@ -86,7 +88,7 @@ async def test_an_existing_database_is_kept_without_asking_the_store(
     deployment.s3.kill()
 
     assert await restore_at_cold_start(deployment) is ColdStartOutcome.PRESENT
-    assert await read_trace_ids(deployment) == expected_trace_ids(range(3))
+    assert await read_trace_ids(deployment) == list_expected_trace_ids(range(3))
 
 
 async def test_an_empty_replica_is_an_empty_start(deployment: ReplicatedDeployment) -> None:
@@ -103,7 +105,7 @@ async def test_an_empty_file_is_not_a_database(deployment: ReplicatedDeployment)
     deployment.path.touch()
 
     assert await restore_at_cold_start(deployment) is ColdStartOutcome.RESTORED
-    assert await read_trace_ids(deployment) == expected_trace_ids(range(5))
+    assert await read_trace_ids(deployment) == list_expected_trace_ids(range(5))
 
 
 async def test_a_stale_log_is_moved_aside_before_a_restore(
@@ -119,7 +121,7 @@ async def test_a_stale_log_is_moved_aside_before_a_restore(
 
     assert await restore_at_cold_start(deployment) is ColdStartOutcome.RESTORED
 
-    assert await read_trace_ids(deployment) == expected_trace_ids(range(5))
+    assert await read_trace_ids(deployment) == list_expected_trace_ids(range(5))
     kept = list(deployment.path.parent.glob("*.before-restore-*/barnabee.db-wal"))
     assert [log.read_bytes() for log in kept] == [leftover]
 
@@ -144,12 +146,12 @@ async def test_health_reports_the_state_of_the_replica(deployment: ReplicatedDep
     assert await state() == HealthState.DEGRADED  # litestream does not run yet
     assert health.last_report.results["replica"].code == "dependency_down"
     deployment.start_litestream()
-    await eventually(has_state(HealthState.HEALTHY), within_s=20)  # type: ignore[arg-type]
+    await eventually(has_state(HealthState.HEALTHY))  # type: ignore[arg-type]
     deployment.s3.kill()
     await record_turns(deployment, range(3, 5))
-    await eventually(has_state(HealthState.DEGRADED), within_s=5)  # type: ignore[arg-type]
+    await eventually(has_state(HealthState.DEGRADED))  # type: ignore[arg-type]
     deployment.s3.start()
-    await eventually(has_state(HealthState.HEALTHY), within_s=20)  # type: ignore[arg-type]
+    await eventually(has_state(HealthState.HEALTHY))  # type: ignore[arg-type]
 
 
 async def test_litestream_accepts_the_configuration(deployment: ReplicatedDeployment) -> None:

@@ -1,4 +1,4 @@
-"""Sessions against a real Redis that goes away and comes back."""
+"""Sessions in a real Redis that is killed and restarted."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ ONE = Exchange("turn it on", "done", "home")
 TWO = Exchange("and off", "done", "home")
 
 
-async def test_a_session_lives_in_redis_until_its_time_is_over(redis_server: RedisServer) -> None:
+async def test_a_session_expires_in_redis(redis_server: RedisServer) -> None:
     link = RedisClient(redis_server.url)
     sessions = Sessions(link, ttl_s=1800, max_turns=20)
 
@@ -22,7 +22,7 @@ async def test_a_session_lives_in_redis_until_its_time_is_over(redis_server: Red
     await link.aclose()
 
 
-async def test_a_conversation_survives_the_loss_and_return_of_redis(
+async def test_a_conversation_survives_a_redis_outage(
     redis_server: RedisServer,
 ) -> None:
     link = RedisClient(redis_server.url)
@@ -37,11 +37,11 @@ async def test_a_conversation_survives_the_loss_and_return_of_redis(
 
     redis_server.start()
 
-    async def back() -> bool:
+    async def has_recovered() -> bool:
         await sessions.load("s")
         return not sessions.degraded
 
-    assert await eventually(back, within_s=5)
+    assert await eventually(has_recovered)
     other = RedisClient(redis_server.url)
     assert await Sessions(other, 1800, 20).load("s") == Session("s", (ONE, TWO))
     await link.aclose()

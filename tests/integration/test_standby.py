@@ -21,7 +21,7 @@ from barnabee.standby import replication
 from barnabee.store.conversations import Conversations
 from barnabee.store.db import open_database
 from barnabee.store.fence import make_fence
-from support.standby import FAST, StandbyMachine, start_pair
+from support.standby import FAST, StandbyMachine, run_pair
 from support.turn_records import make_turn
 from support.wait import eventually
 
@@ -116,7 +116,7 @@ async def fail_back(primary: StandbyMachine, standby: StandbyMachine) -> None:
 async def test_the_standby_takes_over_and_the_returning_primary_follows(
     tmp_path: Path,
 ) -> None:
-    async with start_pair(tmp_path) as (primary, standby, _):
+    async with run_pair(tmp_path) as (primary, standby, _):
         primary.boot()
         standby.boot()
         await primary.wait_for_role("hold")
@@ -171,7 +171,7 @@ async def test_the_standby_takes_over_and_the_returning_primary_follows(
 
 
 async def test_without_the_store_the_primary_serves_and_writes_wait(tmp_path: Path) -> None:
-    async with start_pair(tmp_path) as (primary, standby, s3):
+    async with run_pair(tmp_path) as (primary, standby, s3):
         primary.boot()
         standby.boot()
         await primary.wait_for_role("hold")
@@ -209,7 +209,7 @@ async def test_without_the_store_the_primary_serves_and_writes_wait(tmp_path: Pa
 
 
 async def test_a_paused_machine_writes_nothing_when_it_continues(tmp_path: Path) -> None:
-    async with start_pair(tmp_path) as (primary, standby, _):
+    async with run_pair(tmp_path) as (primary, standby, _):
         primary.boot()
         standby.boot()
         await primary.wait_for_role("hold")
@@ -273,7 +273,7 @@ async def test_a_database_cannot_be_written_without_a_permit(tmp_path: Path) -> 
 
 async def test_a_failover_under_load_loses_only_unreplicated_turns(tmp_path: Path) -> None:
     """At 20 turns per second, all turns older than the documented lag are on the standby."""
-    async with start_pair(tmp_path) as (primary, standby, _):
+    async with run_pair(tmp_path) as (primary, standby, _):
         primary.boot()
         standby.boot()
         await primary.wait_for_role("hold")

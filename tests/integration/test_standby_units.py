@@ -18,12 +18,12 @@ from barnabee.core import system
 from barnabee.standby.lease import LeaseRecord, LeaseState
 from support import rendered_units
 from support.nix import ROOT, evaluate, needs_nixpkgs
-from support.systemd_container import Container, boot_unavailable_reason
+from support.systemd_container import Container, unavailability_reason
 
 pytestmark = [
     pytest.mark.alone,
     needs_nixpkgs,
-    pytest.mark.skipif(bool(boot_unavailable_reason()), reason=str(boot_unavailable_reason())),
+    pytest.mark.skipif(bool(unavailability_reason()), reason=str(unavailability_reason())),
     pytest.mark.timeout(600),
 ]
 GRAPH = system.load_system(ROOT / "system.toml")
@@ -56,7 +56,9 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Container]:
     found = Container(
         folder,
         secrets=dict.fromkeys(names, rendered_units.SECRET),
-        binds=rendered_units.list_bind_mounts(fillers, rendered_units.collect_programs(folder / "programs")),
+        binds=rendered_units.list_bind_mounts(
+            fillers, rendered_units.collect_programs(folder / "programs")
+        ),
     )
     try:
         found.prepare()

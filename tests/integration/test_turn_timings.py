@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from barnabee.clients.api import StageTiming, TurnReport, send_turn_report
-from barnabee.testing import gpu
+from barnabee.testing import engines as fakes
 from support.api import ApiProcess
 from support.asgi_server import serve_app
 from support.redis import RedisServer
@@ -35,10 +35,10 @@ REPORT = TurnReport(
 
 @pytest.fixture
 async def api(tmp_path: Path, redis_server: RedisServer) -> AsyncIterator[ApiProcess]:
-    async with serve_app(gpu.make_gpu_app()) as engines:
+    async with serve_app(fakes.make_gpu_app()) as engines:
         environment = {"GPU_SERVICE_URL": engines}
         process = ApiProcess(tmp_path / "api", redis_server.url, environment=environment).start()
-        await process.missing()
+        await process.wait_until_unhealthy()
         yield process
         process.kill()
 
@@ -74,7 +74,7 @@ async def test_repeated_early_report_is_joined_with_its_turn(
         return turn
 
     try:
-        turn = await eventually(read_joined_turn, within_s=15)
+        turn = await eventually(read_joined_turn)
     finally:
         worker.clean_up()
     assert turn["utterance"] == COMMAND["utterance"]

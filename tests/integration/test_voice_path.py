@@ -23,7 +23,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from barnabee.clients.api import StageTiming, TurnReport, send_turn_report
-from barnabee.testing import gpu
+from barnabee.testing import engines as fakes
 from support.api import TOKEN, ApiProcess
 from support.asgi_server import serve_app
 from support.redis import RedisServer
@@ -57,7 +57,7 @@ class Engines:
             Route("/v1/audio/transcriptions", transcribe, methods=post),
             Route("/v1/audio/speech", speak, methods=post),
         ]
-        return Starlette(routes=[*gpu.make_gpu_app().routes, *routes])
+        return Starlette(routes=[*fakes.make_gpu_app().routes, *routes])
 
 
 @pytest.fixture
@@ -75,7 +75,7 @@ async def api(
     process = ApiProcess(
         tmp_path / "api", redis_server.url, environment={"GPU_SERVICE_URL": engines.url}
     ).start()
-    await process.missing()
+    await process.wait_until_unhealthy()
     yield process
     process.kill()
 
@@ -125,12 +125,12 @@ async def test_worker_probe_names_the_failing_stage_and_leaves_no_turn(
     )
     worker.start()
     try:
-        await worker.becomes("healthy")
+        await worker.wait_for_health("healthy")
         assert "barnabee_probe_success 1.0" in await worker.metrics()
         print(f"worker with probes: {worker.resident_mib():.0f} MiB")
         assert worker.resident_mib() <= 120
         engines.speech = bytes(len(engines.speech))
-        health = await worker.becomes("degraded")
+        health = await worker.wait_for_health("degraded")
         found = health["dependencies"]["voice_path"]
         assert (found["status"], found["code"]) == ("degraded", "speech_silent")
         assert "speak" in found["message"]
@@ -138,7 +138,7 @@ async def test_worker_probe_names_the_failing_stage_and_leaves_no_turn(
         assert 'barnabee_probe_failures_total{code="speech_silent",stage="speak"}' in metrics
         assert "barnabee_probe_success 0.0" in metrics
         engines.speech = make_tone(1.5)
-        await worker.becomes("healthy")
+        await worker.wait_for_health("healthy")
     finally:
         worker.clean_up()
     assert count_turns(api) == 0
@@ -183,9 +183,9 @@ async def test_trace_combines_the_turn_record_and_the_log(
         )
 
     async def find_request_lines() -> object:
-        return [line for line in api.lines("request") if line["trace_id"] == TRACE]
+        return [line for line in api.read_log("request") if line["trace_id"] == TRACE]
 
-    await eventually(find_request_lines, within_s=5)
+    await eventually(find_request_lines)
     shown = await cli(api, engines, "trace")
     assert shown.returncode == 0, shown.stderr
     assert shown.stdout.startswith(f"turn {TRACE}")

@@ -19,9 +19,6 @@ from support.turn_records import make_turn
 from support.wait import eventually
 from support.worker import WorkerProcess
 
-RECOVERED_WITHIN_S = 15
-DETECTED_WITHIN_S = 5
-
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[SmallDisk]:
@@ -75,13 +72,13 @@ async def wait_until_recorded(worker: WorkerProcess, accepted: list[str]) -> Non
         assert found == Counter(dict.fromkeys(accepted, 1))
         return True
 
-    await eventually(same, within_s=RECOVERED_WITHIN_S, every_s=0.3)
+    await eventually(same, every_s=0.3)
 
 
 async def test_repeated_kills_of_worker_and_redis_lose_no_accepted_turn(
     worker: WorkerProcess, queue: JobQueue, redis_server: RedisServer
 ) -> None:
-    await worker.becomes("healthy")
+    await worker.wait_for_health("healthy")
     accepted: list[str] = []
 
     enough = asyncio.Event()
@@ -93,12 +90,12 @@ async def test_repeated_kills_of_worker_and_redis_lose_no_accepted_turn(
 
     async def wait_for_more(count: int) -> None:
         target = len(accepted) + count
-        await eventually(lambda: asyncio.sleep(0, len(accepted) >= target), within_s=30)
+        await eventually(lambda: asyncio.sleep(0, len(accepted) >= target))
 
     producer = asyncio.create_task(enqueue_turns())
     for _ in range(2):
         await wait_for_more(100)
-        worker.end()
+        worker.stop()
         worker.start()
         await wait_for_more(100)
         redis_server.kill()
@@ -114,16 +111,16 @@ async def test_repeated_kills_of_worker_and_redis_lose_no_accepted_turn(
 async def test_the_worker_survives_a_redis_outage_and_reports_it(
     worker: WorkerProcess, queue: JobQueue, redis_server: RedisServer
 ) -> None:
-    await worker.becomes("healthy")
+    await worker.wait_for_health("healthy")
     assert worker.process is not None
     redis_server.kill()
 
-    health = await worker.becomes("unhealthy", within_s=DETECTED_WITHIN_S)
+    health = await worker.wait_for_health("unhealthy")
     assert health["dependencies"]["redis"]["code"] == "dependency_down"
     assert health["dependencies"]["database"]["status"] == "healthy"
 
     redis_server.start()
-    await worker.becomes("healthy", within_s=DETECTED_WITHIN_S)
+    await worker.wait_for_health("healthy")
     await wait_until_recorded(worker, [await enqueue_turn(queue, 1)])
     assert worker.process.poll() is None
     assert worker.log.count("jobs_interrupted") <= 3
@@ -132,53 +129,53 @@ async def test_the_worker_survives_a_redis_outage_and_reports_it(
 async def test_turns_wait_while_the_disk_is_full(
     worker: WorkerProcess, queue: JobQueue, disk: SmallDisk
 ) -> None:
-    await worker.becomes("healthy")
+    await worker.wait_for_health("healthy")
     disk.fill()
     big = make_turn(1, reply="x" * 8_000_000)  # more than the write-ahead log can still hold
     await queue.enqueue("record_turn", big.as_dict(), job_id=big.trace_id)
 
-    health = await worker.becomes("unhealthy", within_s=DETECTED_WITHIN_S)
+    health = await worker.wait_for_health("unhealthy")
     assert health["dependencies"]["database"]["code"] == "database_full"
     await wait_for_failure(worker, "database_full")
     assert await queue.depth() == 1
 
     disk.free()
-    await worker.becomes("healthy")
+    await worker.wait_for_health("healthy")
     await wait_until_recorded(worker, [big.trace_id])
 
 
 async def test_turns_wait_while_the_disk_is_read_only(
     worker: WorkerProcess, queue: JobQueue, disk: SmallDisk
 ) -> None:
-    await worker.becomes("healthy")
-    worker.end()
+    await worker.wait_for_health("healthy")
+    worker.stop()
     disk.make_read_only()
     try:
         accepted = [await enqueue_turn(queue, number) for number in range(5)]
         worker.start()
 
-        health = await worker.becomes("unhealthy")
+        health = await worker.wait_for_health("unhealthy")
         assert health["dependencies"]["database"]["code"] == "database_read_only"
         await wait_for_failure(worker, "database_read_only")
         assert await queue.depth() >= 5  # and the expiry of old turns
     finally:
         disk.make_writable()
 
-    await worker.becomes("healthy")
+    await worker.wait_for_health("healthy")
     await wait_until_recorded(worker, accepted)
 
 
 async def test_a_disk_that_becomes_read_only_is_detected(
     worker: WorkerProcess, disk: SmallDisk
 ) -> None:
-    await worker.becomes("healthy")
+    await worker.wait_for_health("healthy")
     disk.make_read_only()
     try:
-        health = await worker.becomes("unhealthy", within_s=DETECTED_WITHIN_S)
+        health = await worker.wait_for_health("unhealthy")
         assert health["dependencies"]["database"]["code"] == "database_read_only"
     finally:
         disk.make_writable()
-    await worker.becomes("healthy")
+    await worker.wait_for_health("healthy")
 
 
 async def wait_for_failure(worker: WorkerProcess, code: str) -> None:
@@ -186,4 +183,4 @@ async def wait_for_failure(worker: WorkerProcess, code: str) -> None:
         line = f'barnabee_jobs_failed_total{{code="{code}",name="record_turn"}}'
         return line in await worker.metrics()
 
-    await eventually(counted, within_s=RECOVERED_WITHIN_S)
+    await eventually(counted)

@@ -24,7 +24,7 @@ GRAPH = system.load_system(ROOT / "system.toml")
 OFFSITE_ONLY = {"snapshot_key", "rclone_conf"}
 HOSTS = sorted(GRAPH.host)
 GATE = "barnabee-boot-gate.service"
-EXPOSURE_MAX = 2.0  # of 10; docs/status.md has the figures
+EXPOSURE_MAX = 2.0  # of 10; docs/reference/measurements.md has the figures
 
 
 WITHOUT_STANDBY = "{ barnabee.standby.enable = false; }"

@@ -65,7 +65,6 @@ def list_exported_series() -> frozenset[str]:
     )
 
 
-
 # Added by Prometheus: a series of every target, and the labels of every series.
 BY_PROMETHEUS = {"up": set[str]()}
 TARGET_LABELS = {"job", "instance", "component", "host", "__name__"}

@@ -19,7 +19,7 @@ from barnabee.core import system
 from barnabee.core.errors import DependencyDown
 from barnabee.core.schema import System
 from barnabee.up import monitoring_config, monitoring_services
-from support.wait import eventually, free_port
+from support.wait import eventually, find_free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -38,7 +38,7 @@ class MonitoringStack:
         """Set free ports, and no quiet hours unless the test sets them."""
         graph = tomllib.loads((ROOT / "system.toml").read_text(encoding="utf-8"))
         for name in ("prometheus", "alertmanager", "node", "blackbox"):
-            graph["companion"][name]["port"] = free_port()
+            graph["companion"][name]["port"] = find_free_port()
         graph["alert"] |= {"quiet_from_h": 0, "quiet_until_h": 0} | self.numbers
         self.directory.mkdir(parents=True)
         file = self.directory / "system.toml"
@@ -78,7 +78,7 @@ class MonitoringStack:
             *monitoring_config.PROMETHEUS_FLAGS,
         )
 
-    async def until_ready(self) -> None:
+    async def wait_until_ready(self) -> None:
         """Wait until Alertmanager answers."""
         client = self.client
         try:
@@ -89,7 +89,7 @@ class MonitoringStack:
                     return True
                 return False
 
-            await eventually(answers, within_s=20)
+            await eventually(answers)
         finally:
             await client.aclose()
 

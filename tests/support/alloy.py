@@ -16,15 +16,15 @@ _TOKEN = re.compile(r'//[^\n]*|"(?:[^"\\]|\\.)*"|[A-Za-z_][\w.]*|[{}\[\]()=,+]|\
 
 
 @dataclass
-class Block:
+class AlloyBlock:
     """A block: `name "label" { key = value; inner blocks }`."""
 
     name: str
     label: str = ""
     values: dict[str, Any] = field(default_factory=dict)
-    blocks: list[Block] = field(default_factory=list)
+    blocks: list[AlloyBlock] = field(default_factory=list)
 
-    def all(self, name: str) -> list[Block]:
+    def all(self, name: str) -> list[AlloyBlock]:
         return [block for block in self.blocks if block.name == name]
 
 
@@ -45,16 +45,16 @@ class LogLine:
     metadata: dict[str, str] = field(default_factory=dict)
 
 
-def parse_config(text: str) -> Block:
+def parse_config(text: str) -> AlloyBlock:
     """Return the file as one block; ValueError names the first syntax error."""
     tokens = list(_tokenize(text))
-    top, rest = _parse_body(tokens, 0, Block("file"))
+    top, rest = _parse_body(tokens, 0, AlloyBlock("file"))
     if rest != len(tokens):
         raise ValueError(f"unexpected closing brace after {tokens[max(0, rest - 5) : rest]}")
     return top
 
 
-def iter_references(block: Block) -> Iterator[Reference]:
+def iter_references(block: AlloyBlock) -> Iterator[Reference]:
     """Return every reference in a block and its inner blocks."""
     for value in block.values.values():
         yield from _iter_value_references(value)
@@ -62,7 +62,7 @@ def iter_references(block: Block) -> Iterator[Reference]:
         yield from iter_references(inner)
 
 
-def apply_relabel_rules(rules: list[Block], given: dict[str, str]) -> dict[str, str]:
+def apply_relabel_rules(rules: list[AlloyBlock], given: dict[str, str]) -> dict[str, str]:
     """Apply `replace` rules to the labels of an entry; labels with two underscores are internal."""
     labels = dict(given)
     for rule in rules:
@@ -76,7 +76,7 @@ def apply_relabel_rules(rules: list[Block], given: dict[str, str]) -> dict[str, 
     return {name: value for name, value in labels.items() if value and not name.startswith("__")}
 
 
-def apply_stages(stages: list[Block], line: LogLine) -> LogLine:
+def apply_stages(stages: list[AlloyBlock], line: LogLine) -> LogLine:
     """Apply the stages json, labels, structured_metadata and label_keep to a line."""
     extracted: dict[str, Any] = {}
     for stage in stages:
@@ -121,7 +121,7 @@ def _tokenize(text: str) -> Iterator[str]:
             yield found[0]
 
 
-def _parse_body(tokens: list[str], at: int, block: Block) -> tuple[Block, int]:
+def _parse_body(tokens: list[str], at: int, block: AlloyBlock) -> tuple[AlloyBlock, int]:
     while at < len(tokens) and tokens[at] != "}":
         name = tokens[at]
         if tokens[at + 1] == "=":
@@ -131,7 +131,7 @@ def _parse_body(tokens: list[str], at: int, block: Block) -> tuple[Block, int]:
         at += 2 if label else 1
         if tokens[at] != "{":
             raise ValueError(f"{name} has no body")
-        inner, at = _parse_body(tokens, at + 1, Block(name, label))
+        inner, at = _parse_body(tokens, at + 1, AlloyBlock(name, label))
         if at >= len(tokens):
             raise ValueError(f"{name} is not closed")
         block.blocks.append(inner)

@@ -1,4 +1,4 @@
-"""A real api (`python -m barnabee.api`) on a port of its own."""
+"""Real api (`python -m barnabee.api`) on a free port."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 import tomli_w
 
-from support.wait import eventually, free_port
+from support.wait import LAST_RESORT_S, eventually, find_free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 TOKEN = "api-test-token"
@@ -23,14 +23,14 @@ HOME_TOKEN = "home-token"
 
 @dataclass
 class ApiProcess:
-    """The api as a process; `tables` change its system file, `environment` what it is told."""
+    """Process of the api; `tables` change its system.toml, `environment` its environment."""
 
     directory: Path
     redis_url: str
     tables: dict[str, dict[str, Any]] = field(default_factory=dict)
     environment: dict[str, str] = field(default_factory=dict)
     token: str = TOKEN
-    port: int = field(default_factory=free_port)
+    port: int = field(default_factory=find_free_port)
     process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -49,13 +49,13 @@ class ApiProcess:
     def log(self) -> str:
         return (self.directory / "api.jsonl").read_text(encoding="utf-8")
 
-    def lines(self, event: str) -> list[dict[str, Any]]:
-        """Return what it logged under `event`."""
+    def read_log(self, event: str) -> list[dict[str, Any]]:
+        """Return the log records of `event`."""
         found = [json.loads(line) for line in self.log.splitlines() if line.startswith("{")]
         return [line for line in found if line["event"] == event]
 
     def start(self) -> ApiProcess:
-        """Start it; does not wait."""
+        """Start the process; does not wait until it is ready."""
         graph = tomllib.loads((ROOT / "system.toml").read_text(encoding="utf-8"))
         graph["service"]["api"]["port"] = self.port
         for table, changes in self.tables.items():
@@ -84,12 +84,12 @@ class ApiProcess:
         return self
 
     def client(self, **options: Any) -> httpx.AsyncClient:
-        """Return a client that has the token."""
+        """Return a client with the token."""
         options.setdefault("headers", {"Authorization": f"Bearer {self.token}"})
         return httpx.AsyncClient(base_url=self.url, timeout=30, trust_env=False, **options)
 
     async def health(self) -> dict[str, Any]:
-        """Return what it says about itself; AssertionError while it does not answer."""
+        """Return the readiness report; AssertionError while there is no answer."""
         try:
             async with self.client(headers={}) as client:
                 answer = await client.get("/health/ready")
@@ -99,8 +99,10 @@ class ApiProcess:
         assert (answer.status_code == 200) == (found["status"] in {"healthy", "degraded"})
         return found
 
-    async def missing(self, *names: str, within_s: float = 20) -> dict[str, Any]:
-        """Return its health as soon as exactly `names` (and the worker) are not healthy."""
+    async def wait_until_unhealthy(
+        self, *names: str, within_s: float = LAST_RESORT_S
+    ) -> dict[str, Any]:
+        """Return the report once exactly `names` (and possibly the worker) are not healthy."""
 
         async def found() -> dict[str, Any]:
             health = await self.health()
@@ -113,17 +115,17 @@ class ApiProcess:
         return await eventually(found, within_s=within_s)
 
     def stop(self) -> int:
-        """Stop it politely; return its exit status."""
+        """Send SIGTERM; return the exit status."""
         return self._end("terminate")
 
     def kill(self) -> int:
-        """Kill it, as a crash would."""
+        """Send SIGKILL; return the exit status."""
         return self._end("kill")
 
     def _end(self, how: str) -> int:
         if self.process is None:
             return 0
         getattr(self.process, how)()
-        status = self.process.wait(timeout=15)
+        status = self.process.wait(timeout=LAST_RESORT_S)
         self.process = None
         return status

@@ -1,4 +1,4 @@
-"""An ASGI application on a real socket in this event loop."""
+"""ASGI application on a real socket, in the event loop of the test."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ async def serve_app(
     lifespan: Literal["auto", "off"] = "auto",
     bind: str = "127.0.0.1",
 ) -> AsyncIterator[str]:
-    """Serve `app`, on loopback unless told otherwise, while inside; yield its address."""
-    # asyncio sends at once only where the protocol is named; else answers wait 40 ms for an ACK
+    """Serve `app` inside the block; yield its URL."""
+    # Without an explicit protocol asyncio sets no TCP_NODELAY: responses wait 40 ms for an ACK.
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.bind((bind, port))

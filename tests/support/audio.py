@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 # container and codec of each format
-FORMS = {
+FORMATS = {
     "mp3": ("mp3", "libmp3lame"),
     "m4a": ("mp4", "aac"),
     "aac": ("adts", "aac"),
@@ -20,11 +20,11 @@ FORMS = {
 }
 
 
-def encode_sound(
+def encode_audio(
     form: str, samples: NDArray[np.int16], rate_hz: int, *, channels: int = 1, **options: str
 ) -> bytes:
     """Return mono int16 `samples` as a file, the same audio on all channels."""
-    container_name, codec = FORMS[form]
+    container_name, codec = FORMATS[form]
     file = io.BytesIO()
     layout = {1: "mono", 2: "stereo"}[channels]
     with av.open(file, "w", format=container_name, options=options) as container:

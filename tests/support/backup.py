@@ -33,7 +33,7 @@ def take_snapshot(deployment: ReplicatedDeployment) -> Snapshot:
 
 
 @dataclass
-class Clock:
+class TickingClock:
     """Clock that advances by one second at each call."""
 
     now: datetime = datetime(2026, 1, 31, 3, 10, tzinfo=UTC)
@@ -43,7 +43,7 @@ class Clock:
         return self.now
 
 
-def snapshot_folder(settings: Settings) -> Path:
+def get_snapshot_folder(settings: Settings) -> Path:
     return settings.data_dir / snapshots.FOLDER
 
 

@@ -19,16 +19,17 @@ from playwright.async_api import Browser, BrowserContext, Page, async_playwright
 
 from barnabee.core.errors import SetupFailed
 from barnabee.up import dashboard
-from support import page_packages
 from support.api import ApiProcess
 from support.asgi_server import serve_app
 from support.gpu_app import ServiceStarter
 from support.nginx import Nginx, find_nginx
 from support.redis import RedisServer
 from support.voice import TOKEN, Samples, make_silence, run_voice_service
-from support.wait import free_port
+from support.wait import find_free_port
 
 ROOT = Path(__file__).resolve().parents[2]
+SOURCES = ROOT / "src" / "dashboard"
+NODE_MODULES = SOURCES / "node_modules"
 PHONE = {"width": 360, "height": 780}
 DESKTOP = {"width": 1280, "height": 860}
 
@@ -101,53 +102,53 @@ async def launch_browser(*options: str) -> AsyncIterator[Browser]:
 
 
 @dataclass
-class Visit:
-    """One browser's page, and everything it asked for and complained of."""
+class DashboardPage:
+    """Page of one browser, with its requests, script errors and policy violations."""
 
     page: Page
     context: BrowserContext
     url: str
-    asked: list[str] = field(default_factory=list)
-    complaints: list[str] = field(default_factory=list)
+    requests: list[str] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
 
-    async def enter(self, token: str = TOKEN) -> None:
-        """Come in by the token."""
+    async def log_in(self, token: str = TOKEN) -> None:
+        """Log in with a token."""
         await self.page.goto(self.url)
-        await self.page.get_by_label("The house's token").fill(token)
-        await self.page.get_by_role("button", name="Come in").click()
+        await self.page.get_by_label("API token").fill(token)
+        await self.page.get_by_role("button", name="Log in").click()
 
-    async def go(self, view: str) -> None:
-        """Go to a view and wait until it is there."""
+    async def open_view(self, view: str) -> None:
+        """Open a view and wait until it is shown."""
         await self.page.goto(f"{self.url}/#/{view}")
         await self.page.locator("main .view h1").first.wait_for(state="attached")
 
-    async def violations(self) -> list[str]:
-        """Return what axe finds wrong with the page as it is now."""
-        await asyncio.to_thread(page_packages.node)
-        axe = (page_packages.MODULES / "axe-core" / "axe.min.js").read_text(encoding="utf-8")
+    async def find_accessibility_violations(self) -> list[str]:
+        """Return the violations that axe finds on the current page."""
+        await asyncio.to_thread(install_node_packages)
+        axe = (NODE_MODULES / "axe-core" / "axe.min.js").read_text(encoding="utf-8")
         found: dict[str, Any] = await self.page.evaluate(
             f"async () => {{ {axe}; return await axe.run(); }}"
         )
         return [
-            f"{one['id']}: {one['nodes'][0]['html'][:200]} ({one['nodes'][0]['failureSummary']})"
-            for one in found["violations"]
+            f"{item['id']}: {item['nodes'][0]['html'][:200]} ({item['nodes'][0]['failureSummary']})"
+            for item in found["violations"]
         ]
 
 
 @asynccontextmanager
-async def visiting(browser: Browser, url: str, **options: Any) -> AsyncIterator[Visit]:
-    """Yield a new browser's visit to the house."""
+async def open_dashboard(
+    browser: Browser, url: str, **options: Any
+) -> AsyncIterator[DashboardPage]:
+    """Open the dashboard in a new browser context."""
     context = await browser.new_context(ignore_https_errors=True, locale="en-GB", **options)
     page = await context.new_page()
-    visit = Visit(page, context, url)
-    page.on("request", lambda request: visit.asked.append(request.url))
-    page.on("pageerror", lambda error: visit.complaints.append(str(error)))
+    visit = DashboardPage(page, context, url)
+    page.on("request", lambda request: visit.requests.append(request.url))
+    page.on("pageerror", lambda error: visit.errors.append(str(error)))
     page.on(
         "console",
         lambda message: (
-            visit.complaints.append(message.text)
-            if "Content Security Policy" in message.text
-            else None
+            visit.errors.append(message.text) if "Content Security Policy" in message.text else None
         ),
     )
     try:
@@ -157,8 +158,8 @@ async def visiting(browser: Browser, url: str, **options: Any) -> AsyncIterator[
 
 
 @dataclass
-class PageHouse:
-    """A house with a page: real api, voice, Redis and nginx; `stop_gpu` takes the engines away."""
+class DashboardStack:
+    """Real api, voice, Redis and nginx with fake engines; setting `gpu_gone` stops the engines."""
 
     api: ApiProcess
     nginx: Nginx
@@ -170,8 +171,7 @@ class PageHouse:
 
 
 @asynccontextmanager
-async def page_house(directory: Path, redis: RedisServer) -> AsyncIterator[PageHouse]:
-    """Yield a house whose engines are stood in."""
+async def run_dashboard_stack(directory: Path, redis: RedisServer) -> AsyncIterator[DashboardStack]:
     page = await build_dashboard()
     async with AsyncExitStack() as stack:
         service = await ServiceStarter(stack)()
@@ -188,7 +188,7 @@ async def page_house(directory: Path, redis: RedisServer) -> AsyncIterator[PageH
         stack.push_async_callback(asyncio.gather, task)
         stack.callback(gone.set)
         await ready.wait()
-        port = free_port()
+        port = find_free_port()
         voices = await stack.enter_async_context(
             run_voice_service(urls[0], f"http://127.0.0.1:{port}", directory)
         )
@@ -202,26 +202,21 @@ async def page_house(directory: Path, redis: RedisServer) -> AsyncIterator[PageH
             directory / "api", redis.url, environment=environment, token=TOKEN, port=port
         ).start()
         stack.callback(api.kill)
-        await api.missing()
+        await api.wait_until_unhealthy()
         nginx = Nginx(directory / "nginx", api.url, page).start()
         stack.callback(nginx.stop)
-        yield PageHouse(api, nginx, gone)
+        yield DashboardStack(api, nginx, gone)
 
 
-
-SOURCES = Path(__file__).resolve().parents[2] / "src" / "dashboard"
-MODULES = SOURCES / "node_modules"
-
-
-def node() -> dashboard.NodeRuntime:
-    """Return Node, with every package of the lock there; fails the test where it cannot be had."""
+def install_node_packages() -> dashboard.NodeRuntime:
+    """Return Node with the packages of the lock file installed; fails the test if it cannot."""
     try:
         found = dashboard.find_node_runtime()
     except SetupFailed as error:
         pytest.fail(str(error))
-    with (SOURCES / "package.json").open("rb") as alone:  # tests run beside one another
-        fcntl.flock(alone, fcntl.LOCK_EX)
-        if not (MODULES / ".package-lock.json").is_file():
+    with (SOURCES / "package.json").open("rb") as lock:  # tests run in parallel
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (NODE_MODULES / ".package-lock.json").is_file():
             done = subprocess.run(
                 [*found.npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund"],
                 cwd=SOURCES,
@@ -230,6 +225,6 @@ def node() -> dashboard.NodeRuntime:
                 check=False,
             )
             if done.returncode:
-                told = dashboard.extract_reason(done.stdout + done.stderr)
-                pytest.fail(f"the page's packages cannot be had: {told}")
+                reason = dashboard.extract_reason(done.stdout + done.stderr)
+                pytest.fail(f"the dashboard's packages cannot be installed: {reason}")
     return found

@@ -1,4 +1,4 @@
-"""A real Home Assistant for a test: the program a user starts, in a directory of the test's own."""
+"""Real Home Assistant, started as users start it, in a directory of the test."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from typing import Any
 
 import barnabee
 from barnabee.up.demo_home.config import DemoHome
-from barnabee.up.demo_home.websocket import open_connection
-from support.wait import eventually, free_port
+from barnabee.up.demo_home.onboard import open_connection
+from support.wait import LAST_RESORT_S, eventually, find_free_port
 
 _SOURCE = Path(barnabee.__file__).parents[1]
 _START_S = 90
@@ -21,44 +21,40 @@ _VENV = "BARNABEE_HOME_ASSISTANT_VENV"
 
 
 @dataclass
-class RunningHome:
-    """A demo home; `stop` and `start` keep what it knows."""
+class DemoHomeProcess:
+    """Process of the demo home; its data survives `stop` and `start`."""
 
     directory: Path
-    port: int = field(default_factory=free_port)
+    port: int = field(default_factory=find_free_port)
     packages: tuple[Path, ...] = ()
     process: subprocess.Popen[bytes] | None = None
 
     @property
     def home(self) -> DemoHome:
-        """Return its files and addresses."""
         return DemoHome(directory=self.directory / "config", port=self.port)
 
     @property
     def webhook_url(self) -> str:
-        """Return where alerts are sent; it must have been started once."""
+        """Return the webhook URL of alerts, which exists after the first start."""
         return f"{self.home.url}api/webhook/{self.home.webhook_file.read_text().strip()}"
 
     @property
     def token_file(self) -> Path:
-        """Return where its token is."""
         return self.directory / "token"
 
     @property
     def token(self) -> str:
-        """Return its long-lived token."""
         return self.token_file.read_text().strip()
 
     @property
     def log(self) -> str:
-        """Return what our side has logged in the last run."""
+        """Return our log of the last run."""
         return (self.directory / "log").read_text()
 
     def command(self, *more: str) -> list[str]:
-        """Return the command line that runs it."""
         return [
             *(sys.executable, "-m", "barnabee.up.demo_home"),
-            *("--venv", home_assistant_venv()),
+            *("--venv", find_home_assistant_venv()),
             *("--config-dir", str(self.home.directory)),
             *("--port", str(self.port)),
             *("--token-file", str(self.token_file)),
@@ -67,11 +63,11 @@ class RunningHome:
         ]
 
     async def start(self) -> None:
-        """Start it and wait until it is ready."""
+        """Start the process and wait until it is ready."""
         self.directory.mkdir(parents=True, exist_ok=True)
         with (self.directory / "log").open("wb") as log:
             self.process = subprocess.Popen(
-                self.command(), stdout=log, stderr=log, env=environment()
+                self.command(), stdout=log, stderr=log, env=make_environment()
             )
 
         async def ready() -> bool:
@@ -81,10 +77,10 @@ class RunningHome:
         assert not self._ended(), self.log
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
-        """Stop it and return its exit status."""
+        """Send a signal; return the exit status."""
         assert self.process is not None
         self.process.send_signal(number)
-        status = self.process.wait(timeout=30)
+        status = self.process.wait(timeout=LAST_RESORT_S)
         self.process = None
         return status
 
@@ -109,8 +105,8 @@ class RunningHome:
         return self.process is None or self.process.poll() is not None
 
 
-def home_assistant_venv() -> str:
-    """Return the virtual environment that holds Home Assistant, or fail saying what to set."""
+def find_home_assistant_venv() -> str:
+    """Return the virtual environment of Home Assistant; AssertionError names what to set."""
     if not (venv := os.environ.get(_VENV)):
         msg = (
             f"{_VENV} is not set: point it at a virtual environment in which "
@@ -120,6 +116,6 @@ def home_assistant_venv() -> str:
     return venv
 
 
-def environment() -> dict[str, str]:
+def make_environment() -> dict[str, str]:
     """Return the environment in which `python -m barnabee…` finds the code under test."""
     return {**os.environ, "PYTHONPATH": str(_SOURCE)}

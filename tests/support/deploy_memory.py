@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from barnabee.deploy.errors import StepFailed
+from barnabee.deploy.command import StepFailed
 from barnabee.deploy.journal import SwitchJournal, SwitchRecord, SwitchState
 from barnabee.deploy.machine import DatabaseFacts, DeployLimits, HostState, PinRef, SystemFacts
 

@@ -1,6 +1,6 @@
-"""A small house for tests of the runner: fake services on free ports, run by the real runner.
+"""Deployment of fake services on free ports, run by the real runner.
 
-As a program (`python house.py DESCRIPTION.json [-d]`) it is `barnabee up` for that house.
+As a program, `python fake_deployment.py DESCRIPTION.json [-d]` is `barnabee up` for it.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ from barnabee.up import launch, orphans, run_state
 from barnabee.up.console import PlainView
 from barnabee.up.deployment import LocalDeployment, NodeCommand
 from barnabee.up.paths import Paths
-from support.wait import eventually, free_port
+from support.wait import LAST_RESORT_S, eventually, find_free_port
 
-FAKE = Path(__file__).with_name("fake_service.py")
+FAKE_SERVICE = Path(__file__).with_name("fake_service.py")
 ROOT = Path(__file__).resolve().parents[2]
 
 
 @dataclass
-class SmallHouse:
-    """Nodes as `add` describes them; `up` starts a real runner."""
+class FakeDeployment:
+    """Nodes added with `add`; `start` starts a real runner."""
 
     directory: Path
     nodes: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -46,8 +46,8 @@ class SmallHouse:
         return Paths(self.directory / "home")
 
     def add(self, name: str, *arguments: str, **keys: Any) -> int:
-        """Add a node whose fake is called with `arguments`; return its port."""
-        port = keys.pop("port", None) or free_port()
+        """Add a node whose fake service gets `arguments`; return its port."""
+        port = keys.pop("port", None) or find_free_port()
         self.nodes[name] = {
             "summary": name,
             "role": "core",
@@ -68,17 +68,16 @@ class SmallHouse:
         self.arguments[name] = ["-c", code]
 
     def write(self) -> Path:
-        """Write system.toml and the description; return the latter's path."""
+        """Write system.toml and the description; return the path of the description."""
         base = tomllib.loads((ROOT / "system.toml").read_text(encoding="utf-8"))
         base |= {"service": self.nodes, "companion": {}}
         self.directory.mkdir(parents=True, exist_ok=True)
         (self.directory / "system.toml").write_text(tomli_w.dumps(base), encoding="utf-8")
-        description = self.directory / "house.json"
+        description = self.directory / "description.json"
         description.write_text(json.dumps({"arguments": self.arguments}), encoding="utf-8")
         return description
 
-    def up(self, *options: str) -> subprocess.Popen[str]:
-        """Start the runner."""
+    def start(self, *options: str) -> subprocess.Popen[str]:
         runner = subprocess.Popen(
             [sys.executable, __file__, str(self.write()), *options],
             stdout=subprocess.PIPE,
@@ -89,68 +88,69 @@ class SmallHouse:
         self.runners.append(runner)
         return runner
 
-    async def until(self, name: str, phase: str, within_s: float = 15) -> run_state.NodeState:
+    async def wait_for_phase(
+        self, name: str, phase: str, within_s: float = LAST_RESORT_S
+    ) -> run_state.NodeState:
         """Wait until node `name` is in `phase`; return it."""
 
         async def reached() -> run_state.NodeState:
-            node = self.now().nodes[name]
+            node = self.read_state().nodes[name]
             assert node.phase == phase, f"{name} is {node.phase}: {node.reason}"
             return node
 
         return await eventually(reached, within_s=within_s)
 
-    async def until_healthy(self, within_s: float = 15) -> run_state.RunState:
-        """Wait until the runner says that all is well."""
+    async def wait_until_healthy(self, within_s: float = LAST_RESORT_S) -> run_state.RunState:
+        """Wait until the runner reports that all nodes are healthy."""
 
-        async def well() -> run_state.RunState:
-            run = self.now()
+        async def all_healthy() -> run_state.RunState:
+            run = self.read_state()
             assert run.healthy_s is not None, run.nodes
             return run
 
-        return await eventually(well, within_s=within_s)
+        return await eventually(all_healthy, within_s=within_s)
 
-    def now(self) -> run_state.RunState:
-        """Return what the runner wrote last."""
+    def read_state(self) -> run_state.RunState:
+        """Return the state that the runner wrote last."""
         run = run_state.read_state(self.paths)
-        assert run is not None, "the runner has written nothing yet"
+        assert run is not None, "the runner has written no state yet"
         return run
 
-    def log(self) -> list[dict[str, Any]]:
-        """Return every log record."""
+    def read_log(self) -> list[dict[str, Any]]:
         text = self.paths.log.read_text(encoding="utf-8")
         return [json.loads(line) for line in text.splitlines()]
 
-    def processes(self) -> list[psutil.Process]:
-        """Return every process that belongs to this house, the runner apart."""
+    def find_processes(self) -> list[psutil.Process]:
+        """Return the processes of this deployment, without the runner."""
         return orphans.find_processes(self.paths.run_id)
 
-    async def down(self, number: signal.Signals = signal.SIGINT) -> str:
-        """Signal the newest runner and return what it printed, once it has ended."""
+    async def stop(self, number: signal.Signals = signal.SIGINT) -> str:
+        """Signal the newest runner, wait for its end and return its output."""
         runner = self.runners[-1]
         runner.send_signal(number)
-        output, _ = await asyncio.to_thread(runner.communicate, timeout=15)
+        output, _ = await asyncio.to_thread(runner.communicate, timeout=LAST_RESORT_S)
         return output
 
-    def clean(self) -> None:
-        """Leave nothing behind, whatever the test did."""
+    def clean_up(self) -> None:
+        """End the runners and all processes that are left."""
         for runner in self.runners:
             runner.kill()
             runner.wait()
         run = run_state.read_state(self.paths)
         if run is not None and run.is_alive:
             psutil.Process(run.pid).kill()
-        orphans.kill_processes(self.processes())
+        orphans.kill_processes(self.find_processes())
 
 
-def command(arguments: list[str]) -> NodeCommand:
+def make_node_command(arguments: list[str]) -> NodeCommand:
     """Return the fake service, or a line of Python for a oneshot."""
-    script = [] if arguments[0] == "-c" else [str(FAKE)]
+    script = [] if arguments[0] == "-c" else [str(FAKE_SERVICE)]
     final = frozenset({2})
     return NodeCommand((sys.executable, *script, *arguments), final_statuses=final)
 
 
-def house_at(directory: Path, environment: Mapping[str, str]) -> LocalDeployment:
-    """Return the house that `SmallHouse.write` described."""
+def load_deployment(directory: Path, environment: Mapping[str, str]) -> LocalDeployment:
+    """Return the deployment that `FakeDeployment.write` described."""
     file = directory / "system.toml"
     paths = Paths(directory / "home")
     return LocalDeployment(system.load_system(file), file, paths, directory / "models", environment)
@@ -159,14 +159,16 @@ def house_at(directory: Path, environment: Mapping[str, str]) -> LocalDeployment
 def main() -> None:
     description = Path(sys.argv[1])
     arguments = json.loads(description.read_text(encoding="utf-8"))["arguments"]
-    commands = {name: lambda _, args=args: command(args) for name, args in arguments.items()}
-    house = house_at(description.parent, os.environ)
+    commands = {
+        name: lambda _, args=args: make_node_command(args) for name, args in arguments.items()
+    }
+    deployment = load_deployment(description.parent, os.environ)
     view = PlainView(Console(), lambda: "farewell")
     try:
         if "-d" in sys.argv:
-            launch.run_detached(house, view, commands=commands)
+            launch.run_detached(deployment, view, commands=commands)
         else:
-            launch.run_in_foreground(house, view, commands=commands)
+            launch.run_in_foreground(deployment, view, commands=commands)
     except launch.BarnabeeError as error:
         print(f"{error.code}: {error}")
         sys.exit(error.exit_code)

@@ -29,7 +29,7 @@ class Handler(BaseHTTPRequestHandler):
         """Say nothing about requests."""
 
 
-def say(event: str, **fields: object) -> None:
+def log_event(event: str, **fields: object) -> None:
     print(json.dumps({"event": event, "level": "info", **fields}), flush=True)
 
 
@@ -56,12 +56,12 @@ def main() -> int:
             command = [sys.executable, "-c", "import time; time.sleep(600)"]
             subprocess.Popen(command, start_new_session=detached)
     if options.fail is not None:
-        say("my last words", level="error")
+        log_event("my last words", level="error")
         return options.fail
     time.sleep(options.delay)
     server = ThreadingHTTPServer(("127.0.0.1", options.port), Handler)
     server.report = {"status": options.state, "dependencies": {}}  # type: ignore[attr-defined]
-    say("listening")
+    log_event("listening")
     hog = b"x" * (options.hog_mib * 1024 * 1024)
     server.serve_forever(poll_interval=0.05)
     return len(hog)

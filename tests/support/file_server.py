@@ -1,4 +1,4 @@
-"""A small HTTP server of files that can be told to misbehave."""
+"""HTTP file server that truncates, refuses or ignores ranges on request."""
 
 from __future__ import annotations
 
@@ -10,32 +10,30 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
 @dataclass
-class FilesServer:
-    """Files by path; every request is noted with its Range header."""
+class FileServer:
+    """Files by path; records every request with its Range header."""
 
     files: dict[str, bytes] = field(default_factory=dict)
-    cut_after: list[int] = field(default_factory=list)  # bytes, for the next answers
-    statuses: list[int] = field(default_factory=list)  # for the next answers
+    cut_after: list[int] = field(default_factory=list)  # bytes, for the next responses
+    statuses: list[int] = field(default_factory=list)  # for the next responses
     ranges: bool = True
-    asked: list[tuple[str, str | None]] = field(default_factory=list)
+    requests: list[tuple[str, str | None]] = field(default_factory=list)
     port: int = 0
 
     def url(self, path: str) -> str:
-        """Return the address of a file."""
         return f"http://127.0.0.1:{self.port}{path}"
 
 
 @contextmanager
-def serving() -> Iterator[FilesServer]:
-    """Serve until the block ends."""
-    state = FilesServer()
+def run_file_server() -> Iterator[FileServer]:
+    state = FileServer()
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
         def do_GET(self) -> None:
             wanted = self.headers.get("Range")
-            state.asked.append((self.path, wanted))
+            state.requests.append((self.path, wanted))
             content = state.files.get(self.path)
             status = state.statuses.pop(0) if state.statuses else (200 if content else 404)
             if status != 200 or content is None:

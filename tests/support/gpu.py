@@ -18,7 +18,7 @@ import httpx
 import pytest
 import tomli_w
 
-from support.wait import free_port
+from support.wait import LAST_RESORT_S, find_free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 TOKEN = "made-up-token"
@@ -26,7 +26,7 @@ READY_WITHIN_S = 60
 MODEL_FOLDERS = ("whisper-base", "kokoro-int8", "minilm", "openwakeword")
 
 
-def models_dir() -> Path:
+def find_models_dir() -> Path:
     """Return the folder of the real models; fails the test if one is missing."""
     cache = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
     folder = Path(os.environ.get("BARNABEE_MODELS") or Path(cache) / "barnabee" / "models")
@@ -36,9 +36,9 @@ def models_dir() -> Path:
     return folder
 
 
-def models_environment() -> dict[str, str]:
+def make_models_environment() -> dict[str, str]:
     """Return the environment of a process that loads the real models."""
-    added = {"BARNABEE_MODELS": str(models_dir()), "PYTHONPATH": str(ROOT / "src")}
+    added = {"BARNABEE_MODELS": str(find_models_dir()), "PYTHONPATH": str(ROOT / "src")}
     return {**os.environ, **added}
 
 
@@ -48,7 +48,7 @@ class GpuProcess:
 
     directory: Path
     models: Path
-    port: int = field(default_factory=free_port)
+    port: int = field(default_factory=find_free_port)
     change: Callable[[dict[str, Any]], object] | None = None
     environment: dict[str, str] = field(default_factory=dict)
     process: subprocess.Popen[bytes] | None = None
@@ -118,7 +118,7 @@ class GpuProcess:
         started_s = time.monotonic()
         self.process.send_signal(number)
         try:
-            return self.process.wait(timeout=20), time.monotonic() - started_s
+            return self.process.wait(timeout=LAST_RESORT_S), time.monotonic() - started_s
         finally:
             if self.process.poll() is None:
                 self.process.kill()

@@ -31,7 +31,7 @@ from barnabee.testing.engines import (
     FakeTranscriber,
     FakeWakeWordEngine,
 )
-from support.wait import until
+from support.wait import wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 TOKEN = "made-up"
@@ -102,7 +102,7 @@ class ServiceStarter:
         if wait:
             preloaded = [name for name in used if used[name].preload]
             attempted = capabilities.manager.has_attempted_load
-            await until(lambda: all(attempted(name) for name in preloaded))
+            await wait_until(lambda: all(attempted(name) for name in preloaded))
         headers = {"Authorization": f"Bearer {TOKEN}"}
         transport = httpx.ASGITransport(running.app)
         client = httpx.AsyncClient(transport=transport, base_url="http://gpu", headers=headers)

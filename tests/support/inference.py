@@ -23,7 +23,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from support.wait import eventually, free_port
+from support.wait import eventually, find_free_port
 
 TESTS = Path(__file__).resolve().parents[1]
 WIDTH = 384
@@ -39,7 +39,7 @@ class FakeInferenceServer:
     width: int = WIDTH
     models: tuple[str, ...] = ("whisper-1", "tts-1", "text-embedding-3-small")
     refuse: Callable[[str], Response | None] = lambda _path: None
-    asked: list[tuple[str, str]] = field(default_factory=list)  # (path, session)
+    requests: list[tuple[str, str]] = field(default_factory=list)  # (path, session)
     bodies: list[dict[str, Any]] = field(default_factory=list)
     turns: dict[str, str] = field(default_factory=dict)  # id -> session, while they run
     begun: list[str] = field(default_factory=list)
@@ -63,11 +63,11 @@ class FakeInferenceServer:
 
     def count(self, path: str = "/v1/embeddings") -> int:
         """Return the number of requests for `path`."""
-        return sum(requested == path for requested, _ in self.asked)
+        return sum(requested == path for requested, _ in self.requests)
 
     async def _record(self, request: Request) -> Response | None:
         path = request.url.path
-        self.asked.append((path, request.headers.get("x-barnabee-session", "")))
+        self.requests.append((path, request.headers.get("x-barnabee-session", "")))
         refused = self.refuse(path)
         if refused is None and self.delay_s:
             await asyncio.sleep(self.delay_s)
@@ -142,7 +142,7 @@ class FakeInferenceServer:
         return Response(status_code=204)
 
     async def _count(self, _request: Request) -> Response:
-        return PlainTextResponse(str(len(self.asked)))
+        return PlainTextResponse(str(len(self.requests)))
 
 
 @dataclass
@@ -152,7 +152,7 @@ class InferenceProcess:
     ours: bool = True
     delay_s: float = 0.002
     pause_s: float = 0.0
-    port: int = field(default_factory=free_port)
+    port: int = field(default_factory=find_free_port)
     process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -169,7 +169,7 @@ class InferenceProcess:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-        await eventually(self._is_up, within_s=30)
+        await eventually(self._is_up)
         return self
 
     async def count(self) -> int:

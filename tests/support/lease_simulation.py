@@ -211,7 +211,7 @@ class LeaseSimulation:
         machine.release_unconfirmed = machine.protocol.release_unconfirmed
 
 
-def run_storm(world: LeaseSimulation, seed: int, steps: int) -> None:
+def run_random_events(world: LeaseSimulation, seed: int, steps: int) -> None:
     """Run `steps` random events."""
     chance = random.Random(seed)  # noqa: S311 - reproducible
     world.populate(

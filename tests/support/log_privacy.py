@@ -1,6 +1,7 @@
-"""What must never stand in a log, looked for in every log that the suite's services wrote.
+"""Search for private data in the logs of all services that the tests started.
 
-Secrets are those that the suite's own houses hold; what was said is what their databases have.
+Private data: the secrets of the tests' deployments, and the utterances and replies in their
+databases.
 """
 
 from __future__ import annotations
@@ -11,28 +12,28 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-SECRET_MIN_CHARS = 8  # less is a word that may stand in any line
+SECRET_MIN_CHARS = 8  # shorter ones are words that any line may have
 UTTERANCE_MIN_CHARS = 10
-DATABASE_MAX_BYTES = 50_000_000  # what is larger was filled with noise, to be large
+DATABASE_MAX_BYTES = 50_000_000  # larger ones were filled with noise
 BEGIN_CHARS = 8
 WORD_BEGINS = re.compile(r"(?<![\w-])[\w-]")
 ENDINGS = (".jsonl", ".log", ".err", ".out")
 SECRET_FOLDERS = frozenset({"secrets", "credentials"})
-# Other makers' servers, which tests measure beside ours or ask instead of Loki.
+# Servers of other projects, for comparison or in place of Loki.
 NOT_OURS = frozenset({"infinity.log", "wyoming.log", "fastkokoro.log", "bridge.log", "qryn.log"})
-# Whatever it is that looks like this, it lets somebody in.
+# Credentials by their form.
 PATTERNS = {
     "a bearer token": re.compile(r"Bearer [\w.~+/-]{16,}"),
     "a signed token": re.compile(r"eyJ[\w-]{20,}\.[\w-]+"),
     "a login link": re.compile(r"login\?key=[\w%.-]+"),
 }
-# What the recordings in tests/audio say: services that only hear keep no record of it.
+# Texts of the recordings in tests/audio, which some services transcribe but do not store.
 RECORDED_UTTERANCES = ("turn on the kitchen light", "what can you do")
 
 
 @dataclass(frozen=True)
 class Breach:
-    """One thing that stands in one log, without repeating it."""
+    """Log file and the kind of private data in it, without the data."""
 
     log: str
     what: str
@@ -42,16 +43,15 @@ class Breach:
 
 
 def find_breaches(base: Path) -> list[Breach]:
-    """Return what stands in the logs below `base` and must not."""
+    """Return the private data in the logs below `base`."""
     hidden = TextFinder(dict(list_secrets(base)) | dict(list_utterances(base)))
     return sorted({one for log in list_logs(base) for one in _in(log, base, hidden)}, key=str)
 
 
 class TextFinder:
-    """Many texts, looked for all at once: storms leave tens of thousands in hundreds of logs."""
+    """Searches for many texts at once: load tests leave tens of thousands in hundreds of logs."""
 
     def __init__(self, texts: Mapping[str, str]) -> None:
-        """Take each text with what it is to be called."""
         self._by_begin: dict[str, list[tuple[str, str]]] = {}
         for text, what in texts.items():
             begin = WORD_BEGINS.search(text)
@@ -60,7 +60,7 @@ class TextFinder:
                 self._by_begin.setdefault(needle[:BEGIN_CHARS], []).append((needle, what))
 
     def found(self, text: str) -> Iterator[str]:
-        """Return what each text is that stands in `text`, where a word begins."""
+        """Return the kind of each text that occurs in `text` at the start of a word."""
         for begin in WORD_BEGINS.finditer(text):
             at = begin.start()
             for needle, what in self._by_begin.get(text[at : at + BEGIN_CHARS], ()):
@@ -71,14 +71,14 @@ class TextFinder:
 def list_logs(base: Path) -> Iterator[Path]:
     """Return the logs of our services."""
     for path in sorted(base.rglob("*")):
-        # barnabee.jsonl.3 is a log as well; a link (pytest's "…current") leads to one seen already
+        # barnabee.jsonl.3 is a log too; links (pytest's "…current") lead to files seen already
         named = path.name.rstrip("0123456789.").endswith(ENDINGS)
         if named and path.name not in NOT_OURS and path.is_file() and not path.is_symlink():
             yield path
 
 
 def list_secrets(base: Path) -> Iterator[tuple[str, str]]:
-    """Return every secret that a house below `base` holds, and what to call it."""
+    """Return every secret of a deployment below `base`, and its kind."""
     for path in base.rglob("*"):
         folders = set(path.relative_to(base).parts[:-1])
         if folders & SECRET_FOLDERS and path.is_file():
@@ -88,7 +88,7 @@ def list_secrets(base: Path) -> Iterator[tuple[str, str]]:
 
 
 def list_utterances(base: Path) -> Iterator[tuple[str, str]]:
-    """Return everything that somebody said in a house below `base`, or was told there."""
+    """Return every utterance and reply in a database below `base`, and its kind."""
     yield from ((text, "a spoken sentence") for text in RECORDED_UTTERANCES)
     for path in base.rglob("*.db"):
         try:
@@ -98,7 +98,7 @@ def list_utterances(base: Path) -> Iterator[tuple[str, str]]:
                 for utterance, reply in database.execute("SELECT utterance, reply FROM turns"):
                     yield from _long(utterance, "an utterance")
                     yield from _long(reply, "a reply")
-        except (OSError, sqlite3.Error):  # damaged, locked or gone on purpose, or without turns
+        except (OSError, sqlite3.Error):  # damaged, locked or deleted by the test, or without turns
             continue
 
 

@@ -1,7 +1,7 @@
 """Lossy network for tests: a network namespace behind a veth pair with netem packet loss.
 
-`python -m support.lossy_network URL TOKEN WAV OUT` is the browser that runs inside: it speaks the WAV,
-waits for the reply, and writes the received messages and audio to OUT.
+`python -m support.lossy_network URL TOKEN WAV OUT` is the browser inside the namespace: it speaks
+the WAV, waits for the reply, and writes the received messages and audio to OUT.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def run_command(*command: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
 
 
-def explain_unavailability() -> str:
+def unavailability_reason() -> str:
     """Return why such a network cannot be created here; empty when it can."""
     missing = [name for name in ("ip", "tc") if not shutil.which(name)]
     if missing:
@@ -47,7 +47,7 @@ def explain_unavailability() -> str:
 
 
 @contextmanager
-def lossy_namespace(loss_percent: int) -> Iterator[str]:
+def run_lossy_namespace(loss_percent: int) -> Iterator[str]:
     """Create a namespace with packet loss in both directions; yield its name."""
     name = f"lossy{uuid.uuid4().hex[:6]}"
     steps = [

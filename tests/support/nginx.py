@@ -12,10 +12,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from support.wait import free_port
+from support.wait import LAST_RESORT_S, find_free_port
 
 ROOT = Path(__file__).resolve().parents[2]
-STARTS_WITHIN_S = 10
 HEADERS = ROOT / "src" / "dashboard" / "headers.json"
 
 
@@ -26,7 +25,7 @@ class Nginx:
     directory: Path
     api: str
     page: Path
-    port: int = field(default_factory=free_port)
+    port: int = field(default_factory=find_free_port)
     process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -48,7 +47,7 @@ class Nginx:
         nginx = [find_nginx() or "nginx", "-p", str(self.directory), "-c", str(config)]
         subprocess.run([*nginx, "-t", "-e", "error.log"], check=True, capture_output=True)
         self.process = subprocess.Popen([*nginx, "-e", "error.log"], stderr=subprocess.DEVNULL)
-        deadline = time.monotonic() + STARTS_WITHIN_S
+        deadline = time.monotonic() + LAST_RESORT_S
         while time.monotonic() < deadline:
             with suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1):
                 return self
@@ -58,7 +57,7 @@ class Nginx:
     def stop(self) -> None:
         if self.process is not None:
             self.process.terminate()
-            self.process.wait(timeout=10)
+            self.process.wait(timeout=LAST_RESORT_S)
             self.process = None
 
     def _config(self, certificate: Path, key: Path) -> str:

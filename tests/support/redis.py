@@ -11,7 +11,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from support.wait import free_port
+from support.wait import LAST_RESORT_S, find_free_port
 
 
 @dataclass
@@ -19,7 +19,7 @@ class RedisServer:
     """A server on a port of its own; `kill` and `start` keep its data."""
 
     directory: Path
-    port: int = field(default_factory=free_port)
+    port: int = field(default_factory=find_free_port)
     process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -36,12 +36,12 @@ class RedisServer:
             "bind": "127.0.0.1",
             "dir": self.directory,
             "appendonly": "yes",
-            "appendfsync": "no",  # as the house runs it; docs/reference/store.md says why
+            "appendfsync": "no",  # as in production; docs/reference/store.md says why
             "save": "",
         }
         arguments = [text for key, value in options.items() for text in (f"--{key}", str(value))]
         self.process = subprocess.Popen([program, *arguments], stdout=subprocess.DEVNULL)
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + LAST_RESORT_S
         while time.monotonic() < deadline:
             if self._answers():
                 return
@@ -60,7 +60,7 @@ class RedisServer:
     def _end(self, number: signal.Signals) -> None:
         if self.process is not None:
             self.process.send_signal(number)
-            self.process.wait(timeout=10)
+            self.process.wait(timeout=LAST_RESORT_S)
             self.process = None
 
     def _answers(self) -> bool:

@@ -18,7 +18,7 @@ from typing import Any
 from barnabee.backup import litestream
 from barnabee.core import system
 from barnabee.up.node_commands import find_redis_program
-from support.gpu import ROOT, models_dir
+from support.gpu import ROOT, find_models_dir
 from support.systemd_container import Container
 
 # Bind mounts: an interpreter in a home directory is not visible to the units.
@@ -37,7 +37,7 @@ def list_bind_mounts(fillers: Path, programs: Path) -> dict[Path, str]:
         Path(sys.base_prefix): PYTHON,
         Path(sysconfig.get_path("purelib")): PACKAGES,
         ROOT / "src": SOURCE,
-        models_dir(): MODELS,
+        find_models_dir(): MODELS,
         fillers: FILLERS,
         programs: PROGRAMS,
     }

@@ -23,7 +23,7 @@ from barnabee.store.conversations import Conversations
 from barnabee.store.db import Database, open_database
 from support.s3 import S3Server
 from support.turn_records import make_turn
-from support.wait import eventually, free_port
+from support.wait import LAST_RESORT_S, eventually, find_free_port
 
 
 @dataclass
@@ -60,7 +60,7 @@ class ReplicatedDeployment:
     def stop_litestream(self, number: signal.Signals = signal.SIGTERM) -> None:
         if self.process is not None:
             self.process.send_signal(number)
-            self.process.wait(timeout=10)
+            self.process.wait(timeout=LAST_RESORT_S)
             self.process = None
 
     async def wait_until_replicated(self) -> litestream.ReplicationLag:
@@ -73,7 +73,7 @@ class ReplicatedDeployment:
             assert lag.transactions == 0
             return lag
 
-        return await eventually(measure, within_s=20)
+        return await eventually(measure)
 
     def delete_data(self) -> None:
         """Empty the data directory, like the loss of its disk."""
@@ -99,7 +99,9 @@ def make_replicated_deployment(
     monkeypatch.setenv("BARNABEE_DATA", str(tmp_path / "data"))
     monkeypatch.setenv("AWS_CA_BUNDLE", "/etc/ssl/certs/ca-certificates.crt")  # must not matter
     text = (
-        system_module.find_system_file().read_text().replace("port = 9092", f"port = {free_port()}")
+        system_module.find_system_file()
+        .read_text()
+        .replace("port = 9092", f"port = {find_free_port()}")
     )
     system = system_module.parse_system(text)
     assert isinstance(system, System)
@@ -116,7 +118,7 @@ def make_replicated_deployment(
 
 
 @contextlib.asynccontextmanager
-async def open_for_test(path: Path) -> AsyncIterator[Database]:
+async def use_database(path: Path) -> AsyncIterator[Database]:
     database = await open_database(path)
     try:
         yield database
@@ -125,18 +127,18 @@ async def open_for_test(path: Path) -> AsyncIterator[Database]:
 
 
 async def record_turns(deployment: ReplicatedDeployment, numbers: range) -> None:
-    async with open_for_test(deployment.path) as database:
+    async with use_database(deployment.path) as database:
         for number in numbers:
             await Conversations(database).record(make_turn(number))
 
 
 async def read_trace_ids(deployment: ReplicatedDeployment) -> list[str]:
-    async with open_for_test(deployment.path) as database:
+    async with use_database(deployment.path) as database:
         turns = await Conversations(database).list_turns(limit=10_000)
     return sorted(turn.trace_id for turn in turns)
 
 
-def expected_trace_ids(numbers: range) -> list[str]:
+def list_expected_trace_ids(numbers: range) -> list[str]:
     return [make_turn(number).trace_id for number in numbers]
 
 

@@ -17,8 +17,8 @@ from pathlib import Path
 
 import httpx
 
-from support.torch_env import pinned_python, torch_python
-from support.wait import free_port
+from support.torch_env import make_pinned_python, make_torch_python
+from support.wait import find_free_port
 
 READY_WITHIN_S = 180.0  # gigabytes of libraries are read from disk
 STOP_TIMEOUT_S = 15.0
@@ -93,7 +93,7 @@ def _read_tail(log: Path) -> str:
 
 def with_torch(python: Path) -> Path:
     """Add the packages of requirements/gpu.txt (torch) to an environment, after its own."""
-    (torch_packages,) = (torch_python().parents[1] / "lib").glob("python3.*/site-packages")
+    (torch_packages,) = (make_torch_python().parents[1] / "lib").glob("python3.*/site-packages")
     (own_packages,) = (python.parents[1] / "lib").glob("python3.*/site-packages")
     (own_packages / "torch.pth").write_text(f"{torch_packages}\n", encoding="utf-8")
     return python
@@ -105,8 +105,8 @@ def run_infinity(model: Path, directory: Path) -> Iterator[str]:
 
     The model's name in its API is "rival".
     """
-    python = with_torch(pinned_python("infinity", "rivals-embed.txt"))
-    port = free_port()
+    python = with_torch(make_pinned_python("infinity", "rivals-embed.txt"))
+    port = find_free_port()
     command: list[str | Path] = [python.parent / "infinity_emb", "v2", "--host", "127.0.0.1"]
     command += ["--port", str(port), "--device", "cpu"]
     command += ["--model-id", model, "--served-model-name", "rival"]

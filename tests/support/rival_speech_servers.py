@@ -20,8 +20,8 @@ from typing import Any
 
 import httpx
 
-from support.torch_env import pinned_python
-from support.wait import free_port
+from support.torch_env import make_pinned_python
+from support.wait import LAST_RESORT_S, find_free_port
 
 READY_WITHIN_S = 120
 THREADS = len(os.sched_getaffinity(0))
@@ -57,8 +57,8 @@ class WyomingClient:
 @contextmanager
 def run_wyoming_whisper(model: Path, scratch: Path) -> Iterator[WyomingClient]:
     """Run wyoming-faster-whisper on `model`, as its manual recommends."""
-    python = pinned_python("rivals_stt", "rivals-stt.txt")
-    port = free_port()
+    python = make_pinned_python("rivals_stt", "rivals-stt.txt")
+    port = find_free_port()
     command = [str(python), "-m", "wyoming_faster_whisper", "--uri", f"tcp://127.0.0.1:{port}"]
     command += ["--model", str(model), "--data-dir", str(scratch), "--local-files-only"]
     command += ["--language", "en", "--compute-type", "int8", "--cpu-threads", str(THREADS)]
@@ -78,8 +78,8 @@ def run_wyoming_whisper(model: Path, scratch: Path) -> Iterator[WyomingClient]:
 @contextmanager
 def run_fastkokoro(model: Path, scratch: Path) -> Iterator[httpx.Client]:
     """Run fastkokoro on the model and voices in `model`, otherwise with its defaults."""
-    python = pinned_python("rivals_tts", "rivals-tts.txt")
-    port = free_port()
+    python = make_pinned_python("rivals_tts", "rivals-tts.txt")
+    port = find_free_port()
     environment = {
         "FASTKOKORO_MODEL_PATH": str(model / "model.onnx"),
         "FASTKOKORO_VOICES_PATH": str(model / "voices.npz"),
@@ -124,7 +124,7 @@ def _process(
     finally:
         process.terminate()
         try:
-            process.wait(timeout=10)
+            process.wait(timeout=LAST_RESORT_S)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()

@@ -12,7 +12,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from support.wait import free_port
+from support.wait import LAST_RESORT_S, find_free_port
 
 
 @dataclass
@@ -23,7 +23,7 @@ class S3Server:
     bucket: str
     key_id: str = "test-key"
     application_key: str = "test-secret"
-    port: int = field(default_factory=free_port)
+    port: int = field(default_factory=find_free_port)
     process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -44,7 +44,7 @@ class S3Server:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-        deadline = time.monotonic() + 15
+        deadline = time.monotonic() + LAST_RESORT_S
         while time.monotonic() < deadline:
             try:
                 with closing(socket.create_connection(("127.0.0.1", self.port), timeout=1)):
@@ -58,5 +58,5 @@ class S3Server:
         """Stop the server with SIGKILL."""
         if self.process is not None:
             self.process.send_signal(signal.SIGKILL)
-            self.process.wait(timeout=10)
+            self.process.wait(timeout=LAST_RESORT_S)
             self.process = None

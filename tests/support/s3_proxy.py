@@ -15,7 +15,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Literal
 
-from support.wait import free_port
+from support.wait import find_free_port
 
 Mode = Literal["pass", "refuse", "error", "full", "slow"]
 CHUNK = 64 * 1024
@@ -26,7 +26,7 @@ class S3Proxy:
     """Proxy on its own port in front of `target_port`."""
 
     target_port: int
-    port: int = field(default_factory=free_port)
+    port: int = field(default_factory=find_free_port)
     mode: Mode = "pass"
     slow_s: float = 0.5
     requests: Counter[str] = field(default_factory=Counter)

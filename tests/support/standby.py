@@ -28,7 +28,7 @@ from barnabee.core import system as system_module
 from barnabee.core.schema import System
 from support.redis import RedisServer
 from support.s3 import S3Server
-from support.wait import eventually, free_port
+from support.wait import LAST_RESORT_S, eventually, find_free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 POLL_S = 0.05
@@ -52,10 +52,10 @@ def stop_process(
         process.send_signal(number)
         if number is signal.SIGTERM:
             try:
-                process.wait(timeout=15)
+                process.wait(timeout=LAST_RESORT_S)
             except subprocess.TimeoutExpired:
                 process.kill()
-        process.wait(timeout=15)
+        process.wait(timeout=LAST_RESORT_S)
 
 
 @dataclass
@@ -91,7 +91,7 @@ class StandbyMachine:
         graph = tomllib.loads((ROOT / "system.toml").read_text(encoding="utf-8"))
         for name, node in graph["service"].items():
             if "port" in node:
-                node["port"] = self.ports[name] = free_port()
+                node["port"] = self.ports[name] = find_free_port()
         graph["service"]["litestream"]["stop_timeout_s"] = 1
         graph["standby"] = FAST
         graph["probe"]["every_s"] = 0
@@ -157,7 +157,7 @@ class StandbyMachine:
             process.kill()
         self.redis.kill()
         for process in self.processes.values():
-            process.wait(timeout=15)
+            process.wait(timeout=LAST_RESORT_S)
         self.processes.clear()
         shutil.rmtree(self.runtime, ignore_errors=True)
         shutil.rmtree(self.socket.parent, ignore_errors=True)
@@ -261,7 +261,7 @@ class StandbyMachine:
         found: dict[str, Any] = json.loads(await self.standby("status", "--json"))
         return found
 
-    async def wait_for_role(self, role: str, *, within_s: float = 60) -> None:
+    async def wait_for_role(self, role: str, *, within_s: float = LAST_RESORT_S) -> None:
         async def published() -> bool:
             return (self.runtime / role).exists()
 
@@ -273,7 +273,7 @@ class StandbyMachine:
 
 
 @contextlib.asynccontextmanager
-async def start_pair(
+async def run_pair(
     tmp_path: Path, services: tuple[str, ...] = SERVICES
 ) -> AsyncIterator[tuple[StandbyMachine, StandbyMachine, S3Server]]:
     """Yield primary and standby, both off, and a running S3 server."""

@@ -17,6 +17,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from support.wait import LAST_RESORT_S
+
 START_LIMIT_S = 60  # until PID 1 answers
 NSPAWN = "systemd-nspawn"
 # Only what this target wants is started, none of Debian's services.
@@ -28,7 +30,7 @@ After=basic.target
 """
 
 
-def boot_unavailable_reason() -> str | None:
+def unavailability_reason() -> str | None:
     """Return why no container can be booted here; None when one can."""
     if os.geteuid() != 0:
         return "only root can boot a container"
@@ -153,7 +155,7 @@ class Container:
         if self.process is not None:
             self.process.terminate()  # nspawn asks its PID 1 to power off
             try:
-                self.process.wait(timeout=40)
+                self.process.wait(timeout=LAST_RESORT_S)
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait()

@@ -20,12 +20,12 @@ INSTALL_LIMIT_S = 3600  # 8 GB over a home internet connection
 RUN_LIMIT_S = 900
 
 
-def torch_python() -> Path:
+def make_torch_python() -> Path:
     """Return a Python with requirements/gpu.txt, or the one in BARNABEE_TORCH_PYTHON."""
-    return pinned_python("torch", "gpu.txt")
+    return make_pinned_python("torch", "gpu.txt")
 
 
-def pinned_python(name: str, file: str) -> Path:
+def make_pinned_python(name: str, file: str) -> Path:
     """Return the Python of the environment `name`, installed from requirements/`file` if missing.
 
     The variable BARNABEE_<NAME>_PYTHON overrides it.
@@ -68,8 +68,8 @@ def run_in_torch(script: str | Path, *arguments: str, limit_s: float = RUN_LIMIT
     """
     target = [str(script)] if _is_file(script) else ["-m", str(script)]
     done = subprocess.run(
-        [str(torch_python()), *target, *arguments],
-        env=offline_environment(),
+        [str(make_torch_python()), *target, *arguments],
+        env=make_offline_environment(),
         capture_output=True,
         text=True,
         timeout=limit_s,
@@ -79,7 +79,7 @@ def run_in_torch(script: str | Path, *arguments: str, limit_s: float = RUN_LIMIT
     return done.stdout
 
 
-def offline_environment() -> dict[str, str]:
+def make_offline_environment() -> dict[str, str]:
     """Return the environment of a Python that runs our code without access to model hubs."""
     added = {"PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT / 'tests'}", "HF_HUB_OFFLINE": "1"}
     return {**os.environ, **added}

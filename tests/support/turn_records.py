@@ -29,7 +29,6 @@ def make_turn(number: int, **changes: object) -> TurnRecord:
     return TurnRecord(**{**fields, **changes})  # type: ignore[arg-type]
 
 
-
 REPORT_BODY: dict[str, Any] = {
     "room": "kitchen",
     "said_at": "2026-01-01T00:00:00.000Z",

@@ -1,6 +1,6 @@
 """Process that writes turns at a given rate and logs each one after its commit.
 
-    python writer.py DATABASE LOG PER_SECOND
+    python turn_writer.py DATABASE LOG PER_SECOND
 
 The log has lines `number time`, flushed after each commit, so that a test knows what must be in the
 database after this process was killed.

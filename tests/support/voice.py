@@ -35,7 +35,7 @@ from barnabee.core.settings import Settings
 from barnabee.voice.app import build
 from barnabee.voice.metrics import VoiceMetrics
 from support.asgi_server import serve_app
-from support.wait import eventually, free_port, until
+from support.wait import LAST_RESORT_S, eventually, find_free_port, wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 AUDIO = ROOT / "tests/audio"
@@ -183,13 +183,13 @@ class Microphone:
     def state(self) -> str:
         return str(self.get_messages("state")[-1]["state"]) if self.get_messages("state") else ""
 
-    async def wait_until(self, true: Callable[[], bool], within_s: float = 15) -> None:
+    async def wait_until(self, true: Callable[[], bool], within_s: float = LAST_RESORT_S) -> None:
         try:
-            await until(true, within_s=within_s)
+            await wait_until(true, within_s=within_s)
         except AssertionError as error:
             raise AssertionError(f"{error}; seen: {self.messages}") from error
 
-    async def wait_for_state(self, state: str, within_s: float = 15) -> None:
+    async def wait_for_state(self, state: str, within_s: float = LAST_RESORT_S) -> None:
         await self.wait_until(lambda: self.state == state, within_s)
 
     @property
@@ -236,7 +236,7 @@ class VoiceProcess:
     directory: Path
     gpu_url: str
     api_url: str
-    port: int = field(default_factory=free_port)
+    port: int = field(default_factory=find_free_port)
     process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -295,4 +295,4 @@ class VoiceProcess:
         """Stop the process; return its exit status."""
         assert self.process is not None
         self.process.send_signal(how)
-        return self.process.wait(timeout=20)
+        return self.process.wait(timeout=LAST_RESORT_S)

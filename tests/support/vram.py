@@ -62,7 +62,7 @@ def make_lease(name: str, due_in_ms: int = 1000) -> VramLease:
     return VramLease(name, "kitchen", NOW_MS + due_in_ms)
 
 
-def plan_for(
+def make_plan(
     loaded: list[ResidentModel],
     wanted: Reservation,
     *,

@@ -1,4 +1,4 @@
-"""Waiting for something to become true, with a deadline instead of a guess."""
+"""Waiting for conditions."""
 
 from __future__ import annotations
 
@@ -10,19 +10,23 @@ from contextlib import closing
 from typing import TypeVar
 
 T = TypeVar("T")
+LAST_RESORT_S = 60.0  # fails only a test whose condition never holds, also on a slow machine
 
 
-def free_port() -> int:
-    """Return a TCP port on loopback that nobody listens on now."""
+def find_free_port() -> int:
+    """Return a loopback TCP port that is free now."""
     with closing(socket.socket()) as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
 async def eventually(
-    question: Callable[[], Awaitable[T]], *, within_s: float, every_s: float = 0.05
+    question: Callable[[], Awaitable[T]],
+    *,
+    within_s: float = LAST_RESORT_S,
+    every_s: float = 0.05,
 ) -> T:
-    """Ask until the answer is truthy; AssertionError with the last answer or error otherwise."""
+    """Call until the result is truthy; AssertionError with the last result or error otherwise."""
     deadline = time.monotonic() + within_s
     last: object = None
     while time.monotonic() < deadline:
@@ -39,7 +43,7 @@ async def eventually(
     raise AssertionError(msg)
 
 
-async def until(true: Callable[[], bool], *, within_s: float = 15) -> None:
+async def wait_until(true: Callable[[], bool], *, within_s: float = LAST_RESORT_S) -> None:
     """Wait until a condition inside this process holds."""
     deadline = time.monotonic() + within_s
     while not true():

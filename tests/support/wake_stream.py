@@ -69,8 +69,6 @@ async def expect_refusal(url: str, token: str, **query: object) -> tuple[int, di
         return answer.response.status_code, body
 
 
-
-
 @dataclass
 class WakeServer:
     """Service on a socket, and its fake engine."""

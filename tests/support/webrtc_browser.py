@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from barnabee.voice.transports import loss_concealment
 from support.voice import TOKEN, Samples
-from support.wait import until
+from support.wait import LAST_RESORT_S, wait_until
 
 RATE_HZ = 16_000
 FRAME = 320  # 20 ms
@@ -87,9 +87,9 @@ class Browser:
     def samples(self) -> Samples:
         return np.concatenate(self.received) if self.received else np.zeros(0, np.int16)
 
-    async def wait_until(self, true: Callable[[], bool], within_s: float = 20) -> None:
+    async def wait_until(self, true: Callable[[], bool], within_s: float = LAST_RESORT_S) -> None:
         try:
-            await until(true, within_s=within_s)
+            await wait_until(true, within_s=within_s)
         except AssertionError as error:
             raise AssertionError(f"{error}; seen: {self.messages}") from error
 

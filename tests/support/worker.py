@@ -14,7 +14,7 @@ from typing import Any
 
 import httpx
 
-from support.wait import eventually, free_port
+from support.wait import LAST_RESORT_S, eventually, find_free_port
 
 ROOT = Path(__file__).parents[2]
 MODULE = (sys.executable, "-m", "barnabee.workers")
@@ -32,7 +32,7 @@ class WorkerProcess:
     probe_every_s: int = 0  # 0: no voice path to probe
     environment: dict[str, str] = field(default_factory=dict)
     token: str = TOKEN
-    port: int = field(default_factory=free_port)
+    port: int = field(default_factory=find_free_port)
     process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -85,7 +85,9 @@ class WorkerProcess:
         assert (answer.status_code == 200) == (found["status"] in {"healthy", "degraded"})
         return found
 
-    async def becomes(self, status: str, *, within_s: float = 15) -> dict[str, Any]:
+    async def wait_for_health(
+        self, status: str, *, within_s: float = LAST_RESORT_S
+    ) -> dict[str, Any]:
         """Wait until its health is `status`; return the report."""
 
         async def found() -> dict[str, Any]:
@@ -109,7 +111,9 @@ class WorkerProcess:
         assert found
         return int(found[1]) / 1024
 
-    def end(self, number: signal.Signals = signal.SIGKILL, *, within_s: float = 10) -> int:
+    def stop(
+        self, number: signal.Signals = signal.SIGKILL, *, within_s: float = LAST_RESORT_S
+    ) -> int:
         """Send `number` and return the exit code."""
         assert self.process is not None
         self.process.send_signal(number)
@@ -119,4 +123,4 @@ class WorkerProcess:
 
     def clean_up(self) -> None:
         if self.process is not None:
-            self.end()
+            self.stop()

@@ -19,7 +19,7 @@ from barnabee.gpu.engines.protocols import Embeddings
 from barnabee.gpu.metrics import GpuMetrics
 from barnabee.gpu.model_runtime import ModelRuntime
 from barnabee.gpu.vram.ledger import Ledger
-from barnabee.testing import gpu
+from barnabee.testing import engines
 from barnabee.testing.engines import (
     FakeEmbedder,
     FakeGpuMemory,
@@ -33,7 +33,7 @@ class WordEmbedder(FakeEmbedder):
     """Embeds texts by their words without punctuation, as the tests of understanding do."""
 
     def embed(self, texts: Sequence[str]) -> Embeddings:
-        rows = np.stack([gpu.make_vector(text) for text in texts])
+        rows = np.stack([engines.make_vector(text) for text in texts])
         return Embeddings(rows, tuple(len(text.split()) for text in texts))
 
 

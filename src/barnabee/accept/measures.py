@@ -12,10 +12,10 @@ from dataclasses import dataclass
 
 import httpx
 
+from barnabee.accept.alert_delivery import HOME_ASSISTANT_HOP, DeliveryReport
 from barnabee.accept.criteria import Criterion, CriterionResult
 from barnabee.accept.startup import StartTimes
 from barnabee.accept.target import AcceptanceTarget, start_trace
-from barnabee.alerts.delivery_test import HOME_ASSISTANT_HOP, DeliveryReport
 from barnabee.core.errors import BarnabeeError, DependencyDown, NotFound, SettingMissing
 from barnabee.core.schema import System
 

@@ -1,1 +1,1 @@
-"""Commands, sessions, the record of turns: the service between the voice and everything else."""
+"""The api service: commands, sessions, the record of turns and the dashboard."""

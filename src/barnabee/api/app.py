@@ -1,4 +1,4 @@
-"""Puts the api together: what is configured becomes a part, what is not stays None."""
+"""App factory of the api: builds the components that are configured; others are None."""
 
 from __future__ import annotations
 
@@ -15,34 +15,43 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 
 from barnabee import __version__
-from barnabee.api import health, health, static_files
+from barnabee.api import health, static_files
 from barnabee.api.cascade import Cascade, HealthSources
 from barnabee.api.command_handler import CommandHandler
 from barnabee.api.embedding_cache import EmbeddingCache
 from barnabee.api.event_bus import EventBus
-from barnabee.api.turn_recorder import DatabaseFactMemory
 from barnabee.api.log_reader import TurnLogReader
-from barnabee.api.web_sessions import LoginLinks
 from barnabee.api.metrics import CommandMetrics
 from barnabee.api.rate_limit import RateLimiter
-from barnabee.api.routes import backups, commands, status, gpu, status, login, turns, voice_offer
-from barnabee.api.service import GpuService, HomeAssistantService, LanguageModelService, Overrides, ApiService
+from barnabee.api.routes import backups, commands, gpu, login, status, turns, voice_offer
+from barnabee.api.service import (
+    ApiService,
+    GpuService,
+    HomeAssistantService,
+    LanguageModelService,
+    Overrides,
+)
 from barnabee.api.static_files import DashboardFiles
 from barnabee.api.status_watcher import StatusWatcher, make_alert_reader
-from barnabee.api.turn_recorder import TurnWriter
-from barnabee.api.web_sessions import WebSessions
+from barnabee.api.turn_recorder import DatabaseFactMemory, TurnWriter
+from barnabee.api.web_sessions import LoginLinks, WebSessions
 from barnabee.backup.litestream import check_replica, make_txid_reader
 from barnabee.backup.restore_points import make_migration_hook
 from barnabee.clients.alertmanager import AlertmanagerClient
 from barnabee.clients.gpu import GpuClient, ModelNames
 from barnabee.clients.home_assistant import HomeAssistant
-from barnabee.clients.llm import AzureModel, AzureDeployment
+from barnabee.clients.llm import AzureDeployment, AzureModel
 from barnabee.clients.queue import JobQueue
 from barnabee.clients.service_client import ServiceClient
 from barnabee.core.auth import Authenticator
 from barnabee.core.errors import SettingInvalid
 from barnabee.core.health import HealthMonitor, HealthProbe
-from barnabee.core.http import PUBLIC_PATHS, ServiceMiddleware, add_error_handlers, make_standard_routes
+from barnabee.core.http import (
+    PUBLIC_PATHS,
+    ServiceMiddleware,
+    add_error_handlers,
+    make_standard_routes,
+)
 from barnabee.core.metrics import Metrics
 from barnabee.core.redis_client import RedisClient
 from barnabee.core.schema import System
@@ -51,90 +60,102 @@ from barnabee.core.settings import Settings, read_credential, require_credential
 from barnabee.store.provider import DatabaseProvider
 from barnabee.store.sessions import Sessions
 from barnabee.understanding.command_processor import CommandServices
-from barnabee.understanding.intents import Thresholds
 from barnabee.understanding.intent_recognizer import IntentRecognizer
+from barnabee.understanding.intents import Thresholds
 
 KIB = 1024
 LOGIN_PATHS = frozenset({"/api/login"})
-# Its documentation pages load scripts from elsewhere; telemetry is ours already.
-FASTAPI: dict[str, Any] = {
+# FastAPI's documentation pages load scripts from other hosts; tracing is done in core.http.
+FASTAPI_OPTIONS: dict[str, Any] = {
     "docs_url": None,
     "redoc_url": None,
     "telemetry": {"tracing": False, "metrics": False, "logs": False},
 }
-SUMMARY = "Commands, sessions and the record of turns of the house."
+SUMMARY = "Commands, sessions and the record of turns."
 
 
-def build_api_service(system: System, settings: Settings, *, seams: Overrides | None = None) -> ServiceApp:
-    """Return the api; raises what no waiting mends (a damaged database, a wrong setting)."""
+def build_api_service(
+    system: System, settings: Settings, *, overrides: Overrides | None = None
+) -> ServiceApp:
+    """Return the api; raises permanent errors such as a damaged database or a wrong setting."""
     metrics = Metrics("api")
-    service = make_service(system, settings, metrics, seams or Overrides())
+    service = make_service(system, settings, metrics, overrides or Overrides())
     checks = health.make_checks(
         database=service.database_provider.check,
         redis=service.redis,
         gpu=service.gpu.ready,
-        optional=_optional(service, metrics),
+        optional=_make_optional_probes(service, metrics),
     )
-    looks = HealthMonitor("api", checks, metrics)
-    service.watch = make_status_watcher(service, looks)
-    page = static_files.read_dashboard(settings.dashboard_dir)
-    app = make_app(service, looks, metrics, page)
-    open_paths = PUBLIC_PATHS | LOGIN_PATHS | (page.paths if page else frozenset())
+    monitor = HealthMonitor("api", checks, metrics)
+    service.status_watcher = make_status_watcher(service, monitor)
+    dashboard = static_files.read_dashboard(settings.dashboard_dir)
+    app = make_app(service, monitor, metrics, dashboard)
+    open_paths = PUBLIC_PATHS | LOGIN_PATHS | (dashboard.paths if dashboard else frozenset())
     body_max_bytes = system.limits.body_max_kib * KIB
-    front = ServiceMiddleware(app, metrics, service.access, body_max_bytes, open_paths)
-    return ServiceApp(front, looks, before_shutdown=service.farewell)
+    asgi = ServiceMiddleware(app, metrics, service.authenticator, body_max_bytes, open_paths)
+    return ServiceApp(asgi, monitor, before_shutdown=service.before_shutdown)
 
 
 def make_documented_app() -> FastAPI:
-    """Return everything that the OpenAPI document describes, without what answers it."""
-    documented = FastAPI(title="BarnabeeNet", summary=SUMMARY, version=__version__, **FASTAPI)
-    for routes in (commands, status, turns, backups, login, status, voice_offer, gpu):
+    """Return the routes of the OpenAPI document; they need `app.state.service` to answer."""
+    documented = FastAPI(
+        title="BarnabeeNet", summary=SUMMARY, version=__version__, **FASTAPI_OPTIONS
+    )
+    for routes in (commands, turns, backups, login, status, voice_offer, gpu):
         documented.include_router(routes.router)
     return documented
 
 
-def make_status_watcher(service: ApiService, looks: HealthMonitor) -> StatusWatcher:
-    """Return what keeps the open pages up to date."""
-    neighbours = service.neighbours
-    places = HealthSources(looks, service.redis, neighbours)
-    cascade = Cascade(service.system, places, time.time)
-    voice, worker = neighbours.get("voice"), neighbours.get("worker")
-    alerts = make_alert_reader(service.alertmanager)
-    return StatusWatcher(service.system, cascade, service.news, voice, worker, alerts)
+def make_status_watcher(service: ApiService, monitor: HealthMonitor) -> StatusWatcher:
+    """Return the watcher of all services that `service` has clients for."""
+    clients = service.clients
+    cascade = Cascade(service.system, HealthSources(monitor, service.redis, clients), time.time)
+    return StatusWatcher(
+        service.system,
+        cascade,
+        service.event_bus,
+        clients.get("voice"),
+        clients.get("worker"),
+        make_alert_reader(service.alertmanager),
+    )
 
 
 def make_app(
-    service: ApiService, looks: HealthMonitor, metrics: Metrics, page: DashboardFiles | None = None
+    service: ApiService,
+    monitor: HealthMonitor,
+    metrics: Metrics,
+    dashboard: DashboardFiles | None = None,
 ) -> Starlette:
-    """Return the routes, without what stands in front of them.
+    """Return the routes, without the middleware.
 
-    Commands and health do not pass FastAPI, whose layers take 25 us of CPU more (see
-    `routes.commands`); all else does.
+    Commands and health bypass FastAPI, whose layers take 25 us more CPU (see `routes.commands`).
     """
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
-        async with service.running():
+        async with service.run():
             yield
 
     documented = make_documented_app()
     app = Starlette(
         routes=[
             commands.route,
-            *make_standard_routes(looks, metrics),
-            *(page.routes() if page else ()),
+            *make_standard_routes(monitor, metrics),
+            *(dashboard.make_routes() if dashboard else ()),
             Mount("", documented),
         ],
         lifespan=lifespan,
     )
-    for one in (documented, app):
-        one.state.service = service
-        add_error_handlers(one)
+    for application in (documented, app):
+        application.state.service = service
+        add_error_handlers(application)
     return app
 
 
-def make_service(system: System, settings: Settings, metrics: Metrics, seams: Overrides) -> ApiService:
-    """Return the parts; opens the database, connects to nothing yet."""
+def make_service(
+    system: System, settings: Settings, metrics: Metrics, overrides: Overrides
+) -> ApiService:
+    """Build the components. Prepares the database and opens no connection."""
     token = require_credential("api_token")
     database_provider = DatabaseProvider(
         settings.database_path,
@@ -144,55 +165,58 @@ def make_service(system: System, settings: Settings, metrics: Metrics, seams: Ov
     database_provider.prepare()
     redis = RedisClient(settings.redis_url)
     queue = JobQueue(redis)
-    engines: GpuService = seams.gpu or GpuClient(
+    gpu_client: GpuService = overrides.gpu or GpuClient(
         settings.gpu_service_urls, token, names=ModelNames.from_settings(settings)
     )
-    home = seams.home or _home(settings)
-    llm = seams.llm or _llm(settings)
-    house_now = make_clock(settings.time_zone)
-    understanding = IntentRecognizer(engines, Thresholds.from_config(system.intent))
-    parts = CommandServices(
-        recognizer=understanding,
-        memory=DatabaseFactMemory(queue, database_provider, house_now),
+    home = overrides.home or _make_home_client(settings)
+    llm = overrides.llm or _make_llm_client(settings)
+    clock = make_clock(settings.time_zone)
+    recognizer = IntentRecognizer(gpu_client, Thresholds.from_config(system.intent))
+    command_services = CommandServices(
+        recognizer=recognizer,
+        memory=DatabaseFactMemory(queue, database_provider, clock),
         home=home,
         llm=llm,
-        now=house_now,
+        now=clock,
         recall_threshold=system.intent.recall_permille / 1000,
     )
     sessions = Sessions(redis, system.session.ttl_s, system.session.turns_max)
-    recorder = TurnWriter(sessions, queue, database_provider)
-    browsers = WebSessions(settings.data_dir / "browsers.json", time.time)
+    turn_writer = TurnWriter(sessions, queue, database_provider)
+    web_sessions = WebSessions(settings.data_dir / "browsers.json", time.time)
     limits = system.limits
+    logins_per_minute = limits.logins_per_minute
     return ApiService(
         system=system,
         settings=settings,
-        access=Authenticator(token, browsers.lets_in),
+        authenticator=Authenticator(token, web_sessions.touch),
         redis=redis,
         database_provider=database_provider,
         queue=queue,
         sessions=sessions,
-        recorder=recorder,
-        dialogue=CommandHandler(parts, sessions, recorder, CommandMetrics.register(metrics)),
-        limiter=RateLimiter(limits.commands_per_minute, limits.command_burst, time.monotonic),
-        logins=LoginLinks(redis),
-        login_limiter=RateLimiter(limits.logins_per_minute, limits.logins_per_minute, time.monotonic),
-        browsers=browsers,
-        news=EventBus(),
-        neighbours=_neighbours(system, settings, token),
-        lines=TurnLogReader(settings, system.retention.logs_days),
-        alertmanager=AlertmanagerClient(settings.alertmanager_url),
-        vectors=EmbeddingCache(
-            understanding, settings.data_dir / "cache", _model(system, settings)
+        turn_writer=turn_writer,
+        command_handler=CommandHandler(
+            command_services, sessions, turn_writer, CommandMetrics.register(metrics)
         ),
-        gpu=engines,
+        rate_limiter=RateLimiter(limits.commands_per_minute, limits.command_burst, time.monotonic),
+        login_links=LoginLinks(redis),
+        login_rate_limiter=RateLimiter(logins_per_minute, logins_per_minute, time.monotonic),
+        web_sessions=web_sessions,
+        event_bus=EventBus(),
+        clients=_make_clients(system, settings, token),
+        log_reader=TurnLogReader(settings, system.retention.logs_days),
+        alertmanager=AlertmanagerClient(settings.alertmanager_url),
+        embedding_cache=EmbeddingCache(
+            recognizer, settings.data_dir / "cache", _identify_embedding_model(system, settings)
+        ),
+        gpu=gpu_client,
         home=home,
         llm=llm,
     )
 
 
-def _neighbours(system: System, settings: Settings, token: str) -> dict[str, ServiceClient]:
-    """Return the services that answer over HTTP: where settings say, else on this machine."""
-    told = {
+def _make_clients(system: System, settings: Settings, token: str) -> dict[str, ServiceClient]:
+    """Return clients of the HTTP services, at the configured URLs or else on this machine."""
+    configured = {
         "gpu": settings.gpu_service_urls[0],
         "voice": settings.voice_url,
         "worker": settings.worker_url,
@@ -201,14 +225,14 @@ def _neighbours(system: System, settings: Settings, token: str) -> dict[str, Ser
     host = "127.0.0.1" if settings.bind in {"0.0.0.0", "::"} else settings.bind
     host = f"[{host}]" if ":" in host else host
     return {
-        name: ServiceClient(name, told.get(name) or f"http://{host}:{one.port}", token)
-        for name, one in system.service.items()
-        if one.probe == "http" and name != "api"
+        name: ServiceClient(name, configured.get(name) or f"http://{host}:{config.port}", token)
+        for name, config in system.service.items()
+        if config.probe == "http" and name != "api"
     }
 
 
 def make_clock(time_zone: str) -> Callable[[], datetime]:
-    """Return the house's clock: in `time_zone`, or in the machine's own when that is empty."""
+    """Return a clock in `time_zone`, or in the machine's own zone if that is empty."""
     if not time_zone:
         return lambda: datetime.now().astimezone()
     try:
@@ -220,16 +244,16 @@ def make_clock(time_zone: str) -> Callable[[], datetime]:
     return lambda: datetime.now(zone)
 
 
-def _home(settings: Settings) -> HomeAssistantService | None:
+def _make_home_client(settings: Settings) -> HomeAssistantService | None:
     if not settings.home_assistant_url:
         return None
-    # Read at every attempt: the token of a house that is being set up comes later than we do.
+    # The token is read at every attempt, because it may be created after the api has started.
     return HomeAssistant(
         settings.home_assistant_url, lambda: read_credential("home_assistant_token") or ""
     )
 
 
-def _llm(settings: Settings) -> LanguageModelService | None:
+def _make_llm_client(settings: Settings) -> LanguageModelService | None:
     if not settings.azure_openai_endpoint:
         return None
     if not settings.azure_openai_deployment:
@@ -245,24 +269,22 @@ def _llm(settings: Settings) -> LanguageModelService | None:
     )
 
 
-def _model(system: System, settings: Settings) -> str:
-    """Return a name that changes with whatever makes embeddings."""
+def _identify_embedding_model(system: System, settings: Settings) -> str:
+    """Return a name that differs for every model that embeddings may come from."""
     embedders = (model for model in system.model.values() if model.task == "embed")
-    chosen = next(embedders, None)
-    files = chosen and (chosen.cuda_files if settings.device == "cuda" else chosen.cpu_files)
+    model = next(embedders, None)
+    files = model and (model.cuda_files if settings.device == "cuda" else model.cpu_files)
     return f"{files or 'none'} {settings.embed_model}"
 
 
-def _replica(service: ApiService) -> HealthProbe:
-    socket = Path(service.settings.litestream_socket)
-    allowed = service.system.acceptance.replica_lag_txids
-    return lambda: check_replica(socket, service.database_provider.path, allowed)
-
-
-def _optional(service: ApiService, metrics: Metrics) -> dict[str, HealthProbe]:
+def _make_optional_probes(service: ApiService, metrics: Metrics) -> dict[str, HealthProbe]:
+    settings = service.settings
     probes = health.make_external_probes(
-        service.system, service.settings, metrics, service.home, service.llm
+        service.system, settings, metrics, service.home, service.llm
     )
-    if service.settings.litestream_socket:
-        probes["replica"] = _replica(service)
+    if settings.litestream_socket:
+        socket = Path(settings.litestream_socket)
+        allowed = service.system.acceptance.replica_lag_txids
+        path = service.database_provider.path
+        probes["replica"] = lambda: check_replica(socket, path, allowed)
     return probes

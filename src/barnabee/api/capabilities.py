@@ -138,11 +138,7 @@ def _assess_capability(rule: CapabilityRule, services: HealthByService) -> Capab
         ):
             return _make_report(rule, HealthState.DEGRADED, dependency.message_if_down, health)
     for dependency, health in required:
-        if (
-            health is not None
-            and "/" in dependency.path
-            and health.state == HealthState.DEGRADED
-        ):
+        if health is not None and "/" in dependency.path and health.state == HealthState.DEGRADED:
             message = _make_sentence(health) or rule.message_if_healthy
             return _make_report(rule, HealthState.DEGRADED, message, health)
     newest = max(filter(None, (health for _, health in required)), key=lambda one: one.since_s)
@@ -152,9 +148,7 @@ def _assess_capability(rule: CapabilityRule, services: HealthByService) -> Capab
 def _make_report(
     rule: CapabilityRule, state: HealthState, message: str, health: ComponentHealth | None
 ) -> CapabilityReport:
-    return CapabilityReport(
-        rule.key, rule.title, state, message, health.since_s if health else 0.0
-    )
+    return CapabilityReport(rule.key, rule.title, state, message, health.since_s if health else 0.0)
 
 
 def _find_health(services: HealthByService, path: str) -> ComponentHealth | None:

@@ -45,9 +45,7 @@ class ServiceHealth:
     @property
     def is_fully_working(self) -> bool:
         """Whether every dependency that is not healthy is one that is not configured."""
-        impaired = [
-            one for one in self.dependencies.values() if one.state != HealthState.HEALTHY
-        ]
+        impaired = [one for one in self.dependencies.values() if one.state != HealthState.HEALTHY]
         return self.itself.state == HealthState.HEALTHY or (
             self.itself.state == HealthState.DEGRADED
             and bool(impaired)
@@ -82,8 +80,7 @@ class Cascade:
         names = [name for name, config in self._system.service.items() if config.probe != "exit"]
         results = await asyncio.gather(*(self._check_service(name) for name in names))
         self.services = {
-            name: self._add_since(name, health)
-            for name, health in zip(names, results, strict=True)
+            name: self._add_since(name, health) for name, health in zip(names, results, strict=True)
         }
         return self.services
 
@@ -138,7 +135,10 @@ def parse_health_report(report: Mapping[str, Any]) -> ServiceHealth:
     try:
         dependencies = {
             str(name): ComponentHealth(
-                HealthState(one["status"]), one.get("code"), one.get("message"), bool(one.get("hard"))
+                HealthState(one["status"]),
+                one.get("code"),
+                one.get("message"),
+                bool(one.get("hard")),
             )
             for name, one in report["dependencies"].items()
         }

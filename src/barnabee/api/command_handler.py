@@ -20,7 +20,11 @@ from barnabee.api.turn_recorder import TurnWriter
 from barnabee.core import trace_context
 from barnabee.store.conversations import TurnRecord, format_timestamp
 from barnabee.store.sessions import Exchange, Session, Sessions
-from barnabee.understanding.command_processor import CommandOutcome, CommandServices, process_command
+from barnabee.understanding.command_processor import (
+    CommandOutcome,
+    CommandServices,
+    process_command,
+)
 
 MAX_RECENT_TRACES = 4096
 

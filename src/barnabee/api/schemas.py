@@ -1,4 +1,9 @@
-"""Request and response bodies of the API, as its OpenAPI document describes them."""
+"""Response bodies of the status, turn and login routes.
+
+`scripts/api_types.py` generates src/dashboard/api/types.ts from the OpenAPI document.
+"""
+
+from __future__ import annotations
 
 from typing import Any, Literal
 
@@ -8,19 +13,19 @@ State = Literal["healthy", "degraded", "unhealthy", "unknown"]
 
 
 class Schema(BaseModel):
-    """A JSON object; made from the attributes of what is inside."""
+    """JSON object that can be built from an object with the same attributes."""
 
     model_config = ConfigDict(from_attributes=True)
 
 
 class WakeWords(Schema):
-    """What wakes it."""
+    """Configured wake words."""
 
     words: list[str]
 
 
 class SystemResponse(Schema):
-    """The public part of system.toml."""
+    """Public part of system.toml."""
 
     version: str
     services: dict[str, dict[str, Any]]
@@ -40,7 +45,7 @@ class SystemResponse(Schema):
 
 
 class CapabilityStatus(Schema):
-    """Whether the house can hear, think, speak or remember, in a sentence for the family."""
+    """State of one capability of the assistant, with a sentence for the family."""
 
     key: str
     title: str
@@ -50,7 +55,7 @@ class CapabilityStatus(Schema):
 
 
 class DependencyStatus(Schema):
-    """One thing that a service depends on; `hard`: it does nothing without."""
+    """State of a dependency; without a `hard` one the service does not work."""
 
     name: str
     state: State
@@ -61,7 +66,7 @@ class DependencyStatus(Schema):
 
 
 class ServiceStatus(Schema):
-    """A service; `good`: nothing is wrong with it but what nobody configured."""
+    """State of a service; `good` if nothing but unconfigured dependencies is missing."""
 
     name: str
     summary: str
@@ -74,7 +79,7 @@ class ServiceStatus(Schema):
 
 
 class RoomStatus(Schema):
-    """A room that is connected, and what its conversation is doing."""
+    """Connected room and the state of its conversation."""
 
     room: str
     state: str
@@ -82,7 +87,7 @@ class RoomStatus(Schema):
 
 
 class ProbeStatus(Schema):
-    """The last spoken question that the house asked itself."""
+    """Result of the last voice probe."""
 
     at_s: float
     success: bool
@@ -91,7 +96,7 @@ class ProbeStatus(Schema):
 
 
 class StatusResponse(Schema):
-    """How everything is; null is what nobody here can tell."""
+    """State of the whole installation; null for what is not available here."""
 
     state: State
     abilities: list[CapabilityStatus]
@@ -103,7 +108,7 @@ class StatusResponse(Schema):
 
 
 class AlertStatus(Schema):
-    """An alert in force."""
+    """Active alert."""
 
     name: str
     severity: str
@@ -112,7 +117,7 @@ class AlertStatus(Schema):
 
 
 class TurnEvent(Schema):
-    """A turn that was just answered."""
+    """Event: a command was answered."""
 
     trace_id: str
     session_id: str
@@ -125,21 +130,21 @@ class TurnEvent(Schema):
 
 
 class TurnTimingsEvent(Schema):
-    """What the voice measured of a turn has come."""
+    """Event: the timings of a spoken turn have arrived."""
 
     trace_id: str
     room: str
 
 
 class StageTimingResponse(Schema):
-    """A stage by the voice's clock, from the moment the person stopped speaking."""
+    """Start of a stage, relative to the end of speech, and its duration."""
 
     at_ms: float
     took_ms: float
 
 
 class TurnTimingsResponse(Schema):
-    """How a turn was heard and spoken."""
+    """What the voice service measured of a turn."""
 
     trace_id: str
     room: str
@@ -155,7 +160,7 @@ class TurnTimingsResponse(Schema):
 
 
 class TurnResponse(Schema):
-    """One utterance and what came of it."""
+    """One utterance and its reply."""
 
     trace_id: str
     session_id: str
@@ -171,14 +176,14 @@ class TurnResponse(Schema):
 
 
 class TurnPage(Schema):
-    """Turns, newest first; `next` is the `before` of the page that follows."""
+    """Turns, newest first; `next` is the value of `before` for the next page."""
 
     turns: list[TurnResponse]
     next: str | None
 
 
 class WaterfallStage(Schema):
-    """A stage in a waterfall."""
+    """Stage in a waterfall."""
 
     stage: str
     service: str
@@ -189,7 +194,7 @@ class WaterfallStage(Schema):
 
 
 class WaterfallError(Schema):
-    """Something that went wrong on the way."""
+    """Error during a turn."""
 
     service: str
     code: str
@@ -197,7 +202,7 @@ class WaterfallError(Schema):
 
 
 class LogLine(Schema):
-    """One line of the log; `more` are its other fields."""
+    """Log record; `more` has its other fields."""
 
     timestamp: str
     component: str
@@ -207,7 +212,7 @@ class LogLine(Schema):
 
 
 class WaterfallResponse(Schema):
-    """Where the time of a turn went; `why` in sentences, the worst first."""
+    """Durations of the stages of a turn; `why` explains the delay, the largest part first."""
 
     trace_id: str
     total_ms: float
@@ -220,7 +225,7 @@ class WaterfallResponse(Schema):
 
 
 class WebSessionResponse(Schema):
-    """A browser that is logged in; times in seconds since the epoch."""
+    """Browser that is logged in; times in seconds since the epoch."""
 
     id: str
     name: str
@@ -230,14 +235,14 @@ class WebSessionResponse(Schema):
 
 
 class LoginLinkResponse(Schema):
-    """A way in for one more browser, good once."""
+    """One-time login link."""
 
     path: str
     good_for_s: int
 
 
 class ExtensibleSchema(Schema):
-    """One of which the page reads a part; the rest is sent as it is."""
+    """Object whose additional fields are passed on unchanged."""
 
     model_config = ConfigDict(from_attributes=True, extra="allow")
 

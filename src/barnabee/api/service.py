@@ -1,4 +1,4 @@
-"""Everything the api is made of, in one value: the routes get it, the app factory makes it."""
+"""Components of the running api: built by the app factory, used by the routes."""
 
 from __future__ import annotations
 
@@ -15,11 +15,10 @@ from barnabee.api.command_handler import CommandHandler
 from barnabee.api.embedding_cache import EmbeddingCache
 from barnabee.api.event_bus import EventBus
 from barnabee.api.log_reader import TurnLogReader
-from barnabee.api.web_sessions import LoginLinks
 from barnabee.api.rate_limit import RateLimiter
 from barnabee.api.status_watcher import StatusWatcher
 from barnabee.api.turn_recorder import TurnWriter
-from barnabee.api.web_sessions import WebSessions
+from barnabee.api.web_sessions import LoginLinks, WebSessions
 from barnabee.clients.alertmanager import AlertmanagerClient
 from barnabee.clients.queue import JobQueue
 from barnabee.clients.service_client import ServiceClient
@@ -31,39 +30,39 @@ from barnabee.core.schema import System
 from barnabee.core.settings import Settings
 from barnabee.store.provider import DatabaseProvider
 from barnabee.store.sessions import Sessions
-from barnabee.understanding.interfaces import SentenceEmbedder, HomeAgent, LanguageModel
+from barnabee.understanding.interfaces import HomeAgent, LanguageModel, SentenceEmbedder
 
 log = structlog.get_logger()
 
 
 class RemoteService(Protocol):
-    """Something elsewhere that can be asked how it is, and left."""
+    """Client of another service."""
 
     async def ready(self) -> Degraded | None:
-        """Return when all is well; raise otherwise."""
+        """Check the service; raises BarnabeeError if it is not ready."""
 
     async def aclose(self) -> None:
-        """Hang up."""
+        """Close the connections."""
 
 
 class GpuService(SentenceEmbedder, RemoteService, Protocol):
-    """The gpu service."""
+    """Client of the gpu service."""
 
 
 class HomeAssistantService(HomeAgent, RemoteService, Protocol):
-    """Home Assistant."""
+    """Client of Home Assistant."""
 
     def start(self) -> None:
-        """Begin to keep the connection."""
+        """Start to connect in the background."""
 
 
 class LanguageModelService(LanguageModel, RemoteService, Protocol):
-    """A language model."""
+    """Client of a language model."""
 
 
 @dataclass(frozen=True)
 class Overrides:
-    """What tests put in place of the world; None is the real thing."""
+    """Clients that tests replace; None is the configured one."""
 
     gpu: GpuService | None = None
     home: HomeAssistantService | None = None
@@ -72,62 +71,62 @@ class Overrides:
 
 @dataclass
 class ApiService:
-    """The running parts of the api."""
+    """All components of the api."""
 
     system: System
     settings: Settings
-    access: Authenticator
+    authenticator: Authenticator
     redis: RedisClient
     database_provider: DatabaseProvider
     queue: JobQueue
     sessions: Sessions
-    recorder: TurnWriter
-    dialogue: CommandHandler
-    limiter: RateLimiter
-    logins: LoginLinks
-    login_limiter: RateLimiter
-    browsers: WebSessions
-    news: EventBus
-    neighbours: dict[str, ServiceClient]  # services by name, as a page asks them through us
-    lines: TurnLogReader
+    turn_writer: TurnWriter
+    command_handler: CommandHandler
+    rate_limiter: RateLimiter
+    login_links: LoginLinks
+    login_rate_limiter: RateLimiter
+    web_sessions: WebSessions
+    event_bus: EventBus
+    clients: dict[str, ServiceClient]  # by service name; the dashboard reaches them through the api
+    log_reader: TurnLogReader
     alertmanager: AlertmanagerClient
-    vectors: EmbeddingCache
+    embedding_cache: EmbeddingCache
     gpu: GpuService
     home: HomeAssistantService | None
     llm: LanguageModelService | None
-    watch: StatusWatcher = field(init=False)
+    status_watcher: StatusWatcher = field(init=False)
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
     @asynccontextmanager
-    async def running(self) -> AsyncIterator[None]:
-        """Keep the connections and background tasks while inside."""
+    async def run(self) -> AsyncIterator[None]:
+        """Run the background tasks; close all connections at the end."""
         if self.home is not None:
             self.home.start()
-        self._spawn("flush", self.recorder.flush_for_ever)
-        self._spawn("watch", self.watch.run_for_ever)
-        if not self.vectors.load():
-            self._spawn("learn-intents", self.vectors.learn)
+        self._start_task("flush", self.turn_writer.flush_periodically)
+        self._start_task("status", self.status_watcher.run)
+        if not self.embedding_cache.load():
+            self._start_task("embed-intents", self.embedding_cache.compute)
         try:
             yield
         finally:
             await self._close()
 
-    def neighbour(self, name: str) -> ServiceClient:
-        """Return the way to a service; NotFound where this house has none of that name."""
-        if name not in self.neighbours:
-            raise NotFound(what=f"service {name} in this house")
-        return self.neighbours[name]
+    def get_client(self, name: str) -> ServiceClient:
+        """Return the client of a service; NotFound if the service is not configured."""
+        if name not in self.clients:
+            raise NotFound(what=f"service {name}")
+        return self.clients[name]
 
-    async def farewell(self) -> None:
-        """Let the open pages go, which would hold the end up."""
-        self.news.end()
+    async def before_shutdown(self) -> None:
+        """Close event streams so that they do not delay shutdown."""
+        self.event_bus.close()
 
-    def _spawn(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
+    def _start_task(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
         async def run() -> None:
             await work()
 
         task = asyncio.create_task(run(), name=name)
-        task.add_done_callback(_tell_if_broken)
+        task.add_done_callback(_log_failure)
         self._tasks.append(task)
 
     async def _close(self) -> None:
@@ -136,24 +135,23 @@ class ApiService:
         for task in self._tasks:
             with suppress(asyncio.CancelledError):
                 await task
-        for part in (self.home, self.llm, self.gpu):
-            if part is not None:
-                await part.aclose()
-        for neighbour in self.neighbours.values():
-            await neighbour.aclose()
-        await self.lines.aclose()
+        for service in (self.home, self.llm, self.gpu):
+            if service is not None:
+                await service.aclose()
+        for client in self.clients.values():
+            await client.aclose()
+        await self.log_reader.aclose()
         await self.alertmanager.aclose()
         await self.redis.aclose()
         await self.database_provider.close()
 
 
-def _tell_if_broken(task: asyncio.Task[None]) -> None:
-    """Say in the log that something which should run for ever does not."""
+def _log_failure(task: asyncio.Task[None]) -> None:
     if not task.cancelled() and task.exception() is not None:
-        log.error("task_broken", code="internal", task=task.get_name(), exc_info=task.exception())
+        log.error("task_failed", code="internal", task=task.get_name(), exc_info=task.exception())
 
 
 def get_service(request: Request) -> ApiService:
-    """Return the service that answers `request`."""
+    """Return the api's components, which the app factory stores in the application's state."""
     service: ApiService = request.app.state.service
     return service

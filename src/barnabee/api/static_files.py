@@ -1,6 +1,6 @@
-"""The built dashboard, served as it was read at the start: a few small files, nothing else.
+"""Static files of the built dashboard, read into memory at start.
 
-The headers come with the build (`headers.json`), so that this and nginx send the same.
+The response headers come with the build (`headers.json`), so that the api and nginx send the same.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from starlette.routing import Route
 
 HEADERS = "headers.json"
 INDEX = "index.html"
-CACHE_IMMUTABLE = "public, max-age=31536000, immutable"  # a name that has the content's hash in it
-MIN_GZIP_BYTES = 600  # not worth packing
+CACHE_IMMUTABLE = "public, max-age=31536000, immutable"  # file names contain the content's hash
+MIN_GZIP_BYTES = 600
 MAX_FILE_BYTES = 4 * 1024 * 1024
 _NOT_MODIFIED = 304
 
@@ -29,79 +29,76 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class StaticFile:
-    """One file, as it is and packed."""
+    """Content of one file, plain and compressed (None if that is no smaller)."""
 
     body: bytes
-    packed: bytes | None
+    gzipped: bytes | None
     media_type: str
     etag: str
-    cache: str
+    cache_control: str
 
 
 class DashboardFiles:
-    """The files below a folder, by the path they have in an address."""
+    """Files of the dashboard by URL path, each served with `headers`."""
 
     def __init__(self, files: dict[str, StaticFile], headers: dict[str, str]) -> None:
-        """Serve `files`, each with `headers`."""
         self._files = files
         self._headers = headers
 
     @property
     def paths(self) -> frozenset[str]:
-        """Return what is there for everybody: the page has nothing to hide before it asks."""
+        """URL paths of the files, which need no authentication."""
         return frozenset(self._files)
 
-    def routes(self) -> list[Route]:
+    def make_routes(self) -> list[Route]:
         """Return a route for each file."""
-        return [Route(path, self._answer, methods=["GET"]) for path in sorted(self._files)]
+        return [Route(path, self._serve, methods=["GET"]) for path in sorted(self._files)]
 
-    async def _answer(self, request: Request) -> Response:
+    async def _serve(self, request: Request) -> Response:
         file = self._files[request.url.path]
         headers = {
             **self._headers,
-            "Cache-Control": file.cache,
+            "Cache-Control": file.cache_control,
             "ETag": file.etag,
             "Vary": "Accept-Encoding",
         }
         if request.headers.get("if-none-match") == file.etag:
             return Response(status_code=_NOT_MODIFIED, headers=headers)
         body = file.body
-        if file.packed is not None and "gzip" in request.headers.get("accept-encoding", ""):
-            body, headers["Content-Encoding"] = file.packed, "gzip"
+        if file.gzipped is not None and "gzip" in request.headers.get("accept-encoding", ""):
+            body, headers["Content-Encoding"] = file.gzipped, "gzip"
         return Response(body, media_type=file.media_type, headers=headers)
 
 
-def read_dashboard(folder: Path | None) -> DashboardFiles | None:
-    """Return the dashboard in `folder`; None, and a line in the log, when there is none."""
-    if folder is None:
+def read_dashboard(directory: Path | None) -> DashboardFiles | None:
+    """Return the files in `directory`; None, with a logged warning, if the build is incomplete."""
+    if directory is None:
         return None
     try:
-        headers = {
-            str(name): str(value)
-            for name, value in json.loads((folder / HEADERS).read_text(encoding="utf-8")).items()
-        }
+        header_text = (directory / HEADERS).read_text(encoding="utf-8")
+        headers = {str(name): str(value) for name, value in json.loads(header_text).items()}
         files = {
-            f"/{path.relative_to(folder).as_posix()}": _file(path)
-            for path in sorted(folder.rglob("*"))
+            f"/{path.relative_to(directory).as_posix()}": _read_file(path)
+            for path in sorted(directory.rglob("*"))
             if path.is_file() and path.name != HEADERS and path.stat().st_size < MAX_FILE_BYTES
         }
         files["/"] = files.pop(f"/{INDEX}")
     except (OSError, ValueError, KeyError, AttributeError) as error:
-        log.warning("no_dashboard", code="not_found", reason=f"{folder}: {error!r}")
+        log.warning("no_dashboard", code="not_found", reason=f"{directory}: {error!r}")
         return None
     return DashboardFiles(files, headers)
 
 
-def _file(path: Path) -> StaticFile:
+def _read_file(path: Path) -> StaticFile:
     body = path.read_bytes()
-    packed = gzip.compress(body, 9, mtime=0) if len(body) > MIN_GZIP_BYTES else b""
-    kind = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
+    gzipped = gzip.compress(body, 9, mtime=0) if len(body) > MIN_GZIP_BYTES else b""
+    media_type = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
     if path.suffix == ".webmanifest":
-        kind = "application/manifest+json"
+        media_type = "application/manifest+json"
     return StaticFile(
         body,
-        packed if packed and len(packed) < len(body) else None,
-        kind,
+        gzipped if gzipped and len(gzipped) < len(body) else None,
+        media_type,
         f'"{hashlib.sha256(body).hexdigest()[:24]}"',
         CACHE_IMMUTABLE if path.parent.name == "assets" else "no-cache",
     )

@@ -1,7 +1,7 @@
-"""Keeps what the open pages see up to date: looks around, and publishes what has changed.
+"""Status watcher: polls the status of all services and publishes changes to the dashboard.
 
-Beats come from here too, after a look: a page goes on trusting what it shows only while somebody
-looks. While no page is open it looks seldom, only so that "since when" stays true.
+Each poll is followed by a heartbeat event, so that a page trusts its status only while polling
+works. Without an open page polling is slow and only keeps the times of state changes correct.
 """
 
 from __future__ import annotations
@@ -14,164 +14,35 @@ from typing import Any
 from prometheus_client.parser import text_string_to_metric_families
 
 from barnabee.api import capabilities
-from barnabee.api.cascade import Cascade, ServiceHealth
+from barnabee.api.cascade import Cascade, ComponentHealth, ServiceHealth
 from barnabee.api.event_bus import EventBus, format_event
-from barnabee.api.schemas import CapabilityStatus, AlertStatus, DependencyStatus, StatusResponse, ProbeStatus, RoomStatus, ServiceStatus
+from barnabee.api.schemas import (
+    AlertStatus,
+    CapabilityStatus,
+    DependencyStatus,
+    ProbeStatus,
+    RoomStatus,
+    ServiceStatus,
+    StatusResponse,
+)
 from barnabee.clients.alertmanager import AlertmanagerClient
 from barnabee.clients.service_client import ServiceClient
 from barnabee.core.errors import BarnabeeError
 from barnabee.core.schema import System
 
-TICK_S = 1.0  # rooms: what a conversation does
-CASCADE_TICKS = 2  # the cascade
-BEAT_TICKS = 5  # a page that hears nothing for three of these says so
-SLOW_TICKS = 10  # what changes every few minutes; also how often anything is asked unwatched
-LIMIT_S = 2.0
-WATCHDOG_SEVERITY = "none"  # the severity of an alert that only shows that alerts arrive
+TICK_S = 1.0  # rooms are polled at every tick
+CASCADE_TICKS = 2
+BEAT_TICKS = 5  # a page reports a lost connection after three missing heartbeats
+SLOW_TICKS = 10  # probe and alerts; also the interval of all polls without an open page
+REQUEST_LIMIT_S = 2.0
+WATCHDOG_SEVERITY = "none"  # of the alert that only shows that alerts are delivered
 
 AlertReader = Callable[[], Awaitable[list[AlertStatus] | None]]
 
 
-def make_alert_reader(alertmanager: AlertmanagerClient) -> AlertReader:
-    """Return what asks for the alerts in force, those held back by others left out."""
-
-    async def ask() -> list[AlertStatus] | None:
-        return [
-            AlertStatus(
-                name=one.name,
-                severity=one.labels.get("severity", ""),
-                summary=one.annotations.get("summary", ""),
-                since_s=one.started.timestamp(),
-            )
-            for one in await alertmanager.read_alerts()
-            if not one.is_suppressed and one.labels.get("severity") != WATCHDOG_SEVERITY
-        ]
-
-    return ask
-
-
-@dataclass
-class StatusWatcher:
-    """The looking around; `now` is what was last seen."""
-
-    system: System
-    cascade: Cascade
-    news: EventBus
-    voice: ServiceClient | None
-    worker: ServiceClient | None
-    alerts: AlertReader
-    now: StatusResponse | None = None
-    _rooms: list[RoomStatus] | None = None
-    _probe: ProbeStatus | None = None
-    _alerts: list[AlertStatus] | None = None
-    _woken: asyncio.Event = field(default_factory=asyncio.Event)
-
-    async def run_for_ever(self) -> None:
-        """Look until cancelled."""
-        tick = 0
-        while True:
-            await self.step(tick)
-            tick += 1 if self.news.heard else SLOW_TICKS - tick % SLOW_TICKS
-            self._woken.clear()
-            try:
-                async with asyncio.timeout(TICK_S if self.news.heard else TICK_S * SLOW_TICKS):
-                    await self._woken.wait()
-                tick = 0
-            except TimeoutError:
-                continue
-
-    async def step(self, tick: int) -> None:
-        """Look at what is due at this tick, and publish what is new."""
-        asked: list[Awaitable[Any]] = [self._look_at_rooms()]
-        if tick % CASCADE_TICKS == 0:
-            asked.append(self.cascade.look())
-        if tick % SLOW_TICKS == 0:
-            asked += [self._look_at_probe(), self._look_at_alerts()]
-        await asyncio.gather(*asked)
-        seen = self._seen()
-        if seen != self.now:
-            self.now = seen
-            self.news.publish("now", seen)
-        if tick % BEAT_TICKS == 0:
-            self.news.publish("beat", {})
-
-    async def listen(self) -> AsyncIterator[bytes]:
-        """Return everything as it is, then what changes."""
-        stream = await self.news.listen()
-        self._woken.set()
-        return self._first_then(stream)
-
-    async def _first_then(self, stream: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-        if self.now is not None:
-            yield format_event("now", self.now)
-        async for text in stream:
-            yield text
-
-    async def _look_at_rooms(self) -> None:
-        if self.voice is None or not self.news.heard:
-            return
-        try:
-            found = await self.voice.request_json("GET", "/v1/rooms", limit_s=LIMIT_S)
-            self._rooms = [RoomStatus.model_validate(one) for one in found.get("rooms", ())]
-        except (BarnabeeError, ValueError):
-            self._rooms = None
-
-    async def _look_at_probe(self) -> None:
-        if self.worker is None:
-            return
-        try:
-            response = await self.worker.request("GET", "/metrics", limit_s=LIMIT_S)
-            last = parse_probe_metrics(response.text) if response.is_success else None
-        except (BarnabeeError, ValueError):
-            last = None
-        self._probe = ProbeStatus.model_validate(last) if last else None
-
-    async def _look_at_alerts(self) -> None:
-        try:
-            self._alerts = await self.alerts()
-        except BarnabeeError:  # a house of one machine has no Alertmanager
-            self._alerts = None
-
-    def _seen(self) -> StatusResponse:
-        nodes = self.cascade.nodes
-        told = [CapabilityStatus.model_validate(one) for one in capabilities.assess_capabilities(nodes)]
-        return StatusResponse(
-            state=capabilities.find_worst_state(one.state for one in capabilities.assess_capabilities(nodes)).value,
-            abilities=told,
-            services=[self._service(name, node) for name, node in nodes.items()],
-            rooms=self._rooms,
-            probe=self._probe,
-            alerts=self._alerts,
-            beat_s=BEAT_TICKS * TICK_S,
-        )
-
-    def _service(self, name: str, node: ServiceHealth) -> ServiceStatus:
-        itself = node.itself
-        return ServiceStatus(
-            name=name,
-            summary=self.system.service[name].summary,
-            state=itself.state.value,
-            good=node.good,
-            code=itself.code,
-            message=itself.message,
-            since_s=itself.since_s,
-            needs=[
-                DependencyStatus(
-                    name=key,
-                    state=one.state.value,
-                    hard=one.hard,
-                    code=one.code,
-                    message=one.message,
-                    since_s=one.since_s,
-                )
-                for key, one in node.needs.items()
-            ],
-        )
-
-
 @dataclass(frozen=True, slots=True)
 class ProbeReading:
-    """What came of the last spoken question; `at_s` in seconds since the epoch."""
+    """Result of the worker's last voice probe; `at_s` in seconds since the epoch."""
 
     at_s: float
     success: bool
@@ -180,10 +51,10 @@ class ProbeReading:
 
 
 def parse_probe_metrics(exposition: str) -> ProbeReading | None:
-    """Return the last probe in a worker's metrics; None before the first."""
+    """Return the last probe in the worker's Prometheus metrics, None before the first. Pure."""
     at_s, success = 0.0, False
     stages_ms: dict[str, float] = {}
-    over: list[str] = []
+    over_budget: list[str] = []
     for family in text_string_to_metric_families(exposition):
         if not family.name.startswith("barnabee_probe_"):
             continue
@@ -196,5 +67,144 @@ def parse_probe_metrics(exposition: str) -> ProbeReading | None:
             elif sample.name == "barnabee_probe_seconds":
                 stages_ms[stage] = round(sample.value * 1000, 1)
             elif sample.name == "barnabee_probe_over_budget" and sample.value > 0:
-                over.append(stage)
-    return ProbeReading(at_s, success, stages_ms, sorted(over)) if at_s else None
+                over_budget.append(stage)
+    return ProbeReading(at_s, success, stages_ms, sorted(over_budget)) if at_s else None
+
+
+def make_alert_reader(alertmanager: AlertmanagerClient) -> AlertReader:
+    """Return a function that reads the active alerts, without suppressed ones and the watchdog."""
+
+    async def read() -> list[AlertStatus] | None:
+        return [
+            AlertStatus(
+                name=alert.name,
+                severity=alert.labels.get("severity", ""),
+                summary=alert.annotations.get("summary", ""),
+                since_s=alert.started.timestamp(),
+            )
+            for alert in await alertmanager.read_alerts()
+            if not alert.is_suppressed and alert.labels.get("severity") != WATCHDOG_SEVERITY
+        ]
+
+    return read
+
+
+@dataclass
+class StatusWatcher:
+    """Polls and publishes; `status` is the result of the last poll."""
+
+    system: System
+    cascade: Cascade
+    event_bus: EventBus
+    voice: ServiceClient | None
+    worker: ServiceClient | None
+    read_alerts: AlertReader
+    status: StatusResponse | None = None
+    _rooms: list[RoomStatus] | None = None
+    _probe: ProbeStatus | None = None
+    _alerts: list[AlertStatus] | None = None
+    _page_opened: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def run(self) -> None:
+        """Poll until cancelled."""
+        tick = 0
+        while True:
+            await self.poll(tick)
+            watched = self.event_bus.has_subscribers
+            tick += 1 if watched else SLOW_TICKS - tick % SLOW_TICKS
+            self._page_opened.clear()
+            try:
+                async with asyncio.timeout(TICK_S if watched else TICK_S * SLOW_TICKS):
+                    await self._page_opened.wait()
+                tick = 0
+            except TimeoutError:
+                continue
+
+    async def poll(self, tick: int) -> None:
+        """Poll what is due at `tick` and publish the status if it changed."""
+        due: list[Awaitable[Any]] = [self._poll_rooms()]
+        if tick % CASCADE_TICKS == 0:
+            due.append(self.cascade.check())
+        if tick % SLOW_TICKS == 0:
+            due += [self._poll_probe(), self._poll_alerts()]
+        await asyncio.gather(*due)
+        status = self._make_status()
+        if status != self.status:
+            self.status = status
+            self.event_bus.publish("now", status)
+        if tick % BEAT_TICKS == 0:
+            self.event_bus.publish("beat", {})
+
+    async def subscribe(self) -> AsyncIterator[bytes]:
+        """Return a stream of events: the current status first, then all changes."""
+        stream = await self.event_bus.subscribe()
+        self._page_opened.set()
+        return self._prepend_status(stream)
+
+    async def _prepend_status(self, stream: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        if self.status is not None:
+            yield format_event("now", self.status)
+        async for text in stream:
+            yield text
+
+    async def _poll_rooms(self) -> None:
+        if self.voice is None or not self.event_bus.has_subscribers:
+            return
+        try:
+            body = await self.voice.request_json("GET", "/v1/rooms", limit_s=REQUEST_LIMIT_S)
+            self._rooms = [RoomStatus.model_validate(room) for room in body.get("rooms", ())]
+        except (BarnabeeError, ValueError):
+            self._rooms = None
+
+    async def _poll_probe(self) -> None:
+        if self.worker is None:
+            return
+        try:
+            response = await self.worker.request("GET", "/metrics", limit_s=REQUEST_LIMIT_S)
+            reading = parse_probe_metrics(response.text) if response.is_success else None
+        except (BarnabeeError, ValueError):
+            reading = None
+        self._probe = ProbeStatus.model_validate(reading) if reading else None
+
+    async def _poll_alerts(self) -> None:
+        try:
+            self._alerts = await self.read_alerts()
+        except BarnabeeError:  # a local run has no Alertmanager
+            self._alerts = None
+
+    def _make_status(self) -> StatusResponse:
+        services = self.cascade.services
+        reports = capabilities.assess_capabilities(services)
+        return StatusResponse(
+            state=capabilities.find_worst_state(report.state for report in reports).value,
+            abilities=[CapabilityStatus.model_validate(report) for report in reports],
+            services=[self._make_service(name, health) for name, health in services.items()],
+            rooms=self._rooms,
+            probe=self._probe,
+            alerts=self._alerts,
+            beat_s=BEAT_TICKS * TICK_S,
+        )
+
+    def _make_service(self, name: str, health: ServiceHealth) -> ServiceStatus:
+        itself = health.itself
+        return ServiceStatus(
+            name=name,
+            summary=self.system.service[name].summary,
+            state=itself.state.value,
+            good=health.is_fully_working,
+            code=itself.code,
+            message=itself.message,
+            since_s=itself.since_s,
+            needs=[_make_dependency(key, one) for key, one in health.dependencies.items()],
+        )
+
+
+def _make_dependency(name: str, health: ComponentHealth) -> DependencyStatus:
+    return DependencyStatus(
+        name=name,
+        state=health.state.value,
+        hard=health.hard,
+        code=health.code,
+        message=health.message,
+        since_s=health.since_s,
+    )

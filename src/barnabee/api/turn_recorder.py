@@ -1,20 +1,17 @@
-"""Makes sure that a turn is kept: in the queue, else in the database, else refused or held.
+"""Durable recording of turns, turn timings and facts, through the queue or the database.
 
-In which order and why:
+A turn is recorded before its command is answered:
 
-1. The queue (Redis, append-only file) takes a turn in a fraction of a millisecond, in one packet
-   with the session, and the worker writes it down. This is awaited before the answer goes out, so
-   an answered turn is a kept turn.
-2. Without Redis the turn is written into the database directly.
-3. Without both nothing can be kept. If the command changed nothing outside, it is refused (503 with
-   Retry-After): asking again is safe. If a light was switched, saying "failed" would be a lie and
-   trying again would switch it back, so it is answered as done, named as degraded, and its turn is
-   held in memory until one of the two takes it. Room for that is checked before the command is
-   carried out: when the memory is full, commands are refused before anything happens.
+1. The queue (Redis with append-only file) accepts a turn together with its session in one
+   pipeline; the worker writes it to the database.
+2. Without Redis the turn is written to the database directly.
+3. Without both, a command that changed nothing outside is refused with 503 and Retry-After, so that
+   the client can safely repeat it. A command that did change something is answered as successful
+   and degraded, because repeating it would undo it; its turn is held in memory until Redis or the
+   database accepts it. Capacity for that is checked before the command is executed.
 
-What the voice measured of a turn takes the same way. It is about something that has happened, so
-without Redis and database it is held too; when the memory is full it is refused, and the voice
-may say it again.
+Turn timings from the voice service take the same way. Without both stores they are held in memory;
+at capacity the request is refused and the voice service repeats it.
 """
 
 from __future__ import annotations
@@ -41,9 +38,11 @@ from barnabee.understanding.interfaces import KnownFact, Vectors
 
 TURN_JOB = "record_turn"
 TIMINGS_JOB = "record_spoken"
+FACT_JOB = "remember_fact"
 MAX_HELD = 1000
 FLUSH_EVERY_S = 1.0
 RETRY_AFTER_S = 2
+VECTOR_DTYPE = np.dtype("<f4")
 
 log = structlog.get_logger()
 
@@ -57,7 +56,7 @@ class DatabaseSource(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
-    """Something for the record, and how the worker is told of it."""
+    """A row and the job that writes it in the worker."""
 
     job: str
     job_id: str
@@ -65,7 +64,7 @@ class _Entry:
 
 
 class TurnWriter:
-    """The way of a turn into the record."""
+    """Records turns and turn timings."""
 
     def __init__(
         self,
@@ -73,31 +72,30 @@ class TurnWriter:
         queue: JobQueue,
         databases: DatabaseSource,
         *,
-        held_at_most: int = MAX_HELD,
+        max_held: int = MAX_HELD,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        """Hold nothing yet."""
         self._sessions = sessions
         self._queue = queue
         self._databases = databases
-        self._held_at_most = held_at_most
+        self._max_held = max_held
         self._now = now
         self._held: OrderedDict[str, _Entry] = OrderedDict()
 
     @property
-    def held(self) -> int:
-        """Return how much is in memory only."""
+    def held_count(self) -> int:
+        """Number of entries that are in memory only."""
         return len(self._held)
 
-    def check_room(self) -> None:
-        """Refuse a command whose turn could not even be held."""
-        if len(self._held) >= self._held_at_most:
+    def check_capacity(self) -> None:
+        """Raise Overloaded if no further turn could be held in memory."""
+        if len(self._held) >= self._max_held:
             raise Overloaded(what="the record of turns", retry_after_s=RETRY_AFTER_S)
 
     async def record(self, turn: TurnRecord, session: Session, *, acted: bool) -> list[str]:
-        """Keep `turn` and `session`; return what was missing.
+        """Record `turn` and save `session`; return the unavailable dependencies.
 
-        Raises Unavailable only for a command that changed nothing outside.
+        Raises Unavailable only for a command that changed nothing outside (`acted` false).
         """
         job = make_enqueue_commands(TURN_JOB, turn.as_dict(), job_id=turn.trace_id)
         if await self._sessions.save(session, also=job):
@@ -112,12 +110,12 @@ class TurnWriter:
             return self._hold(entry, error)
         return ["redis"]
 
-    async def record_spoken(self, trace_id: str, told: TurnTimingsRequest) -> list[str]:
-        """Keep what the voice told of a turn, written already or not; return what was missing."""
-        self.check_room()
+    async def record_timings(self, trace_id: str, request: TurnTimingsRequest) -> list[str]:
+        """Record timings of a turn, which may not exist yet; return what was unavailable."""
+        self.check_capacity()
         created_at = format_timestamp(self._now())
-        spoken = TurnTimings(trace_id=trace_id, created_at=created_at, **told.model_dump())
-        entry = _Entry(TIMINGS_JOB, f"spoken-{trace_id}", spoken)
+        timings = TurnTimings(trace_id=trace_id, created_at=created_at, **request.model_dump())
+        entry = _Entry(TIMINGS_JOB, f"spoken-{trace_id}", timings)
         try:
             await self._enqueue(entry)
         except Unavailable:
@@ -129,18 +127,18 @@ class TurnWriter:
         return []
 
     async def flush(self) -> None:
-        """Try to keep what is held, oldest first."""
+        """Record the held entries, oldest first, until one fails."""
         for job_id, entry in list(self._held.items()):
             try:
-                await self._keep(entry)
+                await self._enqueue_or_write(entry)
             except Unavailable:
                 return
             self._held.pop(job_id, None)
             if not self._held:
-                log.info("turns_kept_after_all")
+                log.info("held_turns_recorded")
 
-    async def flush_for_ever(self) -> None:
-        """Go on trying until cancelled, then try a last time."""
+    async def flush_periodically(self) -> None:
+        """Flush until cancelled, then once more."""
         try:
             while True:
                 await asyncio.sleep(FLUSH_EVERY_S)
@@ -152,10 +150,10 @@ class TurnWriter:
 
     def _hold(self, entry: _Entry, error: Unavailable) -> list[str]:
         self._held.setdefault(entry.job_id, entry)
-        log.warning("turn_held", code=error.code, held=self.held, reason=str(error))
+        log.warning("turn_held", code=error.code, held=self.held_count, reason=str(error))
         return ["redis", "database"]
 
-    async def _keep(self, entry: _Entry) -> None:
+    async def _enqueue_or_write(self, entry: _Entry) -> None:
         try:
             await self._enqueue(entry)
         except Unavailable:
@@ -172,35 +170,41 @@ class TurnWriter:
             await Conversations(database).record(entry.row)
 
 
-VECTOR_DTYPE = np.dtype("<f4")
-
-
 class DatabaseFactMemory:
-    """Facts in the database."""
+    """`understanding.interfaces.FactMemory` in the database.
 
-    def __init__(self, queue: JobQueue, databases: DatabaseSource, now: Callable[[], datetime]) -> None:
-        """Keep nothing in memory: there are few facts, and the worker may write some."""
+    A fact is written at once, so that the next command can use it. While the database refuses
+    writes, the fact is queued for the worker. Facts are read on every use, because the worker
+    writes some.
+    """
+
+    def __init__(
+        self, queue: JobQueue, databases: DatabaseSource, now: Callable[[], datetime]
+    ) -> None:
         self._queue = queue
         self._databases = databases
         self._now = now
 
     async def remember(self, text: str, vector: Vectors | None, speaker: str | None) -> list[str]:
-        """Keep `text` under this command's trace id; Unavailable when nothing takes it."""
+        """Store `text` under the current trace id; return the unavailable dependencies.
+
+        Raises Unavailable if neither the database nor the queue accepts it.
+        """
         raw = b"" if vector is None else vector.astype(VECTOR_DTYPE).tobytes()
-        fact = Fact(trace_context.get_trace_id(), speaker, text, raw, format_timestamp(self._now()))
+        created_at = format_timestamp(self._now())
+        fact = Fact(trace_context.get_trace_id(), speaker, text, raw, created_at)
         try:
             await Facts(await self._databases.database()).remember(fact)
         except Unavailable:
-            job_id = f"fact-{fact.trace_id}"
-            await self._queue.enqueue("remember_fact", fact.as_dict(), job_id=job_id)
+            await self._queue.enqueue(FACT_JOB, fact.as_dict(), job_id=f"fact-{fact.trace_id}")
             return ["database"]
         return []
 
     async def facts(self) -> Sequence[KnownFact]:
-        """Return everything that is remembered, oldest first."""
-        found = await Facts(await self._databases.database()).all()
-        return [KnownFact(fact.text, _vector(fact.vector)) for fact in found]
+        """Return all facts, oldest first."""
+        rows = await Facts(await self._databases.database()).all()
+        return [KnownFact(row.text, _decode_vector(row.vector)) for row in rows]
 
 
-def _vector(raw: bytes) -> Vectors | None:
+def _decode_vector(raw: bytes) -> Vectors | None:
     return np.frombuffer(raw, dtype=VECTOR_DTYPE).astype(np.float32) if raw else None

@@ -1,14 +1,13 @@
-"""The browsers that are logged in, each of which can be shown out: a file beside the database.
+"""Web sessions: browsers that are logged in, in a file beside the database; one-time login links.
 
-Not in the database, because a restored replica must not let anybody in who was shown out since, and
-because logging in must work while the database does not. A cookie counts only while its browser is
-in here; a file that cannot be written makes a login last until the next restart, and says so.
+The sessions are not in the database: a restored replica must not bring back revoked sessions, and
+login must work while the database does not. A cookie is valid only while its session is listed. If
+the file cannot be written, a login lasts until the next restart, and a warning is logged.
 """
 
 from __future__ import annotations
 
 import json
-import os
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
@@ -18,18 +17,21 @@ import structlog
 
 from barnabee.core.auth import COOKIE_LIFETIME_S, LINK_LIFETIME_S, make_id
 from barnabee.core.errors import LinkInvalid, Unavailable
+from barnabee.core.files import write_atomically
 from barnabee.core.redis_client import RedisClient
 
-KEPT = 64  # browsers; the one not seen for longest goes
-SEEN_EVERY_S = 3600  # how exactly it is remembered when a browser was last here
-_NAME_MAX = 40
+MAX_SESSIONS = 64  # beyond that the least recently used session is revoked
+LAST_SEEN_EVERY_S = 3600  # resolution of `seen_s`, so that not every request writes the file
+MAX_NAME_CHARS = 40
+LINK_KEY_PREFIX = "barnabee:login:"
+MAX_USED_LINKS = 1024
 
 log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
 class WebSession:
-    """One browser that is logged in; times in seconds since the epoch."""
+    """Session of one browser; times in seconds since the epoch."""
 
     id: str
     name: str
@@ -38,64 +40,66 @@ class WebSession:
 
 
 class WebSessions:
-    """All of them, in memory and in `file`."""
+    """All web sessions, in memory and in `file`. A file that cannot be read counts as empty."""
 
     def __init__(self, file: Path, clock: Callable[[], float]) -> None:
-        """Read the file; one that cannot be read lets nobody in."""
         self._file = file
         self._clock = clock
-        self._known = {one.id: one for one in _read(file)}
+        self._sessions = {session.id: session for session in _read_sessions(file)}
 
-    def lets_in(self, browser: str) -> bool:
-        """Return whether this one is logged in, and remember that it was here."""
-        known = self._known.get(browser)
-        if known is None:
+    def touch(self, session_id: str) -> bool:
+        """Return whether the session is valid, and update when it was last seen."""
+        session = self._sessions.get(session_id)
+        if session is None:
             return False
         now_s = int(self._clock())
-        if now_s - known.since_s > COOKIE_LIFETIME_S and now_s - known.seen_s > COOKIE_LIFETIME_S:
+        if (
+            now_s - session.since_s > COOKIE_LIFETIME_S
+            and now_s - session.seen_s > COOKIE_LIFETIME_S
+        ):
             return False
-        if now_s - known.seen_s > SEEN_EVERY_S:
-            self._known[browser] = replace(known, seen_s=now_s)
+        if now_s - session.seen_s > LAST_SEEN_EVERY_S:
+            self._sessions[session_id] = replace(session, seen_s=now_s)
             self._write()
         return True
 
-    def add(self, user_agent: str) -> str:
-        """Let one more in; return its id."""
+    def create(self, user_agent: str) -> str:
+        """Create a session for a browser; return its id."""
         now_s = int(self._clock())
-        browser = WebSession(make_id(), describe_user_agent(user_agent), now_s, now_s)
-        self._known[browser.id] = browser
-        while len(self._known) > KEPT:
-            oldest = min(self._known.values(), key=lambda one: one.seen_s)
-            del self._known[oldest.id]
+        session = WebSession(make_id(), describe_user_agent(user_agent), now_s, now_s)
+        self._sessions[session.id] = session
+        while len(self._sessions) > MAX_SESSIONS:
+            oldest = min(self._sessions.values(), key=lambda one: one.seen_s)
+            del self._sessions[oldest.id]
         self._write()
-        return browser.id
+        return session.id
 
-    def remove(self, browser: str) -> bool:
-        """Show one out; False when it was not in."""
-        if self._known.pop(browser, None) is None:
+    def revoke(self, session_id: str) -> bool:
+        """End a session; return False if there is none with this id."""
+        if self._sessions.pop(session_id, None) is None:
             return False
         self._write()
         return True
 
-    def all(self) -> list[WebSession]:
-        """Return them, the one seen last first."""
-        return sorted(self._known.values(), key=lambda one: (-one.seen_s, one.id))
+    def list_all(self) -> list[WebSession]:
+        """Return all sessions, the most recently used first."""
+        return sorted(self._sessions.values(), key=lambda one: (-one.seen_s, one.id))
 
     def _write(self) -> None:
-        text = json.dumps([asdict(one) for one in self._known.values()], indent=1)
-        new = self._file.with_name(f"{self._file.name}.new")
+        text = json.dumps([asdict(session) for session in self._sessions.values()], indent=1)
         try:
-            with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            new.replace(self._file)
+            write_atomically(self._file, text, mode=0o600, durable=True)
         except OSError as error:
-            log.warning("browsers_not_kept", code="database_read_only", reason=str(error))
+            log.warning("web_sessions_not_saved", code="database_read_only", reason=str(error))
 
 
-# What a person calls it; the first that is in the header, because each names those before it too.
-_MAKERS = (("Edg/", "Edge"), ("Firefox/", "Firefox"), ("Chrome/", "Chrome"), ("Safari/", "Safari"))
+# The first match counts, because browsers also name those that they are compatible with.
+_BROWSERS = (
+    ("Edg/", "Edge"),
+    ("Firefox/", "Firefox"),
+    ("Chrome/", "Chrome"),
+    ("Safari/", "Safari"),
+)
 _SYSTEMS = (
     ("iPhone", "iPhone"),
     ("iPad", "iPad"),
@@ -107,15 +111,15 @@ _SYSTEMS = (
 
 
 def describe_user_agent(user_agent: str) -> str:
-    """Return what a person would call this browser. Pure."""
-    maker = next((name for mark, name in _MAKERS if mark in user_agent), "")
+    """Return a short name for a `User-Agent` header, such as "Safari on iPhone". Pure."""
+    browser = next((name for mark, name in _BROWSERS if mark in user_agent), "")
     system = next((name for mark, name in _SYSTEMS if mark in user_agent), "")
-    named = " on ".join(filter(None, (maker, system)))
-    plain = "".join(one for one in user_agent if one.isprintable())
-    return named or plain[:_NAME_MAX] or "a browser"
+    name = " on ".join(filter(None, (browser, system)))
+    printable = "".join(character for character in user_agent if character.isprintable())
+    return name or printable[:MAX_NAME_CHARS] or "a browser"
 
 
-def _read(file: Path) -> list[WebSession]:
+def _read_sessions(file: Path) -> list[WebSession]:
     try:
         rows = json.loads(file.read_text(encoding="utf-8"))
         return [
@@ -125,32 +129,32 @@ def _read(file: Path) -> list[WebSession]:
     except FileNotFoundError:
         return []
     except (OSError, ValueError, KeyError, TypeError) as error:
-        log.warning("browsers_forgotten", code="bad_request", reason=f"{file}: {error}")
+        log.warning("web_sessions_unreadable", code="bad_request", reason=f"{file}: {error}")
         return []
 
 
-KEY = "barnabee:login:"
-KEPT = 1024
-
-
 class LoginLinks:
-    """The links that were used."""
+    """Used login links, in Redis until they expire and in memory.
+
+    Memory is enough for one process; Redis also covers a restart.
+    """
 
     def __init__(self, redis: RedisClient) -> None:
-        """Know of none yet."""
         self._redis = redis
-        self._seen: OrderedDict[str, None] = OrderedDict()
+        self._used: OrderedDict[str, None] = OrderedDict()
 
     async def use(self, nonce: str) -> None:
-        """Count the link as used; LinkUsed when it was."""
-        if nonce in self._seen:
+        """Mark the link as used; LinkInvalid if it was used before."""
+        if nonce in self._used:
             raise LinkInvalid
-        self._seen[nonce] = None
-        if len(self._seen) > KEPT:
-            self._seen.popitem(last=False)
+        self._used[nonce] = None
+        if len(self._used) > MAX_USED_LINKS:
+            self._used.popitem(last=False)
         try:
-            first = await self._redis.command("SET", KEY + nonce, "1", "NX", "EX", LINK_LIFETIME_S)
+            is_first = await self._redis.command(
+                "SET", LINK_KEY_PREFIX + nonce, "1", "NX", "EX", LINK_LIFETIME_S
+            )
         except Unavailable:
             return
-        if first is None:
+        if is_first is None:
             raise LinkInvalid

@@ -13,7 +13,7 @@ import typer
 from barnabee.core.errors import BadRequest, SettingInvalid, SettingMissing
 
 if TYPE_CHECKING:
-    from barnabee.alerts.delivery_test import DeliveryReport
+    from barnabee.accept.alert_delivery import DeliveryReport
     from barnabee.clients.alertmanager import Alert, AlertmanagerClient
 
 app = typer.Typer(help="Show, silence and test alerts.", no_args_is_help=True)
@@ -69,7 +69,7 @@ def silence_alert(
     """Suppress notifications of an alert for a while."""
     import asyncio
 
-    from barnabee.alerts.delivery_test import WATCHDOG
+    from barnabee.accept.alert_delivery import WATCHDOG
     from barnabee.core.renamed import RENAMED_ALERTS, warn_renamed
 
     if name in RENAMED_ALERTS:
@@ -99,7 +99,7 @@ async def send_test_alert(
 
     import structlog
 
-    from barnabee.alerts import delivery_test
+    from barnabee.accept import alert_delivery
     from barnabee.clients.home_assistant import HomeAssistant
 
     # Log records must not mix with the command's output; the report has its own messages.
@@ -110,7 +110,7 @@ async def send_test_alert(
     home.start()
     try:
         async with _open_alertmanager() as client:
-            return await delivery_test.run_delivery_test(
+            return await alert_delivery.run_delivery_test(
                 client, home.read_notifications, aloud=aloud, limit_s=limit_s
             )
     finally:
@@ -175,7 +175,7 @@ def _find_local_port(name: str) -> int | None:
 
 
 async def _read_firing_alerts() -> list[Alert]:
-    from barnabee.alerts.delivery_test import WATCHDOG
+    from barnabee.accept.alert_delivery import WATCHDOG
 
     async with _open_alertmanager() as client:
         return [alert for alert in await client.read_alerts() if alert.name != WATCHDOG]

@@ -57,7 +57,7 @@ def make_snapshot(gentle: Gentle = False) -> None:
     """Make a snapshot, copy it off-site and delete expired ones."""
     from barnabee.backup import litestream, snapshot_job
     from barnabee.cli import database_context
-    from barnabee.up.progress import show_steps
+    from barnabee.up.console import show_steps
 
     with database_context.read_context(companions=False) as context, show_steps() as report:
         read_txid = litestream.make_txid_reader(context.settings)
@@ -77,7 +77,7 @@ def run_drill(gentle: Gentle = False) -> None:
     from barnabee.backup import drill
     from barnabee.backup import status as backup_status
     from barnabee.cli import database_context
-    from barnabee.up.progress import show_steps
+    from barnabee.up.console import show_steps
 
     with database_context.read_context() as context, show_steps() as report:
         backup_status.clear_drill_request(context.settings)

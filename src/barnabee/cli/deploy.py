@@ -188,7 +188,7 @@ def _run_switch(request: SwitchRequest, *, detach: bool, dry_run: bool) -> None:
 
 def _finish_earlier_switch(machine: Machine, journal: SwitchJournal) -> None:
     """Finish an earlier switch whose executor is gone; DeployBusy if one is in progress."""
-    from barnabee.deploy.errors import DeployBusy
+    from barnabee.deploy.command import DeployBusy
     from barnabee.deploy.gate import run_gate
     from barnabee.deploy.journal import SwitchState
     from barnabee.deploy.switch_recovery import recover_switch
@@ -210,7 +210,7 @@ def _choose_program(machine: Machine, request: SwitchRequest) -> str:
 
 
 def _print_plan(prepared: PreparedSwitch, request: SwitchRequest) -> None:
-    from barnabee.deploy.errors import DeployRefused
+    from barnabee.deploy.command import DeployRefused
     from barnabee.deploy.plan import Refusal
 
     plan = prepared.plan

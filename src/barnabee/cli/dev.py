@@ -18,12 +18,12 @@ _STATIC = {
     "ruff format": ("ruff", "format", "--check", "."),
     "mypy": ("mypy",),
 }
-# Two files at a time: most tests wait for a process to start. Benchmarks run alone.
+# Two files at a time: most tests wait for a process. Those with sound in real time run alone.
 _PARALLEL = ("-n", "2", "--dist", "loadfile")
 _RUNS = {"pytest": ("-m", "not bench and not long and not alone", *_PARALLEL)}
 _SLOW_RUNS = {
     "pytest, long tests": ("-m", "long", *_PARALLEL),
-    "pytest, sequential tests and benchmarks": ("-m", "bench or alone", "-s"),
+    "pytest, sequential tests": ("-m", "alone and not bench"),
 }
 _NO_TESTS = 5  # pytest's exit status when the arguments select no test
 
@@ -31,7 +31,7 @@ _NO_TESTS = 5  # pytest's exit status when the arguments select no test
 def run_tests(
     ctx: typer.Context,
     everything: Annotated[
-        bool, typer.Option("--all", help="Run also the long tests and the benchmarks.")
+        bool, typer.Option("--all", help="Run also the tests that take minutes.")
     ] = False,
 ) -> None:
     """Run the static checks and the tests; further arguments are passed to pytest."""
@@ -53,7 +53,7 @@ def run_tests(
 
 
 def run_benchmarks(ctx: typer.Context) -> None:
-    """Run the benchmarks; further arguments are passed to pytest."""
+    """Run the benchmarks with their limits; further arguments are passed to pytest."""
     command = ("pytest", "-m", "bench", "-s", *ctx.args)
     raise typer.Exit(_run("bench", command, _prepare_environment(), _find_checkout()))
 

@@ -21,7 +21,7 @@ def fetch_models() -> None:
 
     from barnabee.core import settings, system
     from barnabee.up import paths, setup
-    from barnabee.up.progress import show_progress
+    from barnabee.up.console import show_progress
 
     graph = system.load_system()
     names = setup.list_model_folders(graph, settings.read_settings(graph).device)

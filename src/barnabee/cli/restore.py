@@ -158,7 +158,7 @@ def _restore(
     from datetime import UTC, datetime
 
     from barnabee.backup import replica, restore
-    from barnabee.up.progress import show_steps
+    from barnabee.up.console import show_steps
 
     async def restore_from_source() -> RestoreResult:
         source = await make_source(context)
@@ -198,7 +198,7 @@ def _restore_if_missing(context: DatabaseContext) -> None:
 
 def _test_recovery_kit(context: DatabaseContext, key: Path | None) -> None:
     from barnabee.backup import restore
-    from barnabee.up.progress import show_steps
+    from barnabee.up.console import show_steps
 
     identity = read_kit_key(key or Path("-"))
     with show_steps() as report:

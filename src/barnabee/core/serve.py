@@ -19,16 +19,16 @@ from typing import TYPE_CHECKING, NoReturn
 import structlog
 import uvicorn
 
-from barnabee.core import sd_notify
 from barnabee.core.errors import BarnabeeError, PortTaken
 from barnabee.core.health import HealthMonitor, HealthReport
 from barnabee.core.logging import configure_logging
-from barnabee.core.settings import Settings, read_settings
+from barnabee.core.settings import Settings, read_settings, read_variable
 from barnabee.core.system import System, load_system
 from barnabee.core.tracing import SPAN_RECORDER
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
+
 
 # Interval of health checks: less than half of the 5 s in which a failure must be noticed.
 HEALTH_INTERVAL_S = 2.0
@@ -113,18 +113,18 @@ def find_port_owner(port: int) -> str:
 
 async def monitor_health(health: HealthMonitor) -> None:
     """Run the health checks for ever, notify systemd of readiness and feed its watchdog."""
-    interval_s = min(HEALTH_INTERVAL_S, sd_notify.watchdog_interval_s() or HEALTH_INTERVAL_S)
+    interval_s = min(HEALTH_INTERVAL_S, watchdog_interval_s() or HEALTH_INTERVAL_S)
     is_announced = False
     previous: HealthReport | None = None
     while True:
         report = await health.report()
         if report.is_ready and not is_announced:
             is_announced = True
-            sd_notify.notify("READY=1")
+            notify("READY=1")
             log.info("ready", uptime_s=round(health.uptime_s, 2))
         if previous is None or report.state != previous.state:
             log.info("health", state=report.state.value, not_healthy=report.not_healthy)
-        sd_notify.notify("WATCHDOG=1", f"STATUS={report.state.value}")
+        notify("WATCHDOG=1", f"STATUS={report.state.value}")
         previous = report
         await asyncio.sleep(interval_s)
 
@@ -159,7 +159,7 @@ async def _serve(component: str, service: ServiceApp, listener: socket.socket) -
         log.exception("crashed", code="internal", service=component)
         raise
     finally:
-        sd_notify.notify("STOPPING=1")
+        notify("STOPPING=1")
         monitor.cancel()
         with suppress(asyncio.CancelledError):
             await monitor
@@ -198,3 +198,21 @@ def make_loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
     import uvloop  # noqa: PLC0415 - importing this module must not need it
 
     return uvloop.new_event_loop
+
+
+def notify(*lines: str) -> bool:
+    """Send `lines`, for example "READY=1"; return whether there is a notification socket."""
+    address = read_variable("NOTIFY_SOCKET")
+    if not address:
+        return False
+    if address.startswith("@"):
+        address = "\0" + address[1:]
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
+        channel.sendto("\n".join(lines).encode(), address)
+    return True
+
+
+def watchdog_interval_s() -> float | None:
+    """Return half of systemd's watchdog timeout, or None without a watchdog."""
+    value = read_variable("WATCHDOG_USEC")
+    return int(value) / 2_000_000 if value.isdecimal() and int(value) > 0 else None

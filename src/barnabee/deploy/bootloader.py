@@ -6,8 +6,7 @@ import json
 import re
 from pathlib import Path
 
-from barnabee.deploy.command import run_checked, run_command
-from barnabee.deploy.errors import DeployRefused, StepFailed
+from barnabee.deploy.command import DeployRefused, StepFailed, run_checked, run_command
 
 _PROFILE_S = 60.0
 _LOADER_S = 180.0

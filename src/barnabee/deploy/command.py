@@ -1,4 +1,4 @@
-"""Child processes with a time limit."""
+"""Child processes with a time limit, and the errors of a switch."""
 
 from __future__ import annotations
 
@@ -10,9 +10,27 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
-from barnabee.deploy.errors import StepFailed
+from barnabee.core.errors import Misconfigured, Unavailable
 
 _LINE_MAX_CHARS = 400
+
+
+class DeployRefused(Misconfigured):
+    """Nothing was changed: {reason}."""
+
+    code = "deploy_refused"
+
+
+class DeployBusy(Unavailable):
+    """The switch {id} is in progress ({state}): follow it with `barnabee deploys follow {id}`."""
+
+    code = "deploy_busy"
+
+
+class StepFailed(Unavailable):
+    """{what} failed ({reason})."""
+
+    code = "deploy_step_failed"
 
 
 @dataclass(frozen=True)

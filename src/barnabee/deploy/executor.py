@@ -18,8 +18,7 @@ import psutil
 
 from barnabee.core.settings import read_variable
 from barnabee.deploy import systemd
-from barnabee.deploy.command import run_checked, run_command
-from barnabee.deploy.errors import StepFailed
+from barnabee.deploy.command import StepFailed, run_checked, run_command
 from barnabee.deploy.journal import SwitchJournal, SwitchRecord, SwitchState
 from barnabee.deploy.plan import SwitchRequest
 

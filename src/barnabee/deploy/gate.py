@@ -13,7 +13,7 @@ from pathlib import Path
 import structlog
 
 from barnabee.deploy import rollback, switch
-from barnabee.deploy.errors import DeployBusy, StepFailed
+from barnabee.deploy.command import DeployBusy, StepFailed
 from barnabee.deploy.journal import SwitchJournal, SwitchRecord, SwitchState
 from barnabee.deploy.machine import HostState, Machine, SystemFacts
 from barnabee.deploy.steps import StepRunner, wait_until_healthy

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from barnabee.core.errors import NotFound
 from barnabee.core.files import lock_file, write_atomically
-from barnabee.deploy.errors import DeployBusy
+from barnabee.deploy.command import DeployBusy
 from barnabee.deploy.machine import DeployLimits, PinRef
 
 DIRECTORY = Path("/var/lib/barnabee/deploys")

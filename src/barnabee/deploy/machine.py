@@ -13,7 +13,7 @@ from typing import Protocol
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from barnabee.deploy.errors import DeployRefused
+from barnabee.deploy.command import DeployRefused
 
 FACTS_FILE = Path("etc/barnabee/deploy.json")
 

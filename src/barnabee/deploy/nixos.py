@@ -13,8 +13,7 @@ from pathlib import Path
 
 from barnabee.deploy import executor, systemd
 from barnabee.deploy.bootloader import BootLoader
-from barnabee.deploy.command import run_checked, run_command
-from barnabee.deploy.errors import StepFailed
+from barnabee.deploy.command import StepFailed, run_checked, run_command
 from barnabee.deploy.machine import (
     DatabaseFacts,
     DeployLimits,

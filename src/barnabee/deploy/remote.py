@@ -16,8 +16,13 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from barnabee.deploy import executor
-from barnabee.deploy.command import CommandResult, run_checked, run_command
-from barnabee.deploy.errors import DeployRefused, StepFailed
+from barnabee.deploy.command import (
+    CommandResult,
+    DeployRefused,
+    StepFailed,
+    run_checked,
+    run_command,
+)
 from barnabee.deploy.journal import SwitchRecord, SwitchState
 from barnabee.deploy.plan import SwitchRequest
 

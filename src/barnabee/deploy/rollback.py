@@ -9,7 +9,7 @@ from __future__ import annotations
 from contextlib import suppress
 from pathlib import Path
 
-from barnabee.deploy.errors import StepFailed
+from barnabee.deploy.command import StepFailed
 from barnabee.deploy.journal import SwitchRecord, SwitchState
 from barnabee.deploy.machine import DatabaseFacts, PinRef, SystemFacts
 from barnabee.deploy.plan import find_readable_pin

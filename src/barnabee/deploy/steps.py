@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import structlog
 
 from barnabee.core.errors import BarnabeeError
-from barnabee.deploy.errors import StepFailed
+from barnabee.deploy.command import StepFailed
 from barnabee.deploy.journal import (
     FINAL_STATES,
     SwitchJournal,

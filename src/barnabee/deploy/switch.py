@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from barnabee.deploy import rollback
-from barnabee.deploy.errors import DeployBusy, DeployRefused, StepFailed
+from barnabee.deploy.command import DeployBusy, DeployRefused, StepFailed
 from barnabee.deploy.journal import SwitchJournal, SwitchRecord, SwitchState
 from barnabee.deploy.machine import DatabaseFacts, Machine, SystemFacts
 from barnabee.deploy.plan import (

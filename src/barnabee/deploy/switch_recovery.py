@@ -10,7 +10,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from barnabee.deploy import rollback, switch
-from barnabee.deploy.errors import DeployBusy, StepFailed
+from barnabee.deploy.command import DeployBusy, StepFailed
 from barnabee.deploy.journal import SwitchJournal, SwitchRecord, SwitchState
 from barnabee.deploy.machine import Machine
 from barnabee.deploy.steps import StepRunner, wait_until_healthy

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from barnabee.deploy.command import run_checked, run_command
-from barnabee.deploy.errors import StepFailed
+from barnabee.deploy.command import StepFailed, run_checked, run_command
 
 _QUERY_S = 20.0
 _REASON_MAX_CHARS = 400

@@ -1,1 +1,1 @@
-"""Inference: speech to text, text to speech, embeddings, behind an OpenAI-compatible API."""
+"""Inference service: STT, TTS and embeddings behind an OpenAI-compatible API, and wake words."""

@@ -1,4 +1,4 @@
-"""Runs the service: `python -m barnabee.gpu`."""
+"""Entry point of the inference service: `python -m barnabee.gpu`."""
 
 from barnabee.core.serve import run_service
 from barnabee.gpu.app import build_inference_service

@@ -18,7 +18,7 @@ import structlog
 from barnabee.clients.s3 import S3Bucket
 from barnabee.core.errors import BarnabeeError, DependencyDown, LeaseNotHeld
 from barnabee.core.schema import System
-from barnabee.core.sd_notify import notify
+from barnabee.core.serve import notify
 from barnabee.standby.lease import NS, Effects, GetObject, LeaseProtocol, LeaseState, LeaseTiming
 from barnabee.standby.roles import DesiredRole, Role, RoleInputs, StateFiles, decide_roles
 from barnabee.store import fence

@@ -23,7 +23,7 @@ from barnabee.core.errors import (
 )
 from barnabee.core.schema import System
 from barnabee.up import dashboard, monitoring_services, packages, paths
-from barnabee.up.progress import ProgressSteps, show_progress
+from barnabee.up.console import ProgressSteps, show_progress
 
 _HOME_ASSISTANT = "Home Assistant"
 

@@ -64,12 +64,12 @@ class JobMetrics:
             ),
             Gauge(
                 "barnabee_recordings_files",
-                "Recordings of utterances after the last expiry.",
+                "Stored recordings of utterances.",
                 registry=registry,
             ),
             Gauge(
                 "barnabee_recordings_bytes",
-                "Size of these recordings.",
+                "Total size of the stored recordings in bytes.",
                 registry=registry,
             ),
         )

@@ -1,21 +1,21 @@
-/** How the page asks the api: one function, its errors, and the few calls there are. */
+/** HTTP client of the api. */
 import type {
-  Answer,
-  BackupsNow,
-  BrowserShape,
-  Ledger,
-  Link,
-  Moved,
-  SystemShape,
-  TalkAnswer,
-  TalkCandidates,
-  TalkOffer,
+  BackupsResponse,
+  CommandResponse,
+  LoginLinkResponse,
+  ModelMoved,
+  SystemResponse,
   TurnPage,
-  WaterfallShape,
+  VoiceAnswer,
+  VoiceIceCandidates,
+  VoiceOffer,
+  VramLedgerResponse,
+  WaterfallResponse,
+  WebSessionResponse,
 } from "./types";
 
-/** Something went wrong: `code` and `message` are the house's own words. */
-export class Trouble extends Error {
+/** Failed request, with the code and message of the api's error response. */
+export class ApiError extends Error {
   constructor(
     readonly code: string,
     message: string,
@@ -26,8 +26,9 @@ export class Trouble extends Error {
 }
 
 export const UNREACHABLE = "unreachable";
+const UNREACHABLE_MESSAGE = "The assistant does not answer.";
 
-async function ask<T>(method: string, path: string, body?: unknown, signal?: AbortSignal): Promise<T> {
+async function request<T>(method: string, path: string, body?: unknown, signal?: AbortSignal): Promise<T> {
   const init: RequestInit = { method, credentials: "same-origin", cache: "no-store" };
   if (signal) init.signal = signal;
   if (body !== undefined) {
@@ -39,51 +40,51 @@ async function ask<T>(method: string, path: string, body?: unknown, signal?: Abo
     response = await fetch(path, init);
   } catch (error) {
     if (error instanceof DOMException && error.name === "AbortError") throw error;
-    throw new Trouble(UNREACHABLE, "The house does not answer.");
+    throw new ApiError(UNREACHABLE, UNREACHABLE_MESSAGE);
   }
   const text = await response.text();
-  let found: unknown = null;
+  let content: unknown = null;
   try {
-    found = text ? JSON.parse(text) : null;
+    content = text ? JSON.parse(text) : null;
   } catch {
-    found = null;
+    content = null;
   }
-  if (response.ok) return found as T;
-  const told = (found ?? {}) as { code?: string; message?: string };
-  const gone = response.status >= 502 && response.status <= 504 && !told.code;
-  throw new Trouble(
-    told.code ?? (gone ? UNREACHABLE : "internal"),
-    told.message ?? (gone ? "The house does not answer." : `It answered with status ${response.status}.`),
+  if (response.ok) return content as T;
+  const details = (content ?? {}) as { code?: string; message?: string };
+  const isProxyError = response.status >= 502 && response.status <= 504 && !details.code;
+  throw new ApiError(
+    details.code ?? (isProxyError ? UNREACHABLE : "internal"),
+    details.message ?? (isProxyError ? UNREACHABLE_MESSAGE : `The request failed with status ${response.status}.`),
     response.status,
   );
 }
 
-const query = (fields: Record<string, string | number | null | undefined>): string => {
+const makeQuery = (fields: Record<string, string | number | null | undefined>): string => {
   const given = Object.entries(fields).filter(([, value]) => value !== null && value !== undefined && value !== "");
   return given.length ? `?${new URLSearchParams(given.map(([name, value]) => [name, String(value)]))}` : "";
 };
 
 export const api = {
-  session: () => ask<BrowserShape>("GET", "/api/session"),
-  login: (token: string) => ask<null>("POST", "/api/login", { token }),
-  logout: () => ask<null>("POST", "/api/logout"),
-  browsers: () => ask<BrowserShape[]>("GET", "/api/browsers"),
-  showOut: (id: string) => ask<null>("DELETE", `/api/browsers/${id}`),
-  link: () => ask<Link>("POST", "/api/links"),
-  system: () => ask<SystemShape>("GET", "/api/system"),
-  turns: (search: string, before: string | null, limit: number, signal?: AbortSignal) =>
-    ask<TurnPage>("GET", `/v1/turns${query({ search, before, limit })}`, undefined, signal),
-  waterfall: (trace: string, signal?: AbortSignal) =>
-    ask<WaterfallShape>("GET", `/v1/turns/${trace}/waterfall`, undefined, signal),
-  say: (utterance: string, session: string) =>
-    ask<Answer>("POST", "/v1/command", { utterance, session_id: session }),
-  ledger: () => ask<Ledger>("GET", "/api/gpu"),
-  move: (model: string, how: "load" | "unload") =>
-    ask<Moved>("POST", `/api/gpu/models/${encodeURIComponent(model)}/${how}`),
-  backups: () => ask<BackupsNow>("GET", "/v1/backups"),
-  rehearse: () => ask<null>("POST", "/v1/backups/rehearse"),
-  offer: (offer: TalkOffer) => ask<TalkAnswer>("POST", "/api/talk/offer", offer),
-  late: (candidates: TalkCandidates) => ask<null>("PATCH", "/api/talk/offer", candidates),
+  getSession: () => request<WebSessionResponse>("GET", "/api/session"),
+  logIn: (token: string) => request<null>("POST", "/api/login", { token }),
+  logOut: () => request<null>("POST", "/api/logout"),
+  listSessions: () => request<WebSessionResponse[]>("GET", "/api/browsers"),
+  revokeSession: (id: string) => request<null>("DELETE", `/api/browsers/${id}`),
+  createLoginLink: () => request<LoginLinkResponse>("POST", "/api/links"),
+  getSystem: () => request<SystemResponse>("GET", "/api/system"),
+  listTurns: (search: string, before: string | null, limit: number, signal?: AbortSignal) =>
+    request<TurnPage>("GET", `/v1/turns${makeQuery({ search, before, limit })}`, undefined, signal),
+  getWaterfall: (trace: string, signal?: AbortSignal) =>
+    request<WaterfallResponse>("GET", `/v1/turns/${trace}/waterfall`, undefined, signal),
+  sendCommand: (utterance: string, session: string) =>
+    request<CommandResponse>("POST", "/v1/command", { utterance, session_id: session }),
+  getVramLedger: () => request<VramLedgerResponse>("GET", "/api/gpu"),
+  moveModel: (model: string, action: "load" | "unload") =>
+    request<ModelMoved>("POST", `/api/gpu/models/${encodeURIComponent(model)}/${action}`),
+  getBackups: () => request<BackupsResponse>("GET", "/v1/backups"),
+  requestDrill: () => request<null>("POST", "/v1/backups/rehearse"),
+  sendOffer: (offer: VoiceOffer) => request<VoiceAnswer>("POST", "/api/talk/offer", offer),
+  sendCandidates: (candidates: VoiceIceCandidates) => request<null>("PATCH", "/api/talk/offer", candidates),
 };
 
 export type Api = typeof api;

@@ -1,9 +1,9 @@
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { createState } from "../state";
-import { house } from "../testing";
-import { Trouble } from "./client";
-import { type Events, follow } from "./events";
-import type { BrowserShape } from "./types";
+import { makeStatus } from "../testing";
+import { ApiError } from "./client";
+import { type EventSubscription, subscribe } from "./events";
+import type { WebSessionResponse } from "./types";
 
 class FakeSource extends EventTarget {
   static all: FakeSource[] = [];
@@ -16,18 +16,18 @@ class FakeSource extends EventTarget {
   close() {
     this.closed = true;
   }
-  tell(kind: string, data: unknown) {
+  emit(kind: string, data: unknown) {
     this.dispatchEvent(new MessageEvent(kind, { data: JSON.stringify(data) }));
   }
 }
 
-const last = (): FakeSource => FakeSource.all.at(-1) as FakeSource;
-const me = { id: "1", name: "me", since_s: 0, seen_s: 0, this: true };
-let events: Events | null = null;
+const latest = (): FakeSource => FakeSource.all.at(-1) as FakeSource;
+const session = { id: "1", name: "this", since_s: 0, seen_s: 0, this: true };
+let events: EventSubscription | null = null;
 
-function start(session: () => Promise<BrowserShape> = () => Promise.resolve(me)) {
+function start(getSession: () => Promise<WebSessionResponse> = () => Promise.resolve(session)) {
   const state = createState();
-  events = follow(state, { session }, () => new FakeSource() as unknown as EventSource);
+  events = subscribe(state, { getSession }, () => new FakeSource() as unknown as EventSource);
   return state;
 }
 
@@ -41,55 +41,55 @@ afterEach(() => {
   vi.useRealTimers();
 });
 
-test("nothing is trusted before the house has said how it is", () => {
+test("no status is trusted before the first event", () => {
   const state = start();
   expect(state.trusted.value).toBeNull();
-  last().tell("beat", {});
-  expect(state.link.value).toBe("connecting");
-  last().tell("now", house());
-  expect(state.link.value).toBe("live");
+  latest().emit("beat", {});
+  expect(state.connection.value).toBe("connecting");
+  latest().emit("now", makeStatus());
+  expect(state.connection.value).toBe("live");
   expect(state.trusted.value?.state).toBe("healthy");
 });
 
-test("beats keep it alive; when three are missing it is lost, and nothing stays green", () => {
+test("heartbeats keep the connection live; three missing ones lose it", () => {
   const state = start();
-  last().tell("now", house({ beat_s: 5 }));
+  latest().emit("now", makeStatus({ beat_s: 5 }));
   for (let beat = 0; beat < 10; beat += 1) {
     vi.advanceTimersByTime(5000);
-    last().tell("beat", {});
+    latest().emit("beat", {});
   }
-  expect(state.link.value).toBe("live");
+  expect(state.connection.value).toBe("live");
   vi.advanceTimersByTime(17_000);
-  expect(state.link.value).toBe("lost");
+  expect(state.connection.value).toBe("lost");
   expect(state.trusted.value).toBeNull();
 });
 
-test("a broken connection is lost at once, and tried again until there is one", async () => {
-  let answers = false;
-  const state = start(() => (answers ? Promise.resolve(me) : Promise.reject(new Trouble("unreachable", "no"))));
-  last().tell("now", house());
-  last().onerror?.();
-  expect(state.link.value).toBe("lost");
+test("a broken connection is lost at once and retried", async () => {
+  let isReachable = false;
+  const state = start(() => (isReachable ? Promise.resolve(session) : Promise.reject(new ApiError("unreachable", "no"))));
+  latest().emit("now", makeStatus());
+  latest().onerror?.();
+  expect(state.connection.value).toBe("lost");
   await vi.advanceTimersByTimeAsync(30_000);
   expect(FakeSource.all).toHaveLength(1);
-  answers = true;
+  isReachable = true;
   await vi.advanceTimersByTimeAsync(6000);
   expect(FakeSource.all).toHaveLength(2);
-  expect(state.link.value).toBe("lost");
-  last().tell("now", house());
-  expect(state.link.value).toBe("live");
+  expect(state.connection.value).toBe("lost");
+  latest().emit("now", makeStatus());
+  expect(state.connection.value).toBe("live");
 });
 
-test("whoever is no longer let in is shown the door, not a retry for ever", async () => {
-  const state = start(() => Promise.reject(new Trouble("unauthorized", "no", 401)));
-  state.entry.value = "in";
-  last().onerror?.();
+test("a revoked session ends in the login page without retries", async () => {
+  const state = start(() => Promise.reject(new ApiError("unauthorized", "no", 401)));
+  state.login.value = "logged-in";
+  latest().onerror?.();
   await vi.advanceTimersByTimeAsync(60_000);
-  expect(state.entry.value).toBe("out");
+  expect(state.login.value).toBe("logged-out");
   expect(FakeSource.all).toHaveLength(1);
 });
 
-test("turns come newest first, each once, and not for ever more", () => {
+test("recent turns are unique, newest first and limited", () => {
   const state = start();
   const turn = (id: string) => ({
     trace_id: id,
@@ -101,8 +101,8 @@ test("turns come newest first, each once, and not for ever more", () => {
     code: null,
     total_ms: 1,
   });
-  for (let index = 0; index < 50; index += 1) last().tell("turn", turn(String(index)));
-  last().tell("turn", turn("49"));
-  expect(state.recent.value).toHaveLength(20);
-  expect(state.recent.value[0]?.trace_id).toBe("49");
+  for (let index = 0; index < 50; index += 1) latest().emit("turn", turn(String(index)));
+  latest().emit("turn", turn("49"));
+  expect(state.recentTurns.value).toHaveLength(20);
+  expect(state.recentTurns.value[0]?.trace_id).toBe("49");
 });

@@ -1,101 +1,101 @@
 /**
- * Keeps the page up to date by server-sent events, and knows when it is not.
+ * Subscription to the api's server-sent events, which keeps the state of the page up to date.
  *
- * The house sends a beat at least every `beat_s`. When three are missing, or the connection breaks,
- * `link` becomes "lost" at once and a new connection is tried until there is one. A refusal (401)
- * looks to EventSource like any other failure, so who is let in is asked separately.
+ * The api sends a heartbeat every `beat_s`. When three are missing, or the connection breaks,
+ * `connection` becomes "lost" and the page reconnects until it succeeds. EventSource does not report
+ * a 401, so the session is checked with a separate request before reconnecting.
  */
 import type { State } from "../state";
-import { type Api, Trouble } from "./client";
-import type { Now, SpokenNow, TurnNow } from "./types";
+import { type Api, ApiError } from "./client";
+import type { StatusResponse, TurnEvent, TurnTimingsEvent } from "./types";
 
-const BEATS_MISSED = 3;
-const FIRST_BEAT_S = 5;
-const LOOK_EVERY_MS = 1000;
-const AGAIN_MS = [500, 1000, 2000, 5000];
+const MAX_MISSED_BEATS = 3;
+const DEFAULT_BEAT_S = 5;
+const WATCHDOG_MS = 1000;
+const RETRY_MS = [500, 1000, 2000, 5000];
 
-export interface Events {
+export interface EventSubscription {
   close(): void;
 }
 
-export function follow(
+export function subscribe(
   state: State,
-  api: Pick<Api, "session">,
+  api: Pick<Api, "getSession">,
   open: (url: string) => EventSource = (url) => new EventSource(url),
-): Events {
+): EventSubscription {
   let source: EventSource | null = null;
   let failures = 0;
-  let again: ReturnType<typeof setTimeout> | undefined;
+  let retryTimer: ReturnType<typeof setTimeout> | undefined;
   let closed = false;
 
-  const heard = (): void => {
+  const onBeat = (): void => {
     failures = 0;
-    state.heardAt.value = Date.now();
-    if (state.now.value) state.link.value = "live";
+    state.lastEventAt.value = Date.now();
+    if (state.status.value) state.connection.value = "live";
   };
-  const read = <T>(use: (data: T) => void) => (event: MessageEvent<string>): void => {
+  const handle = <T>(use: (data: T) => void) => (event: MessageEvent<string>): void => {
     use(JSON.parse(event.data) as T);
-    heard();
+    onBeat();
   };
 
   const connect = (): void => {
     if (closed) return;
     source?.close();
     source = open("/api/events");
-    source.addEventListener("now", read<Now>((now) => (state.now.value = now)));
-    source.addEventListener("turn", read<TurnNow>(state.addTurn));
-    source.addEventListener("spoken", read<SpokenNow>((spoken) => (state.spoken.value = spoken)));
-    source.addEventListener("beat", heard);
-    source.onerror = lost;
-    state.heardAt.value = Date.now();
+    source.addEventListener("now", handle<StatusResponse>((status) => (state.status.value = status)));
+    source.addEventListener("turn", handle<TurnEvent>(state.addTurn));
+    source.addEventListener("spoken", handle<TurnTimingsEvent>((timings) => (state.lastTimings.value = timings)));
+    source.addEventListener("beat", onBeat);
+    source.onerror = onLost;
+    state.lastEventAt.value = Date.now();
   };
 
-  const lost = (): void => {
+  const onLost = (): void => {
     if (closed) return;
     source?.close();
     source = null;
-    state.link.value = "lost";
-    clearTimeout(again);
-    again = setTimeout(() => void retry(), AGAIN_MS[Math.min(failures, AGAIN_MS.length - 1)]);
+    state.connection.value = "lost";
+    clearTimeout(retryTimer);
+    retryTimer = setTimeout(() => void reconnect(), RETRY_MS[Math.min(failures, RETRY_MS.length - 1)]);
     failures += 1;
   };
 
-  const retry = async (): Promise<void> => {
+  const reconnect = async (): Promise<void> => {
     try {
-      state.browser.value = await api.session();
-      state.entry.value = "in";
+      state.session.value = await api.getSession();
+      state.login.value = "logged-in";
     } catch (error) {
-      if (error instanceof Trouble && error.status === 401) {
-        state.entry.value = "out";
+      if (error instanceof ApiError && error.status === 401) {
+        state.login.value = "logged-out";
         return;
       }
-      lost();
+      onLost();
       return;
     }
     connect();
   };
 
   const watchdog = setInterval(() => {
-    const beatMs = (state.now.value?.beat_s ?? FIRST_BEAT_S) * 1000;
-    if (source && Date.now() - state.heardAt.value > BEATS_MISSED * beatMs) lost();
-  }, LOOK_EVERY_MS);
-  // A laptop that was asleep must not show what was true before it slept.
-  const onShow = (): void => {
-    if (document.visibilityState === "visible" && !source && state.entry.value === "in") {
-      clearTimeout(again);
-      void retry();
+    const beatMs = (state.status.value?.beat_s ?? DEFAULT_BEAT_S) * 1000;
+    if (source && Date.now() - state.lastEventAt.value > MAX_MISSED_BEATS * beatMs) onLost();
+  }, WATCHDOG_MS);
+  // Reconnects at once after the device was asleep or offline.
+  const onWake = (): void => {
+    if (document.visibilityState === "visible" && !source && state.login.value === "logged-in") {
+      clearTimeout(retryTimer);
+      void reconnect();
     }
   };
-  document.addEventListener("visibilitychange", onShow);
-  window.addEventListener("online", onShow);
+  document.addEventListener("visibilitychange", onWake);
+  window.addEventListener("online", onWake);
   connect();
   return {
     close() {
       closed = true;
-      clearTimeout(again);
+      clearTimeout(retryTimer);
       clearInterval(watchdog);
-      document.removeEventListener("visibilitychange", onShow);
-      window.removeEventListener("online", onShow);
+      document.removeEventListener("visibilitychange", onWake);
+      window.removeEventListener("online", onWake);
       source?.close();
     },
   };

@@ -1,5 +1,5 @@
-// Keeps the page itself, so that it opens at once and can say by itself that the house does not
-// answer. Never keeps an answer of the api. Files below /assets/ have their content's hash as name.
+// Service worker: caches the page, so that it opens at once and can report that the assistant does
+// not answer. API responses are never cached. File names below /assets/ contain the content's hash.
 const CACHE = "page-1";
 const SHELL = ["/", "/icon.svg", "/manifest.webmanifest"];
 
@@ -16,35 +16,35 @@ self.addEventListener("fetch", (event) => {
   const { request } = event;
   const url = new URL(request.url);
   if (request.method !== "GET" || url.origin !== location.origin) return;
-  if (url.pathname.startsWith("/assets/")) event.respondWith(kept(request));
-  else if (SHELL.includes(url.pathname) && !url.search) event.respondWith(fresh(request));
+  if (url.pathname.startsWith("/assets/")) event.respondWith(respondFromCache(request));
+  else if (SHELL.includes(url.pathname) && !url.search) event.respondWith(respondFromNetwork(request));
 });
 
-async function kept(request) {
+async function respondFromCache(request) {
   const cache = await caches.open(CACHE);
-  const found = await cache.match(request);
-  if (found) return found;
-  const answer = await fetch(request);
-  if (answer.ok) {
+  const cached = await cache.match(request);
+  if (cached) return cached;
+  const response = await fetch(request);
+  if (response.ok) {
     for (const old of await cache.keys()) {
       const same = new URL(old.url).pathname.split("-")[0] === new URL(request.url).pathname.split("-")[0];
       const kind = old.url.split(".").pop() === request.url.split(".").pop();
       if (same && kind) await cache.delete(old);
     }
-    await cache.put(request, answer.clone());
+    await cache.put(request, response.clone());
   }
-  return answer;
+  return response;
 }
 
-async function fresh(request) {
+async function respondFromNetwork(request) {
   const cache = await caches.open(CACHE);
   try {
-    const answer = await fetch(request);
-    if (answer.ok) await cache.put(request, answer.clone());
-    return answer;
+    const response = await fetch(request);
+    if (response.ok) await cache.put(request, response.clone());
+    return response;
   } catch (error) {
-    const found = await cache.match(request);
-    if (found) return found;
+    const cached = await cache.match(request);
+    if (cached) return cached;
     throw error;
   }
 }

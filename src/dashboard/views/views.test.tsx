@@ -1,15 +1,15 @@
 import { expect, test, vi } from "vitest";
 import type { Api } from "../api/client";
-import type { Ledger, TurnShape } from "../api/types";
-import { createState, routeOf } from "../state";
-import { house, settle, show } from "../testing";
-import { Gpu, piecesOf } from "./Gpu";
-import { Now } from "./Now";
-import { createTurns, merged } from "./Turns/store";
+import type { TurnResponse, VramLedgerResponse } from "../api/types";
+import { createState, parseRoute } from "../state";
+import { flush, makeStatus, mount } from "../testing";
+import { Gpu, listMemorySegments } from "./Gpu";
+import { Status } from "./Status";
+import { createTurnList, mergeTurns } from "./Turns/store";
 
-const ledger: Ledger = {
+const ledger: VramLedgerResponse = {
   card: {
-    name: "card",
+    name: "GPU",
     total_mib: 16384,
     headroom_mib: 1024,
     charged_mib: 3584,
@@ -28,7 +28,7 @@ const ledger: Ledger = {
   decisions: [{ at: 1, decision: "evict", model: "whisper", reason: "kokoro needs it", code: null, charged_mib: 0, session: null }],
 };
 
-function model(name: string, charged: number, left: number): Ledger["models"][number] {
+function model(name: string, charged: number, left: number): VramLedgerResponse["models"][number] {
   return {
     name,
     id: name,
@@ -48,63 +48,64 @@ function model(name: string, charged: number, left: number): Ledger["models"][nu
   };
 }
 
-test("the pieces of the card are all of the card", () => {
-  const pieces = piecesOf(ledger);
-  expect(pieces.reduce((sum, one) => sum + one.mib, 0)).toBe(ledger.card.total_mib);
-  expect(pieces.find((one) => one.key === "+other")?.mib).toBe(300);
-  expect(pieces.find((one) => one.key === "+left")?.mib).toBe(200);
+test("memory segments add up to the total memory", () => {
+  const segments = listMemorySegments(ledger);
+  expect(segments.reduce((sum, one) => sum + one.mib, 0)).toBe(ledger.card.total_mib);
+  expect(segments.find((one) => one.key === "+other")?.mib).toBe(300);
+  expect(segments.find((one) => one.key === "+left")?.mib).toBe(200);
 });
 
-test("a model is moved only after a question, and a refusal is told", async () => {
-  const move = vi.fn().mockRejectedValue(new Error("kokoro is in use."));
-  const api = { ledger: () => Promise.resolve(ledger), move } as unknown as Api;
-  const shown = await show(<Gpu api={api} />);
-  await settle();
-  await shown.click(".models button");
-  expect(move).not.toHaveBeenCalled();
-  await shown.click("dialog button.main");
-  await settle();
-  expect(move).toHaveBeenCalledWith("kokoro", "unload");
-  expect(shown.text()).toContain("kokoro is in use.");
-  expect(shown.text()).toContain("kitchen for whisper");
+test("a model is moved only after confirmation, and an error is shown", async () => {
+  const moveModel = vi.fn().mockRejectedValue(new Error("kokoro is in use."));
+  const api = { getVramLedger: () => Promise.resolve(ledger), moveModel } as unknown as Api;
+  const mounted = await mount(<Gpu api={api} />);
+  await flush();
+  await mounted.click(".models button");
+  expect(moveModel).not.toHaveBeenCalled();
+  await mounted.click("dialog button.primary");
+  await flush();
+  expect(moveModel).toHaveBeenCalledWith("kokoro", "unload");
+  expect(mounted.text()).toContain("kokoro is in use.");
+  expect(mounted.text()).toContain("kitchen for whisper");
 });
 
-test("the front page says in words what is, and nothing once the connection is lost", async () => {
+test("the status view shows nothing as healthy once the connection is lost", async () => {
   const state = createState();
-  state.now.value = house();
-  state.link.value = "live";
-  const shown = await show(<Now />, state);
-  expect(shown.text()).toContain("All is well.");
-  expect(shown.text()).toContain("kitchen");
-  expect(shown.text()).toContain("answered aloud in 2.5 s");
-  state.link.value = "lost";
-  await settle();
-  expect(shown.find("h1").textContent).toContain("the connection is lost");
-  expect(shown.all("[data-state=healthy]")).toHaveLength(0);
+  state.status.value = makeStatus();
+  state.connection.value = "live";
+  const mounted = await mount(<Status />, state);
+  expect(mounted.text()).toContain("Everything works.");
+  expect(mounted.text()).toContain("kitchen");
+  expect(mounted.text()).toContain("aloud in 2.5 s");
+  state.connection.value = "lost";
+  await flush();
+  expect(mounted.find("h1").textContent).toContain("the connection is lost");
+  expect(mounted.all("[data-state=healthy]")).toHaveLength(0);
 });
 
-const turn = (id: string, at: string): TurnShape => ({ trace_id: id, created_at: at }) as TurnShape;
+const turn = (id: string, at: string): TurnResponse => ({ trace_id: id, created_at: at }) as TurnResponse;
 
-test("newer turns go on top, each once", () => {
+test("newer turns come first, without duplicates", () => {
   const known = [turn("b", "2026-01-02"), turn("a", "2026-01-01")];
-  const both = merged([turn("c", "2026-01-03"), turn("b", "2026-01-02")], known);
-  expect(both.map((one) => one.trace_id)).toEqual(["c", "b", "a"]);
+  const merged = mergeTurns([turn("c", "2026-01-03"), turn("b", "2026-01-02")], known);
+  expect(merged.map((one) => one.trace_id)).toEqual(["c", "b", "a"]);
 });
 
-test("a search that was overtaken changes nothing", async () => {
-  const answers: Array<(page: { turns: TurnShape[]; next: null }) => void> = [];
-  const store = createTurns({ turns: () => new Promise((done) => answers.push(done)) });
-  store.afresh();
-  store.afresh();
+test("an outdated search result is ignored", async () => {
+  const answers: Array<(page: { turns: TurnResponse[]; next: null }) => void> = [];
+  const store = createTurnList({ listTurns: () => new Promise((done) => answers.push(done)) });
+  store.reload();
+  store.reload();
   answers[1]?.({ turns: [turn("new", "2")], next: null });
-  await settle();
+  await flush();
   answers[0]?.({ turns: [turn("old", "1")], next: null });
-  await settle();
+  await flush();
   expect(store.items.value.map((one) => one.trace_id)).toEqual(["new"]);
 });
 
-test("an address that is none leads to the front page", () => {
-  expect(routeOf("#/turns/abc")).toEqual({ view: "turns", rest: "abc" });
-  expect(routeOf("#/../etc")).toEqual({ view: "now", rest: "etc" });
-  expect(routeOf("")).toEqual({ view: "now", rest: "" });
+test("an unknown path leads to the status view", () => {
+  expect(parseRoute("#/turns/abc")).toEqual({ view: "turns", rest: "abc" });
+  expect(parseRoute("#/../etc")).toEqual({ view: "status", rest: "etc" });
+  expect(parseRoute("#/now")).toEqual({ view: "status", rest: "" });
+  expect(parseRoute("")).toEqual({ view: "status", rest: "" });
 });

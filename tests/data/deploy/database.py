@@ -38,7 +38,8 @@ def main(what: str, *given: str) -> None:
             restore_points.create_restore_point(DATABASE, "before a switch")
         else:
             shutil.copy(
-                restore_points.copy_path(DATABASE, restore_points.find(DATABASE, given[0])), DATABASE
+                restore_points.copy_path(DATABASE, restore_points.find(DATABASE, given[0])),
+                DATABASE,
             )
 
 

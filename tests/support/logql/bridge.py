@@ -45,7 +45,7 @@ class Database:
         return bytes(found.bytes() or b"") if found is not None else b""
 
 
-def handler(database: Database) -> type[BaseHTTPRequestHandler]:  # noqa: C901 - a class in it
+def make_handler(database: Database) -> type[BaseHTTPRequestHandler]:  # noqa: C901 - a class in it
     """Return what answers requests out of `database`."""
 
     class Handler(BaseHTTPRequestHandler):
@@ -93,7 +93,7 @@ def handler(database: Database) -> type[BaseHTTPRequestHandler]:  # noqa: C901 -
 
 def main() -> None:
     port, directory = int(sys.argv[1]), sys.argv[2]
-    ThreadingHTTPServer(("127.0.0.1", port), handler(Database(directory))).serve_forever()
+    ThreadingHTTPServer(("127.0.0.1", port), make_handler(Database(directory))).serve_forever()
 
 
 if __name__ == "__main__":

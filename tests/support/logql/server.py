@@ -19,23 +19,23 @@ from pathlib import Path
 import pytest
 
 from support.rival_embedders import make_http_probe, make_port_probe, run_server
-from support.torch_env import pinned_python
-from support.wait import free_port
+from support.torch_env import make_pinned_python
+from support.wait import find_free_port
 
 HERE = Path(__file__).resolve().parent
 INSTALL_LIMIT_S = 900
 
 
 @contextmanager
-def logql_server(directory: Path) -> Iterator[str]:
+def run_logql_server(directory: Path) -> Iterator[str]:
     """Run the server until the end of the block; yield its URL."""
     if shutil.which("npm") is None:
         pytest.skip("there is no npm on this machine")
-    python, modules = pinned_python("logql", "logql.txt"), _qryn()
+    python, modules = make_pinned_python("logql", "logql.txt"), _qryn()
     directory.mkdir(parents=True, exist_ok=True)
-    below, port = free_port(), free_port()
+    below, port = find_free_port(), find_free_port()
     bridge = [python, HERE / "bridge.py", str(below), str(directory / "clickhouse")]
-    told = {
+    environment = {
         "CLICKHOUSE_SERVER": "127.0.0.1",
         "CLICKHOUSE_PORT": str(below),
         "CLICKHOUSE_DB": "logs",
@@ -49,7 +49,7 @@ def logql_server(directory: Path) -> Iterator[str]:
             ["node", modules / "qryn" / "qryn_node.js"],
             ready=make_http_probe(f"{url}/ready"),
             log=directory / "qryn.log",
-            environment=told,
+            environment=environment,
         ),
     ):
         yield url

@@ -8,10 +8,10 @@ from typing import Any
 import httpx
 import pytest
 
+from barnabee.accept.alert_delivery import DeliveryReport, Hop
 from barnabee.accept.criteria import Criterion, CriterionResult, CriterionStatus
 from barnabee.accept.measures import measure_alert, measure_replica_lag
 from barnabee.accept.target import _make_remote_target
-from barnabee.alerts.delivery_test import DeliveryReport, Hop
 from barnabee.core import system
 from barnabee.core.errors import SettingMissing
 from barnabee.core.settings import Settings

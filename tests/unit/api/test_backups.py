@@ -18,7 +18,7 @@ from barnabee.store import db
 SYSTEM = system_module.load_system()
 
 
-async def test_the_status_is_told_and_a_drill_can_be_asked_for(
+async def test_status_is_returned_and_a_drill_can_be_requested(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("BARNABEE_DATA", str(tmp_path))
@@ -35,17 +35,17 @@ async def test_the_status_is_told_and_a_drill_can_be_asked_for(
     app.include_router(backups.router)
     app.state.service = SimpleNamespace(system=SYSTEM, settings=settings)
     transport = httpx.ASGITransport(app=app)
-    async with httpx.AsyncClient(transport=transport, base_url="http://house") as client:
-        found = (await client.get("/v1/backups")).json()
-        assert found["replica"]["error"] == "litestream is not configured here"
-        assert found["drill"]["last"]["success"] is False
-        assert found["drill"]["last_verified_at"] == "2026-01-02T03:40:00.000Z"
-        assert [one["started_at"][9] for one in found["drill"]["history"]] == ["1", "2", "3"]
-        assert not found["drill"]["requested"]
-        assert "there is no snapshot yet" in found["warnings"]
+    async with httpx.AsyncClient(transport=transport, base_url="http://api") as client:
+        body = (await client.get("/v1/backups")).json()
+        assert body["replica"]["error"] == "litestream is not configured here"
+        assert body["drill"]["last"]["success"] is False
+        assert body["drill"]["last_verified_at"] == "2026-01-02T03:40:00.000Z"
+        assert [one["started_at"][9] for one in body["drill"]["history"]] == ["1", "2", "3"]
+        assert not body["drill"]["requested"]
+        assert "there is no snapshot yet" in body["warnings"]
 
-        asked = await client.post("/v1/backups/rehearse")
-        assert (asked.status_code, asked.json()) == (202, {"requested": True})
+        response = await client.post("/v1/backups/rehearse")
+        assert (response.status_code, response.json()) == (202, {"requested": True})
         assert (await client.get("/v1/backups")).json()["drill"]["requested"]
     status.clear_drill_request(settings)
     assert not status.is_drill_requested(settings)

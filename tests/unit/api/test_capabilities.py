@@ -1,4 +1,4 @@
-"""Hear, think, speak, remember: never better than what they rest on, never green by default."""
+"""State of the assistant's capabilities."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from barnabee.core.health import HealthState
 GOOD = ComponentHealth(HealthState.HEALTHY)
 
 
-def house(**changed: HealthState) -> dict[str, ServiceHealth]:
-    """Return a house that is well but for what is named: `gpu`, or `gpu__stt`."""
-    needs = {
+def make_services(**changed: HealthState) -> dict[str, ServiceHealth]:
+    """Return healthy services except for the named ones: `gpu`, or `gpu__stt`."""
+    dependencies = {
         "gpu": ("stt", "tts", "embed", "wake"),
         "api": ("database", "redis", "replica", "home_assistant"),
         "voice": ("gpu", "recordings"),
@@ -27,26 +27,32 @@ def house(**changed: HealthState) -> dict[str, ServiceHealth]:
         "litestream": (),
     }
 
-    def found(key: str) -> ComponentHealth:
+    def make_health(key: str) -> ComponentHealth:
         state = changed.get(key, HealthState.HEALTHY)
-        return GOOD if state == HealthState.HEALTHY else ComponentHealth(state, "dependency_down", f"{key} is away")
+        return (
+            GOOD
+            if state == HealthState.HEALTHY
+            else ComponentHealth(state, "dependency_down", f"{key} does not answer")
+        )
 
     return {
-        name: ServiceHealth(found(name), {need: found(f"{name}__{need}") for need in names})
-        for name, names in needs.items()
+        name: ServiceHealth(
+            make_health(name), {need: make_health(f"{name}__{need}") for need in names}
+        )
+        for name, names in dependencies.items()
     }
 
 
-def states(nodes: HealthByService) -> dict[str, HealthState]:
-    return {one.key: one.state for one in assess_capabilities(nodes)}
+def get_states(services: HealthByService) -> dict[str, HealthState]:
+    return {one.key: one.state for one in assess_capabilities(services)}
 
 
-def test_all_is_well() -> None:
-    assert set(states(house()).values()) == {HealthState.HEALTHY}
+def test_all_capabilities_are_healthy() -> None:
+    assert set(get_states(make_services()).values()) == {HealthState.HEALTHY}
 
 
-def test_nothing_is_known_before_anybody_looked() -> None:
-    assert set(states({}).values()) == {HealthState.UNKNOWN}
+def test_state_is_unknown_before_the_first_check() -> None:
+    assert set(get_states({}).values()) == {HealthState.UNKNOWN}
 
 
 CASES = [
@@ -64,35 +70,38 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize(("gone", "ability", "state"), CASES)
-def test_what_is_gone_shows_in_the_ability_that_rests_on_it(
-    gone: str, ability: str, state: HealthState
+@pytest.mark.parametrize(("failed", "capability", "state"), CASES)
+def test_failed_dependency_shows_in_its_capability(
+    failed: str, capability: str, state: HealthState
 ) -> None:
-    assert states(house(**{gone: HealthState.UNHEALTHY}))[ability] == state
+    assert get_states(make_services(**{failed: HealthState.UNHEALTHY}))[capability] == state
 
 
 @pytest.mark.parametrize("service", ["gpu", "api", "voice"])
-def test_a_service_that_nobody_knows_of_is_never_green(service: str) -> None:
-    nodes = {
-        name: ServiceHealth(ComponentHealth(HealthState.UNKNOWN)) if name == service else node
-        for name, node in house().items()
+def test_capability_of_an_unknown_service_is_unknown(service: str) -> None:
+    services = {
+        name: ServiceHealth(ComponentHealth(HealthState.UNKNOWN)) if name == service else health
+        for name, health in make_services().items()
     }
-    assert HealthState.UNKNOWN in states(nodes).values()
+    assert HealthState.UNKNOWN in get_states(services).values()
 
 
-def test_what_nobody_configured_is_no_trouble() -> None:
-    nodes = house()
+def test_unconfigured_dependency_does_not_degrade() -> None:
+    services = make_services()
     off = ComponentHealth(HealthState.DEGRADED, "not_configured", "no model")
-    nodes["api"] = ServiceHealth(GOOD, {**nodes["api"].needs, "llm": off})
-    assert states(nodes)["think"] == HealthState.HEALTHY
+    services["api"] = ServiceHealth(GOOD, {**services["api"].dependencies, "llm": off})
+    assert get_states(services)["think"] == HealthState.HEALTHY
 
 
-def test_a_service_that_is_away_takes_what_it_knows_of_with_it() -> None:
-    nodes = {**house(), "api": ServiceHealth(ComponentHealth(HealthState.UNHEALTHY, "dependency_down", "gone"))}
-    assert states(nodes)["remember"] == HealthState.UNHEALTHY
+def test_dependencies_of_a_failed_service_count_as_failed() -> None:
+    services = {
+        **make_services(),
+        "api": ServiceHealth(ComponentHealth(HealthState.UNHEALTHY, "dependency_down", "gone")),
+    }
+    assert get_states(services)["remember"] == HealthState.UNHEALTHY
 
 
-def test_a_report_says_the_worst_of_what_it_lacks() -> None:
+def test_report_has_the_message_of_the_worst_dependency() -> None:
     report = {
         "status": "unhealthy",
         "dependencies": {
@@ -100,8 +109,8 @@ def test_a_report_says_the_worst_of_what_it_lacks() -> None:
             "database": {"status": "unhealthy", "hard": True, "code": "b", "message": "hard"},
         },
     }
-    node = parse_health_report(report)
-    assert (node.itself.state, node.itself.code, node.itself.message) == (
+    health = parse_health_report(report)
+    assert (health.itself.state, health.itself.code, health.itself.message) == (
         HealthState.UNHEALTHY,
         "b",
         "hard",
@@ -111,12 +120,12 @@ def test_a_report_says_the_worst_of_what_it_lacks() -> None:
 @pytest.mark.parametrize(
     "report", [{}, [], "ok", {"status": "fine", "dependencies": {}}, {"status": "healthy"}]
 )
-def test_what_is_no_report_is_refused(report: object) -> None:
-    with pytest.raises(ValueError, match=r"no report|not a valid"):
+def test_body_that_is_no_health_report_is_an_error(report: object) -> None:
+    with pytest.raises(ValueError, match=r"no health report|not a valid"):
         parse_health_report(report)  # type: ignore[arg-type]
 
 
-def test_the_worst_of_several() -> None:
+def test_worst_state_of_several() -> None:
     assert find_worst_state([HealthState.HEALTHY, HealthState.DEGRADED]) == HealthState.DEGRADED
     assert find_worst_state([HealthState.UNKNOWN, HealthState.DEGRADED]) == HealthState.UNKNOWN
     assert find_worst_state([HealthState.UNKNOWN, HealthState.UNHEALTHY]) == HealthState.UNHEALTHY

@@ -1,4 +1,4 @@
-"""The cascade: everybody asked, why and since when."""
+"""Health cascade: state, reason and start time of every service."""
 
 from __future__ import annotations
 
@@ -10,19 +10,20 @@ from barnabee.core import system
 from barnabee.core.health import Degraded, HealthCheck, HealthMonitor, HealthState
 from barnabee.core.metrics import Metrics
 from barnabee.core.redis_client import RedisClient
+from support.clock import FakeClock
 from support.redis import RedisServer
 
 
-class World:
-    """Services that answer as told, and a clock."""
+class FakeServiceGraph:
+    """Services with scripted health responses, and the cascade under test."""
 
     def __init__(self, redis_url: str) -> None:
-        self.answers: dict[str, httpx.Response] = {}
-        self.now_s = 1000.0
+        self.responses: dict[str, httpx.Response] = {}
+        self.clock = FakeClock()
         graph = system.load_system()
-        neighbours = {
+        clients = {
             name: ServiceClient(
-                name, f"http://{name}", "token", transport=httpx.MockTransport(self._answer)
+                name, f"http://{name}", "token", transport=httpx.MockTransport(self._respond)
             )
             for name, one in graph.service.items()
             if one.probe == "http" and name != "api"
@@ -34,46 +35,48 @@ class World:
 
         own = HealthMonitor("api", [HealthCheck("home", probe, hard=False)], Metrics("api"))
         self.cascade = Cascade(
-            graph, HealthSources(own, RedisClient(redis_url), neighbours), lambda: self.now_s
+            graph, HealthSources(own, RedisClient(redis_url), clients), self.clock
         )
 
-    def _answer(self, request: httpx.Request) -> httpx.Response:
-        found = self.answers.get(request.url.host)
-        if found is None:
+    def _respond(self, request: httpx.Request) -> httpx.Response:
+        response = self.responses.get(request.url.host)
+        if response is None:
             raise httpx.ConnectError("refused")
-        return found
+        return response
 
 
-def report(status: str, **needs: str) -> httpx.Response:
+def report(status: str, **states: str) -> httpx.Response:
     dependencies = {
         name: {"status": state, "hard": True, "code": "loading", "message": f"{name} loads"}
-        for name, state in needs.items()
+        for name, state in states.items()
     }
     body = {"status": status, "dependencies": dependencies}
     return httpx.Response(200 if status == "healthy" else 503, json=body)
 
 
-async def test_everybody_is_asked_and_who_is_silent_is_named(redis_server: RedisServer) -> None:
-    world = World(redis_server.url)
-    world.answers = {
+async def test_every_service_is_checked_and_unreachable_ones_are_unhealthy(
+    redis_server: RedisServer,
+) -> None:
+    services = FakeServiceGraph(redis_server.url)
+    services.responses = {
         "gpu": report("healthy", stt="healthy"),
         "litestream": httpx.Response(200, text="metric 1"),
         "worker": httpx.Response(500, text="no"),
     }
-    nodes = await world.cascade.look()
-    assert set(nodes) == {"redis", "litestream", "gpu", "api", "voice", "worker"}
-    found = {name: node.itself.state for name, node in nodes.items()}
-    assert found["gpu"] == found["redis"] == found["litestream"] == HealthState.HEALTHY
-    assert found["worker"] == found["voice"] == HealthState.UNHEALTHY
-    assert "refused" in (nodes["voice"].itself.message or "")
+    healths = await services.cascade.check()
+    assert set(healths) == {"redis", "litestream", "gpu", "api", "voice", "worker"}
+    states = {name: health.itself.state for name, health in healths.items()}
+    assert states["gpu"] == states["redis"] == states["litestream"] == HealthState.HEALTHY
+    assert states["worker"] == states["voice"] == HealthState.UNHEALTHY
+    assert "refused" in (healths["voice"].itself.message or "")
     redis_server.kill()
-    nodes = await world.cascade.look()
-    assert nodes["redis"].itself.state == HealthState.UNHEALTHY
+    healths = await services.cascade.check()
+    assert healths["redis"].itself.state == HealthState.UNHEALTHY
 
 
-async def test_since_when_begins_anew_with_each_state(redis_server: RedisServer) -> None:
-    world = World(redis_server.url)
-    world.answers["gpu"] = report("healthy", stt="healthy")
+async def test_start_time_changes_with_each_state(redis_server: RedisServer) -> None:
+    services = FakeServiceGraph(redis_server.url)
+    services.responses["gpu"] = report("healthy", stt="healthy")
     for seconds, status, expected in (
         (1000, "healthy", 1000),
         (1010, "healthy", 1000),
@@ -81,15 +84,15 @@ async def test_since_when_begins_anew_with_each_state(redis_server: RedisServer)
         (1030, "unhealthy", 1020),
         (1040, "healthy", 1040),
     ):
-        world.now_s = seconds
-        world.answers["gpu"] = report(status, stt=status)
-        node = (await world.cascade.look())["gpu"]
-        assert (node.itself.since_s, node.needs["stt"].since_s) == (expected, expected)
+        services.clock.now_s = seconds
+        services.responses["gpu"] = report(status, stt=status)
+        health = (await services.cascade.check())["gpu"]
+        assert (health.itself.since_s, health.dependencies["stt"].since_s) == (expected, expected)
 
 
-async def test_what_nobody_configured_leaves_a_service_good(redis_server: RedisServer) -> None:
-    world = World(redis_server.url)
-    world.degraded = Degraded("not_configured", "no home")
-    node = (await world.cascade.look())["api"]
-    assert node.itself.state == HealthState.DEGRADED
-    assert node.good
+async def test_unconfigured_dependency_does_not_count_as_bad(redis_server: RedisServer) -> None:
+    services = FakeServiceGraph(redis_server.url)
+    services.degraded = Degraded("not_configured", "no home")
+    health = (await services.cascade.check())["api"]
+    assert health.itself.state == HealthState.DEGRADED
+    assert health.is_fully_working

@@ -1,4 +1,4 @@
-"""Open pages: told what is new, told that somebody is there, let go when they do not read."""
+"""Server-sent events: delivery, limits and shutdown."""
 
 from __future__ import annotations
 
@@ -11,42 +11,42 @@ from barnabee.api.event_bus import EventBus, format_event
 from barnabee.core.errors import Overloaded
 
 
-def test_an_event_is_one_block_whatever_is_in_it() -> None:
+def test_event_is_one_block_with_any_content() -> None:
     text = format_event("turn", {"utterance": "a\nb\r\n\n</script>"})
     assert text.startswith(b"event: turn\ndata: {")
     assert text.endswith(b"}\n\n")
     assert text.count(b"\n") == 3
 
 
-async def test_a_page_hears_what_is_published() -> None:
-    told = EventBus()
-    assert not told.heard
-    stream = await told.listen()
-    assert told.heard
-    told.publish("turn", {"a": 1})
+async def test_subscriber_receives_published_events() -> None:
+    bus = EventBus()
+    assert not bus.has_subscribers
+    stream = await bus.subscribe()
+    assert bus.has_subscribers
+    bus.publish("turn", {"a": 1})
     assert await anext(stream) == format_event("turn", {"a": 1})
-    told.publish("beat", {})
+    bus.publish("beat", {})
     assert await anext(stream) == format_event("beat", {})
 
 
-async def test_a_page_that_does_not_read_is_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_slow_subscriber_is_disconnected(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(event_bus, "MAX_QUEUED_EVENTS", 3)
-    told = EventBus()
-    stream = await told.listen()
+    bus = EventBus()
+    stream = await bus.subscribe()
     for number in range(10):
-        told.publish("turn", number)
-    heard = [text async for text in stream]
-    assert len(heard) < 3
-    assert not told.heard
+        bus.publish("turn", number)
+    received = [text async for text in stream]
+    assert len(received) < 3
+    assert not bus.has_subscribers
 
 
-async def test_there_is_a_limit_and_an_end() -> None:
-    told = EventBus()
-    streams = [await told.listen() for _ in range(event_bus.MAX_SUBSCRIBERS)]
+async def test_subscribers_are_limited_and_refused_after_close() -> None:
+    bus = EventBus()
+    streams = [await bus.subscribe() for _ in range(event_bus.MAX_SUBSCRIBERS)]
     with pytest.raises(Overloaded):
-        await told.listen()
-    told.end()
-    async with asyncio.timeout(5):
+        await bus.subscribe()
+    bus.close()
+    async with asyncio.timeout(60):
         assert [[text async for text in one] for one in streams] == [[]] * event_bus.MAX_SUBSCRIBERS
     with pytest.raises(Overloaded):
-        await told.listen()
+        await bus.subscribe()

@@ -7,22 +7,15 @@ from hypothesis import strategies as st
 from barnabee.api import rate_limit
 from barnabee.api.rate_limit import RateLimiter
 from barnabee.core.errors import RateLimited
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now_s = 50.0
-
-    def __call__(self) -> float:
-        return self.now_s
+from support.clock import FakeClock
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
+def clock() -> FakeClock:
+    return FakeClock()
 
 
-def test_a_burst_is_let_through_and_then_no_more(clock: Clock) -> None:
+def test_burst_is_allowed_and_then_limited(clock: FakeClock) -> None:
     limiter = RateLimiter(60, 3, clock)
     for _ in range(3):
         limiter.take("a")
@@ -31,7 +24,7 @@ def test_a_burst_is_let_through_and_then_no_more(clock: Clock) -> None:
     assert caught.value.retry_after_s == 1
 
 
-def test_time_gives_commands_back(clock: Clock) -> None:
+def test_bucket_is_refilled_over_time(clock: FakeClock) -> None:
     limiter = RateLimiter(60, 2, clock)
     limiter.take("a")
     limiter.take("a")
@@ -41,7 +34,7 @@ def test_time_gives_commands_back(clock: Clock) -> None:
         limiter.take("a")
 
 
-def test_waiting_as_long_as_told_is_enough(clock: Clock) -> None:
+def test_request_succeeds_after_retry_after(clock: FakeClock) -> None:
     limiter = RateLimiter(7, 1, clock)
     limiter.take("a")
     with pytest.raises(RateLimited) as caught:
@@ -51,13 +44,13 @@ def test_waiting_as_long_as_told_is_enough(clock: Clock) -> None:
     limiter.take("a")
 
 
-def test_one_client_does_not_use_up_another_s(clock: Clock) -> None:
+def test_clients_have_separate_buckets(clock: FakeClock) -> None:
     limiter = RateLimiter(60, 1, clock)
     limiter.take("a")
     limiter.take("b")
 
 
-def test_memory_is_bounded(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memory_is_bounded(clock: FakeClock, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rate_limit, "MAX_CLIENTS", 10)
     limiter = RateLimiter(60, 1, clock)
     for number in range(1000):
@@ -66,15 +59,15 @@ def test_memory_is_bounded(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 @given(st.lists(st.floats(0, 10), max_size=60), st.integers(1, 600), st.integers(1, 20))
-def test_never_more_than_burst_and_rate_allow(
-    waits_s: list[float], per_minute: int, burst: int
+def test_requests_never_exceed_burst_and_rate(
+    pauses_s: list[float], per_minute: int, burst: int
 ) -> None:
-    clock = Clock()
+    clock = FakeClock()
     begun_s = clock.now_s
     limiter = RateLimiter(per_minute, burst, clock)
     taken = 0
-    for wait_s in waits_s:
-        clock.now_s += wait_s
+    for pause_s in pauses_s:
+        clock.now_s += pause_s
         try:
             limiter.take("a")
         except RateLimited:

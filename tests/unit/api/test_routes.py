@@ -7,19 +7,19 @@ from barnabee.api.routes.status import make_public_system
 from barnabee.core import system
 
 
-def test_the_public_graph_has_what_a_dashboard_needs_and_no_credential() -> None:
-    shown = make_public_system(system.load_system())
+def test_public_system_has_settings_but_no_credentials() -> None:
+    public = make_public_system(system.load_system())
     text = system.find_system_file().read_text(encoding="utf-8")
     written = tomllib.loads(text)
-    assert shown["services"]["api"]["port"] == written["service"]["api"]["port"]
-    assert shown["stage_budgets_ms"]["first_audio"] == written["stage"]["first_audio_ms"]
-    assert shown["acceptance"] == written["acceptance"]
-    assert shown["filler"]["thinking"] == written["filler"]["thinking"]
-    assert "credential" not in str(shown)
-    assert "api_token" not in str(shown)
+    assert public["services"]["api"]["port"] == written["service"]["api"]["port"]
+    assert public["stage_budgets_ms"]["first_audio"] == written["stage"]["first_audio_ms"]
+    assert public["acceptance"] == written["acceptance"]
+    assert public["filler"]["thinking"] == written["filler"]["thinking"]
+    assert "credential" not in str(public)
+    assert "api_token" not in str(public)
 
 
-def test_no_route_module_knows_another() -> None:
+def test_route_modules_do_not_import_each_other() -> None:
     folder = Path(system.__file__).parents[1] / "api" / "routes"
     for module in folder.glob("*.py"):
         assert "barnabee.api.routes" not in module.read_text(encoding="utf-8"), module.name

@@ -1,4 +1,4 @@
-"""The built page: every file and only those, packed, with its headers."""
+"""Files of the built dashboard and their headers."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ def folder(tmp_path: Path) -> Path:
 
 
 def client(folder: Path) -> httpx.AsyncClient:
-    found = static_files.read_dashboard(folder)
-    assert found is not None
-    transport = httpx.ASGITransport(Starlette(routes=found.routes()))
-    return httpx.AsyncClient(transport=transport, base_url="http://house")
+    files = static_files.read_dashboard(folder)
+    assert files is not None
+    transport = httpx.ASGITransport(Starlette(routes=files.make_routes()))
+    return httpx.AsyncClient(transport=transport, base_url="http://api")
 
 
-async def test_each_file_has_its_type_its_headers_and_how_long_it_is_good(folder: Path) -> None:
+async def test_files_have_type_headers_and_cache_control(folder: Path) -> None:
     async with client(folder) as browser:
         page = await browser.get("/")
         script = await browser.get("/assets/index-abc.js")
@@ -47,7 +47,7 @@ async def test_each_file_has_its_type_its_headers_and_how_long_it_is_good(folder
     assert manifest.headers["content-type"] == "application/manifest+json"
 
 
-async def test_what_the_browser_has_is_not_sent_again(folder: Path) -> None:
+async def test_matching_etag_returns_not_modified(folder: Path) -> None:
     async with client(folder) as browser:
         etag = (await browser.get("/")).headers["etag"]
         again = await browser.get("/", headers={"If-None-Match": etag})
@@ -58,7 +58,7 @@ async def test_what_the_browser_has_is_not_sent_again(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("missing", ["index.html", "headers.json"])
-def test_half_a_build_is_none(folder: Path, missing: str) -> None:
+def test_incomplete_build_is_ignored(folder: Path, missing: str) -> None:
     (folder / missing).unlink()
     assert static_files.read_dashboard(folder) is None
     assert static_files.read_dashboard(folder / "nowhere") is None

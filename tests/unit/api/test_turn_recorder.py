@@ -3,28 +3,37 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from barnabee.api import turn_recorder
 from barnabee.api.request_bodies import TurnTimingsRequest
-from barnabee.api.turn_recorder import TurnWriter
+from barnabee.api.turn_recorder import DatabaseFactMemory, TurnWriter
 from barnabee.clients.queue import JOB_KEY_PREFIX, QUEUE_KEY, JobQueue
-from barnabee.core.errors import DatabaseFull, Overloaded
+from barnabee.core import trace_context
+from barnabee.core.errors import DatabaseFull, DependencyDown, Overloaded
 from barnabee.core.redis_client import RedisClient
-from barnabee.store.conversations import Conversations, TurnRecord
+from barnabee.store.conversations import Conversations, Fact, TurnRecord
 from barnabee.store.db import Database, open_database
 from barnabee.store.sessions import Exchange, Session, Sessions
 from barnabee.store.turn_timings import TurnTimingsStore
+from barnabee.testing.engines import make_vector
 from support.redis import RedisServer
 from support.turn_records import REPORT_BODY
 
-TOLD = TurnTimingsRequest.model_validate(REPORT_BODY)
+TIMINGS = TurnTimingsRequest.model_validate(REPORT_BODY)
+
+
 SESSION = Session("s", (Exchange("hi", "hello", "greeting"),))
 
 
-def turn(number: int) -> TurnRecord:
+KEY = "the spare key is under the mat"
+
+
+def make_turn(number: int) -> TurnRecord:
     return TurnRecord(
         trace_id=f"{number:032x}",
         session_id="s",
@@ -58,134 +67,178 @@ async def databases(tmp_path: Path) -> AsyncIterator[Databases]:
 
 
 @pytest.fixture
-async def link(redis_server: RedisServer) -> AsyncIterator[RedisClient]:
-    link = RedisClient(redis_server.url)
-    yield link
-    await link.aclose()
+async def redis(redis_server: RedisServer) -> AsyncIterator[RedisClient]:
+    redis = RedisClient(redis_server.url)
+    yield redis
+    await redis.aclose()
 
 
 @pytest.fixture
-def recorder(link: RedisClient, databases: Databases) -> TurnWriter:
-    return TurnWriter(Sessions(link, 60, 10), JobQueue(link), databases, held_at_most=2)
+def writer(redis: RedisClient, databases: Databases) -> TurnWriter:
+    return TurnWriter(Sessions(redis, 60, 10), JobQueue(redis), databases, max_held=2)
 
 
-async def written(databases: Databases) -> list[str]:
+async def list_turn_ids(databases: Databases) -> list[str]:
     turns = await Conversations(await databases.database()).list_turns()
     return [one.trace_id for one in turns]
 
 
-async def test_a_turn_goes_into_the_queue_and_the_session_with_it(
-    recorder: TurnWriter, link: RedisClient, databases: Databases
+async def test_turn_is_queued_together_with_its_session(
+    writer: TurnWriter, redis: RedisClient, databases: Databases
 ) -> None:
-    assert await recorder.record(turn(1), SESSION, acted=False) == []
-    assert await link.command("ZRANGE", QUEUE_KEY, 0, -1) == [turn(1).trace_id.encode()]
-    job = json.loads(await link.command("GET", JOB_KEY_PREFIX + turn(1).trace_id))
-    assert (job["f"], job["a"]) == ("record_turn", [turn(1).as_dict()])
-    assert await link.command("EXISTS", "barnabee:session:s") == 1
-    assert await written(databases) == []
+    assert await writer.record(make_turn(1), SESSION, acted=False) == []
+    assert await redis.command("ZRANGE", QUEUE_KEY, 0, -1) == [make_turn(1).trace_id.encode()]
+    job = json.loads(await redis.command("GET", JOB_KEY_PREFIX + make_turn(1).trace_id))
+    assert (job["f"], job["a"]) == ("record_turn", [make_turn(1).as_dict()])
+    assert await redis.command("EXISTS", "barnabee:session:s") == 1
+    assert await list_turn_ids(databases) == []
 
 
-async def test_without_redis_a_turn_is_written_at_once(
-    recorder: TurnWriter, redis_server: RedisServer, databases: Databases
+async def test_without_redis_a_turn_is_written_to_the_database(
+    writer: TurnWriter, redis_server: RedisServer, databases: Databases
 ) -> None:
     redis_server.kill()
-    assert await recorder.record(turn(1), SESSION, acted=False) == ["redis"]
-    assert await written(databases) == [turn(1).trace_id]
+    assert await writer.record(make_turn(1), SESSION, acted=False) == ["redis"]
+    assert await list_turn_ids(databases) == [make_turn(1).trace_id]
 
 
-async def test_without_both_a_command_that_changed_nothing_is_refused(
-    recorder: TurnWriter, redis_server: RedisServer, databases: Databases
+async def test_without_both_a_read_only_command_is_refused(
+    writer: TurnWriter, redis_server: RedisServer, databases: Databases
 ) -> None:
     redis_server.kill()
     databases.down = True
     with pytest.raises(DatabaseFull) as caught:
-        await recorder.record(turn(1), SESSION, acted=False)
+        await writer.record(make_turn(1), SESSION, acted=False)
     assert caught.value.retry_after_s == 30
-    assert recorder.held == 0
+    assert writer.held_count == 0
 
 
-async def test_without_both_what_was_done_is_held_until_either_is_back(
-    recorder: TurnWriter, redis_server: RedisServer, databases: Databases
+async def test_without_both_an_executed_command_s_turn_is_held(
+    writer: TurnWriter, redis_server: RedisServer, databases: Databases
 ) -> None:
     redis_server.kill()
     databases.down = True
-    assert await recorder.record(turn(1), SESSION, acted=True) == ["redis", "database"]
-    await recorder.flush()
-    assert recorder.held == 1
+    assert await writer.record(make_turn(1), SESSION, acted=True) == ["redis", "database"]
+    await writer.flush()
+    assert writer.held_count == 1
     databases.down = False
-    await recorder.flush()
-    assert recorder.held == 0
-    assert await written(databases) == [turn(1).trace_id]
+    await writer.flush()
+    assert writer.held_count == 0
+    assert await list_turn_ids(databases) == [make_turn(1).trace_id]
 
 
-async def test_no_command_is_begun_when_its_turn_could_not_even_be_held(
-    recorder: TurnWriter, redis_server: RedisServer, databases: Databases
+async def test_at_capacity_commands_are_refused_before_execution(
+    writer: TurnWriter, redis_server: RedisServer, databases: Databases
 ) -> None:
     redis_server.kill()
     databases.down = True
     for number in range(2):
-        recorder.check_room()
-        await recorder.record(turn(number), SESSION, acted=True)
+        writer.check_capacity()
+        await writer.record(make_turn(number), SESSION, acted=True)
     with pytest.raises(Overloaded) as caught:
-        recorder.check_room()
+        writer.check_capacity()
     assert caught.value.retry_after_s == turn_recorder.RETRY_AFTER_S
 
 
-async def test_what_is_held_is_tried_a_last_time_when_the_service_ends(
-    recorder: TurnWriter, redis_server: RedisServer, databases: Databases
+async def test_held_turns_are_flushed_at_shutdown(
+    writer: TurnWriter, redis_server: RedisServer, databases: Databases
 ) -> None:
     redis_server.kill()
     databases.down = True
-    await recorder.record(turn(1), SESSION, acted=True)
-    flushing = asyncio.create_task(recorder.flush_for_ever())
+    await writer.record(make_turn(1), SESSION, acted=True)
+    flushing = asyncio.create_task(writer.flush_periodically())
     await asyncio.sleep(0)
     databases.down = False
     flushing.cancel()
     with pytest.raises(asyncio.CancelledError):
         await flushing
-    assert await written(databases) == [turn(1).trace_id]
+    assert await list_turn_ids(databases) == [make_turn(1).trace_id]
 
 
-async def spoken(databases: Databases) -> list[str]:
+async def list_timing_ids(databases: Databases) -> list[str]:
     ids = [f"{number:032x}" for number in range(9)]
     return list(await TurnTimingsStore(await databases.database()).find(ids))
 
 
-async def test_what_the_voice_measured_waits_in_the_queue_beside_its_turn(
-    recorder: TurnWriter, link: RedisClient, databases: Databases
+async def test_timings_are_queued_beside_their_turn(
+    writer: TurnWriter, redis: RedisClient, databases: Databases
 ) -> None:
     for _ in range(2):
-        assert await recorder.record_spoken(turn(1).trace_id, TOLD) == []
-    await recorder.record(turn(1), SESSION, acted=False)
+        assert await writer.record_timings(make_turn(1).trace_id, TIMINGS) == []
+    await writer.record(make_turn(1), SESSION, acted=False)
 
-    waiting = await link.command("ZRANGE", QUEUE_KEY, 0, -1)
-    assert set(waiting) == {turn(1).trace_id.encode(), f"spoken-{turn(1).trace_id}".encode()}
-    job = json.loads(await link.command("GET", f"{JOB_KEY_PREFIX}spoken-{turn(1).trace_id}"))
+    waiting = await redis.command("ZRANGE", QUEUE_KEY, 0, -1)
+    assert set(waiting) == {
+        make_turn(1).trace_id.encode(),
+        f"spoken-{make_turn(1).trace_id}".encode(),
+    }
+    job = json.loads(await redis.command("GET", f"{JOB_KEY_PREFIX}spoken-{make_turn(1).trace_id}"))
     assert job["f"] == "record_spoken"
     assert job["a"][0]["filler"] == REPORT_BODY["filler"]
-    assert await spoken(databases) == []
+    assert await list_timing_ids(databases) == []
 
 
-async def test_without_redis_what_the_voice_measured_is_written_at_once(
-    recorder: TurnWriter, redis_server: RedisServer, databases: Databases
+async def test_without_redis_timings_are_written_to_the_database(
+    writer: TurnWriter, redis_server: RedisServer, databases: Databases
 ) -> None:
     redis_server.kill()
     for _ in range(2):
-        assert await recorder.record_spoken(turn(1).trace_id, TOLD) == ["redis"]
-    assert await spoken(databases) == [turn(1).trace_id]
+        assert await writer.record_timings(make_turn(1).trace_id, TIMINGS) == ["redis"]
+    assert await list_timing_ids(databases) == [make_turn(1).trace_id]
 
 
-async def test_without_both_what_the_voice_measured_is_held_and_then_refused_not_lost(
-    recorder: TurnWriter, redis_server: RedisServer, databases: Databases
+async def test_without_both_timings_are_held_up_to_the_limit(
+    writer: TurnWriter, redis_server: RedisServer, databases: Databases
 ) -> None:
     redis_server.kill()
     databases.down = True
-    await recorder.record(turn(1), SESSION, acted=True)
-    assert await recorder.record_spoken(turn(1).trace_id, TOLD) == ["redis", "database"]
+    await writer.record(make_turn(1), SESSION, acted=True)
+    assert await writer.record_timings(make_turn(1).trace_id, TIMINGS) == ["redis", "database"]
     with pytest.raises(Overloaded):
-        await recorder.record_spoken(turn(2).trace_id, TOLD)
+        await writer.record_timings(make_turn(2).trace_id, TIMINGS)
     databases.down = False
-    await recorder.flush()
-    assert recorder.held == 0
-    assert await written(databases) == [turn(1).trace_id]
-    assert await spoken(databases) == [turn(1).trace_id]
+    await writer.flush()
+    assert writer.held_count == 0
+    assert await list_turn_ids(databases) == [make_turn(1).trace_id]
+    assert await list_timing_ids(databases) == [make_turn(1).trace_id]
+
+
+@pytest.fixture
+def memory(redis: RedisClient, databases: Databases) -> DatabaseFactMemory:
+    return DatabaseFactMemory(JobQueue(redis), databases, lambda: datetime(2026, 1, 1, tzinfo=UTC))
+
+
+async def test_fact_is_available_to_the_next_command(memory: DatabaseFactMemory) -> None:
+    trace_context.adopt_trace_id(None)
+    assert await memory.remember(KEY, make_vector(KEY), "Emma") == []
+    facts = await memory.facts()
+    assert [fact.text for fact in facts] == [KEY]
+    assert facts[0].vector is not None
+    np.testing.assert_array_equal(facts[0].vector, make_vector(KEY))
+
+
+async def test_fact_without_a_vector_is_stored(memory: DatabaseFactMemory) -> None:
+    trace_context.adopt_trace_id(None)
+    await memory.remember(KEY, None, None)
+    assert [(fact.text, fact.vector) for fact in await memory.facts()] == [(KEY, None)]
+
+
+async def test_without_the_database_the_fact_is_queued(
+    memory: DatabaseFactMemory, databases: Databases, redis: RedisClient
+) -> None:
+    trace_id = trace_context.adopt_trace_id(None)
+    databases.down = True
+    assert await memory.remember(KEY, make_vector(KEY), "Emma") == ["database"]
+    job = json.loads(await redis.command("GET", f"{JOB_KEY_PREFIX}fact-{trace_id}"))
+    assert job["f"] == "remember_fact"
+    assert Fact.from_dict(job["a"][0]).text == KEY
+
+
+async def test_without_both_the_fact_is_an_error(
+    memory: DatabaseFactMemory, databases: Databases, redis_server: RedisServer
+) -> None:
+    trace_context.adopt_trace_id(None)
+    databases.down = True
+    redis_server.kill()
+    with pytest.raises(DependencyDown):
+        await memory.remember(KEY, None, None)

@@ -1,4 +1,4 @@
-"""Browsers that are logged in: each can be shown out, and a restart remembers who is in."""
+"""Web sessions: persistence, expiry and revocation."""
 
 from __future__ import annotations
 
@@ -7,76 +7,80 @@ from pathlib import Path
 
 import pytest
 
-from barnabee.api.web_sessions import KEPT, SEEN_EVERY_S, WebSessions, describe_user_agent
+from barnabee.api import web_sessions
+from barnabee.api.web_sessions import (
+    LAST_SEEN_EVERY_S,
+    MAX_SESSIONS,
+    LoginLinks,
+    WebSessions,
+    describe_user_agent,
+)
 from barnabee.core.auth import COOKIE_LIFETIME_S
+from barnabee.core.errors import LinkInvalid
+from barnabee.core.redis_client import RedisClient
+from support.clock import FakeClock
+from support.redis import RedisServer
+from support.wait import find_free_port
 
 PHONE = "Mozilla/5.0 (iPhone; CPU iPhone OS 19_0 like Mac OS X) Version/19.0 Safari/604.1"
 
 
-class Clock:
-    def __init__(self) -> None:
-        self.now_s = 1_800_000_000.0
-
-    def __call__(self) -> float:
-        return self.now_s
-
-
-def test_who_was_let_in_is_still_in_after_a_restart_until_shown_out(tmp_path: Path) -> None:
-    file, clock = tmp_path / "browsers.json", Clock()
-    browser = WebSessions(file, clock).add(PHONE)
+def test_session_survives_a_restart_until_revoked(tmp_path: Path) -> None:
+    file, clock = tmp_path / "browsers.json", FakeClock()
+    session_id = WebSessions(file, clock).create(PHONE)
     again = WebSessions(file, clock)
-    assert again.lets_in(browser)
-    assert [one.name for one in again.all()] == ["Safari on iPhone"]
-    assert again.remove(browser)
-    assert not again.lets_in(browser)
-    assert not again.remove(browser)
-    assert not WebSessions(file, clock).lets_in(browser)
+    assert again.touch(session_id)
+    assert [one.name for one in again.list_all()] == ["Safari on iPhone"]
+    assert again.revoke(session_id)
+    assert not again.touch(session_id)
+    assert not again.revoke(session_id)
+    assert not WebSessions(file, clock).touch(session_id)
 
 
-def test_nobody_else_may_read_the_file(tmp_path: Path) -> None:
-    WebSessions(tmp_path / "browsers.json", Clock()).add("")
+def test_file_is_readable_by_the_owner_only(tmp_path: Path) -> None:
+    WebSessions(tmp_path / "browsers.json", FakeClock()).create("")
     assert (tmp_path / "browsers.json").stat().st_mode & 0o777 == 0o600
 
 
-def test_one_that_was_not_here_for_as_long_as_a_cookie_lives_is_out(tmp_path: Path) -> None:
-    clock = Clock()
-    browsers = WebSessions(tmp_path / "browsers.json", clock)
-    browser = browsers.add(PHONE)
+def test_unused_session_expires_with_its_cookie(tmp_path: Path) -> None:
+    clock = FakeClock()
+    sessions = WebSessions(tmp_path / "browsers.json", clock)
+    session_id = sessions.create(PHONE)
     clock.now_s += COOKIE_LIFETIME_S - 1
-    assert browsers.lets_in(browser)
+    assert sessions.touch(session_id)
     clock.now_s += COOKIE_LIFETIME_S - 1
-    assert browsers.lets_in(browser)
-    clock.now_s += COOKIE_LIFETIME_S + SEEN_EVERY_S + 1
-    assert not browsers.lets_in(browser)
+    assert sessions.touch(session_id)
+    clock.now_s += COOKIE_LIFETIME_S + LAST_SEEN_EVERY_S + 1
+    assert not sessions.touch(session_id)
 
 
-def test_the_one_not_seen_for_longest_makes_room(tmp_path: Path) -> None:
-    clock = Clock()
-    browsers = WebSessions(tmp_path / "browsers.json", clock)
+def test_least_recently_used_session_is_revoked_at_the_limit(tmp_path: Path) -> None:
+    clock = FakeClock()
+    sessions = WebSessions(tmp_path / "browsers.json", clock)
     ids = []
-    for _ in range(KEPT + 1):
-        ids.append(browsers.add(PHONE))
+    for _ in range(MAX_SESSIONS + 1):
+        ids.append(sessions.create(PHONE))
         clock.now_s += 1
-    assert not browsers.lets_in(ids[0])
-    assert all(browsers.lets_in(one) for one in ids[1:])
+    assert not sessions.touch(ids[0])
+    assert all(sessions.touch(one) for one in ids[1:])
 
 
 @pytest.mark.parametrize("text", ["", "[", '{"a": 1}', '[{"id": "x"}]', "[1]", "null"])
-def test_a_file_that_is_no_list_of_browsers_lets_nobody_in(tmp_path: Path, text: str) -> None:
+def test_invalid_file_counts_as_empty(tmp_path: Path, text: str) -> None:
     file = tmp_path / "browsers.json"
     file.write_text(text, encoding="utf-8")
-    browsers = WebSessions(file, Clock())
-    assert browsers.all() == []
-    browsers.add(PHONE)
+    sessions = WebSessions(file, FakeClock())
+    assert sessions.list_all() == []
+    sessions.create(PHONE)
     assert len(json.loads(file.read_text(encoding="utf-8"))) == 1
 
 
-def test_a_folder_that_cannot_be_written_lets_in_until_the_restart(tmp_path: Path) -> None:
+def test_without_a_writable_directory_sessions_last_until_restart(tmp_path: Path) -> None:
     file = tmp_path / "missing" / "browsers.json"
-    browsers = WebSessions(file, Clock())
-    browser = browsers.add(PHONE)
-    assert browsers.lets_in(browser)
-    assert not WebSessions(file, Clock()).lets_in(browser)
+    sessions = WebSessions(file, FakeClock())
+    session_id = sessions.create(PHONE)
+    assert sessions.touch(session_id)
+    assert not WebSessions(file, FakeClock()).touch(session_id)
 
 
 NAMES = [
@@ -90,5 +94,34 @@ NAMES = [
 
 
 @pytest.mark.parametrize(("agent", "name"), NAMES)
-def test_it_is_called_what_a_person_calls_it(agent: str, name: str) -> None:
+def test_user_agent_is_described_briefly(agent: str, name: str) -> None:
     assert describe_user_agent(agent) == name
+
+
+async def test_link_is_valid_once(redis_server: RedisServer) -> None:
+    redis = RedisClient(redis_server.url)
+    links = LoginLinks(redis)
+    await links.use("nonce")
+    with pytest.raises(LinkInvalid):
+        await links.use("nonce")
+    await redis.aclose()
+
+
+async def test_used_link_stays_used_after_a_restart(redis_server: RedisServer) -> None:
+    redis = RedisClient(redis_server.url)
+    await LoginLinks(redis).use("nonce")
+    with pytest.raises(LinkInvalid):
+        await LoginLinks(redis).use("nonce")
+    ttl_s = await redis.command("TTL", web_sessions.LINK_KEY_PREFIX + "nonce")
+    assert 0 < ttl_s <= 900
+    await redis.aclose()
+
+
+async def test_without_redis_used_links_are_held_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(web_sessions, "MAX_USED_LINKS", 3)
+    links = LoginLinks(RedisClient(f"redis://127.0.0.1:{find_free_port()}/0"))
+    for number in range(10):
+        await links.use(str(number))
+    with pytest.raises(LinkInvalid):
+        await links.use("9")
+    assert len(links._used) == 3

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from barnabee.audio import decode, wav
 from barnabee.audio.samples import Samples
 from barnabee.core.errors import InvalidAudio, TooLarge
-from support.audio import FORMS, encode_sound, make_tone
+from support.audio import FORMATS, encode_audio, make_tone
 
 RATE_HZ = 24_000
 
@@ -25,10 +25,10 @@ def pitch_hz(samples: Samples, rate_hz: int = 16_000) -> float:
     return float(np.argmax(np.abs(np.fft.rfft(samples))) * rate_hz / len(samples))
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("form", FORMATS)
 @pytest.mark.parametrize("channels", [1, 2])
 def test_each_format_is_decoded_to_16_khz_mono(form: str, channels: int) -> None:
-    found = decode_samples(encode_sound(form, make_tone(2, RATE_HZ), RATE_HZ, channels=channels))
+    found = decode_samples(encode_audio(form, make_tone(2, RATE_HZ), RATE_HZ, channels=channels))
     assert len(found) / 16_000 == pytest.approx(2, abs=0.12)  # codecs add some silence
     middle = found[8_000:24_000]
     assert pitch_hz(middle) == pytest.approx(440, abs=2)
@@ -37,13 +37,13 @@ def test_each_format_is_decoded_to_16_khz_mono(form: str, channels: int) -> None
 
 def test_flac_is_lossless() -> None:
     sound = make_tone(1, 16_000)
-    found = decode_samples(encode_sound("flac", sound, 16_000))
+    found = decode_samples(encode_audio("flac", sound, 16_000))
     np.testing.assert_allclose(found, sound / 32768, atol=1e-4)
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("form", FORMATS)
 def test_truncated_file_is_decoded_as_far_as_it_goes(form: str) -> None:
-    content = encode_sound(
+    content = encode_audio(
         form, make_tone(4, RATE_HZ), RATE_HZ, movflags="frag_keyframe+empty_moov"
     )
     found = decode_samples(content[: len(content) * 2 // 3])
@@ -52,21 +52,21 @@ def test_truncated_file_is_decoded_as_far_as_it_goes(form: str) -> None:
 
 @pytest.mark.parametrize("form", ["mp3", "aac", "ogg"])
 def test_damaged_packet_loses_only_itself(form: str) -> None:
-    content = bytearray(encode_sound(form, make_tone(4, RATE_HZ), RATE_HZ))
+    content = bytearray(encode_audio(form, make_tone(4, RATE_HZ), RATE_HZ))
     half = len(content) // 2
     content[half : half + 40] = bytes(40)
     assert len(decode_samples(bytes(content))) / 16_000 > 2.5
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("form", FORMATS)
 def test_audio_over_the_limit_is_refused(form: str) -> None:
-    content = encode_sound(form, np.zeros(20 * 8_000 * 3, np.int16), 48_000)
+    content = encode_audio(form, np.zeros(20 * 8_000 * 3, np.int16), 48_000)
     with pytest.raises(TooLarge, match="5 s"):
         decode.decode_file(content, max_s=5)
 
 
 def test_small_file_with_long_audio_stops_at_the_limit() -> None:
-    hour = encode_sound("flac", np.zeros(16_000 * 600, np.int16), 16_000)
+    hour = encode_audio("flac", np.zeros(16_000 * 600, np.int16), 16_000)
     assert len(hour) < 200_000
     with pytest.raises(TooLarge):
         decode.decode_file(hour, max_s=300)
@@ -76,7 +76,7 @@ def test_decoding_stops_at_the_time_limit() -> None:
     ticks = itertools.count(0, 15)
     with pytest.raises(InvalidAudio, match="too long to decode"):
         decode.decode_file(
-            encode_sound("mp3", make_tone(3, RATE_HZ), RATE_HZ),
+            encode_audio("mp3", make_tone(3, RATE_HZ), RATE_HZ),
             max_s=60,
             clock=lambda: float(next(ticks)),
         )
@@ -106,12 +106,12 @@ def test_known_magic_with_invalid_content_is_refused(start: bytes) -> None:
             decode.decode_file(start + rest, max_s=60)
 
 
-SEEDS = {form: encode_sound(form, make_tone(0.5, RATE_HZ), RATE_HZ) for form in FORMS}
+SEEDS = {form: encode_audio(form, make_tone(0.5, RATE_HZ), RATE_HZ) for form in FORMATS}
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
-    form=st.sampled_from(sorted(FORMS)),
+    form=st.sampled_from(sorted(FORMATS)),
     positions=st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 255)), max_size=20),
     cut=st.integers(0, 10**6),
 )

@@ -12,7 +12,7 @@ from barnabee.cli import dev
 from barnabee.cli.app import app
 
 Statuses = dict[str, int]
-SLOW = ["pytest, long tests", "pytest, sequential tests and benchmarks"]
+SLOW = ["pytest, long tests", "pytest, sequential tests"]
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from barnabee.core.errors import DependencyDown, TimedOut
 from barnabee.store.sessions import Exchange
 from barnabee.testing.llm import FakeAzureOpenAI
 from support.asgi_server import serve_app
-from support.wait import free_port
+from support.wait import find_free_port
 
 HISTORY = [Exchange("what time is it", "It's noon.", "time")]
 
@@ -91,7 +91,7 @@ async def test_refusal_is_reported_without_the_key(
 
 
 async def test_unreachable_endpoint_is_dependency_down() -> None:
-    client = model(f"http://127.0.0.1:{free_port()}")
+    client = model(f"http://127.0.0.1:{find_free_port()}")
     with pytest.raises(DependencyDown, match="APIConnectionError"):
         await client.answer("hello", [])
     await client.aclose()

@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 
 from barnabee.clients.loki_push import LogShipper, compress_records
-from support.wait import until
+from support.wait import wait_until
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 
@@ -88,7 +88,7 @@ async def test_offered_records_arrive_in_order() -> None:
     with loki.shipper() as shipper:
         for number in range(12_000):
             shipper.offer(record(number))
-        await until(lambda: shipper.counts.sent == 12_000)
+        await wait_until(lambda: shipper.counts.sent == 12_000)
     assert loki.lines == [f"e{number}" for number in range(12_000)]
 
 
@@ -97,10 +97,10 @@ async def test_outage_loses_nothing_and_is_reported_once() -> None:
     loki.is_down = True
     with loki.shipper() as shipper:
         shipper.offer(record(1))
-        await until(loki.was_called.is_set)
+        await wait_until(loki.was_called.is_set)
         shipper.offer(record(2))
         loki.is_down = False
-        await until(lambda: shipper.counts.sent == 2)
+        await wait_until(lambda: shipper.counts.sent == 2)
     assert loki.lines == ["e1", "e2"]
     assert loki.reported == [("loki_away", {"reason": "no route"}), ("loki_back", {"dropped": 0})]
 
@@ -111,11 +111,13 @@ async def test_full_buffer_drops_and_counts_the_oldest() -> None:
     with loki.shipper(buffer_max_bytes=600_000) as shipper:  # a few of ten batches
         for number in range(20_000):
             shipper.offer(record(number, text=secrets.token_hex(50)))
-        await until(lambda: shipper.counts.dropped > 0)
+        await wait_until(lambda: shipper.counts.dropped > 0)
         loki.is_down = False
-        await until(lambda: shipper.counts.sent + shipper.counts.dropped == 20_000)
+        await wait_until(lambda: shipper.counts.sent + shipper.counts.dropped == 20_000)
         assert 0 < shipper.counts.sent < 20_000
-        await until(lambda: ("loki_back", {"dropped": shipper.counts.dropped}) in loki.reported)
+        await wait_until(
+            lambda: ("loki_back", {"dropped": shipper.counts.dropped}) in loki.reported
+        )
     assert loki.lines[-1] == "e19999"
 
 
@@ -124,10 +126,10 @@ async def test_permanently_refused_batch_does_not_block_the_next() -> None:
     loki.status = 400
     with loki.shipper() as shipper:
         shipper.offer(record(1))
-        await until(lambda: shipper.counts.dropped == 1)
+        await wait_until(lambda: shipper.counts.dropped == 1)
         loki.status = 204
         shipper.offer(record(2))
-        await until(lambda: shipper.counts.sent == 1)
+        await wait_until(lambda: shipper.counts.sent == 1)
     assert loki.lines == ["e2"]
     assert loki.reported == [("loki_refused", {"reason": "status 400: because", "lines": 1})]
 

@@ -14,7 +14,7 @@ from barnabee.core.errors import DependencyDown, SettingInvalid
 from barnabee.testing.engines import FakeWakeWordEngine, JobGate
 from support.asgi_server import serve_app
 from support.gpu_app import TOKEN, RunningService, ServiceStarter
-from support.wait import eventually, free_port, until
+from support.wait import eventually, find_free_port, wait_until
 
 QUIET = bytes(2560)
 
@@ -54,11 +54,11 @@ async def test_wake_word_is_detected_with_the_chosen_settings(start: ServiceStar
         async def counted() -> bool:
             return await false_wakes(service) == 1
 
-        await eventually(counted, within_s=5)
+        await eventually(counted)
 
 
 async def test_client_reconnects_after_a_service_restart(start: ServiceStarter) -> None:
-    engine, port = FakeWakeWordEngine(), free_port()
+    engine, port = FakeWakeWordEngine(), find_free_port()
     service = await start(wake=lambda: engine)
     word = engine.make_frame("hey_jarvis").tobytes()
     url = f"http://127.0.0.1:{port}"
@@ -72,7 +72,7 @@ async def test_client_reconnects_after_a_service_restart(start: ServiceStarter) 
                 await client.ready()
             return True
 
-        await eventually(disconnected, within_s=5)
+        await eventually(disconnected)
         client.report_false_wake(wake)  # sent after the reconnection
         client.send_audio(b"\7")  # half a sample must not shift later audio
         async with serve_app(service.running.app, port, lifespan="off"):
@@ -82,7 +82,7 @@ async def test_client_reconnects_after_a_service_restart(start: ServiceStarter) 
 
 
 async def test_only_the_last_second_is_buffered_without_connection() -> None:
-    async with WakeClient(f"http://127.0.0.1:{free_port()}", TOKEN) as client:
+    async with WakeClient(f"http://127.0.0.1:{find_free_port()}", TOKEN) as client:
         for number in range(200):
             client.send_audio(np.full(641, number, np.int16).tobytes()[:1281])
         assert MAX_BUFFERED_BYTES - 2 <= len(client._buffer) <= MAX_BUFFERED_BYTES
@@ -108,7 +108,7 @@ async def test_refused_request_is_reported_and_not_retried_at_once(start: Servic
                         await client.ready()
                     return True
 
-                await eventually(refused, within_s=5)
+                await eventually(refused)
     assert delays == []
 
 
@@ -117,7 +117,7 @@ async def test_full_service_is_retried(start: ServiceStarter) -> None:
     service = await start(wake=lambda: engine)
     async with serve_app(service.running.app, lifespan="off") as url, AsyncExitStack() as stack:
         clients = [await stack.enter_async_context(WakeClient(url, TOKEN)) for _ in range(16)]
-        await until(lambda: len(service.capabilities.manager.ledger.leases) == 16)
+        await wait_until(lambda: len(service.capabilities.manager.ledger.leases) == 16)
         late = await stack.enter_async_context(WakeClient(url, TOKEN, pause_s=short_delay))
 
         async def full() -> bool:
@@ -125,14 +125,14 @@ async def test_full_service_is_retried(start: ServiceStarter) -> None:
                 await late.ready()
             return True
 
-        await eventually(full, within_s=5)
+        await eventually(full)
         await clients[0].__aexit__()
         late.send_audio(engine.make_frame("hey_jarvis").tobytes())
         assert (await anext(late)).word == "hey_jarvis"
 
 
 async def test_iteration_ends_when_the_client_is_closed() -> None:
-    client = WakeClient(f"http://127.0.0.1:{free_port()}", TOKEN)
+    client = WakeClient(f"http://127.0.0.1:{find_free_port()}", TOKEN)
     async with client:
         waiting = asyncio.create_task(anext(client))
     with pytest.raises(StopAsyncIteration):
@@ -154,7 +154,7 @@ async def test_client_survives_invalid_messages() -> None:
         serve_app(send_invalid, lifespan="off") as url,
         WakeClient(url, TOKEN, pause_s=short_delay),
     ):
-        await until(lambda: messages_sent > 6)
+        await wait_until(lambda: messages_sent > 6)
 
 
 def test_wake_urls() -> None:
@@ -175,11 +175,14 @@ async def test_detection_has_the_audio_received_since(start: ServiceStarter) -> 
     engine = FakeWakeWordEngine(gate=JobGate())
     service = await start(wake=lambda: engine)
     assert engine.gate is not None
-    async with serve_app(service.running.app, lifespan="off") as url, WakeClient(url, TOKEN) as client:
+    async with (
+        serve_app(service.running.app, lifespan="off") as url,
+        WakeClient(url, TOKEN) as client,
+    ):
         client.send_audio(engine.make_frame("hey_jarvis").tobytes())
         await asyncio.to_thread(engine.gate.reached.wait, 10)
         for _ in range(3):  # while the engine is still busy with the word
             client.send_audio(QUIET)
-        await until(lambda: not client._buffer)
+        await wait_until(lambda: not client._buffer)
         engine.gate.opened.set()
         assert (await anext(client)).ago_ms == 240

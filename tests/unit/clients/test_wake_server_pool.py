@@ -19,23 +19,15 @@ from barnabee.clients.load_balancer import (
 from barnabee.clients.wake import WakeClient
 from barnabee.testing.engines import FakeWakeWordEngine
 from support.asgi_server import serve_app
+from support.clock import FakeClock
 from support.gpu_app import TOKEN, ServiceStarter
-from support.wait import free_port, until
+from support.wait import find_free_port, wait_until
 
 
 @pytest.fixture
 async def start() -> AsyncIterator[ServiceStarter]:
     async with AsyncExitStack() as stack:
         yield ServiceStarter(stack)
-
-
-class Clock:
-    """Injected clock."""
-
-    now_s = 0.0
-
-    def __call__(self) -> float:
-        return self.now_s
 
 
 def short_delay(_failures: int) -> float:
@@ -57,7 +49,7 @@ def test_rooms_are_spread_over_the_servers() -> None:
 
 
 def test_failed_server_is_paused_and_then_tried_with_one_connection() -> None:
-    clock = Clock()
+    clock = FakeClock(0)
     servers = WakeServerPool(["http://a", "http://b"], clock=clock)
     first = begin(servers)
     servers.end(first, failed=True)
@@ -76,7 +68,7 @@ def test_failed_server_is_paused_and_then_tried_with_one_connection() -> None:
 def test_any_history_leaves_a_server_and_counts_connections(
     history: list[tuple[str, float]],
 ) -> None:
-    clock = Clock()
+    clock = FakeClock(0)
     servers = WakeServerPool(["http://a", "http://b", "http://c"], clock=clock)
     open_: list[ServerAssignment] = []
     for action, later_s in history:
@@ -112,9 +104,11 @@ async def test_room_moves_to_the_other_server_when_its_server_stops(start: Servi
                 for name in ("kitchen", "attic")
             ]
             for engine in (one, two):
-                await until(lambda engine=engine: bool(engine.frame_count) or send_silence(rooms))  # type: ignore[misc]
+                await wait_until(
+                    lambda engine=engine: bool(engine.frame_count) or send_silence(rooms)
+                )  # type: ignore[misc]
             assert servers.count_connections() == [1, 1]
-        await until(lambda: servers.count_connections() == [0, 2])
+        await wait_until(lambda: servers.count_connections() == [0, 2])
         for room in rooms:
             room.send_audio(two.make_frame("hey_jarvis").tobytes())
             assert (await anext(room)).word == "hey_jarvis"
@@ -136,7 +130,7 @@ async def test_server_without_wake_words_is_skipped(
         serve_app(Starlette()) as other,
         serve_app(service.running.app, lifespan="off") as url,
     ):
-        unsuitable = other if other_work else f"http://127.0.0.1:{free_port()}"
+        unsuitable = other if other_work else f"http://127.0.0.1:{find_free_port()}"
         waits: list[int] = []
 
         def wait(failures: int) -> float:
@@ -150,7 +144,7 @@ async def test_server_without_wake_words_is_skipped(
 
 
 async def test_all_servers_are_retried_when_all_are_down(start: ServiceStarter) -> None:
-    engine, ports = FakeWakeWordEngine(), [free_port(), free_port()]
+    engine, ports = FakeWakeWordEngine(), [find_free_port(), find_free_port()]
     service = await start(wake=lambda: engine)
     servers = WakeServerPool([f"http://127.0.0.1:{port}" for port in ports])
     async with WakeClient(servers, TOKEN, pause_s=short_delay) as client:

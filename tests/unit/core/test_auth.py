@@ -77,7 +77,10 @@ SITES = [
     ({b"sec-fetch-site": "same-origin"}, False),
     ({b"sec-fetch-site": "none"}, False),
     ({b"sec-fetch-site": "cross-site"}, True),
-    ({b"sec-fetch-site": "same-site", b"origin": "http://barnabee:8123", b"host": "barnabee"}, True),
+    (
+        {b"sec-fetch-site": "same-site", b"origin": "http://barnabee:8123", b"host": "barnabee"},
+        True,
+    ),
     ({b"origin": "http://barnabee:8000", b"host": "barnabee:8000"}, False),
     ({b"origin": "http://barnabee:8123", b"host": "barnabee:8000"}, True),
     ({b"origin": "null", b"host": "barnabee:8000"}, True),

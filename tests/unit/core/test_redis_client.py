@@ -8,7 +8,7 @@ import pytest
 
 from barnabee.core.errors import DependencyDown, SettingInvalid
 from barnabee.core.redis_client import RedisClient, RedisEndpoint
-from support.wait import free_port
+from support.wait import find_free_port
 
 
 def test_a_url_with_login_and_database_is_parsed() -> None:
@@ -36,7 +36,7 @@ def test_an_invalid_url_names_the_setting(url: str) -> None:
 
 
 async def test_a_refused_connection_fails_now_and_during_the_retry_delay() -> None:
-    client = RedisClient(f"redis://127.0.0.1:{free_port()}/0")
+    client = RedisClient(f"redis://127.0.0.1:{find_free_port()}/0")
 
     with pytest.raises(DependencyDown, match="redis does not answer"):
         await client.ping()

@@ -10,8 +10,7 @@ import psutil
 import pytest
 
 from barnabee.deploy import executor
-from barnabee.deploy.command import run_checked, run_command
-from barnabee.deploy.errors import DeployBusy, StepFailed
+from barnabee.deploy.command import DeployBusy, StepFailed, run_checked, run_command
 from barnabee.deploy.journal import SwitchJournal, SwitchState
 from support.deploy_memory import make_record
 

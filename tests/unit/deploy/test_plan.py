@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from barnabee.deploy import bootloader, gate, switch_recovery
-from barnabee.deploy.errors import DeployRefused
+from barnabee.deploy.command import DeployRefused
 from barnabee.deploy.gate import GateAction
 from barnabee.deploy.journal import SwitchRecord, SwitchState
 from barnabee.deploy.machine import HostState, PinRef, SystemFacts

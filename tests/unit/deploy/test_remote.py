@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from barnabee.cli.app import app
 from barnabee.deploy import remote
-from barnabee.deploy.errors import DeployRefused, StepFailed
+from barnabee.deploy.command import DeployRefused, StepFailed
 from barnabee.deploy.journal import SwitchState
 from barnabee.deploy.plan import SwitchRequest
 from support.deploy_memory import make_record

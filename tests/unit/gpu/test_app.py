@@ -14,7 +14,7 @@ from barnabee.core.errors import ModelDamaged
 from barnabee.gpu.engines.protocols import Embeddings, Segment
 from barnabee.testing.engines import FakeEmbedder, FakeSynthesizer, FakeTranscriber, JobGate
 from support.gpu_app import RunningService, ServiceStarter
-from support.wait import until
+from support.wait import wait_until
 
 
 def make_wav(seconds: float = 1.0, rate_hz: int = 16_000) -> bytes:
@@ -295,10 +295,10 @@ async def test_service_responds_while_models_load(start: ServiceStarter) -> None
     assert (await service.client.get("/health/live")).status_code == 200
     assert (await service.client.get("/health/ready")).status_code == 503
     waiting = asyncio.create_task(speak(service))
-    await until(lambda: bool(service.capabilities.manager.ledger.waiting))
+    await wait_until(lambda: bool(service.capabilities.manager.ledger.waiting))
     gate.opened.set()
     assert (await waiting).status_code == 200
-    await until(lambda: service.capabilities.manager.has_attempted_load("embeddings"))
+    await wait_until(lambda: service.capabilities.manager.has_attempted_load("embeddings"))
     assert (await service.running.health.report(max_age_s=0)).state == "healthy"
 
 
@@ -412,6 +412,7 @@ async def test_hanging_engine_makes_the_service_unhealthy_until_it_ends(
     assert (report.state, report.results["card"].code) == ("unhealthy", "engine_stuck")
     assert (await embed(service)).status_code == 200  # the others still work
     gate.opened.set()
-    await until(lambda: not service.capabilities.tts.preferred.is_busy)
+    await wait_until(lambda: not service.capabilities.tts.preferred.is_busy)
+    service.capabilities.tts.preferred.inference_limit_s = 60
     assert (await service.running.health.report(max_age_s=0)).state == "healthy"
     assert (await speak(service)).status_code == 200

@@ -16,7 +16,7 @@ from barnabee.gpu import engine_factory
 from barnabee.gpu.app import build_inference_service
 from barnabee.gpu.metrics import GpuMetrics
 from barnabee.testing.engines import FakeGpuMemory
-from support.wait import until
+from support.wait import wait_until
 
 GRAPH = system.load_system(Path(__file__).parents[3] / "system.toml")
 
@@ -36,7 +36,7 @@ async def test_each_engine_reports_its_error_and_the_service_runs() -> None:
         http = await stack.enter_async_context(
             httpx.AsyncClient(transport=transport, base_url="http://gpu")
         )
-        await until(
+        await wait_until(
             lambda: all(
                 capabilities.manager.has_attempted_load(one.preferred.name)
                 for one in capabilities.all()

@@ -18,7 +18,7 @@ from barnabee.gpu.metrics import GpuMetrics
 from barnabee.gpu.model_lease import ModelLease
 from barnabee.gpu.model_runtime import ModelRuntime
 from barnabee.testing.engines import FakeEmbedder, JobGate
-from support.wait import until
+from support.wait import wait_until
 
 
 @dataclass
@@ -69,7 +69,7 @@ class Bench:
         self.engine.room += 1
 
     async def computing(self) -> None:
-        await until(self.engine.gate.reached.is_set)
+        await wait_until(self.engine.gate.reached.is_set)
 
     @property
     def calls(self) -> list[int]:
@@ -216,7 +216,8 @@ async def test_hanging_engine_fails_all_requests_with_engine_stuck() -> None:
     for found in await asyncio.gather(*tasks, return_exceptions=True):
         assert isinstance(found, EngineStuck)
     bench.engine.gate.opened.set()
-    await until(lambda: not bench.slot.is_busy)
+    await wait_until(lambda: not bench.slot.is_busy)
+    bench.slot.inference_limit_s = 60
     assert same(await bench.ask("again"), "again")
 
 
@@ -272,7 +273,7 @@ async def test_mixed_load_leaves_no_state_behind(
             assert isinstance(found, asyncio.CancelledError)
     assert not bench.batcher._requests
     assert not bench.batcher._queue
-    await until(lambda: bench.batcher._worker is None)
+    await wait_until(lambda: bench.batcher._worker is None)
 
 
 def test_request_limit_exceeds_the_batch_size() -> None:

@@ -18,7 +18,7 @@ from barnabee.gpu.vram.types import (
     ResidentModel,
     Wait,
 )
-from support.vram import NOW_MS, make_lease, make_resident, plan_for
+from support.vram import NOW_MS, make_lease, make_plan, make_resident
 
 WANTED = Reservation("wanted", 1, 400)
 
@@ -34,38 +34,38 @@ def code(decision: Decision) -> RefusalCode:
 
 
 def test_resident_model_needs_no_load() -> None:
-    assert plan_for([make_resident("wanted", 1, 400)], WANTED) == AlreadyLoaded()
+    assert make_plan([make_resident("wanted", 1, 400)], WANTED) == AlreadyLoaded()
 
 
 def test_model_that_fits_is_loaded() -> None:
-    assert plan_for([make_resident("a", 1, 500)], WANTED) == Load(need_mib=400, free_mib=400)
+    assert make_plan([make_resident("a", 1, 500)], WANTED) == Load(need_mib=400, free_mib=400)
 
 
 def test_headroom_stays_free() -> None:
-    assert code(plan_for([make_resident("a", 1, 501)], WANTED)) == RefusalCode.NOT_EVICTABLE
+    assert code(make_plan([make_resident("a", 1, 501)], WANTED)) == RefusalCode.NOT_EVICTABLE
 
 
 def test_measured_peak_above_the_declared_one_is_charged() -> None:
     grown = make_resident("a", 1, 500, measured_mib=501)
-    assert code(plan_for([grown], WANTED)) == RefusalCode.NOT_EVICTABLE
+    assert code(make_plan([grown], WANTED)) == RefusalCode.NOT_EVICTABLE
     assert (
-        code(plan_for([make_resident("a", 1, 500)], Reservation("wanted", 1, 400, 401)))
+        code(make_plan([make_resident("a", 1, 500)], Reservation("wanted", 1, 400, 401)))
         == RefusalCode.NOT_EVICTABLE
     )
 
 
 def test_free_memory_is_the_smaller_of_measured_and_predicted() -> None:
     loaded = [make_resident("a", 1, 100)]
-    assert plan_for(loaded, WANTED, measured_free_mib=499) == Refuse(RefusalCode.TAKEN, 400, 399)
-    assert isinstance(plan_for(loaded, WANTED, measured_free_mib=500), Load)
-    assert isinstance(plan_for(loaded, Reservation("big", 1, 801), measured_free_mib=1000), Refuse)
+    assert make_plan(loaded, WANTED, measured_free_mib=499) == Refuse(RefusalCode.TAKEN, 400, 399)
+    assert isinstance(make_plan(loaded, WANTED, measured_free_mib=500), Load)
+    assert isinstance(make_plan(loaded, Reservation("big", 1, 801), measured_free_mib=1000), Refuse)
 
 
 def test_unreclaimed_memory_is_reused_by_its_own_model() -> None:
     capacity = GpuCapacity(1000, 100, other_mib=200)
-    assert code(plan_for([], Reservation("w", 3, 850), capacity=capacity)) == RefusalCode.TAKEN
+    assert code(make_plan([], Reservation("w", 3, 850), capacity=capacity)) == RefusalCode.TAKEN
     again = Reservation("w", 3, 850, left_mib=200)
-    assert plan_for([], again, capacity=capacity) == Load(need_mib=650, free_mib=700)
+    assert make_plan([], again, capacity=capacity) == Load(need_mib=650, free_mib=700)
 
 
 @pytest.mark.parametrize(
@@ -87,7 +87,7 @@ def test_unreclaimed_memory_is_reused_by_its_own_model() -> None:
 def test_eviction_order_is_priority_then_last_use_then_reload_cost(
     loaded: list[ResidentModel], first: str
 ) -> None:
-    assert victims(plan_for(loaded, WANTED)) == (first,)
+    assert victims(make_plan(loaded, WANTED)) == (first,)
 
 
 def test_small_model_is_spared_when_a_large_victim_suffices() -> None:
@@ -96,20 +96,22 @@ def test_small_model_is_spared_when_a_large_victim_suffices() -> None:
         make_resident("large", 3, 500),
         make_resident("kept", 1, 300),
     ]
-    assert victims(plan_for(loaded, WANTED)) == ("large",)
+    assert victims(make_plan(loaded, WANTED)) == ("large",)
 
 
 def test_several_small_models_are_evicted_before_a_more_important_one() -> None:
     loaded = [make_resident("x", 3, 200), make_resident("y", 3, 200), make_resident("z", 2, 500)]
-    assert victims(plan_for(loaded, WANTED)) == ("x", "y")
+    assert victims(make_plan(loaded, WANTED)) == ("x", "y")
 
 
 @pytest.mark.parametrize("priority", [1, 2, 3])
 def test_model_is_not_evicted_for_one_of_the_same_or_lower_priority(priority: int) -> None:
     loaded = [make_resident("a", priority, 800)]
-    assert code(plan_for(loaded, Reservation("wanted", priority, 400))) == RefusalCode.NOT_EVICTABLE
     assert (
-        code(plan_for(loaded, Reservation("wanted", priority + 1, 400)))
+        code(make_plan(loaded, Reservation("wanted", priority, 400))) == RefusalCode.NOT_EVICTABLE
+    )
+    assert (
+        code(make_plan(loaded, Reservation("wanted", priority + 1, 400)))
         == RefusalCode.NOT_EVICTABLE
     )
 
@@ -117,39 +119,41 @@ def test_model_is_not_evicted_for_one_of_the_same_or_lower_priority(priority: in
 def test_leased_model_is_awaited() -> None:
     loaded = [make_resident("a", 2, 400), make_resident("b", 2, 400)]
     leases = (make_lease("a", 700), make_lease("a", 500), make_lease("b", 900))
-    decision = plan_for(loaded, WANTED, leases=leases)
+    decision = make_plan(loaded, WANTED, leases=leases)
     assert decision == Wait(("a",), NOW_MS + 700, need_mib=400, free_mib=100)
 
 
 def test_wait_names_only_the_models_that_are_needed() -> None:
     loaded = [make_resident("first", 2, 100), make_resident("second", 2, 700)]
     leases = (make_lease("first", 100), make_lease("second", 200))
-    decision = plan_for(loaded, WANTED, leases=leases)
+    decision = make_plan(loaded, WANTED, leases=leases)
     assert isinstance(decision, Wait)
     assert decision.models == ("second",)
 
 
 def test_leased_model_that_is_not_evictable_is_not_awaited() -> None:
     assert (
-        code(plan_for([make_resident("a", 1, 800)], WANTED, leases=(make_lease("a"),)))
+        code(make_plan([make_resident("a", 1, 800)], WANTED, leases=(make_lease("a"),)))
         == RefusalCode.NOT_EVICTABLE
     )
 
 
 def test_overdue_lease_is_not_awaited_and_prevents_eviction() -> None:
     overdue = (make_lease("a", 0),)
-    assert code(plan_for([make_resident("a", 2, 800)], WANTED, leases=overdue)) == RefusalCode.STUCK
+    assert (
+        code(make_plan([make_resident("a", 2, 800)], WANTED, leases=overdue)) == RefusalCode.STUCK
+    )
 
 
 def test_model_larger_than_the_gpu_is_refused() -> None:
-    assert code(plan_for([], Reservation("wanted", 1, 901))) == RefusalCode.TOO_LARGE
-    assert code(plan_for([], Reservation("wanted", 1, 901, left_mib=200))) == RefusalCode.TOO_LARGE
+    assert code(make_plan([], Reservation("wanted", 1, 901))) == RefusalCode.TOO_LARGE
+    assert code(make_plan([], Reservation("wanted", 1, 901, left_mib=200))) == RefusalCode.TOO_LARGE
 
 
 def test_memory_of_other_programs_has_its_own_refusal_code() -> None:
     others = GpuCapacity(1000, 100, other_mib=300)
     assert (
-        code(plan_for([make_resident("a", 1, 300)], WANTED, capacity=others)) == RefusalCode.TAKEN
+        code(make_plan([make_resident("a", 1, 300)], WANTED, capacity=others)) == RefusalCode.TAKEN
     )
 
 

@@ -1,7 +1,7 @@
 """Random histories of the ledger: requests, releases, measurements and failures in any order.
 
-A simulated GPU replaces the engines. After other step the invariants of `docs/reference/vram.md`
-are checked against the observed events, not against the ledger's own state.
+A simulated GPU replaces the engines. After every step the invariants of docs/reference/vram.md are
+checked against the observed events, not against the ledger's own state.
 """
 
 from __future__ import annotations

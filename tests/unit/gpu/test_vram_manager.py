@@ -1,8 +1,9 @@
-"""VRAM manager with a gpu GPU and gpu engines."""
+"""VRAM manager with simulated GPU memory and fake engines."""
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -25,13 +26,14 @@ from barnabee.gpu.vram.ledger import Ledger
 from barnabee.gpu.vram.manager import VramManager
 from barnabee.gpu.vram.types import EventKind
 from barnabee.testing.engines import FakeGpuMemory, FakeSynthesizer, JobGate
+from support.clock import FakeClock
 from support.vram import make_gpu, make_model
-from support.wait import until
+from support.wait import wait_until
 
 
 @dataclass
 class Engine:
-    """Fake engine with memory on the gpu GPU; `errors` are raised by its next loads and jobs."""
+    """Fake engine with simulated GPU memory; `errors` are raised by its next loads and jobs."""
 
     name: str
     mib: int
@@ -83,6 +85,7 @@ async def run_manager(
     *,
     total_mib: int = 1000,
     names: str = "abcd",
+    clock: Callable[[], float] = time.monotonic,
     **limits: int,
 ) -> AsyncIterator[Harness]:
     gpu = FakeGpuMemory(total_mib)
@@ -99,11 +102,11 @@ async def run_manager(
         for name in names  # type: ignore[misc]
     ]
     ledger = Ledger(make_gpu(total_mib, 50, **limits), models)
-    manager = VramManager(ledger, runtimes, gpu, GpuMetrics("gpu"))
+    manager = VramManager(ledger, runtimes, gpu, GpuMetrics("gpu"), clock=clock)
     running = asyncio.create_task(manager.run())
     try:
         preloaded = [name for name in names if MODELS[name][2]]
-        await until(lambda: all(manager.has_attempted_load(name) for name in preloaded))
+        await wait_until(lambda: all(manager.has_attempted_load(name) for name in preloaded))
         yield Harness(manager, gpu, engines)
     finally:
         running.cancel()
@@ -149,7 +152,7 @@ async def test_leased_model_stays_and_the_waiting_request_is_served_later() -> N
     async with run_manager() as harness:
         async with harness.manager.lease("b"):
             waiting = asyncio.create_task(use_model(harness, "d"))
-            await until(lambda: EventKind.WAIT in harness.kinds("d"))
+            await wait_until(lambda: EventKind.WAIT in harness.kinds("d"))
             assert harness.states()["b"] is RuntimeState.READY
         assert await waiting == "d"
         assert harness.states()["b"] is RuntimeState.ABSENT
@@ -161,11 +164,15 @@ async def begin_turn(harness: Harness, *models: str) -> list[str]:
 
 
 async def test_turn_holds_its_models_until_its_time_limit() -> None:
-    async with run_manager(turn_limit_ms=600) as harness:
+    clock = FakeClock()
+    async with run_manager(clock=clock, turn_limit_ms=600) as harness:
         assert await begin_turn(harness, "a", "b") == ["a", "b"]
         with pytest.raises(ModelInUse):
             await harness.manager.unload("b")
-        assert await use_model(harness, "d") == "d"  # after the time limit of the turn
+        waiting = asyncio.create_task(use_model(harness, "d"))
+        await wait_until(lambda: EventKind.WAIT in harness.kinds("d"))
+        clock.now_s += 0.6
+        assert await waiting == "d"
         assert not harness.manager.turns
 
 
@@ -173,7 +180,7 @@ async def test_turn_that_ends_while_waiting_holds_no_lease() -> None:
     async with run_manager() as harness:
         async with harness.manager.lease("b"):
             beginning = asyncio.create_task(begin_turn(harness, "a", "d"))
-            await until(lambda: EventKind.WAIT in harness.kinds("d"))
+            await wait_until(lambda: EventKind.WAIT in harness.kinds("d"))
             assert harness.manager.turns.end("t")
         assert await beginning == ["a"]
         assert harness.manager.ledger.leases == {}
@@ -193,12 +200,17 @@ async def test_model_larger_than_the_gpu_is_refused_at_once() -> None:
 
 
 async def test_full_queue_is_429_and_a_long_wait_times_out() -> None:
-    async with run_manager(queue_depth=1, wait_limit_ms=600) as harness, harness.manager.lease("b"):
+    clock = FakeClock()
+    async with (
+        run_manager(clock=clock, queue_depth=1, wait_limit_ms=600) as harness,
+        harness.manager.lease("b"),
+    ):
         first = asyncio.create_task(use_model(harness, "d"))
-        await until(lambda: bool(harness.manager.ledger.waiting))
+        await wait_until(lambda: bool(harness.manager.ledger.waiting))
         with pytest.raises(QueueFull) as refused:
             await use_model(harness, "c")
         assert (refused.value.status, refused.value.retry_after_s) == (429, 2)
+        clock.now_s += 1
         with pytest.raises(TimedOut):
             await first
 
@@ -223,7 +235,7 @@ async def test_memory_not_freed_by_an_unload_is_counted_and_reused(
         assert harness.manager.ledger.reservations["b"].left_mib == 100
         assert harness.manager.decisions[-1][1].why == "100 MiB were not freed"
         assert await use_model(harness, "b") == "b"
-        await until(lambda: harness.manager.ledger.resident["b"].held_mib == 280)
+        await wait_until(lambda: harness.manager.ledger.resident["b"].held_mib == 280)
 
 
 async def test_out_of_memory_during_a_load_is_retried_once() -> None:
@@ -260,7 +272,7 @@ async def test_memory_pressure_unloads_optional_models() -> None:
     async with run_manager(names="abc") as harness:
         await use_model(harness, "c")
         harness.gpu.set_other_use(200)
-        await until(lambda: harness.states()["c"] is RuntimeState.ABSENT)
+        await wait_until(lambda: harness.states()["c"] is RuntimeState.ABSENT)
         assert harness.states()["a"] is RuntimeState.READY
         assert EventKind.PRESSURE in harness.kinds("c")
 
@@ -268,7 +280,7 @@ async def test_memory_pressure_unloads_optional_models() -> None:
 async def test_unused_model_is_unloaded_after_its_limit() -> None:
     async with run_manager(names="abc", idle_unload_s=1) as harness:
         await use_model(harness, "c")
-        await until(lambda: harness.states()["c"] is RuntimeState.ABSENT)
+        await wait_until(lambda: harness.states()["c"] is RuntimeState.ABSENT)
         assert harness.states() == {
             "a": RuntimeState.READY,
             "b": RuntimeState.READY,
@@ -280,7 +292,7 @@ async def test_growth_is_attributed_to_the_used_model() -> None:
     async with run_manager(names="abc") as harness:
         await use_model(harness, "b")
         harness.gpu.allocate("b", 330)
-        await until(lambda: harness.manager.ledger.resident["b"].held_mib == 330)
+        await wait_until(lambda: harness.manager.ledger.resident["b"].held_mib == 330)
         assert harness.manager.ledger.resident["a"].held_mib == 380
         assert harness.manager.ledger.reservations["b"].measured_mib == 330
 
@@ -289,11 +301,11 @@ async def test_caller_cancelled_while_waiting_holds_no_lease() -> None:
     async with run_manager() as harness:
         async with harness.manager.lease("b"):
             waiting = asyncio.create_task(use_model(harness, "d"))
-            await until(lambda: bool(harness.manager.ledger.waiting))
+            await wait_until(lambda: bool(harness.manager.ledger.waiting))
             waiting.cancel()
             with suppress(asyncio.CancelledError):
                 await waiting
-        await until(
+        await wait_until(
             lambda: not harness.manager.ledger.waiting and not harness.manager.ledger.leases
         )
 
@@ -313,34 +325,34 @@ async def test_lease_of_a_cancelled_caller_lasts_until_its_inference_ends() -> N
             await task
         assert len(harness.manager.ledger.leases) == 1
         gate.opened.set()
-        await until(lambda: not harness.manager.ledger.leases)
+        await wait_until(lambda: not harness.manager.ledger.leases)
 
 
 async def test_driver_failure_is_unhealthy_until_it_recovers() -> None:
     async with run_manager(names="abc") as harness:
         harness.manager.check()
         harness.gpu.fail_with(DependencyDown(dependency="the GPU driver", reason="lost"))
-        await until(lambda: harness.manager.memory.error is not None)
+        await wait_until(lambda: harness.manager.memory.error is not None)
         with pytest.raises(DependencyDown, match="driver"):
             harness.manager.check()
         assert await use_model(harness, "b") == "b"  # loaded models still work
         harness.gpu.fail_with(None)
-        await until(lambda: harness.manager.memory.error is None)
+        await wait_until(lambda: harness.manager.memory.error is None)
         harness.manager.check()
 
 
 async def test_stalled_manager_is_unhealthy() -> None:
-    now = [0.0]
+    clock = FakeClock(0)
     models = {"a": make_model(1, 100)}
     manager = VramManager(
         Ledger(make_gpu(), models),
         [ModelRuntime("tts", "a", FakeSynthesizer)],
         FakeGpuMemory(1000),
         GpuMetrics("gpu"),
-        clock=lambda: now[0],
+        clock=clock,
     )
     manager.check()
-    now[0] = 11.0
+    clock.now_s = 11.0
     with pytest.raises(TimedOut, match="manager"):
         manager.check()
 
@@ -353,7 +365,7 @@ async def test_failed_load_is_reported_at_once_and_retried_later() -> None:
         with pytest.raises(DependencyDown, match="bad file"):
             await use_model(harness, "b")
         harness.engines["b"].errors = []
-        await until(lambda: harness.states()["b"] is RuntimeState.READY)
+        await wait_until(lambda: harness.states()["b"] is RuntimeState.READY)
 
 
 async def test_many_concurrent_sessions_are_all_answered() -> None:
@@ -372,7 +384,7 @@ async def test_growth_is_attributed_past_a_standing_lease() -> None:
     async with run_manager(names="abc") as harness, harness.manager.lease("a", standing=True):
         async with harness.manager.lease("b") as lease:
             await lease.run(lambda: harness.gpu.allocate("b", 330))
-            await until(lambda: harness.manager.ledger.resident["b"].held_mib == 330)
+            await wait_until(lambda: harness.manager.ledger.resident["b"].held_mib == 330)
         gate = JobGate()
 
         async def compute() -> None:
@@ -382,7 +394,7 @@ async def test_growth_is_attributed_past_a_standing_lease() -> None:
         computing = asyncio.create_task(compute())
         await asyncio.to_thread(gate.reached.wait)
         harness.gpu.allocate("b", 360)
-        await until(lambda: harness.manager.ledger.reservations["b"].measured_mib == 360)
+        await wait_until(lambda: harness.manager.ledger.reservations["b"].measured_mib == 360)
         gate.opened.set()
         await computing
         assert harness.manager.ledger.reservations["a"].measured_mib == 380
@@ -393,7 +405,7 @@ async def test_standing_lease_never_expires_and_holds_its_model() -> None:
         async with harness.manager.lease("c", standing=True):
             (lease,) = harness.manager.ledger.leases.values()
             first_ms = lease.until_ms
-            await until(
+            await wait_until(
                 lambda: next(iter(harness.manager.ledger.leases.values())).until_ms > first_ms
             )
             with pytest.raises(ModelInUse):

@@ -12,7 +12,7 @@ from websockets.exceptions import ConnectionClosed
 from barnabee.gpu.routes import wake as route
 from barnabee.testing.engines import FakeWakeWordEngine, JobGate
 from support.gpu_app import TOKEN, ServiceStarter
-from support.wait import until
+from support.wait import wait_until
 from support.wake_stream import WakeConnection, serve_wake_words
 
 
@@ -32,7 +32,7 @@ async def test_fast_sender_is_held_back_without_buffering(
         assert sent < most
         assert engine.frame_count == 0
         engine.gate.opened.set()
-        await until(lambda: engine.frame_count >= sent // 2560)  # nothing was lost
+        await wait_until(lambda: engine.frame_count >= sent // 2560)  # nothing was lost
 
 
 async def test_client_that_never_reads_is_disconnected(
@@ -60,10 +60,10 @@ async def test_client_that_never_reads_is_disconnected(
         "headers": [(b"authorization", f"Bearer {TOKEN}".encode())],
         "subprotocols": [],
     }
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         await service.running.app(scope, receive, send)  # type: ignore[arg-type]
     assert sent[:2] == ["websocket.accept", "websocket.send"]
-    await until(lambda: not service.capabilities.manager.ledger.leases)
+    await wait_until(lambda: not service.capabilities.manager.ledger.leases)
 
 
 async def test_random_messages_do_not_affect_the_service(start: ServiceStarter) -> None:
@@ -84,7 +84,7 @@ async def test_random_messages_do_not_affect_the_service(start: ServiceStarter) 
                     await fuzz(link)
             except ConnectionClosed:
                 continue
-        await until(lambda: not server.service.capabilities.manager.ledger.leases)
+        await wait_until(lambda: not server.service.capabilities.manager.ledger.leases)
         async with server.open_stream() as link:
             await link.send_audio(server.engine.make_frame("hey_jarvis"))
             assert (await link.receive())["type"] == "wake"

@@ -25,7 +25,7 @@ from support.lease_simulation import (
     LeaseSimulation,
     SimulatedMachine,
     TwoHoldersError,
-    run_storm,
+    run_random_events,
 )
 
 
@@ -85,7 +85,7 @@ def test_random_faults_never_give_two_holders_and_the_lease_moves(first: int) ->
     takeovers = 0
     for seed in range(first, first + 100):
         simulation = LeaseSimulation()
-        run_storm(simulation, seed, 1200)
+        run_random_events(simulation, seed, 1200)
         takeovers += simulation.takeovers
     assert takeovers > 200  # otherwise the storms tested nothing
 
@@ -150,7 +150,7 @@ def test_the_simulation_detects_a_protocol_that(
 ) -> None:
     def run_storms() -> None:
         for seed in range(800, 3000):  # the rarest fault appears at seed 881
-            run_storm(LeaseSimulation(timing=timing, kind=kind), seed, 1200)
+            run_random_events(LeaseSimulation(timing=timing, kind=kind), seed, 1200)
 
     with pytest.raises(TwoHoldersError):
         run_storms()

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from barnabee.core.errors import DependencyDown
 from barnabee.store.sessions import KEY_PREFIX, MAX_IN_MEMORY, Exchange, Session, Sessions
+from support.clock import FakeClock
 
 TTL_S = 100
 exchanges = st.builds(Exchange, st.text(), st.text(), st.text())
@@ -33,16 +34,8 @@ class FakeRedis:
         return b"OK"
 
 
-class Clock:
-    def __init__(self) -> None:
-        self.now_s = 1000.0
-
-    def __call__(self) -> float:
-        return self.now_s
-
-
-def make(max_turns: int = 3) -> tuple[Sessions, FakeRedis, Clock]:
-    redis, clock = FakeRedis(), Clock()
+def make(max_turns: int = 3) -> tuple[Sessions, FakeRedis, FakeClock]:
+    redis, clock = FakeRedis(), FakeClock()
     return Sessions(redis, TTL_S, max_turns, clock=clock), redis, clock
 
 

@@ -52,7 +52,7 @@ async def test_an_alert_is_shown_until_it_is_resolved(fake: ModuleType) -> None:
                 return False
             return True
 
-        await eventually(connected, within_s=10)
+        await eventually(connected)
         await http.post("/api/webhook/wrong", json=alert("firing"))
         assert await client.read_notifications() == {}
         await http.post("/api/webhook/hook", json=alert("firing"))
@@ -75,5 +75,5 @@ async def test_a_wrong_token_is_refused(fake: ModuleType) -> None:
                 return "refused" in str(error)
             return False
 
-        await eventually(refused, within_s=10)
+        await eventually(refused)
         await client.aclose()

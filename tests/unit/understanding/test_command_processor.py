@@ -10,7 +10,7 @@ import pytest
 
 from barnabee.core.errors import BarnabeeError, DatabaseFull, DependencyDown, TimedOut
 from barnabee.store.sessions import Exchange
-from barnabee.testing.gpu import FakeGpuClient
+from barnabee.testing.engines import FakeGpuClient
 from barnabee.testing.llm import FakeLanguageModel
 from barnabee.understanding import local_replies
 from barnabee.understanding.command_processor import (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from barnabee.testing.gpu import make_vector
+from barnabee.testing.engines import make_vector
 from barnabee.understanding.facts import extract_fact, find_fact, is_recall_question
 from barnabee.understanding.interfaces import KnownFact
 

@@ -16,16 +16,16 @@ import pytest
 from barnabee.core import system
 from barnabee.gpu.engines.device import Device
 from barnabee.gpu.engines.minilm import MiniLm
-from barnabee.testing.intents import (
+from barnabee.understanding import intents, lexical_matcher
+from barnabee.understanding.facts import find_fact
+from barnabee.understanding.intents import ExampleIndex, IntentDecision, Thresholds, decide_intent
+from barnabee.understanding.interfaces import KnownFact, Vectors
+from support.intent_evaluation import (
     Decide,
     EvaluationResult,
     evaluate_sentences,
     read_labelled_sentences,
 )
-from barnabee.understanding import intents, lexical_matcher
-from barnabee.understanding.facts import find_fact
-from barnabee.understanding.intents import ExampleIndex, IntentDecision, Thresholds, decide_intent
-from barnabee.understanding.interfaces import KnownFact, Vectors
 
 DATA = Path(__file__).parents[2] / "data"
 INTENTS = intents.load_intents()

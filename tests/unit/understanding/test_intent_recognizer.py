@@ -8,21 +8,14 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from barnabee.testing.gpu import FakeGpuClient
+from barnabee.testing.engines import FakeGpuClient
 from barnabee.understanding import intent_recognizer
 from barnabee.understanding.intent_recognizer import IntentRecognizer
 from barnabee.understanding.intents import ConfidenceBand, Thresholds, list_examples, load_intents
 from barnabee.understanding.interfaces import Vectors
+from support.clock import FakeClock
 
 THRESHOLDS = Thresholds(0.6, 0.5, 0.02)
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now_s = 100.0
-
-    def __call__(self) -> float:
-        return self.now_s
 
 
 @pytest.fixture
@@ -31,12 +24,12 @@ def gpu() -> FakeGpuClient:
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
+def clock() -> FakeClock:
+    return FakeClock()
 
 
 @pytest.fixture
-def recognizer(gpu: FakeGpuClient, clock: Clock) -> IntentRecognizer:
+def recognizer(gpu: FakeGpuClient, clock: FakeClock) -> IntentRecognizer:
     return IntentRecognizer(gpu, THRESHOLDS, clock=clock)
 
 
@@ -79,7 +72,7 @@ async def test_the_cache_is_bounded(
 
 
 async def test_after_a_failure_the_embedder_is_not_asked_for_a_while(
-    recognizer: IntentRecognizer, gpu: FakeGpuClient, clock: Clock
+    recognizer: IntentRecognizer, gpu: FakeGpuClient, clock: FakeClock
 ) -> None:
     await recognizer.embed_examples()
     gpu.is_down = True

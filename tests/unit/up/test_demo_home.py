@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from barnabee.up.demo_home import config, onboard, process
+from barnabee.up.demo_home import config, onboard
 from barnabee.up.demo_home.config import DemoHome, DemoHomeFailed
 
 HOME = DemoHome(directory=Path("/var/lib/demo"), port=8123)
@@ -93,7 +93,7 @@ async def test_a_venv_without_home_assistant_is_rejected_first(
     home = DemoHome(directory=tmp_path / "home", port=8123)
 
     with pytest.raises(DemoHomeFailed, match=r"install requirements/home-assistant\.txt"):
-        await process.run_home(home, tmp_path / "empty", _fail_set_up)
+        await config.run_home(home, tmp_path / "empty", _fail_set_up)
 
     assert not home.directory.exists()
 

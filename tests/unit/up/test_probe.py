@@ -8,7 +8,7 @@ from barnabee.core.health import HealthState
 from barnabee.core.schema import ServiceConfig
 from barnabee.up import probe
 from support.redis import RedisServer
-from support.wait import free_port
+from support.wait import find_free_port
 
 OK = {"status": "healthy"}
 OFF = {"status": "unhealthy", "code": "not_configured", "message": "no key"}
@@ -70,7 +70,7 @@ def service(kind: str, port: int) -> ServiceConfig:
 @pytest.mark.parametrize("kind", ["http", "tcp", "redis", "home_assistant"])
 async def test_a_closed_port_is_unhealthy_and_not_responding(kind: str) -> None:
     prober = probe.NodeProber()
-    result = await prober.probe(service(kind, free_port()))
+    result = await prober.probe(service(kind, find_free_port()))
     await prober.aclose()
     assert (result.is_responding, result.state) == (False, HealthState.UNHEALTHY)
 

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from barnabee.cli.app import app
 from barnabee.core.errors import SetupFailed
 from barnabee.up import monitoring_services, setup
-from barnabee.up.progress import ProgressSteps
+from barnabee.up.console import ProgressSteps
 from support import parakeet_tdt
 
 

@@ -28,7 +28,7 @@ from support.voice import (
     make_silence,
     run_voice_service,
 )
-from support.wait import until
+from support.wait import wait_until
 from support.webrtc_browser import open_browser
 
 LIGHT = load_recording("kitchen_light_bm_george")
@@ -75,8 +75,8 @@ async def test_media_uses_the_configured_ports_only(service: VoiceService) -> No
 async def test_ports_are_released_after_the_browser_disconnects(service: VoiceService) -> None:
     async with open_browser(service.url) as browser:
         offered = media_ports(browser.answer["sdp"])
-    await until(lambda: service.metric("barnabee_voice_sessions") == 0)
-    await until(
+    await wait_until(lambda: service.metric("barnabee_voice_sessions") == 0)
+    await wait_until(
         lambda: not offered & {conn.laddr.port for conn in psutil.Process().net_connections("udp")}
     )
 

@@ -17,7 +17,7 @@ from barnabee.voice.metrics import VoiceMetrics
 from barnabee.voice.room_registry import RoomRegistry, RoomSlot
 from barnabee.voice.room_session import RoomSession
 from barnabee.voice.turn import Turn
-from support.wait import until
+from support.wait import LAST_RESORT_S, wait_until
 
 TALK = system.load_system(Path(__file__).resolve().parents[3] / "system.toml").talk
 
@@ -64,7 +64,7 @@ async def test_deadline_is_dispatched_by_the_timer() -> None:
         falsely = asyncio.Event()
         session.on(Effect.REPORT_FALSE_WAKE, falsely.set)
         session.start_from_wake_word("hey_jarvis", "a" * 32, 0)
-        await asyncio.wait_for(falsely.wait(), 5)
+        await asyncio.wait_for(falsely.wait(), LAST_RESORT_S)
         assert session.state is ConversationState.ASLEEP
         assert session.turn is None
 
@@ -80,7 +80,7 @@ async def test_tasks_of_a_turn_end_with_it_and_carry_its_trace_id() -> None:
             await asyncio.Event().wait()
 
         task = session.turn.spawn(work())
-        await until(lambda: bool(seen))
+        await wait_until(lambda: bool(seen))
         assert seen == [session.turn.trace_id]
         assert trace_context.get_trace_id() != seen[0]
         session.dispatch(RoomEvent.STOP)

@@ -19,7 +19,7 @@ from barnabee.voice.transports import websocket
 from barnabee.voice.vad import VoiceActivityDetector
 from support.voice import TOKEN, load_recording, make_silence
 from support.voice_stack import MAX_AHEAD_S, VoiceStack, open_woken_microphone, run_voice_stack
-from support.wait import until
+from support.wait import wait_until
 
 LIGHT = load_recording("kitchen_light_af_heart")
 
@@ -48,7 +48,7 @@ async def test_sentence_is_transcribed_executed_and_answered(stack: VoiceStack) 
         assert len(microphone.received) / 48_000 == pytest.approx(spoken_s + chime_s, abs=0.08)
         assert not microphone.get_messages("error")
     assert stack.voice.metric("barnabee_turns_total", outcome="answered", code="") == 1
-    await until(lambda: bool(stack.api.reports))
+    await wait_until(lambda: bool(stack.api.reports))
     report = stack.api.reports[wake["trace_id"]]
     assert (report["room"], report["interrupted"]) == ("kitchen", False)
     stages = {"wake", "vad", "stt", "command", "tts_first_byte", "first_audio"}
@@ -105,7 +105,7 @@ async def test_false_wake_report_is_counted(stack: VoiceStack) -> None:
     async with open_woken_microphone(stack) as microphone:
         await microphone.send_message(type="false_wake")
         await microphone.wait_for_state("asleep")
-        await until(lambda: stack.count_false_wakes() == 1)
+        await wait_until(lambda: stack.count_false_wakes() == 1)
 
 
 async def test_barge_in_stops_the_reply_and_reports_the_played_text(stack: VoiceStack) -> None:
@@ -163,7 +163,7 @@ async def test_stage_error_closes_its_room_only_and_is_reported(
         await other.send_message(type="talk", on=True)
         await other.wait_for_state("listening")
         labels = {"component": "voice", "code": "internal"}  # counted at the end of the request
-        await until(lambda: stack.voice.metric("barnabee_errors_total", **labels) == 1)
+        await wait_until(lambda: stack.voice.metric("barnabee_errors_total", **labels) == 1)
 
 
 frames = st.one_of(
@@ -221,7 +221,7 @@ async def test_ninth_room_is_refused_until_another_disconnects(stack: VoiceStack
         assert (status, body["code"]) == (503, "overloaded")
         assert body["retry-after"] == "5"
         await open_[0].socket.close()
-        await until(lambda: stack.voice.metric("barnabee_voice_sessions") == 7)
+        await wait_until(lambda: stack.voice.metric("barnabee_voice_sessions") == 7)
         async with stack.voice.talk("room8") as ninth:
             assert ninth.get_messages("ready")
 

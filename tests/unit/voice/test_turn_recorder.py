@@ -22,7 +22,7 @@ from barnabee.voice.turn_recorder import (
     TurnRecorder,
     make_turn_report,
 )
-from support.wait import until
+from support.wait import wait_until
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 NOW = datetime(2025, 1, 31, 12, 0, 10, tzinfo=UTC)
@@ -132,7 +132,7 @@ async def test_report_is_retried_while_the_api_is_down(
     api = FakeApi([down, down])
     recorder = make_recorder(api, tmp_path)
     recorder.record(turn(), "kitchen")
-    await until(lambda: len(api.reports) == 1)
+    await wait_until(lambda: len(api.reports) == 1)
     assert api.requests == 3
 
 
@@ -140,7 +140,7 @@ async def test_rejected_report_is_not_retried(tmp_path: Path) -> None:
     api = FakeApi([BadRequest(field="field `room`", reason="no")])
     recorder = make_recorder(api, tmp_path)
     recorder.record(turn(), "kitchen")
-    await until(lambda: api.requests == 1)
+    await wait_until(lambda: api.requests == 1)
     await recorder.aclose()
     assert api.requests == 1
 
@@ -149,7 +149,7 @@ async def test_close_does_not_wait_for_a_retry(tmp_path: Path) -> None:
     api = FakeApi([DependencyDown(dependency="api", reason="down")] * 9)
     recorder = make_recorder(api, tmp_path)
     recorder.record(turn(), "kitchen")
-    await until(lambda: api.requests == 1)
+    await wait_until(lambda: api.requests == 1)
     await recorder.aclose()  # the retry would follow 2 s later
     assert api.requests == 1
     assert not recorder._tasks

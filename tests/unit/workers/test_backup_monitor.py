@@ -26,7 +26,8 @@ from barnabee.workers.backup_monitor import BackupMonitor
 from barnabee.workers.backup_scheduler import BackupScheduler
 from barnabee.workers.metrics import BackupMetrics
 from support.backup import with_backup_settings
-from support.wait import until
+from support.clock import FakeClock
+from support.wait import wait_until
 
 SYSTEM = with_backup_settings(system_module.load_system(), audio_to="/mnt/nas")
 METRICS = (
@@ -36,15 +37,15 @@ METRICS = (
 
 
 class FakeLitestream:
-    """Litestream and the time as the test sets them, and the monitor under test."""
+    """Litestream with settable lag and metrics, and the monitor under test."""
 
     def __init__(self, settings: Settings, provider: DatabaseProvider) -> None:
-        self.now_s = 1000.0
+        self.clock = FakeClock()
         self.lag: ReplicationLag | None = ReplicationLag(5, 5)
         self.puts = 7
         self.metrics = Metrics("worker")
         series = BackupMetrics.register(self.metrics)
-        self.monitor = BackupMonitor(SYSTEM, settings, provider, series, clock=lambda: self.now_s)
+        self.monitor = BackupMonitor(SYSTEM, settings, provider, series, clock=self.clock)
 
     async def measure_lag(self, *_arguments: object) -> ReplicationLag:
         if self.lag is None:
@@ -90,11 +91,11 @@ async def test_the_lag_in_seconds_grows_also_while_litestream_does_not_answer(
     assert fake.read_series() == {"lag_transactions": 0, "lag_seconds": 0}
     fake.lag = ReplicationLag(9, 5)
     await fake.monitor.measure_lag()
-    fake.now_s += 40
+    fake.clock.now_s += 40
     await fake.monitor.measure_lag()
     assert fake.read_series() == {"lag_transactions": 4, "lag_seconds": 40}
     fake.lag = None
-    fake.now_s += 20
+    fake.clock.now_s += 20
     await fake.monitor.measure_lag()
     assert fake.read_series()["lag_seconds"] == 60
     assert math.isnan(fake.read_series()["lag_transactions"])
@@ -131,7 +132,7 @@ async def test_api_calls_are_counted_for_the_day_and_exported(
     fake: FakeLitestream, settings: Settings
 ) -> None:
     await fake.monitor.count_api_calls()
-    fake.now_s, fake.puts = 1060.0, 10
+    fake.clock.now_s, fake.puts = 1060.0, 10
     await fake.monitor.count_api_calls()
 
     today = api_usage.read_usage(settings.data_dir).calls_on(
@@ -156,7 +157,7 @@ async def test_a_requested_drill_is_started_as_a_process(
     status.request_drill(settings)
 
     await scheduler.step()
-    await until((tmp_path / "arguments").exists)
+    await wait_until((tmp_path / "arguments").exists)
     assert (tmp_path / "arguments").read_text() == "/run/backup -m barnabee backup drill --gentle\n"
     assert not status.is_drill_requested(settings)
     await scheduler.aclose()

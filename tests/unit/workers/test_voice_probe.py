@@ -14,6 +14,7 @@ from barnabee.core.schema import ProbeConfig
 from barnabee.workers import voice_probe
 from barnabee.workers.metrics import ProbeMetrics
 from barnabee.workers.voice_probe import GpuActivity, VoiceProber
+from support.clock import FakeClock
 
 CONFIG = ProbeConfig(every_s=300, every_without_gpu_s=3600, limit_ms=1000)
 GOOD = {"stages_ms": {"stt": 500.0, "total": 900.0}, "over_budget": ["stt"]}
@@ -22,11 +23,11 @@ BAD = {"stage": "speak", "code": "speech_silent", "message": "its level is -90 d
 
 @dataclass
 class FakeVoicePath:
-    """Voice path and time as the test sets them."""
+    """Voice path with a settable result and clock."""
 
     result: ProbeResult = field(default_factory=lambda: ProbeResult(**GOOD))
     activity: GpuActivity = field(default_factory=GpuActivity)
-    now_s: float = 1000.0
+    clock: FakeClock = field(default_factory=FakeClock)
     probes: int = 0
     broken: bool = False
     metrics: Metrics = field(default_factory=lambda: Metrics("worker"))
@@ -42,9 +43,7 @@ class FakeVoicePath:
 
     def make_prober(self) -> VoiceProber:
         series = ProbeMetrics.register(self.metrics)
-        return VoiceProber(
-            CONFIG, self.run_probe, self.read_activity, series, clock=lambda: self.now_s
-        )
+        return VoiceProber(CONFIG, self.run_probe, self.read_activity, series, clock=self.clock)
 
     def read_metric(self, name: str, **labels: str) -> float | None:
         return self.metrics.registry.get_sample_value(f"barnabee_probe_{name}", labels)
@@ -98,9 +97,9 @@ async def test_an_old_probe_degrades(has_gpu: bool, interval_s: int) -> None:
     prober = path.make_prober()
     assert await prober.step() == interval_s
 
-    path.now_s += 3 * interval_s
+    path.clock.now_s += 3 * interval_s
     assert await prober.check() is None
-    path.now_s += 1
+    path.clock.now_s += 1
     found = await prober.check()
     assert isinstance(found, Degraded)
     assert found.code == "probe_stale"
@@ -112,9 +111,9 @@ async def test_a_probe_waits_for_an_idle_voice_path_at_most_one_interval() -> No
 
     assert await prober.step() == voice_probe.BUSY_RETRY_S
     assert path.probes == 0
-    path.now_s += 299
+    path.clock.now_s += 299
     assert await prober.step() == voice_probe.BUSY_RETRY_S
-    path.now_s += 1
+    path.clock.now_s += 1
     assert await prober.step() == 300
     assert path.probes == 1
     assert await prober.step() == voice_probe.BUSY_RETRY_S  # and then it waits again

@@ -1,1 +1,1 @@
-"""The HTTP face of the api, one module a subject."""
+"""HTTP routes of the api, one module for each subject."""

@@ -1,4 +1,4 @@
-"""How safe what the house remembers is, and asking for a drill now."""
+"""Routes of the backups: their status, and a request for a restore drill."""
 
 from __future__ import annotations
 
@@ -15,29 +15,8 @@ from barnabee.backup import status
 router = APIRouter()
 
 
-class DrillRequested(BaseModel):
-    """A drill was asked for; `GET /v1/backups` has its result under `drill.last` in time."""
-
-    requested: bool
-
-
-@router.get("/v1/backups", response_model=BackupsResponse)
-async def get_backups(request: Request) -> dict[str, Any]:
-    """Return what `barnabee backup status --json` prints."""
-    service = get_service(request)
-    now = status.local_now(service.settings)
-    return await status.collect_status(service.system, service.settings, now)
-
-
-@router.post("/v1/backups/rehearse", status_code=202)
-async def request_drill(request: Request) -> DrillRequested:
-    """Ask for a drill; it is begun within seconds by whoever does drills on this machine."""
-    await asyncio.to_thread(status.request_drill, get_service(request).settings)
-    return DrillRequested(requested=True)
-
-
 class DrillResponse(ExtensibleSchema):
-    """One drill: the newest copies, restored to scratch and compared."""
+    """Result of one restore drill."""
 
     started_at: str
     took_ms: int
@@ -53,7 +32,7 @@ class DrillResponse(ExtensibleSchema):
 
 
 class DrillsResponse(ExtensibleSchema):
-    """What drills there were and when the next one is; the newest last."""
+    """Past restore drills, the newest last in `history`, and the time of the next one."""
 
     last: DrillResponse | None
     last_verified_at: str | None
@@ -63,7 +42,7 @@ class DrillsResponse(ExtensibleSchema):
 
 
 class ReplicaResponse(ExtensibleSchema):
-    """The stream of the database to its copy."""
+    """State of the replica."""
 
     url: str
     lag_transactions: int | None
@@ -71,7 +50,7 @@ class ReplicaResponse(ExtensibleSchema):
 
 
 class SnapshotResponse(ExtensibleSchema):
-    """The newest daily snapshot, and how many are kept."""
+    """Newest daily snapshot, and the number of snapshots."""
 
     newest: str | None
     at: str | None
@@ -82,7 +61,7 @@ class SnapshotResponse(ExtensibleSchema):
 
 
 class BackupsResponse(ExtensibleSchema):
-    """How safe what the house remembers is; `warnings` are sentences."""
+    """State of the backups; `warnings` are sentences."""
 
     replica: ReplicaResponse
     snapshot: SnapshotResponse
@@ -91,3 +70,24 @@ class BackupsResponse(ExtensibleSchema):
     recovery_key: bool
     offsite: str | None
     warnings: list[str]
+
+
+class DrillRequested(BaseModel):
+    """Confirmation that a drill was requested; `GET /v1/backups` has its result in `drill.last`."""
+
+    requested: bool
+
+
+@router.get("/v1/backups", response_model=BackupsResponse)
+async def get_backups(request: Request) -> dict[str, Any]:
+    """Return the same as `barnabee backup status --json`."""
+    service = get_service(request)
+    now = status.local_now(service.settings)
+    return await status.collect_status(service.system, service.settings, now)
+
+
+@router.post("/v1/backups/rehearse", status_code=202)
+async def request_drill(request: Request) -> DrillRequested:
+    """Request a restore drill; the worker starts it within seconds."""
+    await asyncio.to_thread(status.request_drill, get_service(request).settings)
+    return DrillRequested(requested=True)

@@ -1,4 +1,7 @@
-"""The ledger of the card, and moving a model by hand: asked of the gpu service for the page."""
+"""Routes of the GPU memory: the VRAM ledger, and loading or unloading a model.
+
+All requests are forwarded to the gpu service.
+"""
 
 from __future__ import annotations
 
@@ -11,40 +14,12 @@ from barnabee.api.service import get_service
 
 router = APIRouter()
 READ_LIMIT_S = 3.0
-MOVE_LIMIT_S = 60.0  # a load may have to wait for room: wait_limit_ms and the load itself
+MOVE_LIMIT_S = 60.0  # a load may wait for memory: gpu.wait_limit_ms plus the load itself
 ModelId = Annotated[str, Path(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 
 
-@router.get("/api/gpu", response_model=VramLedgerResponse)
-async def get_vram_ledger(request: Request) -> dict[str, Any]:
-    """Return the ledger: what the card holds, for whom, and the last decisions and why."""
-    return (
-        await get_service(request)
-        .neighbour("gpu")
-        .request_json("GET", "/v1/vram", limit_s=READ_LIMIT_S)
-    )
-
-
-@router.post("/api/gpu/models/{model}/load", response_model=ModelMoved)
-async def load_model(request: Request, model: ModelId) -> dict[str, Any]:
-    """Bring a model onto the card."""
-    path = f"/v1/models/{model}/load"
-    return (
-        await get_service(request).neighbour("gpu").request_json("POST", path, limit_s=MOVE_LIMIT_S)
-    )
-
-
-@router.post("/api/gpu/models/{model}/unload", response_model=ModelMoved)
-async def unload_model(request: Request, model: ModelId) -> dict[str, Any]:
-    """Take a model that nobody uses off the card."""
-    path = f"/v1/models/{model}/unload"
-    return (
-        await get_service(request).neighbour("gpu").request_json("POST", path, limit_s=MOVE_LIMIT_S)
-    )
-
-
 class GpuMemory(Schema):
-    """The card (or main memory, where there is none), in MiB."""
+    """Memory of the GPU, or main memory without one, in MiB."""
 
     name: str
     total_mib: int
@@ -58,14 +33,14 @@ class GpuMemory(Schema):
 
 
 class LeaseResponse(Schema):
-    """Somebody who uses a model."""
+    """Lease of a model."""
 
     session: str | None
     left_ms: float
 
 
 class ModelResponse(Schema):
-    """A model in the ledger."""
+    """Model in the ledger."""
 
     name: str
     id: str
@@ -85,7 +60,7 @@ class ModelResponse(Schema):
 
 
 class WaitingRequest(Schema):
-    """Somebody who waits for a model."""
+    """Request that waits for a model."""
 
     model: str
     session: str | None
@@ -93,7 +68,7 @@ class WaitingRequest(Schema):
 
 
 class VramDecision(Schema):
-    """What the ledger decided and why."""
+    """Decision of the VRAM manager."""
 
     at: float
     decision: str
@@ -105,7 +80,7 @@ class VramDecision(Schema):
 
 
 class VramLedgerResponse(Schema):
-    """The memory of the card and who has it; the newest decision last."""
+    """VRAM ledger; the newest decision is last."""
 
     card: GpuMemory
     models: list[ModelResponse]
@@ -115,7 +90,28 @@ class VramLedgerResponse(Schema):
 
 
 class ModelMoved(Schema):
-    """What became of a model that was loaded or unloaded by hand."""
+    """State of a model after it was loaded or unloaded."""
 
     name: str
     state: str
+
+
+@router.get("/api/gpu", response_model=VramLedgerResponse)
+async def get_vram_ledger(request: Request) -> dict[str, Any]:
+    """Return the VRAM ledger: models, leases, waiting requests and the last decisions."""
+    client = get_service(request).get_client("gpu")
+    return await client.request_json("GET", "/v1/vram", limit_s=READ_LIMIT_S)
+
+
+@router.post("/api/gpu/models/{model}/load", response_model=ModelMoved)
+async def load_model(request: Request, model: ModelId) -> dict[str, Any]:
+    """Load a model into GPU memory."""
+    client = get_service(request).get_client("gpu")
+    return await client.request_json("POST", f"/v1/models/{model}/load", limit_s=MOVE_LIMIT_S)
+
+
+@router.post("/api/gpu/models/{model}/unload", response_model=ModelMoved)
+async def unload_model(request: Request, model: ModelId) -> dict[str, Any]:
+    """Unload a model that has no lease."""
+    client = get_service(request).get_client("gpu")
+    return await client.request_json("POST", f"/v1/models/{model}/unload", limit_s=MOVE_LIMIT_S)

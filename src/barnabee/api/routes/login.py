@@ -1,4 +1,4 @@
-"""Letting browsers in and showing them out: the token or a one-time link, a cookie, a list."""
+"""Routes of web sessions: login by token or one-time link, logout, listing and revoking."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from fastapi import APIRouter, Path, Query, Request
 from pydantic import BaseModel, Field
 from starlette.responses import RedirectResponse, Response
 
-from barnabee.api.schemas import WebSessionResponse, LoginLinkResponse
+from barnabee.api.schemas import LoginLinkResponse, WebSessionResponse
 from barnabee.api.service import get_service
-from barnabee.core.auth import COOKIE_NAME, COOKIE_LIFETIME_S, LINK_LIFETIME_S
+from barnabee.core.auth import COOKIE_LIFETIME_S, COOKIE_NAME, LINK_LIFETIME_S
 from barnabee.core.errors import LinkInvalid, NotFound, Unauthorized
 
 router = APIRouter()
@@ -19,90 +19,92 @@ SessionPathId = Annotated[str, Path(pattern=r"^[0-9a-f]{16}$")]
 
 
 class LoginRequest(BaseModel):
-    """What opens the house."""
+    """Login by the API token."""
 
     token: str = Field(min_length=1, max_length=512)
 
 
 @router.get("/login", status_code=303, response_class=RedirectResponse)
 async def login_by_link(request: Request, key: Annotated[str, Query(max_length=256)]) -> Response:
-    """Set the cookie of a browser that came with a link not used before, and send it home."""
+    """Start a session for a browser with an unused link, and redirect it to the dashboard."""
     service = get_service(request)
     try:
-        nonce = service.access.read_link_key(key, time.time())
-        await service.logins.use(nonce)
+        nonce = service.authenticator.read_link_key(key, time.time())
+        await service.login_links.use(nonce)
     except LinkInvalid as error:
         if "text/html" not in request.headers.get("accept", ""):
             raise
-        return _private(RedirectResponse(f"/?refused={error.code}", status_code=303))
-    return _let_in(request, RedirectResponse("/", status_code=303))
+        return _make_private(RedirectResponse(f"/?refused={error.code}", status_code=303))
+    return _start_session(request, RedirectResponse("/", status_code=303))
 
 
 @router.post("/api/login", status_code=204, response_class=Response)
-async def login_by_token(request: Request, given: LoginRequest) -> Response:
-    """Set the cookie of a browser whose person knows the token; a few tries a minute."""
+async def login_by_token(request: Request, body: LoginRequest) -> Response:
+    """Start a session for a browser with the API token; limited by `limits.logins_per_minute`."""
     service = get_service(request)
     peer = request.client
-    service.login_limiter.take(peer.host if peer else "local")
-    if service.access.identify_client(f"Bearer {given.token}", None, time.time()) is None:
+    service.login_rate_limiter.take(peer.host if peer else "local")
+    authorization = f"Bearer {body.token}"
+    if service.authenticator.identify_client(authorization, None, time.time()) is None:
         raise Unauthorized
-    return _let_in(request, Response(status_code=204))
+    return _start_session(request, Response(status_code=204))
 
 
 @router.post("/api/logout", status_code=204, response_class=Response)
 async def log_out(request: Request) -> Response:
-    """Show this browser out; its cookie is worth nothing from now on."""
-    this = _this(request)
-    if this:
-        get_service(request).browsers.remove(this)
-    answer = Response(status_code=204)
-    answer.delete_cookie(COOKIE_NAME, path="/")
-    return _private(answer)
+    """Revoke the session of this browser."""
+    session_id = _read_session_id(request)
+    if session_id:
+        get_service(request).web_sessions.revoke(session_id)
+    response = Response(status_code=204)
+    response.delete_cookie(COOKIE_NAME, path="/")
+    return _make_private(response)
 
 
 @router.get("/api/session", response_model=WebSessionResponse)
 async def get_own_session(request: Request, response: Response) -> WebSessionResponse:
-    """Return who is asking, and make a browser's cookie good for its whole time again."""
-    this = _this(request)
-    for shown in _browsers(request):
-        if shown.id == this:
-            _set_cookie(request, response, this)
-            return shown
+    """Return the session of this browser and renew its cookie."""
+    session_id = _read_session_id(request)
+    for session in _list_sessions(request):
+        if session.id == session_id:
+            _set_cookie(request, response, session_id)
+            return session
     now_s = int(time.time())
     return WebSessionResponse(id="", name="token", since_s=now_s, seen_s=now_s, this=True)
 
 
 @router.get("/api/browsers", response_model=list[WebSessionResponse])
 async def list_sessions(request: Request) -> list[WebSessionResponse]:
-    """Return every browser that is logged in, the one seen last first."""
-    return _browsers(request)
+    """Return all sessions, the most recently used first."""
+    return _list_sessions(request)
 
 
 @router.delete("/api/browsers/{browser}", status_code=204, response_class=Response)
 async def revoke_session(request: Request, browser: SessionPathId) -> Response:
-    """Show a browser out."""
-    if not get_service(request).browsers.remove(browser):
+    """Revoke the session of a browser."""
+    if not get_service(request).web_sessions.revoke(browser):
         raise NotFound(what=f"browser {browser}")
     return Response(status_code=204)
 
 
 @router.post("/api/links", response_model=LoginLinkResponse, status_code=201)
 async def create_login_link(request: Request) -> LoginLinkResponse:
-    """Make a link that lets one more browser in, once."""
-    key = get_service(request).access.make_link_key(time.time())
+    """Create a one-time login link."""
+    key = get_service(request).authenticator.make_link_key(time.time())
     return LoginLinkResponse(path=f"/login?key={key}", good_for_s=LINK_LIFETIME_S)
 
 
-def _let_in(request: Request, answer: Response) -> Response:
-    browser = get_service(request).browsers.add(request.headers.get("user-agent", ""))
-    _set_cookie(request, answer, browser)
-    return _private(answer)
+def _start_session(request: Request, response: Response) -> Response:
+    user_agent = request.headers.get("user-agent", "")
+    session_id = get_service(request).web_sessions.create(user_agent)
+    _set_cookie(request, response, session_id)
+    return _make_private(response)
 
 
-def _set_cookie(request: Request, answer: Response, browser: str) -> None:
-    answer.set_cookie(
+def _set_cookie(request: Request, response: Response, session_id: str) -> None:
+    response.set_cookie(
         COOKIE_NAME,
-        get_service(request).access.make_cookie(browser, time.time()),
+        get_service(request).authenticator.make_cookie(session_id, time.time()),
         max_age=COOKIE_LIFETIME_S,
         path="/",
         secure=request.url.scheme == "https",
@@ -111,22 +113,27 @@ def _set_cookie(request: Request, answer: Response, browser: str) -> None:
     )
 
 
-def _private(answer: Response) -> Response:
-    answer.headers["Cache-Control"] = "no-store"
-    answer.headers["Referrer-Policy"] = "no-referrer"
-    return answer
+def _make_private(response: Response) -> Response:
+    response.headers["Cache-Control"] = "no-store"
+    response.headers["Referrer-Policy"] = "no-referrer"
+    return response
 
 
-def _this(request: Request) -> str:
-    """Return the id of the browser that asks; empty when it came with the token."""
-    return get_service(request).access.read_cookie(request.headers.get("cookie"), time.time()) or ""
+def _read_session_id(request: Request) -> str:
+    """Return the session id in the cookie, empty for a client with the token."""
+    authenticator = get_service(request).authenticator
+    return authenticator.read_cookie(request.headers.get("cookie"), time.time()) or ""
 
 
-def _browsers(request: Request) -> list[WebSessionResponse]:
-    this = _this(request)
+def _list_sessions(request: Request) -> list[WebSessionResponse]:
+    own_id = _read_session_id(request)
     return [
         WebSessionResponse(
-            id=one.id, name=one.name, since_s=one.since_s, seen_s=one.seen_s, this=one.id == this
+            id=session.id,
+            name=session.name,
+            since_s=session.since_s,
+            seen_s=session.seen_s,
+            this=session.id == own_id,
         )
-        for one in get_service(request).browsers.all()
+        for session in get_service(request).web_sessions.list_all()
     ]

@@ -1,4 +1,4 @@
-"""What happens in the house, as it happens: server-sent events, and how everything is now."""
+"""Routes of the installation's status: event stream, current status and configuration."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from starlette.responses import StreamingResponse
 
 from barnabee import __version__
 from barnabee.api.latency_explainer import STAGE_TITLES
-from barnabee.api.schemas import StatusResponse, TurnTimingsEvent, SystemResponse, TurnEvent
+from barnabee.api.schemas import StatusResponse, SystemResponse, TurnEvent, TurnTimingsEvent
 from barnabee.api.service import get_service
 from barnabee.clients.probe import read_budgets_ms
 from barnabee.core.errors import StillLoading
@@ -19,15 +19,15 @@ router = APIRouter()
 
 
 class EventStreamResponse(StreamingResponse):
-    """Server-sent events."""
+    """Stream of server-sent events."""
 
     media_type = "text/event-stream"
 
 
-# The events' data are objects of these shapes.
+# The data of each event is one of these models.
 _EVENTS: dict[int | str, dict[str, Any]] = {
     200: {
-        "description": "Events `now`, `turn`, `spoken`, and `beat` when there is nothing else.",
+        "description": "Events `now`, `turn`, `spoken`, and `beat` as a heartbeat.",
         "model": StatusResponse | TurnEvent | TurnTimingsEvent,
     }
 }
@@ -35,45 +35,43 @@ _EVENTS: dict[int | str, dict[str, Any]] = {
 
 @router.get("/api/events", response_class=EventStreamResponse, responses=_EVENTS)
 async def stream_events(request: Request) -> StreamingResponse:
-    """Send how everything is, then whatever changes, for as long as the page is open."""
-    stream = await get_service(request).watch.listen()
+    """Send the current status, then all changes until the client disconnects."""
+    stream = await get_service(request).status_watcher.subscribe()
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-    answer = EventStreamResponse(stream, headers=headers)
-    answer.headers["content-type"] = EventStreamResponse.media_type  # without a charset, which is UTF-8 anyway
-    return answer
+    response = EventStreamResponse(stream, headers=headers)
+    # Starlette adds a charset; event streams are always UTF-8.
+    response.headers["content-type"] = EventStreamResponse.media_type
+    return response
 
 
 @router.get("/api/now", response_model=StatusResponse)
 async def get_status(request: Request) -> StatusResponse:
-    """Return how everything is."""
-    found = get_service(request).watch.now
-    if found is None:
-        raise StillLoading(what="the first look around")
-    return found
-
-
-router = APIRouter()
+    """Return the current status."""
+    status = get_service(request).status_watcher.status
+    if status is None:
+        raise StillLoading(what="the first status check")
+    return status
 
 
 @router.get("/api/system", response_model=SystemResponse)
 async def get_system(request: Request) -> dict[str, Any]:
-    """Return the public part of the system file this api runs with."""
+    """Return the public part of system.toml."""
     return make_public_system(get_service(request).system)
 
 
 @router.get("/", include_in_schema=False)
 async def get_index() -> dict[str, Any]:
-    """Return where to go from here."""
+    """Return the main paths; without a built dashboard this is the start page."""
     paths = {"health": "/health", "system": "/api/system", "turns": "/v1/turns"}
     return {"name": "BarnabeeNet", "version": __version__, "paths": paths}
 
 
 def make_public_system(system: System) -> dict[str, Any]:
-    """Return what anybody in the house may know of `system`. Pure."""
+    """Return the configuration that clients may read: everything but credentials. Pure."""
     return {
         "version": __version__,
-        "services": {name: _service(one) for name, one in system.service.items()},
-        "companions": {name: _service(one) for name, one in system.companion.items()},
+        "services": {name: _make_service(one) for name, one in system.service.items()},
+        "companions": {name: _make_service(one) for name, one in system.companion.items()},
         "models": {name: one.model_dump() for name, one in system.model.items()},
         "card": system.gpu.model_dump(),
         "voice": system.voice.model_dump(),
@@ -89,5 +87,5 @@ def make_public_system(system: System) -> dict[str, Any]:
     }
 
 
-def _service(service: ServiceConfig) -> dict[str, Any]:
+def _make_service(service: ServiceConfig) -> dict[str, Any]:
     return service.model_dump(exclude={"credentials"})

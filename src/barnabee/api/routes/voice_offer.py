@@ -1,6 +1,7 @@
-"""The way of a page to the voice: its offer and its addresses are handed on; sound goes directly.
+"""Routes of the WebRTC signalling between the dashboard and the voice service.
 
-A browser needs no second port and no second cookie, and one that was shown out gets no further.
+Forwarded through the api, so that a browser needs no second port and cookie, and a revoked session
+cannot connect. Audio is sent directly.
 """
 
 from __future__ import annotations
@@ -15,11 +16,11 @@ from barnabee.api.service import get_service
 
 router = APIRouter()
 OFFER_LIMIT_S = 12.0
-LATE_LIMIT_S = 5.0
+CANDIDATES_LIMIT_S = 5.0
 
 
 class VoiceOffer(BaseModel):
-    """What a browser offers (SDP), and how its room is called."""
+    """SDP offer of a browser, and the name of its room."""
 
     sdp: str = Field(min_length=1)
     type: str = "offer"
@@ -27,7 +28,7 @@ class VoiceOffer(BaseModel):
 
 
 class VoiceAnswer(BaseModel):
-    """What the voice answers."""
+    """SDP answer of the voice service."""
 
     sdp: str
     type: str
@@ -36,23 +37,24 @@ class VoiceAnswer(BaseModel):
 
 
 class VoiceIceCandidates(BaseModel):
-    """Addresses that were found after the offer, in the browser's own words."""
+    """ICE candidates found after the offer, in the browser's format."""
 
     pc_id: str
     candidates: list[dict[str, Any]] = Field(max_length=64)
 
 
 @router.post("/api/talk/offer", response_model=VoiceAnswer)
-async def post_offer(request: Request, wanted: VoiceOffer) -> dict[str, Any]:
-    """Begin a conversation."""
-    body = wanted.model_dump(exclude_none=True)
-    voice = get_service(request).neighbour("voice")
-    return await voice.request_json("POST", "/v1/offer", limit_s=OFFER_LIMIT_S, json=body)
+async def post_offer(request: Request, offer: VoiceOffer) -> dict[str, Any]:
+    """Start a conversation."""
+    body = offer.model_dump(exclude_none=True)
+    client = get_service(request).get_client("voice")
+    return await client.request_json("POST", "/v1/offer", limit_s=OFFER_LIMIT_S, json=body)
 
 
 @router.patch("/api/talk/offer", status_code=204, response_class=Response)
-async def patch_candidates(request: Request, wanted: VoiceIceCandidates) -> Response:
-    """Hand on addresses that were found later."""
-    voice = get_service(request).neighbour("voice")
-    await voice.request_json("PATCH", "/v1/offer", limit_s=LATE_LIMIT_S, json=wanted.model_dump())
+async def patch_candidates(request: Request, added: VoiceIceCandidates) -> Response:
+    """Add ICE candidates to a conversation."""
+    body = added.model_dump()
+    client = get_service(request).get_client("voice")
+    await client.request_json("PATCH", "/v1/offer", limit_s=CANDIDATES_LIMIT_S, json=body)
     return Response(status_code=204)

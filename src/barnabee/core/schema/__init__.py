@@ -26,9 +26,11 @@ from barnabee.core.schema.services import (
     LimitsConfig,
     LogsConfig,
     ModelConfig,
+    Name,
     ServiceConfig,
     SessionConfig,
     StageConfig,
+    TomlTable,
     WakeConfig,
 )
 from barnabee.core.schema.speech import (
@@ -39,7 +41,6 @@ from barnabee.core.schema.speech import (
     TroubleConfig,
     VoiceConfig,
 )
-from barnabee.core.schema.types import Name, TomlTable
 
 __all__ = [
     "AcceptanceConfig",

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from barnabee.core.schema.types import (
+from barnabee.core.schema.services import (
     Clock,
     Count,
     Hour,

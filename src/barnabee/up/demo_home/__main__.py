@@ -13,7 +13,7 @@ from pathlib import Path
 
 import structlog
 
-from barnabee.up.demo_home import onboard, process
+from barnabee.up.demo_home import config, onboard
 from barnabee.up.demo_home.config import DemoHome, DemoHomeFailed
 
 
@@ -41,7 +41,7 @@ async def _run(home: DemoHome, options: argparse.Namespace) -> int:
     if options.onboard_only:
         await onboard.ensure_token(home, token_file)
         return 0
-    return await process.run_home(
+    return await config.run_home(
         home, options.venv.resolve(), lambda: onboard.ensure_token(home, token_file)
     )
 

@@ -1,4 +1,4 @@
-/** A titled part of a view. */
+/** Titled section of a view. */
 import type { ComponentChildren } from "preact";
 import { useId } from "preact/hooks";
 import "./style.css";
@@ -14,7 +14,7 @@ export function Card({ title, aside, children, class: extra = "" }: Props) {
   const id = useId();
   return (
     <section class={`card ${extra}`} aria-labelledby={id}>
-      <header class="card-head">
+      <header class="card-header">
         <h2 id={id}>{title}</h2>
         {aside}
       </header>

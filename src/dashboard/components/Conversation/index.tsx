@@ -1,44 +1,45 @@
-/** What was said and answered on this page, newest last; times of the stages as they happen. */
-import { took } from "../../format";
+/** Conversation of this page, newest exchange last, with the times of the stages. */
+import { formatDuration } from "../../format";
 import { Icon } from "../Icon";
 import "./style.css";
 
-export interface Said {
+export interface Exchange {
   id: string;
-  /** What was understood, or typed; empty while it is being heard. */
+  /** Recognized or typed text; empty until it is recognized. */
   utterance: string;
   reply: string;
-  aloud: boolean;
-  trouble: string;
+  isSpoken: boolean;
+  error: string;
+  /** Part of the reply that was played before an interruption. */
   heard: string | null;
-  /** Milliseconds since the person was done, by the name of what happened then. */
+  /** Name of each step and the milliseconds from the end of speech to it. */
   times: Array<[string, number]>;
   traceId: string;
 }
 
-export function Conversation({ said }: { said: Said[] }) {
-  if (said.length === 0) return null;
+export function Conversation({ exchanges }: { exchanges: Exchange[] }) {
+  if (exchanges.length === 0) return null;
   return (
     <ol class="conversation" role="log" aria-label="Conversation" tabIndex={0}>
-      {said.map((one) => (
+      {exchanges.map((one) => (
         <li key={one.id}>
-          <p class="bubble you">{one.utterance || <span class="soft">…</span>}</p>
-          {one.trouble && <p class="bubble trouble">{one.trouble}</p>}
+          <p class="bubble user">{one.utterance || <span class="muted">…</span>}</p>
+          {one.error && <p class="bubble error">{one.error}</p>}
           {one.reply && (
-            <p class="bubble house">
-              {one.aloud && <Icon name="speak" size={18} />}
+            <p class="bubble assistant">
+              {one.isSpoken && <Icon name="speak" size={18} />}
               <span>{one.reply}</span>
             </p>
           )}
-          {one.heard !== null && <p class="small soft">You heard: {one.heard || "nothing of it"}</p>}
+          {one.heard !== null && <p class="small muted">You heard: {one.heard || "nothing"}</p>}
           {(one.times.length > 0 || one.traceId) && (
-            <p class="times small soft figure">
+            <p class="turn-times small muted tabular">
               {one.times.map(([name, ms]) => (
                 <span key={name}>
-                  {name} {took(ms)}
+                  {name} {formatDuration(ms)}
                 </span>
               ))}
-              {one.traceId && one.reply && <a href={`#/turns/${one.traceId}`}>where the time went</a>}
+              {one.traceId && one.reply && <a href={`#/turns/${one.traceId}`}>timings</a>}
             </p>
           )}
         </li>

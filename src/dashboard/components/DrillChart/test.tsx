@@ -1,9 +1,9 @@
 import { expect, test } from "vitest";
-import type { DrillShape } from "../../api/types";
-import { show } from "../../testing";
+import type { DrillResponse } from "../../api/types";
+import { mount } from "../../testing";
 import { DrillChart } from ".";
 
-const drill = (day: number, took_ms: number, success = true): DrillShape => ({
+const makeDrill = (day: number, took_ms: number, success = true): DrillResponse => ({
   started_at: `2026-01-0${day}T03:00:00Z`,
   took_ms,
   success,
@@ -17,14 +17,14 @@ const drill = (day: number, took_ms: number, success = true): DrillShape => ({
   offsite: false,
 });
 
-test("bars are as high as rehearsals were long, and a failed one is told apart", async () => {
-  const { all, find } = await show(<DrillChart drills={[drill(1, 4000), drill(2, 2000, false), drill(3, 1)]} />);
+test("bars show durations, and failed drills are marked", async () => {
+  const { all, find } = await mount(<DrillChart drills={[makeDrill(1, 4000), makeDrill(2, 2000, false), makeDrill(3, 1)]} />);
   const bars = all("li") as HTMLElement[];
   expect(bars.map((one) => one.style.height)).toEqual(["100%", "50%", "6%"]);
   expect(bars.map((one) => one.className)).toEqual(["", "failed", ""]);
-  expect(find("ol").getAttribute("aria-label")).toContain("2 of the last 3 rehearsals succeeded");
+  expect(find("ol").getAttribute("aria-label")).toContain("2 of the last 3 restore drills succeeded");
 });
 
-test("one alone is no history", async () => {
-  expect((await show(<DrillChart drills={[drill(1, 4000)]} />)).all("li")).toHaveLength(0);
+test("a single drill has no chart", async () => {
+  expect((await mount(<DrillChart drills={[makeDrill(1, 4000)]} />)).all("li")).toHaveLength(0);
 });

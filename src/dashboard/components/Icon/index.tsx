@@ -1,8 +1,8 @@
-/** Drawings of one stroke, in the colour of the text around them. */
+/** Line icons in the colour of the surrounding text. */
 import "./style.css";
 
 const PATHS = {
-  now: "M4 11.5 12 5l8 6.5M6 10.5V19h12v-8.5M10 19v-5h4v5",
+  status: "M4 11.5 12 5l8 6.5M6 10.5V19h12v-8.5M10 19v-5h4v5",
   talk: "M12 4a3 3 0 0 1 3 3v4a3 3 0 0 1-6 0V7a3 3 0 0 1 3-3ZM6 11a6 6 0 0 0 12 0M12 17v3",
   turns: "M5 7h14M5 12h14M5 17h9",
   gpu: "M7 7h10v10H7zM10 10h4v4h-4zM9 4v3M15 4v3M9 17v3M15 17v3M4 9h3M4 15h3M17 9h3M17 15h3",

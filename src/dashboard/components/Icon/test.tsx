@@ -1,9 +1,9 @@
 import { expect, test } from "vitest";
-import { show } from "../../testing";
+import { mount } from "../../testing";
 import { Icon } from ".";
 
-test("a drawing says nothing to a screen reader, because the words beside it do", async () => {
-  const { find } = await show(<Icon name="talk" size={30} />);
+test("an icon is hidden from screen readers", async () => {
+  const { find } = await mount(<Icon name="talk" size={30} />);
   expect(find("svg").getAttribute("aria-hidden")).toBe("true");
   expect(find("svg").getAttribute("width")).toBe("30");
 });

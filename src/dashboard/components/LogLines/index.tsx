@@ -1,6 +1,6 @@
-/** A turn's lines of the log, each with its other fields when it is opened. */
+/** Log records of a turn; each expands to all its fields. */
 import type { LogLine } from "../../api/types";
-import { clock } from "../../format";
+import { formatClockTime } from "../../format";
 import "./style.css";
 
 export function LogLines({ lines }: { lines: LogLine[] }) {
@@ -10,8 +10,8 @@ export function LogLines({ lines }: { lines: LogLine[] }) {
         <li key={index} class={line.level}>
           <details>
             <summary>
-              <span class="figure soft">{line.timestamp ? clock(Date.parse(line.timestamp)) : ""}</span>
-              <span class="log-who">{line.component}</span>
+              <span class="tabular muted">{line.timestamp ? formatClockTime(Date.parse(line.timestamp)) : ""}</span>
+              <span class="log-component">{line.component}</span>
               <span class="log-event">{line.event}</span>
               {line.level !== "info" && <span class="log-level">{line.level}</span>}
             </summary>

@@ -1,10 +1,10 @@
 import { expect, test } from "vitest";
-import { show } from "../../testing";
+import { mount } from "../../testing";
 import { LogLines } from ".";
 
-test("a line shows who said what, and the rest when it is opened", async () => {
+test("a record shows component and event, and its other fields", async () => {
   const line = { timestamp: "2026-01-31T12:00:00Z", component: "gpu", level: "warning", event: "slow", more: { model: "<i>" } };
-  const { text, all } = await show(<LogLines lines={[line]} />);
+  const { text, all } = await mount(<LogLines lines={[line]} />);
   expect(text()).toContain("gpu");
   expect(text()).toContain("warning");
   expect(text()).toContain('"model": "<i>"');

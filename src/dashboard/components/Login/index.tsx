@@ -1,19 +1,19 @@
-/** The door: the house's token, or a one-time link made at its machine or by another browser. */
+/** Login page: the API token; one-time links are opened directly. */
 import { useState } from "preact/hooks";
-import { type Api, Trouble } from "../../api/client";
-import { useHouse } from "../../state";
+import { type Api, ApiError } from "../../api/client";
+import { useAppState } from "../../state";
 import { Notice } from "../Notice";
 import "./style.css";
 
 interface Props {
-  api: Pick<Api, "login">;
-  onIn: () => void;
+  api: Pick<Api, "logIn">;
+  onLogin: () => void;
 }
 
-export function Login({ api, onIn }: Props) {
-  const state = useHouse();
+export function Login({ api, onLogin }: Props) {
+  const state = useAppState();
   const [busy, setBusy] = useState(false);
-  const refusal = state.refusal.value;
+  const loginError = state.loginError.value;
   const submit = async (event: Event): Promise<void> => {
     event.preventDefault();
     const form = event.currentTarget as HTMLFormElement;
@@ -21,13 +21,13 @@ export function Login({ api, onIn }: Props) {
     if (!token) return;
     setBusy(true);
     try {
-      await api.login(token);
-      state.refusal.value = "";
-      onIn();
+      await api.logIn(token);
+      state.loginError.value = "";
+      onLogin();
     } catch (error) {
-      const wrong = error instanceof Trouble && error.status === 401;
-      state.refusal.value = wrong
-        ? "That is not this house's token."
+      const isWrongToken = error instanceof ApiError && error.status === 401;
+      state.loginError.value = isWrongToken
+        ? "The token is wrong."
         : error instanceof Error
           ? error.message
           : String(error);
@@ -40,17 +40,17 @@ export function Login({ api, onIn }: Props) {
       <form class="login-card stack" onSubmit={(event) => void submit(event)}>
         <img src="/icon.svg" alt="" width="64" height="64" />
         <h1>Barnabee</h1>
-        {refusal && <Notice kind="bad" title={refusal} />}
+        {loginError && <Notice kind="bad" title={loginError} />}
         <label class="stack login-label">
-          <span>The house's token</span>
+          <span>API token</span>
           <input class="field" name="token" type="password" autocomplete="current-password" required maxLength={512} />
         </label>
-        <button class="button main" type="submit" disabled={busy}>
-          Come in
+        <button class="button primary" type="submit" disabled={busy}>
+          Log in
         </button>
-        <p class="small soft">
-          Or open a one-time link: <code>barnabee link</code> prints one at the house's machine, and a
-          browser that is in makes one under Access.
+        <p class="small muted">
+          Or open a one-time link: run <code>barnabee link</code> on the server, or create one under Access
+          in a browser that is logged in.
         </p>
       </form>
     </main>

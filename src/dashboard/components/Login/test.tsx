@@ -1,28 +1,28 @@
 import { expect, test } from "vitest";
-import { Trouble } from "../../api/client";
-import { settle, show } from "../../testing";
+import { ApiError } from "../../api/client";
+import { flush, mount } from "../../testing";
 import { Login } from ".";
 
 async function submit(answer: () => Promise<null>) {
-  let entered = 0;
-  const shown = await show(<Login api={{ login: answer }} onIn={() => (entered += 1)} />);
-  shown.find<HTMLInputElement>("input").value = "a token";
-  shown.find("form").dispatchEvent(new Event("submit", { bubbles: true, cancelable: true }));
-  await settle();
-  return { shown, entered };
+  let loggedIn = 0;
+  const mounted = await mount(<Login api={{ logIn: answer }} onLogin={() => (loggedIn += 1)} />);
+  mounted.find<HTMLInputElement>("input").value = "a token";
+  mounted.find("form").dispatchEvent(new Event("submit", { bubbles: true, cancelable: true }));
+  await flush();
+  return { mounted, loggedIn };
 }
 
-test("the right token lets in", async () => {
-  expect((await submit(() => Promise.resolve(null))).entered).toBe(1);
+test("the correct token logs in", async () => {
+  expect((await submit(() => Promise.resolve(null))).loggedIn).toBe(1);
 });
 
-test("a wrong one is called wrong, aloud", async () => {
-  const { shown, entered } = await submit(() => Promise.reject(new Trouble("unauthorized", "no", 401)));
-  expect(entered).toBe(0);
-  expect(shown.find("[role=alert]").textContent).toContain("not this house's token");
+test("a wrong token is reported as an alert", async () => {
+  const { mounted, loggedIn } = await submit(() => Promise.reject(new ApiError("unauthorized", "no", 401)));
+  expect(loggedIn).toBe(0);
+  expect(mounted.find("[role=alert]").textContent).toContain("The token is wrong");
 });
 
-test("too many tries are told in the house's words", async () => {
-  const { shown } = await submit(() => Promise.reject(new Trouble("rate_limited", "Too many requests.", 429)));
-  expect(shown.find("[role=alert]").textContent).toContain("Too many requests.");
+test("an error of the api is mounted", async () => {
+  const { mounted } = await submit(() => Promise.reject(new ApiError("rate_limited", "Too many requests.", 429)));
+  expect(mounted.find("[role=alert]").textContent).toContain("Too many requests.");
 });

@@ -1,35 +1,35 @@
-/** The card's memory to scale: what holds how much, what is set aside, what is free. */
-import { memory } from "../../format";
+/** Bar of the GPU memory to scale: models, reserved and free memory. */
+import { formatMemory } from "../../format";
 import "./style.css";
 
-export interface Piece {
+export interface MemorySegment {
   key: string;
   label: string;
   mib: number;
   kind: "model" | "base" | "other" | "headroom" | "free";
 }
 
-export function MemoryBar({ pieces, totalMib, label }: { pieces: Piece[]; totalMib: number; label: string }) {
-  const shown = pieces.filter((one) => one.mib > 0);
-  const sum = Math.max(totalMib, shown.reduce((all, one) => all + one.mib, 0));
+export function MemoryBar({ segments, totalMib, label }: { segments: MemorySegment[]; totalMib: number; label: string }) {
+  const visible = segments.filter((one) => one.mib > 0);
+  const sum = Math.max(totalMib, visible.reduce((all, one) => all + one.mib, 0));
   return (
     <figure class="memory-bar">
-      <div class="memory-lane" role="img" aria-label={`${label}: ${shown.map((one) => `${one.label} ${memory(one.mib)}`).join(", ")}`}>
-        {shown.map((one, index) => (
+      <div class="memory-track" role="img" aria-label={`${label}: ${visible.map((one) => `${one.label} ${formatMemory(one.mib)}`).join(", ")}`}>
+        {visible.map((one, index) => (
           <span
             key={one.key}
-            class={`piece ${one.kind} tone${index % 5}`}
+            class={`segment ${one.kind} tone${index % 5}`}
             style={{ width: `${(100 * one.mib) / sum}%` }}
-            title={`${one.label}: ${memory(one.mib)}`}
+            title={`${one.label}: ${formatMemory(one.mib)}`}
           />
         ))}
       </div>
       <figcaption>
         <ul class="legend small">
-          {shown.map((one, index) => (
+          {visible.map((one, index) => (
             <li key={one.key}>
               <span class={`swatch ${one.kind} tone${index % 5}`} aria-hidden="true" />
-              {one.label} <span class="soft figure">{memory(one.mib)}</span>
+              {one.label} <span class="muted tabular">{formatMemory(one.mib)}</span>
             </li>
           ))}
         </ul>

@@ -1,6 +1,6 @@
-/** A sentence that needs to be read: something is wrong, or there is nothing to show yet. */
+/** Message about an error, a warning or missing content. */
 import type { ComponentChildren } from "preact";
-import { Icon, type IconName } from "../Icon";
+import { type IconName, Icon } from "../Icon";
 import "./style.css";
 
 interface Props {

@@ -1,9 +1,9 @@
 import { expect, test } from "vitest";
-import type { TurnShape } from "../../api/types";
-import { show } from "../../testing";
-import { TurnRow, waitOf } from ".";
+import type { TurnResponse } from "../../api/types";
+import { mount } from "../../testing";
+import { TurnRow, getWaitMs } from ".";
 
-const turn: TurnShape = {
+const turn: TurnResponse = {
   trace_id: "a".repeat(32),
   session_id: "s",
   speaker: null,
@@ -17,15 +17,15 @@ const turn: TurnShape = {
   spoken: null,
 };
 
-test("what was said is text, whatever it looks like", async () => {
-  const { all, text } = await show(<TurnRow turn={turn} here={false} />);
+test("utterance and reply are shown as plain text", async () => {
+  const { all, text } = await mount(<TurnRow turn={turn} isCurrent={false} />);
   expect(all("script, b")).toHaveLength(0);
   expect(text()).toContain("<script>alert(1)</script>");
-  expect(text()).toContain("with less than usual");
+  expect(text()).toContain("incomplete");
 });
 
-test("the wait is that for the first sound where there was one", () => {
-  expect(waitOf(turn)).toBe(31);
-  const spoken = { stages: { first_audio: { at_ms: 0, took_ms: 900 } } } as unknown as TurnShape["spoken"];
-  expect(waitOf({ ...turn, spoken })).toBe(900);
+test("the duration of a spoken turn is the time to the first sound", () => {
+  expect(getWaitMs(turn)).toBe(31);
+  const spoken = { stages: { first_audio: { at_ms: 0, took_ms: 900 } } } as unknown as TurnResponse["spoken"];
+  expect(getWaitMs({ ...turn, spoken })).toBe(900);
 });

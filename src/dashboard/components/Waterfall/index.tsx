@@ -1,17 +1,17 @@
-/** A turn's stages as bars over one time axis; what was over its budget says so. */
-import type { BarShape } from "../../api/types";
-import { took } from "../../format";
+/** Waterfall chart of the stages of a turn; stages over their budget are marked. */
+import type { WaterfallStage } from "../../api/types";
+import { formatDuration } from "../../format";
 import "./style.css";
 
 interface Props {
-  stages: BarShape[];
+  stages: WaterfallStage[];
   totalMs: number;
 }
 
 const TICKS = 4;
 
-/** Round steps for the axis, at most `TICKS` of them. Pure. */
-export function ticksOf(totalMs: number): number[] {
+/** Returns about `TICKS` round axis values. Pure. */
+export function computeTicks(totalMs: number): number[] {
   if (totalMs <= 0) return [0];
   const rough = totalMs / TICKS;
   const power = 10 ** Math.floor(Math.log10(rough));
@@ -20,13 +20,13 @@ export function ticksOf(totalMs: number): number[] {
 }
 
 export function Waterfall({ stages, totalMs }: Props) {
-  const share = (ms: number): string => `${totalMs > 0 ? (100 * ms) / totalMs : 0}%`;
+  const toPercent = (ms: number): string => `${totalMs > 0 ? (100 * ms) / totalMs : 0}%`;
   return (
     <div class="waterfall">
-      <div class="axis small soft figure" aria-hidden="true">
-        {ticksOf(totalMs).map((ms) => (
-          <span key={ms} style={{ left: share(ms) }}>
-            {took(ms)}
+      <div class="axis small muted tabular" aria-hidden="true">
+        {computeTicks(totalMs).map((ms) => (
+          <span key={ms} style={{ left: toPercent(ms) }}>
+            {formatDuration(ms)}
           </span>
         ))}
       </div>
@@ -35,18 +35,18 @@ export function Waterfall({ stages, totalMs }: Props) {
           <li key={`${bar.service}${bar.stage}${index}`}>
             <span class="stage">
               <span>{bar.stage.replaceAll("_", " ")}</span>
-              <span class="small soft"> {bar.service}</span>
+              <span class="small muted"> {bar.service}</span>
             </span>
-            <span class="lane">
+            <span class="track">
               <span
                 class={`bar ${bar.service}${bar.over_budget ? " over" : ""}`}
-                style={{ left: share(bar.at_ms), width: share(bar.took_ms) }}
+                style={{ left: toPercent(bar.at_ms), width: toPercent(bar.took_ms) }}
               />
             </span>
-            <span class="figure small stage-took">
-              {took(bar.took_ms)}
+            <span class="tabular small stage-duration">
+              {formatDuration(bar.took_ms)}
               {bar.over_budget && bar.budget_ms !== null && (
-                <span class="over-text"> over {took(bar.budget_ms)}</span>
+                <span class="over-text"> over {formatDuration(bar.budget_ms)}</span>
               )}
             </span>
           </li>

@@ -1,108 +1,108 @@
-/** Who is let in: this browser, all others, and a link for one more. */
+/** Access view: web sessions, and login links for further browsers. */
 import { useEffect, useState } from "preact/hooks";
 import type { Api } from "../../api/client";
-import type { BrowserShape } from "../../api/types";
+import type { WebSessionResponse } from "../../api/types";
 import { Card } from "../../components/Card";
-import { Confirm } from "../../components/Confirm";
+import { ConfirmDialog } from "../../components/ConfirmDialog";
 import { Notice } from "../../components/Notice";
-import { ago, moment, number } from "../../format";
-import { useHouse } from "../../state";
+import { formatAge, formatNumber, formatTime } from "../../format";
+import { useAppState } from "../../state";
 import "./style.css";
 
 interface Props {
-  api: Pick<Api, "browsers" | "showOut" | "link" | "logout">;
-  onOut: () => void;
+  api: Pick<Api, "listSessions" | "revokeSession" | "createLoginLink" | "logOut">;
+  onLogout: () => void;
 }
 
-export function Access({ api, onOut }: Props) {
-  const state = useHouse();
-  const [browsers, setBrowsers] = useState<BrowserShape[]>([]);
-  const [asked, setAsked] = useState<BrowserShape | null>(null);
-  const [trouble, setTrouble] = useState("");
+export function Access({ api, onLogout }: Props) {
+  const state = useAppState();
+  const [sessions, setSessions] = useState<WebSessionResponse[]>([]);
+  const [selected, setSelected] = useState<WebSessionResponse | null>(null);
+  const [error, setError] = useState("");
   const [link, setLink] = useState<{ url: string; minutes: number } | null>(null);
-  const attempt = async (work: () => Promise<void>): Promise<void> => {
+  const run = async (work: () => Promise<void>): Promise<void> => {
     try {
       await work();
-      setTrouble("");
-    } catch (error) {
-      setTrouble(error instanceof Error ? error.message : String(error));
+      setError("");
+    } catch (reason) {
+      setError(reason instanceof Error ? reason.message : String(reason));
     }
   };
-  const look = (): Promise<void> => attempt(async () => setBrowsers(await api.browsers()));
-  useEffect(() => void look(), []);
+  const refresh = (): Promise<void> => run(async () => setSessions(await api.listSessions()));
+  useEffect(() => void refresh(), []);
   const answer = (yes: boolean): void => {
-    const browser = asked;
-    setAsked(null);
-    if (!yes || !browser) return;
-    void attempt(async () => {
-      await api.showOut(browser.id);
-      setBrowsers(await api.browsers());
+    const session = selected;
+    setSelected(null);
+    if (!yes || !session) return;
+    void run(async () => {
+      await api.revokeSession(session.id);
+      setSessions(await api.listSessions());
     });
   };
-  const makeLink = (): Promise<void> =>
-    attempt(async () => {
-      const made = await api.link();
-      setLink({ url: `${location.origin}${made.path}`, minutes: Math.round(made.good_for_s / 60) });
+  const createLink = (): Promise<void> =>
+    run(async () => {
+      const created = await api.createLoginLink();
+      setLink({ url: `${location.origin}${created.path}`, minutes: Math.round(created.good_for_s / 60) });
     });
-  const logout = (): Promise<void> =>
-    attempt(async () => {
-      await api.logout();
-      onOut();
+  const logOut = (): Promise<void> =>
+    run(async () => {
+      await api.logOut();
+      onLogout();
     });
-  const now = state.clock.value;
+  const now = state.nowMs.value;
   return (
     <div class="view stack">
       <h1>Access</h1>
-      {trouble && <Notice kind="bad" title={trouble} />}
-      <Card title="Browsers that are in">
-        <ul class="browsers">
-          {browsers.map((one) => (
+      {error && <Notice kind="bad" title={error} />}
+      <Card title="Logged-in browsers">
+        <ul class="sessions">
+          {sessions.map((one) => (
             <li key={one.id} class="row spread">
               <span>
-                <span class="browser-name">{one.name}</span>
-                {one.this && <span class="this"> this one</span>}
-                <span class="small soft block">
-                  in since {moment(one.since_s * 1000)}, last here {ago(one.seen_s * 1000, now)}
+                <span class="session-name">{one.name}</span>
+                {one.this && <span class="current"> this browser</span>}
+                <span class="small muted block">
+                  logged in since {formatTime(one.since_s * 1000)}, last active {formatAge(one.seen_s * 1000, now)}
                 </span>
               </span>
               {one.this ? (
-                <button type="button" class="button" onClick={() => void logout()}>
+                <button type="button" class="button" onClick={() => void logOut()}>
                   Log out
                 </button>
               ) : (
-                <button type="button" class="button risky" onClick={() => setAsked(one)}>
-                  Show out<span class="unseen"> {one.name}</span>
+                <button type="button" class="button danger" onClick={() => setSelected(one)}>
+                  Log out<span class="visually-hidden"> {one.name}</span>
                 </button>
               )}
             </li>
           ))}
         </ul>
       </Card>
-      <Card title="One more browser">
-        <p>A link lets one browser in, once. Open it on the phone or the tablet that should come in.</p>
+      <Card title="Log in another browser">
+        <p>A link logs in one browser, once. Open it on the phone or tablet.</p>
         <p class="row link-row">
-          <button type="button" class="button main" onClick={() => void makeLink()}>
-            Make a link
+          <button type="button" class="button primary" onClick={() => void createLink()}>
+            Create a link
           </button>
           {link && (
             <button type="button" class="button" onClick={() => void navigator.clipboard?.writeText(link.url)}>
-              Copy
+              ReplicaCard
             </button>
           )}
         </p>
         {link && (
           <p>
             <code class="link-text">{link.url}</code>
-            <span class="small soft block">Good for {number(link.minutes)} minutes.</span>
+            <span class="small muted block">Valid for {formatNumber(link.minutes)} minutes.</span>
           </p>
         )}
       </Card>
-      {state.system.value && <p class="small soft">Barnabee {state.system.value.version}</p>}
-      {asked && (
-        <Confirm
-          title={`Show ${asked.name} out?`}
-          text="Whoever uses it needs the token or a new link to come in again."
-          action="Show out"
+      {state.system.value && <p class="small muted">Barnabee {state.system.value.version}</p>}
+      {selected && (
+        <ConfirmDialog
+          title={`Log out ${selected.name}?`}
+          text="This browser then needs the API token or a new link to log in."
+          action="Log out"
           onAnswer={answer}
         />
       )}

@@ -1,78 +1,78 @@
-/** The copies of everything that was said: how far behind they are, and whether they can be restored. */
+/** Backups view: replica, snapshots, storage usage and restore drills. */
 import { useEffect, useState } from "preact/hooks";
-import { type Api, Trouble } from "../../api/client";
-import type { BackupsNow } from "../../api/types";
+import { type Api, ApiError } from "../../api/client";
+import type { BackupsResponse } from "../../api/types";
 import { Card } from "../../components/Card";
-import { Confirm } from "../../components/Confirm";
+import { ConfirmDialog } from "../../components/ConfirmDialog";
 import { Notice } from "../../components/Notice";
-import { StateMark } from "../../components/StateMark";
-import { ago, exact, moment, number, size } from "../../format";
-import { useHouse } from "../../state";
-import { Calls } from "./calls";
+import { StateBadge } from "../../components/StateBadge";
+import { formatAge, formatBytes, formatExactTime, formatNumber, formatTime } from "../../format";
+import { useAppState } from "../../state";
+import { StorageUsage } from "./usage";
 import { Drills } from "./drills";
 import "./style.css";
 
-const LOOK_EVERY_MS = 10_000;
-const NOT_THERE = 404;
+const REFRESH_MS = 10_000;
+const NOT_FOUND = 404;
 
-export function Backups({ api }: { api: Pick<Api, "backups" | "rehearse"> }) {
-  const [found, setFound] = useState<BackupsNow | null>(null);
-  const [trouble, setTrouble] = useState("");
-  const [none, setNone] = useState(false);
-  const [asked, setAsked] = useState(false);
-  const look = async (): Promise<void> => {
+export function Backups({ api }: { api: Pick<Api, "getBackups" | "requestDrill"> }) {
+  const [backups, setBackups] = useState<BackupsResponse | null>(null);
+  const [error, setError] = useState("");
+  const [isUnavailable, setUnavailable] = useState(false);
+  const [isConfirming, setConfirming] = useState(false);
+  const refresh = async (): Promise<void> => {
     try {
-      setFound(await api.backups());
-      setTrouble("");
-    } catch (error) {
-      if (error instanceof Trouble && error.status === NOT_THERE) setNone(true);
-      else setTrouble(error instanceof Error ? error.message : String(error));
+      setBackups(await api.getBackups());
+      setError("");
+    } catch (reason) {
+      if (reason instanceof ApiError && reason.status === NOT_FOUND) setUnavailable(true);
+      else setError(reason instanceof Error ? reason.message : String(reason));
     }
   };
   useEffect(() => {
-    void look();
+    void refresh();
     const timer = setInterval(() => {
-      if (document.visibilityState === "visible") void look();
-    }, LOOK_EVERY_MS);
+      if (document.visibilityState === "visible") void refresh();
+    }, REFRESH_MS);
     return () => clearInterval(timer);
   }, []);
   const answer = async (yes: boolean): Promise<void> => {
-    setAsked(false);
+    setConfirming(false);
     if (!yes) return;
     try {
-      await api.rehearse();
-    } catch (error) {
-      setTrouble(error instanceof Error ? error.message : String(error));
+      await api.requestDrill();
+    } catch (reason) {
+      setError(reason instanceof Error ? reason.message : String(reason));
     }
-    await look();
+    await refresh();
   };
   return (
     <div class="view stack">
       <h1>Backups</h1>
-      {none && <Notice title="No figures yet.">This house does not tell how its backups are.</Notice>}
-      {trouble && (
-        <Notice kind="bad" title="Nobody knows how the backups are.">
-          {trouble}
+      {isUnavailable && <Notice title="No backup is configured." />}
+      {error && (
+        <Notice kind="bad" title="The state of the backups cannot be read.">
+          {error}
         </Notice>
       )}
-      {found && !trouble && (
+      {backups && !error && (
         <>
-          {found.warnings.map((one) => (
-            <Notice key={one} kind="warn" title={sentence(one).replaceAll("`", "")} />
+          {backups.warnings.map((one) => (
+            <Notice key={one} kind="warn" title={toSentence(one).replaceAll("`", "")} />
           ))}
           <div class="backup-columns">
-            <Replica found={found} />
-            <Snapshot found={found} />
-            <Calls calls={found.calls_today} />
+            <Replica backups={backups} />
+            <Snapshot backups={backups} />
+            <StorageUsage calls={backups.calls_today} />
           </div>
-          <Drills found={found} rehearse={() => setAsked(true)} />
+          <Drills backups={backups} onRequest={() => setConfirming(true)} />
         </>
       )}
-      {asked && (
-        <Confirm
-          title="Rehearse now?"
-          text="The newest copies are restored to a scratch place, checked and compared with what the house has. Nothing of the house is changed."
-          action="Rehearse"
+      {isConfirming && (
+        <ConfirmDialog
+          title="Run a restore drill now?"
+          text="The newest backups are restored to a temporary directory, checked and compared with the database. Nothing else is changed."
+          action="Run drill"
           onAnswer={(yes) => void answer(yes)}
         />
       )}
@@ -80,45 +80,45 @@ export function Backups({ api }: { api: Pick<Api, "backups" | "rehearse"> }) {
   );
 }
 
-/** A warning as a sentence of its own. Pure. */
-export function sentence(text: string): string {
+/** Returns a warning as a sentence. Pure. */
+export function toSentence(text: string): string {
   const begun = text.charAt(0).toUpperCase() + text.slice(1);
   return /[.!?]$/.test(begun) ? begun : `${begun}.`;
 }
 
-function Replica({ found }: { found: BackupsNow }) {
-  const { replica } = found;
+function Replica({ backups }: { backups: BackupsResponse }) {
+  const { replica } = backups;
   const lag = replica.lag_transactions;
   const state = replica.error || lag === null ? "unhealthy" : lag > 0 ? "degraded" : "healthy";
   return (
-    <Card title="The copy as it happens" aside={<StateMark state={state} small />}>
-      <p class="big figure">{lag === null ? "not known" : number(lag)}</p>
-      <p class="soft">{lag === null ? (replica.error ?? "") : "transactions that are not in the copy yet"}</p>
-      <p class="small soft">{replica.url}</p>
+    <Card title="Replica" aside={<StateBadge state={state} small />}>
+      <p class="big tabular">{lag === null ? "unknown" : formatNumber(lag)}</p>
+      <p class="muted">{lag === null ? (replica.error ?? "") : "transactions not yet in the replica"}</p>
+      <p class="small muted">{replica.url}</p>
     </Card>
   );
 }
 
-function Snapshot({ found }: { found: BackupsNow }) {
-  const { snapshot } = found;
-  const now = useHouse().clock.value;
+function Snapshot({ backups }: { backups: BackupsResponse }) {
+  const { snapshot } = backups;
+  const now = useAppState().nowMs.value;
   return (
     <Card title="Snapshots">
       {snapshot.at ? (
         <>
-          <p class="big" title={exact(Date.parse(snapshot.at))}>
-            {ago(Date.parse(snapshot.at), now)}
+          <p class="big" title={formatExactTime(Date.parse(snapshot.at))}>
+            {formatAge(Date.parse(snapshot.at), now)}
           </p>
-          <p class="soft">
-            {snapshot.bytes !== null && `${size(snapshot.bytes)}, `}
-            {snapshot.encrypted ? "encrypted" : "not encrypted"}, {number(snapshot.count)} kept
+          <p class="muted">
+            {snapshot.bytes !== null && `${formatBytes(snapshot.bytes)}, `}
+            {snapshot.encrypted ? "encrypted" : "not encrypted"}, {formatNumber(snapshot.count)} kept
           </p>
         </>
       ) : (
-        <p class="soft">None yet.</p>
+        <p class="muted">There is no snapshot yet.</p>
       )}
-      <p class="small soft">
-        next {moment(Date.parse(snapshot.next_at), now)}; elsewhere: {found.offsite ?? "nowhere"}
+      <p class="small muted">
+        next {formatTime(Date.parse(snapshot.next_at), now)}; off-site: {backups.offsite ?? "none"}
       </p>
     </Card>
   );

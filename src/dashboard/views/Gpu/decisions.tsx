@@ -1,23 +1,23 @@
-/** Who waits for a model, and what was decided last, with its reason. */
-import type { Decision, Ledger } from "../../api/types";
+/** Requests that wait for a model, and the last decisions of the VRAM manager. */
+import type { VramDecision, VramLedgerResponse } from "../../api/types";
 import { Card } from "../../components/Card";
-import { clock, took } from "../../format";
+import { formatClockTime, formatDuration } from "../../format";
 
-const DECISIONS_SHOWN = 30;
+const MAX_DECISIONS = 30;
 
-export function Queue({ ledger }: { ledger: Ledger }) {
+export function WaitingRequests({ ledger }: { ledger: VramLedgerResponse }) {
   return (
     <Card title="Waiting">
       {ledger.waiting.length === 0 ? (
-        <p class="soft">Nobody waits for a model.</p>
+        <p class="muted">No request is waiting for a model.</p>
       ) : (
         <ol>
           {ledger.waiting.map((one, index) => (
             <li key={index} class="row spread">
               <span>
-                {one.session || "somebody"} for {one.model}
+                {one.session || "a request"} for {one.model}
               </span>
-              <span class="figure soft">{took(one.waited_ms)}</span>
+              <span class="tabular muted">{formatDuration(one.waited_ms)}</span>
             </li>
           ))}
         </ol>
@@ -26,18 +26,18 @@ export function Queue({ ledger }: { ledger: Ledger }) {
   );
 }
 
-export function Decisions({ decisions }: { decisions: Decision[] }) {
-  const shown = decisions.slice(-DECISIONS_SHOWN).reverse();
+export function Decisions({ decisions }: { decisions: VramDecision[] }) {
+  const shown = decisions.slice(-MAX_DECISIONS).reverse();
   return (
     <Card title="Last decisions">
-      {shown.length === 0 && <p class="soft">None yet.</p>}
+      {shown.length === 0 && <p class="muted">None yet.</p>}
       <ol class="decisions small">
         {shown.map((one, index) => (
           <li key={`${one.at}${index}`}>
-            <span class="figure soft">{clock(one.at * 1000)}</span>
+            <span class="tabular muted">{formatClockTime(one.at * 1000)}</span>
             <span class="decision">{one.decision.replaceAll("_", " ")}</span>
             <span>{one.model}</span>
-            <span class="soft reason-text">
+            <span class="muted reason-text">
               {one.reason}
               {one.code && ` (${one.code})`}
             </span>

@@ -1,10 +1,10 @@
-/** The models one by one: what each was said to need, and what it takes. */
-import type { Ledger, ModelShape } from "../../api/types";
+/** Models with their declared and measured memory. */
+import type { ModelResponse, VramLedgerResponse } from "../../api/types";
 import { Card } from "../../components/Card";
-import { lasting, memory } from "../../format";
+import { formatLongDuration, formatMemory } from "../../format";
 
-export function Models({ ledger, moving, ask }: { ledger: Ledger; moving: string; ask: (model: ModelShape) => void }) {
-  const most = Math.max(1, ...ledger.models.map((one) => Math.max(one.declared_mib, one.measured_mib)));
+export function Models({ ledger, moving, onMove }: { ledger: VramLedgerResponse; moving: string; onMove: (model: ModelResponse) => void }) {
+  const maxMib = Math.max(1, ...ledger.models.map((one) => Math.max(one.declared_mib, one.measured_mib)));
   return (
     <Card title="Models">
       <ul class="models">
@@ -13,27 +13,27 @@ export function Models({ ledger, moving, ask }: { ledger: Ledger; moving: string
             <div class="model-head">
               <span>
                 <span class="model-name">{model.name}</span>{" "}
-                <span class="small soft">
-                  {model.id} · {model.task} · importance {model.priority}
-                  {model.preload ? " · always there" : ""}
+                <span class="small muted">
+                  {model.id} · {model.task} · priority {model.priority}
+                  {model.preload ? " · preloaded" : ""}
                 </span>
               </span>
               <button
                 type="button"
-                class={`button ${model.charged_mib > 0 ? "risky" : ""}`}
+                class={`button ${model.charged_mib > 0 ? "danger" : ""}`}
                 disabled={moving !== "" || model.leases.length > 0}
-                onClick={() => ask(model)}
+                onClick={() => onMove(model)}
               >
-                {moving === model.name ? "Moving" : model.charged_mib > 0 ? "Unload" : "Load"}
-                <span class="unseen"> {model.name}</span>
+                {moving === model.name ? "Please wait" : model.charged_mib > 0 ? "Unload" : "Load"}
+                <span class="visually-hidden"> {model.name}</span>
               </button>
             </div>
-            <Scale model={model} most={most} />
-            <p class="small soft">
+            <MemoryScale model={model} maxMib={maxMib} />
+            <p class="small muted">
               {model.state}
               {model.code && `: ${model.code}`}
-              {model.leases.length > 0 && `, used by ${model.leases.map((one) => one.session || "somebody").join(", ")}`}
-              {model.unused_ms !== null && model.leases.length === 0 && `, not used for ${lasting(model.unused_ms)}`}
+              {model.leases.length > 0 && `, in use by ${model.leases.map((one) => one.session || "a request").join(", ")}`}
+              {model.unused_ms !== null && model.leases.length === 0 && `, unused for ${formatLongDuration(model.unused_ms)}`}
             </p>
           </li>
         ))}
@@ -42,12 +42,12 @@ export function Models({ ledger, moving, ask }: { ledger: Ledger; moving: string
   );
 }
 
-function Scale({ model, most }: { model: ModelShape; most: number }) {
+function MemoryScale({ model, maxMib }: { model: ModelResponse; maxMib: number }) {
   const rows: Array<[string, number]> = [
     ["declared", model.declared_mib],
     ["measured", model.measured_mib],
     ["held now", model.held_mib],
-    ["left behind", model.left_mib],
+    ["not released", model.left_mib],
   ];
   return (
     <dl class="scale small">
@@ -55,10 +55,10 @@ function Scale({ model, most }: { model: ModelShape; most: number }) {
         .filter(([name, mib]) => mib > 0 || name === "declared")
         .map(([name, mib]) => (
           <div key={name} class={name.replace(" ", "-")}>
-            <dt class="soft">{name}</dt>
+            <dt class="muted">{name}</dt>
             <dd>
-              <span class="scale-bar" style={{ width: `${(100 * mib) / most}%` }} aria-hidden="true" />
-              <span class="figure">{memory(mib)}</span>
+              <span class="scale-bar" style={{ width: `${(100 * mib) / maxMib}%` }} aria-hidden="true" />
+              <span class="tabular">{formatMemory(mib)}</span>
             </dd>
           </div>
         ))}

@@ -1,16 +1,16 @@
-/** The button: held to talk, or tapped to talk until the next tap. */
+/** Talk button: hold it to talk, or tap it to talk until the next tap. */
 import { useRef } from "preact/hooks";
 import { Icon } from "../../components/Icon";
-import type { Call } from "../../talk/call";
+import type { Call } from "../../voice/call";
 
-const TAP_MS = 350; // shorter is a tap: it stays on until the next one
+const TAP_MS = 350; // a shorter press is a tap
 
-const DOING: Record<string, string> = {
+const ACTIVITIES: Record<string, string> = {
   asleep: "Hold to talk",
-  listening: "Go ahead",
-  hearing: "It hears you",
-  thinking: "It thinks",
-  speaking: "It speaks",
+  listening: "Listening",
+  hearing: "Hearing you",
+  thinking: "Processing",
+  speaking: "Speaking",
   follow_up: "Anything else?",
 };
 
@@ -18,35 +18,35 @@ export function TalkButton({ call }: { call: Call }) {
   const pressedAt = useRef(0);
   const latched = useRef(false);
   const state = call.state.value;
-  const doing = call.doing.value;
+  const activity = call.activity.value;
   const down = (): void => {
     if (latched.current) {
       latched.current = false;
       pressedAt.current = 0;
-      call.button(false);
+      call.setTalking(false);
       return;
     }
     pressedAt.current = performance.now();
-    call.button(true);
+    call.setTalking(true);
   };
   const up = (): void => {
     if (!pressedAt.current) return;
     latched.current = performance.now() - pressedAt.current < TAP_MS;
     pressedAt.current = 0;
-    if (!latched.current) call.button(false);
+    if (!latched.current) call.setTalking(false);
   };
-  const isKey = (event: KeyboardEvent): boolean => event.key === " " || event.key === "Enter";
-  const text = state === "connecting" ? "Connecting" : state === "lost" ? "Trying again" : DOING[doing] ?? doing;
-  const holding = call.holding.value;
-  if (!holding) latched.current = false;
+  const isTalkKey = (event: KeyboardEvent): boolean => event.key === " " || event.key === "Enter";
+  const text = state === "connecting" ? "Connecting" : state === "lost" ? "Reconnecting" : ACTIVITIES[activity] ?? activity;
+  const talking = call.talking.value;
+  if (!talking) latched.current = false;
   return (
     <div class="talk-button-row">
       <button
         type="button"
-        class={`talk-button ${holding ? "held" : ""} ${doing}`}
-        aria-pressed={holding}
+        class={`talk-button ${talking ? "pressed" : ""} ${activity}`}
+        aria-pressed={talking}
         aria-label="Talk"
-        aria-describedby="talk-doing"
+        aria-describedby="talk-activity"
         onPointerDown={(event) => {
           if (event.button !== 0) return;
           (event.currentTarget as HTMLElement).setPointerCapture?.(event.pointerId);
@@ -56,22 +56,22 @@ export function TalkButton({ call }: { call: Call }) {
         onPointerCancel={up}
         onContextMenu={(event) => event.preventDefault()}
         onKeyDown={(event) => {
-          if (!isKey(event)) return;
+          if (!isTalkKey(event)) return;
           event.preventDefault();
           if (!event.repeat) down();
         }}
         onKeyUp={(event) => {
-          if (isKey(event)) up();
+          if (isTalkKey(event)) up();
         }}
       >
         <Icon name="talk" size={44} />
       </button>
-      <p id="talk-doing" class="talk-doing" role="status">
-        {holding && doing === "asleep" && state === "on" ? "Go ahead" : text}
+      <p id="talk-activity" class="talk-activity" role="status">
+        {talking && activity === "asleep" && state === "on" ? "Listening" : text}
       </p>
-      {(doing === "speaking" || doing === "thinking") && (
-        <button type="button" class="button" onClick={call.hush}>
-          <Icon name="stop" size={18} /> Enough
+      {(activity === "speaking" || activity === "thinking") && (
+        <button type="button" class="button" onClick={call.stopSpeaking}>
+          <Icon name="stop" size={18} /> Stop
         </button>
       )}
     </div>

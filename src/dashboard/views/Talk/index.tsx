@@ -1,29 +1,29 @@
-/** Talking to the house from this page: by button, by its name, or in writing. */
+/** Talk view: talk button, wake word and text input. */
 import { useEffect, useRef } from "preact/hooks";
 import { Conversation } from "../../components/Conversation";
 import { Icon } from "../../components/Icon";
-import { Meter } from "../../components/Meter";
+import { LevelMeter } from "../../components/LevelMeter";
 import { Notice } from "../../components/Notice";
-import { useHouse } from "../../state";
-import type { Call } from "../../talk/call";
+import { useAppState } from "../../state";
+import type { Call } from "../../voice/call";
 import { TalkButton } from "./button";
 import "./style.css";
 
 export function Talk({ call }: { call: Call }) {
   const end = useRef<HTMLDivElement>(null);
-  const said = call.said.value;
+  const exchanges = call.exchanges.value;
   useEffect(() => {
     end.current?.scrollIntoView?.({ block: "nearest" });
-  }, [said]);
+  }, [exchanges]);
   const problem = call.problem.value;
   return (
     <div class="view talk">
-      <div class="talk-said">
+      <div class="talk-conversation">
         <h1>Talk</h1>
-        {said.length === 0 && (
-          <p class="soft">Hold the button and ask for a light, the time, or anything you told it. Or type.</p>
+        {exchanges.length === 0 && (
+          <p class="muted">Hold the button and speak, or type. Ask for a light, the time, or one of your notes.</p>
         )}
-        <Conversation said={said} />
+        <Conversation exchanges={exchanges} />
         <div ref={end} />
       </div>
       <div class="talk-controls">
@@ -33,7 +33,7 @@ export function Talk({ call }: { call: Call }) {
           </Notice>
         )}
         <TalkButton call={call} />
-        <Meter level={call.level} label="Level of the microphone" />
+        <LevelMeter level={call.level} label="Microphone level" />
         <WakeSwitch call={call} />
         <TextBox call={call} />
       </div>
@@ -42,8 +42,8 @@ export function Talk({ call }: { call: Call }) {
 }
 
 function WakeSwitch({ call }: { call: Call }) {
-  const house = useHouse();
-  const words = house.system.value?.wake.words.map((one) => `“${one.replaceAll("_", " ")}”`).join(" or ");
+  const state = useAppState();
+  const words = state.system.value?.wake.words.map((one) => `“${one.replaceAll("_", " ")}”`).join(" or ");
   const on = call.listening.value;
   return (
     <button
@@ -51,34 +51,34 @@ function WakeSwitch({ call }: { call: Call }) {
       class="switch"
       role="switch"
       aria-checked={on}
-      onClick={() => call.listen(!on)}
+      onClick={() => call.setListening(!on)}
     >
       <span class="switch-track" aria-hidden="true">
         <span />
       </span>
-      Listen for {words ?? "its name"}
+      Listen for {words ?? "the wake word"}
     </button>
   );
 }
 
 function TextBox({ call }: { call: Call }) {
-  const house = useHouse();
-  const longest = house.system.value?.limits.utterance_max_chars;
+  const state = useAppState();
+  const maxChars = state.system.value?.limits.utterance_max_chars;
   const submit = (event: Event): void => {
     event.preventDefault();
     const form = event.currentTarget as HTMLFormElement;
     const text = String(new FormData(form).get("utterance") ?? "").trim();
     if (!text) return;
     form.reset();
-    void call.type(text);
+    void call.sendText(text);
   };
   return (
     <form class="text-box" onSubmit={submit}>
-      <label class="unseen" for="utterance">
-        What you want to say, in writing
+      <label class="visually-hidden" for="utterance">
+        Command
       </label>
-      <input id="utterance" class="field" name="utterance" autocomplete="off" placeholder="Or type it" enterkeyhint="send" maxLength={longest} />
-      <button class="button main" type="submit" aria-label="Send">
+      <input id="utterance" class="field" name="utterance" autocomplete="off" placeholder="Type a command" enterkeyhint="send" maxLength={maxChars} />
+      <button class="button primary" type="submit" aria-label="Send">
         <Icon name="send" />
       </button>
     </form>

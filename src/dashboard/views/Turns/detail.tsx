@@ -1,78 +1,78 @@
-/** One turn: what was said, why it took so long, its stages and its lines of the log. */
+/** Details of one turn: utterance, reply, explanation of the latency, waterfall and log. */
 import { useEffect, useState } from "preact/hooks";
 import type { Api } from "../../api/client";
-import type { WaterfallShape } from "../../api/types";
+import type { WaterfallResponse } from "../../api/types";
 import { Card } from "../../components/Card";
 import { Icon } from "../../components/Icon";
 import { LogLines } from "../../components/LogLines";
 import { Notice } from "../../components/Notice";
 import { Waterfall } from "../../components/Waterfall";
-import { exact, took } from "../../format";
+import { formatDuration, formatExactTime } from "../../format";
 
 interface Props {
   trace: string;
-  api: Pick<Api, "waterfall">;
-  /** The voice has told what it measured: fetch again, until it is in the record. */
-  spoken: boolean;
+  api: Pick<Api, "getWaterfall">;
+  /** The timings of this turn have been reported: fetch until they are in the record. */
+  hasTimings: boolean;
 }
 
-const AGAIN_MS = 1000;
-const AGAIN_MOST = 20;
+const RETRY_MS = 1000;
+const MAX_RETRIES = 20;
 
-export function TurnDetail({ trace, api, spoken }: Props) {
-  const [fall, setFall] = useState<WaterfallShape | null>(null);
-  const [trouble, setTrouble] = useState("");
+export function TurnDetail({ trace, api, hasTimings }: Props) {
+  const [waterfall, setWaterfall] = useState<WaterfallResponse | null>(null);
+  const [error, setError] = useState("");
   useEffect(() => {
     const running = new AbortController();
     let timer: ReturnType<typeof setTimeout> | undefined;
-    const look = (left: number) =>
-      api.waterfall(trace, running.signal).then(
-        (found) => {
-          setFall(found);
-          // It was told to the house before it was written down.
-          if (spoken && !found.spoken && left > 0) timer = setTimeout(() => void look(left - 1), AGAIN_MS);
+    const load = (left: number) =>
+      api.getWaterfall(trace, running.signal).then(
+        (response) => {
+          setWaterfall(response);
+          // The event precedes the write to the database.
+          if (hasTimings && !response.spoken && left > 0) timer = setTimeout(() => void load(left - 1), RETRY_MS);
         },
-        (error: unknown) => {
-          if (!running.signal.aborted) setTrouble(error instanceof Error ? error.message : String(error));
+        (reason: unknown) => {
+          if (!running.signal.aborted) setError(reason instanceof Error ? reason.message : String(reason));
         },
       );
-    void look(AGAIN_MOST);
+    void load(MAX_RETRIES);
     return () => {
       running.abort();
       clearTimeout(timer);
     };
-  }, [trace, spoken]);
-  const turn = fall?.turn;
+  }, [trace, hasTimings]);
+  const turn = waterfall?.turn;
   return (
     <article class="turn-detail stack" aria-label="One turn">
       <a class="button back" href="#/turns">
         <Icon name="back" size={18} /> All turns
       </a>
-      {trouble && <Notice kind="bad" title={trouble} />}
-      {fall && (
+      {error && <Notice kind="bad" title={error} />}
+      {waterfall && (
         <>
           <div>
-            <h1 class="turn-title">{turn ? turn.utterance : "Nothing came of it"}</h1>
+            <h1 class="turn-title">{turn ? turn.utterance : "No command was recognized"}</h1>
             {turn && <p class="turn-answer">{turn.reply}</p>}
-            <Facts fall={fall} />
+            <TurnFacts waterfall={waterfall} />
           </div>
-          <Card title="Why was that slow?">
+          <Card title="Latency">
             <ul class="why">
-              {fall.why.map((one) => (
+              {waterfall.why.map((one) => (
                 <li key={one}>{one}</li>
               ))}
             </ul>
           </Card>
-          <Card title="Where the time went" aside={<span class="figure soft">{took(fall.total_ms)}</span>}>
-            <Waterfall stages={fall.stages} totalMs={fall.total_ms} />
+          <Card title="Timings" aside={<span class="tabular muted">{formatDuration(waterfall.total_ms)}</span>}>
+            <Waterfall stages={waterfall.stages} totalMs={waterfall.total_ms} />
           </Card>
           <Card title="Log">
-            {fall.lines === null ? (
-              <p class="soft">Nobody here keeps a log that this page can read.</p>
-            ) : fall.lines.length === 0 ? (
-              <p class="soft">No lines.</p>
+            {waterfall.lines === null ? (
+              <p class="muted">No log is available.</p>
+            ) : waterfall.lines.length === 0 ? (
+              <p class="muted">The log has no records of this turn.</p>
             ) : (
-              <LogLines lines={fall.lines} />
+              <LogLines lines={waterfall.lines} />
             )}
           </Card>
         </>
@@ -81,19 +81,19 @@ export function TurnDetail({ trace, api, spoken }: Props) {
   );
 }
 
-function Facts({ fall }: { fall: WaterfallShape }) {
-  const { turn, spoken } = fall;
+function TurnFacts({ waterfall }: { waterfall: WaterfallResponse }) {
+  const { turn, spoken } = waterfall;
   const at = turn?.created_at ?? spoken?.said_at;
   const facts: Array<[string, string | null | undefined]> = [
-    ["when", at ? exact(Date.parse(at)) : null],
+    ["when", at ? formatExactTime(Date.parse(at)) : null],
     ["room", spoken?.room],
-    ["who", turn?.speaker],
-    ["understood as", turn?.intent.replaceAll("_", " ")],
-    ["heard by", spoken?.engine],
-    ["meanwhile", spoken?.filler?.replaceAll("_", " ")],
-    ["without", [...new Set([...(turn?.degraded ?? []), ...(spoken?.degraded ?? [])])].join(", ")],
-    ["cut short at", spoken?.interrupted ? (spoken.heard ?? "nothing") : null],
-    ["trace", fall.trace_id],
+    ["speaker", turn?.speaker],
+    ["intent", turn?.intent.replaceAll("_", " ")],
+    ["speech recognition", spoken?.engine],
+    ["filler", spoken?.filler?.replaceAll("_", " ")],
+    ["not available", [...new Set([...(turn?.degraded ?? []), ...(spoken?.degraded ?? [])])].join(", ")],
+    ["interrupted after", spoken?.interrupted ? (spoken.heard ?? "nothing") : null],
+    ["trace", waterfall.trace_id],
   ];
   return (
     <dl class="facts small">

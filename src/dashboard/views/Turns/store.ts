@@ -1,83 +1,83 @@
-/** The turns that were fetched so far: a page at a time, newest first, for one search. */
+/** List of turns: loaded page by page, newest first, for one search text. */
 import { signal } from "@preact/signals";
 import type { Api } from "../../api/client";
-import type { TurnShape } from "../../api/types";
+import type { TurnResponse } from "../../api/types";
 
-const PAGE = 200;
-const NEWEST = 20;
-const TYPING_MS = 250;
+const PAGE_TURNS = 200;
+const NEWEST_TURNS = 20;
+const DEBOUNCE_MS = 250;
 
-/** The turns of both, newest first, each once. Pure. */
-export function merged(newer: TurnShape[], known: TurnShape[]): TurnShape[] {
-  const seen = new Map([...known, ...newer].map((one) => [one.trace_id, one]));
-  const place = (one: TurnShape): string => `${one.created_at} ${one.trace_id}`;
-  return [...seen.values()].sort((a, b) => (place(a) < place(b) ? 1 : -1));
+/** Returns the turns of both lists, newest first, without duplicates. Pure. */
+export function mergeTurns(newer: TurnResponse[], known: TurnResponse[]): TurnResponse[] {
+  const byId = new Map([...known, ...newer].map((one) => [one.trace_id, one]));
+  const sortKey = (one: TurnResponse): string => `${one.created_at} ${one.trace_id}`;
+  return [...byId.values()].sort((a, b) => (sortKey(a) < sortKey(b) ? 1 : -1));
 }
 
-export function createTurns(api: Pick<Api, "turns">) {
-  const items = signal<TurnShape[]>([]);
+export function createTurnList(api: Pick<Api, "listTurns">) {
+  const items = signal<TurnResponse[]>([]);
   const search = signal("");
-  const trouble = signal("");
-  const whole = signal(false);
+  const error = signal("");
+  const isComplete = signal(false);
   const busy = signal(false);
   let next: string | null = null;
-  let typing: ReturnType<typeof setTimeout> | undefined;
+  let debounce: ReturnType<typeof setTimeout> | undefined;
   let running = new AbortController();
 
-  const fetchPage = async (): Promise<void> => {
-    if (busy.value || whole.value) return;
-    const mine = running;
+  const loadPage = async (): Promise<void> => {
+    if (busy.value || isComplete.value) return;
+    const own = running;
     busy.value = true;
     try {
-      const page = await api.turns(search.value, next, PAGE, mine.signal);
-      if (mine !== running) return;
+      const page = await api.listTurns(search.value, next, PAGE_TURNS, own.signal);
+      if (own !== running) return;
       items.value = [...items.value, ...page.turns];
       next = page.next;
-      whole.value = page.next === null;
-      trouble.value = "";
-    } catch (error) {
-      if (mine !== running) return;
-      trouble.value = error instanceof Error ? error.message : String(error);
-      whole.value = true; // until somebody asks again
+      isComplete.value = page.next === null;
+      error.value = "";
+    } catch (reason) {
+      if (own !== running) return;
+      error.value = reason instanceof Error ? reason.message : String(reason);
+      isComplete.value = true; // until the next reload
     } finally {
-      if (mine === running) busy.value = false;
+      if (own === running) busy.value = false;
     }
   };
 
-  const afresh = (): void => {
+  const reload = (): void => {
     running.abort();
     running = new AbortController();
     busy.value = false;
     next = null;
-    whole.value = false;
+    isComplete.value = false;
     items.value = [];
-    void fetchPage();
+    void loadPage();
   };
 
   return {
     items,
     search,
-    trouble,
-    whole,
+    error,
+    isComplete,
     busy,
-    more: () => void fetchPage(),
-    afresh,
-    look(text: string): void {
+    loadMore: () => void loadPage(),
+    reload,
+    setSearch(text: string): void {
       search.value = text;
-      clearTimeout(typing);
-      typing = setTimeout(afresh, TYPING_MS);
+      clearTimeout(debounce);
+      debounce = setTimeout(reload, DEBOUNCE_MS);
     },
-    /** Something was said: fetch what is new on top of what is there. */
-    async newest(): Promise<void> {
-      const mine = running;
+    /** Adds turns that are newer than the loaded ones. */
+    async loadNewest(): Promise<void> {
+      const own = running;
       try {
-        const page = await api.turns(search.value, null, NEWEST, mine.signal);
-        if (mine === running) items.value = merged(page.turns, items.value);
+        const page = await api.listTurns(search.value, null, NEWEST_TURNS, own.signal);
+        if (own === running) items.value = mergeTurns(page.turns, items.value);
       } catch {
-        // the next one that is said tries again
+        // retried after the next turn
       }
     },
   };
 }
 
-export type Turns = ReturnType<typeof createTurns>;
+export type TurnList = ReturnType<typeof createTurnList>;

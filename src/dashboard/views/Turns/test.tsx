@@ -1,37 +1,37 @@
 import { act } from "preact/test-utils";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
-import type { WaterfallShape } from "../../api/types";
-import { show } from "../../testing";
+import type { WaterfallResponse } from "../../api/types";
+import { mount } from "../../testing";
 import { TurnDetail } from "./detail";
 
-const silent = {
+const withoutTimings = {
   trace_id: "a".repeat(32),
   total_ms: 100,
   stages: [],
-  why: ["Nothing was."],
+  why: ["Every stage was within its budget."],
   lines: [],
   turn: null,
   spoken: null,
-} as unknown as WaterfallShape;
-const told = { ...silent, spoken: { room: "kitchen", degraded: [] } } as unknown as WaterfallShape;
+} as unknown as WaterfallResponse;
+const withTimings = { ...withoutTimings, spoken: { room: "kitchen", degraded: [] } } as unknown as WaterfallResponse;
 
 beforeEach(() => void vi.useFakeTimers());
 afterEach(() => void vi.useRealTimers());
 
-async function opened(spoken: boolean, answers: WaterfallShape[]) {
-  const waterfall = vi.fn(async () => answers.shift() ?? told);
-  const shown = await show(<TurnDetail trace={silent.trace_id} api={{ waterfall }} spoken={spoken} />);
+async function openTurn(hasTimings: boolean, answers: WaterfallResponse[]) {
+  const getWaterfall = vi.fn(async () => answers.shift() ?? withTimings);
+  const mounted = await mount(<TurnDetail trace={withoutTimings.trace_id} api={{ getWaterfall }} hasTimings={hasTimings} />);
   await act(async () => void (await vi.advanceTimersByTimeAsync(5000)));
-  return { waterfall, text: shown.text() };
+  return { getWaterfall, text: mounted.text() };
 }
 
-test("what the voice told is looked for until it is in the record", async () => {
-  const { waterfall, text } = await opened(true, [silent, silent, told]);
-  expect(waterfall).toHaveBeenCalledTimes(3);
+test("reported timings are fetched until they are in the record", async () => {
+  const { getWaterfall, text } = await openTurn(true, [withoutTimings, withoutTimings, withTimings]);
+  expect(getWaterfall).toHaveBeenCalledTimes(3);
   expect(text).toContain("kitchen");
 });
 
-test("a turn that nobody spoke is fetched once", async () => {
-  const { waterfall } = await opened(false, [silent]);
-  expect(waterfall).toHaveBeenCalledTimes(1);
+test("a turn without timings is fetched once", async () => {
+  const { getWaterfall } = await openTurn(false, [withoutTimings]);
+  expect(getWaterfall).toHaveBeenCalledTimes(1);
 });

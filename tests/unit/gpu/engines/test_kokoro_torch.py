@@ -1,4 +1,4 @@
-"""Kokoro's torch engine on a small random network of the real structure (support/kokoro_network.py)."""
+"""Kokoro engine on torch, with a small random network (support/kokoro_network.py)."""
 
 from __future__ import annotations
 

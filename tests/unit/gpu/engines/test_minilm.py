@@ -16,7 +16,7 @@ from barnabee.core.errors import ModelDamaged, ModelMissing
 from barnabee.gpu.engines.device import Device
 from barnabee.gpu.engines.minilm import GRAPH, MAX_TOKENS, MiniLm
 from barnabee.gpu.engines.minilm_torch import MiniLmTorch
-from support.gpu import models_dir
+from support.gpu import find_models_dir
 from support.torch_env import run_in_torch
 
 ROOT = Path(__file__).parents[4]
@@ -64,7 +64,7 @@ def make_texts() -> list[str]:
 
 @pytest.fixture(scope="module")
 def engine() -> MiniLm:
-    return MiniLm.load(models_dir() / "minilm", device=Device("cpu", 2))
+    return MiniLm.load(find_models_dir() / "minilm", device=Device("cpu", 2))
 
 
 def test_test_data_has_many_sentences_and_long_texts(engine: MiniLm) -> None:
@@ -95,7 +95,7 @@ def test_incomplete_folder_is_named(tmp_path: Path) -> None:
 
 def test_committed_graph_equals_the_output_of_its_script(tmp_path: Path) -> None:
     script = ROOT / "scripts" / "make_minilm_graph.py"
-    weights, made = models_dir() / "minilm" / "model.safetensors", tmp_path / "made.onnx"
+    weights, made = find_models_dir() / "minilm" / "model.safetensors", tmp_path / "made.onnx"
     subprocess.run([sys.executable, str(script), str(weights), str(made)], check=True)
     assert made.read_bytes() == GRAPH.read_bytes()
 
@@ -103,7 +103,7 @@ def test_committed_graph_equals_the_output_of_its_script(tmp_path: Path) -> None
 @pytest.mark.long
 @pytest.mark.timeout(3600)  # torch's environment may have to be installed
 def test_torch_onnxruntime_and_sentence_transformers_agree(tmp_path: Path) -> None:
-    models, texts = models_dir(), make_texts()
+    models, texts = find_models_dir(), make_texts()
     listing = tmp_path / "texts.json"
     listing.write_text(json.dumps(texts), encoding="utf-8")
     found = json.loads(run_in_torch("support.minilm_comparison", str(models), str(listing)))
@@ -123,7 +123,7 @@ def test_torch_onnxruntime_and_sentence_transformers_agree(tmp_path: Path) -> No
 def link_files(folder: Path, target: Path) -> Path:
     """Return a folder of links to the real files, with the weights linked to `target`."""
     folder.mkdir()
-    for file in (models_dir() / "minilm").iterdir():
+    for file in (find_models_dir() / "minilm").iterdir():
         (folder / file.name).symlink_to(file)
     (folder / "model.safetensors").unlink()
     (folder / "model.safetensors").symlink_to(target)
@@ -131,14 +131,14 @@ def link_files(folder: Path, target: Path) -> Path:
 
 
 def test_weights_may_be_a_symbolic_link(tmp_path: Path) -> None:
-    folder = link_files(tmp_path / "minilm", models_dir() / "minilm" / "model.safetensors")
+    folder = link_files(tmp_path / "minilm", find_models_dir() / "minilm" / "model.safetensors")
     engine = MiniLm.load(folder, device=Device("cpu", 1))
     assert engine.embed(["hello"]).vectors.shape == (1, 384)
 
 
 def test_linked_weights_of_another_name_are_refused(tmp_path: Path) -> None:
     other = tmp_path / "a-hash-model.safetensors"
-    shutil.copyfile(models_dir() / "minilm" / "model.safetensors", other)
+    shutil.copyfile(find_models_dir() / "minilm" / "model.safetensors", other)
     folder = link_files(tmp_path / "minilm", other)
     with pytest.raises(ModelDamaged, match="copy it"):
         MiniLm.load(folder, device=Device("cpu", 1))

@@ -36,7 +36,9 @@ def transcribe_text(engine: Parakeet, sound: np.ndarray) -> str:
 
 
 def test_words_have_times_and_confidence(engine: Parakeet) -> None:
-    (found,) = engine.transcribe(parakeet_tdt.make_tones(500, 900, 1400, 2000), language="en", words=True)
+    (found,) = engine.transcribe(
+        parakeet_tdt.make_tones(500, 900, 1400, 2000), language="en", words=True
+    )
     assert found.text == " turn on lights"
     assert 0.9 < found.confidence <= 1
     step_s = parakeet_tdt.TONE_S + parakeet_tdt.GAP_S
@@ -89,11 +91,15 @@ def test_long_recording_is_transcribed_with_correct_times(engine: Parakeet) -> N
 
 def test_every_kind_of_export_is_loaded(tmp_path: Path) -> None:
     sound = parakeet_tdt.make_tones(500, 900, 1400, 2000)
-    larger = parakeet_tdt.write_export(tmp_path / "one", kind="parakeet-1.1b")  # 80 mel bands, as the 1.1b
+    larger = parakeet_tdt.write_export(
+        tmp_path / "one", kind="parakeet-1.1b"
+    )  # 80 mel bands, as the 1.1b
     assert transcribe_text(Parakeet.load(larger, device=CPU), sound) == "turn on lights"
     quantised = parakeet_tdt.write_export(tmp_path / "two", suffix=".int8")
     assert transcribe_text(Parakeet.load(quantised, device=CPU), sound) == "turn on lights"
-    outside = parakeet_tdt.write_export(tmp_path / "three")  # weights in a file beside, as the real encoder
+    outside = parakeet_tdt.write_export(
+        tmp_path / "three"
+    )  # weights in a file beside, as the real encoder
     path = outside / "encoder-model.onnx"
     model = onnx.load(path)
     onnx.save(

@@ -18,7 +18,7 @@ from barnabee.audio.samples import to_pcm16
 from barnabee.core import manifest
 from barnabee.core.errors import Misconfigured, ModelDamaged, ModelMissing
 from barnabee.gpu.engines.wakeword import WARM_UP_FRAMES, OpenWakeWord, OpenWakeWordStream
-from support.gpu import models_dir
+from support.gpu import find_models_dir
 
 ROOT = Path(__file__).parents[4]
 AUDIO = ROOT / "tests" / "audio"
@@ -28,7 +28,7 @@ CALLS = sorted((AUDIO / "wake").glob("*.wav"))
 
 @pytest.fixture(scope="module")
 def engine() -> OpenWakeWord:
-    return OpenWakeWord.load(models_dir() / "openwakeword", ["hey_jarvis"])
+    return OpenWakeWord.load(find_models_dir() / "openwakeword", ["hey_jarvis"])
 
 
 def recording(path: Path) -> NDArray[np.int16]:
@@ -68,7 +68,7 @@ def test_question_is_not_detected(engine: OpenWakeWord, path: Path) -> None:
 def test_scores_equal_those_of_openwakeword(engine: OpenWakeWord) -> None:
     import openwakeword  # noqa: PLC0415 - three seconds
 
-    folder = models_dir() / "openwakeword"
+    folder = find_models_dir() / "openwakeword"
     theirs = openwakeword.Model(
         [str(folder / f"{word}.onnx") for word in WORDS],
         inference_framework="onnx",
@@ -134,7 +134,7 @@ def test_streams_take_little_memory(engine: OpenWakeWord) -> None:
 def test_unknown_word_is_named_with_the_known_ones() -> None:
     said = r"wake\.words in system\.toml names hey_barnabee, .* alexa, hey_jarvis, hey_marvin"
     with pytest.raises(Misconfigured, match=said):
-        OpenWakeWord.load(models_dir() / "openwakeword", ["hey_jarvis", "hey_barnabee"])
+        OpenWakeWord.load(find_models_dir() / "openwakeword", ["hey_jarvis", "hey_barnabee"])
 
 
 def test_missing_and_damaged_files_are_named(tmp_path: Path) -> None:
@@ -145,7 +145,7 @@ def test_missing_and_damaged_files_are_named(tmp_path: Path) -> None:
     (folder / manifest.MANIFEST_NAME).write_text(manifest.render_manifest({}))
     with pytest.raises(ModelDamaged, match=r"melspectrogram\.onnx"):
         OpenWakeWord.load(folder, ["alexa"])
-    for file in (models_dir() / "openwakeword").iterdir():
+    for file in (find_models_dir() / "openwakeword").iterdir():
         (folder / file.name).write_bytes(file.read_bytes())
     (folder / "alexa.onnx").write_bytes(b"x")
     with pytest.raises(ModelDamaged, match=r"alexa\.onnx"):
@@ -153,10 +153,12 @@ def test_missing_and_damaged_files_are_named(tmp_path: Path) -> None:
 
 
 def test_openwakeword_is_not_imported() -> None:
-    """It costs 3 s and 101 MiB, and would fetch models of its own accord."""
+    """The import takes 3 s and 101 MiB, and the library would download models."""
+    folder = find_models_dir() / "openwakeword"
     script = (
-        "import sys; from pathlib import Path; from barnabee.gpu.engines.wakeword import WakeWord;"
-        f"WakeWord.load(Path({str(models_dir() / 'openwakeword')!r}), ['alexa']).warm_up();"
+        "import sys; from pathlib import Path;"
+        "from barnabee.gpu.engines.wakeword import OpenWakeWord;"
+        f"OpenWakeWord.load(Path({str(folder)!r}), ['alexa']).warm_up();"
         "print(sorted({'openwakeword', 'sklearn', 'requests', 'torch'} & set(sys.modules)))"
     )
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}

@@ -1,1 +1,0 @@
-"""Alert delivery. Rules and thresholds are in nixos/monitoring."""
