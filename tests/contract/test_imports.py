@@ -1,4 +1,4 @@
-"""Imports point one way, from the command line down to `core`; services never import one another."""
+"""Import layers, from the command line down to `core`; services never import one another."""
 
 from __future__ import annotations
 

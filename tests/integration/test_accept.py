@@ -23,12 +23,12 @@ QUIET = {"probe": {"every_s": 0}}
 
 @pytest.fixture(scope="module")
 def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
-    whole = Deployment(tmp_path_factory.mktemp("accept"), demo_home=False, tables=QUIET)
+    deployment = Deployment(tmp_path_factory.mktemp("accept"), demo_home=False, tables=QUIET)
     try:
-        whole.start()
-        yield whole
+        deployment.start()
+        yield deployment
     finally:
-        whole.clean_up()
+        deployment.clean_up()
 
 
 def accept(deployment: Deployment, *arguments: str) -> tuple[int, dict[str, dict[str, Any]]]:

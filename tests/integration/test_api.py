@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from barnabee.core.auth import COOKIE_NAME, Authenticator
-from barnabee.testing import gpu_url as fakes
+from barnabee.testing import engines
 from barnabee.testing.home_assistant import FakeHomeAssistant
 from barnabee.testing.llm import FakeAzureOpenAI
 from support.api import HOME_TOKEN, TOKEN, ApiProcess
@@ -37,7 +37,7 @@ async def home_assistant() -> AsyncIterator[FakeHomeAssistant]:
 
 @pytest.fixture
 async def gpu_url() -> AsyncIterator[str]:
-    async with serve_app(fakes.make_gpu_app()) as url:
+    async with serve_app(engines.make_gpu_app()) as url:
         yield url
 
 
@@ -419,7 +419,7 @@ async def test_the_openapi_document_describes_commands(client: httpx.AsyncClient
     command = document["paths"]["/v1/command"]["post"]
     body = command["requestBody"]["content"]["application/json"]["schema"]
     assert set(body["properties"]) == {"utterance", "session_id", "speaker", "kept"}
-    answer = document["components"]["schemas"]["Answer"]["properties"]
+    answer = document["components"]["schemas"]["CommandResponse"]["properties"]
     assert set(await say(client, "what time is it")) == set(answer)
 
 

@@ -18,9 +18,9 @@ from support.fake_deployment import ROOT, FakeDeployment
 
 @pytest.fixture
 def deployment(tmp_path: Path) -> Iterator[FakeDeployment]:
-    small = FakeDeployment(tmp_path)
-    yield small
-    small.clean_up()
+    deployment = FakeDeployment(tmp_path)
+    yield deployment
+    deployment.clean_up()
 
 
 async def barnabee(deployment: FakeDeployment, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -1,4 +1,4 @@
-"""The whole deployment with real services: it answers, recovers, and loses no accepted turn."""
+"""Deployment of all real services: replies, recovery, and no loss of accepted turns."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ pytestmark = pytest.mark.timeout(300)
 
 @pytest.fixture(scope="module")
 def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
-    whole = Deployment(tmp_path_factory.mktemp("house"))
+    deployment = Deployment(tmp_path_factory.mktemp("deployment"))
     try:
-        whole.start()
-        yield whole
+        deployment.start()
+        yield deployment
     finally:
-        whole.clean_up()
+        deployment.clean_up()
 
 
 def test_all_services_are_healthy(deployment: Deployment) -> None:

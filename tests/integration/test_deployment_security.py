@@ -22,16 +22,16 @@ BUCKET_CLIENTS = {"litestream", "rclone"}
 
 @pytest.fixture(scope="module")
 def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
-    whole = Deployment(tmp_path_factory.mktemp("outside"), demo_home=False)
+    deployment = Deployment(tmp_path_factory.mktemp("outside"), demo_home=False)
     try:
         # Recording the fillers takes minutes on a busy machine.
-        done = whole.run_cli("up", "-d", limit_s=300)
-        assert done.returncode == 0, done.stderr + whole.read_log_tail()
-        done = whole.run_cli("health", "--wait", "120", limit_s=150)
-        assert done.returncode == 0, done.stdout + whole.read_log_tail()
-        yield whole
+        done = deployment.run_cli("up", "-d", limit_s=300)
+        assert done.returncode == 0, done.stderr + deployment.read_log_tail()
+        done = deployment.run_cli("health", "--wait", "120", limit_s=150)
+        assert done.returncode == 0, done.stdout + deployment.read_log_tail()
+        yield deployment
     finally:
-        whole.clean_up()
+        deployment.clean_up()
 
 
 def find_service_processes(deployment: Deployment) -> list[psutil.Process]:

@@ -147,11 +147,11 @@ async def test_turn_is_one_trace_over_all_services(
     turn = await deployment.send_command("remember that the bins go out on Friday")
 
     async def exported() -> bool:
-        services = {span.service for span in traces.of_trace(turn["trace_id"])}
+        services = {span.service for span in traces.list_trace(turn["trace_id"])}
         return services >= {"barnabee-api", "barnabee-gpu", "barnabee-worker"}
 
     await eventually(exported, within_s=30, every_s=0.5)
-    spans = traces.of_trace(turn["trace_id"])
+    spans = traces.list_trace(turn["trace_id"])
     command = next(span for span in spans if span.name == "/v1/command")
     embedding = next(span for span in spans if span.name == "/v1/embeddings")
     inference = next(span for span in spans if span.name == "embed")

@@ -26,9 +26,9 @@ def is_alive(process: psutil.Process) -> bool:
 
 @pytest.fixture
 def deployment(tmp_path: Path) -> Iterator[FakeDeployment]:
-    small = FakeDeployment(tmp_path)
-    yield small
-    small.clean_up()
+    deployment = FakeDeployment(tmp_path)
+    yield deployment
+    deployment.clean_up()
 
 
 async def test_independent_nodes_start_at_once_and_dependents_later(

@@ -18,6 +18,7 @@ import pytest
 from barnabee.core import graph, system
 from support import rendered_units
 from support.nix import ROOT, evaluate, needs_nixpkgs
+from support.rendered_units import S3_PORT
 from support.systemd_container import Container, unavailability_reason
 
 pytestmark = [
@@ -28,6 +29,7 @@ pytestmark = [
 ]
 GRAPH = system.load_system(ROOT / "system.toml")
 CORE, GPU = "10.77.0.12", "10.77.0.11"
+ENDPOINT = f"http://{CORE}:{rendered_units.S3_PORT}"
 SERVICES = ("redis", "litestream", "worker", "api", "voice", "gpu")
 UNUSED = ("azure_openai_key", "home_assistant_token")
 TIME_FACTOR = 4  # the limits are for a machine that does nothing else
@@ -45,7 +47,7 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Container]:
         "barnabee-core",
         f"{{ lib, ... }}: {{ barnabee.standby.enable = lib.mkForce false;"
         f" barnabee.secrets.unused = [ {unused} ];"
-        f' barnabee.settings.BARNABEE_REPLICA_ENDPOINT = "http://{CORE}:{rendered_units.S3_PORT}"; }}',
+        f' barnabee.settings.BARNABEE_REPLICA_ENDPOINT = "http://{CORE}:{S3_PORT}"; }}',
     )
     gpu = report(
         "barnabee-gpu",

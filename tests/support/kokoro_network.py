@@ -1,8 +1,8 @@
 """Small random Kokoro network in the files of the real one, and a run of the torch engine on it.
 
-Runs in torch's Python: `python -m support.kokoro_network make FOLDER` writes the files, `try
-FOLDER` prints the results of the engine as JSON. Dimensions that kokoro's code fixes (512 channels of the
-decoder, styles of 256) are the real ones; all others are small.
+Runs in torch's Python: `python -m support.kokoro_network make FOLDER` writes the files and `try
+FOLDER` prints the results of the engine as JSON. Dimensions that kokoro's code fixes (512 channels
+of the decoder, styles of 256) are the real ones; all others are small.
 """
 
 from __future__ import annotations

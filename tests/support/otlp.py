@@ -1,4 +1,4 @@
-"""A receiver of OTLP over HTTP: keeps the spans it is given, read with OpenTelemetry's types."""
+"""OTLP receiver over HTTP that collects spans."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 
 @dataclass(frozen=True)
 class Span:
-    """One span as it arrived; ids in hexadecimal."""
+    """Received span; ids in hexadecimal."""
 
     service: str
     name: str
@@ -31,19 +31,19 @@ class Span:
 
 @dataclass
 class SpanReceiver:
-    """What arrived, and where it is to be sent."""
+    """URL of the receiver, and the received spans."""
 
     url: str = ""
     spans: list[Span] = field(default_factory=list)
 
-    def of_trace(self, trace_id: str) -> list[Span]:
+    def list_trace(self, trace_id: str) -> list[Span]:
         return [span for span in self.spans if span.trace_id == trace_id]
 
 
 @contextmanager
 def run_receiver() -> Iterator[SpanReceiver]:
-    """Run a receiver until the end of the block."""
-    found = SpanReceiver()
+    """Run a receiver in a thread until the end of the block."""
+    received = SpanReceiver()
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
@@ -51,23 +51,23 @@ def run_receiver() -> Iterator[SpanReceiver]:
             body = self.rfile.read(int(self.headers["Content-Length"]))
             if self.headers.get("Content-Encoding") == "gzip":
                 body = gzip.decompress(body)
-            found.spans += _read(ExportTraceServiceRequest.FromString(body))
-            answer = ExportTraceServiceResponse().SerializeToString()
+            received.spans += _read(ExportTraceServiceRequest.FromString(body))
+            response = ExportTraceServiceResponse().SerializeToString()
             self.send_response(200)
             self.send_header("Content-Type", "application/x-protobuf")
-            self.send_header("Content-Length", str(len(answer)))
+            self.send_header("Content-Length", str(len(response)))
             self.end_headers()
-            self.wfile.write(answer)
+            self.wfile.write(response)
 
         def log_message(self, *_: object) -> None:
-            """Say nothing of requests."""
+            """Log no requests."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    found.url = f"http://127.0.0.1:{server.server_port}"
+    received.url = f"http://127.0.0.1:{server.server_port}"
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:
-        yield found
+        yield received
     finally:
         server.shutdown()
         server.server_close()

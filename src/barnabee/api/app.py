@@ -157,12 +157,7 @@ def make_service(
 ) -> ApiService:
     """Build the components. Prepares the database and opens no connection."""
     token = require_credential("api_token")
-    database_provider = DatabaseProvider(
-        settings.database_path,
-        before_migration=make_migration_hook(make_txid_reader(settings)),
-        lease_dir=settings.lease_dir,
-    )
-    database_provider.prepare()
+    database_provider = _prepare_database(settings)
     redis = RedisClient(settings.redis_url)
     queue = JobQueue(redis)
     gpu_client: GpuService = overrides.gpu or GpuClient(
@@ -170,8 +165,8 @@ def make_service(
     )
     home = overrides.home or _make_home_client(settings)
     llm = overrides.llm or _make_llm_client(settings)
-    clock = make_clock(settings.time_zone)
     recognizer = IntentRecognizer(gpu_client, Thresholds.from_config(system.intent))
+    clock = make_clock(settings.time_zone)
     command_services = CommandServices(
         recognizer=recognizer,
         memory=DatabaseFactMemory(queue, database_provider, clock),
@@ -184,7 +179,6 @@ def make_service(
     turn_writer = TurnWriter(sessions, queue, database_provider)
     web_sessions = WebSessions(settings.data_dir / "browsers.json", time.time)
     limits = system.limits
-    logins_per_minute = limits.logins_per_minute
     return ApiService(
         system=system,
         settings=settings,
@@ -199,7 +193,9 @@ def make_service(
         ),
         rate_limiter=RateLimiter(limits.commands_per_minute, limits.command_burst, time.monotonic),
         login_links=LoginLinks(redis),
-        login_rate_limiter=RateLimiter(logins_per_minute, logins_per_minute, time.monotonic),
+        login_rate_limiter=RateLimiter(
+            limits.logins_per_minute, limits.logins_per_minute, time.monotonic
+        ),
         web_sessions=web_sessions,
         event_bus=EventBus(),
         clients=_make_clients(system, settings, token),
@@ -212,6 +208,16 @@ def make_service(
         home=home,
         llm=llm,
     )
+
+
+def _prepare_database(settings: Settings) -> DatabaseProvider:
+    provider = DatabaseProvider(
+        settings.database_path,
+        before_migration=make_migration_hook(make_txid_reader(settings)),
+        lease_dir=settings.lease_dir,
+    )
+    provider.prepare()
+    return provider
 
 
 def _make_clients(system: System, settings: Settings, token: str) -> dict[str, ServiceClient]:

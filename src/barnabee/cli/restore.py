@@ -22,14 +22,21 @@ KitFile = Annotated[
     typer.Option("--key", help="File with the recovery kit; `-` asks for the key."),
 ]
 
+IfMissing = Annotated[
+    bool,
+    typer.Option("--if-missing", help="Do nothing if the database exists or there is no backup."),
+]
+NewReplica = Annotated[
+    bool, typer.Option("--new-replica", help="Set a damaged replica aside and start a new one.")
+]
+TestKit = Annotated[
+    bool,
+    typer.Option("--rehearse-recovery-kit", help="Test that the kit decrypts the newest snapshot."),
+]
+
 
 def restore_database(
-    if_missing: Annotated[
-        bool,
-        typer.Option(
-            "--if-missing", help="Do nothing if the database exists or there is no backup."
-        ),
-    ] = False,
+    if_missing: IfMissing = False,
     force: Annotated[
         bool, typer.Option("--force", help="Replace an existing database; it is moved aside.")
     ] = False,
@@ -45,19 +52,11 @@ def restore_database(
     to: Annotated[
         Path | None, typer.Option("--to", help="Restore into this new file; change nothing else.")
     ] = None,
-    new_replica: Annotated[
-        bool,
-        typer.Option("--new-replica", help="Set a damaged replica aside and start a new one."),
-    ] = False,
+    new_replica: NewReplica = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show which backup would be used, and exit.")
     ] = False,
-    rehearse: Annotated[
-        bool,
-        typer.Option(
-            "--rehearse-recovery-kit", help="Test that the kit decrypts the newest snapshot."
-        ),
-    ] = False,
+    test_kit: TestKit = False,
     key: KitFile = None,
 ) -> None:
     """Restore the database; services that write to it are stopped and started again."""
@@ -70,7 +69,7 @@ def restore_database(
         with database_context.exclusive_context(read_only=False) as context:
             _restore_if_missing(context)
         return
-    if rehearse:
+    if test_kit:
         with database_context.read_context() as context:
             _test_recovery_kit(context, key)
         return

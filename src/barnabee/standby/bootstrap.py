@@ -45,7 +45,7 @@ async def prepare_database(
 ) -> ColdStartOutcome:
     """Put the newest database in place; `system` is that of epoch 1.
 
-    Raises NotTheHolder without the lease, unless there is a local database, which then is only
+    Raises LeaseNotHeld without the lease, unless there is a local database, which then is only
     read. BackupUnreachable and BackupDamaged leave everything unchanged.
     """
     data = settings.database_path.parent

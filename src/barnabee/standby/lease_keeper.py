@@ -70,7 +70,7 @@ class LeaseKeeper:
         )
 
     async def run(self) -> None:
-        """Run until cancelled; NotTheHolder when the lease is about to be lost."""
+        """Run until cancelled; LeaseNotHeld when the lease is about to be lost."""
         held = False
         while True:
             desired = self._files.read_desired_role(self._peers.default_role)

@@ -51,7 +51,7 @@ async def open_database(
 
     `check_fence` is called before each change and again before its commit. Raises DatabaseCorrupt
     and DatabaseTooNew before anything was changed, DatabaseReadOnly, DatabaseFull,
-    DatabaseMismatch, NotTheHolder, or SettingInvalid when the directory is missing (an empty
+    DatabaseMismatch, LeaseNotHeld, or SettingInvalid when the directory is missing (an empty
     database must not replace a data disk that is not mounted).
     """
     await asyncio.to_thread(prepare_database, path, busy_timeout_ms, before_migration, check_fence)

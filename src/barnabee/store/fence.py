@@ -18,7 +18,7 @@ from barnabee.core.files import write_atomically
 
 PERMIT_FILE = "permit.json"
 
-Fence = Callable[[], None]  # raises NotTheHolder
+Fence = Callable[[], None]  # raises LeaseNotHeld
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def revoke_permit(directory: Path) -> None:
 
 
 def require_permit(directory: Path, clock_ns: Callable[[], int] = boot_time_ns) -> None:
-    """Raise NotTheHolder unless this machine holds a permit that has not expired."""
+    """Raise LeaseNotHeld unless this machine holds a permit that has not expired."""
     permit = read_permit(directory)
     if permit is None:
         raise LeaseNotHeld(reason="it does not hold the lease", retry_after_s=1)

@@ -6,7 +6,7 @@ import itertools
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from barnabee.audio import decode, wav
@@ -109,7 +109,7 @@ def test_known_magic_with_invalid_content_is_refused(start: bytes) -> None:
 SEEDS = {form: encode_audio(form, make_tone(0.5, RATE_HZ), RATE_HZ) for form in FORMATS}
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=150)
 @given(
     form=st.sampled_from(sorted(FORMATS)),
     positions=st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 255)), max_size=20),

@@ -147,7 +147,7 @@ def test_same_reply_has_the_same_loudness_twice() -> None:
 levels = st.tuples(st.floats(0.0, 0.9), st.floats(-60, 0), st.integers(0, 9))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(levels, min_size=1, max_size=4))
 def test_output_never_clips_or_changes_length(rows: list[tuple[float, float, int]]) -> None:
     phrases = [make_speech(*row) for row in rows]

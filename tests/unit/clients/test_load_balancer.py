@@ -223,7 +223,7 @@ class Requests(RuleBasedStateMachine):
 
 
 TestRequests = Requests.TestCase
-TestRequests.settings = settings(max_examples=150, stateful_step_count=30, deadline=None)
+TestRequests.settings = settings(max_examples=150, stateful_step_count=30)
 
 
 @pytest.mark.parametrize("failures", [1, 5, 1000])

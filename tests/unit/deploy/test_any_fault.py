@@ -140,7 +140,7 @@ def test_one_fault_at_every_operation(name: str, kind: str) -> None:
         expect_sound(machine, play(machine, SwitchRequest(NEW)))
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(
     name=st.sampled_from(sorted(TARGETS)),
     once=st.booleans(),
@@ -156,7 +156,7 @@ def test_up_to_four_faults_at_any_operations(
     expect_sound(machine, play(machine, SwitchRequest(NEW, confirm=confirm)))
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(
     healthy=st.booleans(),
     faults=st.dictionaries(st.integers(1, 80), st.sampled_from([*KINDS, *FAILS]), max_size=4),

@@ -135,7 +135,7 @@ def check_pressure_victims(situation: Situation) -> None:
     assert all(by_name[name].reservation.priority > budget.CRITICAL_PRIORITY for name in victims)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(situations())
 def test_every_plan_obeys_the_rules(situation: Situation) -> None:
     check_pressure_victims(situation)
@@ -152,7 +152,7 @@ def test_random_situations_obey_the_rules_and_cover_every_plan() -> None:
     assert {kind for kind in kinds if seen[kind] > 50} == kinds, seen
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(situations(), st.integers(0, 1000))
 def test_plan_does_not_depend_on_the_order_of_models_and_leases(
     situation: Situation, seed: int

@@ -169,7 +169,7 @@ TRACES = st.lists(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(TRACES)
 def test_every_request_of_any_trace_is_granted_or_refused(
     trace: list[TraceEvent],

@@ -76,7 +76,7 @@ class LeaseMachine(RuleBasedStateMachine):
         self.simulation.wait(int(seconds * NS))
 
 
-LeaseMachine.TestCase.settings = settings(max_examples=80, stateful_step_count=50, deadline=None)
+LeaseMachine.TestCase.settings = settings(max_examples=80, stateful_step_count=50)
 TestLeases = LeaseMachine.TestCase
 
 

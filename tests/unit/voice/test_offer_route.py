@@ -147,9 +147,7 @@ async def offered() -> str:
     return await make_aiortc_offer()  # once: the drawn data must not depend on its length
 
 
-@settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 async def test_damaged_offers_are_refused_and_the_service_survives(
     service: VoiceService, offered: str, data: st.DataObject

@@ -181,9 +181,7 @@ frames = st.one_of(
 )
 
 
-@settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(sent=st.lists(frames, min_size=1, max_size=6))
 async def test_service_survives_arbitrary_messages(
     stack: VoiceStack, sent: list[str | bytes]
