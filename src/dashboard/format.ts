@@ -76,7 +76,7 @@ export function formatAge(ms: number, now = Date.now()): string {
 
 /** Duration of a state that began at `ms`, in one unit: "for 3 minutes". */
 export function formatSince(ms: number, now = Date.now()): string {
-  return now - ms < JUST_NOW_MS ? "since just now" : `for ${formatLongDuration(now - ms)}`;
+  return now - ms < JUST_NOW_MS ? "just now" : `for ${formatLongDuration(now - ms)}`;
 }
 
 /** Duration in the largest whole unit. */

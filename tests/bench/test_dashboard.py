@@ -223,7 +223,7 @@ async def measure_load(dashboard: DashboardPage, url: str, mark: str) -> dict[st
 
 async def test_loads_faster_than_home_assistants_page(tmp_path: Path) -> None:
     await build_dashboard()
-    stack = Deployment(tmp_path / "house", demo_home=True)
+    stack = Deployment(tmp_path / "deployment", demo_home=True)
     try:
         stack.start()
         async with launch_browser() as browser:

@@ -1,4 +1,4 @@
-"""What the documentation points to is there."""
+"""Links of the documentation: every target exists."""
 
 from __future__ import annotations
 

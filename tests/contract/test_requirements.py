@@ -1,4 +1,4 @@
-"""pyproject.toml, poetry.lock and the exported requirement files say the same thing."""
+"""Requirement files: they agree with pyproject.toml and poetry.lock."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The name is the index: what belongs to a service is found under its name."""
+"""Files of a service: each has the name of its service."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Shell scripts hold up to shellcheck."""
+"""Shell scripts: shellcheck finds nothing."""
 
 from __future__ import annotations
 

@@ -193,7 +193,7 @@ async def test_failures_are_shown_and_nothing_stays_healthy_when_disconnected(
         await expect(capability.nth(2)).to_contain_text(
             "speech service is not running", timeout=WITHIN_MS
         )
-        await expect(visit.page.locator(".service-tree")).to_contain_text("gpu does not response")
+        await expect(visit.page.locator(".service-tree")).to_contain_text("gpu does not answer")
         redis_server.kill()
         await expect(capability.nth(3)).to_contain_text("may be lost", timeout=WITHIN_MS)
         stack.api.kill()

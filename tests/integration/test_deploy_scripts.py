@@ -1,4 +1,4 @@
-"""Switches on a scripted machine: kept, rolled back, and killed on the way."""
+"""Switches on a scripted machine: success, rollback, and kills at every step."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What several tests share: free ports, deadlines, real servers."""
+"""Test support: real servers, fakes of services, clocks and waiting."""

@@ -1,4 +1,4 @@
-"""A service for tests of the runner: answers /health/* and misbehaves on request."""
+"""Fake service for tests of the runner: answers /health/* and fails on request."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Answers every GET with the same health report."""
+    """Answers every GET request with the same health report."""
 
     def do_GET(self) -> None:
         status = self.server.report["status"]  # type: ignore[attr-defined]
@@ -26,7 +26,7 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, *_: Any) -> None:
-        """Say nothing about requests."""
+        """Log no requests."""
 
 
 def log_event(event: str, **fields: object) -> None:
@@ -38,7 +38,7 @@ def main() -> int:
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--delay", type=float, default=0.0)
     parser.add_argument("--state", default="healthy")
-    parser.add_argument("--fail", type=int, help="say something, then exit with this status")
+    parser.add_argument("--fail", type=int, help="log an error, then exit with this status")
     parser.add_argument("--ignore-term", action="store_true")
     parser.add_argument("--hog-mib", type=int, default=0)
     parser.add_argument("--grandchildren", action="store_true", help="one of them in a new session")

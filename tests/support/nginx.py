@@ -1,4 +1,4 @@
-"""A real nginx in front of the API, with the locations of nixos/modules/services/proxy.nix."""
+"""Real nginx in front of the API, with the locations of nixos/modules/services/proxy.nix."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A real Redis (or Valkey) for a test, with the append-only file on."""
+"""Real Redis (or Valkey) with the append-only file enabled."""
 
 from __future__ import annotations
 

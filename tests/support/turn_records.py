@@ -1,4 +1,4 @@
-"""Recorded turns for tests."""
+"""Turns and turn timings for tests."""
 
 from __future__ import annotations
 

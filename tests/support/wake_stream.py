@@ -1,4 +1,4 @@
-"""Client of /v1/wake over a real socket, for tests."""
+"""Wake word streams over real sockets: a client, and the service with a fake engine."""
 
 from __future__ import annotations
 

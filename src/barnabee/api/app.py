@@ -22,7 +22,7 @@ from barnabee.api.embedding_cache import EmbeddingCache
 from barnabee.api.event_bus import EventBus
 from barnabee.api.log_reader import TurnLogReader
 from barnabee.api.metrics import CommandMetrics
-from barnabee.api.rate_limit import RateLimiter
+from barnabee.api.rate_limit import make_command_limiter, make_login_limiter
 from barnabee.api.routes import backups, commands, gpu, login, status, turns, voice_offer
 from barnabee.api.service import (
     ApiService,
@@ -160,9 +160,7 @@ def make_service(
     database_provider = _prepare_database(settings)
     redis = RedisClient(settings.redis_url)
     queue = JobQueue(redis)
-    gpu_client: GpuService = overrides.gpu or GpuClient(
-        settings.gpu_service_urls, token, names=ModelNames.from_settings(settings)
-    )
+    gpu_client = overrides.gpu or _make_gpu_client(settings, token)
     home = overrides.home or _make_home_client(settings)
     llm = overrides.llm or _make_llm_client(settings)
     recognizer = IntentRecognizer(gpu_client, Thresholds.from_config(system.intent))
@@ -178,7 +176,6 @@ def make_service(
     sessions = Sessions(redis, system.session.ttl_s, system.session.turns_max)
     turn_writer = TurnWriter(sessions, queue, database_provider)
     web_sessions = WebSessions(settings.data_dir / "browsers.json", time.time)
-    limits = system.limits
     return ApiService(
         system=system,
         settings=settings,
@@ -191,19 +188,15 @@ def make_service(
         command_handler=CommandHandler(
             command_services, sessions, turn_writer, CommandMetrics.register(metrics)
         ),
-        rate_limiter=RateLimiter(limits.commands_per_minute, limits.command_burst, time.monotonic),
+        rate_limiter=make_command_limiter(system.limits),
         login_links=LoginLinks(redis),
-        login_rate_limiter=RateLimiter(
-            limits.logins_per_minute, limits.logins_per_minute, time.monotonic
-        ),
+        login_rate_limiter=make_login_limiter(system.limits),
         web_sessions=web_sessions,
         event_bus=EventBus(),
         clients=_make_clients(system, settings, token),
         log_reader=TurnLogReader(settings, system.retention.logs_days),
         alertmanager=AlertmanagerClient(settings.alertmanager_url),
-        embedding_cache=EmbeddingCache(
-            recognizer, settings.data_dir / "cache", _identify_embedding_model(system, settings)
-        ),
+        embedding_cache=_make_embedding_cache(recognizer, system, settings),
         gpu=gpu_client,
         home=home,
         llm=llm,
@@ -250,6 +243,11 @@ def make_clock(time_zone: str) -> Callable[[], datetime]:
     return lambda: datetime.now(zone)
 
 
+def _make_gpu_client(settings: Settings, token: str) -> GpuService:
+    names = ModelNames.from_settings(settings)
+    return GpuClient(settings.gpu_service_urls, token, names=names)
+
+
 def _make_home_client(settings: Settings) -> HomeAssistantService | None:
     if not settings.home_assistant_url:
         return None
@@ -275,12 +273,14 @@ def _make_llm_client(settings: Settings) -> LanguageModelService | None:
     )
 
 
-def _identify_embedding_model(system: System, settings: Settings) -> str:
-    """Return a name that differs for every model that embeddings may come from."""
+def _make_embedding_cache(
+    recognizer: IntentRecognizer, system: System, settings: Settings
+) -> EmbeddingCache:
     embedders = (model for model in system.model.values() if model.task == "embed")
     model = next(embedders, None)
     files = model and (model.cuda_files if settings.device == "cuda" else model.cpu_files)
-    return f"{files or 'none'} {settings.embed_model}"
+    model_id = f"{files or 'none'} {settings.embed_model}"  # differs for every embedding model
+    return EmbeddingCache(recognizer, settings.data_dir / "cache", model_id)
 
 
 def _make_optional_probes(service: ApiService, metrics: Metrics) -> dict[str, HealthProbe]:

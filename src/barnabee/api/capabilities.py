@@ -62,7 +62,7 @@ CAPABILITY_RULES = (
     ),
     CapabilityRule(
         "think",
-        "Understanding",
+        "Commands",
         "It understands requests and carries them out.",
         (CapabilityDependency("api", "The command service is not working."),),
         (

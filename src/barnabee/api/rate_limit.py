@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+import time
 from collections import OrderedDict
 from collections.abc import Callable
 
 from barnabee.core.errors import RateLimited
+from barnabee.core.schema import LimitsConfig
 
 MAX_CLIENTS = 1024
 
@@ -36,3 +38,13 @@ class RateLimiter:
         if not is_allowed:
             wait_s = max(1, math.ceil((1 - tokens) / self._per_second))
             raise RateLimited(limit=self._per_minute, retry_after_s=wait_s)
+
+
+def make_command_limiter(limits: LimitsConfig) -> RateLimiter:
+    """Return the limiter of `POST /v1/command`."""
+    return RateLimiter(limits.commands_per_minute, limits.command_burst, time.monotonic)
+
+
+def make_login_limiter(limits: LimitsConfig) -> RateLimiter:
+    """Return the limiter of logins by token, whose burst is one minute's quota."""
+    return RateLimiter(limits.logins_per_minute, limits.logins_per_minute, time.monotonic)

