@@ -130,3 +130,14 @@ def test_names_of_tests_stay_readable() -> None:
         and len(node.name) > MAX_TEST_NAME_CHARS
     ]
     assert long_names == []
+
+
+def test_environment_variables_are_read_in_settings_alone() -> None:
+    """Elsewhere `os.environ` is only copied into the environment of a child process."""
+    reads = re.compile(r"os\.environ(?:\.get\(|\.setdefault\(|\[)|os\.getenv\(")
+    readers = {
+        str(path.relative_to(ROOT / "src/barnabee"))
+        for path in SOURCES
+        if reads.search(path.read_text(encoding="utf-8"))
+    }
+    assert readers == {"core/settings.py"}

@@ -135,4 +135,4 @@ def test_whisper_transcribes_when_parakeet_fails(make_gpu: MakeGpu, models: Path
         alone = http.post("/v1/audio/transcriptions", files={"file": content}, data=named)
         assert (alone.status_code, alone.json()["code"]) == (503, "dependency_down")
         assert "audio_signal" in alone.json()["message"]
-    assert any(line.get("event") == "not heard" for line in service.log())
+    assert any(line.get("event") == "transcription failed" for line in service.log())

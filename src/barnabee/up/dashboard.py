@@ -128,7 +128,7 @@ async def _run(directory: Path, *command: str) -> None:
     process = await asyncio.create_subprocess_exec(
         *command,
         cwd=directory,
-        env=os.environ | {"PATH": f"{node_directory}:{os.environ.get('PATH', '')}", "CI": "1"},
+        env=os.environ | {"PATH": f"{node_directory}:{read_variable('PATH')}", "CI": "1"},
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
