@@ -199,12 +199,14 @@ def _in_listening(room: RoomState, event: RoomEvent, now_s: float, limits: Timeo
 
 def _in_speech(room: RoomState, event: RoomEvent, now_s: float, limits: Timeouts) -> Transition:
     if event is RoomEvent.TURN_ENDED:
+        # A turn that ended before SPEECH_STARTED has no utterance whose deadline could be kept.
+        can_resume = room.state is ConversationState.USER_SPEAKING and not room.is_endpoint_forced
         thinking = replace(
             room,
             state=ConversationState.THINKING,
             is_endpoint_forced=False,
             deadline_s=now_s + limits.think_s,
-            resume_until_s=0.0 if room.is_endpoint_forced else room.deadline_s or 0.0,
+            resume_until_s=room.deadline_s or 0.0 if can_resume else 0.0,
         )
         return thinking, (Effect.AWAIT_REPLY,)
     if event is RoomEvent.TOO_SHORT:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from barnabee.voice.conversation import (
@@ -233,6 +233,13 @@ def test_turns_begin_and_end_in_pairs_and_numbers_increase(
 
 
 @given(steps)
+@example(
+    [
+        (RoomEvent.WAKE_WORD_DETECTED, 0.0, False),
+        (RoomEvent.TURN_ENDED, 0.0, True),  # before SPEECH_STARTED: there is nothing to resume
+        (RoomEvent.USER_RESUMED, 0.0, True),
+    ]
+)
 @settings(max_examples=400)
 def test_only_untranscribed_utterances_resume_within_their_deadline(
     inputs: list[tuple[RoomEvent, float, bool]],
