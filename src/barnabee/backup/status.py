@@ -102,7 +102,7 @@ def _snapshot_warning(snapshot: dict[str, Any], oldest: datetime) -> str | None:
 
 def _offsite_warning(found: dict[str, Any]) -> str | None:
     if not found["recovery_key"]:
-        return "snapshots are not encrypted and stay on this machine: `barnabee backup kit`"
+        return "snapshots are not encrypted and stay on this machine: run `barnabee backup kit`"
     return None if found["offsite"] else "snapshots stay on this machine: set backup.offsite"
 
 

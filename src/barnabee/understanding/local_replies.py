@@ -15,7 +15,7 @@ from barnabee.understanding.interfaces import PastExchange
 from barnabee.understanding.lexical_matcher import split_words
 
 CAPABILITIES = (
-    "I can switch things in the house, tell you how they are, tell you the time and date, "
+    "I can switch things in your home, tell you how they are, tell you the time and date, "
     "remember things for you, and repeat what I said."
 )
 WITH_MODEL = " You can also ask me about anything else."
@@ -190,14 +190,14 @@ _FAILURES = {
     ("home_assistant", "timed_out"): (
         "Home Assistant is taking too long to answer, so I can't be sure that was done."
     ),
-    ("home_assistant", "no_intent_match"): "Sorry, I don't know how to do that in the house.",
-    ("home_assistant", "no_valid_targets"): "Sorry, I couldn't find that in the house.",
+    ("home_assistant", "no_intent_match"): "Sorry, I don't know how to do that in your home.",
+    ("home_assistant", "no_valid_targets"): "Sorry, I couldn't find that in your home.",
     ("home_assistant", "failed_to_handle"): "Sorry, Home Assistant couldn't do that.",
     ("llm", "not_configured"): (
-        "Sorry, I can only help with the house, the time and things you told me."
+        "Sorry, I can only help with your home, the time and things you told me."
     ),
     ("llm", "dependency_down"): (
-        "I can't get an answer to that right now. The house, the time and your notes still work."
+        "I can't get an answer to that right now. Your home, the time and your notes still work."
     ),
     ("llm", "timed_out"): "That is taking me too long. Please ask me again later.",
     ("llm", "empty"): "I don't have an answer to that.",

@@ -86,7 +86,7 @@ export function Access({ api, onLogout }: Props) {
           </button>
           {link && (
             <button type="button" class="button" onClick={() => void navigator.clipboard?.writeText(link.url)}>
-              ReplicaCard
+              Copy
             </button>
           )}
         </p>
