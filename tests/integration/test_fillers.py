@@ -39,7 +39,7 @@ def run(folder: Path) -> str:
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("fillers")
-    assert "15 recorded, 0 as they were" in run(directory)
+    assert "15 recorded, 0 unchanged" in run(directory)
     return directory
 
 
@@ -84,7 +84,7 @@ def test_recordings_have_equal_loudness_and_no_silence_around_them(folder: Path)
 def test_second_run_records_nothing_and_output_is_reproducible(
     folder: Path, tmp_path: Path
 ) -> None:
-    assert "0 recorded, 15 as they were" in run(folder)
+    assert "0 recorded, 15 unchanged" in run(folder)
     assert "15 recorded" in run(tmp_path)
     for path in folder.iterdir():
         assert path.read_bytes() == (tmp_path / path.name).read_bytes(), path.name
