@@ -13,11 +13,18 @@ T = TypeVar("T")
 LAST_RESORT_S = 60.0  # fails only a test whose condition never holds, also on a slow machine
 
 
+_returned_ports: set[int] = set()
+
+
 def find_free_port() -> int:
-    """Return a loopback TCP port that is free now."""
-    with closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Return a loopback TCP port that is free now, a different one at every call."""
+    while True:
+        with closing(socket.socket()) as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = int(probe.getsockname()[1])
+        if port not in _returned_ports:
+            _returned_ports.add(port)
+            return port
 
 
 async def eventually(
