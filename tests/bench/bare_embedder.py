@@ -1,4 +1,4 @@
-"""Process with bare sentence-transformers; runs in torch's Python.
+"""Process with bare sentence-transformers; runs in torch's Python. Arguments: model, device.
 
 Reads JSON lines, {"alone": texts} or {"threads": n, "seconds": s, "lock": bool, "texts": texts},
 and answers each with {"times_s": […]} or {"rate": texts per second}. The times are those of
@@ -52,7 +52,8 @@ def embed_concurrently(model: SentenceTransformer, request: dict[str, Any]) -> d
 
 
 def main() -> None:
-    model = SentenceTransformer(sys.argv[1], device="cpu", local_files_only=True)
+    device = sys.argv[2] if len(sys.argv) > 2 else "cpu"
+    model = SentenceTransformer(sys.argv[1], device=device, local_files_only=True)
     embed_alone(model, ["hello", "turn on the kitchen light"])
     print(json.dumps({"ready": True}), flush=True)
     cores = torch.get_num_threads()

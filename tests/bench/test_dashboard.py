@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from playwright.async_api import CDPSession
 
+from support.benchmark import choose_size, is_at_most
 from support.dashboard import (
     DESKTOP,
     PHONE,
@@ -26,7 +27,7 @@ from support.dashboard import (
 from support.deployment import Deployment
 from support.redis import RedisServer
 
-pytestmark = [pytest.mark.bench, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.timeout(600)
 SCRIPT_MAX_BYTES = 60 * 1024
 INTERACTIVE_MAX_MS = 1000
 SEARCH_MAX_S = 5
@@ -47,8 +48,9 @@ new MutationObserver((_, self) => {
 }).observe(document, { childList: true, subtree: true });
 """
 PAINT = "performance.getEntriesByName('first-contentful-paint')[0]?.startTime ?? -1"
+SCROLL_TO_END = "document.querySelector('.virtual-list').scrollTop = 1e9"
 SCROLL = """async () => {
-  const list = document.querySelector(".virtual");
+  const list = document.querySelector(".virtual-list");
   const gaps = [];
   let before = await new Promise(requestAnimationFrame);
   for (let frame = 0; frame < 240; frame += 1) {
@@ -71,7 +73,7 @@ async def page_size() -> dict[str, int]:
 
 async def test_the_script_is_small(page_size: dict[str, int]) -> None:
     print(page_size)
-    assert sum(page_size.values()) <= SCRIPT_MAX_BYTES
+    assert is_at_most(sum(page_size.values()), SCRIPT_MAX_BYTES)
 
 
 async def slow_down(dashboard: DashboardPage) -> CDPSession:
@@ -88,7 +90,7 @@ async def test_is_interactive_within_a_second_on_a_slow_phone(
 ) -> None:
     async with run_dashboard_stack(tmp_path, redis_server) as stack, launch_browser() as browser:
         times = []
-        for _ in range(5):
+        for _ in range(choose_size(5, 1)):
             async with open_dashboard(browser, stack.url, viewport=PHONE) as dashboard:
                 await dashboard.log_in()
                 await dashboard.page.locator(".capabilities").wait_for()
@@ -100,7 +102,7 @@ async def test_is_interactive_within_a_second_on_a_slow_phone(
                 painted, seen = await dashboard.page.evaluate(f"[{PAINT}, window.seen]")
                 times.append((round(seen), round(painted)))
         print(f"ms until everything is shown and works, until the first paint: {times}")
-        assert sorted(times)[len(times) // 2][0] <= INTERACTIVE_MAX_MS
+        assert is_at_most(sorted(times)[len(times) // 2][0], INTERACTIVE_MAX_MS)
 
 
 def write_turns(stack: DashboardStack, count: int) -> None:
@@ -124,7 +126,7 @@ async def test_5000_turns_are_searched_fast(tmp_path: Path, redis_server: RedisS
         took_s = time.monotonic() - begun_s
     print(f"\nsearch among 5000 turns: {took_s * 1000:.0f} ms")
     assert [turn["utterance"] for turn in found["turns"]] == ["Utterance number 4321"]
-    assert took_s < SEARCH_MAX_S
+    assert is_at_most(took_s, SEARCH_MAX_S)
 
 
 async def test_5000_turns_scroll_smoothly(tmp_path: Path, redis_server: RedisServer) -> None:
@@ -136,13 +138,15 @@ async def test_5000_turns_scroll_smoothly(tmp_path: Path, redis_server: RedisSer
             await dashboard.page.locator(".turn-row").first.wait_for()
             gaps = sorted(await dashboard.page.evaluate(SCROLL))
             late = sum(gap > 25 for gap in gaps) / len(gaps)  # missed a frame of 16.7 ms
-            rows = await dashboard.page.locator(".virtual li").count()
+            rows = await dashboard.page.locator(".virtual-list li").count()
             print(f"median {gaps[len(gaps) // 2]:.1f} ms, {late:.1%} late, {rows} rows in the page")
-            assert gaps[len(gaps) // 2] < 18
-            assert late < 0.1
+            assert is_at_most(gaps[len(gaps) // 2], 18)
+            assert is_at_most(late, 0.1)
             assert rows < 60
             for _ in range(60):  # to the very end
-                await dashboard.page.evaluate("document.querySelector('.virtual').scrollTop = 1e9")
+                await dashboard.page.evaluate(
+                    "document.querySelector('.virtual-list').scrollTop = 1e9"
+                )
                 await dashboard.page.wait_for_timeout(100)
                 if "5,000 turns" in (await dashboard.page.locator(".turns-list").inner_text()):
                     break
@@ -171,12 +175,12 @@ async def test_an_open_page_costs_little(tmp_path: Path, redis_server: RedisServ
         await dashboard.page.locator(".capabilities").wait_for()
         session = await dashboard.context.new_cdp_session(dashboard.page)
         await session.send("Performance.enable")
-        await dashboard.page.wait_for_timeout(3000)
+        await dashboard.page.wait_for_timeout(choose_size(3000, 100))
         before, begun = await read_busy_s(session), time.monotonic()
-        await dashboard.page.wait_for_timeout(30_000)
+        await dashboard.page.wait_for_timeout(choose_size(30_000, 1000))
         idle = (await read_busy_s(session) - before) / (time.monotonic() - begun)
         print(f"idle: {idle:.2%} of a core")
-        assert idle <= 0.01
+        assert is_at_most(idle, 0.01)
 
         async with stack.api.client() as client:
 
@@ -185,13 +189,13 @@ async def test_an_open_page_costs_little(tmp_path: Path, redis_server: RedisServ
                     await client.post("/v1/command", json={"utterance": "what time is it"})
                 await asyncio.sleep(1)
 
-            await send_commands(50)
+            await send_commands(choose_size(50, 5))
             first = await read_heap_mib(session)
-            await send_commands(200)
+            await send_commands(choose_size(200, 10))
             second = await read_heap_mib(session)
         grown = second - first
         print(f"200 turns: {first:.2f} -> {second:.2f} MiB")
-        assert grown < 0.5
+        assert is_at_most(grown, 0.5)
 
 
 async def measure_load(dashboard: DashboardPage, url: str, mark: str) -> dict[str, float]:
@@ -213,7 +217,7 @@ async def measure_load(dashboard: DashboardPage, url: str, mark: str) -> dict[st
     await dashboard.page.goto(url)
     await dashboard.page.locator(mark).first.wait_for(timeout=120_000)
     shown, painted = await dashboard.page.evaluate(f"[performance.now(), {PAINT}]")
-    await dashboard.page.wait_for_timeout(3000)
+    await dashboard.page.wait_for_timeout(choose_size(3000, 100))
     return {
         "script_kib": round(script / 1024, 1),
         "paint_ms": round(painted),
@@ -237,9 +241,8 @@ async def test_loads_faster_than_home_assistants_page(tmp_path: Path) -> None:
             async with open_dashboard(browser, stack.url("home"), viewport=PHONE) as dashboard:
                 theirs = await measure_load(dashboard, stack.url("home"), "ha-authorize")
         print(f"ours, everything shown: {ours}; Home Assistant's login page: {theirs}")
-        assert ours["script_kib"] < theirs["script_kib"]
-        assert ours["paint_ms"] < theirs["paint_ms"]
-        assert ours["shown_ms"] < theirs["shown_ms"]
+        for name, value in ours.items():
+            assert is_at_most(value, theirs[name]), name
         stack.stop()
     finally:
         stack.clean_up()

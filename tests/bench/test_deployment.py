@@ -8,12 +8,13 @@ import psutil
 import pytest
 
 from barnabee.up import run_state
+from support.benchmark import is_at_most
 from support.deployment import Deployment
 
 SECOND_START_S = 20
 RESIDENT_MIB = {"api": 150, "worker": 120}
 
-pytestmark = [pytest.mark.bench, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.timeout(300)
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +36,7 @@ def test_the_second_start_is_healthy_in_time(deployment: Deployment) -> None:
     print(f"\nsecond start: all healthy after {run.healthy_s:.1f} s")
     for name, ready_s in sorted(parts.items(), key=lambda part: part[1]):
         print(f"  {name:<11} {ready_s:5.1f} s")
-    assert run.healthy_s <= SECOND_START_S
+    assert is_at_most(run.healthy_s, SECOND_START_S)
 
 
 @pytest.mark.parametrize(("name", "limit_mib"), RESIDENT_MIB.items())
@@ -44,4 +45,4 @@ def test_an_idle_service_is_small(deployment: Deployment, name: str, limit_mib: 
     assert pid is not None
     resident_mib = psutil.Process(pid).memory_info().rss / 1024 / 1024
     print(f"\n{name}: {resident_mib:.0f} MiB resident")
-    assert resident_mib <= limit_mib
+    assert is_at_most(resident_mib, limit_mib)

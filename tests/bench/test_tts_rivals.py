@@ -8,7 +8,7 @@ as in its README: `Kokoro(model, voices).create(text, voice=…)` returns the wh
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -16,11 +16,12 @@ from statistics import median
 import httpx
 import pytest
 
+from support.benchmark import choose_size, is_at_most
 from support.gpu import GpuProcess, find_models_dir
 from support.rival_speech_servers import run_fastkokoro
 
 ATTEMPTS = 3  # because of other load on the machine; all are printed
-ROUNDS = 3
+ROUNDS = choose_size(3, 1)
 FIRST_SHARE = 0.4
 TOTAL_RATIO = 1.05
 RIVAL_RATIO = 1.05
@@ -41,17 +42,6 @@ class SynthesisTimes:
 
 
 Synthesize = Callable[[], SynthesisTimes]
-
-
-@pytest.fixture(scope="module")
-def gpu(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GpuProcess]:
-    service = GpuProcess(tmp_path_factory.mktemp("gpu"), find_models_dir()).start()
-    try:
-        service.wait_for("/health/live")
-        service.wait_for("/health/ready")
-        yield service
-    finally:
-        service.stop()
 
 
 def make_http_synthesizer(client: httpx.Client, **options: object) -> Synthesize:
@@ -83,7 +73,6 @@ def make_library_synthesizer(files: Path) -> Synthesize:
     return synthesize
 
 
-@pytest.mark.bench
 @pytest.mark.timeout(1800)
 def test_synthesis_is_as_fast_as_library_and_other_server(gpu: GpuProcess, tmp_path: Path) -> None:
     files = find_models_dir() / "kokoro-int8"
@@ -104,9 +93,9 @@ def test_synthesis_is_as_fast_as_library_and_other_server(gpu: GpuProcess, tmp_p
 
 def is_within_limits(shares: dict[str, float]) -> bool:
     return (
-        shares["first"] <= FIRST_SHARE
-        and shares["total"] <= TOTAL_RATIO
-        and shares["rival"] <= RIVAL_RATIO
+        is_at_most(shares["first"], FIRST_SHARE)
+        and is_at_most(shares["total"], TOTAL_RATIO)
+        and is_at_most(shares["rival"], RIVAL_RATIO)
     )
 
 

@@ -27,12 +27,11 @@ from barnabee.gpu.vram.types import (
     Wait,
 )
 from barnabee.testing.engines import FakeGpuMemory, FakeSynthesizer
+from support.benchmark import choose_size, is_at_least, is_at_most
 from support.vram import make_gpu, make_model
 from support.wait import wait_until
 
-pytestmark = pytest.mark.bench
-
-ROUNDS, DECISIONS = 7, 5_000
+ROUNDS, DECISIONS = choose_size((7, 5_000), (1, 50))
 LIMIT_PER_S = 10_000
 LEASE_LIMIT_US = 50
 
@@ -76,7 +75,7 @@ def test_ten_thousand_decisions_a_second(need_mib: int, leased: int, kind: type[
     assert isinstance(decide(), kind)
     rate = measure_rate_per_s(decide)
     print(f"\n{kind.__name__}: {rate:,.0f} decisions/s among {len(residents)} models")
-    assert rate >= LIMIT_PER_S
+    assert is_at_least(rate, LIMIT_PER_S)
 
 
 def test_a_lease_of_a_loaded_model_costs_little() -> None:
@@ -95,7 +94,7 @@ def test_a_lease_of_a_loaded_model_costs_little() -> None:
     rate = measure_rate_per_s(use)
     took_us = 1e6 / rate
     print(f"\nlease and return: {took_us:.1f} us")
-    assert took_us <= LEASE_LIMIT_US
+    assert is_at_most(took_us, LEASE_LIMIT_US)
 
 
 async def test_a_lease_of_the_running_manager_costs_little() -> None:
@@ -117,4 +116,4 @@ async def test_a_lease_of_the_running_manager_costs_little() -> None:
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
     print(f"\nlease and return by the manager: {took_us:.1f} us")
-    assert took_us <= LEASE_LIMIT_US
+    assert is_at_most(took_us, LEASE_LIMIT_US)

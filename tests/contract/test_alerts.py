@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Any, cast
@@ -25,19 +24,15 @@ from support.alert_rules import (
     load_alert_rules,
     load_metrics_reference,
 )
+from support.programs import needs_program
 
 GRAPH = system.load_system(ROOT / "system.toml")
 RULES = load_alert_rules()
 FILES = sorted((FOLDER / "alerts").glob("*.yml"))
 TESTS = sorted((FOLDER / "tests").glob("*.yml"))
 COMMANDS = cast("Any", typer.main.get_command(app))
-needs_promtool = pytest.mark.skipif(
-    shutil.which("promtool") is None, reason="there is no promtool here (Debian: prometheus)"
-)
-needs_amtool = pytest.mark.skipif(
-    shutil.which("amtool") is None,
-    reason="there is no amtool here (Debian: prometheus-alertmanager)",
-)
+needs_promtool = needs_program("promtool", "prometheus")
+needs_amtool = needs_program("amtool", "prometheus-alertmanager")
 # Series of third-party programs.
 FOREIGN = {
     "up",

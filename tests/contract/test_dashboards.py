@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from support.alert_rules import TARGET_LABELS, list_series_labels
+from support.programs import needs_program
 
 ROOT = Path(__file__).resolve().parents[2]
 FILES = sorted((ROOT / "nixos/monitoring/dashboards").glob("*.json"))
@@ -125,7 +125,7 @@ def test_unknown_series_are_detected() -> None:
     }
 
 
-@pytest.mark.skipif(shutil.which("promtool") is None, reason="there is no promtool here")
+@needs_program("promtool", "prometheus")
 def test_promtool_parses_every_query(tmp_path: Path) -> None:
     rules = [{"record": f"test:q{at}", "expr": query.text} for at, query in enumerate(PROMQL)]
     file = tmp_path / "rules.yml"  # JSON is YAML

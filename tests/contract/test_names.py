@@ -44,7 +44,7 @@ TEXTS = {
     ".github": (".md", ".yml"),
 }
 # Sentences that people say to the assistant or hear from it.
-SENTENCES = {"intents.toml", "local_replies.py", "facts.py"}
+SENTENCES = {"intents.toml", "local_replies.py", "facts.py", "home.toml"}
 # Old names that work for one release, and files of a deployment that keep their name.
 ALIASES = {"renamed.py", "renamed-keys.nix", "renamed-options.nix"}
 PAGES = ("README.md", "CONTRIBUTING.md", "SECURITY.md", "system.toml", "flake.nix", "barnabee")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
+
+from support.programs import needs_program
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPTS = [
@@ -17,7 +18,7 @@ SCRIPTS = [
 ]
 
 
-@pytest.mark.skipif(shutil.which("shellcheck") is None, reason="there is no shellcheck here")
+@needs_program("shellcheck", "shellcheck")
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
 def test_a_script_has_nothing_to_object_to(script: Path) -> None:
     done = subprocess.run(["shellcheck", str(script)], capture_output=True, text=True, check=False)

@@ -22,29 +22,24 @@ from barnabee.clients.home_assistant import HomeAssistant
 from barnabee.up import monitoring_services
 from support.alerting import MonitoringStack
 from support.asgi_server import serve_app
-from support.demo_home import DemoHomeProcess
+from support.demo_home import BOTH_RELEASES, DemoHomeProcess, provide_venv
 from support.wait import eventually
 
 MISSING = [name for name in monitoring_services.PROGRAMS.values() if shutil.which(name) is None]
 pytestmark = [
-    pytest.mark.skipif(bool(MISSING), reason=f"not installed here: {', '.join(MISSING)}"),
+    pytest.mark.skipif(bool(MISSING), reason=f"not installed: {', '.join(MISSING)}"),
 ]
 PACKAGE = monitoring_services.monitoring_directory() / "home-assistant" / "barnabee_alerts.yaml"
-# The phone of this test writes its notifications to a file.
-PHONE = """
-notify:
-  - platform: file
-    name: phone_of_the_test
-    filename: "{directory}/phone"
-"""
+PHONE = "mums_phone"  # writes its notifications to a file
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def home(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[DemoHomeProcess]:
+@pytest_asyncio.fixture(scope="module", loop_scope="module", params=BOTH_RELEASES)
+async def home(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[DemoHomeProcess]:
+    venv = await provide_venv(other=request.param)
     directory = tmp_path_factory.mktemp("home")
-    phone = directory / "phone.yaml"
-    phone.write_text(PHONE.format(directory=directory))
-    found = DemoHomeProcess(directory, packages=(PACKAGE, phone))
+    found = DemoHomeProcess(directory, packages=(PACKAGE,), venv=venv)
     await found.start()
     await found.call(
         "call_service",
@@ -52,7 +47,7 @@ async def home(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[DemoHo
         service="set_value",
         service_data={
             "entity_id": "input_text.barnabee_alert_phones",
-            "value": "notify.phone_of_the_test, notify.phone_that_was_removed",
+            "value": f"notify.{PHONE}, notify.phone_that_was_removed",
         },
     )
     yield found
@@ -103,7 +98,7 @@ async def read_titles(home: DemoHomeProcess) -> list[str]:
 
 
 def count_on_phone(home: DemoHomeProcess, text: str) -> int:
-    path = home.directory / "phone"
+    path = home.home.directory / "phones" / PHONE
     return path.read_text().count(text) if path.exists() else 0
 
 

@@ -17,10 +17,9 @@ from barnabee.core.schema import System
 from barnabee.core.settings import Settings
 from barnabee.store import recordings
 from support.backup import with_backup_settings
+from support.programs import needs_program
 
-pytestmark = pytest.mark.skipif(
-    shutil.which("rsync") is None, reason="rsync is not installed here: apt-get install rsync"
-)
+pytestmark = needs_program("rsync", "rsync")
 NOW = datetime.now(UTC)
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sqlite3
 import subprocess
 import threading
@@ -45,6 +44,7 @@ from support.backup import (
     with_backup_settings,
 )
 from support.disk import SmallDisk
+from support.programs import needs_program
 
 KIT = keys.make_recovery_kit()
 SYSTEM = with_backup_settings(system_module.load_system(), recovery_recipient=KIT.recipient)
@@ -298,9 +298,8 @@ class TestFullDisk:
         assert len(list(get_snapshot_folder(settings).glob("*.age"))) == 1
 
 
-@pytest.mark.skipif(
-    not (shutil.which("age") and shutil.which("zstd")), reason="age and zstd are not both here"
-)
+@needs_program("age", "age")
+@needs_program("zstd", "zstd")
 def test_age_and_zstd_open_a_snapshot_with_the_kit(settings: Settings, tmp_path: Path) -> None:
     made = snapshot_job.run_snapshot_job(SYSTEM, settings)
     (tmp_path / "kit").write_text(KIT.secret)

@@ -31,19 +31,23 @@ async def barnabee(deployment: FakeDeployment, *arguments: str) -> subprocess.Co
     }
     command = [sys.executable, "-m", "barnabee", *arguments]
     return await asyncio.to_thread(
-        subprocess.run, command, env=environment, capture_output=True, text=True, timeout=60
+        subprocess.run, command, env=environment, capture_output=True, text=True, timeout=120
     )
 
 
-async def test_health_waits_until_healthy_and_shows_the_cascade(deployment: FakeDeployment) -> None:
-    deployment.add("first", "--delay", "5")
+async def test_health_waits_until_healthy_and_shows_the_cascade(
+    deployment: FakeDeployment, tmp_path: Path
+) -> None:
+    gate = tmp_path / "gate"
+    deployment.add("first", "--gate", str(gate))
     deployment.add("second", needs=["first"])
     deployment.start()
     await deployment.wait_for_phase("first", "starting")
     early = await barnabee(deployment, "health")
     assert early.returncode == 1
     assert "waits for first" in early.stdout
-    waited = await barnabee(deployment, "health", "--wait", "30")
+    gate.touch()
+    waited = await barnabee(deployment, "health", "--wait", "120")
     assert waited.returncode == 0, waited.stdout
     assert "all services are healthy after" in waited.stdout
     found = json.loads((await barnabee(deployment, "health", "--json")).stdout)
@@ -95,7 +99,7 @@ async def test_down_stops_the_runner_and_its_services(deployment: FakeDeployment
     await deployment.wait_until_healthy()
     result = await barnabee(deployment, "down")
     assert (result.returncode, result.stdout) == (0, "stopped\n")
-    assert runner.wait(timeout=60) == 0
+    assert runner.wait(timeout=120) == 0
     assert deployment.find_processes() == []
 
 
@@ -124,7 +128,7 @@ async def test_logs_follow_new_lines_through_a_rotation(deployment: FakeDeployme
 
     async def event() -> str:
         assert follower.stdout is not None
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(120):
             return str(json.loads(await follower.stdout.readline())["event"])
 
     try:

@@ -6,7 +6,6 @@ import asyncio
 import random
 import re
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -19,7 +18,7 @@ from barnabee.audio.samples import resample, to_pcm16
 from barnabee.clients.gpu import GpuClient
 from barnabee.core import trace_context
 from barnabee.core.errors import BadInput
-from support.gpu import MODEL_FOLDERS, TOKEN, GpuProcess, find_models_dir
+from support.gpu import MODEL_FOLDERS, TOKEN, GpuProcess, synthesize
 
 AUDIO = Path(__file__).parents[1] / "audio"
 LONG = (
@@ -33,32 +32,8 @@ SPOKEN = {
 }
 
 
-@pytest.fixture(scope="module")
-def gpu(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GpuProcess]:
-    service = GpuProcess(tmp_path_factory.mktemp("gpu"), find_models_dir()).start()
-    try:
-        service.wait_for("/health/live")
-        service.wait_for("/health/ready")
-        yield service
-    finally:
-        service.stop()
-
-
-@pytest.fixture
-def http(gpu: GpuProcess) -> Iterator[httpx.Client]:
-    with gpu.client() as client:
-        yield client
-
-
 def words(text: str) -> str:
     return re.sub(r"[^a-z ]", "", text.lower()).strip()
-
-
-def synthesize(client: httpx.Client, text: str, **options: object) -> bytes:
-    body = {"model": "kokoro", "input": text, "response_format": "wav", **options}
-    response = client.post("/v1/audio/speech", json=body)
-    assert response.status_code == 200, response.text
-    return response.content
 
 
 def transcribe(client: httpx.Client, content: bytes) -> httpx.Response:
@@ -127,20 +102,6 @@ def test_the_first_chunk_of_a_long_text_arrives_early(http: httpx.Client) -> Non
     assert received / 2 / 24_000 > 6
     assert first_s is not None
     assert first_s < whole_s * 0.4
-
-
-@pytest.mark.alone
-def test_a_short_text_does_not_wait_for_a_long_one(http: httpx.Client) -> None:
-    body = {"model": "kokoro", "input": LONG, "response_format": "pcm"}
-    with http.stream("POST", "/v1/audio/speech", json=body) as response:
-        chunks = response.iter_bytes()
-        next(chunks)
-        begun = time.monotonic()
-        synthesize(http, "Yes.")
-        short_s = time.monotonic() - begun
-        for _ in chunks:
-            pass
-        assert short_s < time.monotonic() - begun
 
 
 def test_the_official_openai_client_works(gpu: GpuProcess) -> None:
@@ -218,26 +179,6 @@ def test_random_bytes_as_audio_leave_the_service_healthy(http: httpx.Client) -> 
     assert http.get("/health/ready").json()["status"] == "healthy"
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "\U0001f642",
-        "\U0001f1e9\U0001f1ea ?!",
-        "1e9 & 50%",
-        "a" * 30,
-        "\u03a9\u2248\u00e7 \u4f60\u597d",
-        "\\n\t<b>x</b>",
-    ],
-)
-@pytest.mark.alone
-def test_unusual_texts_are_synthesized_or_refused(http: httpx.Client, text: str) -> None:
-    body = {"model": "kokoro", "input": text, "response_format": "pcm"}
-    assert http.post("/v1/audio/speech", json=body).status_code in {200, 400}
-    assert (
-        http.post("/v1/embeddings", json={"model": "embeddings", "input": text}).status_code == 200
-    )
-
-
 async def test_concurrent_requests_are_all_answered(gpu: GpuProcess) -> None:
     client = GpuClient(gpu.url, TOKEN, timeout_s=120)
     question = (AUDIO / "what_time_af_heart.wav").read_bytes()
@@ -249,21 +190,6 @@ async def test_concurrent_requests_are_all_answered(gpu: GpuProcess) -> None:
         await client.aclose()
     assert words(result.text) == "what time is it"
     assert len(vectors) == 20
-
-
-@pytest.mark.alone
-def test_synthesis_stops_when_the_client_disconnects(gpu: GpuProcess, http: httpx.Client) -> None:
-    body = {"model": "kokoro", "input": LONG * 5, "response_format": "pcm"}
-    with http.stream("POST", "/v1/audio/speech", json=body) as response:
-        next(response.iter_bytes())
-        trace_id = response.headers["x-trace-id"]
-    synthesize(http, "Yes.")
-    (cut,) = [
-        line
-        for line in gpu.log()
-        if line.get("trace_id") == trace_id and line["event"] == "inference"
-    ]
-    assert float(str(cut["audio_s"])) < 20  # the whole text takes more than 40 s
 
 
 def test_inference_is_counted_in_the_metrics(http: httpx.Client) -> None:

@@ -11,7 +11,7 @@ import pytest
 from support.gpu import GpuProcess
 
 pytestmark = pytest.mark.skipif(
-    Path("/dev/nvidiactl").exists(), reason="this machine has an NVIDIA GPU"
+    Path("/dev/nvidiactl").exists(), reason="the machine has an NVIDIA GPU"
 )
 
 

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 
 import httpx
-import pytest
 
 from barnabee.backup import litestream
 from barnabee.backup.cold_start import ColdStartOutcome
@@ -16,18 +14,11 @@ from barnabee.core.metrics import Metrics
 from support.replica import (
     ReplicatedDeployment,
     list_expected_trace_ids,
-    make_replicated_deployment,
     read_trace_ids,
     record_turns,
     restore_at_cold_start,
 )
 from support.wait import eventually
-
-
-@pytest.fixture
-def deployment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ReplicatedDeployment]:
-    with make_replicated_deployment(tmp_path, monkeypatch) as deployment:
-        yield deployment
 
 
 async def test_the_replica_is_restored_after_the_disk_is_lost(

@@ -27,7 +27,6 @@ from barnabee.store.conversations import Conversations
 from support.replica import (
     ReplicatedDeployment,
     list_expected_trace_ids,
-    make_replicated_deployment,
     read_trace_ids,
     record_turns,
     restore_at_cold_start,
@@ -35,12 +34,6 @@ from support.replica import (
 )
 from support.turn_records import make_turn
 from support.wait import eventually
-
-
-@pytest.fixture
-def deployment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ReplicatedDeployment]:
-    with make_replicated_deployment(tmp_path, monkeypatch) as deployment:
-        yield deployment
 
 
 @contextlib.contextmanager

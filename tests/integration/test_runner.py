@@ -32,14 +32,17 @@ def deployment(tmp_path: Path) -> Iterator[FakeDeployment]:
 
 
 async def test_independent_nodes_start_at_once_and_dependents_later(
-    deployment: FakeDeployment,
+    deployment: FakeDeployment, tmp_path: Path
 ) -> None:
-    deployment.add("slow", "--delay", "5")
+    gate = tmp_path / "gate"
+    deployment.add("slow", "--gate", str(gate), startup_budget_s=120)
     deployment.add("quick")
     deployment.add("first")
     deployment.add_oneshot("once", needs=["first"])
     deployment.add("second", needs=["once"], wants=["slow"])
     deployment.start()
+    await deployment.wait_for_phase("second", "ready")
+    gate.touch()
     await deployment.wait_until_healthy()
     events = [(record.get("node"), record["event"]) for record in deployment.read_log()]
     at = {event: events.index(event) for event in events}
@@ -150,7 +153,7 @@ async def test_a_taken_port_and_its_owner_are_named_before_the_start(
         owner.listen()
         port = deployment.add("unlucky", port=owner.getsockname()[1])
         runner = deployment.start()
-        output, _ = await asyncio.to_thread(runner.communicate, timeout=60)
+        output, _ = await asyncio.to_thread(runner.communicate, timeout=120)
     assert runner.returncode == 2
     assert f"port_taken: Port {port} of unlucky is in use by" in output
     assert f"(pid {os.getpid()})" in output
@@ -253,7 +256,7 @@ async def test_a_second_runner_of_one_directory_is_rejected(deployment: FakeDepl
     first = deployment.start()
     await deployment.wait_until_healthy()
     second = deployment.start()
-    output, _ = await asyncio.to_thread(second.communicate, timeout=60)
+    output, _ = await asyncio.to_thread(second.communicate, timeout=120)
     assert second.returncode == 2
     assert f"(pid {first.pid})" in output
     assert first.poll() is None
@@ -264,7 +267,7 @@ async def test_a_detached_runner_outlives_its_parent(
 ) -> None:
     deployment.add("one")
     parent = deployment.start("-d")
-    output, _ = await asyncio.to_thread(parent.communicate, timeout=60)
+    output, _ = await asyncio.to_thread(parent.communicate, timeout=120)
     assert (parent.returncode, output) == (0, "")
     run = await deployment.wait_until_healthy()
     assert run.pid != parent.pid
@@ -283,6 +286,6 @@ async def test_a_detached_start_reports_its_error(deployment: FakeDeployment) ->
         owner.listen()
         deployment.add("unlucky", port=owner.getsockname()[1])
         parent = deployment.start("-d")
-        output, _ = await asyncio.to_thread(parent.communicate, timeout=60)
+        output, _ = await asyncio.to_thread(parent.communicate, timeout=120)
     assert parent.returncode == 2
     assert output.startswith("port_taken: Port")

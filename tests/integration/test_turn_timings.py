@@ -103,12 +103,10 @@ async def test_report_without_redis_or_turn_is_stored_at_once(
     assert (await client.get(f"/v1/turns/{'a' * 32}/spoken")).json()["code"] == "not_found"
 
 
-@pytest.mark.parametrize("body", [b"", b"[]", b"\xff", b'{"room": 1}', b"[" * 60_000])
-async def test_invalid_report_is_refused(
-    api: ApiProcess, client: httpx.AsyncClient, body: bytes
-) -> None:
-    answer = await client.post(f"/v1/turns/{TRACE}/spoken", content=body)
-    assert (answer.status_code, answer.json()["code"]) == (400, "bad_request")
+async def test_invalid_reports_are_refused(api: ApiProcess, client: httpx.AsyncClient) -> None:
+    for body in (b"", b"[]", b"\xff", b'{"room": 1}', b"[" * 60_000):
+        answer = await client.post(f"/v1/turns/{TRACE}/spoken", content=body)
+        assert (answer.status_code, answer.json()["code"]) == (400, "bad_request"), body
     assert (await client.post("/v1/turns/x/spoken", json=REPORT_BODY)).status_code == 400
     async with api.client(headers={}) as anonymous:
         assert (

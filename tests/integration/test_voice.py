@@ -2,40 +2,25 @@
 
 from __future__ import annotations
 
-import asyncio
 import signal
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
 from pathlib import Path
-from statistics import median
 
 import pytest
 
-from support.asgi_server import serve_app
-from support.gpu_app import ServiceStarter
-from support.voice import FakeApi, Microphone, VoiceProcess, load_recording, make_silence
+from support.voice import VoiceProcess, load_recording, make_silence
+from support.voice_process import run_voice_process
 from support.wait import wait_until
 from support.webrtc_browser import open_browser
 
 LIGHT = load_recording("kitchen_light_af_heart")
-TIME = load_recording("what_time_af_heart")  # the shortest recording
-SESSIONS = 25
-TURNS, WARM = 200, 40  # in all; pools have reached their size after the warm-up
-ROOMS = ("kitchen", "hall", "study", "bath")
+SESSIONS = 10  # each by WebSocket and by WebRTC
 
 
 @pytest.fixture
 async def process(tmp_path: Path) -> AsyncIterator[VoiceProcess]:
-    async with AsyncExitStack() as stack:
-        service = await ServiceStarter(stack)()
-        gpu_url = await stack.enter_async_context(serve_app(service.running.app, lifespan="off"))
-        api_url = await stack.enter_async_context(serve_app(FakeApi().app()))
-        running = await VoiceProcess(tmp_path, gpu_url, api_url).start()
-        try:
-            yield running
-        finally:
-            if running.process and running.process.poll() is None:
-                running.stop(signal.SIGKILL)
+    async with run_voice_process(tmp_path) as running:
+        yield running
 
 
 async def test_udp_sockets_are_within_the_media_ports(process: VoiceProcess) -> None:
@@ -104,38 +89,6 @@ async def test_sessions_release_their_resources(process: VoiceProcess) -> None:
     print(f"{rss_mib:.0f} MiB, {growth_mib:.1f} MiB more after {2 * SESSIONS} sessions")
     assert count_resources()[0] <= threads + 2
     assert growth_mib < 40
-
-
-@pytest.mark.long
-@pytest.mark.timeout(1200)
-async def test_memory_is_constant_over_two_hundred_turns(process: VoiceProcess) -> None:
-    mib: list[float] = []
-
-    async def talk(room: str) -> None:
-        async with process.talk(room) as microphone:
-            await microphone.send_message(type="talk", on=True)
-            for _ in range(TURNS // len(ROOMS)):
-                mib.append(await turn_mib(process, microphone))  # noqa: PERF401 - in the order of time
-
-    await asyncio.gather(*map(talk, ROOMS))
-    early, late = median(mib[WARM : WARM + 20]), median(mib[-20:])
-    print(f"\n{early:.0f} MiB after {WARM} turns, {late:.0f} after {TURNS}")
-    assert late < early * 1.03
-    turns = [line for line in process.log if line["event"] == "turn"]
-    assert len(turns) >= TURNS - len(ROOMS)  # the last turn of a room is logged when it disconnects
-
-
-async def turn_mib(process: VoiceProcess, microphone: Microphone) -> float:
-    """Run one turn, ended by silence; return the resident memory afterwards."""
-    replies = len(microphone.get_messages("reply"))
-    await microphone.wait_until(lambda: microphone.state in {"listening", "follow_up"})
-    await microphone.send_in_real_time(TIME)
-    if not replies:
-        await microphone.send_message(type="talk", on=False)
-    while len(microphone.get_messages("reply")) == replies:
-        await microphone.send_in_real_time(make_silence(0.1))
-    await microphone.wait_until(lambda: microphone.state == "follow_up")
-    return float(process.inspect().memory_info().rss) / 2**20
 
 
 async def test_log_line_of_a_turn_has_trace_id_and_stages(process: VoiceProcess) -> None:

@@ -154,7 +154,7 @@ async def test_a_stopping_worker_finishes_the_running_job(
         assert worker.process is not None
         worker.process.send_signal(signal.SIGTERM)
 
-    assert worker.process.wait(timeout=60) == 0
+    assert worker.process.wait(timeout=120) == 0
     assert await recorded(worker) == [make_turn(1)]
     assert await queue.depth() == 0
 
@@ -207,7 +207,7 @@ async def test_a_damaged_database_is_refused_with_a_remedy(worker: WorkerProcess
     worker.start()
     assert worker.process is not None
 
-    assert worker.process.wait(timeout=60) == 1
+    assert worker.process.wait(timeout=120) == 1
     worker.process = None
     assert "database_corrupt: " in worker.log
     assert "barnabee restore" in worker.log

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import json
 import re
-import shutil
 import subprocess
 import tomllib
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 import pytest
 
 from support.nix import FILES, ROOT, needs_nix, run_nix_instantiate
+from support.programs import needs_program
 
 LOCK: dict[str, Any] = json.loads((ROOT / "flake.lock").read_text(encoding="utf-8"))
 
@@ -26,7 +26,7 @@ def test_every_file_parses() -> None:
         assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.skipif(shutil.which("nixfmt") is None, reason="there is no nixfmt on this machine")
+@needs_program("nixfmt", "nixfmt")
 def test_every_file_is_formatted_by_nixfmt() -> None:
     done = subprocess.run(
         ["nixfmt", "--check", *map(str, FILES)], capture_output=True, text=True, check=False
@@ -79,7 +79,7 @@ def test_lock_matches_the_inputs() -> None:
         assert original.get("ref") == (ref[0] if ref else None)
 
 
-@pytest.mark.skipif(shutil.which("nix") is None, reason="there is no nix on this machine")
+@needs_program("nix", "nix-bin")
 def test_nix_accepts_the_lock_offline() -> None:
     features = "nix-command flakes"
     command = ["nix", "--extra-experimental-features", features, "flake", "metadata", "--offline"]

@@ -6,7 +6,6 @@ import ast
 import functools
 import re
 import shlex
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from barnabee.core import system
 from barnabee.core.schema import System
 from barnabee.up.node_commands import make_redis_options
 from support.nix import ROOT, evaluate, needs_nixpkgs
+from support.programs import needs_program
 
 pytestmark = [needs_nixpkgs, pytest.mark.timeout(400)]
 GRAPH = system.load_system(ROOT / "system.toml")
@@ -254,7 +254,7 @@ def test_options_page_is_up_to_date() -> None:
     assert page == evaluate("hosts.optionsText")
 
 
-@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="there is no systemd-analyze")
+@needs_program("systemd-analyze", "systemd")
 @pytest.mark.parametrize("host", ["barnabee-core", "barnabee-gpu", "manofwar"])
 def test_units_are_hardened(host: str, tmp_path: Path) -> None:
     units = report(host)["units"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import pytest
 from barnabee.core import system
 from barnabee.up import monitoring_config, monitoring_services
 from support.nix import ROOT, evaluate, needs_nixpkgs
+from support.programs import needs_program
 
 pytestmark = [needs_nixpkgs, pytest.mark.timeout(400)]
 GRAPH = system.load_system(ROOT / "system.toml")
@@ -103,7 +103,7 @@ def test_only_the_monitoring_host_may_connect_to_the_exporters() -> None:
             assert f"ip saddr {{ 10.77.0.13 }} tcp dport {port} accept" in rules
 
 
-@pytest.mark.skipif(shutil.which("promtool") is None, reason="there is no promtool here")
+@needs_program("promtool", "prometheus")
 def test_promtool_accepts_the_scrape_jobs(tmp_path: Path) -> None:
     file = tmp_path / "prometheus.json"
     file.write_text(json.dumps({"scrape_configs": monitoring()["jobs"]}))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import re
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from barnabee.core import system
 from barnabee.up import compose
 from barnabee.up.compose import ComposeOptions
 from support.nix import ROOT, evaluate, needs_nixpkgs
+from support.programs import needs_program
 
 pytestmark = [needs_nixpkgs, pytest.mark.timeout(400)]
 GRAPH = system.load_system(ROOT / "system.toml")
@@ -58,7 +58,7 @@ def test_proxy_uses_service_names_and_compose_secrets() -> None:
         assert f"listen 0.0.0.0:{port} " in text
 
 
-@pytest.mark.skipif(shutil.which("nginx") is None, reason="there is no nginx here")
+@needs_program("nginx", "nginx-light")
 @pytest.mark.parametrize("form", ["core", "compose"])
 def test_nginx_accepts_the_configuration(form: str, tmp_path: Path) -> None:
     key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import pytest
 
 from barnabee.core import system
 from support.nix import ROOT, evaluate, needs_nixpkgs
+from support.programs import needs_program
 
 pytestmark = [needs_nixpkgs, pytest.mark.timeout(400)]
 GRAPH = system.load_system(ROOT / "system.toml")
@@ -24,7 +24,7 @@ def rendered() -> dict[str, Any]:
     return found
 
 
-@pytest.mark.skipif(shutil.which("promtool") is None, reason="there is no promtool here")
+@needs_program("promtool", "prometheus")
 def test_prometheus_accepts_its_configuration_and_scrapes_every_service(tmp_path: Path) -> None:
     found = rendered()["prometheus"]
     jobs = {one["job_name"]: one for one in found["scrape_configs"]}
@@ -45,7 +45,7 @@ def test_prometheus_accepts_its_configuration_and_scrapes_every_service(tmp_path
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.skipif(shutil.which("amtool") is None, reason="there is no amtool here")
+@needs_program("amtool", "prometheus-alertmanager")
 def test_alertmanager_accepts_its_configuration(tmp_path: Path) -> None:
     text = json.dumps(rendered()["alertmanager"])
     # Debian's 0.25 does not know `url_file`.

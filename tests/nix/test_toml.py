@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 import tomllib
 from pathlib import Path
 
-import pytest
-
 from barnabee.core import graph, system
+from support.nix import needs_nix
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
-@pytest.mark.skipif(
-    shutil.which("nix-instantiate") is None, reason="there is no nix-instantiate on this machine"
-)
+@needs_nix
 def test_nix_and_python_parse_the_same_values() -> None:
     path = ROOT / "system.toml"
     expression = f"builtins.fromTOML (builtins.readFile {path})"
@@ -26,9 +22,7 @@ def test_nix_and_python_parse_the_same_values() -> None:
     assert json.loads(done.stdout) == tomllib.loads(path.read_text(encoding="utf-8"))
 
 
-@pytest.mark.skipif(
-    shutil.which("nix-instantiate") is None, reason="there is no nix-instantiate on this machine"
-)
+@needs_nix
 def test_nix_and_python_compute_the_same_start_order() -> None:
     path = ROOT / "nixos/lib/system.nix"
     expression = f"""

@@ -6,12 +6,22 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from barnabee.backup import consistent_copy, integrity, litestream, snapshot_job, snapshots
+from barnabee.backup import (
+    consistent_copy,
+    drill,
+    integrity,
+    litestream,
+    snapshot_job,
+    snapshots,
+)
+from barnabee.backup.cold_start import ColdStartOutcome
 from barnabee.backup.integrity import DatabaseContent
 from barnabee.backup.snapshots import Snapshot
+from barnabee.core.errors import DependencyDown
 from barnabee.core.schema import System
 from barnabee.core.settings import Settings
-from support.replica import ReplicatedDeployment
+from support.replica import ReplicatedDeployment, record_turns, restore_at_cold_start
+from support.s3_proxy import Mode, S3Proxy
 
 
 def with_backup_settings(system: System, **changes: object) -> System:
@@ -60,3 +70,37 @@ def truncate_file(path: Path, share: float = 0.7) -> None:
     """Keep the first `share` of a file."""
     data = path.read_bytes()
     path.write_bytes(data[: int(len(data) * share)])
+
+
+async def require_complete_restore(deployment: ReplicatedDeployment) -> None:
+    """Wait for replication, delete the data, restore and compare."""
+    await deployment.wait_until_replicated()
+    final = read_live_content(deployment.path)
+    deployment.stop_litestream()
+    deployment.delete_data()
+    assert await restore_at_cold_start(deployment) is ColdStartOutcome.RESTORED
+    assert read_live_content(deployment.path) == final
+
+
+async def is_behind(deployment: ReplicatedDeployment) -> bool:
+    try:
+        return (await litestream.measure_lag(deployment.socket, deployment.path)).transactions > 0
+    except DependencyDown:
+        return True
+
+
+async def require_outage_without_loss(
+    deployment: ReplicatedDeployment, proxy: S3Proxy, mode: Mode
+) -> None:
+    """Write while the store fails in this way: a drill reports it, and later nothing is missing."""
+    await record_turns(deployment, range(20))
+    deployment.start_litestream()
+    await deployment.wait_until_replicated()
+    proxy.mode = mode
+    await record_turns(deployment, range(20, 60))
+
+    assert await is_behind(deployment)
+    done = await drill.run_drill(deployment.system, deployment.settings)
+    assert (done.success, done.step) == (False, "replica: read"), done
+    proxy.mode = "pass"
+    await require_complete_restore(deployment)

@@ -15,10 +15,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from playwright.async_api import Browser, BrowserContext, Page, async_playwright
+from playwright.async_api import Browser, BrowserContext, Page, async_playwright, expect
 
 from barnabee.core.errors import SetupFailed
 from barnabee.up import dashboard
+from barnabee.up.node import NodeProvider, NodeRuntime
 from support.api import ApiProcess
 from support.asgi_server import serve_app
 from support.gpu_app import ServiceStarter
@@ -32,6 +33,8 @@ SOURCES = ROOT / "src" / "dashboard"
 NODE_MODULES = SOURCES / "node_modules"
 PHONE = {"width": 360, "height": 780}
 DESKTOP = {"width": 1280, "height": 860}
+WITHIN_MS = 60_000  # Chromium and all services share the cores with other tests
+expect.set_options(timeout=WITHIN_MS)
 
 # Keeps the peak level of the received audio, 0 to 1, in `window.loudest`.
 MEASURE_PEAK_LEVEL = """
@@ -63,11 +66,12 @@ def find_chromium() -> str | None:
 async def build_dashboard() -> Path:
     """Return the built dashboard; skips the test, with the reason, if it cannot be built."""
     if find_chromium() is None:
-        pytest.skip("Chromium is not installed (Debian: chromium)")
+        pytest.skip("chromium is not installed (Debian: chromium)")
     if find_nginx() is None:
         pytest.skip("nginx is not installed (Debian: nginx-light)")
     messages: list[str] = []
-    found = await dashboard.ensure_dashboard(messages.append)
+    async with NodeProvider() as node:
+        found = await dashboard.ensure_dashboard(messages.append, node)
     if found is None:
         pytest.skip(f"the dashboard cannot be built: {messages}")
     return found
@@ -124,8 +128,8 @@ class DashboardPage:
 
     async def find_accessibility_violations(self) -> list[str]:
         """Return the violations that axe finds on the current page."""
-        await asyncio.to_thread(install_node_packages)
-        axe = (NODE_MODULES / "axe-core" / "axe.min.js").read_text(encoding="utf-8")
+        async with install_node_packages():
+            axe = (NODE_MODULES / "axe-core" / "axe.min.js").read_text(encoding="utf-8")
         found: dict[str, Any] = await self.page.evaluate(
             f"async () => {{ {axe}; return await axe.run(); }}"
         )
@@ -141,6 +145,7 @@ async def open_dashboard(
 ) -> AsyncIterator[DashboardPage]:
     """Open the dashboard in a new browser context."""
     context = await browser.new_context(ignore_https_errors=True, locale="en-GB", **options)
+    context.set_default_timeout(WITHIN_MS)
     page = await context.new_page()
     visit = DashboardPage(page, context, url)
     page.on("request", lambda request: visit.requests.append(request.url))
@@ -208,17 +213,24 @@ async def run_dashboard_stack(directory: Path, redis: RedisServer) -> AsyncItera
         yield DashboardStack(api, nginx, gone)
 
 
-def install_node_packages() -> dashboard.NodeRuntime:
-    """Return Node with the packages of the lock file installed; fails the test if it cannot."""
-    try:
-        found = dashboard.find_node_runtime()
-    except SetupFailed as error:
-        pytest.fail(str(error))
+@asynccontextmanager
+async def install_node_packages() -> AsyncIterator[NodeRuntime]:
+    """Yield Node with the packages of the lock file installed; fails the test if it cannot."""
+    async with NodeProvider() as provider:
+        try:
+            found = await provider.get_runtime()
+        except SetupFailed as error:
+            pytest.fail(str(error))
+        await asyncio.to_thread(_install_packages, found)
+        yield found
+
+
+def _install_packages(node: NodeRuntime) -> None:
     with (SOURCES / "package.json").open("rb") as lock:  # tests run in parallel
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (NODE_MODULES / ".package-lock.json").is_file():
             done = subprocess.run(
-                [*found.npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund"],
+                [*node.npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund"],
                 cwd=SOURCES,
                 capture_output=True,
                 text=True,
@@ -227,4 +239,3 @@ def install_node_packages() -> dashboard.NodeRuntime:
             if done.returncode:
                 reason = dashboard.extract_reason(done.stdout + done.stderr)
                 pytest.fail(f"the dashboard's packages cannot be installed: {reason}")
-    return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import subprocess
@@ -10,14 +11,37 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import httpx
+import pytest
+from rich.console import Console
+
 import barnabee
+from barnabee.core.errors import SetupFailed
+from barnabee.up import home_assistant
+from barnabee.up.console import ProgressSteps
 from barnabee.up.demo_home.config import DemoHome
-from barnabee.up.demo_home.onboard import open_connection
+from barnabee.up.demo_home.websocket_api import open_connection
 from support.wait import LAST_RESORT_S, eventually, find_free_port
 
 _SOURCE = Path(barnabee.__file__).parents[1]
 _START_S = 90
-_VENV = "BARNABEE_HOME_ASSISTANT_VENV"
+_VENV = home_assistant.VENV_VARIABLE
+# For fixtures: the release that this machine uses, and the other one.
+BOTH_RELEASES = (
+    pytest.param(False, id="this_release"),
+    pytest.param(True, id="other_release", marks=pytest.mark.long),
+)
+
+
+def find_home_assistant_venv() -> str:
+    """Return the virtual environment of Home Assistant; AssertionError names what to set."""
+    if not (venv := os.environ.get(_VENV)):
+        msg = (
+            f"{_VENV} is not set: point it at a virtual environment in which "
+            "requirements/home-assistant.txt is installed"
+        )
+        raise AssertionError(msg)
+    return venv
 
 
 @dataclass
@@ -27,6 +51,7 @@ class DemoHomeProcess:
     directory: Path
     port: int = field(default_factory=find_free_port)
     packages: tuple[Path, ...] = ()
+    venv: str = field(default_factory=find_home_assistant_venv)
     process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -37,6 +62,11 @@ class DemoHomeProcess:
     def webhook_url(self) -> str:
         """Return the webhook URL of alerts, which exists after the first start."""
         return f"{self.home.url}api/webhook/{self.home.webhook_file.read_text().strip()}"
+
+    @property
+    def year(self) -> int:
+        """Return the year of the release."""
+        return int((home_assistant.find_release(Path(self.venv)) or "0").partition(".")[0])
 
     @property
     def token_file(self) -> Path:
@@ -54,7 +84,7 @@ class DemoHomeProcess:
     def command(self, *more: str) -> list[str]:
         return [
             *(sys.executable, "-m", "barnabee.up.demo_home"),
-            *("--venv", find_home_assistant_venv()),
+            *("--venv", self.venv),
             *("--config-dir", str(self.home.directory)),
             *("--port", str(self.port)),
             *("--token-file", str(self.token_file)),
@@ -89,6 +119,15 @@ class DemoHomeProcess:
         async with open_connection(self.home.websocket_url, self.token) as connection:
             return await connection.call(command, **fields)
 
+    async def call_service(self, service: str, entity_id: str, **data: object) -> httpx.Response:
+        """Call a service ("light/turn_on") over the REST API, which waits for its end."""
+        async with httpx.AsyncClient(trust_env=False, timeout=LAST_RESORT_S) as http:
+            return await http.post(
+                f"{self.home.url}api/services/{service}",
+                json={"entity_id": entity_id, **data},
+                headers={"Authorization": f"Bearer {self.token}"},
+            )
+
     async def say(self, sentence: str) -> dict[str, Any]:
         """Return the response of Home Assistant's own conversation agent."""
         answer = await self.call("conversation/process", text=sentence, language="en")
@@ -105,15 +144,23 @@ class DemoHomeProcess:
         return self.process is None or self.process.poll() is not None
 
 
-def find_home_assistant_venv() -> str:
-    """Return the virtual environment of Home Assistant; AssertionError names what to set."""
-    if not (venv := os.environ.get(_VENV)):
-        msg = (
-            f"{_VENV} is not set: point it at a virtual environment in which "
-            "requirements/home-assistant.txt is installed"
-        )
-        raise AssertionError(msg)
-    return venv
+async def provide_venv(*, other: bool) -> str:
+    """Return the environment of this machine's release, or of the other one, installed if needed.
+
+    Skips the test where the other release cannot be had.
+    """
+    own = find_home_assistant_venv()
+    if not other:
+        return own
+    version = home_assistant.find_release(Path(own))
+    release = next(one for one in home_assistant.RELEASES if one.version != version)
+    steps = ProgressSteps(Console(file=io.StringIO()))
+    try:
+        python = await home_assistant.provide_python(release, steps)
+    except SetupFailed as error:
+        pytest.skip(f"no Home Assistant {release.version} here: {error.fields['reason']}")
+    await home_assistant.install_release(release, python, steps)
+    return str(home_assistant.venv_directory(release))
 
 
 def make_environment() -> dict[str, str]:

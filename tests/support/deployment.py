@@ -25,6 +25,7 @@ import tomli_w
 
 from barnabee.up import orphans, run_state
 from barnabee.up.paths import Paths
+from support.filler_recordings import keep_recordings, restore_recordings
 from support.wait import LAST_RESORT_S, eventually, find_free_port
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -82,7 +83,7 @@ class Deployment:
             "BARNABEE_SYSTEM": str(self.system_file),
         }
 
-    def run_cli(self, *arguments: str, limit_s: float = 120) -> subprocess.CompletedProcess[str]:
+    def run_cli(self, *arguments: str, limit_s: float = 300) -> subprocess.CompletedProcess[str]:
         """Run `barnabee …` and return its result."""
         return subprocess.run(
             [sys.executable, "-m", "barnabee", *arguments],
@@ -95,13 +96,15 @@ class Deployment:
 
     def start(self) -> None:
         """Start all services and wait until they are healthy."""
+        restore_recordings(self.paths.data / "fillers", "deployment")
         options = ["--demo-home"] if self.demo_home else []
         options += ["--monitoring"] if self.monitoring else []
-        for step in (["up", "-d", *options], ["health", "--wait", "60"]):
+        for step in (["up", "-d", *options], ["health", "--wait", "300"]):
             done = self.run_cli(*step, limit_s=400)  # the first time it records phrases
             assert done.returncode == 0, (
                 f"barnabee {step}: {done.stdout}{done.stderr}{self.read_log_tail()}"
             )
+        keep_recordings(self.paths.data / "fillers", "deployment")
 
     def stop(self) -> None:
         done = self.run_cli("down")
@@ -161,7 +164,7 @@ class Deployment:
         """Yield an HTTP client of `name` with the token."""
         headers = {"Authorization": f"Bearer {self.token}"}
         async with httpx.AsyncClient(
-            base_url=self.url(name), headers=headers, timeout=20
+            base_url=self.url(name), headers=headers, timeout=120
         ) as client:
             yield client
 

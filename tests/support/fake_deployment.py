@@ -53,7 +53,7 @@ class FakeDeployment:
             "role": "core",
             "port": port,
             "probe": "http",
-            "startup_budget_s": 20,
+            "startup_budget_s": 120,
             "memory_max_mib": 256,
             "restart_delay_ms": 100,
         } | keys

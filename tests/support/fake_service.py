@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 
@@ -36,7 +37,7 @@ def log_event(event: str, **fields: object) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("--port", type=int, required=True)
-    parser.add_argument("--delay", type=float, default=0.0)
+    parser.add_argument("--gate", type=Path, help="listen when this file exists")
     parser.add_argument("--state", default="healthy")
     parser.add_argument("--fail", type=int, help="log an error, then exit with this status")
     parser.add_argument("--ignore-term", action="store_true")
@@ -58,7 +59,8 @@ def main() -> int:
     if options.fail is not None:
         log_event("my last words", level="error")
         return options.fail
-    time.sleep(options.delay)
+    while options.gate is not None and not options.gate.exists():
+        time.sleep(0.02)
     server = ThreadingHTTPServer(("127.0.0.1", options.port), Handler)
     server.report = {"status": options.state, "dependencies": {}}  # type: ignore[attr-defined]
     log_event("listening")

@@ -8,6 +8,7 @@ of the decoder, styles of 256) are the real ones; all others are small.
 from __future__ import annotations
 
 import json
+import math
 import socket
 import sys
 from pathlib import Path
@@ -18,6 +19,7 @@ import numpy as np
 VOICES = ("am_michael", "bm_george", "af_heart")
 BLEND = {"am_michael": 60, "bm_george": 40}
 TEXT = "Good morning. The heating is set to twenty degrees, and the front door is locked."
+FRAMES_PER_PHONEME = 3  # of 25 ms, as in speech
 LONG = "1234567890 " * 7  # more than 510 phonemes, the model's limit
 
 
@@ -56,20 +58,31 @@ def make_config() -> dict[str, Any]:
     }
 
 
-def write_files(folder: Path) -> None:
-    """Write config, weights and voices with a manifest."""
+def read_real_config() -> dict[str, Any]:
+    """Return kokoro's own config.json, which kokoro-onnx carries byte for byte."""
+    from importlib.resources import files  # noqa: PLC0415
+
+    config: dict[str, Any] = json.loads((files("kokoro_onnx") / "config.json").read_bytes())
+    return config
+
+
+def write_files(folder: Path, config: dict[str, Any] | None = None) -> None:
+    """Write config, weights and voices with a manifest; a small network without `config`."""
     import torch  # noqa: PLC0415 - only there in torch's Python
     from kokoro.model import KModel  # noqa: PLC0415
 
     from barnabee.core import manifest  # noqa: PLC0415
 
+    config = config or make_config()
     folder.mkdir(parents=True)
-    (folder / "config.json").write_text(json.dumps(make_config(), ensure_ascii=False))
+    (folder / "config.json").write_text(json.dumps(config, ensure_ascii=False))
     torch.manual_seed(0)
     parts = ("bert", "bert_encoder", "predictor", "decoder", "text_encoder")
     torch.save({}, folder / "nothing.pth")
-    network = KModel("small", config=make_config(), model=str(folder / "nothing.pth"))
+    network = KModel("random", config=config, model=str(folder / "nothing.pth"))
     (folder / "nothing.pth").unlink()
+    if config["max_dur"] > 2 * FRAMES_PER_PHONEME:
+        _set_duration(network, config["max_dur"])
     weights = {  # as in the real file, whose names begin with "module."
         part: {f"module.{name}": one for name, one in getattr(network, part).state_dict().items()}
         for part in parts
@@ -79,6 +92,15 @@ def write_files(folder: Path) -> None:
     for voice in VOICES:
         torch.save(torch.randn(510, 1, 256) * 0.3, folder / "voices" / f"{voice}.pt")
     manifest.write_manifest(folder)
+
+
+def _set_duration(network: Any, max_frames: int) -> None:
+    """Make a phoneme last about FRAMES_PER_PHONEME; random weights alone give half of the maximum.
+
+    The predictor sums `max_frames` sigmoids.
+    """
+    share = FRAMES_PER_PHONEME / max_frames
+    network.predictor.duration_proj.linear_layer.bias.data.fill_(math.log(share / (1 - share)))
 
 
 def run_engine(folder: Path) -> dict[str, Any]:

@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from support.programs import needs_program
+
 ROOT = Path(__file__).resolve().parents[2]
 EVALUATE = ROOT / "tests/nix/evaluate.nix"
 FILES = sorted(
@@ -19,9 +21,11 @@ FILES = sorted(
     for path in ([ROOT / top] if top.endswith(".nix") else (ROOT / top).rglob("*.nix"))
 )
 
-needs_nix = pytest.mark.skipif(
-    shutil.which("nix-instantiate") is None, reason="there is no nix-instantiate on this machine"
+VM_TESTS = sorted(
+    path.stem for path in (ROOT / "tests/vm").glob("*.nix") if path.stem != "machines"
 )
+
+needs_nix = needs_program("nix-instantiate", "nix-bin")
 
 
 def _find_nixpkgs() -> str | None:
@@ -41,7 +45,7 @@ def run_nix_instantiate(*arguments: str, check: bool = True) -> subprocess.Compl
 NIXPKGS = _find_nixpkgs()
 needs_nixpkgs = pytest.mark.skipif(
     NIXPKGS is None,
-    reason="there is no nixpkgs: set BARNABEE_NIXPKGS to one, or NIX_PATH, and have Nix",
+    reason="no nixpkgs (BARNABEE_NIXPKGS or NIX_PATH)",
 )
 
 

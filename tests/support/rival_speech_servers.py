@@ -40,7 +40,7 @@ class WyomingClient:
             form = {"rate": file.getframerate(), "width": 2, "channels": file.getnchannels()}
             sound = file.readframes(file.getnframes())
         step = SAMPLES_PER_CHUNK * 2
-        with socket.create_connection(("127.0.0.1", self.port), timeout=60) as link:
+        with socket.create_connection(("127.0.0.1", self.port), timeout=120) as link:
             stream = link.makefile("rwb")
             _send(stream, "transcribe", {"language": "en"})
             _send(stream, "audio-start", form)

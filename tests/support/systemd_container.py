@@ -42,6 +42,11 @@ def unavailability_reason() -> str | None:
     return None
 
 
+needs_container = pytest.mark.skipif(
+    unavailability_reason() is not None, reason=f"no container: {unavailability_reason()}"
+)
+
+
 @dataclass
 class Container:
     """Container; `prepare` it, write its files below `root`, then `start` it."""
@@ -79,7 +84,7 @@ class Container:
     def _mount(self, *arguments: str) -> None:
         done = subprocess.run(["mount", *arguments], capture_output=True, text=True, check=False)
         if done.returncode:
-            pytest.skip(f"the kernel here refuses a mount: {done.stderr.strip()}")
+            pytest.skip(f"the kernel refuses a mount: {done.stderr.strip()}")
 
     def write(self, path: str, text: str, mode: int = 0o644) -> None:
         """Write a file inside the container."""
@@ -114,7 +119,7 @@ class Container:
         while not self._is_up():
             if self.process.poll() is not None or time.monotonic() > deadline:
                 output_text = self.output.read_text(errors="replace").strip()[-500:]
-                pytest.skip(f"no systemd could be booted here: {output_text}")
+                pytest.skip(f"no systemd could be booted: {output_text}")
             time.sleep(0.1)
 
     def _is_up(self) -> bool:

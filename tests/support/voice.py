@@ -272,7 +272,7 @@ class VoiceProcess:
                 stdout=output,
                 stderr=subprocess.STDOUT,
             )
-        await eventually(self._ready, within_s=60)
+        await eventually(self._ready)
         return self
 
     async def _ready(self) -> bool:

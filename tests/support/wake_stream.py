@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
@@ -13,6 +14,8 @@ from numpy.typing import NDArray
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from barnabee.audio import wav
+from barnabee.audio.samples import to_pcm16
 from barnabee.testing.engines import FakeWakeWordEngine
 from support.asgi_server import serve_app
 from support.gpu_app import TOKEN, RunningService, ServiceStarter
@@ -97,3 +100,13 @@ async def serve_wake_words(
     service = await start(wake=lambda: engine)
     async with serve_app(service.running.app, lifespan="off") as url:
         yield WakeServer(service, engine, url)
+
+
+def load_padded_recording(path: Path) -> bytes:
+    """Return 16 kHz PCM with 1.5 s of silence before and after."""
+    audio = to_pcm16(wav.decode(wav.parse(path.read_bytes(), max_s=60), 16_000))
+    return bytes(48_000) + audio + bytes(48_000)
+
+
+def split_audio(audio: bytes, size: int) -> Iterator[bytes]:
+    return (audio[at : at + size] for at in range(0, len(audio), size))

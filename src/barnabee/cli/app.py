@@ -21,6 +21,7 @@ from barnabee.cli import (
     deploy,
     deploys,
     dev,
+    doctor,
     fillers,
     health,
     link,
@@ -84,6 +85,8 @@ app.command("up")(up.start_deployment)
 app.command("down")(up.stop_deployment)
 app.command("status")(health.show_status)
 app.command("health")(health.check_health)
+app.command("doctor")(doctor.check_machine)
+app.command("uninstall")(doctor.remove_installation)
 app.command("accept")(accept.run_acceptance)
 app.command("logs")(logs.show_logs)
 app.command("say")(say.say_command)

@@ -20,11 +20,11 @@ def fetch_models() -> None:
     from rich.console import Console
 
     from barnabee.core import settings, system
-    from barnabee.up import paths, setup
+    from barnabee.up import inventory, paths, setup
     from barnabee.up.console import show_progress
 
     graph = system.load_system()
-    names = setup.list_model_folders(graph, settings.read_settings(graph).device)
+    names = inventory.list_model_folders(graph, settings.read_settings(graph).device)
     with show_progress(Console()) as steps:
         names = asyncio.run(setup.fetch_models(names, steps))
     typer.echo(f"{paths.models_directory()}: {', '.join(names)} verified")

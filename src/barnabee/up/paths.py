@@ -96,21 +96,3 @@ def cache_directory() -> Path:
 def models_directory() -> Path:
     """Return `$BARNABEE_MODELS`, or the models' directory in the cache."""
     return Path(read_variable("BARNABEE_MODELS") or cache_directory() / "models")
-
-
-def home_assistant_requirements() -> Path:
-    """Return the file with the pinned packages of the demo home."""
-    return checkout_directory() / "requirements" / "home-assistant.txt"
-
-
-def home_assistant_venv(requirements: Path) -> Path:
-    """Return the virtual environment of the demo home.
-
-    `$BARNABEE_HOME_ASSISTANT_VENV`, or a directory in the cache whose name contains the hash of
-    `requirements`.
-    """
-    directory = read_variable("BARNABEE_HOME_ASSISTANT_VENV")
-    if directory:
-        return Path(directory)
-    digest = hashlib.sha256(requirements.read_bytes()).hexdigest()[:12]
-    return cache_directory() / f"home-assistant-{digest}"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+import time
 from pathlib import Path
 
 from rich.console import Console
@@ -18,21 +19,14 @@ from barnabee.core.errors import (
     BarnabeeError,
     ModelDamaged,
     ModelMissing,
-    SettingInvalid,
     SetupFailed,
 )
 from barnabee.core.schema import System
-from barnabee.up import dashboard, monitoring_services, packages, paths
+from barnabee.up import dashboard, home_assistant, inventory, monitoring_services, packages, paths
 from barnabee.up.console import ProgressSteps, show_progress
+from barnabee.up.node import NodeProvider
 
-_HOME_ASSISTANT = "Home Assistant"
-
-
-def list_model_folders(system: System, device: str = "cpu") -> list[str]:
-    """Return the directories of the models of `system` for a device ("cpu" or "cuda")."""
-    models = system.model.values()
-    folders = [model.cuda_files if device == "cuda" else model.cpu_files for model in models]
-    return sorted({folder for folder in folders if folder})
+_LEFTOVER_AGE_S = 3600.0
 
 
 def prepare_machine(
@@ -40,8 +34,10 @@ def prepare_machine(
 ) -> Path | None:
     """Run every step; return Home Assistant's virtual environment if `demo_home`.
 
-    Raises SetupFailed, DependencyDown or ModelDamaged.
+    Raises SetupFailed (before any download when the disk is too small), DependencyDown or
+    ModelDamaged.
     """
+    inventory.require_space(inventory.list_downloads(system, demo_home=demo_home))
     with show_progress(console) as steps:
         return asyncio.run(_prepare(system, steps, demo_home=demo_home, monitoring=monitoring))
 
@@ -49,22 +45,30 @@ def prepare_machine(
 async def _prepare(
     system: System, steps: ProgressSteps, *, demo_home: bool, monitoring: bool
 ) -> Path | None:
-    requirements = paths.home_assistant_requirements()
-    home = paths.home_assistant_venv(requirements) if demo_home else None
+    home: asyncio.Task[Path] | None = None
+    await asyncio.to_thread(_remove_leftovers, paths.cache_directory())
     try:
-        async with asyncio.TaskGroup() as group:
+        async with NodeProvider() as node, asyncio.TaskGroup() as group:
             group.create_task(_install_packages(steps, monitoring=monitoring))
-            names = list_model_folders(system, settings.read_settings(system).device)
-            group.create_task(fetch_models(names, steps))
-            group.create_task(dashboard.ensure_dashboard(steps.print_line))
-            if home is not None:
-                group.create_task(_install_home_assistant(home, requirements, steps))
+            names = inventory.list_model_folders(system, settings.read_settings(system).device)
+            group.create_task(_fetch_models(names, steps, node))
+            group.create_task(dashboard.ensure_dashboard(steps.print_line, node))
+            if demo_home:
+                home = group.create_task(home_assistant.ensure_home_assistant(steps))
     except* BarnabeeError as errors:
         first: BaseException = errors
         while isinstance(first, BaseExceptionGroup):
             first = first.exceptions[0]
         raise first from None
-    return home
+    return home.result() if home is not None else None
+
+
+def _remove_leftovers(cache: Path) -> None:
+    """Delete the scratch directories of runs that were killed."""
+    for pattern in (".node-*", ".dashboard-*"):
+        for directory in cache.glob(pattern):
+            if time.time() - directory.stat().st_mtime > _LEFTOVER_AGE_S:
+                shutil.rmtree(directory, ignore_errors=True)
 
 
 async def fetch_models(names: list[str], steps: ProgressSteps) -> list[str]:
@@ -72,10 +76,15 @@ async def fetch_models(names: list[str], steps: ProgressSteps) -> list[str]:
 
     A model without pins is the user's own: it is only verified, and reported when it is not intact.
     """
+    async with NodeProvider() as node:
+        return await _fetch_models(names, steps, node)
+
+
+async def _fetch_models(names: list[str], steps: ProgressSteps, node: NodeProvider) -> list[str]:
     from barnabee.up import model_pins, models  # noqa: PLC0415 - reads the pins
 
     pinned = [name for name in names if name in model_pins.load_pins().model]
-    await models.ensure_models(pinned, paths.models_directory(), steps.report)
+    await models.ensure_models(pinned, paths.models_directory(), steps.report, node)
     for name in names:
         if name in pinned:
             continue
@@ -116,25 +125,3 @@ async def _install_redis(steps: ProgressSteps) -> None:
         return
     reason = "apt-get is missing" if os.geteuid() == 0 else "only root may install Debian packages"
     steps.print_line(f"redis-server: not installed ({reason}); the packaged Valkey runs instead")
-
-
-async def _install_home_assistant(
-    directory: Path, requirements: Path, steps: ProgressSteps
-) -> None:
-    if settings.read_variable("BARNABEE_HOME_ASSISTANT_VENV"):
-        if not (directory / "bin" / "python").exists():
-            raise SettingInvalid(
-                name="BARNABEE_HOME_ASSISTANT_VENV",
-                reason=f"{directory} has no bin/python",
-                hint="name a virtual environment with Home Assistant, or unset it",
-            )
-        return
-    if packages.is_venv_complete(directory):
-        return
-
-    def report(done_bytes: int) -> None:
-        steps.report(_HOME_ASSISTANT, done_bytes, 0)
-
-    await packages.ensure_venv(directory, requirements, report)
-    size = await asyncio.to_thread(packages.measure_size_bytes, directory)
-    steps.report(_HOME_ASSISTANT, size, size)

@@ -16,8 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import pytest
-
+from support.programs import require_program
 from support.rival_embedders import make_http_probe, make_port_probe, run_server
 from support.torch_env import make_pinned_python
 from support.wait import find_free_port
@@ -29,8 +28,7 @@ INSTALL_LIMIT_S = 900
 @contextmanager
 def run_logql_server(directory: Path) -> Iterator[str]:
     """Run the server until the end of the block; yield its URL."""
-    if shutil.which("npm") is None:
-        pytest.skip("there is no npm on this machine")
+    require_program("npm", "npm")
     python, modules = make_pinned_python("logql", "logql.txt"), _qryn()
     directory.mkdir(parents=True, exist_ok=True)
     below, port = find_free_port(), find_free_port()

@@ -94,7 +94,7 @@ async def test_ready_is_sent_once_ready_and_sigterm_exits_with_0(
             assert await eventually(lambda: receive("READY=1"))
             assert (await client.get("/health/ready")).status_code == 200
         process.send_signal(signal.SIGTERM)
-        assert process.wait(timeout=60) == 0
+        assert process.wait(timeout=120) == 0
 
 
 def test_an_invalid_setting_ends_the_service_with_one_sentence(

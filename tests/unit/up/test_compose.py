@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import copy
 import json
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 import yaml
 from hypothesis import given
@@ -20,6 +20,7 @@ from barnabee.core import system
 from barnabee.core.settings import Settings
 from barnabee.up import compose
 from barnabee.up.compose import ComposeOptions
+from support.programs import needs_program
 
 ROOT = Path(__file__).resolve().parents[3]
 GRAPH = system.load_system(ROOT / "system.toml")
@@ -167,7 +168,6 @@ def test_redis_gets_the_options_of_the_local_runner() -> None:
 
 
 def test_is_valid_by_the_schema_of_the_specification() -> None:
-    jsonschema = pytest.importorskip("jsonschema", reason="there is no jsonschema here")
     schema = json.loads((ROOT / "tests/data/compose-spec.json").read_text(encoding="utf-8"))
     validator = jsonschema.Draft7Validator(schema)
     assert [error.message for error in validator.iter_errors(FILE)] == []
@@ -176,7 +176,7 @@ def test_is_valid_by_the_schema_of_the_specification() -> None:
     assert [error.message for error in validator.iter_errors(wrong)]
 
 
-@pytest.mark.skipif(shutil.which("docker-compose") is None, reason="there is no docker-compose")
+@needs_program("docker-compose", "docker-compose")
 def test_docker_compose_accepts_it(tmp_path: Path) -> None:
     """Without the keys that Debian's version 1.29 does not support."""
     known = copy.deepcopy({key: value for key, value in FILE.items() if key != "name"})

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import stat
+import tomllib
 from pathlib import Path
 
 import pytest
 
-from barnabee.up.demo_home import config, onboard
+from barnabee.up.demo_home import config
 from barnabee.up.demo_home.config import DemoHome, DemoHomeFailed
 
 HOME = DemoHome(directory=Path("/var/lib/demo"), port=8123)
@@ -29,9 +30,23 @@ def test_an_invalid_port_is_rejected(port: int) -> None:
         config.render_configuration(port)
 
 
-@pytest.mark.parametrize("entity_id", sorted(onboard.ROOM_BY_ENTITY))
-def test_every_device_with_a_room_is_configured(entity_id: str) -> None:
-    assert f"unique_id: demo_home_{entity_id.split('.')[1]}" in config.render_configuration(8123)
+def test_every_device_has_an_existing_room_and_every_room_a_floor() -> None:
+    described = tomllib.loads(config.read_home_file())
+
+    assert {room["floor"] for room in described["room"].values()} == set(described["floor"])
+    rooms = {device["room"] for device in described["device"].values() if "room" in device}
+    assert rooms == set(described["room"])
+
+
+def test_no_two_things_share_a_spoken_name() -> None:
+    described = tomllib.loads(config.read_home_file())
+    for kind in ("device", "room"):
+        names = [
+            name.casefold()
+            for one in described[kind].values()
+            for name in (one["name"], *one.get("aliases", []))
+        ]
+        assert len(names) == len(set(names))
 
 
 def test_home_assistant_uses_its_python_and_installs_nothing() -> None:
@@ -96,6 +111,20 @@ async def test_a_venv_without_home_assistant_is_rejected_first(
         await config.run_home(home, tmp_path / "empty", _fail_set_up)
 
     assert not home.directory.exists()
+
+
+async def test_files_of_a_newer_release_are_left_alone(tmp_path: Path) -> None:
+    home = DemoHome(directory=tmp_path / "home", port=8123)
+    home.directory.mkdir()
+    (home.directory / ".HA_VERSION").write_text("2026.2.3")
+    (tmp_path / "venv/lib/python3.11/site-packages/homeassistant-2024.3.3.dist-info").mkdir(
+        parents=True
+    )
+
+    with pytest.raises(DemoHomeFailed, match=r"2026\.2\.3, whose files 2024\.3\.3 cannot read"):
+        await config.run_home(home, tmp_path / "venv", _fail_set_up)
+
+    assert not home.configuration_file.exists()
 
 
 async def _fail_set_up() -> None:

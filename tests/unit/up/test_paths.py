@@ -27,14 +27,3 @@ def test_two_directories_have_different_run_ids() -> None:
 def test_socket_paths_are_short_enough_for_the_kernel() -> None:
     assert Paths(Path("/short")).litestream_socket == Path("/short/run/litestream.sock")
     assert len(str(Paths(Path("/" + "long" * 40)).litestream_socket)) < 108
-
-
-def test_other_requirements_mean_another_venv(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.delenv("BARNABEE_HOME_ASSISTANT_VENV", raising=False)
-    file = tmp_path / "requirements.txt"
-    file.write_text("a==1")
-    first = paths.home_assistant_venv(file)
-    file.write_text("a==2")
-    assert paths.home_assistant_venv(file) != first

@@ -41,8 +41,8 @@ class Whisper:
         self._languages = frozenset(model.supported_languages)
 
     @classmethod
-    def load(cls, directory: Path, *, device: Device) -> Whisper:
-        """Verify and load a model folder.
+    def load(cls, directory: Path, *, device: Device, compute_type: str = "") -> Whisper:
+        """Verify and load a model folder; `compute_type` of CTranslate2, empty for the default.
 
         Raises ModelMissing, ModelDamaged, or Misconfigured when there is no GPU.
         """
@@ -53,7 +53,7 @@ class Whisper:
             str(directory),
             device=device.kind,
             device_index=device.index,
-            compute_type="int8" if on_cpu else "float16",
+            compute_type=compute_type or ("int8" if on_cpu else "float16"),
             cpu_threads=device.threads,
             local_files_only=True,
         )

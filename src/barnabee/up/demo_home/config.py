@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import json
 import secrets
 import shutil
 import signal
 import socket
+import tomllib
 from collections.abc import Callable, Coroutine
 from contextlib import closing
 from dataclasses import dataclass
@@ -18,8 +20,19 @@ import structlog
 
 from barnabee.core.errors import BarnabeeError
 from barnabee.core.files import write_atomically
+from barnabee.up.home_assistant import find_release
 
 _TEMPLATE = Path(__file__).with_name("configuration.yaml")
+_HOME_FILE = Path(__file__).with_name("home.toml")
+_COMPONENT = Path(__file__).with_name("component")
+# Home Assistant looks for a platform in a module of its name.
+_MANIFEST = {"domain": "demo_home", "name": "Demo home", "version": "1.0.0"}
+# The step would set up a weather service and an internet radio, which need the network. The format
+# is that of homeassistant/components/onboarding (version 4 in both releases).
+_DONE_STEPS = {"version": 4, "key": "onboarding", "data": {"done": ["core_config"]}}
+# Home Assistant 2026 opens multicast DNS on every network interface that is enabled.
+_NETWORK = {"version": 1, "key": "core.network", "data": {"configured_adapters": ["lo"]}}
+_PLATFORM = "from . import async_get_service, async_setup_platform\n"
 _PORT_MAX = 65535
 _STOP_GRACE_S = 20  # Home Assistant saves its states when it stops: 0.6 s when idle
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
@@ -59,6 +72,11 @@ class DemoHome:
         return self.directory / "configuration.yaml"
 
     @property
+    def named_file(self) -> Path:
+        """Holds the digest of the home.toml by which the rooms were named."""
+        return self.directory / "named-rooms"
+
+    @property
     def packages_directory(self) -> Path:
         return self.directory / "packages"
 
@@ -78,6 +96,11 @@ class DemoHome:
         return self.directory / "owner-password"
 
     @property
+    def storage_directory(self) -> Path:
+        """What Home Assistant stores itself, in files of JSON."""
+        return self.directory / ".storage"
+
+    @property
     def output_file(self) -> Path:
         """Standard output and error of the last run."""
         return self.directory / "output.log"
@@ -89,6 +112,11 @@ def render_configuration(port: int) -> str:
         msg = f"the port must be between 1 and {_PORT_MAX}, not {port}"
         raise ValueError(msg)
     return Template(_TEMPLATE.read_text(encoding="utf-8")).substitute(port=port)
+
+
+def read_home_file() -> str:
+    """Return the text of home.toml: floors, rooms and devices."""
+    return _HOME_FILE.read_text(encoding="utf-8")
 
 
 def make_command(python: Path, home: DemoHome) -> tuple[str, ...]:
@@ -133,6 +161,7 @@ async def run_home(
 
 async def _start(home: DemoHome, venv: Path) -> asyncio.subprocess.Process:
     python = _find_python(venv)
+    _require_readable(home, venv)
     _require_free_port(home.port)
     home.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     _write_configuration(home)
@@ -156,6 +185,12 @@ async def _start(home: DemoHome, venv: Path) -> asyncio.subprocess.Process:
 def _write_configuration(home: DemoHome) -> None:
     """Write the configuration; the webhook's id is generated once."""
     home.configuration_file.write_text(render_configuration(home.port), encoding="utf-8")
+    _write_component(home.directory / "custom_components" / "demo_home")
+    home.storage_directory.mkdir(exist_ok=True)
+    for stored in (_DONE_STEPS, _NETWORK):
+        file = home.storage_directory / str(stored["key"])
+        if not file.exists():
+            write_atomically(file, json.dumps(stored), mode=0o600)
     shutil.rmtree(home.packages_directory, ignore_errors=True)
     home.packages_directory.mkdir()
     for package in home.packages:
@@ -165,6 +200,18 @@ def _write_configuration(home: DemoHome) -> None:
         webhook_id = secrets.token_hex(16)
         write_secret(home.webhook_file, webhook_id)
     write_secret(home.secrets_file, f"barnabee_webhook_id: {webhook_id}")
+
+
+def _write_component(directory: Path) -> None:
+    """Copy the integration, with one module for each platform."""
+    shutil.rmtree(directory, ignore_errors=True)
+    shutil.copytree(_COMPONENT, directory, ignore=shutil.ignore_patterns("__pycache__"))
+    (directory / "manifest.json").write_text(json.dumps(_MANIFEST), encoding="utf-8")
+    shutil.copyfile(_HOME_FILE, directory / _HOME_FILE.name)
+    devices = tomllib.loads(read_home_file())["device"]
+    platforms = {entity_id.partition(".")[0] for entity_id in devices}
+    for platform in (*platforms, "notify"):
+        (directory / f"{platform}.py").write_text(_PLATFORM, encoding="utf-8")
 
 
 async def _wait(
@@ -214,7 +261,7 @@ def _make_stop_event() -> asyncio.Event:
 
 
 def _find_python(venv: Path) -> Path:
-    if not any(venv.glob("lib/python3*/site-packages/homeassistant/__main__.py")):
+    if find_release(venv) is None:
         raise DemoHomeFailed(
             problem=f"has no Home Assistant in {venv}",
             remedy="install requirements/home-assistant.txt into that virtual environment",
@@ -222,8 +269,23 @@ def _find_python(venv: Path) -> Path:
     return venv / "bin" / "python"
 
 
+def _require_readable(home: DemoHome, venv: Path) -> None:
+    """Raise DemoHomeFailed if a newer release has run: an older one cannot read its files."""
+    last = read_secret(home.directory / ".HA_VERSION")
+    version = find_release(venv)
+    if last and version and _parse_version(last) > _parse_version(version):
+        raise DemoHomeFailed(
+            problem=f"was last run by Home Assistant {last}, whose files {version} cannot read",
+            remedy=f"delete its directory {home.directory} to start over with an empty home",
+        )
+
+
+def _parse_version(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split(".") if part.isdecimal())
+
+
 def _require_free_port(port: int) -> None:
-    """Raise DemoHomeFailed if the port is in use: Home Assistant would run without its HTTP API."""
+    """Raise DemoHomeFailed if it is in use: Home Assistant would run without its HTTP API."""
     with closing(socket.socket()) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

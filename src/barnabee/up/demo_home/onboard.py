@@ -1,7 +1,7 @@
 """Onboarding of a new Home Assistant: owner, rooms and a long-lived token in a file.
 
 Performs the steps of the onboarding pages. Repeatable: a valid token is left as it is, a lost one
-is replaced with the stored password.
+is replaced with the stored password, rooms are named again only after home.toml has changed.
 
 API: https://developers.home-assistant.io/docs/auth_api
 """
@@ -9,24 +9,19 @@ API: https://developers.home-assistant.io/docs/auth_api
 from __future__ import annotations
 
 import asyncio
-import itertools
-import json
+import hashlib
 import secrets
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+import tomllib
 from http import HTTPStatus
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import httpx
 import structlog
-from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import WebSocketException
 
-from barnabee.up.demo_home import config
+from barnabee.up.demo_home import config, websocket_api
 from barnabee.up.demo_home.config import DemoHome, DemoHomeFailed
+from barnabee.up.demo_home.websocket_api import WebSocketConnection, open_connection
 
 OWNER = "barnabee"
 _TOKEN_NAME = "BarnabeeNet"  # noqa: S105 - a name, not a secret
@@ -50,6 +45,7 @@ async def ensure_token(home: DemoHome, token_file: Path, *, limit_s: float = 120
             token = config.read_secret(token_file)
             if token is not None and await _is_running(http, token):
                 _log.info("demo_home_token_kept", token_file=str(token_file))
+                await _name_rooms(http, home, token)
                 return
             await _make_token(http, home, token_file)
     except TimeoutError as error:
@@ -69,10 +65,31 @@ async def _make_token(http: httpx.AsyncClient, home: DemoHome, token_file: Path)
     if not await _is_running(http, access):
         raise _fail(home, "did not accept the access token that it had just issued")
     async with open_connection(home.websocket_url, access) as connection:
-        await assign_rooms(connection)
         token = await _create_token(connection)
+    await _name_rooms(http, home, token)
     config.write_secret(token_file, token)
     _log.info("demo_home_token_made", token_file=str(token_file))
+
+
+async def _name_rooms(http: httpx.AsyncClient, home: DemoHome, token: str) -> None:
+    """Name floors, rooms and devices unless that was done with the present home.toml."""
+    description = config.read_home_file()
+    digest = hashlib.sha256(description.encode()).hexdigest()
+    if config.read_secret(home.named_file) == digest:
+        return
+    await _add_shopping_list(http, token)
+    async with open_connection(home.websocket_url, token) as connection:
+        await websocket_api.name_rooms(connection, tomllib.loads(description))
+    config.write_secret(home.named_file, digest)
+
+
+async def _add_shopping_list(http: httpx.AsyncClient, token: str) -> None:
+    """Add the integration by its configuration flow: it cannot be configured in YAML."""
+    flows, headers = "api/config/config_entries/flow", _bearer(token)
+    answer = await http.post(flows, json={"handler": "shopping_list"}, headers=headers)
+    flow: dict[str, Any] = answer.raise_for_status().json()
+    if flow["type"] == "form":  # otherwise it has been added before
+        (await http.post(f"{flows}/{flow['flow_id']}", json={}, headers=headers)).raise_for_status()
 
 
 def _open_client(home: DemoHome) -> httpx.AsyncClient:
@@ -174,10 +191,7 @@ async def _complete_steps(
             json={"client_id": home.url, "redirect_uri": home.url},
             headers=_bearer(access),
         )
-        # core_config is marked as done and then answers 500: it also sets up a weather service and
-        # an internet radio, whose packages are not installed here.
-        if step != "core_config":
-            answer.raise_for_status()
+        answer.raise_for_status()
 
 
 async def _create_token(connection: WebSocketConnection) -> str:
@@ -197,81 +211,3 @@ def _bearer(token: str) -> dict[str, str]:
 
 def _fail(home: DemoHome, problem: str) -> DemoHomeFailed:
     return DemoHomeFailed(problem=problem, remedy=_START_OVER.format(directory=home.directory))
-
-
-ROOM_BY_ENTITY = MappingProxyType(
-    {
-        "light.bedroom_light": "Bedroom",
-        "light.hall_light": "Hall",
-        "light.kitchen_light": "Kitchen",
-        "light.living_room_lamp": "Living Room",
-        "switch.coffee_machine": "Kitchen",
-    }
-)
-
-
-async def assign_rooms(connection: WebSocketConnection) -> None:
-    """Create the rooms that are missing and put every device into its room."""
-    areas = await connection.call("config/area_registry/list")
-    area_ids = {area["name"]: area["area_id"] for area in areas}
-    for room in sorted(set(ROOM_BY_ENTITY.values()) - set(area_ids)):
-        area = await connection.call("config/area_registry/create", name=room)
-        area_ids[room] = area["area_id"]
-    for entity_id, room in ROOM_BY_ENTITY.items():
-        await connection.call(
-            "config/entity_registry/update", entity_id=entity_id, area_id=area_ids[room]
-        )
-
-
-_TIMEOUT_S = 10
-
-
-@dataclass
-class WebSocketConnection:
-    """An authenticated connection."""
-
-    _connection: ClientConnection
-    _ids: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
-
-    async def call(self, command: str, **fields: object) -> Any:
-        """Return the command's result; DemoHomeFailed when Home Assistant rejects it."""
-        message_id = next(self._ids)
-        await _send(self._connection, {"id": message_id, "type": command, **fields})
-        while (answer := await _receive(self._connection)).get("id") != message_id:
-            pass  # an event; nothing here subscribes to any
-        if not answer["success"]:
-            raise DemoHomeFailed(
-                problem=f"rejected `{command}` ({answer['error']['message']})",
-                remedy="see home-assistant.log in its directory",
-            )
-        return answer["result"]
-
-
-@asynccontextmanager
-async def open_connection(url: str, token: str) -> AsyncIterator[WebSocketConnection]:
-    """Connect and authenticate with a short-lived or long-lived access token."""
-    try:
-        # No proxy and no size limit: it is our own process on loopback.
-        async with connect(url, proxy=None, open_timeout=_TIMEOUT_S, max_size=None) as connection:
-            await _receive(connection)
-            await _send(connection, {"type": "auth", "access_token": token})
-            if (answer := await _receive(connection))["type"] != "auth_ok":
-                raise DemoHomeFailed(
-                    problem=f"did not accept a token ({answer.get('message')})",
-                    remedy="delete the token file and start it again",
-                )
-            yield WebSocketConnection(connection)
-    except (OSError, WebSocketException) as error:
-        raise DemoHomeFailed(
-            problem=f"closed its WebSocket ({error!r})", remedy="start it again"
-        ) from error
-
-
-async def _send(connection: ClientConnection, message: dict[str, Any]) -> None:
-    await connection.send(json.dumps(message))
-
-
-async def _receive(connection: ClientConnection) -> dict[str, Any]:
-    async with asyncio.timeout(_TIMEOUT_S):
-        message: dict[str, Any] = json.loads(await connection.recv())
-    return message

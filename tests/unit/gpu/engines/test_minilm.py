@@ -6,7 +6,6 @@ import json
 import shutil
 import subprocess
 import sys
-import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -17,49 +16,10 @@ from barnabee.gpu.engines.device import Device
 from barnabee.gpu.engines.minilm import GRAPH, MAX_TOKENS, MiniLm
 from barnabee.gpu.engines.minilm_torch import MiniLmTorch
 from support.gpu import find_models_dir
-from support.torch_env import run_in_torch
+from support.minilm_texts import make_texts
 
 ROOT = Path(__file__).parents[4]
 DATA = ROOT / "tests" / "data"
-MIN_COSINE = 0.9999  # documented is 0.999
-UNUSUAL = (
-    "a",
-    ".",
-    "?!",
-    "  padded with blanks  ",
-    "UPPER CASE and lower case",
-    "12:45 on 2026-03-01, 3.5 °C",
-    "Müßiggänger grüßen höflich",
-    "你好,厨房的灯",
-    "включи свет на кухне",
-    "شغل الضوء",
-    "🎉🎉 party 🎉",
-    "a\u0301e\u0301 combining",
-    "line\nbreak\tand tab",
-    "supercalifragilisticexpialidocious" * 3,
-    "[CLS] [SEP] [MASK]",
-    "<script>alert('x')</script>",
-)
-
-
-def read_held_out() -> list[str]:
-    table = tomllib.loads((DATA / "intents_heldout.toml").read_text(encoding="utf-8"))
-
-    def strings(found: object) -> list[str]:
-        if isinstance(found, str):
-            return [found]
-        inner = found.values() if isinstance(found, dict) else found
-        return [text for one in inner for text in strings(one)]  # type: ignore[attr-defined]
-
-    return strings(table)
-
-
-def make_texts() -> list[str]:
-    """Return sentences, unusual texts, and texts around and far above the token limit."""
-    sentences = read_held_out()
-    long = [" ".join(sentences[start : start + 60]) for start in range(0, 60, 10)]
-    edge = [" ".join(["light"] * count) for count in (253, 254, 255, 400)]
-    return [*sentences, *UNUSUAL, *long, *edge]
 
 
 @pytest.fixture(scope="module")
@@ -98,26 +58,6 @@ def test_committed_graph_equals_the_output_of_its_script(tmp_path: Path) -> None
     weights, made = find_models_dir() / "minilm" / "model.safetensors", tmp_path / "made.onnx"
     subprocess.run([sys.executable, str(script), str(weights), str(made)], check=True)
     assert made.read_bytes() == GRAPH.read_bytes()
-
-
-@pytest.mark.long
-@pytest.mark.timeout(3600)  # torch's environment may have to be installed
-def test_torch_onnxruntime_and_sentence_transformers_agree(tmp_path: Path) -> None:
-    models, texts = find_models_dir(), make_texts()
-    listing = tmp_path / "texts.json"
-    listing.write_text(json.dumps(texts), encoding="utf-8")
-    found = json.loads(run_in_torch("support.minilm_comparison", str(models), str(listing)))
-    print(
-        f"\n{len(texts)} texts, least cosine of MiniLM on torch to onnxruntime: "
-        f"{min(found['onnx']):.5f}, to sentence-transformers: {min(found['bare']):.5f}, "
-        f"alone to together: {min(found['alone']):.5f}"
-    )
-    assert (found["dimensions"], found["type"]) == (384, "float32")
-    assert found["same_tokens"]
-    np.testing.assert_allclose(found["lengths"], 1, atol=1e-5)
-    for other in ("onnx", "bare", "alone"):
-        low = [text for text, one in zip(texts, found[other], strict=True) if one < MIN_COSINE]
-        assert not low, other
 
 
 def link_files(folder: Path, target: Path) -> Path:

@@ -1,0 +1,110 @@
+"""Network, secrets and degradation of a local deployment, as the VM tests check on NixOS."""
+
+from __future__ import annotations
+
+import json
+import stat
+from collections.abc import Iterator
+
+import httpx
+import psutil
+import pytest
+
+from barnabee.core import system
+from barnabee.core.schema import System
+from barnabee.up import orphans
+from support.deployment import Deployment
+from support.wait import eventually, wait_until
+
+pytestmark = pytest.mark.timeout(500)
+BUCKET_CLIENTS = {"litestream", "rclone"}
+
+
+@pytest.fixture(scope="module")
+def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+    deployment = Deployment(tmp_path_factory.mktemp("outside"), demo_home=False)
+    try:
+        # Recording the fillers takes minutes on a busy machine.
+        done = deployment.run_cli("up", "-d", limit_s=300)
+        assert done.returncode == 0, done.stderr + deployment.read_log_tail()
+        done = deployment.run_cli("health", "--wait", "120", limit_s=150)
+        assert done.returncode == 0, done.stdout + deployment.read_log_tail()
+        yield deployment
+    finally:
+        deployment.clean_up()
+
+
+def find_service_processes(deployment: Deployment) -> list[psutil.Process]:
+    found = orphans.find_processes(deployment.paths.run_id)
+    assert len(found) >= len(load_graph(deployment).service) - 1  # restore has ended
+    return found
+
+
+def load_graph(deployment: Deployment) -> System:
+    return system.load_system(deployment.system_file)
+
+
+def test_every_listening_socket_is_declared_and_on_loopback(deployment: Deployment) -> None:
+    nodes = load_graph(deployment).nodes()
+    declared = {node.port: name for name, node in nodes.items() if node.port is not None}
+    listening = {
+        (connection.laddr.ip, connection.laddr.port)
+        for process in find_service_processes(deployment)
+        for connection in process.net_connections("tcp")
+        if connection.status == psutil.CONN_LISTEN
+    }
+    assert {address for address, _ in listening} == {"127.0.0.1"}
+    found = {port for _, port in listening}
+    assert found <= set(declared), f"undeclared ports {found - set(declared)}"
+    services = load_graph(deployment).service
+    assert {node.port for node in services.values() if node.port} <= found
+
+
+def test_no_secret_is_in_a_process_environment_or_the_log(
+    deployment: Deployment,
+) -> None:
+    names = {name for node in load_graph(deployment).nodes().values() for name in node.credentials}
+    values = {
+        name: (deployment.paths.secrets / name).read_text(encoding="utf-8").strip()
+        for name in names
+        if (deployment.paths.secrets / name).is_file()
+    }
+    assert {"api_token", "b2_application_key"} <= set(values)
+    for process in find_service_processes(deployment):
+        text = "\0".join([*process.environ().values(), *process.cmdline()])
+        named = {name for name, value in values.items() if value and value in text}
+        if process.name() in BUCKET_CLIENTS:
+            named -= {"b2_key_id", "b2_application_key"}
+        assert not named, f"{process.name()} shows {sorted(named)}"
+    assert not [value for value in values.values() if value in deployment.paths.log.read_text()]
+
+
+def test_secret_files_are_private(deployment: Deployment) -> None:
+    assert stat.S_IMODE(deployment.paths.secrets.stat().st_mode) == 0o700
+    for file in deployment.paths.secrets.rglob("*"):
+        mode = stat.S_IMODE(file.stat().st_mode)
+        assert not mode & 0o077, f"{file} has mode {mode:o}"
+
+
+async def test_without_the_engines_commands_are_answered_degraded(deployment: Deployment) -> None:
+    pid = deployment.kill("gpu")
+    await wait_until(lambda: not psutil.pid_exists(pid))
+    head = {"Authorization": f"Bearer {deployment.token}"}
+    async with httpx.AsyncClient(headers=head, timeout=10) as client:
+        answer = await client.post(
+            f"{deployment.url('api')}/v1/command", json={"utterance": "what time is it"}
+        )
+        found = answer.json()
+        assert found["reply"]
+        assert found["degraded"] == ["gpu"], found
+
+        async def well() -> bool:
+            again = await client.post(
+                f"{deployment.url('api')}/v1/command", json={"utterance": "what time is it"}
+            )
+            return again.json()["degraded"] == []
+
+        await eventually(well)
+    done = deployment.run_cli("health", "--json", "--wait", "60")
+    assert done.returncode == 0, done.stdout
+    assert json.loads(done.stdout)
