@@ -50,7 +50,7 @@ async def test_health_waits_until_healthy_and_shows_the_cascade(
     waited = await barnabee(deployment, "health", "--wait", "120")
     assert waited.returncode == 0, waited.stdout
     assert "all services are healthy after" in waited.stdout
-    found = json.loads((await barnabee(deployment, "health", "--json")).stdout)
+    found = json.loads((await barnabee(deployment, "health", "--json", "--wait", "120")).stdout)
     assert found["good"] is True
     assert found["services"]["second"]["status"] == "healthy"
 

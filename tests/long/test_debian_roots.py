@@ -20,7 +20,7 @@ pytestmark = [
     pytest.mark.timeout(3600),
     pytest.mark.skipif(
         debian_root.unavailability_reason() is not None,
-        reason=str(debian_root.unavailability_reason()),
+        reason=f"no Debian system: {debian_root.unavailability_reason()}",
     ),
 ]
 

@@ -90,6 +90,7 @@ class Container:
         """Write a file inside the container."""
         file = self.root / path.lstrip("/")
         file.parent.mkdir(parents=True, exist_ok=True)
+        file.unlink(missing_ok=True)  # a link, as of a masked unit, would lead outside
         file.write_text(text, encoding="utf-8")
         file.chmod(mode)
 

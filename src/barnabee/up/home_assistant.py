@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-import os
 import re
 import shutil
 import sys
@@ -199,18 +198,12 @@ async def _install(release: Release, venv: Path, downloads: Path) -> None:
     except SettingMissing:
         await _run(venv, *pip, "install", "--no-compile", *checked, "-r", str(whole))
         return
-    # Its settings are those of the environment that it lies in: index, proxy and certificates.
-    settings = Path(uv).parent.parent / "uv.toml"
-    configured = ("--config-file", str(settings)) if settings.is_file() else ()
-    install = (uv, "pip", "install", "--python", python, *configured)
-    await _run(venv, *install, *checked, "-r", str(whole))
+    await _run(venv, uv, "pip", "install", "--python", python, *checked, "-r", str(whole))
 
 
 async def _run(directory: Path, *command: str) -> None:
-    # This run's own paths must not leak into another environment.
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    environment = packages.make_index_environment()
     environment.pop("PYTHONDONTWRITEBYTECODE", None)
-    environment.setdefault("UV_HTTP_TIMEOUT", "120")
     status, output = await packages.run(*command, environment=environment, kill_on_cancel=True)
     if status:
         lines = output.strip().splitlines() or ["it gave no reason"]

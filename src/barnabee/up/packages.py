@@ -6,8 +6,10 @@ apt installs a program but never starts its service, which would occupy the port
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import os
 import shutil
+import signal
 import sys
 import time
 from collections.abc import AsyncIterator, Callable
@@ -24,6 +26,8 @@ _DENY_START = (
 _COMPLETE_MARKER = ".complete"
 _REPORT_EVERY_S = 0.5
 _LOCK_POLL_S = 0.25
+_LIBC = ctypes.CDLL(None)
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 def find_program(*names: str) -> str:
@@ -180,6 +184,11 @@ async def hold_lock(path: Path, mode: int) -> AsyncIterator[None]:
         yield
 
 
+def _die_with_parent() -> None:
+    """Let the kernel kill this process when its parent was killed: the next run starts anew."""
+    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
 async def run(
     *command: str, environment: dict[str, str], kill_on_cancel: bool = False
 ) -> tuple[int, str]:
@@ -193,6 +202,7 @@ async def run(
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
+        preexec_fn=_die_with_parent if kill_on_cancel else None,
     )
     try:
         output, _ = await process.communicate()

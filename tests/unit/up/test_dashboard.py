@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from barnabee.up import dashboard, paths
-from barnabee.up.node import NodeProvider
+from support.node import NodeOnPath
 
 NODE = """#!/bin/sh
 [ "$1" = --version ] && { echo v22.1.0; exit 0; }
@@ -52,11 +52,11 @@ async def test_is_built_once_and_again_when_a_source_changes(
     install_tools(tmp_path, monkeypatch, NODE, NPM)
     printed: list[str] = []
     assert dashboard.find_build() is None
-    first = await dashboard.ensure_dashboard(printed.append, NodeProvider())
+    first = await dashboard.ensure_dashboard(printed.append, NodeOnPath())
     assert first is not None
     assert (first / "index.html").read_text(encoding="utf-8") == "page\n"
     assert (
-        await dashboard.ensure_dashboard(printed.append, NodeProvider())
+        await dashboard.ensure_dashboard(printed.append, NodeOnPath())
         == first
         == dashboard.find_build()
     )
@@ -65,7 +65,7 @@ async def test_is_built_once_and_again_when_a_source_changes(
     assert dashboard.find_build() == first
     (checkout / "main.tsx").write_text("let a;", encoding="utf-8")
     assert dashboard.find_build() is None
-    assert await dashboard.ensure_dashboard(printed.append, NodeProvider()) not in {first, None}
+    assert await dashboard.ensure_dashboard(printed.append, NodeOnPath()) not in {first, None}
     calls = (tmp_path / "mark").read_text(encoding="utf-8").splitlines()
     assert len(calls) == 2
     assert all(call.startswith("ci ") and "--ignore-scripts" in call for call in calls)
@@ -77,7 +77,7 @@ async def test_a_failed_build_is_one_line_and_leaves_no_files(
 ) -> None:
     install_tools(tmp_path, monkeypatch, NODE, NO_NETWORK)
     printed: list[str] = []
-    assert await dashboard.ensure_dashboard(printed.append, NodeProvider()) is None
+    assert await dashboard.ensure_dashboard(printed.append, NodeOnPath()) is None
     assert printed[-1] == "the dashboard was not built: network request to the registry failed"
     assert list((tmp_path / "cache").iterdir()) == []
 
@@ -86,7 +86,7 @@ async def test_a_configured_build_is_used(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, checkout: Path
 ) -> None:
     monkeypatch.setenv("BARNABEE_DASHBOARD", str(tmp_path))
-    assert await dashboard.ensure_dashboard(print, NodeProvider()) == tmp_path
+    assert await dashboard.ensure_dashboard(print, NodeOnPath()) == tmp_path
 
 
 OUTPUTS = [

@@ -14,8 +14,8 @@ from barnabee.core.manifest import ManifestEntry
 from barnabee.up import model_files
 from barnabee.up.model_pins import Pins
 from barnabee.up.models import ensure_models, find_missing
-from barnabee.up.node import NodeProvider
 from support.file_server import FileServer, run_file_server
+from support.node import NodeOnPath
 
 CONTENT = bytes(range(256)) * 2000  # 512 000 bytes
 ENTRY = ManifestEntry(hashlib.sha256(CONTENT).hexdigest(), len(CONTENT))
@@ -143,14 +143,14 @@ async def test_a_downloaded_model_appears_complete_or_not_at_all(
     test_pins = pins(server)
     with pytest.raises(DependencyDown, match=r"HTTP 404 for .*/small\.txt"):
         await ensure_models(
-            ["tiny"], tmp_path, lambda *r: reports.append(r), NodeProvider(), pins=test_pins
+            ["tiny"], tmp_path, lambda *r: reports.append(r), NodeOnPath(), pins=test_pins
         )
     assert not (tmp_path / "tiny").exists()
     assert find_missing(["tiny"], tmp_path, pins=test_pins) == ["tiny"]
     server.files["/small.txt"] = b"hi"
     server.requests.clear()
     await ensure_models(
-        ["tiny"], tmp_path, lambda *r: reports.append(r), NodeProvider(), pins=test_pins
+        ["tiny"], tmp_path, lambda *r: reports.append(r), NodeOnPath(), pins=test_pins
     )
     assert server.requests == [("/small.txt", None)]  # the other file is not downloaded again
     assert manifest.verify_directory(tmp_path / "tiny") == tmp_path / "tiny"
@@ -158,15 +158,15 @@ async def test_a_downloaded_model_appears_complete_or_not_at_all(
     assert reports[-1] == ("tiny", ENTRY.size + 2, ENTRY.size + 2)
     assert sorted(path.name for path in tmp_path.iterdir()) == [".tiny.lock", "tiny"]
     server.requests.clear()
-    await ensure_models(["tiny"], tmp_path, lambda *_: None, NodeProvider(), pins=test_pins)
+    await ensure_models(["tiny"], tmp_path, lambda *_: None, NodeOnPath(), pins=test_pins)
     assert server.requests == []
 
 
 async def test_a_damaged_downloaded_model_is_repaired(server: FileServer, tmp_path: Path) -> None:
     server.files["/small.txt"] = b"hi"
-    await ensure_models(["tiny"], tmp_path, lambda *_: None, NodeProvider(), pins=pins(server))
+    await ensure_models(["tiny"], tmp_path, lambda *_: None, NodeOnPath(), pins=pins(server))
     (tmp_path / "tiny" / "weights.bin").write_bytes(CONTENT[:-1])
-    await ensure_models(["tiny"], tmp_path, lambda *_: None, NodeProvider(), pins=pins(server))
+    await ensure_models(["tiny"], tmp_path, lambda *_: None, NodeOnPath(), pins=pins(server))
     assert (tmp_path / "tiny" / "weights.bin").read_bytes() == CONTENT
 
 

@@ -21,7 +21,7 @@ from barnabee.core.errors import DependencyDown, Misconfigured, ModelDamaged, No
 from barnabee.up.model_files import make_voice_archive
 from barnabee.up.model_pins import Pins
 from barnabee.up.models import ensure_models, find_missing
-from barnabee.up.node import NodeProvider
+from support.node import NodeOnPath
 
 HALVES = [b"first half of the weights, ", b"second half"]
 PACKS = {name: np.full((510, 1, 256), value, "<f4") for name, value in (("af_a", 1), ("bm_b", 2))}
@@ -64,7 +64,7 @@ class ModelCache:
     async def ensure(self, *names: str) -> None:
         chosen = names or ("tiny",)
         await ensure_models(
-            chosen, self.cache, lambda *r: self.reports.append(r), NodeProvider(), pins=self.pins
+            chosen, self.cache, lambda *r: self.reports.append(r), NodeOnPath(), pins=self.pins
         )
 
 

@@ -128,7 +128,6 @@ async def test_test_alert_arrives_and_is_dismissed(
     assert await read_firing_alerts(home) == {}
 
 
-@pytest.mark.long
 @pytest.mark.timeout(400)
 async def test_alert_during_an_outage_arrives_once_after_it(
     home: DemoHomeProcess, stack: MonitoringStack
@@ -159,7 +158,6 @@ async def test_alert_during_an_outage_arrives_once_after_it(
     assert count_on_phone(home, "Fix FiredDuringOutage") == 1
 
 
-@pytest.mark.long
 async def test_alert_that_is_not_repeated_is_dismissed(home: DemoHomeProcess) -> None:
     """Alertmanager may be down, or Home Assistant may have missed that the alert was resolved."""
     now = int(datetime.now(UTC).timestamp())
