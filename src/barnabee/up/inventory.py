@@ -40,6 +40,7 @@ TEST_PACKAGES = {  # program -> Debian package
     "rsync": "rsync",
     "age": "age",
     "debootstrap": "debootstrap",
+    "slirp4netns": "slirp4netns",
 }
 
 
