@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import subprocess
@@ -141,8 +142,10 @@ def test_rule_tests_pass(file: Path) -> None:
 @pytest.mark.parametrize("name", [name for name in RULES if name != "Watchdog"])
 def test_rule_tests_of_an_alert_cover_silent_firing_and_resolved(name: str) -> None:
     silent = fires = resolves = False
-    file = FOLDER / "tests" / f"{RULES[name]['service']}.yml"
-    for case in yaml.safe_load(file.read_text(encoding="utf-8"))["tests"]:
+    service = RULES[name]["service"]
+    files = [path for path in TESTS if path.stem in {service, f"{service}-days"}]
+    cases = [yaml.safe_load(path.read_text(encoding="utf-8"))["tests"] for path in files]
+    for case in itertools.chain.from_iterable(cases):
         fired_at_s: float | None = None
         for step in case["alert_rule_test"]:
             if step["alertname"] != name:

@@ -209,7 +209,8 @@ async def test_no_sync_is_requested_while_litestream_hangs(
             return True
 
         assert await eventually(reports_hang)
-        await reports_hang()  # without another request, which would time out with another reason
+        # without another request, which would time out with another reason from now on
+        assert await eventually(reports_hang)
 
 
 async def restore_from_replica(deployment: ReplicatedDeployment, *, force: bool) -> Path | None:

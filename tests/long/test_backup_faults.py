@@ -56,5 +56,5 @@ async def test_estimated_calls_match_those_seen_by_a_proxy(
     seen = s3_proxy.classes
     print(f"\nestimated a={a} b={b} c={c}, seen by the proxy {seen}")
     assert a == pytest.approx(seen["a"], abs=4)
-    assert b == pytest.approx(seen["b"], abs=4)
+    assert b == pytest.approx(seen["b"], abs=6)  # validations are counted by the clock
     assert c == pytest.approx(seen["c"], rel=0.35)

@@ -36,6 +36,7 @@ from support.voice import (
     make_silence,
     run_voice_service,
 )
+from support.wait import eventually
 from support.webrtc_browser import Browser, open_browser
 
 pytestmark = [pytest.mark.alone, pytest.mark.timeout(400)]
@@ -80,6 +81,7 @@ def parts(
     redis.start()
     api = ApiProcess(folder, redis.url, environment={"GPU_SERVICE_URL": gpu.url}, token=TOKEN)
     api.start()
+    asyncio.run(eventually(api.health))
     yield Parts(gpu, api, fillers)
     api.kill()
     redis.stop()

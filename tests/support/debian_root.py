@@ -16,6 +16,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -44,6 +45,8 @@ _NETWORK_VARIABLE = re.compile(
 )
 _PIP_OPTIONS = ("index-url", "extra-index-url", "trusted-host", "proxy", "cert", "timeout")
 _APT_OPTIONS = ("Acquire::http", "Acquire::https", "Acquire::Check-Date", "Acquire::Check-Valid-U")
+
+_WITH_US = ("setpriv", "--pdeathsig", "KILL")  # ends what follows when this process dies
 
 # First process: mounts what programs expect, then only reaps orphans.
 _INIT = r"""
@@ -96,7 +99,8 @@ class DebianRoot:
         (self.directory / "etc/resolv.conf").write_text("nameserver 10.0.2.3\n", encoding="utf-8")
         self.environment |= read_network_environment(self.directory)
         namespaces = ("--mount", "--pid", "--net", "--ipc", "--uts", "--fork", "--kill-child")
-        command = ["unshare", *namespaces, "sh", "-c", _INIT, "init", str(self.directory)]
+        command = [*_WITH_US, "unshare", *namespaces, "sh", "-c", _INIT]
+        command += ["init", str(self.directory)]
         init = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE)
         self._processes.append(init)
         deadline = time.monotonic() + LAST_RESORT_S
@@ -113,7 +117,7 @@ class DebianRoot:
         ready, write_end = os.pipe()
         options = ("--configure", "--disable-host-loopback", f"--ready-fd={write_end}")
         network = subprocess.Popen(
-            ["slirp4netns", *options, str(self._init_pid), "tap0"],
+            [*_WITH_US, "slirp4netns", *options, str(self._init_pid), "tap0"],
             pass_fds=[write_end],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
@@ -170,8 +174,9 @@ class DebianRoot:
 
     def stop(self) -> None:
         """End every process of the system and remove its directory."""
-        if self._init_pid:
-            os.kill(self._init_pid, signal.SIGKILL)  # the kernel ends all others with it
+        with suppress(ProcessLookupError):
+            if self._init_pid:
+                os.kill(self._init_pid, signal.SIGKILL)  # the kernel ends all others with it
         for process in self._processes:
             process.terminate()
             process.wait()
