@@ -18,6 +18,7 @@ from barnabee.store.conversations import Conversations
 from barnabee.store.db import open_database
 from barnabee.store.provider import DatabaseProvider
 from support.disk import SmallDisk
+from support.programs import needs_program
 from support.turn_records import make_turn
 
 ROOT = Path(__file__).parents[2]
@@ -109,6 +110,7 @@ async def test_a_check_writes_nothing_to_the_log(tmp_path: Path) -> None:
     await database.close()
 
 
+@needs_program("chattr", "e2fsprogs")
 async def test_an_immutable_file_raises_database_read_only(tmp_path: Path) -> None:
     path = tmp_path / "barnabee.db"
     database = await open_database(path)

@@ -21,6 +21,7 @@ import pytest
 from barnabee.audio import wav
 from barnabee.clients.gpu import GpuClient
 from barnabee.core import system
+from barnabee.core.schema import System
 from support import lossy_network
 from support.api import ApiProcess
 from support.filler_recordings import record_fillers
@@ -39,12 +40,13 @@ from support.voice import (
 from support.wait import eventually
 from support.webrtc_browser import Browser, open_browser
 
-pytestmark = [pytest.mark.alone, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.alone, pytest.mark.timeout(900)]
 
 TOKEN = "made-up-token"
 RATE_HZ = 24_000
 INTERRUPTION = load_recording("kitchen_light_bm_george")
-ANSWERED_S = 90  # on two busy CPU cores
+ANSWERED_S = 240  # on two cores beside four other programs
+WAIT_LIMIT_MS = 120_000
 
 
 @dataclass
@@ -59,9 +61,22 @@ class Parts:
         return GpuClient(self.gpu.url, TOKEN, timeout_s=120)
 
 
+def wait_longer(graph: dict[str, Any]) -> None:
+    graph["gpu"]["wait_limit_ms"] = WAIT_LIMIT_MS
+
+
+def load_patient_system() -> System:
+    """Return the system with a long time limit of the inference service, for a busy machine."""
+    graph = system.load_system(ROOT / "system.toml")
+    return graph.model_copy(
+        update={"gpu": graph.gpu.model_copy(update={"wait_limit_ms": WAIT_LIMIT_MS})}
+    )
+
+
 @pytest.fixture(scope="module")
 def gpu(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GpuProcess]:
-    process = GpuProcess(tmp_path_factory.mktemp("gpu"), find_models_dir()).start()
+    process = GpuProcess(tmp_path_factory.mktemp("gpu"), find_models_dir(), change=wait_longer)
+    process.start()
     process.wait_for("/health/ready")
     yield process
     process.stop(signal.SIGKILL)
@@ -90,7 +105,11 @@ def parts(
 @pytest.fixture
 async def service(parts: Parts) -> AsyncIterator[VoiceService]:
     async with run_voice_service(
-        parts.gpu.url, parts.api.url, parts.fillers.parent, token=TOKEN
+        parts.gpu.url,
+        parts.api.url,
+        parts.fillers.parent,
+        graph=load_patient_system(),
+        token=TOKEN,
     ) as running:
         yield running
 

@@ -21,7 +21,7 @@ from barnabee.audio import wav
 from barnabee.audio.samples import to_pcm16
 from support import parakeet_tdt
 from support.gpu import MODEL_FOLDERS, TOKEN, GpuProcess, find_models_dir
-from support.wait import eventually
+from support.wait import LAST_RESORT_S, eventually
 
 ROOMS = ("kitchen", "hall", "study", "bath")
 TURNS = 3  # of each room in each wave
@@ -167,10 +167,13 @@ async def test_every_turn_is_answered_and_keeps_its_models(
             await rooms.run_turns()
             await eventually(lambda: rooms.has_whisper_state("absent"))
         before = rooms.whisper_transcripts
-        await rooms.run_turns()
-        assert rooms.whisper_transcripts > before, "Whisper was not loaded again"
+        waves, deadline = 2, time.monotonic() + LAST_RESORT_S
+        while rooms.whisper_transcripts == before:  # a wave may be shorter than the load
+            assert time.monotonic() < deadline, "Whisper was not loaded again"
+            await rooms.run_turns()
+            waves += 1
         await eventually(lambda: ledger_agrees(gpu, client))
-    assert len(rooms.turns) == 3 * len(ROOMS) * TURNS
+    assert len(rooms.turns) == waves * len(ROOMS) * TURNS
     check_moves(gpu, rooms)
 
 
