@@ -44,10 +44,16 @@ FAST = {
 SERVICES = ("worker",)
 
 
+def kill_group(process: subprocess.Popen[bytes]) -> None:
+    """Kill a process with its children, as systemd and a power cut do."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+
+
 def stop_process(
     process: subprocess.Popen[bytes] | None, number: signal.Signals = signal.SIGKILL
 ) -> None:
-    """Signal a process if it runs, and wait for its end."""
+    """Signal a process if it runs, wait for its end, and kill its children."""
     if process is not None and process.poll() is None:
         process.send_signal(number)
         if number is signal.SIGTERM:
@@ -56,6 +62,8 @@ def stop_process(
             except subprocess.TimeoutExpired:
                 process.kill()
         process.wait(timeout=LAST_RESORT_S)
+    if process is not None:
+        kill_group(process)
 
 
 @dataclass
@@ -154,7 +162,7 @@ class StandbyMachine:
         self._supervision.cancel()
         await asyncio.gather(self._supervision, return_exceptions=True)
         for process in self.processes.values():
-            process.kill()
+            kill_group(process)
         self.redis.kill()
         for process in self.processes.values():
             process.wait(timeout=LAST_RESORT_S)
@@ -227,7 +235,12 @@ class StandbyMachine:
             return
         with (self.directory / f"{name}.log").open("ab") as log:
             self.processes[name] = subprocess.Popen(
-                command, stdout=log, stderr=log, env=self.environment, cwd=self.directory
+                command,
+                stdout=log,
+                stderr=log,
+                env=self.environment,
+                cwd=self.directory,
+                start_new_session=True,
             )
 
     async def _stop(self, name: str) -> None:
