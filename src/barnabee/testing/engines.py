@@ -224,7 +224,8 @@ class FakeGpuClient:
 
     is_down: bool = False
     requests: list[list[str]] = field(default_factory=list)
-    _vectors: dict[str, Vectors] = field(default_factory=dict)
+    # asyncio renders results of tasks: thousands of numbers took two seconds a test
+    _vectors: dict[str, Vectors] = field(default_factory=dict, repr=False)
 
     async def embed(self, texts: Sequence[str]) -> Vectors:
         await self.ready()

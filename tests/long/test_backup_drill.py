@@ -138,9 +138,19 @@ async def test_each_fault_fails_the_drill_at_its_step(
     for number in range(3):
         await record_turns(deployment, range(500 + number, 501 + number))
         await deployment.wait_until_replicated()
+    await wait_until_compacted(deployment)
     damage(deployment)
 
     await require_failure(deployment, step)
+
+
+async def wait_until_compacted(deployment: ReplicatedDeployment) -> None:
+    """Wait for snapshot and first compaction: written later, they would undo a damage."""
+
+    async def is_compacted() -> bool:
+        return bool(list_ltx_files(deployment, "0009") and list_ltx_files(deployment, "0001"))
+
+    await eventually(is_compacted)
 
 
 async def require_failure(deployment: ReplicatedDeployment, step: str) -> None:
@@ -168,11 +178,7 @@ async def test_a_missing_object_fails_the_drill_after_the_stall_limit(
     deployment: ReplicatedDeployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await prepare(deployment)
-
-    async def is_settled() -> bool:  # files written later would exist
-        return bool(list_ltx_files(deployment, "0009") and list_ltx_files(deployment, "0001"))
-
-    await eventually(is_settled)
+    await wait_until_compacted(deployment)
     for file in list_ltx_files(deployment):
         file.unlink()  # the server still lists them
     monkeypatch.setattr(drill, "LitestreamReplica", partial(LitestreamReplica, stall_s=2.0))
