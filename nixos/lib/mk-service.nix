@@ -6,6 +6,7 @@
   localServices, # names of the services on this host
   environment, # environment variables of all services
   credentialFile, # name -> path of the secret, or null when it is unused
+  derivedCredentials, # names of the tokens that are in /run/barnabee-tokens, where they may be replaced
   python, # the interpreter with the package
   ownNetworks, # addresses that a service may connect to unless it is outbound
 }:
@@ -17,7 +18,9 @@ name:
   group ? "barnabee-${name}",
   readiness ? "notify", # notify: sends READY=1; exec: `probe` decides; exit: a oneshot
   probe ? null, # command that exits with 0 once the service is ready, for readiness = "exec"
-  ours ? true, # a BarnabeeNet program: exit status 2 means a configuration error, so no restart
+  # A BarnabeeNet program: exit status 2 means a configuration error, so that systemd does not restart it.
+  # barnabee-supervisor does, as it does with units that reached their start limit (health.nix).
+  ours ? true,
   watchdog ? readiness == "notify" && ours, # its event loop feeds systemd's watchdog
   outbound ? false, # may connect to any network
   compiles ? false, # writes executable memory (onnxruntime, triton, espeak's callbacks)
@@ -34,17 +37,23 @@ let
   wants = map unit (local node.wants);
   ordered = map unit (local ((import ./system.nix).startOrder graph).${name});
   oneshot = node.kind == "oneshot";
-  credentials = lib.filter (credential: credentialFile credential != null) node.credentials;
-  restart = if node.restart == "never" then "no" else node.restart;
+  credentials = lib.filter (credential: credentialFile credential != null) (
+    lib.subtractLists derivedCredentials node.credentials
+  );
+  hasTokens = node.module != null;
+  tokensUnit = lib.optional hasTokens "barnabee-tokens.service";
+  # A daemon that ends without being stopped has failed, whatever its exit status.
+  restart = if node.restart == "never" then "no" else if oneshot then "on-failure" else "always";
 in
 {
   description = "BarnabeeNet: ${if description == null then node.summary else description}";
   wantedBy = [ "barnabee.target" ];
   partOf = [ "barnabee.target" ];
-  after = [ "network-online.target" ] ++ ordered;
-  wants = [ "network-online.target" ] ++ wants;
+  after = [ "network-online.target" ] ++ tokensUnit ++ ordered;
+  wants = [ "network-online.target" ] ++ tokensUnit ++ wants;
   requires = needs;
-  inherit environment;
+  environment =
+    environment // lib.optionalAttrs hasTokens { BARNABEE_TOKENS = "/run/barnabee-tokens/${name}"; };
 
   startLimitBurst = node.start_limit_burst;
   startLimitIntervalSec = node.start_limit_interval_s;
@@ -76,6 +85,7 @@ in
 
       MemoryMax = "${toString node.memory_max_mib}M";
       MemorySwapMax = 0;
+      LimitNOFILE = 65536; # connections are limited far below it (core/connection_limits.py)
       OOMPolicy = "kill";
       LoadCredential = map (credential: "${credential}:${credentialFile credential}") credentials;
 
@@ -83,6 +93,7 @@ in
       ReadWritePaths = writes;
     }
     // lib.optionalAttrs oneshot { RemainAfterExit = true; }
+    // lib.optionalAttrs hasTokens { SupplementaryGroups = [ "barnabee-${name}" ]; }
     // lib.optionalAttrs watchdog { WatchdogSec = node.watchdog_s; }
     // lib.optionalAttrs (readiness == "notify") { NotifyAccess = "main"; }
     // lib.optionalAttrs (probe != null) { ExecStartPost = probe; }

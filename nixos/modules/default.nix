@@ -9,6 +9,7 @@ in
     ./network.nix
     ./firewall.nix
     ./secrets.nix
+    ./tokens.nix
     ./lib.nix
     ./common.nix
     ./backup.nix

@@ -31,6 +31,8 @@ in
       systemd.services.barnabee-probe = {
         description = "BarnabeeNet: voice probe";
         inherit (barnabeeLib) environment;
+        after = lib.optional (barnabeeLib.runsService "api") "barnabee-tokens.service";
+        wants = lib.optional (barnabeeLib.runsService "api") "barnabee-tokens.service";
         startLimitIntervalSec = 0;
         serviceConfig =
           import ../lib/hardening.nix
@@ -38,7 +40,16 @@ in
             Type = "oneshot";
             DynamicUser = true;
             ExecStart = "${barnabeeLib.barnabee} probe";
-            LoadCredential = [ "api_token:${fileOf "api_token"}" ];
+            # A hypervisor has only its guests' secrets.
+            LoadCredential = map (name: "${name}:${fileOf name}") (
+              if barnabeeLib.runsService "api" then
+                [
+                  "talk_token"
+                  "infer_token"
+                ]
+              else
+                [ "api_token" ]
+            );
             TimeoutStartSec = 3 * graph.probe.limit_ms / 1000 + 15;
             MemoryMax = "512M";
           }

@@ -13,7 +13,7 @@ let
     graphLib.hostsWithRole graph "monitoring" ++ lib.optional (cfg.gateway != null) cfg.gateway;
   callers = service: lib.unique (graphLib.callingHosts graph name service ++ monitors);
 
-  # Not Redis: it has no password and serves its own host only.
+  # Not Redis: it serves its own host only.
   served = lib.filter (
     service: graph.service.${service}.port != null && graph.service.${service}.probe != "redis"
   ) (graphLib.servicesOf graph roles);
@@ -84,11 +84,11 @@ in
 
   config = {
     barnabee.network.public = {
+      # The reverse proxy; WebRTC media alone passes beside it.
       tcp = [
         80
         443
-      ]
-      ++ lib.optional (graph.service ? voice) graph.service.voice.port;
+      ];
       udp = lib.optional (graph ? talk) {
         from = graph.talk.media_port_first;
         to = graph.talk.media_port_last;

@@ -1,5 +1,6 @@
 # Health of a host: barnabee.target starts the services; barnabee-healthy.target is reached when every
-# service of this host, and every service elsewhere that they call, is healthy.
+# service of this host, and every service elsewhere that they call, is healthy. barnabee-supervisor kills
+# services that hang, and starts those again that systemd has given up.
 {
   config,
   lib,
@@ -34,11 +35,13 @@ let
       "barnabee.target"
       "network-online.target"
     ]
+    ++ tokensUnit
     ++ map (service: "barnabee-${service}.service") localServices;
     wants = [
       "barnabee.target"
       "network-online.target"
-    ];
+    ]
+    ++ tokensUnit;
     inherit (barnabeeLib) environment;
   };
   checkServiceConfig = import ../lib/hardening.nix // {
@@ -46,6 +49,15 @@ let
     DynamicUser = true;
     MemoryMax = "256M";
   };
+  supervised = lib.concatMapStringsSep " " (
+    service: "--at ${service}=${barnabeeLib.addressOf service}"
+  ) localServices;
+  secretFiles = lib.concatMapStringsSep " " (name: "--file ${secrets.fileOf name}") secrets.used;
+  # Without a token, services tell states but no reasons. A hypervisor has only its guests' secrets.
+  metricsToken = lib.remove null (
+    lib.optional (localServices != [ ]) (secrets.fileOf "metrics_token")
+  );
+  tokensUnit = lib.optional (metricsToken != [ ]) "barnabee-tokens.service";
   acceptSecrets = lib.filter (name: secrets.fileOf name != null) [
     "api_token"
     "home_assistant_token"
@@ -90,8 +102,36 @@ in
           RemainAfterExit = true;
           ExecStart = "${barnabeeLib.barnabee} health --wait ${toString cfg.waitSeconds} ${addresses}";
           TimeoutStartSec = cfg.waitSeconds + 15;
+          LoadCredential = map (file: "metrics_token:${file}") metricsToken;
           # To read the epoch of the database's replica.
           SupplementaryGroups = lib.optional (localServices != [ ]) "barnabee";
+        }
+        // barnabeeLib.privateNetworkOnly;
+    };
+
+    systemd.services.barnabee-supervisor = lib.mkIf (localServices != [ ]) {
+      description = "BarnabeeNet: supervisor of services that hang or have failed";
+      wantedBy = [ "barnabee.target" ];
+      partOf = [ "barnabee.target" ];
+      inherit (barnabeeLib) environment;
+      path = [ config.systemd.package ]; # systemctl
+      startLimitIntervalSec = 0;
+      serviceConfig =
+        import ../lib/hardening.nix
+        // {
+          Type = "notify";
+          ExecStart = "${barnabeeLib.barnabee} supervise ${supervised} ${secretFiles}";
+          Restart = "always";
+          RestartSec = 5;
+          WatchdogSec = 30;
+          MemoryMax = "256M";
+          # As root, with what systemd asks of clients that start and kill units. It sees all processes, to
+          # tell one that hangs from one that is busy.
+          CapabilityBoundingSet = "CAP_KILL CAP_SYS_ADMIN";
+          PrivateUsers = false;
+          ProcSubset = "pid";
+          ProtectProc = "default";
+          UMask = "0077";
         }
         // barnabeeLib.privateNetworkOnly;
     };

@@ -70,6 +70,7 @@ let
       python
       ;
     credentialFile = cfg.secrets.fileOf;
+    derivedCredentials = cfg.secrets.derived;
   };
 in
 {

@@ -10,6 +10,7 @@
 let
   inherit (config.barnabee.secrets) fileOf;
   names = [
+    "api_token" # `barnabee-ops token add kitchen-satellite`
     "b2_key_id"
     "b2_application_key"
   ]
@@ -26,6 +27,8 @@ let
       pkgs.rclone
       pkgs.systemd
     ];
+    BARNABEE_TOKEN_STATE = "/var/lib/barnabee-tokens";
+    BARNABEE_TOKEN_COPIES = "/run/barnabee-tokens";
     BARNABEE_UNITS = "barnabee.target barnabee-api.service barnabee-worker.service barnabee-litestream.service";
   };
   environmentFile = pkgs.writeText "barnabee-ops.env" (

@@ -3,7 +3,11 @@
 { config, lib, ... }:
 let
   cfg = config.barnabee.secrets;
-  needed = lib.unique cfg.needed;
+  # redis.nix generates them on the host at each boot.
+  isRedisPassword = lib.hasPrefix "redis_";
+  needed = lib.filter (name: !isRedisPassword name) (
+    lib.subtractLists cfg.derived (lib.unique cfg.needed)
+  );
   used = lib.filter (name: !lib.elem name cfg.unused) needed;
   encrypted = cfg.sopsFile != null;
 in
@@ -44,6 +48,18 @@ in
       description = "Names of the secrets that this host must have.";
       example = [ "api_token" ];
     };
+    derived = lib.mkOption {
+      type = lib.types.listOf lib.types.str;
+      default = [
+        "talk_token"
+        "infer_token"
+        "metrics_token"
+      ];
+      internal = true;
+      readOnly = true;
+      description = "Secrets that tokens.nix makes from `api_token` on the host itself.";
+      example = [ "talk_token" ];
+    };
     fileOf = lib.mkOption {
       type = lib.types.functionTo (lib.types.nullOr lib.types.str);
       internal = true;
@@ -59,6 +75,10 @@ in
       name:
       if lib.elem name cfg.unused then
         null
+      else if lib.elem name cfg.derived then
+        if lib.elem "api_token" cfg.unused then null else "/var/lib/barnabee-tokens/${name}"
+      else if isRedisPassword name then
+        "/run/barnabee-redis-passwords/${name}"
       else if encrypted then
         config.sops.secrets.${name}.path
       else

@@ -83,8 +83,18 @@ let
   moduleServices = lib.filterAttrs (_: service: service.module != null) graph.service;
   services = lib.mapAttrs (name: _: barnabeeImage { } (runModule name)) moduleServices // {
     redis = {
-      contents = [ pkgs.valkey ];
-      command = [ "valkey-server" ]; # the Compose file has its options
+      contents = [
+        pkgs.barnabee.env
+        pkgs.valkey
+      ];
+      # The Compose file has its options.
+      command = [
+        "python"
+        "-m"
+        "barnabee.up.redis_server"
+        "valkey-server"
+      ];
+      environment.RUNTIME_DIRECTORY = "/tmp/redis";
     };
     restore = barnabeeImage { } [
       "barnabee"

@@ -44,7 +44,7 @@ function Content(props: AppProps) {
 function Splash() {
   return (
     <div class="splash">
-      <img src="/icon.svg" alt="" width="72" height="72" />
+      <img src="icon.svg" alt="" width="72" height="72" />
       <p>Barnabee</p>
     </div>
   );

@@ -74,7 +74,7 @@ function endSession(): void {
 const refusal = new URLSearchParams(location.search).get("refused");
 if (refusal) {
   state.loginError.value = LOGIN_ERRORS[refusal] ?? "The login failed.";
-  history.replaceState(null, "", `/${location.hash}`);
+  history.replaceState(null, "", `./${location.hash}`);
 }
 window.addEventListener("hashchange", () => (state.route.value = parseRoute(location.hash)));
 window.addEventListener("pagehide", () => call.hangUp());
@@ -94,5 +94,5 @@ if (root) {
 }
 void startSession();
 if (import.meta.env.PROD && "serviceWorker" in navigator && window.isSecureContext) {
-  void navigator.serviceWorker.register("/sw.js").catch(() => undefined);
+  void navigator.serviceWorker.register("sw.js").catch(() => undefined);
 }

@@ -19,6 +19,7 @@ function copyHeaders(): Plugin {
 
 export default defineConfig({
   root: import.meta.dirname,
+  base: "./", // all URLs are relative: a reverse proxy may serve the page below a path
   esbuild: { jsx: "automatic", jsxImportSource: "preact" },
   plugins: [copyHeaders()],
   build: {

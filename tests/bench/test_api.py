@@ -20,7 +20,7 @@ import pytest
 import tomli_w
 
 from support.benchmark import choose_size, is_at_least, is_at_most
-from support.redis import RedisServer
+from support.redis import RedisServer, write_passwords
 from support.wait import eventually, find_free_port
 
 HERE = Path(__file__).parent
@@ -51,6 +51,7 @@ class Servers:
         (home / "data").mkdir(parents=True)
         (home / "credentials").mkdir()
         (home / "credentials" / "api_token").write_text(TOKEN, encoding="utf-8")
+        write_passwords(home / "credentials")
         graph = tomllib.loads((ROOT / "system.toml").read_text(encoding="utf-8"))
         graph["service"]["api"]["port"] = self.ports[kind] = find_free_port()
         graph["limits"] |= {"commands_per_minute": 1_000_000, "command_burst": 1_000_000}

@@ -33,3 +33,17 @@ def test_the_glossary_stays_short() -> None:
 def test_links_between_pages_lead_somewhere(page: Path) -> None:
     links = re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text(encoding="utf-8"))
     assert not [link for link in links if not (page.parent / link).exists()]
+
+
+def test_every_defence_of_the_threat_model_names_a_test_that_exists() -> None:
+    text = (ROOT / "docs/security.md").read_text(encoding="utf-8")
+    defences = text.partition("## Defences")[2].partition("## Not defended")[0]
+    rows = [row for row in re.findall(r"(?m)^\| .*$", defences) if not row.startswith("| threat")]
+    assert len(rows) > 30
+    for row in rows:
+        tests = re.findall(r"`([\w/]+\.py)?::(test_\w+)`", row)
+        assert tests, row
+        file = ""
+        for name, test in tests:
+            file = name or file
+            assert f"def {test}(" in (ROOT / "tests" / file).read_text(encoding="utf-8"), row

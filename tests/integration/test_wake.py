@@ -6,11 +6,12 @@ import asyncio
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 
 import numpy as np
 import pytest
+from websockets.exceptions import ConnectionClosed
 
 from barnabee.clients.wake import WakeClient
 from barnabee.core.errors import DependencyDown
@@ -145,7 +146,8 @@ async def test_a_wrong_token_is_refused_with_the_reason(gpu: GpuProcess) -> None
 
 async def test_a_message_over_the_size_limit_closes_the_stream(gpu: GpuProcess) -> None:
     async with open_wake_stream(gpu.url, TOKEN) as link:
-        await link.send_audio(bytes(2 * 1024 * 1024))
+        with suppress(ConnectionClosed):  # it may end the connection before all is sent
+            await link.send_audio(bytes(2 * 1024 * 1024))
         assert (await link.receive_until_closed())[1] == 1009
 
 

@@ -97,7 +97,7 @@ def test_a_wrong_argument_is_reported_in_one_sentence(
 
 
 def test_a_drill_without_litestream_fails_and_is_recorded(home: Path) -> None:
-    barnabee(home, "backup", "snapshot")
     stderr = barnabee(home, "backup", "drill", status=1).stderr
     assert "`replica: read`" in stderr
     assert "FAILED at replica: read" in barnabee(home, "backup", "status").stdout
+    assert len(list((home / "data/snapshots").glob("*.json"))) == 1  # the first one

@@ -205,3 +205,22 @@ async def test_the_api_calls_of_a_drill_are_recorded(deployment: ReplicatedDeplo
     usage = api_usage.read_usage(deployment.settings.data_dir)
     assert sum(calls.c for calls in usage.days.values()) == requests.c > 0
     assert usage.files[0] == len(list_ltx_files(deployment, "0000"))
+
+
+async def test_a_collapse_fails_the_drill_until_it_is_accepted(
+    deployment: ReplicatedDeployment,
+) -> None:
+    await prepare(deployment)
+    assert (await run_drill(deployment)).success
+    connection = consistent_copy.connect_live(deployment.path, "rw")
+    connection.execute("DELETE FROM turns")
+    connection.close()
+    take_snapshot(deployment)
+
+    for _ in range(2):
+        await require_failure(deployment, "database: compare")
+    done = await run_drill(deployment)
+    assert "table turns fell from 200 to 0 rows" in (done.reason or "")
+    accepted = await drill.run_drill(deployment.system, deployment.settings, accept_collapse=True)
+    assert accepted.success, accepted
+    assert (await run_drill(deployment)).success

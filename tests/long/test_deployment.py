@@ -139,6 +139,7 @@ async def test_a_restore_stops_and_restarts_a_running_deployment(
     assert done.returncode == 0, done.stderr
     print(done.stderr, f"{time.monotonic() - begun_s:.1f} s until it starts again")
     assert deployment.run_cli("health", "--wait", "90").returncode == 0
+    assert deployment.read_node("home").phase == "ready", "started without --demo-home"
     await conversation.wait_until_recorded()
 
 

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import stat
+import subprocess
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import httpx
 import psutil
@@ -14,6 +18,7 @@ from barnabee.core import system
 from barnabee.core.schema import System
 from barnabee.up import orphans
 from support.deployment import Deployment
+from support.programs import needs_program
 from support.wait import eventually, wait_until
 
 pytestmark = pytest.mark.timeout(500)
@@ -44,13 +49,19 @@ def load_graph(deployment: Deployment) -> System:
     return system.load_system(deployment.system_file)
 
 
+def find_sockets(deployment: Deployment, kind: str) -> list[Any]:
+    """Return the sockets of all service processes and their children."""
+    found = find_service_processes(deployment)
+    families = {one for process in found for one in (process, *process.children(recursive=True))}
+    return [one for process in families for one in process.net_connections(kind)]
+
+
 def test_every_listening_socket_is_declared_and_on_loopback(deployment: Deployment) -> None:
     nodes = load_graph(deployment).nodes()
     declared = {node.port: name for name, node in nodes.items() if node.port is not None}
     listening = {
         (connection.laddr.ip, connection.laddr.port)
-        for process in find_service_processes(deployment)
-        for connection in process.net_connections("tcp")
+        for connection in find_sockets(deployment, "tcp")
         if connection.status == psutil.CONN_LISTEN
     }
     assert {address for address, _ in listening} == {"127.0.0.1"}
@@ -58,6 +69,30 @@ def test_every_listening_socket_is_declared_and_on_loopback(deployment: Deployme
     assert found <= set(declared), f"undeclared ports {found - set(declared)}"
     services = load_graph(deployment).service
     assert {node.port for node in services.values() if node.port} <= found
+
+
+def test_without_a_call_no_udp_socket_receives(deployment: Deployment) -> None:
+    sockets = find_sockets(deployment, "udp")
+    assert [one.laddr for one in sockets if one.laddr and not one.raddr] == []
+
+
+def test_unix_sockets_are_in_directories_of_the_deployments_user(deployment: Deployment) -> None:
+    for connection in find_sockets(deployment, "unix"):
+        path = Path(str(connection.laddr).removeprefix("\0"))
+        if path.is_absolute():
+            about = path.parent.stat()
+            assert about.st_uid == os.getuid(), path
+            assert not about.st_mode & 0o022, path
+
+
+@needs_program("ss", "iproute2")
+def test_the_kernel_shows_the_declared_ports_on_loopback_only(deployment: Deployment) -> None:
+    """As `ss` lists them, whatever process has the socket."""
+    listed = subprocess.run(["ss", "-Hltun"], capture_output=True, text=True, check=True).stdout
+    addresses = [line.split()[4].rsplit(":", 1) for line in listed.splitlines()]
+    ours = {str(port) for port in deployment.ports.values()}
+    found = {(address, port) for address, port in addresses if port in ours}
+    assert {address for address, _ in found} == {"127.0.0.1"}
 
 
 def test_no_secret_is_in_a_process_environment_or_the_log(

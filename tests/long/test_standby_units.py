@@ -32,6 +32,7 @@ SERVICES = ("redis", "restore", "litestream", "worker", "api")
 ROLE_UNITS = ("serve", "replicate", "follow")
 UNITS = (
     *("barnabee.target", "barnabee.slice", "barnabee-lease.service", "barnabee-follow.service"),
+    *("barnabee-tokens.service", "barnabee-redis-passwords.service", "barnabee-supervisor.service"),
     *(f"barnabee-{name}.path" for name in ROLE_UNITS),
     *(f"barnabee-{name}.service" for name in SERVICES),
 )

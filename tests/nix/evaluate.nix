@@ -105,9 +105,10 @@ in
       units = lib.mapAttrs (_: unit: unit.text) (ours host.config.systemd.units);
       known = lib.attrNames host.config.systemd.units;
       wantedBy = lib.mapAttrs (_: unit: unit.wantedBy) (ours host.config.systemd.units);
-      folders = lib.filter (lib.hasInfix " ${host.config.barnabee.dataDir} ") (
-        host.config.systemd.tmpfiles.rules
-      );
+      folders = lib.filter (
+        rule:
+        lib.hasInfix " ${host.config.barnabee.dataDir} " rule || lib.hasInfix " /run/barnabee-tokens" rule
+      ) host.config.systemd.tmpfiles.rules;
       written = (import (root + "/nixos/lib/system.nix")).toTOML host.config.barnabee.system;
       firewall = {
         rules = host.config.networking.firewall.extraInputRules;

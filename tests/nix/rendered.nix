@@ -64,6 +64,13 @@ in
       nginx = {
         compose = made.nginx.text;
         core = etc "barnabee-core" { services.nginx.enableReload = true; } "nginx/nginx.conf";
+        behindAnother = etc "barnabee-core" {
+          services.nginx.enableReload = true;
+          barnabee.proxy = {
+            prefix = "/barnabee";
+            trustedProxies = [ "192.168.1.5" ];
+          };
+        } "nginx/nginx.conf";
       };
       names = lib.mapAttrs (_: image: "${image.imageName}:${image.imageTag}") made.images;
       drvs = lib.mapAttrs (_: image: image.drvPath) made.images;

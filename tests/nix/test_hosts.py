@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from barnabee.core import system
+from barnabee.core import system, tokens
 from barnabee.core.schema import System
-from barnabee.up.node_commands import make_redis_options
+from barnabee.up.redis_server import make_redis_options
 from support.nix import ROOT, evaluate, needs_nixpkgs
 from support.programs import needs_program
 
@@ -22,6 +22,7 @@ pytestmark = [needs_nixpkgs, pytest.mark.timeout(400)]
 GRAPH = system.load_system(ROOT / "system.toml")
 # Credentials of restores and drills only with off-site snapshots.
 OFFSITE_ONLY = {"snapshot_key", "rclone_conf"}
+TOKENS = {scope.credential for scope in tokens.DERIVED}  # files of barnabee-tokens.service
 HOSTS = sorted(GRAPH.host)
 GATE = "barnabee-boot-gate.service"
 EXPOSURE_MAX = 2.0  # of 10; docs/reference/measurements.md has the figures
@@ -49,6 +50,17 @@ def test_every_service_has_a_unit_on_the_hosts_of_its_role() -> None:
         assert hosts, name
         for host in hosts:
             assert f"barnabee-{name}" in report(host)["services"]
+
+
+@pytest.mark.parametrize("host", ["barnabee-core", "barnabee-gpu"])
+def test_no_service_stays_down(host: str) -> None:
+    units = report(host)["units"]
+    local = [name for name in GRAPH.service if f"barnabee-{name}.service" in units]
+    for name in local:
+        policy = "on-failure" if GRAPH.service[name].kind == "oneshot" else "always"
+        assert f"Restart={policy}" in units[f"barnabee-{name}.service"].splitlines()
+    supervisor = units["barnabee-supervisor.service"]
+    assert set(re.findall(r"--at ([a-z0-9]+)=", supervisor)) == set(local)
 
 
 def test_standby_has_all_units_and_starts_none() -> None:
@@ -96,6 +108,7 @@ def test_only_primary_and_standby_connect_to_each_others_redis() -> None:
 
 def test_units_have_the_limits_dependencies_and_secrets_of_the_graph() -> None:
     found = report("barnabee-core", WITHOUT_STANDBY)["units"]
+    created = found["barnabee-tokens.service"].split()
     for name, node in GRAPH.service.items():
         if node.role != "core":
             continue
@@ -106,14 +119,17 @@ def test_units_have_the_limits_dependencies_and_secrets_of_the_graph() -> None:
         requires = next((line for line in lines if line.startswith("Requires=")), "")
         for need in node.needs:
             assert f"barnabee-{need}.service" in requires
-        for credential in set(node.credentials) - OFFSITE_ONLY:
+        for credential in set(node.credentials) - OFFSITE_ONLY - TOKENS:
             assert any(line.startswith(f"LoadCredential={credential}:") for line in lines)
+        for credential in TOKENS & set(node.credentials):
+            assert f"{name}/{credential}" in created
+            assert f'Environment="BARNABEE_TOKENS=/run/barnabee-tokens/{name}"' in lines
 
 
 def test_redis_has_the_options_of_the_local_runner() -> None:
     unit = report("barnabee-core", WITHOUT_STANDBY)["units"]["barnabee-redis.service"]
     line = next(line for line in unit.splitlines() if line.startswith("ExecStart="))
-    words = shlex.split(line)[1:]
+    words = shlex.split(line)[4:]  # python -m barnabee.up.redis_server valkey-server
     options = {
         key.removeprefix("--"): value for key, value in zip(words[::2], words[1::2], strict=True)
     }

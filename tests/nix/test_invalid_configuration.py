@@ -231,7 +231,7 @@ TYPE_ERRORS = {
     ),
     "an unknown enum value": (
         '{ barnabee.system.service.api.restart = "perhaps"; }',
-        '"always", "on-failure", "never"',
+        '"always", "never"',
     ),
     "an unknown key": (
         "{ barnabee.system.service.api.colour = 1; }",

@@ -82,7 +82,9 @@ def test_scrape_jobs_are_those_of_the_local_runner_and_the_exporters() -> None:
         (place,) = jobs[f"barnabee-{name}"]["static_configs"]
         assert place["labels"]["component"] == name
         assert place["labels"]["host"] in GRAPH.host
-        assert jobs[f"barnabee-{name}"]["authorization"]["credentials_file"].endswith("api_token")
+        assert jobs[f"barnabee-{name}"]["authorization"]["credentials_file"].endswith(
+            "metrics_token"
+        )
     machines = {place["labels"]["host"] for place in jobs["node"]["static_configs"]}
     without_exporter = {"battleserver"}  # a Proxmox node
     assert machines == set(GRAPH.host) - without_exporter

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from urllib.parse import urlsplit
+
 import pytest
 
-from support.nix import evaluate, needs_nixpkgs
+from barnabee.core import system
+from support.nix import ROOT, evaluate, needs_nixpkgs
 
 pytestmark = [needs_nixpkgs, pytest.mark.timeout(400)]
+GRAPH = system.load_system(ROOT / "system.toml")
 # Units without restriction, and why.
 UNRESTRICTED = {
     "barnabee-core": {
@@ -39,6 +43,37 @@ def find_restricted(host: str, names: str) -> dict[str, bool]:
 def test_only_units_that_need_it_connect_beyond_the_private_network(host: str) -> None:
     found = find_restricted(host, 'builtins.match "barnabee-.*" name != null')
     assert {name for name, restricted in found.items() if not restricted} == UNRESTRICTED[host]
+
+
+def test_only_the_proxy_and_webrtc_media_are_open_to_the_home_network() -> None:
+    found = evaluate(
+        """let
+            core = hosts.hosts.barnabee-core.config;
+            forwarded = hosts.hosts.beast.config.networking.nat.forwardPorts;
+        in {
+            public = core.barnabee.network.public;
+            firewall = core.networking.firewall.allowedTCPPorts;
+            gateway = map (one: one.sourcePort) forwarded;
+        }"""
+    )
+    media = GRAPH.talk.media_port_first, GRAPH.talk.media_port_last
+    assert found["public"] == {"tcp": [80, 443], "udp": [{"from": media[0], "to": media[1]}]}
+    assert set(found["firewall"]) <= {22, 80, 443}
+    assert set(found["gateway"]) == {80, 443, f"{media[0]}:{media[1]}"}
+
+
+def test_services_behind_the_proxy_trust_the_address_that_it_connects_from() -> None:
+    found = evaluate(
+        """let
+            core = hosts.hosts.barnabee-core.config;
+            page = core.services.nginx.virtualHosts.${core.barnabee.proxy.hostName};
+        in {
+            trusted = core.systemd.services.barnabee-voice.environment.BARNABEE_TRUSTED_PROXIES;
+            upstream = map (one: one.proxyPass) (builtins.filter (one: one.proxyPass != null)
+                (builtins.attrValues page.locations));
+        }"""
+    )
+    assert {urlsplit(one).hostname for one in found["upstream"]} == {found["trusted"]}
 
 
 def test_monitoring_services_connect_to_the_private_network_only() -> None:

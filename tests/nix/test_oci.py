@@ -58,8 +58,21 @@ def test_proxy_uses_service_names_and_compose_secrets() -> None:
         assert f"listen 0.0.0.0:{port} " in text
 
 
+def test_every_location_that_forwards_replaces_the_headers_of_the_client() -> None:
+    limits, forwarded = (
+        (ROOT / "nixos/proxy" / name).read_text(encoding="utf-8").strip()
+        for name in ("http.conf", "location.conf")
+    )
+    for form, prefix in (("core", ""), ("compose", ""), ("behindAnother", "/barnabee")):
+        text = re.sub(r"(?m)^ +", "", oci()["nginx"][form])
+        assert limits in text
+        replaced = f'{forwarded}\nproxy_set_header X-Forwarded-Prefix "{prefix}";'
+        assert text.count(replaced) == text.count("proxy_pass ") == len(compose.BEHIND_THE_PROXY)
+    assert "set_real_ip_from 192.168.1.5;" in oci()["nginx"]["behindAnother"]
+
+
 @needs_program("nginx", "nginx-light")
-@pytest.mark.parametrize("form", ["core", "compose"])
+@pytest.mark.parametrize("form", ["core", "compose", "behindAnother"])
 def test_nginx_accepts_the_configuration(form: str, tmp_path: Path) -> None:
     key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
     make = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]

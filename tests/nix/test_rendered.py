@@ -37,7 +37,7 @@ def test_prometheus_accepts_its_configuration_and_scrapes_every_service(tmp_path
     file, secret = tmp_path / "prometheus.json", tmp_path / "secret"
     secret.write_text("made up", encoding="utf-8")
     text = json.dumps({**found, "rule_files": list(map(str, ALERTS))})
-    text = re.sub(r"/run/credentials/prometheus\.service/\w+", str(secret), text)
+    text = re.sub(r"/run/barnabee-tokens/prometheus/\w+", str(secret), text)
     file.write_text(text, encoding="utf-8")
     command = ["promtool", "check", "config", str(file)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -14,6 +14,7 @@ from typing import Any
 import httpx
 import tomli_w
 
+from support.redis import write_passwords
 from support.wait import LAST_RESORT_S, eventually, find_free_port
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -63,6 +64,7 @@ class ApiProcess:
         self.data.mkdir(parents=True, exist_ok=True)
         self.credentials.mkdir(parents=True, exist_ok=True)
         (self.credentials / "api_token").write_text(self.token, encoding="utf-8")
+        write_passwords(self.credentials)
         (self.credentials / "home_assistant_token").write_text(HOME_TOKEN, encoding="utf-8")
         (self.directory / "system.toml").write_text(tomli_w.dumps(graph), encoding="utf-8")
         with (self.directory / "api.jsonl").open("ab") as log:
@@ -91,7 +93,7 @@ class ApiProcess:
     async def health(self) -> dict[str, Any]:
         """Return the readiness report; AssertionError while there is no answer."""
         try:
-            async with self.client(headers={}) as client:
+            async with self.client() as client:
                 answer = await client.get("/health/ready")
         except httpx.TransportError as error:
             raise AssertionError(str(error)) from error

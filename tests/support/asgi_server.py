@@ -11,6 +11,7 @@ from typing import Any, Literal
 import uvicorn
 
 from barnabee.core import serve
+from barnabee.core.connection_limits import HttpLimits
 
 
 @asynccontextmanager
@@ -20,13 +21,14 @@ async def serve_app(
     *,
     lifespan: Literal["auto", "off"] = "auto",
     bind: str = "127.0.0.1",
+    limits: HttpLimits | None = None,
 ) -> AsyncIterator[str]:
     """Serve `app` inside the block; yield its URL."""
     # Without an explicit protocol asyncio sets no TCP_NODELAY: responses wait 40 ms for an ACK.
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.bind((bind, port))
-    config = serve.make_uvicorn_config(app, 1)
+    config = serve.make_uvicorn_config(app, 1, limits)
     config.lifespan = lifespan
     server = uvicorn.Server(config)
     server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]

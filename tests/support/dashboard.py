@@ -26,7 +26,7 @@ from support.gpu_app import ServiceStarter
 from support.nginx import Nginx, find_nginx
 from support.redis import RedisServer
 from support.voice import TOKEN, Samples, make_silence, run_voice_service
-from support.wait import find_free_port
+from support.wait import eventually, find_free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = ROOT / "src" / "dashboard"
@@ -162,6 +162,21 @@ async def open_dashboard(
         await context.close()
 
 
+async def speak_command(visit: DashboardPage) -> None:
+    """Hold the button while the microphone plays the command, and wait for the spoken reply."""
+    await visit.open_view("talk")
+    button = visit.page.get_by_role("button", name="Talk")
+    await button.focus()
+    await visit.page.keyboard.down(" ")
+    await expect(visit.page.locator(".talk-activity")).to_have_text("Hearing you")
+    await visit.page.wait_for_timeout(1500)  # duration of the sentence
+    await visit.page.keyboard.up(" ")
+    conversation = visit.page.locator(".conversation")
+    await expect(conversation).to_contain_text("turn on the kitchen light")
+    await expect(conversation).to_contain_text("first sound")
+    await eventually(lambda: visit.page.evaluate("window.loudest > 0.05"))
+
+
 @dataclass
 class DashboardStack:
     """Real api, voice, Redis and nginx with fake engines; setting `gpu_gone` stops the engines."""
@@ -202,6 +217,7 @@ async def run_dashboard_stack(directory: Path, redis: RedisServer) -> AsyncItera
             "VOICE_URL": voices.url,
             "BARNABEE_LOG_FILE": str(directory / "api" / "api.jsonl"),
             "BARNABEE_DASHBOARD": str(page),
+            "BARNABEE_TRUSTED_PROXIES": "127.0.0.1",
         }
         api = ApiProcess(
             directory / "api", redis.url, environment=environment, token=TOKEN, port=port

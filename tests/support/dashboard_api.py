@@ -63,9 +63,9 @@ async def run_dashboard_api(
 
 
 @asynccontextmanager
-async def log_in(api: ApiProcess) -> AsyncIterator[httpx.AsyncClient]:
+async def log_in(api: ApiProcess, token: str = TOKEN) -> AsyncIterator[httpx.AsyncClient]:
     """Yield a client with the cookie of a logged-in browser."""
     async with api.client(headers=SAME_ORIGIN) as client:
-        response = await client.post("/api/login", json={"token": TOKEN})
+        response = await client.post("/api/login", json={"token": token})
         assert response.status_code == 204, response.text
         yield client

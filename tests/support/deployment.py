@@ -16,6 +16,7 @@ import tomllib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -209,18 +210,23 @@ class Deployment:
 
 @dataclass
 class CommandLoop:
-    """Sends commands in a loop and collects the trace ids of accepted and refused ones."""
+    """Sends commands in a loop and collects the trace ids of accepted and refused ones.
+
+    `{}` in the utterance is replaced with the number of the command.
+    """
 
     deployment: Deployment
     accepted: list[str] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
+    utterance: str = "what time is it"
 
     async def run(self) -> None:
         """Send commands until cancelled."""
         async with self.deployment.client() as client:
-            while True:
+            for number in count():
+                text = self.utterance.replace("{}", str(number))
                 try:
-                    answer = await client.post("/v1/command", json={"utterance": "what time is it"})
+                    answer = await client.post("/v1/command", json={"utterance": text})
                 except httpx.HTTPError as error:
                     self.refused.append(repr(error))
                 else:

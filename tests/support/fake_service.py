@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -18,6 +19,7 @@ class Handler(BaseHTTPRequestHandler):
     """Answers every GET request with the same health report."""
 
     def do_GET(self) -> None:
+        self.server.fault.wait()  # type: ignore[attr-defined]
         status = self.server.report["status"]  # type: ignore[attr-defined]
         body = json.dumps(self.server.report).encode()  # type: ignore[attr-defined]
         self.send_response(200 if status in {"healthy", "degraded"} else 503)
@@ -30,6 +32,31 @@ class Handler(BaseHTTPRequestHandler):
         """Log no requests."""
 
 
+class Fault:
+    """Keeps every request waiting once its trigger file exists: asleep, or computing if `busy`.
+
+    Asleep it deletes the file, so that the next process answers. While it computes, as long as the
+    file exists, it writes a word for each request into it.
+    """
+
+    def __init__(self, trigger: Path | None, *, busy: bool) -> None:
+        self._trigger = trigger
+        self._busy = busy
+        self._is_asleep = False
+
+    def wait(self) -> None:
+        if self._trigger is None or not (self._is_asleep or self._trigger.exists()):
+            return
+        if not self._busy:
+            self._is_asleep = True
+            self._trigger.unlink(missing_ok=True)
+            threading.Event().wait()
+        with self._trigger.open("a") as file:
+            file.write("probe ")
+        while self._trigger.exists():
+            pass
+
+
 def log_event(event: str, **fields: object) -> None:
     print(json.dumps({"event": event, "level": "info", **fields}), flush=True)
 
@@ -40,6 +67,9 @@ def main() -> int:
     parser.add_argument("--gate", type=Path, help="listen when this file exists")
     parser.add_argument("--state", default="healthy")
     parser.add_argument("--fail", type=int, help="log an error, then exit with this status")
+    parser.add_argument("--fail-without", type=Path, help="exit with 2 unless this file exists")
+    parser.add_argument("--deadlock", type=Path, help="answer nothing once this file exists")
+    parser.add_argument("--busy", type=Path, help="compute while this file exists")
     parser.add_argument("--ignore-term", action="store_true")
     parser.add_argument("--hog-mib", type=int, default=0)
     parser.add_argument("--grandchildren", action="store_true", help="one of them in a new session")
@@ -59,10 +89,14 @@ def main() -> int:
     if options.fail is not None:
         log_event("my last words", level="error")
         return options.fail
+    if options.fail_without is not None and not options.fail_without.exists():
+        return 2
     while options.gate is not None and not options.gate.exists():
         time.sleep(0.02)
     server = ThreadingHTTPServer(("127.0.0.1", options.port), Handler)
     server.report = {"status": options.state, "dependencies": {}}  # type: ignore[attr-defined]
+    trigger = options.deadlock or options.busy
+    server.fault = Fault(trigger, busy=options.busy is not None)  # type: ignore[attr-defined]
     log_event("listening")
     hog = b"x" * (options.hog_mib * 1024 * 1024)
     server.serve_forever(poll_interval=0.05)

@@ -71,21 +71,22 @@ def install_units(machine: Container, report: Mapping[str, Any]) -> None:
             wanted_by = target.replace("multi-user.target", "proof.target")
             machine.link(f"/etc/systemd/system/{wanted_by}.wants/{name}", f"../{name}")
         _add_user(machine, text)
-        for path in sorted(set(re.findall(rf"{_STORE}[^\s\"]*", text))):
+        for path in sorted(set(re.findall(rf"{_STORE}[^\s\":]*", text))):
             _install_replacement(machine, path, report)
-    machine.write("/etc/tmpfiles.d/barnabee.conf", "\n".join(report["folders"]) + "\n")
+    name = f"barnabee-{len(list((machine.root / 'etc/tmpfiles.d').glob('barnabee*')))}.conf"
+    machine.write(f"/etc/tmpfiles.d/{name}", "\n".join(report["folders"]) + "\n")
 
 
 def _add_user(machine: Container, unit: str) -> None:
     passwd, group = machine.root / "etc/passwd", machine.root / "etc/group"
-    for file, key in ((group, "Group"), (passwd, "User")):
+    for file, key in ((group, "Group"), (group, "SupplementaryGroups"), (passwd, "User")):
         found = re.search(rf"^{key}=(\S+)$", unit, re.MULTILINE)
         known = [line.split(":") for line in file.read_text(encoding="utf-8").splitlines()]
         if found is None or any(entry[0] == found[1] for entry in known):
             continue
         number = 1 + max(int(entry[2]) for entry in known if int(entry[2]) < 60_000)
-        gid = number if key == "Group" else _find_gid(group, unit)
-        line = f"{found[1]}:x:{number}:" + ("" if key == "Group" else f"{gid}::/:/bin/false")
+        gid = number if file == group else _find_gid(group, unit)
+        line = f"{found[1]}:x:{number}:" + ("" if file == group else f"{gid}::/:/bin/false")
         with file.open("a", encoding="utf-8") as stream:
             stream.write(line + "\n")
 
@@ -101,12 +102,14 @@ def _install_replacement(machine: Container, path: str, report: Mapping[str, Any
     variables = f"LD_LIBRARY_PATH={PYTHON}/lib PYTHONPATH={SOURCE}:{PACKAGES}"
     python = f"{variables} exec {PYTHON}/{interpreter}"
     name = path.partition("-")[2]
-    if path.endswith("/bin/python"):
+    if path.endswith(("/bin/python", "/bin/python3")):
         machine.write(path, f'#!/bin/sh\n{python} "$@"\n', 0o755)
     elif path.endswith("/bin/barnabee"):
         machine.write(path, f'#!/bin/sh\n{python} -m barnabee "$@"\n', 0o755)
     elif path.endswith("/bin/valkey-server"):
         machine.link(path, f"{PROGRAMS}/valkey-server")
+    elif name.startswith("systemd-") and path.endswith("/bin"):
+        machine.link(f"{path}/systemctl", "/usr/bin/systemctl")
     elif path.endswith("/bin/litestream"):
         machine.link(path, f"{PROGRAMS}/litestream")
     elif name == "system.toml":
@@ -127,7 +130,7 @@ def install_environment(machine: Container, addresses: list[str]) -> None:
         f"{order}After=addresses.service\n[Service]\n"
         f"ExecStartPre=/bin/mkdir -p /srv/s3/{bucket}\n"
         f"ExecStart={PROGRAMS}/rclone serve s3 --addr {addresses[0]}:{S3_PORT} "
-        f"--auth-key {SECRET},{SECRET} --dir-cache-time 0 --config /dev/null /srv/s3\n",
+        f"--auth-key {SECRET},{SECRET} --dir-cache-time 100ms --config /dev/null /srv/s3\n",
     )
     for name in ("addresses.service", "s3.service"):
         machine.link(f"/etc/systemd/system/network-online.target.wants/{name}", f"../{name}")

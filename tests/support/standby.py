@@ -26,7 +26,7 @@ import tomli_w
 
 from barnabee.core import system as system_module
 from barnabee.core.schema import System
-from support.redis import RedisServer
+from support.redis import RedisServer, write_passwords
 from support.s3 import S3Server
 from support.wait import LAST_RESORT_S, eventually, find_free_port
 
@@ -96,6 +96,7 @@ class StandbyMachine:
             ("api_token", "token"),
         ):
             (self.directory / "credentials" / name).write_text(value)
+        write_passwords(self.directory / "credentials")
         graph = tomllib.loads((ROOT / "system.toml").read_text(encoding="utf-8"))
         for name, node in graph["service"].items():
             if "port" in node:

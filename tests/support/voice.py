@@ -29,9 +29,8 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
 from barnabee.core import system
-from barnabee.core.auth import Authenticator
 from barnabee.core.schema import System
-from barnabee.core.settings import Settings
+from barnabee.core.settings import Settings, override_environment
 from barnabee.voice.app import build
 from barnabee.voice.metrics import VoiceMetrics
 from support.asgi_server import serve_app
@@ -137,7 +136,10 @@ async def run_voice_service(
         {"GPU_SERVICE_URL": gpu_url, "API_URL": api_url, "BARNABEE_DATA": str(data)}
     )
     graph = graph or system.load_system(ROOT / "system.toml")
-    running = build(graph, settings, access=Authenticator(token), metrics=metrics)
+    data.mkdir(parents=True, exist_ok=True)
+    (data / "api_token").write_text(token, encoding="utf-8")
+    with override_environment({"CREDENTIALS_DIRECTORY": str(data)}):
+        running = build(graph, settings, metrics=metrics)
     async with serve_app(running.app, bind=bind) as url:
         try:
             yield VoiceService(url, metrics)
@@ -238,6 +240,7 @@ class VoiceProcess:
     api_url: str
     port: int = field(default_factory=find_free_port)
     process: subprocess.Popen[bytes] | None = None
+    environment: dict[str, str] = field(default_factory=dict)
 
     @property
     def url(self) -> str:
@@ -264,6 +267,7 @@ class VoiceProcess:
             "GPU_SERVICE_URL": self.gpu_url,
             "API_URL": self.api_url,
             "PYTHONPATH": str(ROOT / "src"),
+            **self.environment,
         }
         with (self.directory / "voice.jsonl").open("ab") as output:
             self.process = subprocess.Popen(

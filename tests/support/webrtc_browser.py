@@ -7,7 +7,7 @@ import fractions
 import json
 import random
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -140,8 +140,10 @@ async def open_browser(
     room: str = "kitchen",
     token: str = TOKEN,
     munge: Callable[[str], str] = lambda sdp: sdp,
+    path: str = "/v1/offer",
+    headers: Mapping[str, str] | None = None,
 ) -> AsyncIterator[Browser]:
-    """Connect a browser; `munge` modifies its offer."""
+    """Connect a browser; `munge` modifies its offer, `headers` replace those with the token."""
     browser = Browser(RTCPeerConnection(RTCConfiguration(iceServers=[])))
     peer = browser.peer
     peer.addTrack(browser.microphone)
@@ -152,9 +154,9 @@ async def open_browser(
         await peer.setLocalDescription(await peer.createOffer())
         async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=30) as client:
             response = await client.post(
-                "/v1/offer",
+                path,
                 json={"sdp": munge(peer.localDescription.sdp), "type": "offer", "room": room},
-                headers={"Authorization": f"Bearer {token}"},
+                headers=headers or {"Authorization": f"Bearer {token}"},
             )
         response.raise_for_status()
         browser.answer = response.json()

@@ -7,13 +7,14 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import httpx
 
+from support.redis import PASSWORDS, write_passwords
 from support.wait import LAST_RESORT_S, eventually, find_free_port
 
 ROOT = Path(__file__).parents[2]
@@ -32,6 +33,7 @@ class WorkerProcess:
     probe_every_s: int = 0  # 0: no voice path to probe
     environment: dict[str, str] = field(default_factory=dict)
     token: str = TOKEN
+    passwords: Mapping[str, str] = field(default_factory=lambda: PASSWORDS)
     port: int = field(default_factory=find_free_port)
     process: subprocess.Popen[bytes] | None = None
 
@@ -48,6 +50,7 @@ class WorkerProcess:
         credentials.mkdir(parents=True, exist_ok=True)
         self.data.mkdir(parents=True, exist_ok=True)
         (credentials / "api_token").write_text(self.token)
+        write_passwords(credentials, self.passwords)
         graph = (ROOT / "system.toml").read_text()
         changed, count = re.subn(r"(?m)^port = 8002$", f"port = {self.port}", graph)
         assert count == 1
@@ -78,7 +81,9 @@ class WorkerProcess:
         """Return its health report; AssertionError while it does not answer."""
         try:
             async with httpx.AsyncClient() as client:
-                answer = await client.get(f"http://127.0.0.1:{self.port}/health/ready", timeout=5)
+                url = f"http://127.0.0.1:{self.port}/health/ready"
+                headers = {"Authorization": f"Bearer {self.token}"}
+                answer = await client.get(url, headers=headers, timeout=5)
         except httpx.TransportError as error:
             raise AssertionError(str(error)) from error
         found: dict[str, Any] = answer.json()

@@ -13,6 +13,7 @@ let
       environment.systemPackages = [ pkgs.valkey ];
       barnabee.network.addresses.manofwar = nodes.manofwar.networking.primaryIPAddress;
       barnabee.uplink = "eth1";
+      barnabee.network.public.tcp = [ graph.service.voice.port ]; # nginx has no certificate here
       barnabee.standby = {
         virtualIp = "192.168.1.100/24";
         lanAddresses = {

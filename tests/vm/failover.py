@@ -52,7 +52,9 @@ with subtest("the standby has a replica of the primary's data"):
     manofwar.wait_until_succeeds(
         "barnabee standby status --json | grep -F '\"txid\"'", timeout=MARGIN_S
     )
-    manofwar.wait_until_succeeds("valkey-cli role | grep -x slave", timeout=MARGIN_S)
+    password = "$(cat /run/barnabee-redis-passwords/redis_standby_password)"
+    role = f"REDISCLI_AUTH={password} valkey-cli --user standby role"
+    manofwar.wait_until_succeeds(f"{role} | grep -x slave", timeout=MARGIN_S)
 
 with subtest("the primary crashes, and the standby serves with every turn"):
     core.crash()

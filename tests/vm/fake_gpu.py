@@ -11,8 +11,7 @@ import numpy as np
 
 from barnabee.clients import probe
 from barnabee.core import serve, system
-from barnabee.core.auth import Authenticator
-from barnabee.core.settings import Settings, require_credential
+from barnabee.core.settings import Settings
 from barnabee.gpu import app, engine_factory
 from barnabee.gpu.engines.device import Device
 from barnabee.gpu.engines.protocols import Embeddings
@@ -50,10 +49,7 @@ def build(graph: system.System, settings: Settings) -> serve.ServiceApp:
     capabilities = engine_factory.assemble_capabilities(
         ledger, runtimes, FakeGpuMemory(memory.vram_mib), metrics
     )
-    access = Authenticator(require_credential("api_token"))
-    return app.build_inference_service(
-        graph, settings, capabilities=capabilities, access=access, metrics=metrics
-    )
+    return app.build_inference_service(graph, settings, capabilities=capabilities, metrics=metrics)
 
 
 if __name__ == "__main__":

@@ -16,6 +16,18 @@ let
         lib.filter (name: graph.service.${name}.role == role) (lib.attrNames graph.service)
       )
     );
+  exporterPorts =
+    node:
+    map (exporter: exporter.port) (
+      lib.filter (exporter: exporter.enable) (
+        lib.attrVals [
+          "node"
+          "redis"
+          "nginx"
+          "nvidia-gpu"
+        ] node.services.prometheus.exporters
+      )
+    );
   # TCP ports of the host of `role` that the graph opens to the host `from`.
   openTo =
     role: from:
@@ -34,7 +46,6 @@ let
     core.backup = [
       80
       443
-      graph.service.voice.port
     ];
     gpu.backup = [ ];
     gpu.core = openTo "gpu" "barnabee-core";
@@ -46,18 +57,19 @@ pkgs.testers.runNixOSTest {
   node.specialArgs = { inherit inputs; };
   defaults.environment.systemPackages = [ pkgs.nmap ];
   nodes = { inherit (machines) backup core gpu; };
-  testScript = ''
-    import json
-    DECLARED = json.loads('${builtins.toJSON declared}')
-    SERVED = json.loads('${
-      builtins.toJSON {
-        core = portsOf "core";
-        gpu = portsOf "gpu";
-      }
-    }')
-    PUBLIC_PORT = ${toString graph.service.voice.port}
-    GPU_PORT = ${toString graph.service.gpu.port}
-    HEALTHY_S = ${toString graph.acceptance.healthy_s}
-  ''
-  + builtins.readFile ./network.py;
+  testScript =
+    { nodes, ... }:
+    ''
+      import json
+      DECLARED = json.loads('${builtins.toJSON declared}')
+      SERVED = json.loads('${
+        builtins.toJSON {
+          core = portsOf "core" ++ exporterPorts nodes.core;
+          gpu = portsOf "gpu" ++ exporterPorts nodes.gpu;
+        }
+      }')
+      GPU_PORT = ${toString graph.service.gpu.port}
+      HEALTHY_S = ${toString graph.acceptance.healthy_s}
+    ''
+    + builtins.readFile ./network.py;
 }

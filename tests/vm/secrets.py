@@ -12,6 +12,7 @@ start_all()
 backup.wait_for_unit("s3.service")
 core.wait_for_unit("multi-user.target")
 core.succeed(f"printf %s {token} > {FOLDER}/{TOKEN_NAME}")
+core.succeed("systemctl restart barnabee-tokens.service")
 core.succeed("systemctl start --no-block barnabee-healthy.target")
 core.wait_for_unit("barnabee-api.service", timeout=HEALTHY_S + 60)
 core.wait_for_unit("barnabee-worker.service", timeout=HEALTHY_S + 60)
@@ -28,7 +29,8 @@ with subtest("each service has exactly the secrets of the graph"):
         if core.execute(f"systemctl show -p SubState --value {unit} | grep -q running")[0]:
             continue
         found = set(core.succeed(f"ls /run/credentials/{unit} 2>/dev/null || true").split())
-        assert found == set(names) - UNUSED, f"{unit}: {sorted(found)}"
+        expected = (set(names) | ADDED.get(service, set())) - UNUSED
+        assert found == expected, f"{unit}: {sorted(found)}"
 
 with subtest("no process has the token in its environment or command line"):
     core.fail(f"grep -lsaF {token} /proc/[0-9]*/environ /proc/[0-9]*/cmdline")
@@ -45,5 +47,12 @@ with subtest("the token is not in the store, units, logs or data"):
     core.fail(f"journalctl --no-pager -o cat | grep -F {token}")
 
 with subtest("another user cannot read the token"):
-    for path in (f"{FOLDER}/{TOKEN_NAME}", f"/run/credentials/barnabee-api.service/{TOKEN_NAME}"):
+    for path in (
+        f"{FOLDER}/{TOKEN_NAME}",
+        f"/run/credentials/barnabee-api.service/{TOKEN_NAME}",
+        "/run/barnabee-tokens/api/tokens.json",
+        "/run/barnabee-tokens/voice/talk_token",
+        "/run/barnabee-redis-passwords/redis_api_password",
+    ):
+        core.succeed(f"test -s {shlex.quote(path)}")
         core.fail(f"runuser -u nobody -- cat {shlex.quote(path)}")

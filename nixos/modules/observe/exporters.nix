@@ -41,7 +41,19 @@ in
       services.prometheus.exporters.redis = {
         enable = true;
         listenAddress = address;
-        extraFlags = [ "-redis.addr=redis://127.0.0.1:${toString graph.service.redis.port}" ];
+        extraFlags = [
+          "-redis.addr=redis://127.0.0.1:${toString graph.service.redis.port}"
+          "-redis.user=exporter"
+          "-redis.password-file=%d/passwords"
+          # Its user may neither read the configuration nor name the connection.
+          "-config-command=-"
+          "-set-client-name=false"
+        ];
+      };
+      systemd.services.prometheus-redis-exporter = {
+        after = [ "barnabee-redis-passwords.service" ];
+        wants = [ "barnabee-redis-passwords.service" ];
+        serviceConfig.LoadCredential = [ "passwords:/run/barnabee-redis-passwords/exporter.json" ];
       };
       services.nginx.statusPage = true; # on loopback only
       services.prometheus.exporters.nginx = {

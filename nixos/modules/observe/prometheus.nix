@@ -9,10 +9,10 @@
 }:
 let
   inherit (barnabeeLib) graph graphLib;
-  inherit (config.barnabee) network secrets;
+  inherit (config.barnabee) network;
   inherit (config.services.prometheus) exporters;
   alerts = import ../../lib/alerts.nix { inherit lib; };
-  token = "api_token";
+  token = "metrics_token";
   interval = "15s";
   withAddress = lib.filter (host: network.addresses ? ${host});
   targetOn = host: port: {
@@ -21,8 +21,8 @@ let
   };
   serviceJob = service: {
     job_name = "barnabee-${service}";
-    # /metrics requires the API token.
-    authorization.credentials_file = "/run/credentials/prometheus.service/${token}";
+    # Read at every scrape, so that the token may be replaced.
+    authorization.credentials_file = "/run/barnabee-tokens/prometheus/${token}";
     static_configs = [
       {
         targets = [ "${barnabeeLib.addressOf service}:${toString graph.service.${service}.port}" ];
@@ -73,7 +73,6 @@ in
   };
 
   config = lib.mkIf (lib.elem "monitoring" config.barnabee.roles) {
-    barnabee.secrets.needed = [ token ];
     services.prometheus = {
       enable = true;
       listenAddress = barnabeeLib.hostAddress;
@@ -109,9 +108,9 @@ in
     systemd.services.prometheus = {
       aliases = [ "barnabee-prometheus.service" ];
       wantedBy = [ "barnabee.target" ];
-      serviceConfig = barnabeeLib.privateNetworkOnly // {
-        LoadCredential = lib.optional (secrets.fileOf token != null) "${token}:${secrets.fileOf token}";
-      };
+      after = [ "barnabee-tokens.service" ];
+      wants = [ "barnabee-tokens.service" ];
+      serviceConfig = barnabeeLib.privateNetworkOnly;
     };
   };
 }

@@ -1,5 +1,5 @@
-# nginx, the reverse proxy: TLS with an own certificate or by ACME (DNS-01), unbuffered WebSockets and
-# streamed responses, a request rate limit for each client address.
+# nginx, the reverse proxy and the only TCP service that faces the home network: TLS with an own certificate or by
+# ACME (DNS-01), limits for each client address, unbuffered WebSockets and streamed responses.
 {
   config,
   lib,
@@ -10,18 +10,20 @@ let
   cfg = config.barnabee.proxy;
   # On a standby too: it serves after a promotion.
   enabled = barnabeeLib.runsService "api";
+  proxied = [ "api" ] ++ lib.optional (barnabeeLib.graph.service ? voice) "voice";
   tlsSecrets = [
     "tls_certificate"
     "tls_key"
   ];
   headers = lib.importJSON ../../../src/dashboard/headers.json; # those that the API sends
-  unbuffered = {
-    proxyWebsockets = true;
-    extraConfig = ''
-      proxy_buffering off;
-      proxy_read_timeout 1h;
-      limit_req zone=clients burst=40 nodelay;
+  # An empty prefix removes the header.
+  forwarded = {
+    extraConfig = builtins.readFile ../../proxy/location.conf + ''
+      proxy_set_header X-Forwarded-Prefix "${cfg.prefix}";
     '';
+  };
+  toApi = forwarded // {
+    proxyPass = barnabeeLib.urlOf "http" "api";
   };
 in
 {
@@ -47,6 +49,24 @@ in
       description = "Package of the built dashboard; null for the pages that the API serves.";
       example = lib.literalExpression "pkgs.barnabee-dashboard";
     };
+    prefix = lib.mkOption {
+      type = lib.types.strMatching "(/[A-Za-z0-9._~-]+)*";
+      default = "";
+      description = ''
+        Path below which browsers see the dashboard, when another reverse proxy serves it there. Requests may
+        arrive with or without it.
+      '';
+      example = "/barnabee";
+    };
+    trustedProxies = lib.mkOption {
+      type = lib.types.listOf lib.types.str;
+      default = [ ];
+      description = ''
+        Addresses and networks of reverse proxies in front of this one. Their `X-Forwarded-For` names the client;
+        that of others is ignored.
+      '';
+      example = [ "192.168.1.5" ];
+    };
     requestsPerSecond = lib.mkOption {
       type = lib.types.ints.positive;
       default = 20;
@@ -56,15 +76,28 @@ in
   };
 
   config = lib.mkIf enabled {
+    # nginx connects to a local address from the same address.
+    barnabee.settings.BARNABEE_TRUSTED_PROXIES = lib.mkDefault (
+      lib.concatStringsSep "," (lib.unique (map barnabeeLib.addressOf proxied))
+    );
+
     services.nginx = {
       enable = true;
       recommendedGzipSettings = true;
-      recommendedOptimisation = true;
-      recommendedProxySettings = true;
       recommendedTlsSettings = true;
-      appendHttpConfig = ''
-        limit_req_zone $binary_remote_addr zone=clients:1m rate=${toString cfg.requestsPerSecond}r/s;
-      '';
+      # A forwarded request uses two connections.
+      eventsConfig = "worker_connections 4096;";
+      appendConfig = "worker_rlimit_nofile 8192;";
+      commonHttpConfig =
+        builtins.readFile ../../proxy/http.conf
+        + ''
+          limit_req_zone $binary_remote_addr zone=clients:1m rate=${toString cfg.requestsPerSecond}r/s;
+        ''
+        + lib.optionalString (cfg.trustedProxies != [ ]) ''
+          ${lib.concatMapStrings (address: "set_real_ip_from ${address};\n") cfg.trustedProxies}
+          real_ip_header X-Forwarded-For;
+          real_ip_recursive on;
+        '';
       virtualHosts.${cfg.hostName} = {
         default = true;
         forceSSL = true;
@@ -79,36 +112,32 @@ in
         ''
         + lib.concatStrings (
           lib.mapAttrsToList (name: value: "add_header ${name} \"${value}\" always;\n") headers
-        );
-        locations = {
-          "/api/" = unbuffered // {
-            proxyPass = barnabeeLib.urlOf "http" "api";
-          };
-          "/v1/" = unbuffered // {
-            proxyPass = barnabeeLib.urlOf "http" "api";
-          };
-          "/health".proxyPass = barnabeeLib.urlOf "http" "api";
-          "/login" = unbuffered // {
-            proxyPass = barnabeeLib.urlOf "http" "api";
-          };
-          "/" =
+        )
+        + lib.optionalString (cfg.prefix != "") ''
+          absolute_redirect off;
+          rewrite ^${cfg.prefix}$ ${cfg.prefix}/ permanent;
+          rewrite ^${cfg.prefix}(/.*)$ $1;
+        '';
+        locations =
+          (
             if cfg.dashboard == null then
-              unbuffered // { proxyPass = barnabeeLib.urlOf "http" "api"; }
+              { "/" = toApi; }
             else
               {
-                tryFiles = "$uri /index.html";
-                extraConfig = "expires -1;";
-              };
-        }
-        // lib.optionalAttrs (cfg.dashboard != null) {
-          "/assets/".extraConfig = "expires 1y;"; # the file names contain a hash of the content
-          "= /headers.json".return = "404"; # input of this file
-        }
-        // lib.optionalAttrs (barnabeeLib.graph.service ? voice) {
-          "/voice/" = unbuffered // {
-            proxyPass = "${barnabeeLib.urlOf "http" "voice"}/"; # strips the prefix
+                "~ ^/(api/|v1/|health|login)" = toApi;
+                "/" = {
+                  tryFiles = "$uri $uri/ =404";
+                  extraConfig = "expires -1;";
+                };
+                "/assets/".extraConfig = "expires 1y;"; # the file names contain a hash of the content
+                "= /headers.json".return = "404"; # input of this file
+              }
+          )
+          // lib.optionalAttrs (barnabeeLib.graph.service ? voice) {
+            "/voice/" = forwarded // {
+              proxyPass = "${barnabeeLib.urlOf "http" "voice"}/"; # strips the prefix
+            };
           };
-        };
       };
     };
 

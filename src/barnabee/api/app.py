@@ -22,7 +22,6 @@ from barnabee.api.embedding_cache import EmbeddingCache
 from barnabee.api.event_bus import EventBus
 from barnabee.api.log_reader import TurnLogReader
 from barnabee.api.metrics import CommandMetrics
-from barnabee.api.rate_limit import make_command_limiter, make_login_limiter
 from barnabee.api.routes import backups, commands, gpu, login, status, turns, voice_offer
 from barnabee.api.service import (
     ApiService,
@@ -30,6 +29,7 @@ from barnabee.api.service import (
     HomeAssistantService,
     LanguageModelService,
     Overrides,
+    make_clients,
 )
 from barnabee.api.static_files import DashboardFiles
 from barnabee.api.status_watcher import StatusWatcher, make_alert_reader
@@ -42,8 +42,7 @@ from barnabee.clients.gpu import GpuClient, ModelNames
 from barnabee.clients.home_assistant import HomeAssistant
 from barnabee.clients.llm import AzureDeployment, AzureModel
 from barnabee.clients.queue import JobQueue
-from barnabee.clients.service_client import ServiceClient
-from barnabee.core.auth import Authenticator
+from barnabee.core.auth import RouteScopes, make_token_reader, open_authenticator
 from barnabee.core.errors import SettingInvalid
 from barnabee.core.health import HealthMonitor, HealthProbe
 from barnabee.core.http import (
@@ -53,10 +52,12 @@ from barnabee.core.http import (
     make_standard_routes,
 )
 from barnabee.core.metrics import Metrics
-from barnabee.core.redis_client import RedisClient
+from barnabee.core.rate_limit import make_command_limiter, make_login_limiter
+from barnabee.core.redis_client import RedisClient, add_password
 from barnabee.core.schema import System
 from barnabee.core.serve import ServiceApp
 from barnabee.core.settings import Settings, read_credential, require_credential
+from barnabee.core.tokens import Scope
 from barnabee.store.provider import DatabaseProvider
 from barnabee.store.sessions import Sessions
 from barnabee.understanding.command_processor import CommandServices
@@ -71,6 +72,15 @@ FASTAPI_OPTIONS: dict[str, Any] = {
     "redoc_url": None,
     "telemetry": {"tracing": False, "metrics": False, "logs": False},
 }
+# What satellites and the voice service call; everything else needs `admin`.
+ROUTE_SCOPES = RouteScopes(
+    {
+        "POST /v1/command": Scope.TALK,
+        "POST /v1/turns/{trace_id}/spoken": Scope.TALK,
+        "POST /api/talk/offer": Scope.TALK,
+        "PATCH /api/talk/offer": Scope.TALK,
+    }
+)
 SUMMARY = "Commands, sessions and the record of turns."
 
 
@@ -92,7 +102,15 @@ def build_api_service(
     app = make_app(service, monitor, metrics, dashboard)
     open_paths = PUBLIC_PATHS | LOGIN_PATHS | (dashboard.paths if dashboard else frozenset())
     body_max_bytes = system.limits.body_max_kib * KIB
-    asgi = ServiceMiddleware(app, metrics, service.authenticator, body_max_bytes, open_paths)
+    asgi = ServiceMiddleware(
+        app,
+        metrics,
+        service.authenticator,
+        body_max_bytes,
+        open_paths,
+        ROUTE_SCOPES,
+        service.login_rate_limiter,
+    )
     return ServiceApp(asgi, monitor, before_shutdown=service.before_shutdown)
 
 
@@ -156,11 +174,11 @@ def make_service(
     system: System, settings: Settings, metrics: Metrics, overrides: Overrides
 ) -> ApiService:
     """Build the components. Prepares the database and opens no connection."""
-    token = require_credential("api_token")
+    require_credential(Scope.ADMIN.credential)
     database_provider = _prepare_database(settings)
-    redis = RedisClient(settings.redis_url)
+    redis = RedisClient(add_password(settings.redis_url, "api"))
     queue = JobQueue(redis)
-    gpu_client = overrides.gpu or _make_gpu_client(settings, token)
+    gpu_client = overrides.gpu or _make_gpu_client(settings)
     home = overrides.home or _make_home_client(settings)
     llm = overrides.llm or _make_llm_client(settings)
     recognizer = IntentRecognizer(gpu_client, Thresholds.from_config(system.intent))
@@ -179,7 +197,7 @@ def make_service(
     return ApiService(
         system=system,
         settings=settings,
-        authenticator=Authenticator(token, web_sessions.touch),
+        authenticator=open_authenticator(web_sessions.touch),
         redis=redis,
         database_provider=database_provider,
         queue=queue,
@@ -193,7 +211,7 @@ def make_service(
         login_rate_limiter=make_login_limiter(system.limits),
         web_sessions=web_sessions,
         event_bus=EventBus(),
-        clients=_make_clients(system, settings, token),
+        clients=make_clients(system, settings),
         log_reader=TurnLogReader(settings, system.retention.logs_days),
         alertmanager=AlertmanagerClient(settings.alertmanager_url),
         embedding_cache=_make_embedding_cache(recognizer, system, settings),
@@ -213,23 +231,6 @@ def _prepare_database(settings: Settings) -> DatabaseProvider:
     return provider
 
 
-def _make_clients(system: System, settings: Settings, token: str) -> dict[str, ServiceClient]:
-    """Return clients of the HTTP services, at the configured URLs or else on this machine."""
-    configured = {
-        "gpu": settings.gpu_service_urls[0],
-        "voice": settings.voice_url,
-        "worker": settings.worker_url,
-        "litestream": settings.litestream_url,
-    }
-    host = "127.0.0.1" if settings.bind in {"0.0.0.0", "::"} else settings.bind
-    host = f"[{host}]" if ":" in host else host
-    return {
-        name: ServiceClient(name, configured.get(name) or f"http://{host}:{config.port}", token)
-        for name, config in system.service.items()
-        if config.probe == "http" and name != "api"
-    }
-
-
 def make_clock(time_zone: str) -> Callable[[], datetime]:
     """Return a clock in `time_zone`, or in the machine's own zone if that is empty."""
     if not time_zone:
@@ -243,9 +244,9 @@ def make_clock(time_zone: str) -> Callable[[], datetime]:
     return lambda: datetime.now(zone)
 
 
-def _make_gpu_client(settings: Settings, token: str) -> GpuService:
+def _make_gpu_client(settings: Settings) -> GpuService:
     names = ModelNames.from_settings(settings)
-    return GpuClient(settings.gpu_service_urls, token, names=names)
+    return GpuClient(settings.gpu_service_urls, make_token_reader(Scope.INFER), names=names)
 
 
 def _make_home_client(settings: Settings) -> HomeAssistantService | None:
@@ -293,4 +294,5 @@ def _make_optional_probes(service: ApiService, metrics: Metrics) -> dict[str, He
         allowed = service.system.acceptance.replica_lag_txids
         path = service.database_provider.path
         probes["replica"] = lambda: check_replica(socket, path, allowed)
+        probes["backup"] = health.BackupProbe(service.system, settings)
     return probes

@@ -16,7 +16,6 @@ import httpx
 from barnabee.clients.service_client import ServiceClient
 from barnabee.core.errors import BarnabeeError
 from barnabee.core.health import HealthMonitor, HealthState
-from barnabee.core.http import make_report_body
 from barnabee.core.redis_client import RedisClient
 from barnabee.core.schema import System
 
@@ -89,7 +88,7 @@ class Cascade:
         client = self._sources.clients.get(name)
         try:
             if name == own.component:
-                return parse_health_report(make_report_body(own, await own.report()))
+                return parse_health_report(own.make_body(await own.report()))
             if config.probe == "redis":
                 await self._sources.redis.ping()
                 return ServiceHealth(ComponentHealth(HealthState.HEALTHY))

@@ -7,15 +7,18 @@ an HTTP HEAD request.
 from __future__ import annotations
 
 import asyncio
+import time
+from collections.abc import Callable
 from contextlib import suppress
 from urllib.parse import urlsplit
 
 import httpx
 
 from barnabee.api.service import HomeAssistantService, LanguageModelService
-from barnabee.core.errors import DependencyDown, SettingInvalid
+from barnabee.backup import status as backup_status
+from barnabee.core.errors import BackupFailed, DependencyDown, SettingInvalid
 from barnabee.core.external_checks import make_probes
-from barnabee.core.health import HealthCheck, HealthProbe
+from barnabee.core.health import Degraded, HealthCheck, HealthProbe
 from barnabee.core.metrics import Metrics
 from barnabee.core.redis_client import RedisClient
 from barnabee.core.schema import System
@@ -28,6 +31,7 @@ HOME_ASSISTANT = "home_assistant"
 LANGUAGE_MODEL = "azure_openai"
 MAIL_SERVER = "smtp"
 MESSAGE_SERVICE = "azure_communication"
+BACKUPS_EVERY_S = 60.0
 _SMTP_GREETING = b"220"
 _SERVER_ERROR = 500
 _LINE_MAX_BYTES = 2048
@@ -76,6 +80,29 @@ def make_external_probes(
     if settings.azure_communication_endpoint:
         probes[MESSAGE_SERVICE] = _make_message_probe(settings.azure_communication_endpoint)
     return make_probes(system.external, probes, metrics)
+
+
+class BackupProbe:
+    """Health check of snapshots and restore drills (soft); reads their state once a minute."""
+
+    def __init__(
+        self, system: System, settings: Settings, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._system, self._settings, self._clock = system, settings, clock
+        self._started_s = clock()
+        self._read_at_s = float("-inf")
+        self._problem: str | None = None
+
+    async def __call__(self) -> Degraded | None:
+        now_s = self._clock()
+        if now_s - self._read_at_s >= BACKUPS_EVERY_S:
+            self._problem = await asyncio.to_thread(
+                backup_status.find_problem,
+                *(self._system, self._settings, backup_status.local_now(self._settings)),
+                now_s - self._started_s,
+            )
+            self._read_at_s = now_s
+        return Degraded(BackupFailed.code, self._problem) if self._problem else None
 
 
 def _make_mail_probe(server: str) -> HealthProbe:

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Protocol
 
 import structlog
@@ -15,22 +16,27 @@ from barnabee.api.command_handler import CommandHandler
 from barnabee.api.embedding_cache import EmbeddingCache
 from barnabee.api.event_bus import EventBus
 from barnabee.api.log_reader import TurnLogReader
-from barnabee.api.rate_limit import RateLimiter
 from barnabee.api.status_watcher import StatusWatcher
 from barnabee.api.turn_recorder import TurnWriter
 from barnabee.api.web_sessions import LoginLinks, WebSessions
 from barnabee.clients.alertmanager import AlertmanagerClient
 from barnabee.clients.queue import JobQueue
 from barnabee.clients.service_client import ServiceClient
-from barnabee.core.auth import Authenticator
-from barnabee.core.errors import NotFound
+from barnabee.core.auth import Authenticator, Client, make_token_reader
+from barnabee.core.errors import BarnabeeError, NotFound, Unauthorized
 from barnabee.core.health import Degraded
+from barnabee.core.rate_limit import RateLimiter
 from barnabee.core.redis_client import RedisClient
 from barnabee.core.schema import System
 from barnabee.core.settings import Settings
+from barnabee.core.tokens import Scope
 from barnabee.store.provider import DatabaseProvider
 from barnabee.store.sessions import Sessions
 from barnabee.understanding.interfaces import HomeAgent, LanguageModel, SentenceEmbedder
+
+ADMIN_TOKEN_CHECK_EVERY_S = 1.0
+END_ROOMS_ATTEMPTS = 5
+END_ROOMS_LIMIT_S = 1.0
 
 log = structlog.get_logger()
 
@@ -102,6 +108,8 @@ class ApiService:
         """Run the background tasks; close all connections at the end."""
         if self.home is not None:
             self.home.start()
+        self.web_sessions.on_revoked = self._end_rooms
+        self._start_task("admin-token", self._watch_admin_token)
         self._start_task("flush", self.turn_writer.flush_periodically)
         self._start_task("status", self.status_watcher.run)
         if not self.embedding_cache.load():
@@ -120,6 +128,40 @@ class ApiService:
     async def before_shutdown(self) -> None:
         """Close event streams so that they do not delay shutdown."""
         self.event_bus.close()
+
+    async def _watch_admin_token(self) -> None:
+        """End all web sessions when the token that signs their cookies was replaced."""
+        read_token = make_token_reader(Scope.ADMIN)
+        first = read_token()
+        while True:
+            await asyncio.sleep(ADMIN_TOKEN_CHECK_EVERY_S)
+            if read_token() != first:
+                first = read_token()
+                self.web_sessions.revoke_all()
+
+    def check_session(self, client: Client) -> None:
+        """End the rooms of a browser without a session; raises Unauthorized."""
+        session_id = client.name.removeprefix("browser:")
+        if client.is_browser and not self.web_sessions.touch(session_id):
+            self._end_rooms(session_id)
+            raise Unauthorized
+
+    def _end_rooms(self, session_id: str) -> None:
+        self._start_task("end-rooms", partial(self._end_rooms_at_voice, session_id))
+
+    async def _end_rooms_at_voice(self, session_id: str) -> None:
+        """End the conversations of a revoked browser. A voice service that is down has none."""
+        client, path = self.clients.get("voice"), f"/v1/rooms?client=browser:{session_id}"
+        if client is None:
+            return
+        for _attempt in range(END_ROOMS_ATTEMPTS):
+            try:
+                await client.request_json("DELETE", path, limit_s=END_ROOMS_LIMIT_S)
+            except BarnabeeError as error:
+                log.warning("rooms_not_ended", code=error.code, reason=str(error))
+                await asyncio.sleep(END_ROOMS_LIMIT_S)
+            else:
+                return
 
     def _start_task(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
         async def run() -> None:
@@ -149,6 +191,31 @@ class ApiService:
 def _log_failure(task: asyncio.Task[None]) -> None:
     if not task.cancelled() and task.exception() is not None:
         log.error("task_failed", code="internal", task=task.get_name(), exc_info=task.exception())
+
+
+def make_clients(system: System, settings: Settings) -> dict[str, ServiceClient]:
+    """Return clients of the HTTP services, at the configured URLs or else on this machine.
+
+    Each sends a token of the scope that the service needs, so that none can act as the api.
+    """
+    configured = {
+        "gpu": settings.gpu_service_urls[0],
+        "voice": settings.voice_url,
+        "worker": settings.worker_url,
+        "litestream": settings.litestream_url,
+    }
+    scopes = {"gpu": Scope.INFER, "voice": Scope.TALK}
+    host = "127.0.0.1" if settings.bind in {"0.0.0.0", "::"} else settings.bind
+    host = f"[{host}]" if ":" in host else host
+    return {
+        name: ServiceClient(
+            name,
+            configured.get(name) or f"http://{host}:{config.port}",
+            make_token_reader(scopes.get(name, Scope.METRICS)) if config.module else "",
+        )
+        for name, config in system.service.items()
+        if config.probe == "http" and name != "api"
+    }
 
 
 def get_service(request: Request) -> ApiService:

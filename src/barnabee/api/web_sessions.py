@@ -46,6 +46,7 @@ class WebSessions:
         self._file = file
         self._clock = clock
         self._sessions = {session.id: session for session in _read_sessions(file)}
+        self.on_revoked: Callable[[str], None] = lambda _session_id: None
 
     def touch(self, session_id: str) -> bool:
         """Return whether the session is valid, and update when it was last seen."""
@@ -71,6 +72,7 @@ class WebSessions:
         while len(self._sessions) > MAX_SESSIONS:
             oldest = min(self._sessions.values(), key=lambda one: one.seen_s)
             del self._sessions[oldest.id]
+            self.on_revoked(oldest.id)
         self._write()
         return session.id
 
@@ -79,7 +81,13 @@ class WebSessions:
         if self._sessions.pop(session_id, None) is None:
             return False
         self._write()
+        self.on_revoked(session_id)
         return True
+
+    def revoke_all(self) -> None:
+        """End all sessions."""
+        for session_id in list(self._sessions):
+            self.revoke(session_id)
 
     def list_all(self) -> list[WebSession]:
         """Return all sessions, the most recently used first."""

@@ -1,7 +1,8 @@
 """WAV (RIFF) files: reads any usual PCM encoding, writes 16-bit mono PCM. Pure.
 
-Input is not trusted: sizes in the header are upper limits and never allocate memory, and a file
-that is truncated or was streamed with an unknown length is read as far as it goes.
+Input is not trusted: sizes in the header are upper limits and never allocate memory, the number of
+chunks is limited, and a file that is truncated or was streamed with an unknown length is read as
+far as it goes.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from barnabee.core.errors import InvalidAudio, TooLarge
 PCM, FLOAT, EXTENSIBLE = 1, 3, 0xFFFE
 MIN_RATE_HZ, MAX_RATE_HZ = 4_000, 192_000
 MAX_CHANNELS = 8
+MAX_CHUNKS = 100  # before the audio; files have fewer than ten
 UNKNOWN_SIZE = 0xFFFFFFFF
 MAGIC = frozenset({b"RIFF", b"RF64"})
 _FORMAT_BYTES = 16
@@ -60,7 +62,9 @@ def parse(content: bytes, *, max_s: int) -> Wav:
     form: tuple[int, int, int, int] | None = None
     position = 12
     view = memoryview(content)
-    while position + 8 <= len(content):
+    for _ in range(MAX_CHUNKS):
+        if position + 8 > len(content):
+            break
         name, size = struct.unpack_from("<4sI", content, position)
         body = view[position + 8 : position + 8 + size]
         if name == b"fmt ":
@@ -72,7 +76,7 @@ def parse(content: bytes, *, max_s: int) -> Wav:
             _check_length(wav, max_s)
             return wav
         position += 8 + size + (size & 1)
-    raise InvalidAudio(reason="it contains no audio")
+    raise InvalidAudio(reason=f"it contains no audio in its first {MAX_CHUNKS} chunks")
 
 
 def decode(wav: Wav, rate_hz: int) -> Samples:

@@ -3,7 +3,9 @@
 The replica is restored at a current transaction and must equal the live database at that
 transaction: the same row count and hash in every table. The snapshot (an off-site one, if there is
 any) must be, byte for byte, the database that was fully checked when it was packed. Both are opened
-as the services would. The result is recorded in the database (table `drills`, migration 0003).
+as the services would. No table may have lost more than half of the rows that the last successful
+drill found (`BASELINE_FILE`, beside the database), apart from what retention deletes. The result is
+recorded in the database (table `drills`, migration 0003).
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -23,15 +25,18 @@ import structlog
 
 from barnabee.backup import api_usage, consistent_copy, integrity, litestream, restore_sources
 from barnabee.backup.cpu_limit import CpuLimit
-from barnabee.backup.integrity import DatabaseContent
+from barnabee.backup.integrity import DatabaseContent, RowBaseline
 from barnabee.backup.replica import LitestreamReplica, LtxFile, StoreRequests
 from barnabee.backup.snapshots import StepProgress, ignore_progress
 from barnabee.core.errors import BackupFailed, BarnabeeError, DatabaseFull, DependencyDown
+from barnabee.core.files import write_atomically
 from barnabee.core.schema import System
 from barnabee.core.settings import Settings
 from barnabee.store.sqlite_errors import MIN_FREE_BYTES, free_bytes
 
 SCRATCH_FOLDER = ".drill"
+BASELINE_FILE = "drill-baseline.json"
+EXPIRING_TABLES = ("turns", "spoken")  # deleted by the worker after retention.turns_days
 # How long the replica may take to receive the transaction at which it is compared.
 REPLICATION_LIMIT_S = 60.0
 FETCH_LIMIT_S = 3600.0
@@ -48,13 +53,16 @@ async def run_drill(
     cpu_limit: CpuLimit | None = None,
     on_progress: StepProgress = ignore_progress,
     requests: StoreRequests | None = None,
+    accept_collapse: bool = False,
 ) -> DrillResult:
     """Run the drill; record and return its result, and record its API usage.
 
-    A failed drill is a result; raises only when the result cannot be recorded.
+    A failed drill is a result; raises only when the result cannot be recorded. With
+    `accept_collapse` the database's present content becomes the baseline.
     """
     run = _DrillRun(
-        *(system, settings, cpu_limit or CpuLimit(), on_progress, requests or StoreRequests())
+        *(system, settings, cpu_limit or CpuLimit(), on_progress, requests or StoreRequests()),
+        accept_collapse=accept_collapse,
     )
     result = await run.run()
     await asyncio.to_thread(record_drill, settings.database_path, result)
@@ -78,7 +86,9 @@ class _DrillRun:
     cpu_limit: CpuLimit
     on_progress: StepProgress
     requests: StoreRequests
+    accept_collapse: bool
     step: str = "begin"
+    rows_by_day: dict[str, dict[str, int]] = field(default_factory=dict)
     files: list[LtxFile] | None = None
     result: DrillResult = field(
         default_factory=lambda: DrillResult(
@@ -92,6 +102,7 @@ class _DrillRun:
             with _scratch_folder(self.settings.data_dir, self.settings.database_path) as folder:
                 await self._check_replica(folder / "replica.db")
                 await self._check_snapshot(folder / "snapshot.db")
+            await asyncio.to_thread(self._write_baseline)
             result = replace(self.result, success=True)
         except (BarnabeeError, OSError, ValueError, sqlite3.Error) as error:
             code = error.code if isinstance(error, BarnabeeError) else BackupFailed.code
@@ -104,6 +115,9 @@ class _DrillRun:
         self._begin_step("replica: read")
         txid, expected = await asyncio.to_thread(self._read_live_content)
         self.result = replace(self.result, txid=txid, rows=expected.rows)
+        self._begin_step("database: compare")
+        self._require_no_collapse(expected)
+        self._begin_step("replica: read")
         await self._wait_until_replicated(txid)
         self._begin_step("replica: fetch")
         replica = LitestreamReplica(self.system, self.settings, self.requests)
@@ -122,6 +136,7 @@ class _DrillRun:
                 reason = "it did not return the transaction id"
                 raise DependencyDown(dependency="litestream", reason=reason)
             self.cpu_limit.throttle_connection(read.connection)
+            self.rows_by_day = integrity.count_rows_by_day(read.connection)
             return read.txid, integrity.read_content(read.connection, self.cpu_limit.throttle)
 
     async def _wait_until_replicated(self, txid: int) -> None:
@@ -149,6 +164,17 @@ class _DrillRun:
         self._begin_step("snapshot: open")
         await asyncio.to_thread(integrity.open_with_application, copy)
 
+    def _require_no_collapse(self, content: DatabaseContent) -> None:
+        if self.accept_collapse:
+            return
+        if losses := describe_collapse(self.system, self.settings, content):
+            losses += ["if it was intended, run `barnabee backup drill --accept-collapse`"]
+            raise ValueError("; ".join(losses))
+
+    def _write_baseline(self) -> None:
+        text = RowBaseline(self.result.started_at, self.rows_by_day).dumps()
+        write_atomically(self.settings.data_dir / BASELINE_FILE, text, mode=0o640, durable=True)
+
     def _verify_copy(self, what: str, copy: Path, expected: DatabaseContent) -> None:
         self.result = replace(self.result, bytes=copy.stat().st_size)
         self._begin_step(f"{what}: check")
@@ -166,6 +192,20 @@ class _DrillRun:
         self.step = step
         self.on_progress(step, 0, 0)
         self.cpu_limit.throttle()
+
+
+def describe_collapse(system: System, settings: Settings, content: DatabaseContent) -> list[str]:
+    """Return a sentence for each table that collapsed since the last successful drill (blocks)."""
+    try:
+        text = (settings.data_dir / BASELINE_FILE).read_text(encoding="utf-8")
+        baseline = RowBaseline.loads(text)
+    except FileNotFoundError:
+        return []
+    except (OSError, ValueError) as error:
+        return [f"{BASELINE_FILE} cannot be read ({error})"]
+    # The day on which retention ends may be deleted in part.
+    oldest = datetime.now(UTC) - timedelta(days=system.retention.turns_days - 1)
+    return baseline.describe_collapse(content, dict.fromkeys(EXPIRING_TABLES, f"{oldest:%F}"))
 
 
 @contextmanager

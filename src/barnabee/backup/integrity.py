@@ -1,4 +1,4 @@
-"""Integrity check of a database file, and hashes of its content for comparing two copies.
+"""Integrity check of a database file, hashes of its content for comparing two copies, row counts.
 
 Three proofs: SQLite's own checks, a hash over the rows of each table, and opening the file with
 the application's code. The hash covers the rows in primary-key order, each value with its type, so
@@ -8,11 +8,12 @@ against accidents and ten times as fast; it does not protect against forgery.
 
 from __future__ import annotations
 
+import json
 import marshal
 import sqlite3
 from collections.abc import Callable, Mapping
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,8 @@ ROWS_PER_CHUNK = 2000  # fewer cost more calls, more cost memory
 # The oldest format of marshal: no references, nothing that depends on Python's representation.
 _MARSHAL_VERSION = 2
 _MAX_ERRORS = 5
+# Fewer lost rows are no collapse: small tables halve in daily use.
+MIN_LOST_ROWS = 5
 # Reading through the page cache instead of read calls: a third less CPU time.
 _MMAP_BYTES = 0x7FFF0000
 
@@ -189,6 +192,62 @@ def describe_differences(expected: DatabaseContent, actual: DatabaseContent) -> 
         elif old != new:
             differences.append(f"table {name} has other values in its {old.rows} rows")
     return differences
+
+
+# --- Collapse: much less than at the last successful drill ----------------------------------------
+
+
+@dataclass(frozen=True)
+class RowBaseline:
+    """Rows of a verified database, by table and day of `created_at` ("" in tables without it)."""
+
+    at: str
+    tables: Mapping[str, Mapping[str, int]]
+
+    def dumps(self) -> str:
+        return json.dumps(asdict(self), indent=2) + "\n"
+
+    @classmethod
+    def loads(cls, text: str) -> RowBaseline:
+        """Return the baseline in `text`; ValueError when it has none."""
+        try:
+            found = json.loads(text)
+            return cls(
+                str(found["at"]),
+                {
+                    name: {str(day): int(rows) for day, rows in days.items()}
+                    for name, days in found["tables"].items()
+                },
+            )
+        except (TypeError, KeyError, AttributeError) as error:
+            raise ValueError(f"it is not a baseline: {error!r}") from error
+
+    def describe_collapse(
+        self, content: DatabaseContent, oldest_days: Mapping[str, str]
+    ) -> list[str]:
+        """Return a sentence for each table that lost more than half of its rows. Pure.
+
+        `oldest_days` has the first day that retention leaves complete, of the tables that expire.
+        """
+        sentences = []
+        for name, days in self.tables.items():
+            oldest = oldest_days.get(name, "")
+            before = sum(count for day, count in days.items() if day >= oldest)
+            now = content.tables[name].rows if name in content.tables else 0
+            if before - now >= MIN_LOST_ROWS and now < before / 2:
+                sentences.append(f"table {name} fell from {before} to {now} rows since {self.at}")
+        return sentences
+
+
+def count_rows_by_day(connection: sqlite3.Connection) -> dict[str, dict[str, int]]:
+    """Return the number of rows by table and day of `created_at`, the form of `RowBaseline`."""
+    counts = {}
+    for name in list_tables(connection):
+        columns = {row[1] for row in connection.execute(f"PRAGMA table_info({_quote(name)})")}
+        day = "substr(created_at, 1, 10)" if "created_at" in columns else "''"
+        sql = f"SELECT {day}, count(*) FROM {_quote(name)} GROUP BY 1"  # noqa: S608 - as below
+        counts[name] = {str(row[0]): int(row[1]) for row in connection.execute(sql)}
+    return counts
 
 
 def _hash_table(

@@ -129,11 +129,15 @@ def litestream_config(
     return json.dumps(config, indent=2) + "\n"
 
 
+def socket_path(settings: Settings, runtime: str) -> Path:
+    """Return the path of the control socket of a litestream with the directory `runtime`."""
+    return Path(settings.litestream_socket or Path(runtime) / "litestream.sock")
+
+
 def replicate_arguments(system: System, settings: Settings, runtime: str) -> list[str]:
     """Write the configuration into the directory `runtime` and return litestream's arguments."""
-    directory = Path(runtime)
-    socket = Path(settings.litestream_socket or directory / "litestream.sock")
-    config = directory / "litestream.json"
+    config = Path(runtime) / "litestream.json"
+    socket = socket_path(settings, runtime)
     text = litestream_config(system, settings, settings.database_path, socket)
     config.write_text(text, encoding="utf-8")
     return ["replicate", "-config", str(config), "-no-expand-env"]

@@ -199,6 +199,19 @@ def require_restorable(txid: int, files: Sequence[LtxFile]) -> None:
     raise BadRequest(field="--txid", reason=reason + (near or "none"))
 
 
+def describe_gap(files: Sequence[LtxFile]) -> str | None:
+    """Return which transactions are missing and what can be restored; None when none are. Pure."""
+    ends = list_restorable_txids(files)
+    end = ends[-1] if ends else 0
+    later = [file.first for file in files if file.first > end]
+    if not later:
+        return None
+    first, last = end + 1, min(later) - 1
+    missing = f"transaction {first} is" if first == last else f"transactions {first} to {last} are"
+    upto = f"up to transaction {end} with `--txid {end}`, or " if end else ""
+    return f"{missing} missing; restore {upto}the newest snapshot with `--from snapshot`"
+
+
 def normalize_time(at: str) -> str:
     """Return the time `at` in litestream's format, local without a zone. Pure.
 

@@ -18,7 +18,7 @@ from barnabee.backup.offsite import OffsiteStore
 from barnabee.backup.replica import LitestreamReplica, LtxFile
 from barnabee.backup.restore_points import RestorePoint
 from barnabee.backup.snapshots import Snapshot
-from barnabee.core.errors import BadRequest, NotFound
+from barnabee.core.errors import BackupUnreachable, BadRequest, NotFound
 from barnabee.core.schema import System
 from barnabee.core.settings import Settings
 
@@ -148,7 +148,10 @@ class RestorePointSource:
 async def find_replica_source(
     system: System, settings: Settings, *, txid: int = 0, at: str | None = None
 ) -> ReplicaSource:
-    """Return the replica as a source; NotFound when empty, BadRequest for a bad time or txid."""
+    """Return the replica as a source; BadRequest for a bad time or txid.
+
+    NotFound when it is empty or lacks transactions.
+    """
     remote = LitestreamReplica(system, settings)
     time = replica.normalize_time(at) if at else None
     files = await remote.list_files()
@@ -156,7 +159,13 @@ async def find_replica_source(
         raise NotFound(what=f"backup in {remote.url}")
     if txid:
         replica.require_restorable(txid, files)
-    plan = await remote.plan_restore(txid=txid, at=time)
+    try:
+        plan = await remote.plan_restore(txid=txid, at=time)
+    except BackupUnreachable as error:
+        gap = replica.describe_gap(files)
+        if gap is None:
+            raise
+        raise NotFound(what=f"complete replica in {remote.url}: {gap}") from error
     return ReplicaSource(remote, plan, txid, time)
 
 

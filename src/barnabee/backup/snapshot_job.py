@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
+
+import structlog
 
 from barnabee.backup import drill, keys, offsite, snapshots
 from barnabee.backup.consistent_copy import ReadTxid, unknown_txid
@@ -16,6 +19,8 @@ from barnabee.core.schema import System
 from barnabee.core.settings import Settings
 
 LOCK_FILE = ".lock"
+
+log = structlog.get_logger()
 
 
 def run_snapshot_job(
@@ -30,7 +35,8 @@ def run_snapshot_job(
     """Make, upload and prune snapshots; return the new one. Blocks.
 
     Without a recovery key the snapshot stays on this machine, unencrypted; SettingMissing if it
-    should go off-site. A snapshot that could not be uploaded is uploaded with the next one.
+    should go off-site. A snapshot that could not be uploaded is uploaded with the next one. While
+    the database is collapsed, see `drill.describe_collapse`, no snapshot is deleted.
     Overloaded while another process makes one.
     """
     folder = snapshots.snapshots_folder(settings)
@@ -45,17 +51,24 @@ def run_snapshot_job(
             on_progress=on_progress,
             now=now,
         )
-        verified = drill.newest_verified_snapshot(settings.database_path)
-        days = system.retention.snapshots_days
-        names = [snapshot.name for snapshot in snapshots.list_snapshots(folder)]
-        snapshots.delete_snapshots(
-            folder, snapshots.expired_snapshots(names, now(), days, verified)
+        losses = drill.describe_collapse(system, settings, made.content)
+        if losses:
+            log.error("snapshots_not_pruned", code="backup_failed", reason="; ".join(losses))
+        find_expired = partial(
+            snapshots.expired_snapshots,
+            now=now(),
+            days=system.retention.snapshots_days,
+            verified=drill.newest_verified_snapshot(settings.database_path),
         )
+        if not losses:
+            names = [snapshot.name for snapshot in snapshots.list_snapshots(folder)]
+            snapshots.delete_snapshots(folder, find_expired(names))
         offsite.require_recovery_key(system, keys.recovery_recipient(system))
         store = offsite.open_offsite(system)
         if store is not None:
             _upload_missing(store, folder, on_progress)
-            store.delete(snapshots.expired_snapshots(store.list_names(), now(), days, verified))
+            if not losses:
+                store.delete(find_expired(store.list_names()))
     return made
 
 

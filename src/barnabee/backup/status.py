@@ -29,6 +29,10 @@ from barnabee.core.settings import Settings
 DRILL_REQUEST_FILE = "drill.request"
 MAX_RESTORE_POINTS = 5
 MAX_DRILLS = 30
+# The outcome of a drill says nothing about a program that was just started or deployed.
+JUDGED_AFTER_S = 900.0
+# What was missed while the machine was off is made up for by then.
+OVERDUE_AFTER_S = 7200.0
 
 
 async def collect_status(system: System, settings: Settings, now: datetime) -> dict[str, Any]:
@@ -86,6 +90,25 @@ def list_warnings(found: dict[str, Any], system: System, now: datetime) -> list[
         found["audio"]["failures"] and f"recordings are not copied: {found['audio']['reason']}",
     )
     return [warning for warning in candidates if warning]
+
+
+def find_problem(system: System, settings: Settings, now: datetime, up_s: float) -> str | None:
+    """Return why backups are degraded: a failed drill, or an overdue drill or snapshot (blocks).
+
+    `up_s` is the uptime of the service that asks. On the first day nothing is overdue.
+    """
+    if up_s < JUDGED_AFTER_S:
+        return None
+    history, _ = _read_drills(settings.database_path)
+    last = history[-1].as_dict() if history else None
+    if last and not last["success"]:
+        return _drill_warning(last, now)
+    oldest = now - timedelta(hours=system.backup.stale_after_h)
+    if up_s < OVERDUE_AFTER_S or _created_at(settings.database_path) > oldest:
+        return None
+    local = snapshots.list_snapshots(snapshots.snapshots_folder(settings))
+    snapshot = {"newest": local[-1], "at": local[-1].at.isoformat()} if local else {"newest": None}
+    return _drill_warning(last, oldest) or _snapshot_warning(snapshot, oldest)
 
 
 def _replica_warning(replica: dict[str, Any]) -> str | None:
@@ -186,3 +209,13 @@ def _read_drills(database: Path) -> tuple[list[drill.DrillResult], drill.DrillRe
             return history[::-1], drill.newest_drill(connection, successful=True)
     except sqlite3.Error:
         return [], None
+
+
+def _created_at(database: Path) -> datetime:
+    """Return when the database got its first schema; the distant future when it is unreadable."""
+    try:
+        with closing(consistent_copy.connect_live(database, "ro")) as connection:
+            row = connection.execute("SELECT min(applied_at) FROM migrations").fetchone()
+        return datetime.fromisoformat(row[0])
+    except (sqlite3.Error, TypeError, ValueError):
+        return datetime.max.replace(tzinfo=UTC)

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from barnabee.cli import echo
+
 if TYPE_CHECKING:
     from barnabee.accept.criteria import CriterionResult
     from barnabee.accept.measures import SendTestAlert
@@ -57,7 +59,7 @@ def run_acceptance(
     if as_json:
         criteria = [result.as_dict() for result in results]
         report = {"accepted": accepted, "target": target, "criteria": criteria}
-        typer.echo(json.dumps(report, indent=2))
+        echo(json.dumps(report, indent=2))
     else:
         _print_results(results, accepted=accepted)
     if not accepted:
@@ -93,7 +95,8 @@ def _make_alert_sender() -> SendTestAlert | None:
 
 def _print_results(results: list[CriterionResult], *, accepted: bool) -> None:
     from rich.console import Console
-    from rich.markup import escape
+
+    from barnabee.up.console import escape
 
     console = Console(highlight=False, soft_wrap=True)
     width = max(len(result.name) for result in results)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from barnabee.cli import echo
 from barnabee.core.errors import BadRequest, SettingInvalid, SettingMissing
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def run_alert_test(
     import asyncio
 
     report = asyncio.run(send_test_alert(aloud=aloud, limit_s=limit_s, token_file=token_file))
-    typer.echo(json.dumps(report.as_dict(), indent=2) if as_json else _format_report(report))
+    echo(json.dumps(report.as_dict(), indent=2) if as_json else _format_report(report))
     if not report.ok:
         raise report.error()
 
@@ -55,9 +56,9 @@ def list_alerts(as_json: _JSON = False) -> None:
 
     alerts = sorted(asyncio.run(_read_firing_alerts()), key=lambda alert: alert.started)
     if as_json:
-        typer.echo(json.dumps([alert.as_dict() for alert in alerts], indent=2))
+        echo(json.dumps([alert.as_dict() for alert in alerts], indent=2))
         return
-    typer.echo("\n".join(map(_format_alert, alerts)) if alerts else "no alerts")
+    echo("\n".join(map(_format_alert, alerts)) if alerts else "no alerts")
 
 
 @app.command("silence")
@@ -78,7 +79,7 @@ def silence_alert(
     if name == WATCHDOG:
         raise BadRequest(field="alert", reason="the Watchdog shows that alerts work: keep it")
     silence_id = asyncio.run(_create_silence(name, hours, why))
-    typer.echo(f"{name} is silenced for {hours} h (silence {silence_id})")
+    echo(f"{name} is silenced for {hours} h (silence {silence_id})")
 
 
 def has_alertmanager() -> bool:

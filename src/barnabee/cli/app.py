@@ -22,9 +22,9 @@ from barnabee.cli import (
     deploys,
     dev,
     doctor,
+    echo,
     fillers,
     health,
-    link,
     logs,
     models,
     probe,
@@ -32,6 +32,7 @@ from barnabee.cli import (
     restore,
     say,
     standby,
+    token,
     trace,
     up,
     vram,
@@ -46,7 +47,7 @@ class CommandGroup(TyperGroup):
         try:
             return super().invoke(ctx)
         except BarnabeeError as error:
-            typer.echo(f"barnabee: {error} [{error.code}]", err=True)
+            echo(f"barnabee: {error} [{error.code}]", err=True)
             raise typer.Exit(error.exit_code) from error
 
 
@@ -63,7 +64,7 @@ app = typer.Typer(
 
 def _version(value: bool) -> None:
     if value:
-        typer.echo(f"barnabee {__version__}")
+        echo(f"barnabee {__version__}")
         raise typer.Exit
 
 
@@ -83,6 +84,8 @@ _PASS_ARGUMENTS = {"allow_extra_args": True, "ignore_unknown_options": True}
 
 app.command("up")(up.start_deployment)
 app.command("down")(up.stop_deployment)
+app.command("restart")(up.restart_services)
+app.command("supervise")(up.supervise_units)
 app.command("status")(health.show_status)
 app.command("health")(health.check_health)
 app.command("doctor")(doctor.check_machine)
@@ -92,7 +95,7 @@ app.command("logs")(logs.show_logs)
 app.command("say")(say.say_command)
 app.command("trace")(trace.show_trace)
 app.command("probe")(probe.run_probe)
-app.command("link")(link.print_login_link)
+app.command("link")(up.print_login_link)
 app.command("check")(check.check_system_file)
 app.command("compose")(compose.write_compose_file)
 app.command("restore")(restore.restore_database)
@@ -109,6 +112,7 @@ app.add_typer(fillers.app, name="fillers")
 app.add_typer(models.app, name="models")
 app.add_typer(vram.app, name="vram")
 app.add_typer(standby.app, name="standby")
+app.add_typer(token.app, name="token")
 app.command("test", context_settings=_PASS_ARGUMENTS)(dev.run_tests)
 app.command("bench", context_settings=_PASS_ARGUMENTS)(dev.run_benchmarks)
 

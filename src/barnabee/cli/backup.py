@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from barnabee.cli import echo
+
 if TYPE_CHECKING:
     from barnabee.backup.cpu_limit import CpuLimit
+    from barnabee.backup.snapshots import StepProgress
     from barnabee.cli.database_context import DatabaseContext
 
 app = typer.Typer(help="Backups of the database.", no_args_is_help=True)
@@ -31,7 +35,7 @@ def show_backup_status(as_json: AsJson = False) -> None:
     with database_context.read_context(companions=False) as context:
         now = backup_status.local_now(context.settings)
         status = asyncio.run(backup_status.collect_status(context.system, context.settings, now))
-    typer.echo(json.dumps(status, indent=2) if as_json else _format_status(status))
+    echo(json.dumps(status, indent=2) if as_json else _format_status(status))
 
 
 @app.command("pin")
@@ -49,7 +53,7 @@ def pin_database(
         read_txid = litestream.make_txid_reader(context.settings)
         point = restore_points.create_restore_point(database, reason, read_txid)
     position = f"transaction {point.txid}" if point.txid else "transaction unknown"
-    typer.echo(f"{point.id}: schema {point.schema}, {position}")
+    echo(f"{point.id}: schema {point.schema}, {position}")
 
 
 @app.command("snapshot")
@@ -66,13 +70,22 @@ def make_snapshot(gentle: Gentle = False) -> None:
             context.system, context.settings, read_txid, cpu_limit=cpu_limit, on_progress=report
         )
     kind = "encrypted" if snapshot.encrypted else "not encrypted, because there is no recovery key"
-    typer.echo(
+    echo(
         f"{snapshot.file}: {snapshot.content.rows} rows, {snapshot.packed.file_bytes} bytes, {kind}"
     )
 
 
 @app.command("drill")
-def run_drill(gentle: Gentle = False) -> None:
+def run_drill(
+    gentle: Gentle = False,
+    accept_collapse: Annotated[
+        bool,
+        typer.Option(
+            "--accept-collapse",
+            help="Rows were deleted on purpose: compare with what is left from now on.",
+        ),
+    ] = False,
+) -> None:
     """Restore the newest replica and snapshot into a temporary directory and compare them."""
     from barnabee.backup import drill
     from barnabee.backup import status as backup_status
@@ -82,17 +95,21 @@ def run_drill(gentle: Gentle = False) -> None:
     with database_context.read_context() as context, show_steps() as report:
         backup_status.clear_drill_request(context.settings)
         cpu_limit = _make_cpu_limit(context, gentle=gentle)
+        _make_first_snapshot(context, cpu_limit, report)
         result = asyncio.run(
             drill.run_drill(
-                context.system, context.settings, cpu_limit=cpu_limit, on_progress=report
+                *(context.system, context.settings),
+                cpu_limit=cpu_limit,
+                on_progress=report,
+                accept_collapse=accept_collapse,
             )
         )
-    typer.echo(
+    echo(
         f"{result.rows} rows at transaction {result.txid}, snapshot {result.snapshot}; "
         f"{result.took_ms / 1000:.1f} s, CPU time {result.cpu_ms / 1000:.1f} s"
     )
     drill.require_success(result)
-    typer.echo("both copies were restored, are intact and identical")
+    echo("both copies were restored, are intact and identical")
 
 
 @app.command("kit")
@@ -112,7 +129,7 @@ def make_recovery_kit() -> None:
             raise BadInput(what=what)
         kit = keys.make_recovery_kit()
         saved_in = database_context.save_recipient(kit.recipient)
-    typer.echo(_format_kit(kit.secret, kit.recipient, context, saved_in))
+    echo(_format_kit(kit.secret, kit.recipient, context, saved_in))
 
 
 @app.command("audio")
@@ -123,7 +140,27 @@ def copy_recordings() -> None:
 
     with database_context.read_context(companions=False) as context:
         recordings_copy.copy_recordings(context.system, context.settings)
-    typer.echo("copied")
+    echo("copied")
+
+
+def _make_first_snapshot(
+    context: DatabaseContext, cpu_limit: CpuLimit, report: StepProgress
+) -> None:
+    """Make a snapshot if there is none, so that a drill on the first day has one to restore."""
+    from barnabee.backup import litestream, restore_sources, snapshot_job
+    from barnabee.core.errors import BarnabeeError, NotFound
+
+    # Whatever prevents it is for the drill to find and to record.
+    with suppress(BarnabeeError):
+        try:
+            restore_sources.find_snapshot_source(
+                context.system, context.settings, prefer_offsite=True
+            )
+        except NotFound:
+            read_txid = litestream.make_txid_reader(context.settings)
+            snapshot_job.run_snapshot_job(
+                context.system, context.settings, read_txid, cpu_limit=cpu_limit, on_progress=report
+            )
 
 
 def _make_cpu_limit(context: DatabaseContext, *, gentle: bool) -> CpuLimit:

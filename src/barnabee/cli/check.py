@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from barnabee.cli import echo
 from barnabee.core.errors import SystemFileInvalid
 
 
@@ -26,10 +27,10 @@ def check_system_file(
         raise
     if not isinstance(result, system.System):
         for problem in result:
-            typer.echo(str(problem), err=True)
+            echo(str(problem), err=True)
         raise typer.Exit(SystemFileInvalid.exit_code)
     peak_mib = graph.compute_vram_totals(result)["fallback_peak_mib"]
-    typer.echo(
+    echo(
         f"{path}: {len(result.service)} services, {len(result.companion)} companions, "
         f"{len(result.model)} models with {peak_mib} of {result.gpu.vram_mib} MiB at peak: valid"
     )

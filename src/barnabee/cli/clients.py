@@ -26,7 +26,7 @@ class ServiceClients:
 async def open_clients(timeout_s: float) -> AsyncIterator[ServiceClients]:
     """Yield clients of this machine's services; all requests have one new trace id.
 
-    The addresses are those of the settings when the credential `api_token` exists (a systemd unit),
+    The addresses are those of the settings when a token is among the credentials (a systemd unit),
     otherwise those of the run that `up` started. Raises NotRunning when there is none.
     """
     import httpx
@@ -38,10 +38,13 @@ async def open_clients(timeout_s: float) -> AsyncIterator[ServiceClients]:
     # Log records of the clients must not mix with the command's output.
     structlog.configure(logger_factory=lambda *_: structlog.PrintLogger(sys.stderr))
     configured = settings.read_settings(system.get_system())
-    token = settings.read_credential("api_token")
+    admin = settings.read_credential("api_token")
+    token = admin or settings.read_credential("talk_token")
+    infer = admin or settings.read_credential("infer_token") or ""
     api_url, gpu_urls = configured.api_url, configured.gpu_service_urls
     if token is None:
         token, api_url, gpu_urls = _read_local_run(gpu_urls)
+        infer = token
     trace_context.adopt_trace_id(None)
     async with httpx.AsyncClient(
         base_url=api_url,
@@ -51,7 +54,7 @@ async def open_clients(timeout_s: float) -> AsyncIterator[ServiceClients]:
     ) as api:
         gpu = GpuClient(
             gpu_urls,
-            token,
+            infer,
             names=ModelNames.from_settings(configured),
             timeout_s=timeout_s,
             transport=httpx.AsyncHTTPTransport(),  # never through the user's proxy

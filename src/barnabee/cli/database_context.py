@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import typer
-
-from barnabee.core.errors import DependencyDown
+from barnabee.cli import echo
 from barnabee.core.settings import override_environment, read_variable
 
 if TYPE_CHECKING:
@@ -21,7 +18,6 @@ if TYPE_CHECKING:
     from barnabee.up.deployment import LocalDeployment
 
 UNITS = "BARNABEE_UNITS"
-_SYSTEMCTL_TIMEOUT_S = 60.0
 
 
 @dataclass(frozen=True)
@@ -134,11 +130,23 @@ class UnitControl:
         self._target, *self._units = units.split()
 
     async def stop(self) -> None:
-        await _run_systemctl("stop", *self._units)
+        from barnabee.up.unit_supervisor import run_systemctl
+
+        await run_systemctl("stop", *self._units)
 
     async def start(self) -> None:
         """Start the target, which wants all units."""
-        await _run_systemctl("start", "--no-block", self._target)
+        from barnabee.up.unit_supervisor import run_systemctl
+
+        await run_systemctl("start", "--no-block", self._target)
+
+    async def restart(self, services: list[str]) -> None:
+        """Restart services and wait until they are ready, also those that systemd gave up."""
+        from barnabee.up.unit_supervisor import run_systemctl
+
+        units = [f"barnabee-{name}.service" for name in services]
+        await run_systemctl("reset-failed", *units)
+        await run_systemctl("restart", *units)
 
 
 class RunnerControl:
@@ -149,10 +157,9 @@ class RunnerControl:
     """
 
     def __init__(self, deployment: LocalDeployment) -> None:
-        from barnabee.up import run_state
+        from barnabee.up.launch import find_running_deployment
 
-        self._deployment = deployment
-        self._was_running = run_state.find_runner(deployment.paths) is not None
+        self._running = find_running_deployment(deployment.paths)
 
     async def stop(self) -> None:
         pass
@@ -161,40 +168,23 @@ class RunnerControl:
         pass
 
     def stop_runner(self) -> None:
-        if self._was_running:
+        if self._running is not None:
             from barnabee.cli import up
 
-            typer.echo("stopping the assistant", err=True)
+            echo("stopping the assistant", err=True)
             up.stop_deployment()
 
     def restart_runner(self) -> None:
-        """Start a detached runner if one was running before."""
-        if self._was_running:
+        """Start a detached runner, with the options of the one that was running before, if any."""
+        if self._running is not None:
             from barnabee.up import launch
             from barnabee.up.console import SilentView
 
-            launch.run_detached(self._deployment, SilentView())
-            typer.echo("started the assistant again: `./barnabee health --wait 60`", err=True)
+            launch.run_detached(self._running, SilentView())
+            echo("started the assistant again: `./barnabee health --wait 60`", err=True)
 
 
 def read_units() -> UnitControl | None:
     """Return the control of the units in BARNABEE_UNITS, or None when it names none."""
     units = read_variable(UNITS)
     return UnitControl(units) if units.split()[1:] else None
-
-
-async def _run_systemctl(*arguments: str) -> None:
-    process = await asyncio.create_subprocess_exec(
-        "systemctl", *arguments, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
-    )
-    try:
-        async with asyncio.timeout(_SYSTEMCTL_TIMEOUT_S):
-            output, _ = await process.communicate()
-    except TimeoutError as error:
-        process.kill()
-        await process.wait()
-        reason = f"`systemctl {' '.join(arguments)}` took longer than {_SYSTEMCTL_TIMEOUT_S:.0f} s"
-        raise DependencyDown(dependency="systemd", reason=reason) from error
-    if process.returncode:
-        reason = output.decode(errors="replace").strip() or f"status {process.returncode}"
-        raise DependencyDown(dependency="systemd", reason=reason)

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from barnabee.cli import echo
+
 if TYPE_CHECKING:
     from barnabee.deploy.journal import SwitchJournal, SwitchRecord
     from barnabee.deploy.machine import Machine
@@ -52,7 +54,7 @@ def deploy_host(
     plan = remote.DeployPlan(host, to or f"root@{host}", flake, request)
     if dry_run:
         for command in plan.describe():
-            typer.echo(command)
+            echo(command)
         return
     _exit_with(remote.deploy_host(plan, _report))
 
@@ -74,7 +76,7 @@ def install_host(
     plan = remote.InstallPlan(host, to, flake, erase)
     if dry_run:
         for command in plan.describe():
-            typer.echo(command)
+            echo(command)
         return
     remote.install_host(plan, _report)
 
@@ -181,7 +183,7 @@ def _run_switch(request: SwitchRequest, *, detach: bool, dry_run: bool) -> None:
     record_id = executor.make_switch_id()
     executor.start_switch(request, record_id, _choose_program(machine, request))
     if detach:
-        typer.echo(record_id)
+        echo(record_id)
         return
     _exit_with(executor.follow_switch(journal, record_id, _report))
 
@@ -217,21 +219,21 @@ def _print_plan(prepared: PreparedSwitch, request: SwitchRequest) -> None:
     if isinstance(plan, Refusal):
         raise DeployRefused(reason=plan.reason)
     target, fallback = request.target.name, plan.fallback.name
-    typer.echo(f"{plan.action.value} to {target}; rolls back to {fallback} if it is not healthy")
+    echo(f"{plan.action.value} to {target}; rolls back to {fallback} if it is not healthy")
     for note in plan.notes:
-        typer.echo(f"  {note}")
+        echo(f"  {note}")
     if plan.restore:
-        typer.echo(f"  the database is restored to {plan.restore.id} ({plan.restore.at})")
+        echo(f"  the database is restored to {plan.restore.id} ({plan.restore.at})")
 
 
 def _report(line: str) -> None:
-    typer.echo(line, err=True)
+    echo(line, err=True)
 
 
 def _exit_with(record: SwitchRecord) -> None:
     from barnabee.deploy.journal import EXIT_STATUS
 
     for note in record.notes:
-        typer.echo(f"note: {note}", err=True)
-    typer.echo(record.summary())
+        echo(f"note: {note}", err=True)
+    echo(record.summary())
     raise typer.Exit(EXIT_STATUS.get(record.state, 1))

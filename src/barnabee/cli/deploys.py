@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from barnabee.cli import echo
+
 if TYPE_CHECKING:
     from barnabee.deploy.journal import SwitchRecord
 
@@ -25,7 +27,7 @@ def list_switches(ctx: typer.Context) -> None:
 
     if ctx.invoked_subcommand is None:
         for record in SwitchJournal().list_records():
-            typer.echo(f"{record.id}  {record.state.value:<10} {record.summary()}")
+            echo(f"{record.id}  {record.state.value:<10} {record.summary()}")
 
 
 @app.command("show")
@@ -34,7 +36,7 @@ def show_switch(record_id: Id, as_json: Json = False) -> None:
     from barnabee.deploy.journal import SwitchJournal
 
     record = SwitchJournal().find(record_id)
-    typer.echo(record.model_dump_json(indent=2) if as_json else _describe(record))
+    echo(record.model_dump_json(indent=2) if as_json else _describe(record))
 
 
 @app.command("follow")
@@ -43,8 +45,8 @@ def follow_switch(record_id: Id) -> None:
     from barnabee.deploy import executor
     from barnabee.deploy.journal import EXIT_STATUS, SwitchJournal
 
-    record = executor.follow_switch(SwitchJournal(), record_id, typer.echo)
-    typer.echo(record.summary())
+    record = executor.follow_switch(SwitchJournal(), record_id, echo)
+    echo(record.summary())
     raise typer.Exit(EXIT_STATUS.get(record.state, 1))
 
 
@@ -104,7 +106,7 @@ def check_boot() -> None:
     logging.configure_logging("deploy")
     verdict = run_gate(NixosMachine(), SwitchJournal())
     if verdict.why:
-        typer.echo(verdict.why, err=True)
+        echo(verdict.why, err=True)
     if not verdict.is_good:
         raise typer.Exit(_NOT_HEALTHY)
 

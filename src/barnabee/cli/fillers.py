@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from barnabee.cli import echo
+
 if TYPE_CHECKING:
     from barnabee.audio.samples import Samples
     from barnabee.core.schema import System
@@ -43,7 +45,7 @@ def generate_fillers(
         result = fillers.generate_recordings(
             graph, make_speaker(graph), directory, lambda _name: progress.advance(bar)
         )
-    typer.echo(
+    echo(
         f"{directory}: {len(result.recorded)} recorded, {len(result.kept)} unchanged, "
         f"{len(result.removed)} removed"
     )
@@ -60,7 +62,7 @@ def ensure_fillers(graph: System, directory: Path) -> None:
     missing = fillers.find_outdated(graph, make_speaker(graph).identity, directory)
     if not missing:
         return
-    typer.echo(f"recording {len(missing)} filler phrases (once)", err=True)
+    echo(f"recording {len(missing)} filler phrases (once)", err=True)
     command = [sys.executable, "-m", "barnabee", "fillers", "generate", "--out", str(directory)]
     if subprocess.run(command, check=False, stdout=subprocess.DEVNULL).returncode:
         reason, hint = "the recording failed", "run `./barnabee fillers generate`"

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from barnabee.cli import echo
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from barnabee.up.run_state import RunState
 
 _RETRY_S = 0.5
+_CONTAINER_INIT = 1  # its session has the processes of the container's service
 
 
 def show_status() -> None:
@@ -28,6 +31,7 @@ def show_status() -> None:
     run = run_state.require_running(paths.local_paths())
     pids = [node.pid for node in run.nodes.values() if node.pid is not None]
     Console().print(_make_status_table(run, orphans.measure_memory_mib(pids)))
+    run_state.require_current(paths.local_paths())
 
 
 def check_health(
@@ -41,6 +45,10 @@ def check_health(
     ] = None,
     accept_degraded: Annotated[
         bool, typer.Option("--ready", help="Accept degraded services.")
+    ] = False,
+    kill_hung: Annotated[
+        bool,
+        typer.Option("--kill-hung", help="In a container: kill its service if it hangs."),
     ] = False,
 ) -> None:
     """Probe every service; exit status 0 if all are healthy.
@@ -57,16 +65,27 @@ def check_health(
     def is_passing() -> bool:
         return report.is_ready if accept_degraded else report.is_ok
 
-    while not is_passing() and not report.has_given_up and time.monotonic() - begun_s < wait_s:
+    while not is_passing() and not report.is_stuck and time.monotonic() - begun_s < wait_s:
         time.sleep(_RETRY_S)
         report = asyncio.run(probe())
     waited_s = time.monotonic() - begun_s
+    if kill_hung and any(node.result.is_silent for node in report.nodes.values()):
+        _kill_hung_service()
     if as_json:
-        typer.echo(json.dumps(report.as_dict(), indent=2))
+        echo(json.dumps(report.as_dict(), indent=2))
     else:
         _print_report(report, waited_s if wait_s else None)
     if not is_passing():
         raise typer.Exit(1)
+
+
+def _kill_hung_service() -> None:
+    """Kill the service of this container if it hangs; Docker then restarts the container."""
+    from barnabee.up import orphans
+
+    if orphans.is_hung(_CONTAINER_INIT):
+        echo("the service hangs: killed", err=True)
+        orphans.kill_session(_CONTAINER_INIT)
 
 
 def _make_probe(at: list[str]) -> Callable[[], Coroutine[None, None, CascadeReport]]:
@@ -92,9 +111,8 @@ def parse_hosts(at: list[str]) -> dict[str, str]:
 
 def _print_report(report: CascadeReport, waited_s: float | None) -> None:
     from rich.console import Console
-    from rich.markup import escape
 
-    from barnabee.up.console import STATE_COLOURS, STATE_SYMBOLS
+    from barnabee.up.console import STATE_COLOURS, STATE_SYMBOLS, escape
 
     console = Console(highlight=False, soft_wrap=True)
     for name, node in report.nodes.items():
@@ -110,6 +128,8 @@ def _print_report(report: CascadeReport, waited_s: float | None) -> None:
         if not node.result.is_ok:
             for line in node.last_lines[-5:]:
                 console.print(f"      [dim]{escape(line)}[/]")
+    if report.problem:
+        console.print(f"[red]{escape(report.problem)}[/]")
     waited = f" after {waited_s:.1f} s" if waited_s is not None else ""
     start = f"; the start took {report.healthy_s:.1f} s" if report.healthy_s else ""
     if report.is_ok:
@@ -121,7 +141,7 @@ def _print_report(report: CascadeReport, waited_s: float | None) -> None:
 def _make_status_table(run: RunState, memory_mib: dict[int, float]) -> Table:
     from rich.table import Table
 
-    from barnabee.up.console import STATE_COLOURS
+    from barnabee.up.console import STATE_COLOURS, escape
 
     table = Table(box=None, pad_edge=False)
     headings = ("service", "phase", "health", "for", "port", "pid", "MiB", "restarts", "reason")
@@ -131,7 +151,7 @@ def _make_status_table(run: RunState, memory_mib: dict[int, float]) -> Table:
         used_mib = f"{memory_mib[node.pid]:.0f}" if node.pid in memory_mib else ""
         phase_s = f"{time.time() - node.since:.0f} s" if node.since else ""
         waiting = f"waits for {', '.join(node.blocked_by)}" if node.blocked_by else ""
-        reason = node.reason or waiting
+        reason = escape(node.reason or waiting)
         state = f"[{STATE_COLOURS[node.state]}]{node.state}[/]"
         cells = (node.phase, state, phase_s, node.port, node.pid, used_mib, node.restarts, reason)
         table.add_row(name, *("" if cell is None else str(cell) for cell in cells))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from barnabee.cli import echo
 from barnabee.core.errors import BadRequest, NotFound
 
 if TYPE_CHECKING:
@@ -155,6 +156,6 @@ class _Printer:
         from barnabee.up.console import format_record
 
         if self._raw:
-            typer.echo(json.dumps(record, ensure_ascii=False))
+            echo(json.dumps(record, ensure_ascii=False))
         else:
             self._console.print(format_record(record))

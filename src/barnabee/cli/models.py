@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from barnabee.cli import echo
+
 app = typer.Typer(help="Fetch and seal model files.", no_args_is_help=True)
 
 
@@ -27,7 +29,7 @@ def fetch_models() -> None:
     names = inventory.list_model_folders(graph, settings.read_settings(graph).device)
     with show_progress(Console()) as steps:
         names = asyncio.run(setup.fetch_models(names, steps))
-    typer.echo(f"{paths.models_directory()}: {', '.join(names)} verified")
+    echo(f"{paths.models_directory()}: {', '.join(names)} verified")
 
 
 @app.command("seal")
@@ -43,4 +45,4 @@ def seal_model(
 
     directory = paths.models_directory() / name
     for file, entry in manifest.write_manifest(directory).items():
-        typer.echo(f"{entry.sha256}  {directory / file}")
+        echo(f"{entry.sha256}  {directory / file}")

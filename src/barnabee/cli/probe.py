@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from barnabee.cli import echo
 from barnabee.core.errors import BadRequest, InvalidAudio
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def run_probe(
     if strict and result.success and result.over_budget:
         message = f"over budget: {', '.join(result.over_budget)}"
         result = replace(result, stage="speak", code="over_budget", message=message)
-    typer.echo(json.dumps(result.as_dict(), indent=2) if as_json else _format_result(result))
+    echo(json.dumps(result.as_dict(), indent=2) if as_json else _format_result(result))
     if result.code is not None:
         raise make_failure(result.stage or "hear", result.code, result.message or "")
 

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from barnabee.cli import echo
+
 if TYPE_CHECKING:
     from barnabee.backup.restore import RestoreResult
     from barnabee.backup.restore_sources import RestoreSource
@@ -139,9 +141,9 @@ def _announce_source(make_source: SourceFactory, *, dry_run: bool, force: bool) 
         source = asyncio.run(make_source(context))
         if not dry_run:
             restore.require_force(context.settings.database_path, force=force)
-    typer.echo(f"from {source.name}", err=True)
+    echo(f"from {source.name}", err=True)
     if dry_run:
-        typer.echo("\n".join(source.describe()))
+        echo("\n".join(source.describe()))
     return not dry_run
 
 
@@ -176,11 +178,11 @@ def _restore(
             )
 
     result = asyncio.run(restore_from_source())
-    typer.echo(f"restored {to or context.settings.database_path}: {result.rows} rows", err=True)
+    echo(f"restored {to or context.settings.database_path}: {result.rows} rows", err=True)
     for line in result.notes:
-        typer.echo(f"  compared with the previous database: {line}", err=True)
+        echo(f"  compared with the previous database: {line}", err=True)
     if result.previous_path is not None:
-        typer.echo(f"  the previous database is in {result.previous_path}", err=True)
+        echo(f"  the previous database is in {result.previous_path}", err=True)
 
 
 def _restore_if_missing(context: DatabaseContext) -> None:
@@ -192,7 +194,7 @@ def _restore_if_missing(context: DatabaseContext) -> None:
         outcome = asyncio.run(prepare_standby_database(context.settings))
     else:
         outcome = asyncio.run(cold_start.restore_if_missing(context.system, context.settings))
-    typer.echo(f"restore: {outcome.value}", err=True)
+    echo(f"restore: {outcome.value}", err=True)
 
 
 def _test_recovery_kit(context: DatabaseContext, key: Path | None) -> None:
@@ -202,7 +204,7 @@ def _test_recovery_kit(context: DatabaseContext, key: Path | None) -> None:
     identity = read_kit_key(key or Path("-"))
     with show_steps() as report:
         result = restore.verify_recovery_kit(context.system, context.settings, identity, report)
-    typer.echo(f"the recovery kit decrypts {result.name}: {result.rows} rows, intact and identical")
+    echo(f"the recovery kit decrypts {result.name}: {result.rows} rows, intact and identical")
 
 
 def read_kit_key(path: Path) -> Any:

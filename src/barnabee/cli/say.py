@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from barnabee.cli import echo
 from barnabee.cli.clients import ServiceClients, open_clients
 from barnabee.core.errors import (
     BadRequest,
@@ -75,23 +76,23 @@ async def _converse(
         transcript = await clients.gpu.transcribe(_read_recording(wav))
         times_ms["hear"] = (time.perf_counter() - begun_s) * 1000
         text = transcript.text
-        typer.echo(f"heard:    {text}")
+        echo(f"heard:    {text}")
     answer = await _send_command(clients.api, text or "", session)
     times_ms |= answer["latency_ms"]
-    typer.echo(f"reply:    {answer['reply']}")
+    echo(f"reply:    {answer['reply']}")
     if out is not None:
         begun_s = time.perf_counter()
         seconds = await _save_speech(clients.gpu, answer["reply"], out)
         times_ms["speak"] = (time.perf_counter() - begun_s) * 1000
-        typer.echo(f"spoken:   {out} ({seconds:.1f} s)")
-    typer.echo(f"intent:   {answer['intent']}")
+        echo(f"spoken:   {out} ({seconds:.1f} s)")
+    echo(f"intent:   {answer['intent']}")
     for action in answer["actions"]:
-        typer.echo(f"action:   {_format_action(action)}")
+        echo(f"action:   {_format_action(action)}")
     if answer["degraded"]:
-        typer.echo(f"degraded: {', '.join(answer['degraded'])}")
+        echo(f"degraded: {', '.join(answer['degraded'])}")
     stages = ", ".join(f"{name} {value:.1f}" for name, value in times_ms.items())
-    typer.echo(f"ms:       {stages}")
-    typer.echo(f"session:  {answer['session_id']}   trace: {answer['trace_id']}")
+    echo(f"ms:       {stages}")
+    echo(f"session:  {answer['session_id']}   trace: {answer['trace_id']}")
 
 
 async def _send_command(api: httpx.AsyncClient, text: str, session: str | None) -> dict[str, Any]:

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from barnabee.cli import echo
+
 if TYPE_CHECKING:
     from barnabee.backup.cold_start import ColdStartOutcome
     from barnabee.core.schema import StandbyConfig, System
@@ -93,14 +95,14 @@ def follow_holder(
     """Copy the lease holder's database and Redis continuously (started by a unit)."""
     import asyncio
 
-    from barnabee.core.redis_client import RedisClient
+    from barnabee.core.redis_client import RedisClient, add_password
     from barnabee.standby.follower import Follower, RedisEndpoints
 
     system, settings, files = _load("follow", state)
     others = dict(_parse_redis_address(text) for text in redis)
 
     async def run_follower() -> None:
-        own = RedisClient(settings.redis_url)
+        own = RedisClient(add_password(settings.redis_url, "standby"))
         try:
             await Follower(system, settings, files, RedisEndpoints(own, others)).run()
         finally:
@@ -124,7 +126,7 @@ def promote_machine(
     files.set_address_yielded(False)
     if wait:
         _wait_for_role(files, Role.HOLD, system.standby.takeover_s)
-        typer.echo(f"promoted: epoch {files.read_status().get('own_line')}", err=True)
+        echo(f"promoted: epoch {files.read_status().get('own_line')}", err=True)
 
 
 @app.command("demote")
@@ -149,7 +151,7 @@ def demote_machine(
         limit_s = system.standby.lease_s * 2
         _wait_for_role(files, Role.FOLLOW, limit_s)
         _wait_until(lambda: files.read_status().get("left_s") == 0, limit_s, "was not released")
-        typer.echo("demoted", err=True)
+        echo("demoted", err=True)
 
 
 @app.command("status")
@@ -171,10 +173,10 @@ def show_status(
     status["follow"] = read_follow_status(settings.database_path.parent)
     status["set_aside"] = divergence.list_set_aside(settings.database_path)
     if as_json:
-        typer.echo(json.dumps(status))
+        echo(json.dumps(status))
         return
     for line in describe_status(status, system.standby):
-        typer.echo(line)
+        echo(line)
 
 
 def describe_status(status: Mapping[str, Any], config: StandbyConfig) -> Iterator[str]:
@@ -208,13 +210,13 @@ def _describe_rows(rows: Mapping[str, list[str]] | None) -> str:
 
 async def prepare_standby_database(settings: Settings) -> ColdStartOutcome:
     """Put the newest database in place, and end replication into this machine's Redis."""
-    from barnabee.core.redis_client import RedisClient
+    from barnabee.core.redis_client import RedisClient, add_password
     from barnabee.core.system import load_system
     from barnabee.standby import replication
     from barnabee.standby.bootstrap import prepare_database
 
     outcome = await prepare_database(load_system(first_epoch=True), settings)
-    own = RedisClient(settings.redis_url)
+    own = RedisClient(add_password(settings.redis_url, "standby"))
     try:
         await replication.promote_redis(own)
     finally:

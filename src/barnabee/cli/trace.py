@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from barnabee.cli import echo
 from barnabee.cli.logs import LOKI_OPTION
 from barnabee.core.errors import BadRequest, DependencyDown, NotFound
 
@@ -36,10 +37,10 @@ def show_trace(
         raise BadRequest(field="trace id", reason="it has 32 hexadecimal digits")
     waterfall = asyncio.run(_read_waterfall(trace_id, loki))
     if as_json:
-        typer.echo(json.dumps(waterfall.as_dict(), indent=2, ensure_ascii=False))
+        echo(json.dumps(waterfall.as_dict(), indent=2, ensure_ascii=False))
         return
     for line in draw_waterfall(waterfall):
-        typer.echo(line)
+        echo(line)
 
 
 async def _read_waterfall(trace_id: str | None, loki: str | None) -> Waterfall:

@@ -1,19 +1,27 @@
-"""`barnabee up` and `barnabee down`: start and stop of the local deployment."""
+"""`barnabee up`, `down`, `restart` and `link`: the local deployment and its login link."""
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from barnabee.cli import echo
+
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from rich.console import Console
 
     from barnabee.up.deployment import LocalDeployment
 
 _STOP_TIMEOUT_S = 12.0
+_POLL_S = 0.1
+_RESTART_DELAY_MAX_S = 5  # until the runner takes the request and writes its state
 
 
 def start_deployment(
@@ -66,13 +74,97 @@ def stop_deployment() -> None:
     if runner is not None:
         runner.terminate()
         if orphans.wait_for_exit([runner], _STOP_TIMEOUT_S):
-            typer.echo(f"the runner did not stop within {_STOP_TIMEOUT_S:.0f} s: killed", err=True)
+            echo(f"the runner did not stop within {_STOP_TIMEOUT_S:.0f} s: killed", err=True)
             orphans.kill_processes([runner])
     ended = orphans.end_processes(run_state.find_orphans(local))
     local.state.unlink(missing_ok=True)
     if ended:
-        typer.echo(f"cleared {', '.join(ended)}")
-    typer.echo("stopped" if runner is not None or ended else "nothing was running")
+        echo(f"cleared {', '.join(ended)}")
+    echo("stopped" if runner is not None or ended else "nothing was running")
+
+
+def restart_services(
+    services: Annotated[list[str], typer.Argument(metavar="SERVICE...", help="Names of services.")],
+) -> None:
+    """Restart services now and wait until they are ready again."""
+    from barnabee.cli import database_context
+    from barnabee.core import system
+    from barnabee.up import paths, run_state
+
+    units = database_context.read_units()
+    if units is not None:
+        _require_known(services, system.get_system().service)
+        asyncio.run(units.restart(services))
+    else:
+        local = paths.local_paths()
+        _require_known(services, run_state.require_running(local).nodes)
+        before, asked_at = run_state.require_current(local), time.time()
+        for name in services:
+            run_state.request_restart(local, name)
+        for name in services:
+            _wait_for_restart(name, before.nodes[name].pid, asked_at)
+    echo(f"restarted {', '.join(services)}")
+
+
+def _require_known(services: list[str], known: Iterable[str]) -> None:
+    from barnabee.core.errors import NotFound
+
+    known = sorted(known)
+    for name in services:
+        if name not in known:
+            raise NotFound(what=f"service {name!r}; known are {', '.join(known)}")
+
+
+def _wait_for_restart(name: str, earlier_pid: int | None, asked_at: float) -> None:
+    """Wait until node `name` is ready again; DependencyDown when it fails or takes too long."""
+    from barnabee.core import system
+    from barnabee.core.errors import DependencyDown
+    from barnabee.up import paths, plan, run_state
+
+    local = paths.local_paths()
+    run = run_state.require_running(local)
+    config = system.load_system(Path(run.system_file)).nodes()[name]
+    limit_s = config.stop_timeout_s + config.startup_budget_s + _RESTART_DELAY_MAX_S
+    node = run.nodes[name]
+    while time.time() < asked_at + limit_s:
+        if node.since >= asked_at and node.phase in plan.WAITING | plan.STUCK:
+            raise DependencyDown(dependency=name, reason=node.reason)
+        is_new = node.phase == plan.Phase.DONE or node.pid != earlier_pid
+        if node.since >= asked_at and node.phase in plan.USABLE and is_new:
+            return
+        time.sleep(_POLL_S)
+        node = run_state.require_running(local).nodes[name]
+    waits = f"; it waits for {', '.join(node.blocked_by)}" if node.blocked_by else ""
+    raise DependencyDown(dependency=name, reason=f"not ready after {limit_s} s{waits}")
+
+
+def supervise_units(
+    at: Annotated[
+        list[str], typer.Option("--at", metavar="SERVICE=HOST", help="Service with its host.")
+    ],
+    files: Annotated[
+        list[Path] | None, typer.Option("--file", help="File that configures the services.")
+    ] = None,
+) -> None:
+    """Kill units that hang and start those again that failed (started by a unit)."""
+    from barnabee.cli.health import parse_hosts
+    from barnabee.core import logging, system
+    from barnabee.up.unit_supervisor import UnitSupervisor
+
+    services = system.get_system().service
+    hosts = parse_hosts(at)
+    _require_known(list(hosts), services)
+    logging.configure_logging("supervisor")
+    asyncio.run(UnitSupervisor(services, hosts, files or []).run())
+
+
+def print_login_link() -> None:
+    """Print a URL that logs in one browser, once, within 15 minutes."""
+    from barnabee.up import deployment, paths, run_state
+
+    local = paths.local_paths()
+    port = run_state.require_running(local).nodes["api"].port
+    echo(deployment.make_login_link(local, port or 0))
 
 
 def _print_cleared(console: Console, names: list[str]) -> None:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from barnabee.cli import echo
+
 if TYPE_CHECKING:
     from barnabee.core.schema import System
     from barnabee.gpu.vram.types import LedgerEvent
@@ -26,7 +28,7 @@ def show_plan(as_json: JsonOption = False) -> None:
     from barnabee.core import system
 
     facts = _collect_facts(system.load_system())
-    typer.echo(json.dumps(facts, indent=2) if as_json else _format_table(facts))
+    echo(json.dumps(facts, indent=2) if as_json else _format_table(facts))
 
 
 @app.command("simulate")
@@ -54,13 +56,13 @@ def simulate_trace(
     events, summary = replay_trace(graph, read_trace(lines, graph.model, str(file)))
     if as_json:
         result = {"entries": [asdict(event) for event in events], "summary": asdict(summary)}
-        typer.echo(json.dumps(result, indent=2))
+        echo(json.dumps(result, indent=2))
         return
     for event in events:
         if event.kind not in _ROUTINE_KINDS:
-            typer.echo(_format_event(event))
+            echo(_format_event(event))
     for name, value in asdict(summary).items():
-        typer.echo(f"{name}: {_format_value(value)}")
+        echo(f"{name}: {_format_value(value)}")
 
 
 def _collect_facts(system: System) -> dict[str, Any]:

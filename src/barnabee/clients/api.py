@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 
 from barnabee.clients import responses
+from barnabee.clients.service_client import BearerAuth, TokenSource
 from barnabee.core import trace_context
 from barnabee.core.errors import DependencyDown, TimedOut
 from barnabee.core.health import Degraded
@@ -36,7 +37,7 @@ class ApiClient:
     def __init__(
         self,
         url: str,
-        token: str,
+        token: TokenSource,
         *,
         timeout_s: float,
         transport: httpx.AsyncBaseTransport | None = None,
@@ -45,7 +46,7 @@ class ApiClient:
         self._timeout_s = timeout_s
         self._http = httpx.AsyncClient(
             base_url=url,
-            headers={"Authorization": f"Bearer {token}"},
+            auth=BearerAuth(token),
             timeout=timeout_s,
             transport=transport,
             trust_env=False,  # on the local network

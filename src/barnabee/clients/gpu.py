@@ -21,6 +21,7 @@ from barnabee.clients import responses
 from barnabee.clients.load_balancer import InferenceServer, StickySession
 from barnabee.clients.responses import TranscriptionResult
 from barnabee.clients.servers import ServerPool
+from barnabee.clients.service_client import TokenSource
 from barnabee.core import trace_context
 from barnabee.core.errors import DependencyDown
 
@@ -56,7 +57,7 @@ class GpuClient:
     def __init__(
         self,
         url: str | Sequence[str],
-        token: str,
+        token: TokenSource,
         *,
         names: ModelNames | None = None,
         timeout_s: float = 10,

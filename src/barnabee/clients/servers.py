@@ -24,6 +24,7 @@ from barnabee.clients.load_balancer import (
     LoadBalancer,
     StickySession,
 )
+from barnabee.clients.service_client import BearerAuth, TokenSource
 from barnabee.core import trace_context
 from barnabee.core.errors import BadInput, DependencyDown, TimedOut, Unavailable
 from barnabee.core.health import Degraded
@@ -65,7 +66,7 @@ class ServerPool:
     def __init__(
         self,
         urls: Sequence[str],
-        token: str,
+        token: TokenSource,
         *,
         timeout_s: float,
         transport: httpx.AsyncBaseTransport | None = None,
@@ -84,7 +85,7 @@ class ServerPool:
                 f"{responses.NAME} at {url}" if several else responses.NAME,
                 httpx.AsyncClient(
                     base_url=url,
-                    headers={"Authorization": f"Bearer {token}"},
+                    auth=BearerAuth(token),
                     timeout=httpx.Timeout(timeout_s, connect=self._connect_s),
                     limits=POOL_LIMITS,
                     transport=transport,
@@ -146,8 +147,7 @@ class ServerPool:
         """Return None when all servers are healthy, Degraded when some are; else DependencyDown."""
         if len(self.servers) == 1:
             return await self.check(self.servers[0])
-        checks = (self._check_and_record(server) for server in self.servers)
-        results = await asyncio.gather(*checks)
+        results = await asyncio.gather(*map(self._check_and_record, self.servers))
         problems = [
             str(result) if isinstance(result, Unavailable) else result.message
             for result in results

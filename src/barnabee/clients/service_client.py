@@ -5,6 +5,7 @@ Every request has a time limit and every failure an error code.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Generator, Mapping
 from typing import Any
 
 import httpx
@@ -17,6 +18,30 @@ _CLIENT_ERRORS = range(400, 500)
 _UNAUTHORIZED = 401
 
 
+TokenSource = str | Callable[[], str]
+
+
+class BearerAuth(httpx.Auth):
+    """Sends a token that may be replaced; a request refused with the old one is sent again."""
+
+    def __init__(self, token: TokenSource) -> None:
+        self._token = token
+
+    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
+        token = read_token(self._token)
+        request.headers["Authorization"] = f"Bearer {token}"
+        response = yield request
+        replaced = read_token(self._token)
+        if response.status_code == _UNAUTHORIZED and replaced != token:
+            request.headers["Authorization"] = f"Bearer {replaced}"
+            yield request
+
+
+def read_token(source: TokenSource) -> str:
+    """Return the current token."""
+    return source() if callable(source) else source
+
+
 class ServiceClient:
     """Pooled connections to one service."""
 
@@ -24,25 +49,40 @@ class ServiceClient:
         self,
         name: str,
         url: str,
-        token: str,
+        token: TokenSource,
         *,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         self.name = name
         self._http = httpx.AsyncClient(
             base_url=url,
-            headers={"Authorization": f"Bearer {token}"},
+            auth=BearerAuth(token) if token else None,
             transport=transport,
             trust_env=False,
         )
 
     async def request(
-        self, method: str, path: str, *, limit_s: float, json: Any = None
+        self,
+        method: str,
+        path: str,
+        *,
+        limit_s: float,
+        json: Any = None,
+        token: TokenSource | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> httpx.Response:
-        """Return the response of any status; raises TimedOut or DependencyDown."""
+        """Return the response of any status; raises TimedOut or DependencyDown.
+
+        `token` replaces the client's own.
+        """
         try:
             return await self._http.request(
-                method, path, json=json, headers=trace_context.make_headers(), timeout=limit_s
+                method,
+                path,
+                json=json,
+                headers={**trace_context.make_headers(), **(headers or {})},
+                timeout=limit_s,
+                auth=BearerAuth(token) if token else httpx.USE_CLIENT_DEFAULT,
             )
         except httpx.TimeoutException as error:
             raise TimedOut(what=self.name, limit_ms=round(limit_s * 1000)) from error
@@ -51,10 +91,10 @@ class ServiceClient:
             raise DependencyDown(dependency=self.name, reason=reason) from error
 
     async def request_json(
-        self, method: str, path: str, *, limit_s: float, json: Any = None
+        self, method: str, path: str, *, limit_s: float, **options: Any
     ) -> dict[str, Any]:
         """Return the response's JSON object; an error response keeps its code and message."""
-        response = await self.request(method, path, limit_s=limit_s, json=json)
+        response = await self.request(method, path, limit_s=limit_s, **options)
         if response.is_error:
             raise self._make_error(response)
         with responses.wrap_parse_errors(self.name):

@@ -23,6 +23,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 
 from barnabee.clients.load_balancer import ServerAssignment, WakeServerPool
+from barnabee.clients.service_client import TokenSource, read_token
 from barnabee.core import trace_context
 from barnabee.core.backoff import jittered_backoff_s
 from barnabee.core.errors import DependencyDown, SettingInvalid
@@ -61,7 +62,7 @@ class WakeClient:
     def __init__(
         self,
         servers: str | WakeServerPool,
-        token: str,
+        token: TokenSource,
         *,
         room: str = "",
         words: tuple[str, ...] = (),
@@ -157,7 +158,7 @@ class WakeClient:
             await self._servers.check_reachable(assignment)
             async with connect(
                 url,
-                additional_headers={"Authorization": f"Bearer {self._token}"}
+                additional_headers={"Authorization": f"Bearer {read_token(self._token)}"}
                 | trace_context.make_headers(),
                 proxy=None,  # on the local network
                 compression=None,  # audio does not compress

@@ -4,19 +4,28 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from barnabee.core.errors import BarnabeeError
 
+STAT_EVERY_S = 0.5
+
 
 def write_atomically(
-    path: Path, content: bytes | str, *, mode: int = 0o644, durable: bool = False
+    path: Path,
+    content: bytes | str,
+    *,
+    mode: int = 0o644,
+    durable: bool = False,
+    owner: tuple[int, int] | None = None,
 ) -> None:
     """Replace the content of `path`: a reader sees the old file or the new one, never a part.
 
     `durable` syncs the file and its directory, so that the new content survives a power cut.
+    `owner` is the user and group id of the file if this process is root.
     Raises OSError and leaves the old file in place.
     """
     data = content.encode() if isinstance(content, str) else content
@@ -25,6 +34,8 @@ def write_atomically(
         handle = os.open(scratch, os.O_CREAT | os.O_WRONLY | os.O_TRUNC | os.O_CLOEXEC, mode)
         with os.fdopen(handle, "wb") as file:
             os.fchmod(file.fileno(), mode)  # whatever the umask is
+            if owner is not None and os.geteuid() == 0:
+                os.fchown(file.fileno(), *owner)
             file.write(data)
             file.flush()
             if durable:
@@ -75,3 +86,31 @@ def lock_file(
         yield
     finally:
         os.close(handle)
+
+
+class WatchedFile:
+    """Content of a file, read again after the file was replaced; None before it exists.
+
+    A file that disappears or cannot be read keeps its last content.
+    """
+
+    def __init__(self, path: Path, every_s: float = STAT_EVERY_S) -> None:
+        self._path, self._every_s = path, every_s
+        self._checked_s = float("-inf")
+        self._signature: tuple[int, int, int] | None = None
+        self._text: str | None = None
+
+    def read(self, *, now: bool = False) -> str | None:
+        """Return the content, which is at most `every_s` old, or not at all with `now`."""
+        clock_s = time.monotonic()
+        if now or clock_s - self._checked_s >= self._every_s:
+            self._checked_s = clock_s
+            try:
+                status = self._path.stat()
+                signature = (status.st_ino, status.st_mtime_ns, status.st_size)
+                if signature != self._signature:
+                    self._text = self._path.read_text(encoding="utf-8")
+                    self._signature = signature
+            except (OSError, UnicodeDecodeError):
+                pass
+        return self._text

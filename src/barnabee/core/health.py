@@ -16,6 +16,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from barnabee import __version__
 from barnabee.core.errors import BarnabeeError
 from barnabee.core.metrics import Metrics
 
@@ -137,6 +138,20 @@ class HealthMonitor:
     @property
     def uptime_s(self) -> float:
         return time.monotonic() - self._started
+
+    def make_body(self, report: HealthReport, *, is_public: bool = False) -> dict[str, object]:
+        """Return the body of /health, without texts, paths and the version if it `is_public`."""
+        body = {"status": report.state.value, "service": self.component}
+        results = {name: result.as_dict() for name, result in report.results.items()}
+        if is_public:
+            return body | {
+                "dependencies": {
+                    name: {"status": result["status"], "code": result["code"]}
+                    for name, result in results.items()
+                }
+            }
+        uptime_s = round(self.uptime_s, 1)
+        return body | {"version": __version__, "uptime_s": uptime_s, "dependencies": results}
 
     async def report(self, *, max_age_s: float = 0.5) -> HealthReport:
         """Return a report not older than `max_age_s`; concurrent callers share one run."""

@@ -5,8 +5,12 @@ The middleware is one plain ASGI class, because a voice turn passes it several t
 
 from __future__ import annotations
 
+import asyncio
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 import structlog
@@ -15,17 +19,19 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from barnabee import __version__
 from barnabee.core import trace_context
-from barnabee.core.auth import is_cross_site
+from barnabee.core.auth import OpenStreams, RouteScopes, is_cross_site
 from barnabee.core.errors import (
     BadRequest,
     BarnabeeError,
     CrossSiteRequest,
+    Forbidden,
     NotFound,
     TooLarge,
     Unauthorized,
 )
+from barnabee.core.http_limits import AUTHENTICATED_KEY
+from barnabee.core.rate_limit import RateLimiter
 from barnabee.core.tracing import SPAN_RECORDER
 
 if TYPE_CHECKING:
@@ -34,7 +40,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
     from barnabee.core.auth import Authenticator
-    from barnabee.core.health import HealthMonitor, HealthReport
+    from barnabee.core.health import HealthMonitor
     from barnabee.core.metrics import Metrics
 
 PUBLIC_PATHS = frozenset({"/health", "/health/live", "/health/ready", "/login"})
@@ -43,6 +49,9 @@ UNLOGGED_PATHS = frozenset({"/health", "/health/live", "/health/ready", "/metric
 MIB = 1024 * 1024
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 SWITCHING_PROTOCOLS = 101  # status of an accepted WebSocket
+REVOKED = 4401  # close code of a WebSocket whose client was revoked
+CLIENT_KEY = "barnabee.identity"  # in the ASGI scope: the authenticated `Client`
+HOLD_KEY = "barnabee.hold"  # function that ends a stream when the request's client is revoked
 _RESPONSE_STARTS = frozenset(
     {"http.response.start", "websocket.http.response.start", "websocket.accept"}
 )
@@ -56,11 +65,10 @@ def make_standard_routes(health: HealthMonitor, metrics: Metrics) -> list[Route]
     async def get_live(_request: Request) -> Response:
         return JSONResponse({"status": "alive", "service": health.component})
 
-    async def get_ready(_request: Request) -> Response:
+    async def get_ready(request: Request) -> Response:
         report = await health.report()
-        return JSONResponse(
-            make_report_body(health, report), status_code=200 if report.is_ready else 503
-        )
+        body = health.make_body(report, is_public=CLIENT_KEY not in request.scope)
+        return JSONResponse(body, status_code=200 if report.is_ready else 503)
 
     async def get_metrics(_request: Request) -> Response:
         from barnabee.core.metrics import CONTENT_TYPE  # noqa: PLC0415 - slow import
@@ -73,17 +81,6 @@ def make_standard_routes(health: HealthMonitor, metrics: Metrics) -> list[Route]
         Route("/health", get_ready),
         Route("/metrics", get_metrics),
     ]
-
-
-def make_report_body(health: HealthMonitor, report: HealthReport) -> dict[str, object]:
-    """Return the JSON body of /health."""
-    return {
-        "status": report.state.value,
-        "service": health.component,
-        "version": __version__,
-        "uptime_s": round(health.uptime_s, 1),
-        "dependencies": {name: result.as_dict() for name, result in report.results.items()},
-    }
 
 
 def add_error_handlers(app: Starlette) -> None:
@@ -129,6 +126,10 @@ class ServiceMiddleware:
     authenticator: Authenticator | None
     body_max_bytes: int = MIB
     public_paths: frozenset[str] = field(default=PUBLIC_PATHS)
+    scopes: RouteScopes = field(default_factory=lambda: RouteScopes({}))
+    # By client address, 10 a minute; a right token is never refused.
+    wrong_tokens: RateLimiter = field(default_factory=partial(RateLimiter, 10, 10))
+    streams: OpenStreams = field(default_factory=OpenStreams)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in {"http", "websocket"}:
@@ -140,34 +141,53 @@ class ServiceMiddleware:
             SPAN_RECORDER.start_request(headers.get(b"traceparent"))
         recorder = _RequestRecorder(scope, receive, send, self.body_max_bytes)
         try:
-            error = self._check(scope, headers)
-            if error is not None:
+            try:
+                self._check(scope, headers)
+            except BarnabeeError as error:
                 await recorder.refuse(error)
             else:
                 await self.app(scope, recorder.receive, recorder.send)
+                await recorder.end_revoked()
         finally:
+            recorder.release()
             self._record(scope, recorder)
 
-    def _check(self, scope: Scope, headers: dict[bytes, str]) -> BarnabeeError | None:
+    def _check(self, scope: Scope, headers: dict[bytes, str]) -> None:
         if self.authenticator is not None:
-            client = self.authenticator.identify_client(
-                headers.get(b"authorization"), headers.get(b"cookie"), time.time()
-            )
-            if client is None and scope["path"] not in self.public_paths:
-                return Unauthorized()
-            is_unsafe = scope.get("method", "WEBSOCKET") not in SAFE_METHODS
-            if is_unsafe and client != "token" and is_cross_site(headers):
-                return CrossSiteRequest()
-            peer = scope.get("client")
-            scope["barnabee.client"] = f"{client}@{peer[0] if peer else 'local'}"
+            self._authenticate(self.authenticator, scope, headers)
         length = headers.get(b"content-length", "0")
         if not length.isdecimal() or int(length) > self.body_max_bytes:
-            return TooLarge(field="request body", limit=f"{self.body_max_bytes} bytes")
-        return None
+            raise TooLarge(field="request body", limit=f"{self.body_max_bytes} bytes")
+
+    def _authenticate(
+        self, authenticator: Authenticator, scope: Scope, headers: dict[bytes, str]
+    ) -> None:
+        client = authenticator.identify(headers, time.time())
+        address = (scope.get("client") or ["local"])[0]
+        method = scope.get("method", "WEBSOCKET")
+        if scope["path"] not in self.public_paths:
+            if client is None:
+                if b"authorization" in headers:
+                    self.wrong_tokens.take(address)
+                raise Unauthorized
+            required = self.scopes.find(method, scope["path"])
+            if not client.scope.allows(required):
+                raise Forbidden(required=required, given=client.scope)
+        is_from_page = client is None or client.is_browser
+        if method not in SAFE_METHODS and is_from_page and is_cross_site(headers):
+            raise CrossSiteRequest
+        scope["barnabee.client"] = f"{client.name if client else None}@{address}"
+        if client is not None:
+            scope[CLIENT_KEY], scope[AUTHENTICATED_KEY] = client, True
+            scope[HOLD_KEY] = partial(
+                self.streams.hold,
+                lambda: authenticator.may_continue(client, headers, time.time()),
+            )
 
     def _record(self, scope: Scope, recorder: _RequestRecorder) -> None:
         duration_s = recorder.duration_s()
-        route = getattr(scope.get("route"), "path", None) or _polled_path(scope) or "unmatched"
+        polled_path = scope["path"] if scope["path"] in UNLOGGED_PATHS else "unmatched"
+        route = getattr(scope.get("route"), "path", None) or polled_path
         method = scope.get("method", "WEBSOCKET")
         self.metrics.observe_request(method, route, recorder.status, duration_s)
         code = scope.get("barnabee.code")
@@ -181,17 +201,16 @@ class ServiceMiddleware:
                 status=recorder.status,
                 code=code,
                 latency_ms=round(duration_s * 1000, 2),
+                client=scope[CLIENT_KEY].name if CLIENT_KEY in scope else None,
                 **scope.get("barnabee.log", {}),
             )
 
 
-def _polled_path(scope: Scope) -> str | None:
-    path: str = scope["path"]
-    return path if path in UNLOGGED_PATHS else None
-
-
 class _RequestRecorder:
-    """Wraps the channels of one request: limits the body, records the status and the duration."""
+    """Wraps the channels of one request: limits the body, records the status and the duration.
+
+    To an event stream or WebSocket whose client is revoked, it seems to disconnect.
+    """
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, max_bytes: int) -> None:
         self._scope = scope
@@ -199,21 +218,41 @@ class _RequestRecorder:
         self._send = send
         self._max_bytes = max_bytes
         self._received_bytes = 0
+        self._has_body = False
         self._started_at = time.perf_counter()
         self._opened_at: float | None = None
         self.status = 0
+        self._receiving: asyncio.Task[Message] | None = None
+        self._is_revoked = False
+        self.release: Callable[[], None] = lambda: None
 
     def duration_s(self) -> float:
         """Return the duration; of WebSockets and event streams only until they were open."""
         return (self._opened_at or time.perf_counter()) - self._started_at
 
     async def receive(self) -> Message:
-        message = await self._receive()
+        message = await self._receive_until_revoked()
         if message["type"] == "http.request":
             self._received_bytes += len(message.get("body", b""))
+            self._has_body = not message.get("more_body", False)
             if self._received_bytes > self._max_bytes:
                 raise TooLarge(field="request body", limit=f"{self._max_bytes} bytes")
         return message
+
+    async def _receive_until_revoked(self) -> Message:
+        if self._scope["type"] == "http" and not self._has_body:
+            return await self._receive()
+        if not self._is_revoked:
+            # In a task, because an event stream begins to wait here before it is open.
+            self._receiving = asyncio.ensure_future(self._receive())
+            try:
+                return await self._receiving
+            except asyncio.CancelledError:
+                self._receiving.cancel()
+                if not self._is_revoked:
+                    raise
+        kind = "http" if self._scope["type"] == "http" else "websocket"
+        return {"type": f"{kind}.disconnect", "code": REVOKED, "reason": ""}
 
     async def send(self, message: Message) -> None:
         if message["type"] in _RESPONSE_STARTS:
@@ -222,9 +261,26 @@ class _RequestRecorder:
             is_event_stream = (b"content-type", b"text/event-stream") in message["headers"]
             if self.status == SWITCHING_PROTOCOLS or is_event_stream:
                 self._opened_at = time.perf_counter()
+                if HOLD_KEY in self._scope:
+                    self.release = self._scope[HOLD_KEY](self._revoke)
             trace_id = trace_context.get_trace_id().encode()
             message["headers"] = [*message["headers"], (b"x-trace-id", trace_id)]
         await self._send(message)
+
+    def _revoke(self) -> None:
+        self._is_revoked = True
+        if self._receiving is not None:
+            self._receiving.cancel()
+
+    async def end_revoked(self) -> None:
+        """Close the connection of a revoked client after the application has returned."""
+        if not self._is_revoked:
+            return
+        last: Message = {"type": "websocket.close", "code": REVOKED, "reason": "revoked"}
+        if self._scope["type"] == "http":
+            last = {"type": "http.response.body", "body": b"", "more_body": False}
+        with suppress(RuntimeError, OSError):  # it is closed already
+            await self._send(last)
 
     async def refuse(self, error: BarnabeeError) -> None:
         self._scope["barnabee.code"] = error.code
@@ -234,5 +290,6 @@ class _RequestRecorder:
                 self.status = error.status
                 await self._send({"type": "websocket.close", "code": 4000 + error.status})
                 return
-        response = JSONResponse(error.body(trace_context.get_trace_id()), error.status)
+        headers = {"Retry-After": str(error.retry_after_s)} if error.retry_after_s else None
+        response = JSONResponse(error.body(trace_context.get_trace_id()), error.status, headers)
         await response(self._scope, self._receive, self.send)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import re
 import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -24,6 +25,10 @@ from barnabee.core.nonblocking_writer import NonblockingWriter
 if TYPE_CHECKING:
     from structlog.typing import EventDict, Processor, WrappedLogger
 
+# C0 except newline and tab, DEL, C1, marks and overrides of the writing direction, lone surrogates
+_CONTROLS = re.compile(
+    "[\0-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
+)
 _COMMON_FIELDS = ("session_id", "user_id", "stage", "latency_ms")
 
 
@@ -36,6 +41,11 @@ class _Output:
 def count_dropped_lines() -> int:
     """Return how many lines were dropped because the buffer was full."""
     return _Output.writer.dropped if _Output.writer else 0
+
+
+def escape_controls(text: str) -> str:
+    r"""Return `text` for a terminal: control characters as `\u001b`, as in JSON strings. Pure."""
+    return _CONTROLS.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def configure_logging(

@@ -12,15 +12,30 @@ import asyncio
 from collections import deque
 from dataclasses import dataclass, field
 from typing import Any, cast
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 import hiredis
 
 from barnabee.core.errors import DependencyDown, SettingInvalid
+from barnabee.core.settings import read_credential
 
 CommandPart = str | bytes | int
 # After a failed connection, calls fail immediately for this long.
 RETRY_DELAY_S = 0.25
+
+
+def password_name(user: str) -> str:
+    """Return the name of the credential with a Redis user's password."""
+    return f"redis_{user}_password"
+
+
+def add_password(url: str, user: str) -> str:
+    """Return `url` with `user` and its password; unchanged if there is none, or the URL has one."""
+    password = read_credential(password_name(user))
+    scheme, separator, rest = url.partition("://")
+    if password is None or "@" in rest:
+        return url
+    return f"{scheme}{separator}{user}:{quote(password, safe='')}@{rest}"
 
 
 @dataclass(frozen=True)

@@ -7,24 +7,29 @@ requests, so systemd restarts a service whose loop hangs.
 from __future__ import annotations
 
 import asyncio
+import functools
 import gc
+import resource
 import signal
 import socket
 import sys
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, NoReturn
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, NoReturn, cast
 
 import structlog
 import uvicorn
 
+from barnabee.core.connection_limits import ConnectionLimiter, HttpLimits
 from barnabee.core.errors import BarnabeeError, PortTaken
 from barnabee.core.health import HealthMonitor, HealthReport
+from barnabee.core.http_limits import LimitedHttpProtocol, LimitedWebSocketProtocol
 from barnabee.core.logging import configure_logging
-from barnabee.core.settings import Settings, read_settings, read_variable
+from barnabee.core.settings import Settings, read_settings, read_variable, split_proxies
 from barnabee.core.system import System, load_system
 from barnabee.core.tracing import SPAN_RECORDER
+from barnabee.core.trusted_proxies import trust_proxies
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
@@ -34,6 +39,8 @@ if TYPE_CHECKING:
 HEALTH_INTERVAL_S = 2.0
 SHUTDOWN_GRACE_S = 4
 WEBSOCKET_MESSAGE_MAX_BYTES = 1024 * 1024  # the routes have smaller limits of their own
+DESCRIPTORS_MAX = 65_536
+UNACKNOWLEDGED_MAX_MS = 30_000  # then a peer without an answer is gone
 
 log = structlog.get_logger()
 
@@ -70,8 +77,10 @@ def run_service(component: str, factory: ServiceFactory) -> NoReturn:
         )
         listener = bind_socket(component, settings.bind, config.port(component))
         service = factory(config, settings)
+        proxies = split_proxies(settings.trusted_proxies)
+        service = replace(service, app=trust_proxies(service.app, proxies))
         with asyncio.Runner(loop_factory=make_loop_factory()) as runner:
-            runner.run(_serve(component, service, listener))
+            runner.run(_serve(component, service, listener, proxies))
         SPAN_RECORDER.close()
     except BarnabeeError as error:
         exit_with_error(error)
@@ -90,6 +99,9 @@ def bind_socket(service: str, host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    # Connections inherit both: a client that vanished without a FIN is noticed.
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNACKNOWLEDGED_MAX_MS)
     try:
         listener.bind((host, port))
     except OSError as error:
@@ -129,13 +141,27 @@ async def monitor_health(health: HealthMonitor) -> None:
         await asyncio.sleep(interval_s)
 
 
-def make_uvicorn_config(app: ASGIApp, grace_s: int) -> uvicorn.Config:
+def make_uvicorn_config(
+    app: ASGIApp,
+    grace_s: int,
+    limits: HttpLimits | None = None,
+    trusted_proxies: tuple[str, ...] = (),
+) -> uvicorn.Config:
+    descriptors = raise_descriptor_limit()
+    limits = limits or HttpLimits()
+    limits = replace(limits, connections_max=min(limits.connections_max, descriptors // 2))
+    limiter = ConnectionLimiter(limits, trusted_proxies)
+    http = functools.partial(LimitedHttpProtocol, limiter)
+    websocket = functools.partial(LimitedWebSocketProtocol, limiter)
     return uvicorn.Config(
         app,
+        http=cast("type[asyncio.Protocol]", http),
+        ws=cast("type[asyncio.Protocol]", websocket),
         log_config=None,
         access_log=False,
         timeout_graceful_shutdown=grace_s,
         server_header=False,
+        proxy_headers=False,  # uvicorn's default trusts every client on this machine
         date_header=False,
         ws_max_size=WEBSOCKET_MESSAGE_MAX_BYTES,
         # A packet of 256 KiB may decompress to 250 MB, and audio does not compress.
@@ -143,10 +169,20 @@ def make_uvicorn_config(app: ASGIApp, grace_s: int) -> uvicorn.Config:
     )
 
 
-async def _serve(component: str, service: ServiceApp, listener: socket.socket) -> None:
-    server = _Server(
-        make_uvicorn_config(service.app, service.shutdown_grace_s), service.before_shutdown
-    )
+def raise_descriptor_limit() -> int:
+    """Raise the limit of open files to the hard limit, at most `DESCRIPTORS_MAX`; return it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = DESCRIPTORS_MAX if hard == resource.RLIM_INFINITY else min(hard, DESCRIPTORS_MAX)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    return wanted
+
+
+async def _serve(
+    component: str, service: ServiceApp, listener: socket.socket, proxies: tuple[str, ...]
+) -> None:
+    config = make_uvicorn_config(service.app, service.shutdown_grace_s, trusted_proxies=proxies)
+    server = _Server(config, service.before_shutdown)
     log.info("starting", port=listener.getsockname()[1])
     monitor = asyncio.create_task(_monitor_when_started(server, service.health), name="health")
     monitor.add_done_callback(lambda _task: setattr(server, "should_exit", True))

@@ -6,6 +6,7 @@ never environment variables.
 
 from __future__ import annotations
 
+import ipaddress
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -57,6 +58,8 @@ class Settings(BaseSettings):
     loki_url: str = Field("", validation_alias="LOKI_URL")  # for `barnabee up` and the CLI
     otlp_endpoint: str = Field("", validation_alias="OTEL_EXPORTER_OTLP_ENDPOINT")
     bind: str = Field("127.0.0.1", validation_alias="BARNABEE_BIND")
+    # Addresses and networks of reverse proxies whose forwarded headers are believed.
+    trusted_proxies: str = Field("", validation_alias="BARNABEE_TRUSTED_PROXIES")
     device: Literal["cpu", "cuda"] = Field("cpu", validation_alias="BARNABEE_DEVICE")
     threads: int = Field(0, ge=0, le=256, validation_alias="BARNABEE_THREADS")
     log_level: Literal["debug", "info", "warning", "error"] = Field(
@@ -74,6 +77,12 @@ class Settings(BaseSettings):
             _check_url(url)
         if len(set(split_urls(value))) < len(split_urls(value)):
             raise ValueError("it contains the same URL twice")
+        return value
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _validate_proxies(cls, value: str) -> str:
+        split_proxies(value)
         return value
 
     @property
@@ -102,6 +111,18 @@ def read_settings(system: System) -> Settings:
         name = str(first["loc"][0])
         reason = first["msg"].removeprefix("Value error, ")
         raise SettingInvalid(name=name, reason=reason, hint=f"correct {name}") from error
+
+
+def split_proxies(value: str) -> tuple[str, ...]:
+    """Return the addresses and networks of a comma-separated list. Pure.
+
+    Raises ValueError for an entry that is neither, and for one that matches every address.
+    """
+    entries = tuple(entry for part in value.split(",") if (entry := part.strip()))
+    for entry in entries:
+        if ipaddress.ip_network(entry).prefixlen == 0:
+            raise ValueError(f"{entry} trusts every client")
+    return entries
 
 
 def split_urls(value: str) -> tuple[str, ...]:
@@ -143,13 +164,26 @@ def override_environment(variables: Mapping[str, str]) -> Iterator[None]:
         os.environ.update(before)
 
 
+def find_credential(name: str) -> Path | None:
+    """Return the file of the secret `name`, or None if this service does not have it.
+
+    BARNABEE_TOKENS is a directory of files that are replaced while the service runs; systemd's
+    credentials are not.
+    """
+    for variable in ("BARNABEE_TOKENS", "CREDENTIALS_DIRECTORY"):
+        path = Path(os.environ.get(variable) or "/nonexistent") / name
+        if path.is_file():
+            return path
+    return None
+
+
 def read_credential(name: str) -> str | None:
     """Return the secret `name`, or None if this service does not have it."""
-    directory = os.environ.get("CREDENTIALS_DIRECTORY")
-    if not directory:
+    path = find_credential(name)
+    if path is None:
         return None
     try:
-        return (Path(directory) / name).read_text(encoding="utf-8").strip() or None
+        return path.read_text(encoding="utf-8").strip() or None
     except FileNotFoundError:
         return None
     except (OSError, UnicodeDecodeError) as error:

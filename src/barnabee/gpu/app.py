@@ -13,11 +13,13 @@ import structlog
 from fastapi import FastAPI
 
 from barnabee import __version__
-from barnabee.core.auth import Authenticator
+from barnabee.audio.decode import AudioDecoder
+from barnabee.core.auth import Authenticator, RouteScopes, open_authenticator
 from barnabee.core.health import HealthMonitor
 from barnabee.core.http import MIB, ServiceMiddleware, add_error_handlers, make_standard_routes
+from barnabee.core.rate_limit import make_login_limiter
 from barnabee.core.serve import ServiceApp
-from barnabee.core.settings import require_credential
+from barnabee.core.tokens import Scope
 from barnabee.gpu import engine_factory
 from barnabee.gpu.health import make_checks
 from barnabee.gpu.metrics import GpuMetrics
@@ -32,6 +34,21 @@ if TYPE_CHECKING:
 
 SHUTDOWN_GRACE_S = 2  # running requests may end; with LAST_JOB_TIMEOUT_S less than the 4 s promised
 LAST_JOB_TIMEOUT_S = 0.5
+ROUTE_SCOPES = RouteScopes(
+    {
+        "POST /v1/audio/transcriptions": Scope.INFER,
+        "POST /v1/audio/speech": Scope.INFER,
+        "POST /v1/embeddings": Scope.INFER,
+        "WEBSOCKET /v1/wake": Scope.INFER,
+        "GET /v1/models": Scope.INFER,
+        "GET /v1/models/{model}": Scope.INFER,
+        "POST /v1/models/{model}/load": Scope.ADMIN,
+        "POST /v1/models/{model}/unload": Scope.ADMIN,
+        "GET /v1/vram": Scope.INFER,
+        "POST /v1/turns": Scope.INFER,
+        "DELETE /v1/turns/{turn}": Scope.INFER,
+    }
+)
 
 log = structlog.get_logger()
 
@@ -46,7 +63,7 @@ def build_inference_service(
 ) -> ServiceApp:
     """Return the service; it answers requests while its models are still loading."""
     metrics = metrics or GpuMetrics("gpu")
-    access = access or Authenticator(require_credential("api_token"))
+    access = access or open_authenticator()
     if capabilities is None:
         limit_mib = system.service["gpu"].memory_max_mib
         probe = open_probe(engine_factory.read_device(settings), limit_mib)
@@ -55,6 +72,7 @@ def build_inference_service(
     manager = capabilities.manager
     streams = wake.StreamLimiter(system.wake.streams_max, metrics.wake_streams.set)
     metrics.create_wake_series(system.wake)
+    decoder = AudioDecoder(max_s=system.limits.audio_max_s)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
@@ -64,18 +82,24 @@ def build_inference_service(
         finally:
             running.cancel()
             await asyncio.gather(running, return_exceptions=True)
+            await decoder.aclose()
         _exit_without_busy_threads(manager.runtimes.values())
 
     app = FastAPI(title="BarnabeeNet inference", version=__version__, lifespan=lifespan)
     add_error_handlers(app)
-    app.include_router(transcriptions.make_router(capabilities.stt, system.limits))
+    app.include_router(transcriptions.make_router(capabilities.stt, decoder, system.limits))
     app.include_router(speech.make_router(capabilities.tts, system.limits, system.voice))
     app.include_router(embeddings.make_router(capabilities.embed, system.limits))
     app.include_router(models.make_router(capabilities))
     app.include_router(wake.make_router(capabilities.wake, system.wake, streams, metrics))
     app.router.routes.extend(make_standard_routes(health, metrics))
     front = ServiceMiddleware(
-        app, metrics, access, body_max_bytes=system.limits.audio_max_mib * MIB
+        app,
+        metrics,
+        access,
+        system.limits.audio_max_mib * MIB,
+        scopes=ROUTE_SCOPES,
+        wrong_tokens=make_login_limiter(system.limits),
     )
     return ServiceApp(front, health, SHUTDOWN_GRACE_S, streams.close_all)
 

@@ -21,7 +21,7 @@ from barnabee.backup import integrity, litestream
 from barnabee.clients.queue import JOB_KEY_PREFIX, QUEUE_KEY
 from barnabee.core import replica_epoch
 from barnabee.core.errors import BackupDamaged, BackupUnreachable
-from barnabee.core.redis_client import RedisClient
+from barnabee.core.redis_client import RedisClient, add_password
 from barnabee.core.schema import System
 from barnabee.core.settings import Settings
 
@@ -148,7 +148,7 @@ async def follow_redis(own: RedisClient, holder: RedisAddress) -> bool:
     """Make `own` a replica of the Redis at `holder`; False if it was already. DependencyDown."""
     if await read_redis_master(own) == holder:
         return False
-    target = RedisClient(f"redis://{holder[0]}:{holder[1]}/0")
+    target = RedisClient(add_password(f"redis://{holder[0]}:{holder[1]}/0", "peer"))
     try:
         count = await hand_over_jobs(own, target)
     finally:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from barnabee.core.errors import DependencyDown
-from barnabee.store import wal_checkpoint
+from barnabee.store import database_files, wal_checkpoint
 from barnabee.store.sqlite_errors import translate_error
 
 T = TypeVar("T")
@@ -28,6 +28,7 @@ class ConnectionThread:
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=name)
         self._connection: sqlite3.Connection | None = None
         self._closed = False
+        self.log_ids: database_files.LogIds = (None, None)  # when the connection was opened
 
     def is_closed(self) -> bool:
         """Return whether `close` was called."""
@@ -63,6 +64,8 @@ class ConnectionThread:
                 self._connection = open_connection(self._path, self._busy_timeout_ms, mode="rw")
                 if self._query_only:
                     self._connection.execute("PRAGMA query_only = ON")
+                self._connection.execute("SELECT 1 FROM sqlite_schema").fetchone()  # opens the log
+                self.log_ids = database_files.log_ids(self._path)
             return work(self._connection)
         except sqlite3.Error as error:
             raise translate_error(error, self._path) from error

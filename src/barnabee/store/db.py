@@ -21,7 +21,7 @@ from barnabee.core.errors import (
     DependencyDown,
     SettingInvalid,
 )
-from barnabee.store import fence, migrations
+from barnabee.store import database_files, fence, migrations
 from barnabee.store.connection import ConnectionThread, T, Work, open_connection
 from barnabee.store.sqlite_errors import (
     MIN_FREE_BYTES,
@@ -72,7 +72,7 @@ class Database:
     ) -> None:
         self.path = path
         self._check_fence = check_fence
-        self._file_id = _file_id(path)
+        self._file_id = database_files.file_id(path)
         self._reader = ConnectionThread(path, "database-read", busy_timeout_ms, query_only=True)
         self._writer = ConnectionThread(path, "database-write", busy_timeout_ms, query_only=False)
 
@@ -122,7 +122,12 @@ class Database:
     def _write(self, connection: sqlite3.Connection, work: Work[T]) -> T:
         self._require_same_file()
         self._check_fence()
-        return _run_transaction(connection, "BEGIN IMMEDIATE", work, self._check_fence)
+
+        def work_in_log(opened: sqlite3.Connection) -> T:
+            self._require_same_log()
+            return work(opened)
+
+        return _run_transaction(connection, "BEGIN IMMEDIATE", work_in_log, self._check_fence)
 
     def _require_writable(self, connection: sqlite3.Connection) -> None:
         self._require_same_file()
@@ -134,14 +139,22 @@ class Database:
         # Rolled back, it leaves nothing in the log, so nothing is replicated either.
         connection.execute("BEGIN IMMEDIATE")
         try:
+            self._require_same_log()
             version = connection.execute("PRAGMA user_version").fetchone()[0]
             connection.execute(f"PRAGMA user_version = {version:d}")
         finally:
             connection.execute("ROLLBACK")
 
     def _require_same_file(self) -> None:
-        if _file_id(self.path) != self._file_id:
+        if database_files.file_id(self.path) != self._file_id:
             raise DatabaseCorrupt(path=self.path, reason="the file was removed or replaced")
+
+    def _require_same_log(self) -> None:
+        opened = self._writer.log_ids
+        if database_files.log_ids(self.path) != opened:
+            database_files.put_back_log(self.path, opened)
+            reason = "its write-ahead log was removed or replaced"
+            raise DependencyDown(dependency="database", reason=reason, retry_after_s=1)
 
 
 def prepare_database(
@@ -163,12 +176,17 @@ def prepare_database(
     steps = migrations.load_migrations()
     try:
         if not checked_copy:
+            database_files.report_missing_frames(path)
             exists = path.exists() and path.stat().st_size
             if not exists or _check_read_only(path, steps) < len(steps):
                 check_fence()
             create_shared_file(path)
         with closing(open_connection(path, busy_timeout_ms, mode="rwc")) as connection:
             _enable_wal(connection, busy_timeout_ms)
+            if not checked_copy and database_files.count_lost_commits(path):
+                connection.execute("BEGIN IMMEDIATE")  # no other process is writing just now
+                database_files.keep_damaged_log(path)
+                connection.execute("ROLLBACK")
             version = migrations.require_known_schema(connection, steps, str(path))
             if before_migration is not None and not checked_copy and 0 < version < len(steps):
                 _migrate_existing(connection, path, steps, before_migration)
@@ -231,11 +249,3 @@ def _run_transaction(
             connection.execute("ROLLBACK")
         raise
     return result
-
-
-def _file_id(path: Path) -> tuple[int, int] | None:
-    try:
-        found = path.stat()
-    except FileNotFoundError:
-        return None
-    return found.st_dev, found.st_ino

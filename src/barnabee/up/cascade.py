@@ -5,15 +5,21 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from barnabee.core import system
 from barnabee.core.errors import BadRequest, NotFound
 from barnabee.core.health import HealthState
 from barnabee.core.schema import ServiceConfig
+from barnabee.core.settings import read_credential
+from barnabee.core.tokens import Scope
+from barnabee.up import plan
+from barnabee.up.paths import local_paths
 from barnabee.up.plan import Phase
 from barnabee.up.probe import HEALTHY, NodeProber, NodeProbeResult, make_silent_result
 from barnabee.up.run_state import NodeState, RunState
+from barnabee.up.secrets import read_metrics_token
 
 
 @dataclass(frozen=True)
@@ -32,21 +38,24 @@ class CascadeReport:
 
     nodes: Mapping[str, NodeHealth]
     healthy_s: float | None = None  # how long the start took
+    problem: str = ""  # of the runner
 
     @property
     def is_ok(self) -> bool:
         """Whether every node is healthy or only lacks dependencies that are not configured."""
-        return bool(self.nodes) and all(node.result.is_ok for node in self.nodes.values())
+        nodes = self.nodes.values()
+        return bool(nodes) and not self.problem and all(node.result.is_ok for node in nodes)
 
     @property
     def is_ready(self) -> bool:
         """Whether every node is healthy or degraded."""
-        return bool(self.nodes) and all(node.result.is_ready for node in self.nodes.values())
+        nodes = self.nodes.values()
+        return bool(nodes) and not self.problem and all(node.result.is_ready for node in nodes)
 
     @property
-    def has_given_up(self) -> bool:
-        """Whether the runner has given up a node, so that waiting cannot help."""
-        return any(node.phase == Phase.GIVEN_UP for node in self.nodes.values())
+    def is_stuck(self) -> bool:
+        """Whether a node backs off or was given up, so that waiting does not help."""
+        return any(node.phase in plan.STUCK for node in self.nodes.values())
 
     def as_dict(self) -> dict[str, object]:
         """Return the JSON form."""
@@ -60,13 +69,18 @@ class CascadeReport:
             }
             for name, node in self.nodes.items()
         }
-        return {"good": self.is_ok, "healthy_s": self.healthy_s, "services": nodes}
+        return {
+            "good": self.is_ok,
+            "healthy_s": self.healthy_s,
+            "problem": self.problem or None,
+            "services": nodes,
+        }
 
 
 async def probe_run(run: RunState) -> CascadeReport:
     """Probe every node of `run`."""
     configs = system.load_system(Path(run.system_file)).nodes()
-    prober = NodeProber()
+    prober = NodeProber(read_token=partial(read_metrics_token, local_paths()))
     try:
         results = await asyncio.gather(
             *(_probe_node(prober, configs[name], node) for name, node in run.nodes.items())
@@ -77,7 +91,7 @@ async def probe_run(run: RunState) -> CascadeReport:
         name: NodeHealth(result, node.phase, _explain(result, node), node.last_lines)
         for (name, node), result in zip(run.nodes.items(), results, strict=True)
     }
-    return CascadeReport(nodes, run.healthy_s)
+    return CascadeReport(nodes, run.healthy_s, run.describe_staleness())
 
 
 async def probe_hosts(hosts: Mapping[str, str]) -> CascadeReport:
@@ -105,7 +119,7 @@ async def probe_hosts(hosts: Mapping[str, str]) -> CascadeReport:
 
 
 async def _probe_host(node: ServiceConfig, host: str) -> NodeProbeResult:
-    prober = NodeProber(host)
+    prober = NodeProber(host, partial(read_credential, Scope.METRICS.credential))
     try:
         return await prober.probe(node)
     finally:
@@ -117,7 +131,7 @@ async def _probe_node(
 ) -> NodeProbeResult:
     if config.probe == "exit":
         return _judge_oneshot(node)
-    if node.phase in {Phase.ABSENT, Phase.FAILED, Phase.GIVEN_UP}:
+    if node.phase in {Phase.ABSENT} | plan.WAITING | plan.STUCK:
         return make_silent_result("")
     return await prober.probe(config)
 
@@ -127,7 +141,7 @@ def _judge_oneshot(node: NodeState) -> NodeProbeResult:
         return HEALTHY
     state = (
         HealthState.UNKNOWN
-        if node.phase in {Phase.ABSENT, Phase.STARTING}
+        if node.phase in {Phase.ABSENT, Phase.STARTING, "unknown"}
         else HealthState.UNHEALTHY
     )
     return NodeProbeResult(is_responding=False, state=state)

@@ -6,8 +6,6 @@ order. Programs, models and the command are part of an image.
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -15,13 +13,18 @@ from typing import Any
 from barnabee.core import graph
 from barnabee.core.schema import ServiceConfig, System
 from barnabee.core.settings import Settings
-from barnabee.up.node_commands import make_redis_options
+from barnabee.core.tokens import TOKENS_FILE, Scope
+from barnabee.up.probe import PROBE_USER
+from barnabee.up.redis_server import make_redis_options
 
 NAME = "barnabee"
 NETWORK = "internal"
 USER = 990  # of pkgs/images/oci.nix: owns /data and may read the secrets
 HTTP, HTTPS = 80, 443
 PROXY = "proxy"
+TOKENS = "tokens"
+TOKENS_DIRECTORY = "/run/barnabee-tokens"
+_TOKEN_NAMES = frozenset(scope.credential for scope in Scope)
 BEHIND_THE_PROXY = ("api", "voice")
 TLS = ("tls_certificate", "tls_key")
 SYSTEM_FILE = "/etc/barnabee/system.toml"
@@ -42,8 +45,11 @@ _VOLUMES = {
     "api": ["barnabee-data:/data", f"litestream-socket:{RUNTIME}"],
     "worker": ["barnabee-data:/data", f"litestream-socket:{RUNTIME}"],
 }
-# Published on loopback only: clients use the proxy, and WebRTC reaches the voice service.
-_LOOPBACK = ("api", "gpu")
+# Published on loopback only: clients use the proxy, and WebRTC media reaches the voice service.
+_LOOPBACK = ("api", "gpu", "voice")
+# The proxy's address is fixed, because the services trust its forwarded headers; others get theirs
+# from the upper half. The last of the networks that Docker would choose itself.
+SUBNET, OTHERS, PROXY_ADDRESS = "172.31.77.0/24", "172.31.77.128/25", "172.31.77.2"
 
 
 @dataclass(frozen=True)
@@ -66,11 +72,17 @@ def make_compose_file(system: System, options: ComposeOptions) -> dict[str, Any]
     }
     proxied = {name: _condition(system.service[name]) for name in BEHIND_THE_PROXY}
     services[PROXY] = _proxy(proxied, options)
+    services[TOKENS] = _tokens(system, options)
     secrets = sorted({name for item in services.values() for name in item.get("secrets", ())})
     return {
         "name": NAME,
         "services": services,
-        "networks": {NETWORK: {"name": NAME}},
+        "networks": {
+            NETWORK: {
+                "name": NAME,
+                "ipam": {"config": [{"subnet": SUBNET, "ip_range": OTHERS}]},
+            }
+        },
         "volumes": {
             "barnabee-data": {
                 "driver": "local",
@@ -98,6 +110,8 @@ def make_environment(system: System) -> dict[str, str]:
         "BARNABEE_DATA": "/data",
         "BARNABEE_LITESTREAM_SOCKET": f"{RUNTIME}/litestream.sock",
         "BARNABEE_SYSTEM": SYSTEM_FILE,
+        "BARNABEE_TOKENS": TOKENS_DIRECTORY,
+        "BARNABEE_TRUSTED_PROXIES": PROXY_ADDRESS,
         "CREDENTIALS_DIRECTORY": SECRETS,
         "DATABASE_PATH": "/data/barnabee.db",
         "GPU_SERVICE_URL": f"http://gpu:{system.port('gpu')}",
@@ -130,16 +144,21 @@ def _service(
         other: _condition(nodes[other], is_required=other in node.needs) for other in after
     }
     volumes = list(_VOLUMES.get(name, []))
+    if node.module:
+        volumes.append(f"{options.secrets}/tokens/{name}:{TOKENS_DIRECTORY}:ro")
+        depends_on[TOKENS] = {"condition": "service_completed_successfully"}
     if is_ours:
         volumes.append(f"{options.system_file}:{SYSTEM_FILE}:ro")
     return _base(name, options) | _drop_empty(
         {
             "command": None if is_ours else _redis_command(system),
             "restart": _restart(node),
-            "environment": make_environment(system) if is_ours else None,
+            "environment": make_environment(system)
+            if is_ours
+            else {"CREDENTIALS_DIRECTORY": SECRETS},
             "ports": _ports(name, node, system),
             "volumes": volumes,
-            "secrets": list(node.credentials),
+            "secrets": [secret for secret in node.credentials if secret not in _TOKEN_NAMES],
             "depends_on": depends_on,
             "healthcheck": None if is_oneshot else _healthcheck(name, node),
             "stop_grace_period": f"{node.stop_timeout_s}s",
@@ -152,6 +171,7 @@ def _base(name: str, options: ComposeOptions) -> dict[str, Any]:
     """Return the keys that every container has: its names and its restrictions."""
     return {
         "image": image_name(name, options),
+        "init": True,  # a health check cannot kill the first process of a container
         "container_name": f"{NAME}-{name}",
         "networks": [NETWORK],
         "user": f"{USER}:{USER}",
@@ -172,6 +192,7 @@ def _proxy(depends_on: Mapping[str, Any], options: ComposeOptions) -> dict[str, 
         f"https://127.0.0.1:{HTTPS}/health/live",
     ]
     return _base(PROXY, options) | {
+        "networks": {NETWORK: {"ipv4_address": PROXY_ADDRESS}},
         "tmpfs": [f"{path}:uid={USER}" for path in ("/tmp", "/run/nginx", "/var/cache/nginx")],  # noqa: S108
         "restart": "unless-stopped",
         "ports": [f"{port}:{port}" for port in (HTTP, HTTPS)],
@@ -180,6 +201,28 @@ def _proxy(depends_on: Mapping[str, Any], options: ComposeOptions) -> dict[str, 
         "depends_on": {name: wait | {"restart": True} for name, wait in depends_on.items()},
         "healthcheck": _timing(test, start_s=10),
         "deploy": {"resources": {"limits": {"memory": "256M"}}},
+    }
+
+
+def _tokens(system: System, options: ComposeOptions) -> dict[str, Any]:
+    """Return the job that writes the tokens of each service before it starts."""
+    files = [
+        f"{name}/{file}"
+        for name, node in system.service.items()
+        if node.module
+        for file in (TOKENS_FILE, *node.credentials)
+        if file in {TOKENS_FILE} | _TOKEN_NAMES
+    ]
+    command = ["python", "-m", "barnabee.core.tokens", "--admin-token-file", "/secrets/api_token"]
+    command += ["--directory", "/secrets", "--copies", "/secrets/tokens", "--create", *files]
+    base = {key: value for key, value in _base("api", options).items() if key != "networks"}
+    return base | {
+        "container_name": f"{NAME}-{TOKENS}",
+        "network_mode": "none",
+        "restart": "on-failure",
+        "command": command,
+        "volumes": [f"{options.secrets}:/secrets"],
+        "deploy": {"resources": {"limits": {"memory": "128M"}}},
     }
 
 
@@ -201,18 +244,27 @@ def _condition(node: ServiceConfig, *, is_required: bool = True) -> dict[str, An
 
 
 def _ports(name: str, node: ServiceConfig, system: System) -> list[str]:
-    if name in _LOOPBACK:
-        return [f"127.0.0.1:{node.port}:{node.port}"]
+    ports = [f"127.0.0.1:{node.port}:{node.port}"] if name in _LOOPBACK else []
     if name == "voice":
         media = f"{system.talk.media_port_first}-{system.talk.media_port_last}"
-        return [f"{node.port}:{node.port}", f"{media}:{media}/udp"]
-    return []
+        ports.append(f"{media}:{media}/udp")
+    return ports
 
 
 def _healthcheck(name: str, node: ServiceConfig) -> dict[str, Any]:
-    test = ["CMD", "barnabee", "health", "--ready", "--at", f"{name}=127.0.0.1"]
+    test = ["CMD", "barnabee", "health", "--ready", "--kill-hung", "--at", f"{name}=127.0.0.1"]
     if node.probe == "redis":
-        test = ["CMD", "valkey-cli", "-p", str(node.port), "ping"]
+        test = [
+            "CMD",
+            "valkey-cli",
+            "--user",
+            PROBE_USER,
+            "--pass",
+            "any",
+            "-p",
+            str(node.port),
+            "ping",
+        ]
     return _timing(test, start_s=node.startup_budget_s)
 
 
@@ -236,41 +288,7 @@ def _resources(name: str, node: ServiceConfig, options: ComposeOptions) -> dict[
 
 
 def _redis_command(system: System) -> list[str]:
-    # Without a password: none of its ports is published, and only our containers use the network.
+    # None of its ports is published; without a password only PING is allowed.
     options = make_redis_options(system, "0.0.0.0", "/data") | {"protected-mode": "no"}
-    return ["valkey-server", *(text for key in options for text in (f"--{key}", options[key]))]
-
-
-# ---- YAML ---------------------------------------------------------------------------------------
-
-_PLAIN = re.compile(r"[A-Za-z/.][A-Za-z0-9_./@-]*")
-_WORDS = frozenset({"y", "n", "yes", "no", "on", "off", "true", "false", "null"})
-
-
-def to_yaml(value: Mapping[str, Any]) -> str:
-    """Return plain data as YAML. A list directly inside a list is not supported."""
-    return "".join(f"{line}\n" for line in _lines(value))
-
-
-def _lines(value: Any) -> Iterator[str]:
-    if isinstance(value, Mapping):
-        for key, inner in value.items():
-            if isinstance(inner, Mapping | list) and inner:
-                yield f"{_scalar(key)}:"
-                yield from (f"  {line}" for line in _lines(inner))
-            else:
-                yield f"{_scalar(key)}: {_scalar(inner)}"
-        return
-    for inner in value:
-        first, *others = (
-            list(_lines(inner)) if isinstance(inner, Mapping) and inner else [_scalar(inner)]
-        )
-        yield f"- {first}"
-        yield from (f"  {line}" for line in others)
-
-
-def _scalar(value: Any) -> str:
-    """Return a plain word unquoted where YAML reads it as a string, and everything else as JSON."""
-    if isinstance(value, str) and _PLAIN.fullmatch(value) and value.lower() not in _WORDS:
-        return value
-    return json.dumps(value, ensure_ascii=False)
+    arguments = (text for key in options for text in (f"--{key}", options[key]))
+    return ["python", "-m", "barnabee.up.redis_server", "valkey-server", *arguments]

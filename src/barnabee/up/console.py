@@ -7,9 +7,9 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 
+from rich import markup
 from rich.console import Console
 from rich.live import Live
-from rich.markup import escape
 from rich.progress import (
     BarColumn,
     DownloadColumn,
@@ -20,10 +20,10 @@ from rich.progress import (
 )
 from rich.table import Table
 
+from barnabee.core.logging import escape_controls
 from barnabee.up import run_state
-from barnabee.up.logfile import Record
+from barnabee.up.logfile import Record, RunView
 from barnabee.up.node_supervisor import format_message
-from barnabee.up.runner import RunView
 
 _LINES_SHOWN = 6
 STATE_COLOURS = {
@@ -35,6 +35,11 @@ STATE_COLOURS = {
 _LEVEL_COLOURS = {"warning": "yellow", "error": "red", "critical": "bold red", "debug": "dim"}
 STATE_SYMBOLS = {"healthy": "●", "degraded": "◐", "unhealthy": "✗", "unknown": "○"}
 _HIDDEN_EVENTS = frozenset({"request"})
+
+
+def escape(text: str) -> str:
+    """Return text that may come from elsewhere as rich markup, for terminals."""
+    return markup.escape(escape_controls(text))
 
 
 def make_view(console: Console, ready_text: Callable[[], str]) -> RunView:
@@ -166,7 +171,7 @@ def format_failure(name: str, reason: str, last_lines: Sequence[str]) -> str:
 
 def format_record(record: Record) -> str:
     """Return a log record as one line of rich markup."""
-    stamp = str(record.get("timestamp", ""))[11:19]
+    stamp = escape(str(record.get("timestamp", ""))[11:19])
     level = str(record["level"])
     colour = _LEVEL_COLOURS.get(level, "")
     text = escape(format_message(record))
@@ -177,7 +182,7 @@ def format_record(record: Record) -> str:
     ]
     body = f"[{colour}]{text}[/]" if colour else text
     tail = f" [dim]{escape(' '.join(extras))}[/]" if extras else ""
-    return f"[dim]{stamp}[/] [cyan]{record['component']:<10}[/] {body}{tail}"
+    return f"[dim]{stamp}[/] [cyan]{escape(str(record['component'])):<10}[/] {body}{tail}"
 
 
 # Called with the step's name, the bytes done and the total bytes (0 if unknown).

@@ -16,6 +16,7 @@ from barnabee.core.auth import Authenticator
 from barnabee.core.errors import NotRunning
 from barnabee.core.schema import ServiceConfig, System
 from barnabee.core.settings import Settings, read_variable
+from barnabee.core.tokens import TOKENS_FILE
 from barnabee.up import dashboard, home_assistant, paths, plan, secrets
 from barnabee.up.orphans import NODE_VARIABLE, RUN_ID_VARIABLE
 from barnabee.up.paths import Paths
@@ -146,7 +147,8 @@ def make_node_environment(deployment: LocalDeployment, name: str) -> dict[str, s
     passed = {key: given[key] for key in _PASSED_VARIABLES if given.get(key)}
     token = deployment.paths.secrets / DEMO_TOKEN
     sources = {"home_assistant_token": token} if deployment.demo_home is not None else {}
-    names = deployment.system.nodes()[name].credentials
+    node = deployment.system.nodes()[name]
+    names = [*node.credentials, *((TOKENS_FILE,) if node.module else ())]
     credentials = secrets.issue_credentials(deployment.paths, name, names, sources)
     if name == "worker":  # starts snapshots and drills, as timers do on NixOS
         backup = secrets.issue_credentials(deployment.paths, _BACKUP, _BACKUP_CREDENTIALS)

@@ -15,14 +15,18 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
 from typing import Any, NoReturn
 
 from barnabee.core.errors import BarnabeeError, DependencyDown, PortTaken
 from barnabee.core.schema import ServiceConfig
+from barnabee.core.system import load_system
 from barnabee.up import orphans, run_state, secrets
 from barnabee.up.deployment import CommandFactory, LocalDeployment, make_node_environment
+from barnabee.up.logfile import RunView
 from barnabee.up.node_commands import COMMANDS, make_command
-from barnabee.up.runner import Runner, RunView
+from barnabee.up.paths import Paths
+from barnabee.up.runner import Runner
 
 _POLL_S = 0.05
 
@@ -117,6 +121,23 @@ def _redirect_output(deployment: LocalDeployment) -> None:
     errors = os.open(deployment.paths.log.parent / "runner.err", os.O_WRONLY | os.O_CREAT, 0o600)
     for source, target in ((nothing, 0), (nothing, 1), (errors, 2)):
         os.dup2(source, target)
+
+
+def find_running_deployment(paths: Paths) -> LocalDeployment | None:
+    """Return the deployment that runs in this directory, with the options it was started with."""
+    runner, run = run_state.find_runner(paths), run_state.read_state(paths)
+    if runner is None or run is None:
+        return None
+    file = Path(run.system_file)
+    return LocalDeployment(
+        load_system(file),
+        file,
+        paths,
+        Path(run.models),
+        runner.environ(),
+        Path(run.demo_home) if run.demo_home else None,
+        run.monitoring,
+    )
 
 
 # ---- pre-flight checks --------------------------------------------------------------------------

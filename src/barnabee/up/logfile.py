@@ -1,22 +1,29 @@
-"""The runner's log file: JSON lines of all services, rotated by size, and its readers.
+"""The runner's log file: JSON lines of all services, rotated by size, its readers and its writer.
 
 Our services log JSON; lines of other programs are converted, so that every record has one format.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import re
+import socket
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import chain
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from barnabee.clients.loki_push import LogShipper
+    from barnabee.up.deployment import LocalDeployment
+    from barnabee.up.run_state import RunState
 
 Record = dict[str, Any]
 
@@ -220,3 +227,63 @@ def _follow(path: Path, file: IO[str]) -> Iterator[Record]:
             with path.open(encoding="utf-8", errors="replace") as newer:
                 yield from _follow(path, newer)
         time.sleep(_POLL_S)
+
+
+# ---- writing the log of a run --------------------------------------------------------------------
+
+
+class RunView(Protocol):
+    """Output of a run, such as a terminal."""
+
+    def show_record(self, record: Record) -> None: ...
+
+    def show_nodes(self, run: RunState) -> None:
+        """Show the current state of the nodes."""
+
+    def show_failure(self, name: str, reason: str, last_lines: Sequence[str]) -> None:
+        """Show that a node failed, with its last log lines."""
+
+    def show_healthy(self, run: RunState) -> None:
+        """Show that all nodes are healthy; called once per run."""
+
+
+class RunLog:
+    """Log of one run. Not thread-safe: used from the runner's event loop."""
+
+    def __init__(self, deployment: LocalDeployment, view: RunView) -> None:
+        self._view = view
+        self._file = LogFile(deployment.paths.log)
+        self._shipper: LogShipper | None = None
+        if url := deployment.environment.get("LOKI_URL"):
+            from barnabee.clients.loki import parse_base_url  # noqa: PLC0415 - imports httpx
+            from barnabee.clients.loki_push import LogShipper  # noqa: PLC0415
+
+            buffer_bytes = deployment.system.logs.loki_buffer_max_mib * 1024 * 1024
+            address = parse_base_url(url)
+            self._shipper = LogShipper(
+                address, socket.gethostname(), buffer_bytes, self._write_from_thread
+            )
+
+    def start(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        if self._shipper is not None:
+            self._shipper.start()
+
+    async def stop(self) -> None:
+        if self._shipper is not None:
+            await asyncio.to_thread(self._shipper.stop)
+        self._file.close()
+
+    def write(self, record: Record) -> None:
+        self._file.write(record)
+        if self._shipper is not None:
+            self._shipper.offer(record)
+        self._view.show_record(record)
+
+    def write_event(self, event: str, **fields: object) -> None:
+        """Write a record of the runner itself."""
+        self.write(make_record("runner", "", utc_now()) | {"event": event} | fields)
+
+    def _write_from_thread(self, event: str, fields: Mapping[str, object]) -> None:
+        with suppress(RuntimeError):  # the loop has ended
+            self._loop.call_soon_threadsafe(lambda: self.write_event(event, **fields))

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from barnabee.core.tokens import Scope
 from barnabee.up import monitoring_config, secrets
 from barnabee.up.deployment import CommandFactory, LocalDeployment, NodeCommand
 from barnabee.up.packages import find_program
@@ -44,7 +45,7 @@ def monitoring_directory() -> Path:
 
 
 def make_prometheus_command(deployment: LocalDeployment) -> NodeCommand:
-    token = deployment.paths.run / "credentials" / "prometheus" / secrets.API_TOKEN
+    token = deployment.paths.run / "credentials" / "prometheus" / Scope.METRICS.credential
     limits = _write(
         deployment, "limits.json", monitoring_config.make_limit_rules(deployment.system)
     )

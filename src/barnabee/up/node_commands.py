@@ -12,15 +12,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from barnabee.core.errors import Misconfigured, SettingMissing
-from barnabee.core.schema import System
 from barnabee.up import monitoring_services, secrets
 from barnabee.up.deployment import DEMO_TOKEN, CommandFactory, LocalDeployment, NodeCommand
 from barnabee.up.packages import find_program
 from barnabee.up.paths import checkout_directory
+from barnabee.up.redis_server import make_redis_options
 
 # Exit status of our services after a configuration error (core.errors).
 _CONFIGURATION_ERROR = frozenset({2})
-_REDIS_DATA_MAX = "512mb"
 
 
 def _run_module(module: str, *arguments: str) -> NodeCommand:
@@ -33,24 +32,8 @@ def _run_redis(deployment: LocalDeployment) -> NodeCommand:
     directory.mkdir(parents=True, exist_ok=True)
     options = make_redis_options(deployment.system, "127.0.0.1", str(directory))
     arguments = (text for key, value in options.items() for text in (f"--{key}", value))
-    return NodeCommand((find_redis_program(directory), *arguments))
-
-
-def make_redis_options(system: System, bind: str, directory: str) -> dict[str, str]:
-    """Return the options of a Redis or Valkey server that loses no accepted job."""
-    return {
-        "port": str(system.port("redis")),
-        "bind": bind,
-        "dir": directory,
-        "appendonly": "yes",
-        # "everysec" holds writes back while a sync runs, and kill -9 then loses answered commands
-        # (74 of 144 442 in one of 12 tries); "no" writes before it answers: 0 of 202 458
-        "appendfsync": "no",
-        "save": "",  # the append-only file is the only copy
-        "maxmemory": _REDIS_DATA_MAX,
-        "maxmemory-policy": "noeviction",  # a job must never be dropped to make room
-        "set-proc-title": "no",  # the title would overwrite RUN_ID_VARIABLE in the environment
-    }
+    command = _run_module("barnabee.up.redis_server", find_redis_program(directory), *arguments)
+    return replace(command, environment={"RUNTIME_DIRECTORY": str(deployment.paths.run / "redis")})
 
 
 def find_redis_program(directory: Path) -> str:

@@ -42,8 +42,8 @@ class NodeExit:
 
     reason: str
     is_clean: bool  # without being stopped, with exit status 0
-    is_requested: bool  # stopped because the run stops
-    is_final: bool  # its exit status says that a restart cannot help
+    is_requested: bool  # the runner stopped it
+    is_final: bool  # its exit status says that only a changed configuration can help
 
 
 class NodeSupervisor:
@@ -101,7 +101,7 @@ class NodeSupervisor:
             self._child.kill()
 
     def stop(self, *, kill: bool = False) -> None:
-        """Stop the node because the run stops."""
+        """Stop the node because the run stops, or to restart it."""
         self._is_stop_requested = True
         if not self._stop_reason.done():
             self._stop_reason.set_result("stopped")
@@ -122,6 +122,7 @@ class NodeSupervisor:
             return NodeExit(describe_exit(status), status == 0, is_requested, is_final)
         is_stopped = self._stop_reason.done()
         reason = self._stop_reason.result() if is_stopped else watching.result()
+        watching.cancel()  # while it stops it need not answer
         await child.stop(self.node.stop_timeout_s)
         return NodeExit(reason, is_clean=False, is_requested=is_requested, is_final=False)
 
@@ -137,12 +138,23 @@ class NodeSupervisor:
                     await asyncio.sleep(_STARTUP_PROBE_EVERY_S)
         except TimeoutError:
             return f"not ready within its start-up budget of {budget_s} s"
+        reason = await self._watch_liveness()
+        if self._child is not None:
+            self._child.kill()  # a process that hangs does not handle SIGTERM
+        return reason
+
+    async def _watch_liveness(self) -> str:
+        """Return why the node counts as hung; does not return while it answers."""
         responded_s = time.monotonic()
-        while time.monotonic() - responded_s < self.node.watchdog_s:
+        while True:
             result = await self._probe()
-            responded_s = time.monotonic() if result.is_responding else responded_s
+            if result.is_responding:
+                responded_s = time.monotonic()
+            elif result.is_silent and await asyncio.to_thread(orphans.is_hung, self.pid or 0):
+                return f"it hangs: {result.message}"
+            elif time.monotonic() - responded_s >= self.node.watchdog_s:
+                return f"no answer for {self.node.watchdog_s} s"
             await asyncio.sleep(_PROBE_EVERY_S if result.is_ok else _PROBE_EVERY_S / 3)
-        return f"no answer for {self.node.watchdog_s} s"
 
     async def _probe(self, creates_file: Path | None = None) -> NodeProbeResult:
         result = await self._prober.probe(self.node)

@@ -12,6 +12,7 @@ import signal
 import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from pathlib import Path
 
 import psutil
 
@@ -22,6 +23,8 @@ GRACE_S = 3.0
 # A start time is in clock ticks since boot; its conversion may differ in the last digits.
 START_TIME_TOLERANCE_S = 1.0
 _POLL_S = 0.02
+# How long and how often `is_hung` looks, and the share of one processor below which it is idle.
+_HUNG_SAMPLES, _HUNG_SAMPLE_S, _IDLE_SHARE = 4, 0.1, 0.05
 _MIB = 1024 * 1024
 
 
@@ -76,6 +79,16 @@ def kill_processes(processes: Iterable[psutil.Process]) -> None:
     wait_for_exit(targets, GRACE_S)
 
 
+def kill_session(leader: int) -> None:
+    """Kill the processes of a session, but not its leader."""
+    members = []
+    for process in psutil.process_iter():
+        with suppress(OSError):
+            if process.pid != leader and os.getsid(process.pid) == leader:
+                members.append(process)
+    kill_processes(members)
+
+
 def measure_memory_mib(leaders: Iterable[int]) -> dict[int, float]:
     """Return the resident memory of each leader's session in MiB.
 
@@ -88,6 +101,39 @@ def measure_memory_mib(leaders: Iterable[int]) -> dict[int, float]:
             if session in totals:
                 totals[session] += process.memory_info().rss / _MIB
     return totals
+
+
+def is_hung(leader: int) -> bool:
+    """Return whether a session that does not answer hangs: it is stopped, or only sleeps.
+
+    On a busy machine, or while it loads a model, a service may be slow to answer. But then one of
+    its threads computes, waits for a processor (state R) or for a disk (D). The threads of a
+    stopped process are in state T. A deadlock leaves all of them asleep (S), although a request is
+    waiting.
+    """
+    first_s, states = _read_activity(leader)
+    if states & {"T", "t"}:
+        return True
+    for _ in range(_HUNG_SAMPLES):
+        if not states or states & {"R", "D"}:
+            return False
+        time.sleep(_HUNG_SAMPLE_S)
+        used_s, states = _read_activity(leader)
+    return used_s - first_s < _IDLE_SHARE * _HUNG_SAMPLES * _HUNG_SAMPLE_S
+
+
+def _read_activity(leader: int) -> tuple[float, set[str]]:
+    """Return the processor time of a session and the states of its threads (proc_pid_stat(5))."""
+    ticks, states = 0, set[str]()
+    for pid in psutil.pids():
+        with suppress(OSError):
+            if os.getsid(pid) != leader:
+                continue
+            for thread in Path(f"/proc/{pid}/task").iterdir():
+                fields = (thread / "stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+                states.add(fields[0])
+                ticks += int(fields[11]) + int(fields[12])
+    return ticks / os.sysconf("SC_CLK_TCK"), states
 
 
 def wait_for_exit(processes: list[psutil.Process], within_s: float) -> list[psutil.Process]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,6 +45,11 @@ class Paths:
         return self.run / "state.json"
 
     @property
+    def restart_requests(self) -> Path:
+        """Directory of files named after the nodes that the runner is asked to restart."""
+        return self.run / "restart"
+
+    @property
     def lock(self) -> Path:
         """Lock file that the runner of this directory holds."""
         return self.run / "lock"
@@ -64,6 +70,15 @@ class Paths:
         if len(str(socket)) <= _SOCKET_PATH_MAX:
             return socket
         return Path(tempfile.gettempdir()) / f"barnabee-{self.run_id}.sock"
+
+    def read_configuration(self, system_file: Path) -> tuple[tuple[str, int, int], ...]:
+        """Return the names, times and sizes of the files that configure the services."""
+        found = []
+        for file in (system_file, *sorted(self.secrets.glob("*"))):
+            with suppress(OSError):
+                status = file.stat()
+                found.append((file.name, status.st_mtime_ns, status.st_size))
+        return tuple(found)
 
     def make(self) -> None:
         """Create the directories with mode 0700."""

@@ -4,21 +4,26 @@ From the graph, the status of each node and the time follow the actions. `runner
 `decide_actions` when a status has changed and when the time of a restart has come.
 
 A node starts as soon as everything it needs is ready. A failed node restarts after a delay that
-doubles with each failure within its interval, up to `DELAY_MAX_S`; after `start_limit_burst`
-failures it is given up. A node is stopped when none of its dependents runs any more; after
-`STOP_LIMIT_S` all remaining nodes are killed.
+doubles with each failure within its interval, up to `DELAY_MAX_S`, until it was ready for
+`STABLE_S`. After `start_limit_burst` starts
+in a row that did not become ready, or an exit status that only a changed configuration can cure, it
+backs off: it is started again after 1, 2 and 5 minutes, then every 5. A node is stopped when none
+of its dependents runs any more; after `STOP_LIMIT_S` all remaining nodes are killed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from barnabee.core.backoff import backoff_s
 from barnabee.core.schema import ServiceConfig
 
 DELAY_MAX_S = 10.0  # a service must be ready again within 15 s of its failure
+STABLE_S = 10.0  # a node that was ready for so long restarts as after its first failure
+BACK_OFF_DELAYS_S = (60.0, 120.0, 300.0)  # the last one repeats
 STOP_LIMIT_S = 8.0  # a stop must be complete within 10 s, including SIGKILL
 
 
@@ -30,14 +35,17 @@ class Phase(StrEnum):
     READY = "ready"
     DONE = "done"
     FAILED = "failed"
-    GIVEN_UP = "given up"
+    BACKING_OFF = "backing off"
+    GIVEN_UP = "given up"  # only with the restart policy `never`
     STOPPING = "stopping"
     KILLED = "killed"
 
 
 RUNNING = frozenset({Phase.STARTING, Phase.READY, Phase.STOPPING, Phase.KILLED})
 USABLE = frozenset({Phase.READY, Phase.DONE})
-SETTLED = USABLE | {Phase.GIVEN_UP}
+STUCK = frozenset({Phase.BACKING_OFF, Phase.GIVEN_UP})
+SETTLED = USABLE | STUCK
+WAITING = frozenset({Phase.FAILED, Phase.BACKING_OFF})
 
 
 @dataclass(frozen=True)
@@ -47,15 +55,17 @@ class NodeStatus:
     phase: Phase = Phase.ABSENT
     failures_s: tuple[float, ...] = ()
     reason: str = ""
-    is_clean: bool = False  # it ended without being stopped, with exit status 0
-    is_final: bool = False  # its exit status says that a restart cannot help
+    ready_since_s: float | None = None  # since its last start
+    failed_starts: int = 0  # in a row
+    back_offs: int = 0  # in a row
+    retry_at_s: float = 0.0  # of a failed node
 
 
 @dataclass(frozen=True)
 class NodeGraph:
     """The nodes to run.
 
-    `after` orders without requiring: a node waits until those are ready or have failed for good.
+    `after` orders without requiring: a node waits until those are ready or back off.
     """
 
     nodes: Mapping[str, ServiceConfig]
@@ -79,14 +89,6 @@ class RestartNode:
 
 
 @dataclass(frozen=True)
-class GiveUpNode:
-    """Do not start the node again."""
-
-    name: str
-    reason: str
-
-
-@dataclass(frozen=True)
 class StopNode:
     """Stop the node: with SIGTERM, or with SIGKILL if `kill`."""
 
@@ -94,7 +96,7 @@ class StopNode:
     kill: bool = False
 
 
-Action = StartNode | RestartNode | GiveUpNode | StopNode
+Action = StartNode | RestartNode | StopNode
 
 
 def decide_actions(
@@ -121,11 +123,11 @@ def find_unmet_needs(name: str, graph: NodeGraph, statuses: Mapping[str, NodeSta
 def find_failed_dependency(
     name: str, graph: NodeGraph, statuses: Mapping[str, NodeStatus]
 ) -> str | None:
-    """Return the given-up node, direct or indirect, without which `name` cannot start, or None."""
+    """Return the stuck node, direct or indirect, without which `name` cannot start, or None."""
     for other in graph.nodes[name].needs:
         if other not in graph.nodes:
             continue
-        if statuses[other].phase == Phase.GIVEN_UP:
+        if statuses[other].phase in STUCK:
             return other
         if statuses[other].phase == Phase.ABSENT:
             indirect = find_failed_dependency(other, graph, statuses)
@@ -140,43 +142,45 @@ def _settled(name: str, graph: NodeGraph, statuses: Mapping[str, NodeStatus]) ->
     )
 
 
-def restart_delay_s(node: ServiceConfig, failures_s: tuple[float, ...]) -> float:
-    """Return the back-off after the last of the failures."""
-    first_s = node.restart_delay_ms / 1000
-    return backoff_s(len(_recent_failures(node, failures_s)), first_s, DELAY_MAX_S)
+def record_failure(
+    node: ServiceConfig, status: NodeStatus, now_s: float, reason: str, *, is_final: bool = False
+) -> NodeStatus:
+    """Return the status after a failure; `is_final` if only a changed configuration can help."""
+    was_ready = status.ready_since_s is not None
+    is_stable = status.ready_since_s is not None and now_s - status.ready_since_s >= STABLE_S
+    earlier_s = () if is_stable else status.failures_s
+    recent_s = (at_s for at_s in earlier_s if now_s - at_s < node.start_limit_interval_s)
+    failed = NodeStatus(Phase.FAILED, (*recent_s, now_s), reason)
+    if node.restart == "never":
+        never = f"{reason}; its restart policy is `never`"
+        return replace(failed, phase=Phase.GIVEN_UP, reason=never)
+    starts, back_offs = (0, 0) if was_ready else (status.failed_starts + 1, status.back_offs)
+    if is_final or starts >= node.start_limit_burst:
+        delay_s = BACK_OFF_DELAYS_S[min(back_offs, len(BACK_OFF_DELAYS_S) - 1)]
+        failed = replace(failed, phase=Phase.BACKING_OFF, back_offs=back_offs + 1)
+    else:
+        delay_s = backoff_s(len(failed.failures_s), node.restart_delay_ms / 1000, DELAY_MAX_S)
+    return replace(failed, failed_starts=starts, retry_at_s=now_s + delay_s)
+
+
+def explain_failure(status: NodeStatus, now_s: float, now: datetime) -> str:
+    """Return the reason of a failure and, while the node backs off, when it is started again."""
+    if status.phase != Phase.BACKING_OFF:
+        return status.reason
+    at = (now + timedelta(seconds=status.retry_at_s - now_s)).astimezone()
+    return f"{status.reason}; failed start {status.failed_starts}, next try at {at:%H:%M:%S}"
 
 
 def _next(
     name: str, graph: NodeGraph, statuses: Mapping[str, NodeStatus], now_s: float
 ) -> Action | None:
-    status, node = statuses[name], graph.nodes[name]
-    if status.phase == Phase.FAILED:
-        reason = _reason_to_give_up(node, status)
-        if reason:
-            return GiveUpNode(name, reason)
-        at_s = status.failures_s[-1] + restart_delay_s(node, status.failures_s)
-        if now_s < at_s:
-            return RestartNode(name, at_s)
+    status = statuses[name]
+    if status.phase in WAITING:
+        if now_s < status.retry_at_s:
+            return RestartNode(name, status.retry_at_s)
     elif status.phase != Phase.ABSENT:
         return None
     return None if find_unmet_needs(name, graph, statuses) else StartNode(name)
-
-
-def _reason_to_give_up(node: ServiceConfig, status: NodeStatus) -> str | None:
-    if status.is_final:
-        return status.reason
-    if node.restart == "never":
-        return f"{status.reason}; its restart policy is `never`"
-    if status.is_clean and node.restart == "on-failure":
-        return "it ended without an error"
-    count = len(_recent_failures(node, status.failures_s))
-    if count >= node.start_limit_burst:
-        return f"{status.reason}; that was failure {count} within {node.start_limit_interval_s} s"
-    return None
-
-
-def _recent_failures(node: ServiceConfig, failures_s: tuple[float, ...]) -> list[float]:
-    return [at_s for at_s in failures_s if failures_s[-1] - at_s < node.start_limit_interval_s]
 
 
 def _stops(

@@ -7,44 +7,28 @@ service by name.
 from __future__ import annotations
 
 import asyncio
+import math
 import signal
-import socket
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
-from typing import Protocol
+from datetime import UTC, datetime
+from functools import partial
 
-from barnabee.clients.loki import parse_base_url
-from barnabee.clients.loki_push import EventCallback, LogShipper
 from barnabee.core.errors import BarnabeeError, Misconfigured
 from barnabee.up import orphans, plan, run_state
 from barnabee.up.deployment import CommandFactory, LocalDeployment, make_node_environment
-from barnabee.up.logfile import LogFile, Record, make_record, utc_now
+from barnabee.up.logfile import RunLog, RunView
 from barnabee.up.node_commands import COMMANDS, make_command
 from barnabee.up.node_supervisor import NodeExit, NodeSupervisor
 from barnabee.up.paths import Paths
 from barnabee.up.plan import NodeStatus, Phase
 from barnabee.up.probe import NodeProber, NodeProbeResult
+from barnabee.up.secrets import read_metrics_token
 
 _SAMPLE_EVERY_S = 2.0
-_MIB = 1024 * 1024
-_NAME = "runner"
-
-
-class RunView(Protocol):
-    """Output of a run, such as a terminal."""
-
-    def show_record(self, record: Record) -> None: ...
-
-    def show_nodes(self, run: run_state.RunState) -> None:
-        """Show the current state of the nodes."""
-
-    def show_failure(self, name: str, reason: str, last_lines: Sequence[str]) -> None:
-        """Show that a node failed, with its last log lines."""
-
-    def show_healthy(self, run: run_state.RunState) -> None:
-        """Show that all nodes are healthy; called once per run."""
+_REQUESTS_EVERY_S = 0.5
 
 
 class Runner:
@@ -65,33 +49,40 @@ class Runner:
         self._results: dict[str, NodeProbeResult] = {}
         self._supervisors: dict[str, NodeSupervisor] = {}
         self._new_failures: set[str] = set()  # not yet shown
-        self._prober = NodeProber()
-        self._log = LogFile(deployment.paths.log)
-        self._shipper = _make_shipper(deployment, self._log_from_thread)
+        self._configurations: dict[str, object] = {}  # that the nodes were started with
+        self._is_published = True
+        self._prober = NodeProber(read_token=partial(read_metrics_token, deployment.paths))
+        self._log = RunLog(deployment, view)
         self._wake = asyncio.Event()
         self._stop_since_s: float | None = None
         self._began_s = time.monotonic()
-        self._run = _make_first_state(deployment, self._graph)
+        self._run = run_state.make_run_state(
+            str(deployment.system_file),
+            {name: run_state.NodeState(port=node.port) for name, node in self._graph.nodes.items()},
+            models=str(deployment.models),
+            demo_home=str(deployment.demo_home or ""),
+            monitoring=deployment.monitoring,
+            asked_at=deployment.requested_at,
+        )
 
     async def run(self) -> None:
         """Run until a stop is requested; no process is left when this returns or raises."""
         self._began_s = time.monotonic()
         self._install_signal_handlers()
-        self._loop = asyncio.get_running_loop()
-        if self._shipper is not None:
-            self._shipper.start()
+        self._log.start()
+        run_state.take_restart_requests(self._deployment.paths)  # of an earlier run
         try:
             async with asyncio.TaskGroup() as tasks:
-                memory_watch = tasks.create_task(self._enforce_memory_limits())
+                watches = (self._enforce_memory_limits(), self._watch_requests())
+                watching = [tasks.create_task(watch) for watch in watches]
                 await self._reconcile(tasks)
-                memory_watch.cancel()
+                for task in watching:
+                    task.cancel()
         finally:
             await asyncio.to_thread(_kill_all, self._deployment.paths)
             await self._prober.aclose()
-            self._log_event("stopped")
-            if self._shipper is not None:
-                await asyncio.to_thread(self._shipper.stop)
-            self._log.close()
+            self._log.write_event("stopped")
+            await self._log.stop()
             self._deployment.paths.state.unlink(missing_ok=True)
 
     def stop(self) -> None:
@@ -108,7 +99,7 @@ class Runner:
             actions = plan.decide_actions(
                 self._graph, self._statuses, time.monotonic(), self._stop_since_s
             )
-            self._show_failures(actions)
+            self._show_failures()
             for action in actions:
                 self._execute(action, tasks)
             self._publish()
@@ -116,26 +107,22 @@ class Runner:
             if self._stop_since_s is not None:
                 limit_s = self._stop_since_s + plan.STOP_LIMIT_S
                 times_s = [limit_s] if time.monotonic() < limit_s else []
-            await self._sleep_until(min(times_s, default=None))
-
-    async def _sleep_until(self, at_s: float | None) -> None:
-        timeout_s = None if at_s is None else max(0.02, at_s - time.monotonic())
-        with suppress(TimeoutError):
-            async with asyncio.timeout(timeout_s):
-                await self._wake.wait()
+            wait_s = min(times_s, default=math.inf) - time.monotonic()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(min(max(0.02, wait_s), run_state.WRITE_EVERY_S)):
+                    await self._wake.wait()
 
     def _execute(self, action: plan.Action, tasks: asyncio.TaskGroup) -> None:
         name = action.name
         if isinstance(action, plan.StartNode):
             self._set_phase(name, Phase.STARTING)
+            self._configurations[name] = self._read_configuration()
             node = self._graph.nodes[name]
             supervisor = NodeSupervisor(
-                name, node, self._prober, self._write_record, self._handle_probe
+                name, node, self._prober, self._log.write, self._handle_probe
             )
             self._supervisors[name] = supervisor
             tasks.create_task(self._supervise(supervisor), name=name)
-        elif isinstance(action, plan.GiveUpNode):
-            self._set_phase(name, Phase.GIVEN_UP, reason=action.reason)
         elif isinstance(action, plan.StopNode):
             self._set_phase(name, Phase.KILLED if action.kill else Phase.STOPPING)
             self._supervisors[name].stop(kill=action.kill)
@@ -154,20 +141,20 @@ class Runner:
 
     def _handle_exit(self, name: str, ended: NodeExit) -> None:
         self._results.pop(name, None)
-        before = self._statuses[name]
+        node = self._graph.nodes[name]
         if ended.is_requested:
+            self._statuses[name] = NodeStatus()
             self._set_phase(name, Phase.ABSENT)
-        elif ended.is_clean and self._graph.nodes[name].kind == "oneshot":
+        elif ended.is_clean and node.kind == "oneshot":
             self._set_phase(name, Phase.DONE)
         else:
-            failures_s = (*before.failures_s, time.monotonic())
-            self._set_phase(name, Phase.FAILED, reason=ended.reason)
-            self._statuses[name] = replace(
-                self._statuses[name],
-                failures_s=failures_s,
-                is_clean=ended.is_clean,
+            status = plan.record_failure(
+                *(node, self._statuses[name], time.monotonic(), ended.reason),
                 is_final=ended.is_final,
             )
+            self._statuses[name] = status
+            reason = plan.explain_failure(status, time.monotonic(), datetime.now(UTC))
+            self._set_phase(name, status.phase, reason)
             self._run.nodes[name].restarts += 1
             self._new_failures.add(name)
 
@@ -180,27 +167,58 @@ class Runner:
             self._wake.set()
 
     def _set_phase(self, name: str, phase: Phase, reason: str = "") -> None:
-        self._statuses[name] = replace(self._statuses[name], phase=phase, reason=reason)
+        status = replace(self._statuses[name], phase=phase, reason=reason)
+        if phase in {Phase.STARTING, Phase.READY}:
+            ready_since_s = time.monotonic() if phase == Phase.READY else None
+            status = replace(status, ready_since_s=ready_since_s)
+        self._statuses[name] = status
         node, now = self._run.nodes[name], time.time()
         if phase in {Phase.READY, Phase.DONE}:
             node.ready_s = round(now - node.since, 2)
         node.phase, node.since, node.reason = phase.value, now, reason
-        self._log_event(phase.value, node=name, **({"reason": reason} if reason else {}))
+        self._log.write_event(phase.value, node=name, **({"reason": reason} if reason else {}))
         self._wake.set()
 
-    def _show_failures(self, actions: Sequence[plan.Action]) -> None:
+    def _show_failures(self) -> None:
         """Show each new failure with its reason, its last log lines and what follows."""
         for name in sorted(self._new_failures):
-            reason = self._statuses[name].reason
-            for action in actions:
-                if action.name == name and isinstance(action, plan.GiveUpNode):
-                    reason = f"{action.reason}; it is not started again"
-                elif action.name == name and isinstance(action, plan.RestartNode):
-                    reason += f"; again in {action.at_s - time.monotonic():.1f} s"
+            status = self._statuses[name]
+            reason = status.reason
+            if status.phase == Phase.FAILED:
+                reason += f"; again in {status.retry_at_s - time.monotonic():.1f} s"
             lines = list(self._supervisors[name].last_lines)
             self._run.nodes[name].last_lines = lines
             self._view.show_failure(name, reason, lines)
         self._new_failures.clear()
+
+    async def _watch_requests(self) -> None:
+        """Restart what `barnabee restart` asks for, and what backs off when its settings change."""
+        while True:
+            await asyncio.sleep(_REQUESTS_EVERY_S)
+            for name in run_state.take_restart_requests(self._deployment.paths):
+                if name in self._graph.nodes and self._stop_since_s is None:
+                    self._restart(name)
+            for name, status in self._statuses.items():
+                if status.phase != Phase.BACKING_OFF:
+                    continue
+                if self._configurations[name] != self._read_configuration():
+                    self._configurations[name] = self._read_configuration()
+                    self._log.write_event("configuration changed", node=name)
+                    self._statuses[name] = replace(status, retry_at_s=time.monotonic())
+                    self._wake.set()
+
+    def _read_configuration(self) -> object:
+        return self._deployment.paths.read_configuration(self._deployment.system_file)
+
+    def _restart(self, name: str) -> None:
+        self._log.write_event("restart requested", node=name)
+        phase = self._statuses[name].phase
+        if phase in {Phase.STARTING, Phase.READY}:
+            self._set_phase(name, Phase.STOPPING)
+            self._supervisors[name].stop()
+        elif phase not in plan.RUNNING:
+            self._statuses[name] = NodeStatus()
+            self._set_phase(name, Phase.ABSENT)
 
     def _publish(self) -> None:
         for name, node in self._run.nodes.items():
@@ -214,11 +232,16 @@ class Runner:
             self._run.healthy_s = round(time.monotonic() - self._began_s, 2)
             self._run.healthy_at = time.time()
             self._run.phase = "running"
-            self._log_event("all healthy", seconds=self._run.healthy_s)
+            self._log.write_event("all healthy", seconds=self._run.healthy_s)
             self._view.show_healthy(self._run)
         self._view.show_nodes(self._run)
-        with suppress(OSError):  # a full disk must not stop the run
+        try:
             run_state.write_state(self._deployment.paths, self._run)
+            self._is_published = True
+        except OSError as error:  # a full disk must not stop the run; readers notice the age
+            if self._is_published:
+                self._log.write_event("state not written", level="error", reason=str(error))
+            self._is_published = False
 
     def _is_healthy(self) -> bool:
         return all(
@@ -250,43 +273,12 @@ class Runner:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             loop.add_signal_handler(number, self.stop)
 
-    def _log_event(self, event: str, **fields: object) -> None:
-        self._write_record(make_record(_NAME, "", utc_now()) | {"event": event} | fields)
-
-    def _log_from_thread(self, event: str, fields: Mapping[str, object]) -> None:
-        with suppress(RuntimeError):  # the loop has ended
-            self._loop.call_soon_threadsafe(lambda: self._log_event(event, **fields))
-
-    def _write_record(self, record: Record) -> None:
-        self._log.write(record)
-        if self._shipper is not None:
-            self._shipper.offer(record)
-        self._view.show_record(record)
-
-
-def _make_shipper(deployment: LocalDeployment, on_event: EventCallback) -> LogShipper | None:
-    url = deployment.environment.get("LOKI_URL")
-    buffer_bytes = deployment.system.logs.loki_buffer_max_mib * _MIB
-    if not url:
-        return None
-    return LogShipper(parse_base_url(url), socket.gethostname(), buffer_bytes, on_event)
-
-
-def _make_first_state(deployment: LocalDeployment, graph: plan.NodeGraph) -> run_state.RunState:
-    nodes = {name: run_state.NodeState(port=node.port) for name, node in graph.nodes.items()}
-    return run_state.make_run_state(
-        str(deployment.system_file),
-        demo_home=deployment.demo_home is not None,
-        asked_at=deployment.requested_at,
-        nodes=nodes,
-    )
-
 
 def _state_name(phase: Phase, result: NodeProbeResult | None) -> str:
     if phase == Phase.DONE:
         return "healthy"
     if result is None:
-        return "unhealthy" if phase in {Phase.FAILED, Phase.GIVEN_UP} else "unknown"
+        return "unhealthy" if phase in plan.WAITING | plan.STUCK else "unknown"
     return result.state.value
 
 

@@ -14,10 +14,13 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from barnabee.core.errors import SettingMissing
+from barnabee.core.redis_client import password_name
+from barnabee.core.tokens import Scope, TokenStore, lock_tokens
 from barnabee.up.paths import Paths
 
 API_TOKEN = "api_token"  # noqa: S105 - the name of the file
 DEMO_WEBHOOK = "demo_home_webhook_id"
+_REDIS_USERS = ("api", "worker")
 B2_KEY_ID = "b2_key_id"
 B2_KEY = "b2_application_key"
 # Holds the key id that was generated here: a different one in `b2_key_id` is the user's own.
@@ -31,7 +34,10 @@ def ensure_secrets(paths: Paths) -> None:
     """
     paths.secrets.chmod(0o700)
     _create(paths.secrets / API_TOKEN, secrets.token_urlsafe(32))
+    open_token_store(paths.secrets, paths.run / "credentials").refresh()
     _create(paths.secrets / DEMO_WEBHOOK, secrets.token_hex(16))
+    for user in _REDIS_USERS:
+        _create(paths.secrets / password_name(user), secrets.token_hex(32))
     existing = [name for name in (B2_KEY_ID, B2_KEY) if (paths.secrets / name).is_file()]
     if len(existing) == 1:
         missing = B2_KEY if existing == [B2_KEY_ID] else B2_KEY_ID
@@ -44,12 +50,27 @@ def ensure_secrets(paths: Paths) -> None:
         _create(paths.secrets / B2_KEY_ID, key_id)
 
 
+def open_token_store(directory: Path, copies: Path) -> TokenStore:
+    """Return the store of the tokens in `directory`; SettingMissing without an admin token."""
+    try:
+        token = (directory / API_TOKEN).read_text(encoding="utf-8").strip()
+    except FileNotFoundError as error:
+        hint = f"there is no file {directory / API_TOKEN}"
+        raise SettingMissing(name=f"secret {API_TOKEN}", hint=hint) from error
+    return TokenStore(directory, token, copies)
+
+
 def read_secret(paths: Paths, name: str) -> str | None:
     """Return a secret, or None when its file is missing or empty."""
     try:
         return (paths.secrets / name).read_text(encoding="utf-8").strip() or None
     except FileNotFoundError:
         return None
+
+
+def read_metrics_token(paths: Paths) -> str | None:
+    """Return the token with which services tell the reasons of their states."""
+    return read_secret(paths, Scope.METRICS.credential)
 
 
 def is_replica_local(paths: Paths) -> bool:
@@ -68,10 +89,11 @@ def issue_credentials(
     directory = paths.run / "credentials" / service
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir(parents=True, mode=0o700)
-    for name in names:
-        source = (sources or {}).get(name, paths.secrets / name)
-        if source.is_file():
-            _create(directory / name, source.read_text(encoding="utf-8"), mode=0o400)
+    with lock_tokens(paths.secrets):
+        for name in names:
+            source = (sources or {}).get(name, paths.secrets / name)
+            if source.is_file():
+                _create(directory / name, source.read_text(encoding="utf-8"), mode=0o400)
     return directory
 
 

@@ -17,12 +17,13 @@ from barnabee import __version__
 from barnabee.clients.api import ApiClient
 from barnabee.clients.gpu import GpuClient, ModelNames
 from barnabee.clients.load_balancer import WakeServerPool
-from barnabee.core.auth import Authenticator
+from barnabee.core.auth import RouteScopes, make_token_reader, open_authenticator
 from barnabee.core.errors import Misconfigured, StillLoading
 from barnabee.core.health import HealthMonitor
 from barnabee.core.http import ServiceMiddleware, add_error_handlers, make_standard_routes
+from barnabee.core.rate_limit import make_login_limiter
 from barnabee.core.serve import ServiceApp
-from barnabee.core.settings import require_credential
+from barnabee.core.tokens import Scope
 from barnabee.store.recordings import FOLDER
 from barnabee.voice import fillers, health, routes
 from barnabee.voice.endpointing import TurnAnalyzer
@@ -42,6 +43,15 @@ if TYPE_CHECKING:
     from barnabee.core.settings import Settings
 
 BODY_MAX_BYTES = 64 * 1024
+ROUTE_SCOPES = RouteScopes(
+    {
+        "POST /v1/offer": Scope.TALK,
+        "PATCH /v1/offer": Scope.TALK,
+        "GET /v1/rooms": Scope.TALK,
+        "DELETE /v1/rooms": Scope.TALK,
+        "WEBSOCKET /v1/talk": Scope.TALK,
+    }
+)
 SHUTDOWN_GRACE_S = 1  # rooms are closed before, by `RoomRegistry.close`
 # Beyond gpu.wait_limit_ms, in which a model may be loaded; a filler is played meanwhile.
 MODEL_TIMEOUT_MARGIN_S = 5
@@ -87,17 +97,15 @@ def build(
     system: System,
     settings: Settings,
     *,
-    access: Authenticator | None = None,
     metrics: VoiceMetrics | None = None,
 ) -> ServiceApp:
     """Return the service; models are loaded when it starts, other services contacted on demand."""
     redirect_pipecat_logs()
     metrics = metrics or VoiceMetrics("voice")
-    access = access or Authenticator(require_credential("api_token"))
     talk = system.talk
     ice_ports.restrict_ports(range(talk.media_port_first, talk.media_port_last + 1))
     phrases = RecordedPhrases.load(settings, system.voice.sample_rate_hz)
-    components = _Components(system, settings, access.token, phrases, metrics)
+    components = _Components(system, settings, phrases, metrics)
     rooms = RoomRegistry(talk.rooms_max, metrics.sessions.set)
     checks = health.make_checks(
         gpu=components.gpu.ready,
@@ -117,7 +125,14 @@ def build(
     app.include_router(routes.make_router(components.get_shared, rooms))
     app.router.routes.append(routes.make_talk_route(components.get_shared, rooms))
     app.router.routes.extend(make_standard_routes(monitor, metrics))
-    middleware = ServiceMiddleware(app, metrics, access, body_max_bytes=BODY_MAX_BYTES)
+    middleware = ServiceMiddleware(
+        app,
+        metrics,
+        open_authenticator(),
+        BODY_MAX_BYTES,
+        scopes=ROUTE_SCOPES,
+        wrong_tokens=make_login_limiter(system.limits),
+    )
     return ServiceApp(middleware, monitor, SHUTDOWN_GRACE_S, rooms.close)
 
 
@@ -128,17 +143,18 @@ class _Components:
         self,
         system: System,
         settings: Settings,
-        token: str,
         phrases: RecordedPhrases,
         metrics: VoiceMetrics,
     ) -> None:
         timeout_s = system.gpu.wait_limit_ms / 1000 + MODEL_TIMEOUT_MARGIN_S
         names, urls = ModelNames.from_settings(settings), settings.gpu_service_urls
-        self.gpu = GpuClient(urls, token, names=names, timeout_s=timeout_s)
-        self.api = ApiClient(settings.api_url, token, timeout_s=COMMAND_TIMEOUT_S)
+        infer = make_token_reader(Scope.INFER)
+        self.gpu = GpuClient(urls, infer, names=names, timeout_s=timeout_s)
+        talk = make_token_reader(Scope.TALK)
+        self.api = ApiClient(settings.api_url, talk, timeout_s=COMMAND_TIMEOUT_S)
         self.shared: SharedServices | None = None
         self._system, self._metrics, self._phrases = system, metrics, phrases
-        self._wake_servers, self._token = WakeServerPool(urls), token
+        self._wake_servers, self._token = WakeServerPool(urls), infer
         folder, series = settings.data_dir / FOLDER, RecordingMetrics.register(metrics)
         self._recorder = TurnRecorder(
             self.api.send_report,

@@ -32,6 +32,7 @@ from pipecat.workers.runner import WorkerRunner
 from barnabee.clients.api import ApiClient
 from barnabee.clients.gpu import GpuClient
 from barnabee.clients.load_balancer import WakeServerPool
+from barnabee.clients.service_client import TokenSource
 from barnabee.clients.wake import WakeClient
 from barnabee.core.errors import BarnabeeError
 from barnabee.core.schema import System
@@ -70,7 +71,7 @@ class SharedServices:
     recorder: TurnRecorder
     metrics: VoiceMetrics
     wake_servers: WakeServerPool
-    token: str
+    token: TokenSource
 
     def make_wake_client(self, room: str) -> WakeClient:
         return WakeClient(self.wake_servers, self.token, room=room)

@@ -7,11 +7,14 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Literal
 
-from fastapi import APIRouter, Response
+import structlog
+from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
 from starlette.routing import WebSocketRoute
 
-from barnabee.core.errors import BadRequest, NotFound, Unavailable
+from barnabee.core.errors import BadRequest, Forbidden, NotFound, Unauthorized, Unavailable
+from barnabee.core.http import CLIENT_KEY, HOLD_KEY
+from barnabee.core.tokens import Scope as TokenScope
 from barnabee.voice.pipeline import SharedServices, run_conversation
 from barnabee.voice.room_registry import DEFAULT_ROOM, parse_room_name
 from barnabee.voice.transports import webrtc, websocket
@@ -25,6 +28,8 @@ if TYPE_CHECKING:
 
 TALK_PATH = "/v1/talk"
 MAX_SDP_CHARS = 48 * 1024
+
+log = structlog.get_logger()
 
 
 class SessionOffer(BaseModel):
@@ -64,10 +69,14 @@ class WebRtcConnections:
             raise NotFound(what=f"connection {pc_id!r}")
         return self._connections[pc_id]
 
-    def start(self, room: str, connection: SmallWebRTCConnection) -> None:
-        """Start a conversation; Overloaded when there is no free slot."""
+    def start(self, room: str, connection: SmallWebRTCConnection, request: Scope) -> None:
+        """Start a conversation once the browser connects; Overloaded when no slot is free."""
         stack = ExitStack()
-        slot = stack.enter_context(self._rooms.hold_slot(room))
+        slot = stack.enter_context(
+            self._rooms.hold_slot(room, get_client_name(request), pending=True)
+        )
+        if HOLD_KEY in request:
+            stack.callback(request[HOLD_KEY](lambda: slot.close(Unauthorized())))
         task = asyncio.create_task(self._run(slot, stack, connection), name=f"webrtc-{room}")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -79,13 +88,25 @@ class WebRtcConnections:
         try:
             with stack:
                 shared = self._get_shared()
-                transport = webrtc.make_transport(connection, shared.system.voice.sample_rate_hz)
-                await run_conversation(shared, slot, transport)
+                if await self._connect(slot, connection):
+                    rate_hz = shared.system.voice.sample_rate_hz
+                    transport = webrtc.make_transport(connection, rate_hz)
+                    await run_conversation(shared, slot, transport)
                 if slot.reason is not None:  # on a WebSocket it is counted with the request
                     shared.metrics.count_error(slot.reason.code)
         finally:
             del self._connections[connection.pc_id]
             await connection.disconnect()
+
+    async def _connect(self, slot: RoomSlot, connection: SmallWebRTCConnection) -> bool:
+        if not await webrtc.wait_until_connected(connection, slot.closed):
+            log.info("offer_not_used", room=slot.room)
+            return False
+        try:
+            self._rooms.connect(slot)
+        except Unavailable as error:
+            slot.close(error)
+        return slot.is_connected
 
 
 def make_router(get_shared: Callable[[], SharedServices], rooms: RoomRegistry) -> APIRouter:
@@ -93,14 +114,14 @@ def make_router(get_shared: Callable[[], SharedServices], rooms: RoomRegistry) -
     connections = WebRtcConnections(get_shared, rooms)
 
     @router.post("/v1/offer")
-    async def answer_offer(offer: SessionOffer) -> dict[str, Any]:
+    async def answer_offer(request: Request, offer: SessionOffer) -> dict[str, Any]:
         """Answer an SDP offer; the conversation begins when the browser connects."""
         room = parse_room_name(offer.room)
         rooms.check_available(room)
         connection = await webrtc.open_connection(offer.sdp)
         answer: dict[str, Any] = connection.get_answer()
         try:
-            connections.start(room, connection)
+            connections.start(room, connection, request.scope)
         except Unavailable:
             await connection.disconnect()
             raise
@@ -126,7 +147,21 @@ def make_router(get_shared: Callable[[], SharedServices], rooms: RoomRegistry) -
             ]
         }
 
+    @router.delete("/v1/rooms", status_code=204, response_model=None)
+    async def end_rooms(request: Request, client: str) -> Response:
+        """Disconnect the rooms of a browser whose session was revoked; for our services only."""
+        if not request.scope[CLIENT_KEY].is_service:
+            raise Forbidden(required=TokenScope.ADMIN, given=request.scope[CLIENT_KEY].scope)
+        rooms.end_client(client)
+        return Response(status_code=204)
+
     return router
+
+
+def get_client_name(scope: Scope) -> str:
+    """Return the name of the client of a request, or of the one that the api acts for."""
+    client = scope.get(CLIENT_KEY)
+    return "" if client is None else client.acting_for or client.name
 
 
 class TalkApp:
@@ -146,7 +181,7 @@ class TalkApp:
                 field="query", reason=f"{min(unknown)!r} is unknown; only `room` is allowed"
             )
         name = parse_room_name(socket.query_params.get("room"))
-        with self._rooms.hold_slot(name) as slot:
+        with self._rooms.hold_slot(name, get_client_name(scope)) as slot:
             await socket.accept()
             await self._talk(socket, slot)
 

@@ -15,14 +15,15 @@ from starlette.applications import Starlette
 from barnabee.backup import recordings_copy
 from barnabee.backup.litestream import make_txid_reader
 from barnabee.backup.restore_points import make_migration_hook
-from barnabee.core.auth import Authenticator
+from barnabee.core.auth import make_token_reader, open_authenticator
 from barnabee.core.health import HealthMonitor
 from barnabee.core.http import ServiceMiddleware, add_error_handlers, make_standard_routes
 from barnabee.core.metrics import Metrics
-from barnabee.core.redis_client import RedisClient
+from barnabee.core.redis_client import RedisClient, add_password
 from barnabee.core.schema import System
 from barnabee.core.serve import ServiceApp
-from barnabee.core.settings import Settings, require_credential
+from barnabee.core.settings import Settings
+from barnabee.core.tokens import Scope
 from barnabee.store import recordings
 from barnabee.store.provider import DatabaseProvider
 from barnabee.workers import health
@@ -87,7 +88,7 @@ def make_parts(
         lease_dir=settings.lease_dir,
     )
     provider.prepare()
-    redis = RedisClient(settings.redis_url)
+    redis = RedisClient(add_password(settings.redis_url, "worker"))
     recordings_dir = settings.data_dir / recordings.FOLDER
     context = JobContext(
         *(provider, redis, job_metrics, system.retention, recordings_dir, clock),
@@ -95,7 +96,8 @@ def make_parts(
     )
     client = prober = None
     if system.probe.every_s:
-        client = ProbeClient(system, settings, require_credential("api_token"))
+        talk, infer = make_token_reader(Scope.TALK), make_token_reader(Scope.INFER)
+        client = ProbeClient(system, settings, talk=talk, infer=infer)
         probe_metrics = ProbeMetrics.register(metrics)
         prober = VoiceProber(system.probe, client.run_probe, client.read_activity, probe_metrics)
     checks = health.make_checks(provider, redis, job_metrics, prober)
@@ -107,7 +109,7 @@ def make_parts(
 def make_front(parts: WorkerParts, app: Starlette) -> ServiceMiddleware:
     """Wrap `app` with authentication, metrics and error handlers."""
     add_error_handlers(app)
-    return ServiceMiddleware(app, parts.metrics, Authenticator(require_credential("api_token")))
+    return ServiceMiddleware(app, parts.metrics, open_authenticator())
 
 
 def build_worker(system: System, settings: Settings) -> ServiceApp:
@@ -116,7 +118,8 @@ def build_worker(system: System, settings: Settings) -> ServiceApp:
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
-        loop = WorkerLoop(lambda: make_worker(settings.redis_url, {CONTEXT_KEY: parts.context}))
+        url = add_password(settings.redis_url, "worker")
+        loop = WorkerLoop(lambda: make_worker(url, {CONTEXT_KEY: parts.context}))
         task = asyncio.create_task(loop.run(), name="jobs")
         monitoring = parts.start_monitoring()
         try:

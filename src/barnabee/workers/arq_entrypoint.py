@@ -20,6 +20,7 @@ from barnabee.core import serve
 from barnabee.core.errors import BarnabeeError
 from barnabee.core.http import make_standard_routes
 from barnabee.core.logging import configure_logging
+from barnabee.core.redis_client import add_password
 from barnabee.core.schema import System
 from barnabee.core.settings import Settings, read_settings
 from barnabee.core.system import load_system
@@ -46,7 +47,7 @@ def make_worker_settings() -> type:
         serve.exit_with_error(error)
     attributes = {
         **make_arq_options(),
-        "redis_settings": RedisSettings.from_dsn(settings.redis_url),
+        "redis_settings": RedisSettings.from_dsn(add_password(settings.redis_url, "worker")),
         "job_completion_wait": FINISH_S,
         "on_startup": _Service(system, settings).start,
         "on_shutdown": _stop,

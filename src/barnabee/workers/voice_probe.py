@@ -23,6 +23,7 @@ from barnabee.core.health import Degraded, Unknown
 
 if TYPE_CHECKING:
     from barnabee.clients.probe import ProbeResult
+    from barnabee.clients.service_client import TokenSource
     from barnabee.core.schema import ProbeConfig, System
     from barnabee.core.settings import Settings
     from barnabee.workers.metrics import ProbeMetrics
@@ -31,7 +32,6 @@ MAIN_MEMORY = "main memory"  # name of the GPU in `GET /v1/vram` when there is n
 FIRST_BACKOFF_S = 2.0
 BUSY_RETRY_S = 15.0
 STALE_AFTER_INTERVALS = 3
-ACTIVITY_LIMIT_S = 2.0
 
 log = structlog.get_logger()
 
@@ -151,18 +151,21 @@ def _log_result(result: ProbeResult) -> None:
 class ProbeClient:
     """Clients of gpu and api for the probe; connections are opened on first use."""
 
-    def __init__(self, system: System, settings: Settings, token: str) -> None:
+    def __init__(
+        self, system: System, settings: Settings, *, talk: TokenSource, infer: TokenSource
+    ) -> None:
         import httpx  # noqa: PLC0415 - 15 MiB that a worker without probes does not need
 
         from barnabee.clients.gpu import GpuClient, ModelNames  # noqa: PLC0415 - see above
+        from barnabee.clients.service_client import BearerAuth  # noqa: PLC0415 - see above
 
         limit_s = system.probe.limit_ms / 1000
-        headers = {"Authorization": f"Bearer {token}"}
         self._question = probe.load_question()
-        self._vram_url = f"{settings.gpu_service_urls[0]}/v1/vram"
-        self._http = httpx.AsyncClient(base_url=settings.api_url, headers=headers, trust_env=False)
+        self._http = httpx.AsyncClient(
+            base_url=settings.api_url, auth=BearerAuth(talk), trust_env=False
+        )
         names = ModelNames.from_settings(settings)
-        gpu = GpuClient(settings.gpu_service_urls, token, names=names, timeout_s=limit_s)
+        gpu = GpuClient(settings.gpu_service_urls, infer, names=names, timeout_s=limit_s)
         rate_hz, budgets_ms = system.voice.sample_rate_hz, probe.read_budgets_ms(system)
         self._targets = probe.ProbeTargets(gpu, self._http, rate_hz, budgets_ms, limit_s)
 
@@ -171,12 +174,9 @@ class ProbeClient:
 
     async def read_activity(self) -> GpuActivity:
         """Return the load of the inference service; an idle GPU when it does not answer."""
-        import httpx  # noqa: PLC0415 - see above
-
         try:
-            response = await self._http.get(self._vram_url, timeout=ACTIVITY_LIMIT_S)
-            return GpuActivity.from_vram(response.raise_for_status().json())
-        except (httpx.HTTPError, ValueError, TypeError, AttributeError):
+            return GpuActivity.from_vram(await self._targets.gpu.read_vram())
+        except (ValueError, TypeError, AttributeError):  # a foreign server's
             return GpuActivity()
 
     async def aclose(self) -> None:

@@ -65,26 +65,26 @@ const makeQuery = (fields: Record<string, string | number | null | undefined>): 
 };
 
 export const api = {
-  getSession: () => request<WebSessionResponse>("GET", "/api/session"),
-  logIn: (token: string) => request<null>("POST", "/api/login", { token }),
-  logOut: () => request<null>("POST", "/api/logout"),
-  listSessions: () => request<WebSessionResponse[]>("GET", "/api/browsers"),
-  revokeSession: (id: string) => request<null>("DELETE", `/api/browsers/${id}`),
-  createLoginLink: () => request<LoginLinkResponse>("POST", "/api/links"),
-  getSystem: () => request<SystemResponse>("GET", "/api/system"),
+  getSession: () => request<WebSessionResponse>("GET", "api/session"),
+  logIn: (token: string) => request<null>("POST", "api/login", { token }),
+  logOut: () => request<null>("POST", "api/logout"),
+  listSessions: () => request<WebSessionResponse[]>("GET", "api/browsers"),
+  revokeSession: (id: string) => request<null>("DELETE", `api/browsers/${id}`),
+  createLoginLink: () => request<LoginLinkResponse>("POST", "api/links"),
+  getSystem: () => request<SystemResponse>("GET", "api/system"),
   listTurns: (search: string, before: string | null, limit: number, signal?: AbortSignal) =>
-    request<TurnPage>("GET", `/v1/turns${makeQuery({ search, before, limit })}`, undefined, signal),
+    request<TurnPage>("GET", `v1/turns${makeQuery({ search, before, limit })}`, undefined, signal),
   getWaterfall: (trace: string, signal?: AbortSignal) =>
-    request<WaterfallResponse>("GET", `/v1/turns/${trace}/waterfall`, undefined, signal),
+    request<WaterfallResponse>("GET", `v1/turns/${trace}/waterfall`, undefined, signal),
   sendCommand: (utterance: string, session: string) =>
-    request<CommandResponse>("POST", "/v1/command", { utterance, session_id: session }),
-  getVramLedger: () => request<VramLedgerResponse>("GET", "/api/gpu"),
+    request<CommandResponse>("POST", "v1/command", { utterance, session_id: session }),
+  getVramLedger: () => request<VramLedgerResponse>("GET", "api/gpu"),
   moveModel: (model: string, action: "load" | "unload") =>
-    request<ModelMoved>("POST", `/api/gpu/models/${encodeURIComponent(model)}/${action}`),
-  getBackups: () => request<BackupsResponse>("GET", "/v1/backups"),
-  requestDrill: () => request<null>("POST", "/v1/backups/rehearse"),
-  sendOffer: (offer: VoiceOffer) => request<VoiceAnswer>("POST", "/api/talk/offer", offer),
-  sendCandidates: (candidates: VoiceIceCandidates) => request<null>("PATCH", "/api/talk/offer", candidates),
+    request<ModelMoved>("POST", `api/gpu/models/${encodeURIComponent(model)}/${action}`),
+  getBackups: () => request<BackupsResponse>("GET", "v1/backups"),
+  requestDrill: () => request<null>("POST", "v1/backups/rehearse"),
+  sendOffer: (offer: VoiceOffer) => request<VoiceAnswer>("POST", "api/talk/offer", offer),
+  sendCandidates: (candidates: VoiceIceCandidates) => request<null>("PATCH", "api/talk/offer", candidates),
 };
 
 export type Api = typeof api;

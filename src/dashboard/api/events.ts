@@ -41,7 +41,7 @@ export function subscribe(
   const connect = (): void => {
     if (closed) return;
     source?.close();
-    source = open("/api/events");
+    source = open("api/events");
     source.addEventListener("now", handle<StatusResponse>((status) => (state.status.value = status)));
     source.addEventListener("turn", handle<TurnEvent>(state.addTurn));
     source.addEventListener("spoken", handle<TurnTimingsEvent>((timings) => (state.lastTimings.value = timings)));

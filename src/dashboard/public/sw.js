@@ -1,22 +1,25 @@
 // Service worker: caches the page, so that it opens at once and can report that the assistant does
 // not answer. API responses are never cached. File names below /assets/ contain the content's hash.
-const CACHE = "page-1";
-const SHELL = ["/", "/icon.svg", "/manifest.webmanifest"];
+// The page may share its origin with others, and caches belong to the origin.
+const BASE = new URL("./", location.href).pathname;
+const CACHE = `page-1 ${BASE}`;
+const SHELL = ["", "icon.svg", "manifest.webmanifest"].map((name) => BASE + name);
 
 self.addEventListener("install", (event) => {
   event.waitUntil(caches.open(CACHE).then((cache) => cache.addAll(SHELL)).then(() => self.skipWaiting()));
 });
 
 self.addEventListener("activate", (event) => {
-  const others = caches.keys().then((names) => names.filter((name) => name !== CACHE));
-  event.waitUntil(others.then((names) => Promise.all(names.map((name) => caches.delete(name)))));
+  const isOld = (name) => name !== CACHE && (name === "page-1" || name.endsWith(` ${BASE}`));
+  const old = caches.keys().then((names) => names.filter(isOld));
+  event.waitUntil(old.then((names) => Promise.all(names.map((name) => caches.delete(name)))));
 });
 
 self.addEventListener("fetch", (event) => {
   const { request } = event;
   const url = new URL(request.url);
   if (request.method !== "GET" || url.origin !== location.origin) return;
-  if (url.pathname.startsWith("/assets/")) event.respondWith(respondFromCache(request));
+  if (url.pathname.startsWith(`${BASE}assets/`)) event.respondWith(respondFromCache(request));
   else if (SHELL.includes(url.pathname) && !url.search) event.respondWith(respondFromNetwork(request));
 });
 

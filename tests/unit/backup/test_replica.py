@@ -30,6 +30,19 @@ def test_the_ends_of_consecutive_files_can_be_restored() -> None:
         replica_module.require_restorable(27, files)
 
 
+def test_a_gap_is_described_with_what_can_be_restored() -> None:
+    whole = [ltx_file(9, 1, 10), ltx_file(0, 11, 11)]
+    assert replica_module.describe_gap([]) is None
+    assert replica_module.describe_gap(whole) is None
+    assert replica_module.describe_gap([*whole, ltx_file(0, 13, 13), ltx_file(0, 17, 17)]) == (
+        "transaction 12 is missing; restore up to transaction 11 with `--txid 11`, "
+        "or the newest snapshot with `--from snapshot`"
+    )
+    assert replica_module.describe_gap([ltx_file(0, 5, 9)]) == (
+        "transactions 1 to 4 are missing; restore the newest snapshot with `--from snapshot`"
+    )
+
+
 def test_a_time_without_a_zone_is_local() -> None:
     assert replica_module.normalize_time("2026-01-31T18:00:00Z") == "2026-01-31T18:00:00+00:00"
     assert (

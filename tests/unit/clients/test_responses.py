@@ -45,12 +45,13 @@ DOWN_ERRORS = {
         errors.VramUsedByOthers,
         errors.VramNotReleased,
     ),
-    *(errors.VramExhausted, errors.EngineStuck, errors.SetupFailed),
+    *(errors.VramExhausted, errors.EngineStuck, errors.SetupFailed, errors.StateUnknown),
     *(errors.DatabaseCorrupt, errors.DatabaseReadOnly, errors.DatabaseFull),
     *(errors.DatabaseTooNew, errors.DatabaseMismatch),
     *(errors.BackupUnreachable, errors.BackupDamaged, errors.BackupFailed),
     *(errors.ProbeFailed, errors.AlertNotDelivered, errors.LeaseNotHeld, errors.CrossSiteRequest),
     *(errors.MicrophoneReplaced, errors.AudioTooFast),  # only sent to browsers
+    errors.Forbidden,
 }
 
 

@@ -72,7 +72,7 @@ async def test_only_health_is_public(client: httpx.AsyncClient) -> None:
 
 async def test_readiness_is_503_and_names_the_failed_dependency(client: httpx.AsyncClient) -> None:
     for path in ("/health", "/health/ready"):
-        answer = await client.get(path)
+        answer = await client.get(path, headers=TOKEN)
         assert answer.status_code == 503
         assert answer.json()["status"] == "unhealthy"
         assert answer.json()["dependencies"]["redis"]["code"] == "dependency_down"

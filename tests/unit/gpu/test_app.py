@@ -14,6 +14,7 @@ from barnabee.core.errors import ModelDamaged
 from barnabee.gpu.engines.protocols import Embeddings, Segment
 from barnabee.testing.engines import FakeEmbedder, FakeSynthesizer, FakeTranscriber, JobGate
 from support.gpu_app import RunningService, ServiceStarter
+from support.media import FOLDER as MEDIA_FOLDER
 from support.wait import wait_until
 
 
@@ -416,3 +417,14 @@ async def test_hanging_engine_makes_the_service_unhealthy_until_it_ends(
     service.capabilities.tts.preferred.inference_limit_s = 60
     assert (await service.running.health.report(max_age_s=0)).state == "healthy"
     assert (await speak(service)).status_code == 200
+
+
+async def test_hostile_files_are_answered_while_the_service_is_responsive(
+    start: ServiceStarter,
+) -> None:
+    service = await start()
+    files = [path.read_bytes() for path in sorted(MEDIA_FOLDER.iterdir())]
+    answers = await asyncio.gather(*(transcribe(service, content) for content in files))
+    assert {answer.status_code for answer in answers} <= {200, 400, 413}
+    assert all(answer.json()["message"].endswith(".") for answer in answers if answer.is_error)
+    assert (await service.client.get("/health/live")).status_code == 200

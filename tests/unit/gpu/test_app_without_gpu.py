@@ -43,7 +43,8 @@ async def test_each_engine_reports_its_error_and_the_service_runs() -> None:
             )
         )
         assert (await http.get("/health/live")).status_code == 200
-        ready = await http.get("/health/ready")
+        headers = {"Authorization": "Bearer made-up"}
+        ready = await http.get("/health/ready", headers=headers)
     assert ready.status_code == 503
     found = ready.json()["dependencies"]
     assert found["card"]["status"] == "healthy"

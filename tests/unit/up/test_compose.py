@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import subprocess
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from barnabee.cli.app import app
+from barnabee.cli.compose import to_yaml
 from barnabee.core import system
 from barnabee.core.settings import Settings
 from barnabee.up import compose
@@ -26,6 +28,7 @@ ROOT = Path(__file__).resolve().parents[3]
 GRAPH = system.load_system(ROOT / "system.toml")
 FILE = compose.make_compose_file(GRAPH, ComposeOptions("1.2.3"))
 SERVICES: dict[str, Any] = FILE["services"]
+TOKENS = {"api_token", "talk_token", "infer_token", "metrics_token"}
 OURS = [name for name, node in GRAPH.service.items() if node.probe != "redis"]
 
 
@@ -35,20 +38,28 @@ def changed(service: str, **values: object) -> system.System:
 
 
 def test_has_every_service_and_the_proxy_and_no_companion() -> None:
-    assert set(SERVICES) == {*GRAPH.service, "proxy"}
+    assert set(SERVICES) == {*GRAPH.service, "proxy", "tokens"}
     assert {one["container_name"] for one in SERVICES.values()} == {
         f"barnabee-{name}" for name in SERVICES
     }
 
 
-def test_internal_ports_are_published_on_loopback_only() -> None:
+def test_only_the_proxy_and_webrtc_media_face_the_home_network() -> None:
     published = {name: one["ports"] for name, one in SERVICES.items() if "ports" in one}
     assert published == {
         "api": ["127.0.0.1:8000:8000"],
         "gpu": ["127.0.0.1:8001:8001"],
-        "voice": ["8080:8080", "10000-10100:10000-10100/udp"],
+        "voice": ["127.0.0.1:8080:8080", "10000-10100:10000-10100/udp"],
         "proxy": ["80:80", "443:443"],
     }
+
+
+def test_services_trust_the_address_that_the_proxy_alone_can_have() -> None:
+    address = SERVICES["proxy"]["networks"]["internal"]["ipv4_address"]
+    assert {SERVICES[name]["environment"]["BARNABEE_TRUSTED_PROXIES"] for name in OURS} == {address}
+    pool = FILE["networks"]["internal"]["ipam"]["config"][0]
+    assert ip_address(address) in ip_network(pool["subnet"])
+    assert ip_address(address) not in ip_network(pool["ip_range"])
 
 
 def test_a_changed_port_is_used_in_ports_and_urls() -> None:
@@ -74,6 +85,7 @@ def test_needs_wait_for_health_and_wants_are_optional() -> None:
     assert SERVICES["worker"]["depends_on"] == {
         "redis": {"condition": "service_healthy"},
         "restore": {"condition": "service_completed_successfully"},
+        "tokens": {"condition": "service_completed_successfully"},
         "gpu": {"condition": "service_healthy", "required": False},
         "litestream": {"condition": "service_healthy", "required": False},
     }
@@ -92,7 +104,14 @@ def test_dependencies_have_no_cycle() -> None:
 
 def test_each_service_gets_only_its_secrets_as_files() -> None:
     for name, node in GRAPH.service.items():
-        assert SERVICES[name].get("secrets", []) == node.credentials
+        others = [one for one in node.credentials if one not in TOKENS]
+        assert SERVICES[name].get("secrets", []) == others
+        mounts = [one for one in SERVICES[name].get("volumes", []) if "barnabee-tokens" in one]
+        own = f"./secrets/tokens/{name}:/run/barnabee-tokens:ro"
+        assert mounts == ([own] if node.module else [])
+        written = {one for one in SERVICES["tokens"]["command"] if one.startswith(f"{name}/")}
+        expected = {f"{name}/{one}" for one in ["tokens.json", *node.credentials]}
+        assert written == (expected - {f"{name}/{one}" for one in others} if mounts else set())
     assert SERVICES["proxy"]["secrets"] == ["tls_certificate", "tls_key"]
     used = {name for one in SERVICES.values() for name in one.get("secrets", [])}
     assert FILE["secrets"] == {name: {"file": f"./secrets/{name}"} for name in sorted(used)}
@@ -147,6 +166,7 @@ def test_environment_gives_valid_settings_with_defaults(monkeypatch: pytest.Monk
         "models_dir",
         "device",
         "fillers_dir",
+        "trusted_proxies",
     }
     for field, about in Settings.model_fields.items():
         if field not in changed_fields:
@@ -161,10 +181,23 @@ def test_no_service_url_points_to_loopback() -> None:
 
 def test_redis_gets_the_options_of_the_local_runner() -> None:
     command = SERVICES["redis"]["command"]
-    options = dict(zip(command[1::2], command[2::2], strict=True))
+    assert command[:4] == ["python", "-m", "barnabee.up.redis_server", "valkey-server"]
+    options = dict(zip(command[4::2], command[5::2], strict=True))
     assert options["--appendonly"] == "yes"
     assert options["--maxmemory"] == "512mb"
     assert options["--maxmemory-policy"] == "noeviction"
+
+
+def test_a_container_gets_only_its_own_password_for_redis() -> None:
+    found = {
+        name: {secret for secret in item.get("secrets", ()) if secret.startswith("redis_")}
+        for name, item in SERVICES.items()
+    }
+    assert {name: secrets for name, secrets in found.items() if secrets} == {
+        "redis": {"redis_api_password", "redis_worker_password"},
+        "api": {"redis_api_password"},
+        "worker": {"redis_worker_password"},
+    }
 
 
 def test_is_valid_by_the_schema_of_the_specification() -> None:
@@ -186,7 +219,7 @@ def test_docker_compose_accepts_it(tmp_path: Path) -> None:
             wait.pop("required", None)
             wait.pop("restart", None)
     file = tmp_path / "compose.yaml"
-    file.write_text(compose.to_yaml(known), encoding="utf-8")
+    file.write_text(to_yaml(known), encoding="utf-8")
     command = ["docker-compose", "--file", str(file), "config"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
@@ -197,7 +230,7 @@ def test_docker_compose_accepts_it(tmp_path: Path) -> None:
 
 
 def test_yaml_reads_back_as_the_same_data() -> None:
-    assert yaml.safe_load(compose.to_yaml(FILE)) == FILE
+    assert yaml.safe_load(to_yaml(FILE)) == FILE
 
 
 def is_not_list(value: object) -> bool:
@@ -218,7 +251,7 @@ plain = st.recursive(
 
 @given(st.dictionaries(keys, plain, min_size=1))
 def test_any_plain_data_reads_back_from_yaml(value: dict[str, Any]) -> None:
-    assert yaml.safe_load(compose.to_yaml(value)) == value
+    assert yaml.safe_load(to_yaml(value)) == value
 
 
 def test_command_mounts_system_toml_relative_to_the_output(
@@ -234,7 +267,7 @@ def test_command_mounts_system_toml_relative_to_the_output(
     shown = CliRunner().invoke(app, ["compose", "--cpu", "--secrets", "/run/keys"])
     found = yaml.safe_load(shown.stdout)
     assert f"{graph}:/etc/barnabee/system.toml:ro" in found["services"]["api"]["volumes"]
-    assert found["secrets"]["api_token"] == {"file": "/run/keys/api_token"}
+    assert found["secrets"]["b2_key_id"] == {"file": "/run/keys/b2_key_id"}
 
 
 def test_a_relative_data_directory_is_rejected() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from itertools import pairwise
+from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given
@@ -11,22 +11,14 @@ from hypothesis import strategies as st
 
 from barnabee.core.schema import ServiceConfig
 from barnabee.up import plan
-from barnabee.up.plan import (
-    GiveUpNode,
-    NodeGraph,
-    NodeStatus,
-    Phase,
-    RestartNode,
-    StartNode,
-    StopNode,
-)
+from barnabee.up.plan import NodeGraph, NodeStatus, Phase, RestartNode, StartNode, StopNode
 
 NAMES = [f"n{number}" for number in range(5)]
-RUNNING_PHASES = sorted(plan.RUNNING)
+ROUNDING_S = 1e-6
 
 
 PLAIN = ServiceConfig(
-    summary="a node", role="core", probe="tcp", startup_budget_s=10, memory_max_mib=64
+    summary="a node", role="core", probe="http", startup_budget_s=10, memory_max_mib=64
 )
 
 
@@ -43,7 +35,7 @@ def graphs(draw: st.DrawFn) -> NodeGraph:
         nodes[name] = node(
             needs=sorted(needs),
             wants=sorted(draw(st.sets(st.sampled_from(others)))) if others else [],
-            restart=draw(st.sampled_from(["always", "on-failure", "never"])),
+            restart=draw(st.sampled_from(["always", "never"])),
             start_limit_burst=draw(st.integers(1, 4)),
         )
     return NodeGraph(nodes, frozenset(draw(st.sets(st.sampled_from(NAMES), max_size=2))))
@@ -54,12 +46,8 @@ def node_statuses(draw: st.DrawFn) -> dict[str, NodeStatus]:
     statuses = {}
     for name in NAMES:
         phase = draw(st.sampled_from(sorted(Phase)))
-        count = draw(st.integers(1 if phase == Phase.FAILED else 0, 5))
-        times_s = sorted(draw(st.lists(st.floats(0, 100), min_size=count, max_size=count)))
-        clean, final = draw(st.booleans()), draw(st.booleans())
-        statuses[name] = NodeStatus(
-            phase, tuple(times_s), "because", is_clean=clean, is_final=final
-        )
+        retry_at_s = draw(st.floats(0, 200)) if phase in plan.WAITING else 0.0
+        statuses[name] = NodeStatus(phase, reason="because", retry_at_s=retry_at_s)
     return statuses
 
 
@@ -73,7 +61,7 @@ def test_nothing_starts_before_its_needs_are_ready(
 ) -> None:
     for name in started(plan.decide_actions(graph, statuses, now_s)):
         assert all(statuses[need].phase in plan.USABLE for need in graph.nodes[name].needs)
-        assert statuses[name].phase in {Phase.ABSENT, Phase.FAILED}
+        assert statuses[name].phase in {Phase.ABSENT} | plan.WAITING
 
 
 @given(graphs(), node_statuses(), st.floats(0, 200))
@@ -99,41 +87,93 @@ def test_without_failures_every_node_becomes_ready(graph: NodeGraph) -> None:
     assert plan.decide_actions(graph, statuses, 0) == []
 
 
-@given(st.integers(1, 60_000), st.lists(st.floats(0, 100), min_size=1, max_size=30))
-def test_the_delay_doubles_up_to_its_limit(first_ms: int, times_s: list[float]) -> None:
-    one = node(restart_delay_ms=first_ms)
-    delays = [
-        plan.restart_delay_s(one, tuple(sorted(times_s)[: n + 1])) for n in range(len(times_s))
-    ]
-    assert delays[0] == min(first_ms / 1000, plan.DELAY_MAX_S)
-    for before, after in pairwise(delays):
-        assert after == min(before * 2, plan.DELAY_MAX_S)
+# A start ends after some seconds, ready or not, with the status of a wrong configuration or not.
+Start = tuple[float, bool, bool]
+starts = st.lists(st.tuples(st.floats(0, 1000), st.booleans(), st.booleans()), max_size=40)
+
+
+@given(starts, st.integers(1, 60_000), st.integers(1, 10), st.sampled_from(["daemon", "oneshot"]))
+def test_after_any_history_a_node_starts_again_within_five_minutes(
+    history: list[Start], first_ms: int, burst: int, kind: str
+) -> None:
+    one = node(kind=kind, restart_delay_ms=first_ms, start_limit_burst=burst)
+    graph, now_s, status = NodeGraph({"one": one}), 0.0, NodeStatus()
+    for took_s, was_ready, is_final in history:
+        assert plan.decide_actions(graph, {"one": status}, now_s) == [StartNode("one")]
+        running = replace(status, ready_since_s=now_s if was_ready else None)
+        now_s += took_s
+        status = plan.record_failure(one, running, now_s, "because", is_final=is_final)
+        assert now_s < status.retry_at_s <= now_s + plan.BACK_OFF_DELAYS_S[-1] + ROUNDING_S
+        waiting = plan.decide_actions(graph, {"one": status}, now_s)
+        assert waiting == [RestartNode("one", status.retry_at_s)]
+        now_s = status.retry_at_s
+
+
+@given(st.lists(st.floats(0, 1000), min_size=1, max_size=40), st.integers(1, 60_000))
+def test_a_node_that_was_ready_starts_again_within_seconds(
+    uptimes_s: list[float], first_ms: int
+) -> None:
+    one, now_s, status = node(restart_delay_ms=first_ms), 0.0, NodeStatus()
+    for uptime_s in uptimes_s:
+        running = replace(status, ready_since_s=now_s)
+        now_s += uptime_s
+        status = plan.record_failure(one, running, now_s, "killed")
+        assert status.phase == Phase.FAILED
+        limit_s = min(first_ms / 1000, plan.DELAY_MAX_S) if uptime_s >= 11 else plan.DELAY_MAX_S
+        assert status.retry_at_s <= now_s + limit_s + ROUNDING_S
+
+
+def fail_repeatedly(count: int, **keys: object) -> list[NodeStatus]:
+    """Return the statuses after failed starts that take no time."""
+    one, now_s, status = node(restart_delay_ms=500, **keys), 0.0, NodeStatus()
+    statuses = []
+    for _ in range(count):
+        status = plan.record_failure(one, status, now_s, "because")
+        statuses.append(status)
+        now_s = status.retry_at_s
+    return statuses
+
+
+def test_after_the_start_limit_the_delays_are_minutes() -> None:
+    statuses = fail_repeatedly(8, start_limit_burst=4)
+    delays_s = [status.retry_at_s - status.failures_s[-1] for status in statuses]
+    assert delays_s == [0.5, 1, 2, 60, 120, 300, 300, 300]
+    assert [status.phase for status in statuses[2:4]] == [Phase.FAILED, Phase.BACKING_OFF]
+
+
+def test_after_a_successful_start_the_delays_are_short_again() -> None:
+    status = replace(fail_repeatedly(8)[-1], ready_since_s=4990)
+    after = plan.record_failure(node(restart_delay_ms=500), status, 5000, "because")
+    assert (after.phase, after.retry_at_s) == (Phase.FAILED, 5000.5)
 
 
 def test_an_old_failure_does_not_increase_the_delay() -> None:
+    status = NodeStatus(failures_s=(0.0, 1.0), ready_since_s=121.0)
     one = node(restart_delay_ms=500, start_limit_interval_s=120)
-    assert plan.restart_delay_s(one, (0.0, 1.0, 500.0)) == 0.5
+    assert plan.record_failure(one, status, 121.5, "because").retry_at_s == 122
 
 
-@given(graphs(), node_statuses(), st.floats(0, 200))
-def test_a_failed_node_restarts_after_its_delay_within_limits(
-    graph: NodeGraph, statuses: dict[str, NodeStatus], now_s: float
-) -> None:
-    actions = {action.name: action for action in plan.decide_actions(graph, statuses, now_s)}
-    for name, status in statuses.items():
-        if status.phase != Phase.FAILED:
-            continue
-        one, action = graph.nodes[name], actions.get(name)
-        exhausted = len(status.failures_s) >= one.start_limit_burst
-        ended = status.is_clean and one.restart == "on-failure"
-        if status.is_final or exhausted or ended or one.restart == "never":
-            assert isinstance(action, GiveUpNode)
-            continue
-        at_s = status.failures_s[-1] + plan.restart_delay_s(one, status.failures_s)
-        if now_s < at_s:
-            assert action == RestartNode(name, at_s)
-        else:
-            assert action is None or action == StartNode(name)
+def test_a_wrong_configuration_is_tried_again_after_minutes() -> None:
+    first = plan.record_failure(node(), NodeStatus(), 0, "status 2", is_final=True)
+    second = plan.record_failure(node(), first, 100, "status 2", is_final=True)
+    assert (first.phase, first.retry_at_s, second.retry_at_s) == (Phase.BACKING_OFF, 60, 220)
+
+
+def test_only_the_policy_never_gives_up() -> None:
+    status = plan.record_failure(node(restart="never"), NodeStatus(), 0, "because")
+    assert (status.phase, status.reason) == (
+        Phase.GIVEN_UP,
+        "because; its restart policy is `never`",
+    )
+    assert plan.decide_actions(NodeGraph({"one": node()}), {"one": status}, 1e6) == []
+
+
+def test_the_reason_names_the_time_of_the_next_try() -> None:
+    noon = datetime(2026, 1, 31, 12, tzinfo=UTC)
+    status = fail_repeatedly(1, start_limit_burst=1)[0]
+    at = noon.astimezone().replace(minute=1)
+    reason = plan.explain_failure(status, 0, noon)
+    assert reason == f"because; failed start 1, next try at {at:%H:%M:%S}"
 
 
 @given(graphs(), node_statuses(), st.floats(0, 7))
@@ -182,19 +222,20 @@ def test_after_orders_without_requiring() -> None:
     statuses = {"home": NodeStatus(Phase.STARTING), "api": NodeStatus()}
     assert plan.decide_actions(graph, statuses, 0) == []
     assert plan.find_unmet_needs("api", graph, statuses) == ["home"]
-    statuses["home"] = NodeStatus(Phase.GIVEN_UP)
-    assert plan.decide_actions(graph, statuses, 0) == [StartNode("api")]
+    statuses["home"] = NodeStatus(Phase.BACKING_OFF, retry_at_s=60)
+    assert StartNode("api") in plan.decide_actions(graph, statuses, 0)
 
 
 @pytest.mark.parametrize("phase", [Phase.ABSENT, Phase.STARTING, Phase.FAILED])
 def test_a_restart_waits_for_its_needs(phase: Phase) -> None:
     graph = NodeGraph({"redis": node(), "worker": node(needs=["redis"])})
-    statuses = {"redis": NodeStatus(phase, (10.0,)), "worker": NodeStatus(Phase.FAILED, (10.0,))}
+    statuses = {"redis": NodeStatus(phase), "worker": NodeStatus(Phase.FAILED)}
     assert "worker" not in started(plan.decide_actions(graph, statuses, 10.6))
 
 
-def test_a_blocked_node_names_the_given_up_one() -> None:
+def test_a_blocked_node_names_the_one_that_backs_off() -> None:
     graph = NodeGraph({"a": node(), "b": node(needs=["a"]), "c": node(needs=["b"])})
-    statuses = {"a": NodeStatus(Phase.GIVEN_UP), "b": NodeStatus(), "c": NodeStatus()}
+    backing_off = NodeStatus(Phase.BACKING_OFF, retry_at_s=60)
+    statuses = {"a": backing_off, "b": NodeStatus(), "c": NodeStatus()}
     assert plan.find_failed_dependency("c", graph, statuses) == "a"
-    assert plan.decide_actions(graph, statuses, 0) == []
+    assert plan.decide_actions(graph, statuses, 0) == [RestartNode("a", 60)]

@@ -147,6 +147,26 @@ async def offered() -> str:
     return await make_aiortc_offer()  # once: the drawn data must not depend on its length
 
 
+async def test_offers_that_never_connect_occupy_no_room(
+    service: VoiceService, offered: str
+) -> None:
+    async with (
+        open_browser(service.url) as talking,
+        httpx.AsyncClient(base_url=service.url, headers=HEADERS, timeout=30) as client,
+    ):
+        for room in ("kitchen", *(f"room{number}" for number in range(10))):
+            response = await client.post("/v1/offer", json={"sdp": offered, "room": room})
+            assert response.status_code == 200, response.text
+        listed = (await client.get("/v1/rooms")).json()["rooms"]
+        assert [room["room"] for room in listed] == ["kitchen"]
+        assert service.metric("barnabee_voice_sessions") == 1
+        talking.send_message(type="talk", on=True)
+        await talking.wait_until(lambda: talking.state == "listening")
+        async with open_browser(service.url, room="attic") as other:
+            assert other.get_messages("ready")
+        assert not talking.get_messages("error")
+
+
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 async def test_damaged_offers_are_refused_and_the_service_survives(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -137,6 +137,42 @@ async def test_new_connection_replaces_the_slot_of_its_room() -> None:
     assert counts[-1] == 0
     with rooms.hold_slot("attic"):
         pass
+
+
+async def test_a_pending_slot_occupies_its_room_when_it_connects() -> None:
+    rooms = RoomRegistry(1, lambda _: None)
+    with rooms.hold_slot("kitchen") as talking, rooms.hold_slot("kitchen", pending=True) as slot:
+        assert not talking.closed.is_set()
+        rooms.connect(slot)
+        assert isinstance(talking.reason, MicrophoneReplaced)
+        assert rooms.list_slots() == [slot]
+
+
+async def test_a_pending_slot_may_find_all_rooms_taken() -> None:
+    rooms = RoomRegistry(1, lambda _: None)
+    with (
+        rooms.hold_slot("kitchen", pending=True) as slot,
+        rooms.hold_slot("attic"),
+        pytest.raises(Overloaded),
+    ):
+        rooms.connect(slot)
+
+
+async def test_pending_slots_are_bounded_and_the_oldest_makes_way() -> None:
+    rooms = RoomRegistry(8, lambda _: None)
+    with ExitStack() as stack:
+
+        def offer(room: str, client: str) -> RoomSlot:
+            return stack.enter_context(rooms.hold_slot(room, client, pending=True))
+
+        first, second = offer("kitchen", "phone"), offer("attic", "phone")
+        again = offer("attic", "phone")
+        assert (first.closed.is_set(), second.closed.is_set()) == (False, True)
+        offer("hall", "phone")
+        assert (first.closed.is_set(), again.closed.is_set()) == (True, False)
+        others = [offer("hall", f"page{number}") for number in range(7)]
+        assert again.closed.is_set()
+        assert not any(slot.closed.is_set() for slot in others)
 
 
 async def test_registry_close_ends_all_slots_and_refuses_new_rooms() -> None:

@@ -11,6 +11,8 @@ from fastapi import APIRouter, Path, Request
 
 from barnabee.api.schemas import Schema
 from barnabee.api.service import get_service
+from barnabee.core.auth import make_token_reader
+from barnabee.core.tokens import Scope
 
 router = APIRouter()
 READ_LIMIT_S = 3.0
@@ -106,12 +108,15 @@ async def get_vram_ledger(request: Request) -> dict[str, Any]:
 @router.post("/api/gpu/models/{model}/load", response_model=ModelMoved)
 async def load_model(request: Request, model: ModelId) -> dict[str, Any]:
     """Load a model into GPU memory."""
-    client = get_service(request).get_client("gpu")
-    return await client.request_json("POST", f"/v1/models/{model}/load", limit_s=MOVE_LIMIT_S)
+    return await _move_model(request, f"/v1/models/{model}/load")
 
 
 @router.post("/api/gpu/models/{model}/unload", response_model=ModelMoved)
 async def unload_model(request: Request, model: ModelId) -> dict[str, Any]:
     """Unload a model that has no lease."""
-    client = get_service(request).get_client("gpu")
-    return await client.request_json("POST", f"/v1/models/{model}/unload", limit_s=MOVE_LIMIT_S)
+    return await _move_model(request, f"/v1/models/{model}/unload")
+
+
+async def _move_model(request: Request, path: str) -> dict[str, Any]:
+    client, token = get_service(request).get_client("gpu"), make_token_reader(Scope.ADMIN)
+    return await client.request_json("POST", path, limit_s=MOVE_LIMIT_S, token=token)

@@ -12,7 +12,9 @@ from starlette.responses import RedirectResponse, Response
 from barnabee.api.schemas import LoginLinkResponse, WebSessionResponse
 from barnabee.api.service import get_service
 from barnabee.core.auth import COOKIE_LIFETIME_S, COOKIE_NAME, LINK_LIFETIME_S
-from barnabee.core.errors import LinkInvalid, NotFound, Unauthorized
+from barnabee.core.errors import Forbidden, LinkInvalid, NotFound, Unauthorized
+from barnabee.core.tokens import Scope
+from barnabee.core.trusted_proxies import PREFIX_KEY
 
 router = APIRouter()
 SessionPathId = Annotated[str, Path(pattern=r"^[0-9a-f]{16}$")]
@@ -34,19 +36,21 @@ async def login_by_link(request: Request, key: Annotated[str, Query(max_length=2
     except LinkInvalid as error:
         if "text/html" not in request.headers.get("accept", ""):
             raise
-        return _make_private(RedirectResponse(f"/?refused={error.code}", status_code=303))
-    return _start_session(request, RedirectResponse("/", status_code=303))
+        return _make_private(RedirectResponse(f"./?refused={error.code}", status_code=303))
+    return _start_session(request, RedirectResponse("./", status_code=303))
 
 
 @router.post("/api/login", status_code=204, response_class=Response)
 async def login_by_token(request: Request, body: LoginRequest) -> Response:
     """Start a session for a browser with the API token; limited by `limits.logins_per_minute`."""
     service = get_service(request)
-    peer = request.client
-    service.login_rate_limiter.take(peer.host if peer else "local")
     authorization = f"Bearer {body.token}"
-    if service.authenticator.identify_client(authorization, None, time.time()) is None:
+    client = service.authenticator.identify_client(authorization, None, time.time())
+    if client is None:
+        service.login_rate_limiter.take(request.client.host if request.client else "local")
         raise Unauthorized
+    if not client.scope.allows(Scope.ADMIN):
+        raise Forbidden(required=Scope.ADMIN, given=client.scope)
     return _start_session(request, Response(status_code=204))
 
 
@@ -57,7 +61,7 @@ async def log_out(request: Request) -> Response:
     if session_id:
         get_service(request).web_sessions.revoke(session_id)
     response = Response(status_code=204)
-    response.delete_cookie(COOKIE_NAME, path="/")
+    response.delete_cookie(COOKIE_NAME, path=_cookie_path(request))
     return _make_private(response)
 
 
@@ -106,11 +110,16 @@ def _set_cookie(request: Request, response: Response, session_id: str) -> None:
         COOKIE_NAME,
         get_service(request).authenticator.make_cookie(session_id, time.time()),
         max_age=COOKIE_LIFETIME_S,
-        path="/",
+        path=_cookie_path(request),
         secure=request.url.scheme == "https",
         httponly=True,
         samesite="strict",
     )
+
+
+def _cookie_path(request: Request) -> str:
+    """Return the path of the dashboard, which shares its origin with others behind a prefix."""
+    return f"{request.scope.get(PREFIX_KEY, '')}/"
 
 
 def _make_private(response: Response) -> Response:

@@ -13,6 +13,8 @@ from pydantic import BaseModel, Field
 from starlette.responses import Response
 
 from barnabee.api.service import get_service
+from barnabee.core.auth import ACTING_FOR_HEADER
+from barnabee.core.http import CLIENT_KEY
 
 router = APIRouter()
 OFFER_LIMIT_S = 12.0
@@ -47,8 +49,13 @@ class VoiceIceCandidates(BaseModel):
 async def post_offer(request: Request, offer: VoiceOffer) -> dict[str, Any]:
     """Start a conversation."""
     body = offer.model_dump(exclude_none=True)
-    client = get_service(request).get_client("voice")
-    return await client.request_json("POST", "/v1/offer", limit_s=OFFER_LIMIT_S, json=body)
+    client, caller = get_service(request).get_client("voice"), request.scope[CLIENT_KEY]
+    headers = {ACTING_FOR_HEADER.decode(): caller.name}  # its revocation ends the conversation
+    answer = await client.request_json(
+        "POST", "/v1/offer", limit_s=OFFER_LIMIT_S, json=body, headers=headers
+    )
+    get_service(request).check_session(caller)  # revoked meanwhile
+    return answer
 
 
 @router.patch("/api/talk/offer", status_code=204, response_class=Response)

@@ -3,13 +3,14 @@
     BarnabeeError
     ├── BadInput            the client can fix it (4xx, exit 2)
     │   ├── BadRequest · InvalidAudio · InvalidUtterance · TooLarge · NotFound · RateLimited
-    │   ├── Unauthorized · LinkInvalid · CrossSiteRequest
+    │   ├── Unauthorized · Forbidden · LinkInvalid · CrossSiteRequest
     │   └── ModelInUse · MicrophoneReplaced · AudioTooFast
     ├── Misconfigured       the operator can fix it (500, exit 2)
     │   ├── SystemFileInvalid · SettingMissing · SettingInvalid
     │   └── ModelMissing · ModelDamaged · PortTaken · AlreadyRunning
     └── Unavailable         retrying may help (503, exit 1)
         ├── DependencyDown · StillLoading · Overloaded · QueueFull · TimedOut · NotRunning
+        ├── StateUnknown
         ├── VramTooLarge · VramNotEvictable · VramUsedByOthers · VramNotReleased · VramExhausted
         ├── DatabaseCorrupt · DatabaseReadOnly · DatabaseFull · DatabaseTooNew · DatabaseMismatch
         ├── BackupUnreachable · BackupDamaged · BackupFailed
@@ -28,6 +29,7 @@ from barnabee.core.errors.permanent import (
     BadInput,
     BadRequest,
     CrossSiteRequest,
+    Forbidden,
     InvalidAudio,
     InvalidUtterance,
     LinkInvalid,
@@ -63,6 +65,7 @@ from barnabee.core.errors.transient import (
     ProbeFailed,
     QueueFull,
     SetupFailed,
+    StateUnknown,
     StillLoading,
     TimedOut,
     Unavailable,
@@ -91,6 +94,7 @@ __all__ = [
     "DatabaseTooNew",
     "DependencyDown",
     "EngineStuck",
+    "Forbidden",
     "InvalidAudio",
     "InvalidUtterance",
     "LeaseNotHeld",
@@ -110,6 +114,7 @@ __all__ = [
     "SettingInvalid",
     "SettingMissing",
     "SetupFailed",
+    "StateUnknown",
     "StillLoading",
     "SystemFileInvalid",
     "TimedOut",

@@ -57,6 +57,13 @@ class Unauthorized(BadInput):
     status = 401
 
 
+class Forbidden(BadInput):
+    """This needs a token of the scope {required}; the one given has the scope {given}."""
+
+    code = "forbidden"
+    status = 403
+
+
 class LinkInvalid(BadInput):
     """This link has been used or has expired: run `barnabee link` for a new one."""
 

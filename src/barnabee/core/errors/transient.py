@@ -85,6 +85,14 @@ class NotRunning(Unavailable):
     code = "not_running"
 
 
+class StateUnknown(Unavailable):
+    """The state of BarnabeeNet is unknown: its runner (pid {pid}) has written none for {age_s} s,
+    because it hangs or the disk is full.
+    """
+
+    code = "state_unknown"
+
+
 class SetupFailed(Unavailable):
     """The setup of {what} failed ({reason}): {hint}."""
 

@@ -35,14 +35,14 @@ class ServiceConfig(TomlTable):
     # The package that `python -m` runs; the runner, NixOS and the images start it from here.
     module: Annotated[str, Field(pattern=r"^barnabee\.[a-z_]+$")] | None = None
     port: Port | None = None
-    probe: Literal["http", "redis", "tcp", "home_assistant", "exit"]
+    probe: Literal["http", "redis", "s3", "home_assistant", "exit"]
     health_path: Annotated[str, Field(pattern="^/")] = "/health/ready"
     needs: list[Name] = []
     wants: list[Name] = []
     startup_budget_s: Seconds
     stop_timeout_s: Seconds = 5
     memory_max_mib: Annotated[int, Field(ge=16, le=1_048_576)]
-    restart: Literal["always", "on-failure", "never"] = "on-failure"
+    restart: Literal["always", "never"] = "always"
     restart_delay_ms: Milliseconds = 500
     start_limit_burst: Count = 5
     start_limit_interval_s: Seconds = 120

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,13 +11,14 @@ import structlog
 from fastapi import APIRouter, File, Form, UploadFile
 from fastapi.responses import JSONResponse, PlainTextResponse, Response
 
-from barnabee.audio import decode, wav
+from barnabee.audio import wav
 from barnabee.audio.samples import STT_RATE_HZ
 from barnabee.core.errors import BadRequest, BarnabeeError, Misconfigured, Unavailable
 from barnabee.gpu.engines.protocols import Segment, SpeechToText, Word
 from barnabee.gpu.routes import SessionHeader
 
 if TYPE_CHECKING:
+    from barnabee.audio.decode import AudioDecoder
     from barnabee.core.schema import LimitsConfig
     from barnabee.gpu.capabilities import Capability
     from barnabee.gpu.model_runtime import ModelRuntime
@@ -26,14 +26,13 @@ if TYPE_CHECKING:
 ResponseFormat = Literal["json", "text", "verbose_json"]
 Granularity = Literal["word", "segment"]
 
-MAX_CONCURRENT_DECODINGS = 2  # of files other than WAV; each holds up to audio_max_s of audio
-
 log = structlog.get_logger()
 
 
-def make_router(capability: Capability[SpeechToText], limits: LimitsConfig) -> APIRouter:
+def make_router(
+    capability: Capability[SpeechToText], decoder: AudioDecoder, limits: LimitsConfig
+) -> APIRouter:
     routes = APIRouter()
-    decoding = asyncio.Semaphore(MAX_CONCURRENT_DECODINGS)
 
     @routes.post("/v1/audio/transcriptions", response_model=None)
     async def transcribe(
@@ -58,10 +57,7 @@ def make_router(capability: Capability[SpeechToText], limits: LimitsConfig) -> A
         if content[:4] in wav.MAGIC:
             audio = wav.parse(content, max_s=limits.audio_max_s)
         else:
-            async with decoding:
-                audio = await asyncio.to_thread(
-                    decode.decode_file, content, max_s=limits.audio_max_s
-                )
+            audio = await decoder.decode(content)
         request = TranscriptionRequest(audio, language, session, "word" in (granularities or ()))
         transcription = await _transcribe_with_fallback(capability, runtimes, request)
         if response_format == "text":

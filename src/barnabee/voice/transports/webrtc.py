@@ -18,7 +18,7 @@ from barnabee.core.errors import BadRequest
 from barnabee.voice.transports import loss_concealment
 
 INPUT_RATE_HZ = 16_000
-CONNECT_TIMEOUT_S = 30
+CONNECT_TIMEOUT_S = 10
 ANSWER_TIMEOUT_S = 10.0
 # Raised by aiortc's parser and peer connection for invalid input.
 _REJECTIONS = (
@@ -50,6 +50,23 @@ async def open_connection(sdp: str) -> SmallWebRTCConnection:
         await opened.pc.close()
         raise
     return opened
+
+
+async def wait_until_connected(opened: SmallWebRTCConnection, closed: asyncio.Event) -> bool:
+    """Return whether the browser connects in time and before `closed` is set."""
+    settled = asyncio.Event()
+
+    def check_state() -> None:
+        if opened.pc.connectionState in {"connected", "failed", "closed"}:
+            settled.set()
+
+    opened.pc.on("connectionstatechange", check_state)
+    check_state()
+    waiting = {asyncio.create_task(event.wait()) for event in (settled, closed)}
+    await asyncio.wait(waiting, timeout=CONNECT_TIMEOUT_S, return_when=asyncio.FIRST_COMPLETED)
+    for task in waiting:
+        task.cancel()
+    return opened.pc.connectionState == "connected" and not closed.is_set()
 
 
 def require_microphone(opened: SmallWebRTCConnection) -> None:

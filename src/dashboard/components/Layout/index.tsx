@@ -34,7 +34,7 @@ export function Layout({ children }: { children: ComponentChildren }) {
       </a>
       <nav class="nav" aria-label="Views">
         <p class="brand" aria-hidden="true">
-          <img src="/icon.svg" alt="" width="32" height="32" />
+          <img src="icon.svg" alt="" width="32" height="32" />
           <span>Barnabee</span>
         </p>
         <ul>

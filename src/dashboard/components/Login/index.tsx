@@ -38,7 +38,7 @@ export function Login({ api, onLogin }: Props) {
   return (
     <main class="login">
       <form class="login-card stack" onSubmit={(event) => void submit(event)}>
-        <img src="/icon.svg" alt="" width="64" height="64" />
+        <img src="icon.svg" alt="" width="64" height="64" />
         <h1>Barnabee</h1>
         {loginError && <Notice kind="bad" title={loginError} />}
         <label class="stack login-label">

@@ -42,7 +42,7 @@ export function Access({ api, onLogout }: Props) {
   const createLink = (): Promise<void> =>
     run(async () => {
       const created = await api.createLoginLink();
-      setLink({ url: `${location.origin}${created.path}`, minutes: Math.round(created.good_for_s / 60) });
+      setLink({ url: new URL(`.${created.path}`, location.href).href, minutes: Math.round(created.good_for_s / 60) });
     });
   const logOut = (): Promise<void> =>
     run(async () => {

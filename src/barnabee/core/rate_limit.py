@@ -19,7 +19,9 @@ class RateLimiter:
     `clock` returns seconds and never goes back.
     """
 
-    def __init__(self, per_minute: int, burst: int, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, per_minute: int, burst: int, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._per_minute = per_minute
         self._per_second = per_minute / 60
         self._burst = float(burst)

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from barnabee.api import rate_limit
-from barnabee.api.rate_limit import RateLimiter
+from barnabee.core import rate_limit
 from barnabee.core.errors import RateLimited
+from barnabee.core.rate_limit import RateLimiter
 from support.clock import FakeClock
 
 
