@@ -73,7 +73,10 @@ in
       };
       # A health check must not start the services of a follower.
       barnabee-health = {
-        wants = lib.mkForce [ "network-online.target" ];
+        wants = lib.mkForce [
+          "network-online.target"
+          "barnabee-tokens.service"
+        ];
         unitConfig.ConditionPathExists = "${runtimeDirectory}/serve";
       };
       barnabee-redis = inEveryRole;
