@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
+import threading
 import tomllib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -45,13 +47,24 @@ def failed(rows: dict[str, dict[str, Any]]) -> set[str]:
 
 
 @contextmanager
-def suspended(deployment: Deployment, name: str) -> Iterator[None]:
-    """Suspend a service, for less than its watchdog's limit."""
-    deployment.kill(name, signal.SIGSTOP)
+def kept_down(deployment: Deployment, name: str) -> Iterator[None]:
+    """Kill a service as often as it starts, and restart it at the end."""
+    ended = threading.Event()
+
+    def kill_repeatedly() -> None:
+        while not ended.wait(0.02):
+            if pid := deployment.read_node(name).pid:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+
+    killing = threading.Thread(target=kill_repeatedly)
+    killing.start()
     try:
         yield
     finally:
-        deployment.kill(name, signal.SIGCONT)
+        ended.set()
+        killing.join()
+        deployment.run_cli("restart", name)
 
 
 async def test_a_healthy_deployment_passes_all_checkable_criteria(deployment: Deployment) -> None:
@@ -72,7 +85,7 @@ def test_unchecked_criteria_are_not_accepted_by_default(deployment: Deployment) 
 
 
 async def test_without_litestream_the_replica_criterion_fails(deployment: Deployment) -> None:
-    with suspended(deployment, "litestream"):
+    with kept_down(deployment, "litestream"):
         status, rows = accept(deployment, "--allow-unchecked")
     assert status == 1
     assert "replica lag" in failed(rows)
@@ -81,7 +94,7 @@ async def test_without_litestream_the_replica_criterion_fails(deployment: Deploy
 
 
 async def test_without_gpu_only_the_cascade_fails(deployment: Deployment) -> None:
-    with suspended(deployment, "gpu"):
+    with kept_down(deployment, "gpu"):
         _, rows = accept(deployment, "--allow-unchecked")
     assert failed(rows) == {"health cascade"}
     assert "gpu" in rows["health cascade"]["why"]
@@ -89,7 +102,7 @@ async def test_without_gpu_only_the_cascade_fails(deployment: Deployment) -> Non
 
 
 async def test_without_the_worker_the_replica_criterion_fails(deployment: Deployment) -> None:
-    with suspended(deployment, "worker"):
+    with kept_down(deployment, "worker"):
         _, rows = accept(deployment, "--allow-unchecked")
     assert "worker" in rows["replica lag"]["why"]
     await deployment.wait_until_healthy()
