@@ -80,8 +80,9 @@ async def test_health_probes_the_services_and_not_the_state_file(
     deployment: FakeDeployment,
 ) -> None:
     deployment.add("one")
-    deployment.start()
+    runner = deployment.start()
     run = await deployment.wait_until_healthy()
+    runner.send_signal(signal.SIGSTOP)  # it would restart the service
     os.kill(run.nodes["one"].pid or 0, signal.SIGSTOP)
     result = await barnabee(deployment, "health")
     assert result.returncode == 1
