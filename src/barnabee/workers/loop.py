@@ -20,6 +20,7 @@ from barnabee.workers.jobs import make_arq_options, make_cron_jobs
 
 RESTART_AFTER_S = 0.5
 FINISH_S = 2.5  # for running jobs, when the service stops
+CANCEL_AGAIN_S = 0.5
 CLAIMS_PER_BATCH = 500
 
 log = structlog.get_logger()
@@ -93,9 +94,14 @@ async def release_claims(ctx: dict[Any, Any]) -> None:
 
 
 async def _cancel_tasks(tasks: Sequence[asyncio.Task[Any]]) -> str:
-    """Cancel `tasks` and return the error of the first that had failed, or ""."""
-    for task in tasks:
-        task.cancel()
+    """Cancel `tasks` and return the error of the first that had failed, or "".
+
+    A task may lose a cancellation, for example one that arrives together with a timeout.
+    """
+    while pending := [task for task in tasks if not task.done()]:
+        for task in pending:
+            task.cancel()
+        await asyncio.wait(pending, timeout=CANCEL_AGAIN_S)
     outcomes = await asyncio.gather(*tasks, return_exceptions=True)
     errors = (outcome for outcome in outcomes if isinstance(outcome, Exception))
     return next((f"{type(error).__name__}: {error}" for error in errors), "")

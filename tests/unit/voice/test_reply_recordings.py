@@ -56,15 +56,18 @@ async def test_filler_plays_during_a_long_wait_and_is_cut_by_the_reply(
     assert stack.voice.metric("barnabee_fillers_total", verdict="needless") == 1
 
 
-async def test_immediate_reply_has_no_filler(recorded: float, tmp_path: Path) -> None:
-    """The filler delay is long, so that a busy machine also answers before it."""
+@pytest.fixture
+async def patient_stack(tmp_path: Path) -> AsyncIterator[VoiceStack]:
+    """Wait so long for a reply that a busy machine also answers before a thinking filler."""
     graph = system.load_system(ROOT / "system.toml")
     talk = graph.talk.model_copy(update={"filler_after_ms": 60_000})
-    patient = graph.model_copy(update={"talk": talk})
-    async with (
-        run_voice_stack(tmp_path, patient) as stack,
-        open_woken_microphone(stack) as microphone,
-    ):
+    async with run_voice_stack(tmp_path, graph.model_copy(update={"talk": talk})) as running:
+        yield running
+
+
+async def test_immediate_reply_has_no_filler(recorded: float, patient_stack: VoiceStack) -> None:
+    stack = patient_stack
+    async with open_woken_microphone(stack) as microphone:
         await microphone.send_audio(LIGHT, make_silence(2.0))
         await microphone.wait_for_state("follow_up")
         spoken_s = len(stack.api.reply) * 0.01
@@ -74,8 +77,9 @@ async def test_immediate_reply_has_no_filler(recorded: float, tmp_path: Path) ->
 
 
 async def test_clarifying_question_begins_with_an_uninterrupted_filler(
-    recorded: float, stack: VoiceStack
+    recorded: float, patient_stack: VoiceStack
 ) -> None:
+    stack = patient_stack
     stack.api.intent, stack.api.reply = "unsure", "Did you mean the light?"
     async with open_woken_microphone(stack) as microphone:
         await microphone.send_audio(LIGHT, make_silence(2.0))
