@@ -30,7 +30,7 @@ from barnabee.workers.metrics import SERIES, BackupMetrics, JobMetrics, ProbeMet
 
 TARGET = Path(__file__).resolve().parents[1] / "docs/reference/metrics.md"
 # Soft dependencies that `api/app.py` adds where they are configured.
-OPTIONAL = (*system.load_system().external, "replica")
+OPTIONAL = (*system.load_system().external, "backup", "replica")
 TASKS = ("stt", "tts", "embed", "wake")
 HEAD = """\
 # Metrics
