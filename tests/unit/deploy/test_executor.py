@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import psutil
@@ -13,6 +14,7 @@ from barnabee.deploy import executor
 from barnabee.deploy.command import DeployBusy, StepFailed, run_checked, run_command
 from barnabee.deploy.journal import SwitchJournal, SwitchState
 from support.deploy_memory import make_record
+from support.wait import LAST_RESORT_S
 
 
 def test_an_executor_is_identified_by_its_start_and_killed_with_children() -> None:
@@ -36,7 +38,17 @@ def test_a_command_over_its_limit_is_killed_with_its_children(tmp_path: Path) ->
     with pytest.raises(StepFailed, match="not finished within 1 s"):
         run_command("sh", "-c", script, limit_s=1)
     child = int((tmp_path / "pid").read_text())
-    assert not psutil.pid_exists(child) or psutil.Process(child).status() == "zombie"
+    deadline = time.monotonic() + LAST_RESORT_S
+    while not has_ended(child):  # SIGKILL takes effect when the process runs next
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def has_ended(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() == "zombie"
+    except psutil.NoSuchProcess:
+        return True
 
 
 def test_a_failed_command_reports_its_last_line() -> None:
