@@ -11,6 +11,7 @@ import ipaddress
 import math
 import socket
 import struct
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -141,7 +142,7 @@ class ConnectionLimiter:
             self._start_timer()
 
 
-class LimitedConnection(asyncio.Protocol):
+class LimitedConnection(asyncio.Protocol, ABC):
     """Deadlines of one connection, for reading, for writing and for closing."""
 
     transport: asyncio.Transport
@@ -169,8 +170,9 @@ class LimitedConnection(asyncio.Protocol):
             self.deadline = math.inf
             self.end_overdue()
 
+    @abstractmethod
     def end_overdue(self) -> None:
-        raise NotImplementedError
+        """End the connection, or set its next deadline: the last one has passed."""
 
     def reset(self) -> None:
         """Close with a TCP reset: the kernel keeps neither the connection nor unsent data."""
