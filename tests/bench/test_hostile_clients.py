@@ -36,14 +36,9 @@ pytestmark = pytest.mark.timeout(900)
 @pytest.fixture(scope="module")
 def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
     limits = {"commands_per_minute": 100_000, "command_burst": 100_000}
-    deployment = Deployment(
-        tmp_path_factory.mktemp("deployment"), demo_home=False, tables={"limits": limits}
-    )
-    try:
-        deployment.start()
-        yield deployment
-    finally:
-        deployment.clean_up()
+    directory = tmp_path_factory.mktemp("deployment")
+    with Deployment(directory, demo_home=False, tables={"limits": limits}).running() as running:
+        yield running
 
 
 @dataclass

@@ -29,12 +29,9 @@ pytestmark = pytest.mark.timeout(1200)
 
 @pytest.fixture(scope="module")
 def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
-    deployment = Deployment(tmp_path_factory.mktemp("deployment"), demo_home=False)
-    try:
-        deployment.start()
-        yield deployment
-    finally:
-        deployment.clean_up()
+    directory = tmp_path_factory.mktemp("deployment")
+    with Deployment(directory, demo_home=False).running() as running:
+        yield running
 
 
 class MixedLoad:

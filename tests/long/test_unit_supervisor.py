@@ -90,24 +90,20 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Container]:
         found.stop()
 
 
-def is_active(machine: Container, unit: str) -> bool:
-    return machine.show(unit, "ActiveState") == "active"
-
-
 def describe(machine: Container) -> str:
     return machine.journal("barnabee-supervisor.service") + machine.journal(WORKER)
 
 
 def test_a_stopped_service_is_killed_and_restarts(machine: Container) -> None:
     supervisor = "barnabee-supervisor.service"
-    assert machine.wait_until(lambda: is_active(machine, supervisor), LAST_RESORT_S), describe(
+    assert machine.wait_until(lambda: machine.is_active(supervisor), LAST_RESORT_S), describe(
         machine
     )
     before = machine.show(WORKER, "MainPID")
     assert machine.run("systemctl", "kill", "--signal=STOP", WORKER).returncode == 0
 
     def is_replaced() -> bool:
-        return is_active(machine, WORKER) and machine.show(WORKER, "MainPID") != before
+        return machine.is_active(WORKER) and machine.show(WORKER, "MainPID") != before
 
     took_s = machine.wait_until(is_replaced, LAST_RESORT_S)
     assert took_s is not None, describe(machine)
@@ -123,7 +119,7 @@ def test_a_failed_service_starts_when_a_secret_changes(machine: Container) -> No
     assert machine.wait_until(is_noticed, LAST_RESORT_S) is not None, describe(machine)
     machine.run("touch", FIXED, SECRET)
     # the first try by time alone comes after a minute
-    took_s = machine.wait_until(lambda: is_active(machine, LITESTREAM), 50)
+    took_s = machine.wait_until(lambda: machine.is_active(LITESTREAM), 50)
     assert took_s is not None, describe(machine)
 
 

@@ -80,13 +80,9 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Container]:
         found.stop()
 
 
-def is_active(machine: Container, unit: str) -> bool:
-    return machine.show(unit, "ActiveState") == "active"
-
-
 def is_settled(machine: Container) -> bool:
     state = machine.show("barnabee-health.service", "ActiveState")
-    return state == "failed" or is_active(machine, "barnabee-healthy.target")
+    return state == "failed" or machine.is_active("barnabee-healthy.target")
 
 
 def read_time_s(
@@ -105,7 +101,7 @@ def describe_units(machine: Container) -> str:
 def test_a_cold_boot_reaches_the_healthy_target(machine: Container) -> None:
     limit_s = GRAPH.acceptance.healthy_s * TIME_FACTOR
     machine.wait_until(lambda: is_settled(machine), limit_s)
-    assert is_active(machine, "barnabee-healthy.target"), describe_units(machine)
+    assert machine.is_active("barnabee-healthy.target"), describe_units(machine)
     begun = int(machine.show("", "UserspaceTimestampMonotonic")) / 1e6
     well = read_time_s(machine, "barnabee-healthy.target")
     print(machine.show("", "Version"), f"healthy {well - begun:.1f} s after systemd's start")
@@ -141,7 +137,7 @@ def test_a_killed_service_restarts_and_all_are_healthy_again(machine: Container,
     assert machine.run("systemctl", "kill", "--signal=KILL", unit).returncode == 0
 
     def restarted() -> bool:
-        return is_active(machine, unit) and machine.show(unit, "MainPID") not in {before, "0"}
+        return machine.is_active(unit) and machine.show(unit, "MainPID") not in {before, "0"}
 
     assert machine.wait_until(restarted, GRAPH.acceptance.recover_s * TIME_FACTOR) is not None, (
         describe_units(machine)
@@ -152,7 +148,7 @@ def test_a_killed_service_restarts_and_all_are_healthy_again(machine: Container,
     healthy_s = time.monotonic() - killed
     print(f"{name}: restarted after {restart_s:.1f} s, healthy after {healthy_s:.1f} s")
     for other in SERVICES:
-        assert is_active(machine, f"barnabee-{other}.service"), describe_units(machine)
+        assert machine.is_active(f"barnabee-{other}.service"), describe_units(machine)
 
 
 @pytest.mark.parametrize("name", ["redis", "litestream", "worker"])
@@ -161,7 +157,7 @@ def test_a_hanging_service_is_killed_by_the_supervisor(machine: Container, name:
     before = machine.show(unit, "MainPID")
     assert machine.run("systemctl", "kill", "--signal=STOP", unit).returncode == 0
     took_s = machine.wait_until(
-        lambda: is_active(machine, unit) and machine.show(unit, "MainPID") != before,
+        lambda: machine.is_active(unit) and machine.show(unit, "MainPID") != before,
         GRAPH.service[name].watchdog_s + GRAPH.acceptance.recover_s * TIME_FACTOR,
     )
     supervisor = machine.journal("barnabee-supervisor.service")

@@ -13,8 +13,8 @@ import subprocess
 import sys
 import time
 import tomllib
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
@@ -106,6 +106,15 @@ class Deployment:
                 f"barnabee {step}: {done.stdout}{done.stderr}{self.read_log_tail()}"
             )
         keep_recordings(self.paths.data / "fillers", "deployment")
+
+    @contextmanager
+    def running(self) -> Iterator[Deployment]:
+        """Start all services for a block and leave none of their processes."""
+        try:
+            self.start()
+            yield self
+        finally:
+            self.clean_up()
 
     def stop(self) -> None:
         done = self.run_cli("down")

@@ -143,6 +143,9 @@ class Container:
         units = [unit] if unit else []
         return self.run("systemctl", "show", "--value", f"--property={name}", *units).stdout.strip()
 
+    def is_active(self, unit: str) -> bool:
+        return self.show(unit, "ActiveState") == "active"
+
     def journal(self, unit: str, lines: int = 25) -> str:
         """Return the last log lines of a unit."""
         return self.run("journalctl", "-b", "--no-pager", "-n", str(lines), "-u", unit).stdout

@@ -5,13 +5,14 @@ from __future__ import annotations
 import fcntl
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from barnabee.core.errors import BarnabeeError
 
 STAT_EVERY_S = 0.5
+FileVersion = tuple[Path, int, int]  # time of change in ns, bytes
 
 
 def write_atomically(
@@ -86,6 +87,16 @@ def lock_file(
         yield
     finally:
         os.close(handle)
+
+
+def read_versions(files: Iterable[Path]) -> tuple[FileVersion, ...]:
+    """Return the versions of `files`, for a comparison; files that cannot be seen are left out."""
+    found = []
+    for file in files:
+        with suppress(OSError):
+            status = file.stat()
+            found.append((file, status.st_mtime_ns, status.st_size))
+    return tuple(found)
 
 
 class WatchedFile:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from barnabee.core.files import FileVersion, read_versions
 from barnabee.core.settings import read_variable
 
 # sockaddr_un has 108 bytes for the path and its closing NUL (unix(7)).
@@ -71,14 +71,9 @@ class Paths:
             return socket
         return Path(tempfile.gettempdir()) / f"barnabee-{self.run_id}.sock"
 
-    def read_configuration(self, system_file: Path) -> tuple[tuple[str, int, int], ...]:
-        """Return the names, times and sizes of the files that configure the services."""
-        found = []
-        for file in (system_file, *sorted(self.secrets.glob("*"))):
-            with suppress(OSError):
-                status = file.stat()
-                found.append((file.name, status.st_mtime_ns, status.st_size))
-        return tuple(found)
+    def read_configuration(self, system_file: Path) -> tuple[FileVersion, ...]:
+        """Return the versions of the files that configure the services."""
+        return read_versions((system_file, *sorted(self.secrets.glob("*"))))
 
     def make(self) -> None:
         """Create the directories with mode 0700."""

@@ -10,13 +10,13 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 import structlog
 
 from barnabee.core.errors import BarnabeeError, DependencyDown
+from barnabee.core.files import read_versions
 from barnabee.core.schema import ServiceConfig
 from barnabee.core.serve import notify
 from barnabee.up import orphans, plan
@@ -127,7 +127,7 @@ class _Unit:
 
     async def _retry(self) -> None:
         """Start the failed unit if it is due, with those that could not start without it."""
-        now_s, configuration = time.monotonic(), self._read_configuration()
+        now_s, configuration = time.monotonic(), read_versions(self._files)
         if self._status.phase not in plan.STUCK:
             self._configuration = configuration
             self._status = plan.record_failure(
@@ -141,11 +141,3 @@ class _Unit:
             self._status = replace(self._status, phase=Phase.STARTING)
             await run_systemctl("reset-failed", self._unit)
             await run_systemctl("start", "--no-block", self._unit, _TARGET)
-
-    def _read_configuration(self) -> object:
-        found = []
-        for file in self._files:
-            with suppress(OSError):
-                status = file.stat()
-                found.append((file, status.st_mtime_ns, status.st_size))
-        return found
