@@ -48,8 +48,9 @@ class GpuActivity:
         """Parse the body of `GET /v1/vram`; {} (a foreign server) counts as an idle GPU."""
         gpu = vram.get("card") or {}
         turns = set((vram.get("turns") or {}).values()) - {probe.SESSION}
-        leases = any(model.get("leases") for model in vram.get("models") or ())
-        return cls(gpu.get("name") != MAIN_MEMORY, bool(turns or leases))
+        models = vram.get("models") or ()
+        leases = {lease["session"] for model in models for lease in model.get("leases") or ()}
+        return cls(gpu.get("name") != MAIN_MEMORY, bool(turns or leases - {probe.SESSION}))
 
 
 class VoiceProber:
@@ -176,7 +177,7 @@ class ProbeClient:
         """Return the load of the inference service; an idle GPU when it does not answer."""
         try:
             return GpuActivity.from_vram(await self._targets.gpu.read_vram())
-        except (ValueError, TypeError, AttributeError):  # a foreign server's
+        except (ValueError, TypeError, KeyError, AttributeError):  # a foreign server's
             return GpuActivity()
 
     async def aclose(self) -> None:

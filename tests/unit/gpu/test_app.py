@@ -388,6 +388,27 @@ async def test_turn_keeps_its_models_loaded_until_it_ends(start: ServiceStarter)
     assert (await service.client.post("/v1/models/kokoro/unload")).status_code == 200
 
 
+async def test_turn_whose_client_has_left_keeps_nothing_loaded(start: ServiceStarter) -> None:
+    service = await start()
+    await service.client.post("/v1/models/kokoro/unload")
+    request = service.client.build_request("POST", "/v1/turns", json={"session": "kitchen"})
+    headers = [(name.lower(), value) for name, value in request.headers.raw]
+    scope = {"type": "http", "method": "POST", "path": "/v1/turns", "query_string": b""}
+    messages = [{"type": "http.disconnect"}, {"type": "http.request", "body": request.content}]
+    statuses = []
+
+    async def receive() -> dict[str, object]:
+        return messages.pop()
+
+    async def send(message: dict[str, object]) -> None:
+        statuses.append(message.get("status"))
+
+    await service.running.app({**scope, "headers": headers}, receive, send)
+    assert statuses[0] == 201
+    assert not messages
+    assert not len(service.capabilities.manager.turns)
+
+
 async def test_word_timestamps_on_request(start: ServiceStarter) -> None:
     service = await start()
     form = {"response_format": "verbose_json", "timestamp_granularities[]": "word"}

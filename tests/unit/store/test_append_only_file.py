@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import structlog
+from structlog.testing import capture_logs
 
 from barnabee.store import append_only_file
 from barnabee.store.append_only_file import FOLDER, measure_valid_bytes, repair_directory
@@ -108,21 +109,20 @@ def test_damaged_files_are_kept_and_the_server_starts(
     server: RedisServer,
     folder: Path,
     damage: tuple[Callable[[Path], object], range, int],
-    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     inflict, remaining, lost_bytes = damage
     inflict(folder)
-    kept = repair_directory(server.directory, server.program)
+    monkeypatch.setattr(append_only_file, "log", structlog.get_logger())
+    with capture_logs() as lines:
+        kept = repair_directory(server.directory, server.program)
     assert kept is not None
     assert kept.exists()
-    report = capsys.readouterr().out
-    assert "redis_data_damaged" in report
-    assert kept.name in report
+    (report,) = [line for line in lines if line["event"] == "redis_data_damaged"]
+    assert kept.name in str(report)
     server.start()
     assert int(server.send("DBSIZE").strip(b":\r\n")) in remaining
-    named = re.search(r"lost_bytes=(\d+)", report)
-    assert named is not None
-    assert int(named[1]) >= lost_bytes
+    assert report["lost_bytes"] >= lost_bytes
     server.kill()
     assert repair_directory(server.directory, server.program) is None
 

@@ -141,7 +141,8 @@ async def test_a_bug_in_the_probe_counts_as_a_failure() -> None:
         ({"card": {"name": "main memory"}, "models": [], "turns": {}}, False, False),
         ({"card": {"name": "RTX"}, "turns": {"t1": "kitchen"}}, True, True),
         ({"card": {"name": "RTX"}, "turns": {"t1": SESSION}}, True, False),
-        ({"card": {"name": "RTX"}, "models": [{"leases": [{}]}]}, True, True),
+        ({"models": [{"leases": [{"session": "kitchen"}]}]}, True, True),
+        ({"models": [{"leases": [{"session": SESSION}]}]}, True, False),
     ],
 )
 def test_the_activity_is_read_from_the_inference_service(

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from typing import TYPE_CHECKING, Any
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
 
 from barnabee.core.errors import BarnabeeError, NotFound
@@ -69,16 +70,26 @@ def _add_turn_routes(routes: APIRouter, capabilities: Capabilities) -> None:
     manager = capabilities.manager
 
     @routes.post("/v1/turns", status_code=201)
-    async def begin_turn(request: TurnRequest) -> dict[str, Any]:
+    async def begin_turn(request: TurnRequest, connection: Request) -> dict[str, Any]:
         """Keep the models for STT, embedding and TTS loaded until the turn ends.
 
         A model that cannot be loaded is left out: the requests for it report why. A turn that is
-        not ended expires after `gpu.turn_limit_ms`.
+        not ended expires after `gpu.turn_limit_ms`. One whose client has left ends at once.
         """
         turn = secrets.token_hex(8)
         names = [one.preferred.name for one in capabilities.required_for_turn()]
         turns, now_ms = manager.turns, manager.now_ms()
-        models = await turns.begin(turn, request.session, names, now_ms=now_ms)
+        beginning = asyncio.ensure_future(turns.begin(turn, request.session, names, now_ms=now_ms))
+        leaving = asyncio.ensure_future(connection.receive())
+        leaving.add_done_callback(lambda _: beginning.cancel())
+        try:
+            models = await beginning
+        except asyncio.CancelledError:
+            if not leaving.done():
+                raise
+            models = []
+        finally:
+            leaving.cancel()
         return {
             "id": turn,
             "session": request.session,
