@@ -23,6 +23,7 @@ LAYERS = (
     SERVICES | {"up", "standby", "deploy"},
     {"backup"},
     {"clients", "store"},
+    {"skills"},
     {"understanding"},
     {"audio"},
     {"core"},

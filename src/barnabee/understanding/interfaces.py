@@ -5,9 +5,10 @@ Implemented in `clients` and `store`, and by fakes in tests.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal, Protocol
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,6 +58,8 @@ class KnownFact:
 
     text: str
     vector: Vectors | None
+    fact_id: str = ""
+    created_at: str = ""  # 2025-01-31T12:00:00.000Z
 
 
 class SentenceEmbedder(Protocol):
@@ -67,13 +70,131 @@ class SentenceEmbedder(Protocol):
         ...
 
 
-class HomeAgent(Protocol):
-    """Conversation agent that controls the home."""
+@dataclass(frozen=True, slots=True)
+class Entity:
+    """A thing in Home Assistant that is exposed to Assist; `names` are its name, then aliases."""
+
+    entity_id: str
+    names: tuple[str, ...]
+    area_id: str | None
+    state: str
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def domain(self) -> str:
+        return self.entity_id.partition(".")[0]
+
+    @property
+    def name(self) -> str:
+        return self.names[0]
+
+    @property
+    def is_available(self) -> bool:
+        return self.state not in {"unavailable", "unknown"}
+
+
+@dataclass(frozen=True, slots=True)
+class Area:
+    """A room in Home Assistant; `names` are its name, then aliases."""
+
+    area_id: str
+    names: tuple[str, ...]
+    floor_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """Everything that Home Assistant exposes, as it is now. `floors` has the names by id."""
+
+    entities: Mapping[str, Entity]
+    areas: Mapping[str, Area]
+    floors: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    time_zone: str | None = None
+    is_metric: bool = True
+
+
+class HomeControl(Protocol):
+    """Home Assistant: its conversation agent, its state and its services."""
 
     async def converse(
-        self, text: str, *, conversation_id: str | None = None, language: str = "en"
+        self,
+        text: str,
+        *,
+        conversation_id: str | None = None,
+        language: str = "en",
+        room: str | None = None,
     ) -> HomeAnswer:
-        """Return the response to `text`, or raise Unavailable."""
+        """Return the response of the conversation agent to `text`, or raise Unavailable."""
+        ...
+
+    async def read_home(self) -> Home:
+        """Return the home, from memory; raises Unavailable without a connection."""
+        ...
+
+    async def call_service(
+        self,
+        service: str,
+        entity_ids: Collection[str] = (),
+        data: Mapping[str, Any] | None = None,
+        *,
+        has_response: bool = False,
+    ) -> Mapping[str, Any]:
+        """Call `domain.service` and return its response, {} without one.
+
+        Raises HomeRefused when Home Assistant does not carry it out, Unavailable when it does not
+        answer.
+        """
+        ...
+
+
+EntryKind = Literal["timer", "alarm", "reminder"]
+EntryState = Literal["pending", "paused", "ringing", "missed", "done"]
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduleEntry:
+    """A timer, alarm or reminder.
+
+    `due` is aware; while a timer is paused `remaining` counts. `weekdays` (0 is Monday) repeat an
+    alarm. `label` is the name of a timer, or what to be reminded of.
+    """
+
+    entry_id: str
+    kind: EntryKind
+    due: datetime
+    label: str = ""
+    room: str | None = None
+    speaker: str | None = None
+    state: EntryState = "pending"
+    remaining: timedelta | None = None
+    weekdays: frozenset[int] = frozenset()
+
+
+class Schedule(Protocol):
+    """Timers, alarms and reminders, which ring by themselves. All methods raise Unavailable."""
+
+    async def save(self, entry: ScheduleEntry) -> None:
+        """Store a new or changed entry; after it returns, the entry rings even after a crash."""
+        ...
+
+    async def entries(self) -> Sequence[ScheduleEntry]:
+        """Return all entries that are pending, paused, ringing or missed; the next due first."""
+        ...
+
+    async def cancel(self, entry_id: str) -> bool:
+        """Delete an entry; False when there was none."""
+        ...
+
+    async def stop_ringing(self, room: str | None) -> Sequence[ScheduleEntry]:
+        """Stop what rings in `room`, or everywhere; return what rang."""
+        ...
+
+
+class Announcer(Protocol):
+    """Speaks in rooms without having been asked there."""
+
+    async def announce(self, text: str, rooms: Collection[str] = ()) -> Sequence[str]:
+        """Say `text` in `rooms`, or in all that are connected; return the rooms that heard it."""
         ...
 
 
@@ -93,5 +214,9 @@ class FactMemory(Protocol):
         ...
 
     async def facts(self) -> Sequence[KnownFact]:
-        """Return all facts, or raise Unavailable."""
+        """Return all facts, oldest first, or raise Unavailable."""
+        ...
+
+    async def forget(self, fact_ids: Collection[str]) -> None:
+        """Delete facts, or raise Unavailable."""
         ...
