@@ -19,9 +19,11 @@ import numpy as np
 from barnabee.core import system
 from barnabee.gpu.engines.device import Device
 from barnabee.gpu.engines.minilm import MiniLm
-from barnabee.understanding import facts, intents, lexical_matcher
+from barnabee.understanding import intents, lexical_matcher
 from barnabee.understanding.intents import ExampleIndex, IntentDecision, Thresholds, decide_intent
 from barnabee.understanding.interfaces import KnownFact, Vectors
+from barnabee.understanding.note_subjects import choose_similar, find_loosely, find_notes
+from barnabee.understanding.utterance import clean_utterance
 from support.intent_evaluation import EvaluationResult, evaluate_sentences, read_labelled_sentences
 
 DATA = Path(__file__).parents[1] / "tests" / "data"
@@ -56,16 +58,18 @@ def evaluate_limits(
 
 
 def measure_recall(
-    name: str, embed: Callable[[list[str]], Vectors], least: float
+    name: str, embed: Callable[[list[str]], Vectors]
 ) -> tuple[int, int, int]:
-    """Return how many questions about facts are right, missed and wrong."""
+    """Return how many questions about notes are right, missed and wrong."""
     table = tomllib.loads((DATA / f"facts_{name}.toml").read_text(encoding="utf-8"))
     rows = embed(table["facts"])
     known = [KnownFact(text, row) for text, row in zip(table["facts"], rows, strict=True)]
     right = missed = wrong = 0
     for question, answer in table["questions"].items():
-        fact = facts.find_fact(question, embed([question])[0], known, min_score=least)
-        reply = fact.text if fact else ""
+        found = find_notes(question, known) or choose_similar(
+            embed([question])[0], find_loosely(question, known)
+        )
+        reply = found[0].text if found else ""
         right += reply == answer
         missed += reply != answer and reply == ""
         wrong += reply not in {answer, ""}
@@ -85,7 +89,7 @@ def main() -> None:
     lexicon = lexical_matcher.LexicalIndex(intents.load_intents())
     for name in ("tuning", "heldout"):
         raw = read_labelled_sentences(DATA / f"intents_{name}.toml")
-        sentences = [(label, intents.clean_utterance(text)) for label, text in raw]
+        sentences = [(label, clean_utterance(text)) for label, text in raw]
         texts = [text for _, text in sentences]
         meaning = compute_scores(texts, embed)
         by_words = {text: lexicon.scores(text) for text in texts}
@@ -104,8 +108,8 @@ def main() -> None:
         if show_wrong:
             print_wrong(evaluate_limits(sentences, meaning, Thresholds.from_config(chosen)))
     for name in ("tuning", "heldout"):
-        right, missed, bad = measure_recall(name, embed, chosen.recall_permille / 1000)
-        print(f"\nfacts, {name}: {right} questions right, {missed} missed, {bad} answered wrongly")
+        right, missed, bad = measure_recall(name, embed)
+        print(f"\nnotes, {name}: {right} questions right, {missed} missed, {bad} answered wrongly")
 
 
 def print_heading(result: EvaluationResult) -> None:

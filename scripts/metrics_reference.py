@@ -19,6 +19,7 @@ import barnabee.api.health
 import barnabee.gpu.health
 import barnabee.voice.health
 import barnabee.workers.health
+from barnabee.api import language_model
 from barnabee.api.metrics import CommandMetrics
 from barnabee.core import external_checks, system
 from barnabee.core.health import HealthCheck, HealthMonitor
@@ -26,7 +27,13 @@ from barnabee.core.metrics import Metrics
 from barnabee.gpu.metrics import GpuMetrics
 from barnabee.voice.metrics import VoiceMetrics
 from barnabee.voice.turn_recorder import RecordingMetrics
-from barnabee.workers.metrics import SERIES, BackupMetrics, JobMetrics, ProbeMetrics
+from barnabee.workers.metrics import (
+    SERIES,
+    BackupMetrics,
+    JobMetrics,
+    ProbeMetrics,
+    ScheduleMetrics,
+)
 
 TARGET = Path(__file__).resolve().parents[1] / "docs/reference/metrics.md"
 # Soft dependencies that `api/app.py` adds where they are configured.
@@ -88,6 +95,7 @@ async def _nothing() -> None:
 def _api(metrics: Metrics) -> list[HealthCheck]:
     CommandMetrics.register(metrics)
     external_checks.make_gauge(metrics)
+    language_model.make_counter(metrics)
     return barnabee.api.health.make_checks(
         database=_nothing,
         redis=cast("Any", _Redis()),
@@ -110,6 +118,7 @@ def _voice(metrics: Metrics) -> list[HealthCheck]:
 def _worker(metrics: Metrics) -> list[HealthCheck]:
     jobs = JobMetrics.register(metrics)
     ProbeMetrics.register(metrics)
+    ScheduleMetrics.register(metrics)
     backups = BackupMetrics.register(metrics)
     for name in SERIES:  # a series of which nothing is known is absent
         backups.set(name, 0, "c")

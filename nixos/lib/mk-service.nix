@@ -6,6 +6,7 @@
   localServices, # names of the services on this host
   environment, # environment variables of all services
   credentialFile, # name -> path of the secret, or null when it is unused
+  unusedLlmKeys, # names of the language model's key that are not in use
   derivedCredentials, # names of the tokens that are in /run/barnabee-tokens, where they may be replaced
   python, # the interpreter with the package
   ownNetworks, # addresses that a service may connect to unless it is outbound
@@ -38,7 +39,7 @@ let
   ordered = map unit (local ((import ./system.nix).startOrder graph).${name});
   oneshot = node.kind == "oneshot";
   credentials = lib.filter (credential: credentialFile credential != null) (
-    lib.subtractLists derivedCredentials node.credentials
+    lib.subtractLists (derivedCredentials ++ unusedLlmKeys) node.credentials
   );
   hasTokens = node.module != null;
   tokensUnit = lib.optional hasTokens "barnabee-tokens.service";

@@ -5,6 +5,7 @@ let
   # `*` matches any key. Keys of one parent only: the last component differs.
   table = {
     "card" = "gpu";
+    "external.azure_openai" = "external.llm";
     "external.*.away_most_s" = "external.*.backoff_max_s";
     "external.*.words" = "external.*.message";
     "logs.unsent_max_mib" = "logs.loki_buffer_max_mib";

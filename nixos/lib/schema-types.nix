@@ -59,7 +59,11 @@ let
       typeOf path (definition schema."$ref") example
     else if schema ? anyOf then
       lib.types.nullOr (
-        typeOf path (lib.head (lib.filter (option: option.type or "" != "null") schema.anyOf)) example
+        lib.types.oneOf (
+          map (option: typeOf path option example) (
+            lib.filter (option: option.type or "" != "null") schema.anyOf
+          )
+        )
       )
     else if schema ? const then
       lib.types.enum [ schema.const ]

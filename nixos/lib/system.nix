@@ -157,7 +157,7 @@ rec {
   # MiB that all models take at their peak, and that the GPU has for them.
   vram = graph: {
     peak = foldl' (sum: name: sum + graph.model.${name}.vram_peak_mib) 0 (attrNames graph.model);
-    usable = graph.gpu.vram_mib - graph.gpu.headroom_mib;
+    usable = graph.gpu.vram_mib - graph.gpu.headroom_mib - graph.gpu.reserved_mib;
   };
 
   # Hosts other than `self` whose services call `service`.

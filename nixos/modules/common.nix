@@ -52,9 +52,9 @@ in
 
   config = lib.mkMerge [
     {
-      barnabee.secrets.needed = lib.concatMap (
-        service: graph.service.${service}.credentials
-      ) localServices;
+      barnabee.secrets.needed = lib.subtractLists barnabeeLib.unusedLlmKeys (
+        lib.concatMap (service: graph.service.${service}.credentials) localServices
+      );
     }
 
     (lib.mkIf (localServices != [ ]) {

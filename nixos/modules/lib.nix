@@ -54,6 +54,12 @@ let
   }
   // cfg.settings;
 
+  # The old name of the key works for one release, with the old variables.
+  usesLlm = graph.llm.provider != "none" || cfg.settings ? LLM_URL;
+  unusedLlmKeys =
+    lib.optional (!usesLlm) "llm_api_key"
+    ++ lib.optional (usesLlm || !(cfg.settings ? AZURE_OPENAI_ENDPOINT)) "azure_openai_key";
+
   ownNetworks = [
     "localhost"
     cfg.network.subnet
@@ -68,6 +74,7 @@ let
       environment
       ownNetworks
       python
+      unusedLlmKeys
       ;
     credentialFile = cfg.secrets.fileOf;
     derivedCredentials = cfg.secrets.derived;
@@ -84,6 +91,7 @@ in
       mkService
       environment
       litestreamSocket
+      unusedLlmKeys
       ;
     hostAddress = addressOfHost cfg.name;
     # serviceConfig of units that need no network beyond the deployment's own, nixpkgs' units included.

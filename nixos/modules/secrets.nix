@@ -32,7 +32,7 @@ in
       type = lib.types.listOf lib.types.str;
       default = [ ];
       description = "Secrets that do not exist here; the features that need them stay off.";
-      example = [ "azure_openai_key" ];
+      example = [ "home_assistant_token" ];
     };
     needed = lib.mkOption {
       type = lib.types.listOf lib.types.str;

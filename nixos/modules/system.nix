@@ -61,7 +61,7 @@ in
     }
     {
       assertion = vram.peak <= vram.usable;
-      message = "barnabee.system.model takes ${toString vram.peak} MiB at peak, but barnabee.system.gpu has ${toString vram.usable} MiB after its headroom; lower a vram_peak_mib or remove a model.";
+      message = "barnabee.system.model takes ${toString vram.peak} MiB at peak, but barnabee.system.gpu has ${toString vram.usable} MiB after its headroom and what is reserved; lower a vram_peak_mib or barnabee.llm.vramMib.";
     }
     {
       assertion = unplaced == [ ];

@@ -6,6 +6,7 @@ usage: api_server.py real|bare. Both run with `core.serve`, with the same HTTP s
 from __future__ import annotations
 
 import sys
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from fastapi import FastAPI
@@ -19,7 +20,7 @@ from barnabee.core.metrics import Metrics
 from barnabee.core.schema import System
 from barnabee.core.settings import Settings
 from barnabee.testing.engines import FakeGpuClient
-from barnabee.understanding.interfaces import HomeAnswer
+from barnabee.understanding.interfaces import Area, Entity, Home, HomeAnswer
 
 REPLY = {
     "reply": "Turned on the light",
@@ -52,10 +53,30 @@ class InstantHome:
         pass
 
     async def converse(
-        self, text: str, *, conversation_id: str | None = None, language: str = "en"
+        self,
+        text: str,
+        *,
+        conversation_id: str | None = None,
+        language: str = "en",
+        room: str | None = None,
+        only: Collection[str] | None = None,
     ) -> HomeAnswer:
         action = {"type": "entity", "name": "Kitchen Light", "id": "light.kitchen"}
         return HomeAnswer("action_done", "Turned on the light", None, (action,))
+
+    async def read_home(self) -> Home:
+        light = Entity("light.kitchen", ("Kitchen Light",), "kitchen", "on")
+        return Home({light.entity_id: light}, {"kitchen": Area("kitchen", ("Kitchen",))})
+
+    async def call_service(
+        self,
+        service: str,
+        entity_ids: Collection[str] = (),
+        data: Mapping[str, Any] | None = None,
+        *,
+        has_response: bool = False,
+    ) -> Mapping[str, Any]:
+        return {}
 
 
 class Body(BaseModel):

@@ -101,7 +101,7 @@ async def test_command_switches_a_light_and_is_answered(
 ) -> None:
     answer = await say(client, "Barnabee, turn on the kitchen light!", speaker="Emma")
     assert home_assistant.lights["kitchen light"] is True
-    assert (answer["reply"], answer["intent"]) == ("Turned on the light", "home_control")
+    assert (answer["reply"], answer["intent"]) == ("The kitchen light is on.", "home_control")
     assert (answer["degraded"], answer["code"]) == ([], None)
     assert answer["actions"][0]["id"] == "light.kitchen_light"
     assert {"intent", "home", "session", "store", "total"} <= set(answer["latency_ms"])
@@ -218,7 +218,7 @@ async def test_200_concurrent_commands_are_answered_and_queued(
     answers = await asyncio.gather(
         *(say(client, LIGHT_ON["utterance"], session_id=f"s{n % 20}") for n in range(200))
     )
-    assert [answer["reply"] for answer in answers] == ["Turned on the light"] * 200
+    assert [answer["reply"] for answer in answers] == ["The kitchen light is on."] * 200
     trace_ids = {answer["trace_id"] for answer in answers}
     assert len(trace_ids) == 200
     assert trace_ids <= queued(redis_server)
@@ -228,6 +228,6 @@ async def test_the_openapi_document_describes_commands(client: httpx.AsyncClient
     document = (await client.get("/openapi.json")).json()
     command = document["paths"]["/v1/command"]["post"]
     body = command["requestBody"]["content"]["application/json"]["schema"]
-    assert set(body["properties"]) == {"utterance", "session_id", "speaker", "kept"}
+    assert set(body["properties"]) == {*("utterance", "session_id", "speaker", "room", "kept")}
     answer = document["components"]["schemas"]["CommandResponse"]["properties"]
     assert set(await say(client, "what time is it")) == set(answer)

@@ -15,7 +15,7 @@ import pytest
 
 from barnabee.testing import engines
 from barnabee.testing.home_assistant import FakeHomeAssistant
-from barnabee.testing.llm import FakeAzureOpenAI
+from barnabee.testing.llm import FakeLlmServer, ScriptedAnswer
 from support.api import HOME_TOKEN, ApiProcess
 from support.asgi_server import serve_app
 from support.redis import RedisServer
@@ -154,7 +154,7 @@ async def test_an_outage_of_home_assistant_is_reported_and_ends(
     assert (await say(client, "what time is it"))["degraded"] == []
     await home_assistant.start()
     await api.wait_until_unhealthy()
-    assert (await say(client, LIGHT_ON["utterance"]))["reply"] == "Turned on the light"
+    assert (await say(client, LIGHT_ON["utterance"]))["reply"] == "The kitchen light is on."
 
 
 async def test_without_the_gpu_service_intents_are_matched_by_words(
@@ -171,7 +171,9 @@ async def test_without_the_gpu_service_intents_are_matched_by_words(
     await process.wait_until_unhealthy("gpu")
     async with process.client() as client:
         answer = await say(client, "turn on the kitchen light")
-    assert (answer["reply"], answer["degraded"]) == ("Turned on the light", ["gpu"])
+        assert (answer["reply"], answer["degraded"]) == ("The kitchen light is on.", [])
+        answer = await say(client, "time check")
+    assert (answer["intent"], answer["degraded"]) == ("time", ["gpu"])
     assert process.stop() == 0
 
 
@@ -236,10 +238,10 @@ async def test_a_client_over_the_rate_limit_gets_a_retry_after(
     process.stop()
 
 
-async def test_other_questions_go_to_the_language_model(
+async def test_other_questions_go_to_the_language_model_also_under_the_old_names(
     tmp_path: Path, redis_server: RedisServer, gpu_url: str
 ) -> None:
-    azure = FakeAzureOpenAI()
+    azure = FakeLlmServer(provider="azure")
     async with serve_app(azure.make_app()) as endpoint:
         process = ApiProcess(
             tmp_path / "api",
@@ -247,7 +249,7 @@ async def test_other_questions_go_to_the_language_model(
             environment={
                 "GPU_SERVICE_URL": gpu_url,
                 "AZURE_OPENAI_ENDPOINT": endpoint,
-                "AZURE_OPENAI_DEPLOYMENT": azure.deployment,
+                "AZURE_OPENAI_DEPLOYMENT": azure.model,
             },
         )
         process.credentials.mkdir(parents=True)
@@ -256,7 +258,7 @@ async def test_other_questions_go_to_the_language_model(
         await process.wait_until_unhealthy()
         async with process.client() as client:
             answer = await say(client, "what is the capital of france", session_id="s")
-            azure.status = 500
+            azure.answer = ScriptedAnswer(status=500)
             failed = await say(client, "and of spain", session_id="s")
     assert (answer["reply"], answer["degraded"]) == ("Paris is the capital of France.", [])
     assert {"llm", "llm_first_token"} <= set(answer["latency_ms"])
@@ -274,7 +276,7 @@ async def test_requests_stages_and_degradations_are_counted(
     await client.get("/nowhere")
     text = (await client.get("/metrics")).text
     for series in (
-        'barnabee_stage_duration_seconds_count{stage="home"} 1.0',
+        'barnabee_stage_duration_seconds_count{stage="home"} 2.0',
         'barnabee_intents_total{band="accept",intent="home_control"} 1.0',
         'barnabee_commands_degraded_total{dependency="llm"} 1.0',
         'barnabee_health_check_database{component="api"} 1.0',
@@ -302,10 +304,11 @@ async def test_memory_is_small_and_sigterm_ends_the_process(
     [
         ({"BARNABEE_TIME_ZONE": "Mars/Olympus"}, "BARNABEE_TIME_ZONE"),
         ({"HOME_ASSISTANT_URL": "home"}, "HOME_ASSISTANT_URL"),
-        ({"AZURE_OPENAI_ENDPOINT": "http://x"}, "AZURE_OPENAI_DEPLOYMENT"),
+        ({"LLM_PROVIDER": "openai", "LLM_URL": "http://x/v1"}, "LLM_MODEL"),
+        ({"LLM_PROVIDER": "openai", "LLM_URL": "x", "LLM_MODEL": "y"}, "LLM_URL"),
         (
             {"AZURE_OPENAI_ENDPOINT": "http://x", "AZURE_OPENAI_DEPLOYMENT": "y"},
-            "credential azure_openai_key",
+            "credential llm_api_key",
         ),
     ],
 )

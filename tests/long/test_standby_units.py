@@ -46,7 +46,7 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Container]:
     folder = tmp_path_factory.mktemp("pair")
     core: Any = evaluate(
         'hosts.report "barnabee-core" {'
-        ' barnabee.secrets.unused = [ "azure_openai_key" "home_assistant_token" ];'
+        ' barnabee.secrets.unused = [ "home_assistant_token" ];'
         f' barnabee.settings.BARNABEE_REPLICA_ENDPOINT = "http://{CORE}:{rendered_units.S3_PORT}";'
         " barnabee.system.standby.lease_s = 24; barnabee.system.standby.renew_s = 1; }"
     )

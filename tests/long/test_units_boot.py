@@ -31,7 +31,7 @@ GRAPH = system.load_system(ROOT / "system.toml")
 CORE, GPU = "10.77.0.12", "10.77.0.11"
 ENDPOINT = f"http://{CORE}:{rendered_units.S3_PORT}"
 SERVICES = ("redis", "litestream", "worker", "api", "voice", "gpu")
-UNUSED = ("azure_openai_key", "home_assistant_token")
+UNUSED = ("home_assistant_token",)
 TIME_FACTOR = 4  # the limits are for a machine that does nothing else
 
 

@@ -31,6 +31,7 @@ class ApiProcess:
     tables: dict[str, dict[str, Any]] = field(default_factory=dict)
     environment: dict[str, str] = field(default_factory=dict)
     token: str = TOKEN
+    home_token: str = HOME_TOKEN
     port: int = field(default_factory=find_free_port)
     process: subprocess.Popen[bytes] | None = None
 
@@ -65,7 +66,7 @@ class ApiProcess:
         self.credentials.mkdir(parents=True, exist_ok=True)
         (self.credentials / "api_token").write_text(self.token, encoding="utf-8")
         write_passwords(self.credentials)
-        (self.credentials / "home_assistant_token").write_text(HOME_TOKEN, encoding="utf-8")
+        (self.credentials / "home_assistant_token").write_text(self.home_token, encoding="utf-8")
         (self.directory / "system.toml").write_text(tomli_w.dumps(graph), encoding="utf-8")
         with (self.directory / "api.jsonl").open("ab") as log:
             self.process = subprocess.Popen(

@@ -8,13 +8,38 @@ from __future__ import annotations
 import tomllib
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
-from barnabee.understanding import facts
+from barnabee.skills import load_skills
 from barnabee.understanding.intents import ConfidenceBand, Intent, IntentDecision
+from barnabee.understanding.sentence_matcher import SentenceMatcher
 
 CONVERSATION = frozenset({"chat", "none"})
+_SERVICES = frozenset(
+    {"timers", "alarms", "reminders", "lists", "media", "weather", "calendar", "routines"}
+    | {"broadcast", "ringing"}
+)
+_SMALLTALK = frozenset({"smalltalk"})
+# The skills that may answer the sentences of a label.
+_SKILLS_OF: Mapping[str, AbstractSet[str]] = {
+    "time": {"clock"},
+    "date": {"clock", "dates"},
+    "remember": {"notes"},
+    "recall": {"recall", "notes"},
+    "home_control": _SERVICES,
+    "home_query": _SERVICES,
+    "chat": {"arithmetic", "conversion", "spelling", "games", "clock", "dates", "sun"},
+    "none": set(),
+}
+_SKILLS = load_skills()
+_SKILL_OF = {intent.name: skill.name for skill in _SKILLS for intent in skill.intents}
+_INTENTS = {intent.name: intent for skill in _SKILLS for intent in skill.intents}
+_FREE = frozenset({"remember", "recall", "recall_about"})  # sure in spite of free words
+_MATCHER = SentenceMatcher(_SKILLS)
+_NOW = datetime(2026, 11, 28, 12, tzinfo=UTC)
 Decide = Callable[[str], IntentDecision]
 
 
@@ -84,19 +109,28 @@ def evaluate_sentences(
 
 
 def _kind(label: str, text: str, decision: IntentDecision, intents: Mapping[str, Intent]) -> str:
-    if facts.extract_fact(text) is not None:
-        return "right" if label == "remember" else "wrong"
-    if facts.is_recall_question(text):
-        return "right" if label == "recall" else "wrong"
+    skills = _find_sure_skills(text)
+    if skills:
+        return "right" if skills & _SKILLS_OF.get(label, _SMALLTALK) else "wrong"
     handler = intents[decision.intent].handler
     if label in CONVERSATION:
         return _kind_of_conversation(decision, handler)
     if decision.band is ConfidenceBand.NONE or handler == "llm":
         return "right" if label == "recall" else "missed"  # facts come before the model
-    same = decision.intent == label or handler == intents[label].handler != "local"
+    same = decision.intent == label or handler == intents[label].handler != "skill"
     if decision.band is ConfidenceBand.ACCEPT:
         return "right" if same else "wrong"
     return "asked" if same or decision.alternative == label else "wrong"
+
+
+def _find_sure_skills(text: str) -> set[str]:
+    """Return the skills whose sentence `text` is, without free words. One may pass it on."""
+    return {
+        _SKILL_OF[call.intent]
+        for call in _MATCHER.match(text, _NOW)
+        if call.intent in _FREE
+        or all(_INTENTS[call.intent].slots[name].kind != "text" for name in call.slots)
+    }
 
 
 def _kind_of_conversation(decision: IntentDecision, handler: str) -> str:

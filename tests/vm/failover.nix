@@ -43,7 +43,6 @@ pkgs.testers.runNixOSTest {
         barnabee.name = "manofwar";
         barnabee.network.interface = "eth1";
         barnabee.secrets.unused = [
-          "azure_openai_key"
           "home_assistant_token"
         ];
         services.nginx.enable = lib.mkForce false; # no certificate in the tests

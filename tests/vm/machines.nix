@@ -48,7 +48,6 @@ in
       imports = [ common ];
       barnabee.name = "barnabee-core";
       barnabee.secrets.unused = [
-        "azure_openai_key"
         "home_assistant_token"
       ];
       services.nginx.enable = lib.mkForce false; # no certificate in the tests

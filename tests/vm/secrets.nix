@@ -23,7 +23,7 @@ pkgs.testers.runNixOSTest {
   testScript = ''
     import json
     CREDENTIALS = json.loads('${builtins.toJSON (lib.mapAttrs (_: node: node.credentials) core)}')
-    UNUSED = {"azure_openai_key", "home_assistant_token", "snapshot_key", "rclone_conf"}
+    UNUSED = {"azure_openai_key", "llm_api_key", "home_assistant_token", "snapshot_key", "rclone_conf"}
     ADDED = {"redis": {"redis_exporter_password"}}
     UNUSED |= {"talk_token", "infer_token", "metrics_token"}  # in /run/barnabee-tokens
     FOLDER = "/var/lib/barnabee-secrets"

@@ -9,7 +9,7 @@
   config = lib.mkIf (barnabeeLib.runsService "api") {
     systemd.services.barnabee-api = barnabeeLib.mkService "api" {
       group = "barnabee";
-      outbound = true; # Home Assistant and Azure OpenAI
+      outbound = true; # Home Assistant and the language model
       writes = [ config.barnabee.dataDir ];
     };
   };

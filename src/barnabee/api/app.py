@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from fastapi import FastAPI
 from starlette.applications import Starlette
@@ -16,18 +15,28 @@ from starlette.routing import Mount
 
 from barnabee import __version__
 from barnabee.api import health, static_files
+from barnabee.api.assistant import HomeClock, make_command_services
 from barnabee.api.cascade import Cascade, HealthSources
 from barnabee.api.command_handler import CommandHandler
 from barnabee.api.embedding_cache import EmbeddingCache
-from barnabee.api.event_bus import EventBus
+from barnabee.api.language_model import make_llm_client
 from barnabee.api.log_reader import TurnLogReader
 from barnabee.api.metrics import CommandMetrics
-from barnabee.api.routes import backups, commands, gpu, login, status, turns, voice_offer
+from barnabee.api.routes import (
+    backups,
+    commands,
+    gpu,
+    login,
+    notifications,
+    status,
+    turns,
+    voice_offer,
+)
+from barnabee.api.schedule import DatabaseSchedule, make_zone_reader
 from barnabee.api.service import (
     ApiService,
     GpuService,
     HomeAssistantService,
-    LanguageModelService,
     Overrides,
     make_clients,
 )
@@ -40,10 +49,9 @@ from barnabee.backup.restore_points import make_migration_hook
 from barnabee.clients.alertmanager import AlertmanagerClient
 from barnabee.clients.gpu import GpuClient, ModelNames
 from barnabee.clients.home_assistant import HomeAssistant
-from barnabee.clients.llm import AzureDeployment, AzureModel
 from barnabee.clients.queue import JobQueue
+from barnabee.clients.voice import VoiceClient
 from barnabee.core.auth import RouteScopes, make_token_reader, open_authenticator
-from barnabee.core.errors import SettingInvalid
 from barnabee.core.health import HealthMonitor, HealthProbe
 from barnabee.core.http import (
     PUBLIC_PATHS,
@@ -60,7 +68,6 @@ from barnabee.core.settings import Settings, read_credential, require_credential
 from barnabee.core.tokens import Scope
 from barnabee.store.provider import DatabaseProvider
 from barnabee.store.sessions import Sessions
-from barnabee.understanding.command_processor import CommandServices
 from barnabee.understanding.intent_recognizer import IntentRecognizer
 from barnabee.understanding.intents import Thresholds
 
@@ -77,6 +84,7 @@ ROUTE_SCOPES = RouteScopes(
     {
         "POST /v1/command": Scope.TALK,
         "POST /v1/turns/{trace_id}/spoken": Scope.TALK,
+        "POST /v1/notifications": Scope.TALK,
         "POST /api/talk/offer": Scope.TALK,
         "PATCH /api/talk/offer": Scope.TALK,
     }
@@ -119,7 +127,7 @@ def make_documented_app() -> FastAPI:
     documented = FastAPI(
         title="BarnabeeNet", summary=SUMMARY, version=__version__, **FASTAPI_OPTIONS
     )
-    for routes in (commands, turns, backups, login, status, voice_offer, gpu):
+    for routes in (commands, turns, backups, login, status, voice_offer, gpu, notifications):
         documented.include_router(routes.router)
     return documented
 
@@ -180,19 +188,22 @@ def make_service(
     queue = JobQueue(redis)
     gpu_client = overrides.gpu or _make_gpu_client(settings)
     home = overrides.home or _make_home_client(settings)
-    llm = overrides.llm or _make_llm_client(settings)
+    llm = overrides.llm or make_llm_client(system, settings, metrics)
     recognizer = IntentRecognizer(gpu_client, Thresholds.from_config(system.intent))
-    clock = make_clock(settings.time_zone)
-    command_services = CommandServices(
-        recognizer=recognizer,
-        memory=DatabaseFactMemory(queue, database_provider, clock),
-        home=home,
-        llm=llm,
-        now=clock,
-        recall_threshold=system.intent.recall_permille / 1000,
+    clock = HomeClock(settings.time_zone)
+    clients = make_clients(system, settings)
+    schedule = DatabaseSchedule(database_provider, queue, system.schedule)
+    memory = DatabaseFactMemory(queue, database_provider, clock)
+    announcer = VoiceClient(clients["voice"]) if "voice" in clients else None
+    external = {"llm": llm, "schedule": schedule, "announcer": announcer}
+    command_services = make_command_services(
+        system.routine, home=home, recognizer=recognizer, memory=memory, now=clock, **external
     )
     sessions = Sessions(redis, system.session.ttl_s, system.session.turns_max)
     turn_writer = TurnWriter(sessions, queue, database_provider)
+    command_metrics = CommandMetrics.register(metrics)
+    command_handler = CommandHandler(command_services, sessions, turn_writer, command_metrics)
+    command_handler.take_missed = schedule.take_missed
     web_sessions = WebSessions(settings.data_dir / "browsers.json", time.time)
     return ApiService(
         system=system,
@@ -203,21 +214,19 @@ def make_service(
         queue=queue,
         sessions=sessions,
         turn_writer=turn_writer,
-        command_handler=CommandHandler(
-            command_services, sessions, turn_writer, CommandMetrics.register(metrics)
-        ),
+        command_handler=command_handler,
         rate_limiter=make_command_limiter(system.limits),
         login_links=LoginLinks(redis),
         login_rate_limiter=make_login_limiter(system.limits),
         web_sessions=web_sessions,
-        event_bus=EventBus(),
-        clients=make_clients(system, settings),
+        clients=clients,
         log_reader=TurnLogReader(settings, system.retention.logs_days),
         alertmanager=AlertmanagerClient(settings.alertmanager_url),
         embedding_cache=_make_embedding_cache(recognizer, system, settings),
         gpu=gpu_client,
         home=home,
         llm=llm,
+        follow_time_zone=partial(schedule.follow_time_zone, make_zone_reader(clock, home)),
     )
 
 
@@ -231,19 +240,6 @@ def _prepare_database(settings: Settings) -> DatabaseProvider:
     return provider
 
 
-def make_clock(time_zone: str) -> Callable[[], datetime]:
-    """Return a clock in `time_zone`, or in the machine's own zone if that is empty."""
-    if not time_zone:
-        return lambda: datetime.now().astimezone()
-    try:
-        zone = ZoneInfo(time_zone)
-    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
-        hint = "write a name like Europe/Berlin"
-        name = "BARNABEE_TIME_ZONE"
-        raise SettingInvalid(name=name, reason=f"it is {time_zone!r}", hint=hint) from error
-    return lambda: datetime.now(zone)
-
-
 def _make_gpu_client(settings: Settings) -> GpuService:
     names = ModelNames.from_settings(settings)
     return GpuClient(settings.gpu_service_urls, make_token_reader(Scope.INFER), names=names)
@@ -255,22 +251,6 @@ def _make_home_client(settings: Settings) -> HomeAssistantService | None:
     # The token is read at every attempt, because it may be created after the api has started.
     return HomeAssistant(
         settings.home_assistant_url, lambda: read_credential("home_assistant_token") or ""
-    )
-
-
-def _make_llm_client(settings: Settings) -> LanguageModelService | None:
-    if not settings.azure_openai_endpoint:
-        return None
-    if not settings.azure_openai_deployment:
-        hint = "write the name of the deployment, or leave AZURE_OPENAI_ENDPOINT empty"
-        raise SettingInvalid(name="AZURE_OPENAI_DEPLOYMENT", reason="it is empty", hint=hint)
-    return AzureModel(
-        AzureDeployment(
-            settings.azure_openai_endpoint,
-            settings.azure_openai_deployment,
-            settings.azure_openai_api_version,
-            require_credential("azure_openai_key"),
-        )
     )
 
 

@@ -71,7 +71,7 @@ CAPABILITY_RULES = (
                 "Home Assistant does not answer. Lights and switches are unavailable.",
             ),
             CapabilityDependency(
-                "api/azure_openai",
+                "api/llm",
                 "The language model does not answer. Home control works, chat does not.",
             ),
             CapabilityDependency("gpu/embed", "It understands simple commands only."),

@@ -9,7 +9,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -20,11 +20,10 @@ from barnabee.api.turn_recorder import TurnWriter
 from barnabee.core import trace_context
 from barnabee.store.conversations import TurnRecord, format_timestamp
 from barnabee.store.sessions import Exchange, Session, Sessions
-from barnabee.understanding.command_processor import (
-    CommandOutcome,
-    CommandServices,
-    process_command,
-)
+from barnabee.understanding.command_outcome import CommandOutcome
+from barnabee.understanding.command_processor import process_command
+from barnabee.understanding.command_services import CommandServices, CommandSource
+from barnabee.understanding.interfaces import SentenceSink
 
 MAX_RECENT_TRACES = 4096
 
@@ -38,10 +37,16 @@ class CommandHandler:
     turn_writer: TurnWriter
     metrics: CommandMetrics
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    take_missed: Callable[[str | None], Awaitable[str]] | None = None
     _recent_traces: OrderedDict[str, None] = field(default_factory=OrderedDict)
 
-    async def handle(self, command: CommandRequest) -> dict[str, Any]:
-        """Return the JSON form of the response; raises only if the turn could not be recorded."""
+    async def handle(
+        self, command: CommandRequest, *, emit: SentenceSink | None = None
+    ) -> dict[str, Any]:
+        """Return the JSON form of the response; raises only if the turn could not be recorded.
+
+        `emit` receives sentences of the reply before it is complete.
+        """
         self.turn_writer.check_capacity()
         begun = time.perf_counter()
         trace_id = self._take_trace_id()
@@ -51,10 +56,10 @@ class CommandHandler:
         outcome = await process_command(
             command.utterance,
             self.services,
-            history=session.turns,
-            session_id=session.session_id,
-            speaker=command.speaker,
+            CommandSource(session.turns, session.session_id, command.speaker, command.room),
+            emit=emit,
         )
+        await self._tell_missed(command, outcome)
         outcome.latency_ms["session"] = _to_ms(loaded - begun)
         outcome.latency_ms["total"] = _to_ms(time.perf_counter() - begun)
         turn = _make_turn(trace_id, session, command, outcome, created_at)
@@ -79,13 +84,21 @@ class CommandHandler:
             "latency_ms": latency_ms,
         }
 
+    async def _tell_missed(self, command: CommandRequest, outcome: CommandOutcome) -> None:
+        """Add what was missed; not to a question, nor to a reply that was streamed."""
+        is_streamed = "llm_first_token" in outcome.latency_ms
+        if self.take_missed is None or not command.kept or is_streamed or outcome.has_question():
+            return
+        if missed := await self.take_missed(command.room):
+            outcome.reply = f"{outcome.reply} {missed}".strip()
+
     async def _load_session(self, session_id: str | None) -> Session:
         if session_id is None:
             return Session(secrets.token_hex(8))
         return await self.sessions.load(session_id)
 
     async def _record(self, session: Session, turn: TurnRecord, outcome: CommandOutcome) -> None:
-        exchange = Exchange(turn.utterance, turn.reply, outcome.stored_intent)
+        exchange = Exchange(turn.utterance, turn.reply, outcome.intent, outcome.context)
         updated = session.with_turn(exchange)
         for dependency in await self.turn_writer.record(turn, updated, acted=outcome.acted):
             outcome.add_degraded(dependency)

@@ -28,7 +28,7 @@ from barnabee.core.settings import Settings
 WORKER_HEARTBEAT = "barnabee:heartbeat:worker"
 # Names of external checks: keys of [external] in system.toml.
 HOME_ASSISTANT = "home_assistant"
-LANGUAGE_MODEL = "azure_openai"
+LANGUAGE_MODEL = "llm"
 MAIL_SERVER = "smtp"
 MESSAGE_SERVICE = "azure_communication"
 BACKUPS_EVERY_S = 60.0

@@ -21,7 +21,7 @@ class CommandRequest(BaseModel):
     """A command to the assistant.
 
     With `kept` false, as in a probe, the command is answered like any other but neither recorded
-    nor part of a session, unless it changed something.
+    nor part of a session, unless it changed something. `room` is where it was spoken.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -29,6 +29,7 @@ class CommandRequest(BaseModel):
     utterance: str = Field(examples=["turn on the kitchen light"])
     session_id: Annotated[str | None, Field(pattern=r"^[A-Za-z0-9_.:-]{1,64}$")] = None
     speaker: Annotated[str | None, Field(min_length=1, max_length=64)] = None
+    room: Annotated[str | None, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.:-]{0,63}$")] = None
     kept: Annotated[bool, Field(strict=True)] = True
 
 

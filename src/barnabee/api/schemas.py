@@ -24,6 +24,16 @@ class WakeWords(Schema):
     words: list[str]
 
 
+class LanguageModelInfo(Schema):
+    """The language model's server, and what is sent to it, from which rooms (empty: all)."""
+
+    provider: str
+    server: str
+    model: str
+    rooms: list[str]
+    sent: list[str]
+
+
 class SystemResponse(Schema):
     """Public part of system.toml."""
 
@@ -42,6 +52,7 @@ class SystemResponse(Schema):
     limits: dict[str, int]
     retention: dict[str, int]
     hosts: dict[str, dict[str, Any]]
+    language_model: LanguageModelInfo | None
 
 
 class CapabilityStatus(Schema):

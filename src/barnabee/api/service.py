@@ -21,7 +21,7 @@ from barnabee.api.turn_recorder import TurnWriter
 from barnabee.api.web_sessions import LoginLinks, WebSessions
 from barnabee.clients.alertmanager import AlertmanagerClient
 from barnabee.clients.queue import JobQueue
-from barnabee.clients.service_client import ServiceClient
+from barnabee.clients.service_client import ServiceClient, make_service_url
 from barnabee.core.auth import Authenticator, Client, make_token_reader
 from barnabee.core.errors import BarnabeeError, NotFound, Unauthorized
 from barnabee.core.health import Degraded
@@ -32,7 +32,8 @@ from barnabee.core.settings import Settings
 from barnabee.core.tokens import Scope
 from barnabee.store.provider import DatabaseProvider
 from barnabee.store.sessions import Sessions
-from barnabee.understanding.interfaces import HomeAgent, LanguageModel, SentenceEmbedder
+from barnabee.understanding.home_recognizer import warm_up
+from barnabee.understanding.interfaces import HomeControl, LanguageModel, SentenceEmbedder
 
 ADMIN_TOKEN_CHECK_EVERY_S = 1.0
 END_ROOMS_ATTEMPTS = 5
@@ -55,7 +56,7 @@ class GpuService(SentenceEmbedder, RemoteService, Protocol):
     """Client of the gpu service."""
 
 
-class HomeAssistantService(HomeAgent, RemoteService, Protocol):
+class HomeAssistantService(HomeControl, RemoteService, Protocol):
     """Client of Home Assistant."""
 
     def start(self) -> None:
@@ -92,7 +93,6 @@ class ApiService:
     login_links: LoginLinks
     login_rate_limiter: RateLimiter
     web_sessions: WebSessions
-    event_bus: EventBus
     clients: dict[str, ServiceClient]  # by service name; the dashboard reaches them through the api
     log_reader: TurnLogReader
     alertmanager: AlertmanagerClient
@@ -100,6 +100,8 @@ class ApiService:
     gpu: GpuService
     home: HomeAssistantService | None
     llm: LanguageModelService | None
+    follow_time_zone: Callable[[], Awaitable[None]]
+    event_bus: EventBus = field(default_factory=EventBus)
     status_watcher: StatusWatcher = field(init=False)
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
@@ -108,10 +110,12 @@ class ApiService:
         """Run the background tasks; close all connections at the end."""
         if self.home is not None:
             self.home.start()
+            self._start_task("home-sentences", partial(asyncio.to_thread, warm_up))
         self.web_sessions.on_revoked = self._end_rooms
         self._start_task("admin-token", self._watch_admin_token)
         self._start_task("flush", self.turn_writer.flush_periodically)
         self._start_task("status", self.status_watcher.run)
+        self._start_task("time-zone", self.follow_time_zone)
         if not self.embedding_cache.load():
             self._start_task("embed-intents", self.embedding_cache.compute)
         try:
@@ -205,12 +209,10 @@ def make_clients(system: System, settings: Settings) -> dict[str, ServiceClient]
         "litestream": settings.litestream_url,
     }
     scopes = {"gpu": Scope.INFER, "voice": Scope.TALK}
-    host = "127.0.0.1" if settings.bind in {"0.0.0.0", "::"} else settings.bind
-    host = f"[{host}]" if ":" in host else host
     return {
         name: ServiceClient(
             name,
-            configured.get(name) or f"http://{host}:{config.port}",
+            make_service_url(configured.get(name, ""), settings.bind, config.port),
             make_token_reader(scopes.get(name, Scope.METRICS)) if config.module else "",
         )
         for name, config in system.service.items()

@@ -17,8 +17,9 @@ at capacity the request is refused and the voice service repeats it.
 from __future__ import annotations
 
 import asyncio
+import zlib
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Protocol
@@ -188,11 +189,13 @@ class DatabaseFactMemory:
     async def remember(self, text: str, vector: Vectors | None, speaker: str | None) -> list[str]:
         """Store `text` under the current trace id; return the unavailable dependencies.
 
-        Raises Unavailable if neither the database nor the queue accepts it.
+        Raises Unavailable if neither the database nor the queue accepts it. One command can store
+        several facts, and a repeated one stores none again: the key is that of trace and text.
         """
         raw = b"" if vector is None else vector.astype(VECTOR_DTYPE).tobytes()
         created_at = format_timestamp(self._now())
-        fact = Fact(trace_context.get_trace_id(), speaker, text, raw, created_at)
+        key = f"{trace_context.get_trace_id()}-{zlib.crc32(text.encode()):08x}"
+        fact = Fact(key, speaker, text, raw, created_at)
         try:
             await Facts(await self._databases.database()).remember(fact)
         except Unavailable:
@@ -203,7 +206,14 @@ class DatabaseFactMemory:
     async def facts(self) -> Sequence[KnownFact]:
         """Return all facts, oldest first."""
         rows = await Facts(await self._databases.database()).all()
-        return [KnownFact(row.text, _decode_vector(row.vector)) for row in rows]
+        return [
+            KnownFact(row.text, _decode_vector(row.vector), row.trace_id, row.created_at)
+            for row in rows
+        ]
+
+    async def forget(self, fact_ids: Collection[str]) -> None:
+        """Delete facts in the database, or raise Unavailable: a deletion is never queued."""
+        await Facts(await self._databases.database()).forget(fact_ids)
 
 
 def _decode_vector(raw: bytes) -> Vectors | None:

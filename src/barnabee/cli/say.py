@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -38,29 +39,40 @@ def say_command(
     session: Annotated[
         str | None, typer.Option("--session", help="Id of the conversation to continue.")
     ] = None,
+    room: Annotated[
+        str | None, typer.Option("--room", help="Room in which it is said, such as kitchen.")
+    ] = None,
 ) -> None:
     """Send a command to the assistant and show the reply."""
     import asyncio
 
     if (text is None) == (wav is None):
         raise BadRequest(field="command", reason="give a text or --wav FILE")
-    asyncio.run(_say(text, wav, out, session))
+    asyncio.run(_say(text, wav, out, CommandOrigin(session, room)))
 
 
-async def _say(text: str | None, wav: Path | None, out: Path | None, session: str | None) -> None:
+@dataclass(frozen=True, slots=True)
+class CommandOrigin:
+    """Where a command is said: the conversation to continue and the room."""
+
+    session: str | None = None
+    room: str | None = None
+
+
+async def _say(text: str | None, wav: Path | None, out: Path | None, origin: CommandOrigin) -> None:
     async with open_clients(_TIMEOUT_S) as clients:
         if wav is None:
-            await _converse(clients, text, wav, out, session)
+            await _converse(clients, text, wav, out, origin)
         else:
-            await _converse_in_turn(clients, wav, out, session)
+            await _converse_in_turn(clients, wav, out, origin)
 
 
 async def _converse_in_turn(
-    clients: ServiceClients, wav: Path, out: Path | None, session: str | None
+    clients: ServiceClients, wav: Path, out: Path | None, origin: CommandOrigin
 ) -> None:
     """Converse within one turn, during which the inference service holds its models loaded."""
-    async with clients.gpu.turn(session or f"say-{secrets.token_hex(4)}"):
-        await _converse(clients, None, wav, out, session)
+    async with clients.gpu.turn(origin.session or f"say-{secrets.token_hex(4)}"):
+        await _converse(clients, None, wav, out, origin)
 
 
 async def _converse(
@@ -68,7 +80,7 @@ async def _converse(
     text: str | None,
     wav: Path | None,
     out: Path | None,
-    session: str | None,
+    origin: CommandOrigin,
 ) -> None:
     times_ms: dict[str, float] = {}
     if wav is not None:
@@ -77,7 +89,7 @@ async def _converse(
         times_ms["hear"] = (time.perf_counter() - begun_s) * 1000
         text = transcript.text
         echo(f"heard:    {text}")
-    answer = await _send_command(clients.api, text or "", session)
+    answer = await _send_command(clients.api, text or "", origin)
     times_ms |= answer["latency_ms"]
     echo(f"reply:    {answer['reply']}")
     if out is not None:
@@ -95,10 +107,11 @@ async def _converse(
     echo(f"session:  {answer['session_id']}   trace: {answer['trace_id']}")
 
 
-async def _send_command(api: httpx.AsyncClient, text: str, session: str | None) -> dict[str, Any]:
+async def _send_command(api: httpx.AsyncClient, text: str, origin: CommandOrigin) -> dict[str, Any]:
     import httpx
 
-    command = {"utterance": text} | ({"session_id": session} if session else {})
+    given = {"session_id": origin.session, "room": origin.room}
+    command = {"utterance": text, **{name: value for name, value in given.items() if value}}
     try:
         response = await api.post("/v1/command", json=command)
     except httpx.TimeoutException as error:

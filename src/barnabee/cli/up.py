@@ -32,6 +32,9 @@ def start_deployment(
     monitoring: Annotated[
         bool, typer.Option("--monitoring", help="Add Prometheus and Alertmanager.")
     ] = False,
+    llm: Annotated[
+        bool, typer.Option("--llm", help="Add a small language model on this machine.")
+    ] = False,
 ) -> None:
     """Start all services and restart those that fail."""
     from rich.console import Console
@@ -41,12 +44,12 @@ def start_deployment(
     from barnabee.up.console import SilentView, make_view
     from barnabee.up.deployment import make_local_deployment
 
-    deployment = make_local_deployment(demo_home=demo_home, monitoring=monitoring)
+    deployment = make_local_deployment(demo_home=demo_home, monitoring=monitoring, llm=llm)
     deployment.paths.make()
     run_state.require_not_running(deployment.paths)
     console = Console()
     home = setup.prepare_machine(
-        deployment.system, console, demo_home=demo_home, monitoring=monitoring
+        deployment.system, console, demo_home=demo_home, monitoring=monitoring, llm=llm
     )
     deployment = dataclasses.replace(deployment, demo_home=home)
     fillers.ensure_fillers(deployment.system, deployment.paths.data / "fillers")
@@ -193,10 +196,13 @@ def _list_disabled_features(deployment: LocalDeployment) -> list[str]:
             "home control: set HOME_ASSISTANT_URL and put a long-lived access token into "
             f"{directory / 'home_assistant_token'}, or try `./barnabee up --demo-home`"
         )
-    if not environment.get("AZURE_OPENAI_ENDPOINT"):
+    names = ("LLM_URL", "AZURE_OPENAI_ENDPOINT")
+    is_off = deployment.system.llm.provider == "none" and not any(map(environment.get, names))
+    if is_off and not deployment.llm:
         lines.append(
-            "free conversation: set AZURE_OPENAI_ENDPOINT and AZURE_OPENAI_DEPLOYMENT and put the "
-            f"key into {directory / 'azure_openai_key'}"
+            "free conversation: set LLM_PROVIDER, LLM_URL and LLM_MODEL and put the key into "
+            f"{directory / 'llm_api_key'} (docs/guides/language-model.md), or try "
+            "`./barnabee up --llm`"
         )
     if deployment.has_local_replica:
         replica = _shorten(deployment.paths.data / "s3")

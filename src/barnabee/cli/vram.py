@@ -69,7 +69,7 @@ def _collect_facts(system: System) -> dict[str, Any]:
     from barnabee.core import graph
 
     gpu, totals = system.gpu, graph.compute_vram_totals(system)
-    usable_mib = gpu.vram_mib - gpu.headroom_mib
+    usable_mib = gpu.usable_mib
     return {
         "card": {
             "name": gpu.name,

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import httpx
 
 from barnabee.clients import responses
+from barnabee.clients.event_stream import MEDIA_TYPE, read_events
 from barnabee.clients.service_client import BearerAuth, TokenSource
 from barnabee.core import trace_context
 from barnabee.core.errors import DependencyDown, TimedOut
 from barnabee.core.health import Degraded
 
 NAME = "api"
+COMMAND_PATH = "/v1/command"
 READY_TIMEOUT_S = 1.5
 REPORT_TIMEOUT_S = 5.0
+_SERVER_ERROR = 500
+
+OnSentence = Callable[[str], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,26 +59,45 @@ class ApiClient:
             trust_env=False,  # on the local network
         )
 
-    async def command(self, utterance: str, session_id: str) -> CommandReply:
-        """Run the command in `utterance`.
+    async def command(
+        self,
+        utterance: str,
+        session_id: str,
+        *,
+        room: str | None = None,
+        on_sentence: OnSentence | None = None,
+    ) -> CommandReply:
+        """Run the command in `utterance`, spoken in `room`.
 
-        Raises Unavailable when the api does not answer, BadInput when it refuses the request.
+        `on_sentence` gets sentences of the reply while it is generated; cancelling ends the
+        generation. Raises Unavailable when the api does not answer, BadInput when it refuses the
+        request.
         """
-        command = {"utterance": utterance, "session_id": session_id}
-        response = await self._request("POST", "/v1/command", self._timeout_s, json=command)
-        error = responses.parse_error(response, NAME)
-        if error is not None:
-            raise error
-        with responses.wrap_parse_errors(NAME):
-            body = response.json()
-            return CommandReply(
-                reply=str(body["reply"]),
-                intent=str(body["intent"]),
-                actions=list(body["actions"]),
-                degraded=[str(part) for part in body["degraded"]],
-                code=body["code"],
-                latency_ms={str(k): float(v) for k, v in body["latency_ms"].items()},
-            )
+        command = {"utterance": utterance, "session_id": session_id, "room": room}
+        if on_sentence is not None:
+            return await self._stream_command(command, on_sentence)
+        response = await self._request("POST", COMMAND_PATH, self._timeout_s, json=command)
+        return _parse_reply(response)
+
+    async def _stream_command(
+        self, command: dict[str, str | None], on_sentence: OnSentence
+    ) -> CommandReply:
+        headers = {**trace_context.make_headers(), "Accept": MEDIA_TYPE}
+        with _wrap_errors(self._timeout_s):
+            async with self._http.stream(
+                "POST", COMMAND_PATH, json=command, headers=headers, timeout=self._timeout_s
+            ) as response:
+                if not response.headers.get("content-type", "").startswith(MEDIA_TYPE):
+                    await response.aread()
+                    return _parse_reply(response)
+                async for event, data in read_events(response):
+                    if event != "sentence":  # the last one: a result or an error
+                        status = response.status_code if event == "result" else _SERVER_ERROR
+                        return _parse_reply(httpx.Response(status, content=data))
+                    with responses.wrap_parse_errors(NAME):
+                        sentence = str(json.loads(data)["text"])
+                    await on_sentence(sentence)
+        raise DependencyDown(dependency=NAME, reason="the answer ended early")
 
     async def send_report(self, report: TurnReport) -> None:
         """Send a turn's measurements; see `send_turn_report`."""
@@ -90,15 +116,46 @@ class ApiClient:
     async def _request(
         self, method: str, path: str, limit_s: float, **content: Any
     ) -> httpx.Response:
-        try:
+        with _wrap_errors(limit_s):
             return await self._http.request(
                 method, path, headers=trace_context.make_headers(), timeout=limit_s, **content
             )
-        except httpx.TimeoutException as error:
-            raise TimedOut(what=NAME, limit_ms=round(limit_s * 1000)) from error
-        except httpx.HTTPError as error:
-            reason = str(error) or type(error).__name__
-            raise DependencyDown(dependency=NAME, reason=reason) from error
+
+
+def find_unspoken(reply: str, spoken: Sequence[str]) -> str:
+    """Return what is to be spoken of `reply` after the sentences of its beginning. Pure."""
+    if not spoken:
+        return reply
+    before, found, after = reply.partition(" ".join(spoken))
+    return f"{before} {after}".strip() if found else reply
+
+
+def _parse_reply(response: httpx.Response) -> CommandReply:
+    error = responses.parse_error(response, NAME)
+    if error is not None:
+        raise error
+    with responses.wrap_parse_errors(NAME):
+        body = response.json()
+        return CommandReply(
+            reply=str(body["reply"]),
+            intent=str(body["intent"]),
+            actions=list(body["actions"]),
+            degraded=[str(part) for part in body["degraded"]],
+            code=body["code"],
+            latency_ms={str(k): float(v) for k, v in body["latency_ms"].items()},
+        )
+
+
+@contextmanager
+def _wrap_errors(limit_s: float) -> Iterator[None]:
+    """Raise TimedOut or DependencyDown for an error of the connection."""
+    try:
+        yield
+    except httpx.TimeoutException as error:
+        raise TimedOut(what=NAME, limit_ms=round(limit_s * 1000)) from error
+    except httpx.HTTPError as error:
+        reason = str(error) or type(error).__name__
+        raise DependencyDown(dependency=NAME, reason=reason) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,15 +197,10 @@ async def send_turn_report(
     """
     body = asdict(report)
     path = f"/v1/turns/{body.pop('trace_id')}/spoken"
-    try:
+    with _wrap_errors(limit_s):
         response = await http.post(
             path, json=body, headers=trace_context.make_headers(), timeout=limit_s
         )
-    except httpx.TimeoutException as error:
-        raise TimedOut(what=NAME, limit_ms=round(limit_s * 1000)) from error
-    except httpx.HTTPError as error:
-        reason = str(error) or type(error).__name__
-        raise DependencyDown(dependency=NAME, reason=reason) from error
     refusal = responses.parse_error(response, NAME)
     if refusal is not None:
         raise refusal

@@ -1,41 +1,34 @@
-"""Client of Home Assistant: one persistent WebSocket with concurrent requests.
+"""Client of Home Assistant: its conversation agent, its services and the state of the home.
 
-Implements the part of the WebSocket API that is needed: authentication, then
-`conversation/process` (developers.home-assistant.io/docs/api/websocket and
-.../intent_conversation_api). A lost connection is reopened with back-off; pending requests fail at
-once.
+API: developers.home-assistant.io/docs/api/websocket and .../intent_conversation_api. Registries
+and states are read once a connection and kept up to date by events.
 """
 
 from __future__ import annotations
 
 import asyncio
-import itertools
-import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, cast
-from urllib.parse import urlsplit, urlunsplit
 
-import structlog
-from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, WebSocketException
+from barnabee.clients.home_registry import HomeRegistry, read_registries
+from barnabee.clients.home_websocket import HomeWebSocket, clean_text, get_table, log
+from barnabee.core.errors import HomeRefused, TimedOut, Unavailable
+from barnabee.understanding.interfaces import Home, HomeAnswer, HomeKind
 
-from barnabee.core.backoff import jittered_backoff_s
-from barnabee.core.errors import DependencyDown, SettingInvalid, TimedOut
-from barnabee.understanding.interfaces import HomeAnswer, HomeKind
-
-NAME = "home_assistant"
-FIRST_BACKOFF_S, MAX_BACKOFF_S = 0.25, 5.0
-# Home Assistant bans an address after a few refused tokens, so retry rarely.
-REFUSED_DELAY_S = 60.0
-PING_S = 2.0  # interval and timeout: a dead connection is detected within 4 s
-OPEN_TIMEOUT_S = 5.0
+# Exposure has no event for entities that are not in the registry.
+REFRESH_S = 60.0
+_REGISTRY_EVENTS = (
+    *("area_registry_updated", "floor_registry_updated", "device_registry_updated"),
+    *("entity_registry_updated", "core_config_updated"),
+)
+_DEBUG = "conversation/agent/homeassistant/debug"
+# What the assistant does itself; Home Assistant would take any sentence that ends in a duration.
+_OUR_INTENTS = frozenset(
+    {"HassStartTimer", "HassCancelTimer", "HassCancelAllTimers", "HassPauseTimer"}
+    | {"HassUnpauseTimer", "HassIncreaseTimer", "HassDecreaseTimer", "HassTimerStatus"}
+    | {"HassBroadcast", "HassNevermind"}
+)
 _KINDS = frozenset({"action_done", "query_answer", "error"})
-
-log = structlog.get_logger()
-
-
-class TokenRefused(Exception):
-    """The token is missing or Home Assistant refused it."""
 
 
 class HomeAssistant:
@@ -53,194 +46,242 @@ class HomeAssistant:
 
         `timeout_s` limits one request; `pause_s` maps failed attempts to the wait in seconds.
         """
-        self._url = make_websocket_url(url)
-        self._token = token
+        self._socket = HomeWebSocket(
+            url, token, self._follow_home, timeout_s=timeout_s, pause_s=pause_s
+        )
         self._timeout_s = timeout_s
-        self._pause_s = pause_s or reconnect_delay_s
-        self._ids = itertools.count(1)
-        self._pending: dict[int, asyncio.Future[dict[str, Any]]] = {}
-        self._connection: ClientConnection | None = None
-        self._reason = "not connected yet"
-        self._task: asyncio.Task[None] | None = None
+        self._registry = HomeRegistry()
+        self._is_loaded = asyncio.Event()
+        self._is_stale = asyncio.Event()
+        self._waiting: set[asyncio.Future[None]] = set()
 
     def start(self) -> None:
         """Start the connection task; returns at once."""
-        if self._task is None:
-            self._task = asyncio.create_task(self._stay_connected(), name=NAME)
+        self._socket.start()
 
     async def aclose(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait([self._task])
-            self._task = None
+        await self._socket.aclose()
 
     async def ready(self) -> None:
         """Raise DependencyDown unless Home Assistant is connected."""
-        if self._connection is None:
-            raise self._make_error()
+        self._socket.require_connection()
 
     async def converse(
-        self, text: str, *, conversation_id: str | None = None, language: str = "en"
+        self,
+        text: str,
+        *,
+        conversation_id: str | None = None,
+        language: str = "en",
+        room: str | None = None,
+        only: Collection[str] | None = None,
     ) -> HomeAnswer:
         """Send `text` to Home Assistant's conversation agent and return the answer.
 
-        Raises DependencyDown without a connection (`sent=True` when the request was sent and may
-        have been executed), TimedOut without an answer.
+        The agent learns the room where a device stands in it: its Assist pipeline takes a device,
+        and the plain command takes nothing. Raises DependencyDown without a connection (`sent=True`
+        when the request was sent and may have been executed), TimedOut without an answer.
         """
-        request = {"type": "conversation/process", "text": text, "language": language}
-        if conversation_id is not None:
-            request["conversation_id"] = conversation_id
-        reply = await self._request(request)
+        pipeline = self._registry.registries.local_pipeline
+        device_id = self._registry.find_device(room) if room and pipeline else None
+        if not await self._may_carry_out(text, language, device_id, only):
+            return HomeAnswer("error", "", "no_intent_match")
+        more = {} if conversation_id is None else {"conversation_id": conversation_id}
+        if device_id is not None:
+            run = {"pipeline": pipeline, "device_id": device_id, **more}
+            return await self._run_pipeline(text, run)
+        request = {"type": "conversation/process", "text": text, "language": language, **more}
+        reply = await self._socket.request(request)
         if not reply.get("success"):
-            code = _table(reply, "error").get("code", "unknown")
-            log.warning("home_assistant_refused", code=str(code))
-            return HomeAnswer("error", "", str(code))
-        return parse_answer(_table(reply, "result"))
+            return _refuse_answer(reply)
+        return parse_answer(get_table(reply, "result"))
+
+    async def read_home(self) -> Home:
+        """Return the home, from memory; raises Unavailable without a connection."""
+        self._socket.require_connection()
+        if not self._is_loaded.is_set():
+            try:
+                async with asyncio.timeout(self._timeout_s):
+                    await self._is_loaded.wait()
+            except TimeoutError as error:
+                limit_ms = int(self._timeout_s * 1000)
+                raise TimedOut(what="Home Assistant", limit_ms=limit_ms) from error
+        return self._registry.home
+
+    async def wait_until(self, is_reached: Callable[[Home], bool], timeout_s: float) -> Home:
+        """Return the home when `is_reached`, at the latest after `timeout_s`."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + timeout_s
+        home = await self.read_home()
+        while not is_reached(home) and (left_s := deadline - loop.time()) > 0:
+            changed: asyncio.Future[None] = loop.create_future()
+            self._waiting.add(changed)
+            await asyncio.wait([changed], timeout=left_s)
+            self._waiting.discard(changed)
+            home = await self.read_home()
+        return home
+
+    async def call_service(
+        self,
+        service: str,
+        entity_ids: Collection[str] = (),
+        data: Mapping[str, Any] | None = None,
+        *,
+        has_response: bool = False,
+    ) -> Mapping[str, Any]:
+        """Call `domain.service` and return its response, {} without one.
+
+        Raises HomeRefused when Home Assistant does not carry it out, Unavailable when it does not
+        answer.
+        """
+        domain, _, name = service.partition(".")
+        request: dict[str, Any] = {"type": "call_service", "domain": domain, "service": name}
+        request["service_data"] = dict(data or {})
+        if entity_ids:
+            request["target"] = {"entity_id": list(entity_ids)}
+        if has_response:
+            request["return_response"] = True
+        reply = await self._socket.request(request)
+        if not reply.get("success"):
+            error = get_table(reply, "error")
+            log.warning("home_assistant_refused", code=str(error.get("code")), service=service)
+            reason = clean_text(error.get("message") or error.get("code") or "no reason given")
+            raise HomeRefused(service=service, reason=reason)
+        return get_table(get_table(reply, "result"), "response")
 
     async def read_notifications(self) -> dict[str, str]:
         """Return the titles of the active persistent notifications by id."""
-        reply = await self._request({"type": "persistent_notification/get"})
+        reply = await self._socket.request({"type": "persistent_notification/get"})
         result = reply.get("result")
         return {
             str(notification.get("notification_id")): str(notification.get("title"))
             for notification in (result if isinstance(result, list) else [])
         }
 
-    async def _request(self, message: Mapping[str, Any]) -> dict[str, Any]:
-        connection = self._connection
-        if connection is None:
-            raise self._make_error()
-        number = next(self._ids)
-        future: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
-        self._pending[number] = future
+    # ---- state of the home ----------------------------------------------------------------------
+
+    async def _follow_home(self) -> None:
+        """Read states and registries of a new connection and follow their changes."""
+        self._is_loaded.clear()
+        self._registry.clear_states()
+        while True:
+            try:
+                is_first = not self._is_loaded.is_set()
+                if is_first:
+                    await self._subscribe()
+                self._is_stale.clear()
+                self._registry.set_registries(
+                    await read_registries(self._socket, self._registry.states)
+                )
+                self._is_loaded.set()
+                if is_first:  # the agent loads its sentences for seconds at the first one
+                    await self._socket.request({"type": "conversation/prepare"})
+            except Unavailable as error:
+                log.warning("home_registry_unread", code=error.code, reason=str(error))
+            try:
+                async with asyncio.timeout(REFRESH_S):
+                    await self._is_stale.wait()
+            except TimeoutError:
+                continue
+
+    async def _subscribe(self) -> None:
+        await self._socket.request({"type": "subscribe_entities"}, self._apply_states)
+        for event_type in _REGISTRY_EVENTS:
+            request = {"type": "subscribe_events", "event_type": event_type}
+            await self._socket.request(request, lambda _: self._is_stale.set())
+
+    def _apply_states(self, event: Mapping[str, Any]) -> None:
+        self._registry.apply_states(event)
+        for future in self._waiting:
+            if not future.done():
+                future.set_result(None)
+
+    async def _may_carry_out(
+        self, text: str, language: str, device_id: str | None, only: Collection[str] | None
+    ) -> bool:
+        """Return whether the agent knows `text`, or does not tell. Its guesses do not count.
+
+        Home Assistant 2026 takes "where is the key" for a question about the time, and "dim the
+        lights" for "turn off the lights".
+        """
+        request: dict[str, Any] = {"type": _DEBUG, "sentences": [text], "language": language}
+        if device_id is not None:
+            request["device_id"] = device_id
+        try:
+            reply = await self._socket.request(request)
+        except TimedOut:  # nothing was carried out, so there is nothing to be unsure of
+            return False
+        results = get_table(reply, "result").get("results")
+        if not reply.get("success") or not isinstance(results, list) or len(results) != 1:
+            return True
+        return is_trusted(results[0] if isinstance(results[0], Mapping) else {}, only)
+
+    async def _run_pipeline(self, text: str, run: Mapping[str, Any]) -> HomeAnswer:
+        ended: asyncio.Future[HomeAnswer] = asyncio.get_running_loop().create_future()
+
+        def receive(event: Mapping[str, Any]) -> None:
+            kind, data = event.get("type"), get_table(event, "data")
+            if ended.done():
+                return
+            if kind == "intent-end":
+                ended.set_result(parse_answer(get_table(data, "intent_output")))
+            elif kind in {"error", "run-end"}:
+                ended.set_result(HomeAnswer("error", "", clean_text(data.get("code", "unknown"))))
+
+        stages = {"start_stage": "intent", "end_stage": "intent", "input": {"text": text}}
+        request = {"type": "assist_pipeline/run", **stages, **run}
+        reply = await self._socket.request(request, receive)
+        if not reply.get("success"):
+            return _refuse_answer(reply)
         try:
             async with asyncio.timeout(self._timeout_s):
-                await connection.send(json.dumps({"id": number, **message}))
-                return await future
+                return await ended
         except TimeoutError as error:
-            raise TimedOut(what="Home Assistant", limit_ms=int(self._timeout_s * 1000)) from error
-        except ConnectionClosed as error:
-            raise self._make_error() from error
-        finally:
-            self._pending.pop(number, None)
-
-    async def _stay_connected(self) -> None:
-        failures = 0
-        while True:
-            wait_s = None
-            token = self._token()
-            try:
-                async with connect(
-                    self._url,
-                    proxy=None,  # on the local network
-                    open_timeout=OPEN_TIMEOUT_S,
-                    ping_interval=PING_S,
-                    ping_timeout=PING_S,
-                    close_timeout=1,
-                ) as connection:
-                    await self._authenticate(connection, token)
-                    failures = 0
-                    await self._listen(connection)
-                self._record_disconnect("Home Assistant closed the connection")
-            except TokenRefused as error:
-                self._record_disconnect(str(error))
-                wait_s = REFUSED_DELAY_S if token else None
-            except (OSError, WebSocketException, ValueError) as error:  # TimeoutError is an OSError
-                self._record_disconnect(str(error) or type(error).__name__)
-            except asyncio.CancelledError:
-                self._record_disconnect("this service is stopping")
-                raise
-            failures += 1
-            await asyncio.sleep(wait_s or self._pause_s(failures))
-
-    async def _authenticate(self, connection: ClientConnection, token: str) -> None:
-        if not token:
-            raise TokenRefused("the credential `home_assistant_token` is empty")
-        async with asyncio.timeout(OPEN_TIMEOUT_S):
-            reply = _decoded(await connection.recv())
-            if reply.get("type") == "auth_required":
-                await connection.send(json.dumps({"type": "auth", "access_token": token}))
-                reply = _decoded(await connection.recv())
-        if reply.get("type") == "auth_invalid":
-            raise TokenRefused("it refused the token")
-        if reply.get("type") != "auth_ok":
-            msg = "it does not speak Home Assistant's protocol"
-            raise ValueError(msg)
-
-    async def _listen(self, connection: ClientConnection) -> None:
-        self._connection = connection
-        log.info("home_assistant_connected")
-        async for frame in connection:
-            try:
-                message = _decoded(frame)
-            except ValueError as error:  # one bad frame must not fail pending requests
-                log.warning("home_assistant_garbage", code="bad_request", reason=str(error))
-                continue
-            number = message.get("id")
-            future = self._pending.get(number) if isinstance(number, int) else None
-            if future is not None and not future.done():
-                future.set_result(message)
-
-    def _record_disconnect(self, reason: str) -> None:
-        if self._connection is not None or reason != self._reason:
-            log.warning("home_assistant_away", code="dependency_down", reason=reason)
-        self._connection, self._reason = None, reason
-        for future in self._pending.values():
-            if not future.done():
-                future.set_exception(self._make_error(sent=True))
-
-    def _make_error(self, *, sent: bool = False) -> DependencyDown:
-        return DependencyDown(dependency=NAME, reason=self._reason, sent=sent)
+            limit_ms = int(self._timeout_s * 1000)
+            raise TimedOut(what="Home Assistant", limit_ms=limit_ms) from error
 
 
-def make_websocket_url(url: str) -> str:
-    """Return the WebSocket URL for http(s)://host:port; SettingInvalid for any other URL."""
-    parts = urlsplit(url)
-    scheme = {"http": "ws", "https": "wss", "ws": "ws", "wss": "wss"}.get(parts.scheme)
-    if scheme is None or not parts.hostname:
-        hint = "write http://host:8123"
-        raise SettingInvalid(name="HOME_ASSISTANT_URL", reason=f"it is {url!r}", hint=hint)
-    path = parts.path.rstrip("/").removesuffix("/api/websocket") + "/api/websocket"
-    return urlunsplit((scheme, parts.netloc, path, "", ""))
-
-
-def reconnect_delay_s(failures: int) -> float:
-    return jittered_backoff_s(failures, FIRST_BACKOFF_S, MAX_BACKOFF_S)
+def is_trusted(found: Mapping[str, Any], only: Collection[str] | None) -> bool:
+    """Return whether a sentence may be carried out that the agent has recognized as `found`."""
+    if found.get("match") is not True or found.get("fuzzy_match"):
+        return False
+    if found.get("source") in {"trigger", "custom"}:
+        return True
+    if str(get_table(found, "intent").get("name")) in _OUR_INTENTS:
+        return False
+    return only is None or set(get_table(found, "targets")) <= set(only)
 
 
 def parse_answer(result: Mapping[str, Any]) -> HomeAnswer:
-    """Convert the result of `conversation/process`."""
-    response = _table(result, "response")
-    data = _table(response, "data")
+    """Convert the result of `conversation/process`.
+
+    An action that failed for every target is an error, even though Home Assistant calls it done.
+    """
+    response = get_table(result, "response")
+    data = get_table(response, "data")
     kind = str(response.get("response_type"))
-    speech = _table(_table(response, "speech"), "plain").get("speech")
-    targets = data.get("success")
-    actions = tuple(
-        {key: _text(target.get(key, "")) for key in ("type", "name", "id")}
-        for target in (targets if isinstance(targets, list) else [])
-        if isinstance(target, dict)
-    )
+    speech = get_table(get_table(response, "speech"), "plain").get("speech")
+    actions, failed = _read_targets(data, "success"), _read_targets(data, "failed")
+    code = str(data.get("code", "unknown")) if kind not in _KINDS - {"error"} else None
+    if kind == "action_done" and failed and not any(one["type"] == "entity" for one in actions):
+        return HomeAnswer("error", "", "failed_to_handle")
     return HomeAnswer(
         kind=cast(HomeKind, kind) if kind in _KINDS else "error",
-        speech=_text(speech) if isinstance(speech, str) else "",
-        code=str(data.get("code", "unknown")) if kind not in _KINDS - {"error"} else None,
+        speech=clean_text(speech) if isinstance(speech, str) else "",
+        code=code,
         actions=actions if kind == "action_done" else (),
     )
 
 
-def _decoded(frame: str | bytes) -> dict[str, Any]:
-    message = json.loads(frame)  # its errors are ValueErrors, UnicodeDecodeError too
-    if not isinstance(message, dict):
-        msg = f"a frame is a {type(message).__name__}, not an object"
-        raise ValueError(msg)  # noqa: TRY004 - the frame's content is wrong, not a type of ours
-    return message
+def _read_targets(data: Mapping[str, Any], key: str) -> tuple[dict[str, str], ...]:
+    targets = data.get(key)
+    return tuple(
+        {field: clean_text(target.get(field, "")) for field in ("type", "name", "id")}
+        for target in (targets if isinstance(targets, list) else [])
+        if isinstance(target, dict)
+    )
 
 
-def _text(value: object) -> str:
-    """Replace lone surrogates, which JSON may contain and UTF-8 cannot encode."""
-    return str(value).encode("utf-8", "replace").decode()
-
-
-def _table(table: Mapping[str, Any], key: str) -> Mapping[str, Any]:
-    value = table.get(key)
-    return value if isinstance(value, dict) else {}
+def _refuse_answer(reply: Mapping[str, Any]) -> HomeAnswer:
+    code = clean_text(get_table(reply, "error").get("code", "unknown"))
+    log.warning("home_assistant_refused", code=code)
+    return HomeAnswer("error", "", code)

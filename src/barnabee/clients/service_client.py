@@ -42,6 +42,12 @@ def read_token(source: TokenSource) -> str:
     return source() if callable(source) else source
 
 
+def make_service_url(configured: str, bind: str, port: int | None) -> str:
+    """Return `configured`, or without one the URL of a service on this machine. Pure."""
+    host = "127.0.0.1" if bind in {"0.0.0.0", "::"} else bind
+    return configured or f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+
 class ServiceClient:
     """Pooled connections to one service."""
 

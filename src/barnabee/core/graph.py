@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from graphlib import CycleError, TopologicalSorter
 from itertools import chain, pairwise
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
     from barnabee.core.schema import ServiceConfig, System
 
 VOICE_BLEND_PERCENT = 100
+_EMPTY_CHOICE = re.compile(r"[(\[|]\s*[)\]|]")
 
 
 def find_problems(system: System) -> list[tuple[str, str]]:
@@ -29,6 +31,7 @@ def find_problems(system: System) -> list[tuple[str, str]]:
         _check_recording,
         _check_backup,
         _check_standby,
+        _check_routines,
     )
     return list(chain.from_iterable(check(system) for check in checks))
 
@@ -147,14 +150,15 @@ def _check_vram(system: System) -> Iterator[tuple[str, str]]:
                 f"model.{name}.vram_reserved_mib",
                 "a model that is not preloaded cannot reserve VRAM; set it to 0, or set preload",
             )
-    if system.gpu.headroom_mib >= system.gpu.vram_mib:
+    if system.gpu.usable_mib <= 0:
         yield "gpu.headroom_mib", "leaves no memory for models; lower it"
-    usable = system.gpu.vram_mib - system.gpu.headroom_mib
+    usable = system.gpu.usable_mib
     totals = compute_vram_totals(system)
     peak = totals["fallback_peak_mib"]
     if peak > usable:
         remedy = f"all models at peak take {peak} MiB, but {system.gpu.name} has {usable} MiB"
-        yield "model", f"{remedy} after its headroom; lower a vram_peak_mib or remove a model"
+        kept = "its headroom and the reserved memory" if system.gpu.reserved_mib else "its headroom"
+        yield "model", f"{remedy} after {kept}; lower a vram_peak_mib or remove a model"
 
 
 def _check_time_limits(system: System) -> Iterator[tuple[str, str]]:
@@ -224,3 +228,27 @@ def _check_standby(system: System) -> Iterator[tuple[str, str]]:
             "is not above service.litestream.stop_timeout_s, so litestream could not stop in time"
         )
         yield "standby.stop_s", f"{remedy}; raise it"
+
+
+def _check_routines(system: System) -> Iterator[tuple[str, str]]:
+    owner: dict[str, str] = {}
+    for name, routine in system.routine.items():
+        key = f"routine.{name}.sentences"
+        for sentence in routine.sentences:
+            if not _has_balanced_brackets(sentence):
+                yield key, f"{sentence!r} has a bracket without its counterpart; close it"
+            if _EMPTY_CHOICE.search(sentence):
+                yield key, f"{sentence!r} has a choice without words; remove it"
+            first = owner.setdefault(sentence.lower(), key)
+            if first != key:
+                yield key, f"{sentence!r} is in {first} too; remove one of them"
+
+
+def _has_balanced_brackets(sentence: str) -> bool:
+    expected: list[str] = []
+    for character in sentence:
+        if character in "([":
+            expected.append({"(": ")", "[": "]"}[character])
+        elif character in ")]" and (not expected or expected.pop() != character):
+            return False
+    return not expected

@@ -18,12 +18,18 @@ RENAMED_SYSTEM_KEYS: Final[Mapping[str, str]] = {
     "trouble.dumb_answer": "trouble.tts_failed_answer",
     "trouble.lost": "trouble.api_failed",
     "probe.every_without_card_s": "probe.every_without_gpu_s",
+    "external.azure_openai": "external.llm",
     "external.*.words": "external.*.message",
     "external.*.away_most_s": "external.*.backoff_max_s",
     "logs.unsent_max_mib": "logs.loki_buffer_max_mib",
     "logs.unwritten_max_lines": "logs.output_buffer_max_lines",
 }
-RENAMED_SETTINGS: Final[Mapping[str, str]] = {}  # environment variables
+RENAMED_SETTINGS: Final[Mapping[str, str]] = {  # environment variables
+    "AZURE_OPENAI_ENDPOINT": "LLM_URL",
+    "AZURE_OPENAI_DEPLOYMENT": "LLM_MODEL",
+    "AZURE_OPENAI_API_VERSION": "LLM_API_VERSION",
+}
+RENAMED_CREDENTIALS: Final[Mapping[str, str]] = {"azure_openai_key": "llm_api_key"}
 RENAMED_ALERTS: Final[Mapping[str, str]] = {
     "CertificateEnding": "CertificateExpiring",
     "DiskFilling": "DiskSpaceLow",

@@ -18,6 +18,7 @@ from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from barnabee.core.errors import SettingInvalid, SettingMissing
+from barnabee.core.renamed import RENAMED_CREDENTIALS, RENAMED_SETTINGS, warn_renamed
 from barnabee.core.schema import System
 
 
@@ -44,9 +45,13 @@ class Settings(BaseSettings):
     litestream_url: str = Field("", validation_alias="LITESTREAM_URL")
     home_assistant_url: str = Field("", validation_alias="HOME_ASSISTANT_URL")
     alertmanager_url: str = Field("http://127.0.0.1:9093", validation_alias="ALERTMANAGER_URL")
-    azure_openai_endpoint: str = Field("", validation_alias="AZURE_OPENAI_ENDPOINT")
-    azure_openai_deployment: str = Field("", validation_alias="AZURE_OPENAI_DEPLOYMENT")
-    azure_openai_api_version: str = Field("2024-10-21", validation_alias="AZURE_OPENAI_API_VERSION")
+    # These go before `[llm]` of the system file.
+    llm_provider: Literal["", "none", "openai", "azure"] = Field(
+        "", validation_alias="LLM_PROVIDER"
+    )
+    llm_url: str = Field("", validation_alias="LLM_URL")
+    llm_model: str = Field("", validation_alias="LLM_MODEL")
+    llm_api_version: str = Field("", validation_alias="LLM_API_VERSION")
     azure_communication_endpoint: str = Field("", validation_alias="AZURE_COMMUNICATION_ENDPOINT")
     mail_server: str = Field("", validation_alias="ALERT_MAIL_SMARTHOST")  # host:port
     replica_endpoint: str = Field("", validation_alias="BARNABEE_REPLICA_ENDPOINT")
@@ -103,6 +108,7 @@ def read_settings(system: System) -> Settings:
     }
     if "alertmanager" in system.companion:
         defaults["ALERTMANAGER_URL"] = f"http://127.0.0.1:{system.port('alertmanager')}"
+    defaults |= _read_renamed()
     given = {name: value for name, value in defaults.items() if not os.environ.get(name)}
     try:
         return Settings(**given)  # type: ignore[arg-type]
@@ -111,6 +117,18 @@ def read_settings(system: System) -> Settings:
         name = str(first["loc"][0])
         reason = first["msg"].removeprefix("Value error, ")
         raise SettingInvalid(name=name, reason=reason, hint=f"correct {name}") from error
+
+
+def _read_renamed() -> dict[str, str]:
+    """Return the values of old variables under their new names, each with a warning."""
+    values = {}
+    for old, new in RENAMED_SETTINGS.items():
+        if os.environ.get(old) and not os.environ.get(new):
+            warn_renamed("environment variable", old, new)
+            values[new] = os.environ[old]
+    if "LLM_URL" in values:  # Azure was the only provider
+        values["LLM_PROVIDER"] = "azure"
+    return values
 
 
 def split_proxies(value: str) -> tuple[str, ...]:
@@ -174,6 +192,10 @@ def find_credential(name: str) -> Path | None:
         path = Path(os.environ.get(variable) or "/nonexistent") / name
         if path.is_file():
             return path
+    for old, new in RENAMED_CREDENTIALS.items():
+        if new == name and (renamed := find_credential(old)) is not None:
+            warn_renamed("credential", old, new)
+            return renamed
     return None
 
 

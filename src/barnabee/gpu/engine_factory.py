@@ -67,6 +67,7 @@ def select_models(system: System, device: Device) -> tuple[GpuConfig, dict[str, 
             "name": "main memory",
             "vram_mib": system.service["gpu"].memory_max_mib,
             "headroom_mib": system.gpu.cpu_headroom_mib,
+            "reserved_mib": 0,
         }
     )
     tasks = {model.task for model in models.values()}

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any, Protocol
@@ -150,10 +150,11 @@ class Facts:
         rows = await self._database.read(lambda db: db.execute(sql).fetchall())
         return [Fact(**dict(row)) for row in rows]
 
-    async def forget(self, trace_id: str) -> bool:
-        """Delete one fact; False when there was none."""
-        sql = "DELETE FROM facts WHERE trace_id = ?"
-        return await self._database.write(lambda db: db.execute(sql, (trace_id,)).rowcount > 0)
+    async def forget(self, trace_ids: Collection[str]) -> int:
+        """Delete facts, all or none; return how many there were."""
+        sql = "DELETE FROM facts WHERE trace_id IN (SELECT value FROM json_each(?))"
+        ids = json.dumps(list(trace_ids))
+        return await self._database.write(lambda db: db.execute(sql, (ids,)).rowcount)
 
 
 def make_cursor(turn: TurnRecord) -> str:

@@ -31,10 +31,17 @@ class FakeHomeAssistant:
     garbage: bool = False  # sends invalid messages before each answer
     drop_next: bool = False  # drops the connection instead of answering
     wrong_greeting: bool = False
-    received: list[dict[str, Any]] = field(default_factory=list)
+    areas: dict[str, str] = field(default_factory=lambda: {"kitchen": "Kitchen", "hall": "Hall"})
+    device_area: str | None = None  # the area in which a device stands
+    refusal: str | None = None  # the reason for which services are refused
+    match: dict[str, Any] | None = field(  # what the agent says that it has recognized
+        default_factory=lambda: {"match": True, "fuzzy_match": False, "source": "builtin"}
+    )
+    received: list[dict[str, Any]] = field(default_factory=list)  # without what reads the home
     logins: int = 0
     port: int = 0
     _server: Server | None = None
+    _subscriptions: dict[ServerConnection, int] = field(default_factory=dict)
 
     @property
     def url(self) -> str:
@@ -70,6 +77,8 @@ class FakeHomeAssistant:
                     await self._answer(connection, json.loads(frame))
         except ConnectionClosed:
             return
+        finally:
+            self._subscriptions.pop(connection, None)
 
     async def _authenticate(self, connection: ServerConnection) -> bool:
         await _send(connection, {"type": "auth_required", "ha_version": VERSION})
@@ -82,7 +91,64 @@ class FakeHomeAssistant:
         await _send(connection, {"type": "auth_ok", "ha_version": VERSION})
         return True
 
+    async def set_light(self, name: str, *, is_on: bool) -> None:
+        """Change a light as its switch on the wall does."""
+        self.lights[name] = is_on
+        await self._send_states()
+
+    async def _send_states(self) -> None:
+        changes = {
+            entity_id: {"+": {"s": state["s"]}} for entity_id, state in self._states().items()
+        }
+        for connection, number in list(self._subscriptions.items()):
+            await _send(connection, {"id": number, "type": "event", "event": {"c": changes}})
+
+    def _states(self) -> dict[str, dict[str, Any]]:
+        return {
+            _make_id(name): {
+                "s": "on" if is_on else "off",
+                "a": {"friendly_name": name.capitalize(), "supported_color_modes": ["onoff"]},
+            }
+            for name, is_on in self.lights.items()
+        }
+
+    def _read_home(self, kind: str) -> Any:
+        """Return the result of a command that reads the home; None for another command."""
+        entities = [
+            {"entity_id": _make_id(name), "area_id": name.split(maxsplit=1)[0], "device_id": None}
+            for name in self.lights
+        ]
+        pipelines = [{"id": "local", "conversation_engine": "homeassistant", "language": "en"}]
+        return {
+            "get_config": {"time_zone": "Europe/Amsterdam", "unit_system": {"temperature": "°C"}},
+            "config/area_registry/list": [
+                {"area_id": key, "name": name, "aliases": []} for key, name in self.areas.items()
+            ],
+            "config/floor_registry/list": [],
+            "config/device_registry/list": [{"id": "device", "area_id": self.device_area}],
+            "config/entity_registry/list": entities,
+            "config/entity_registry/get_entries": {
+                one["entity_id"]: {**one, "aliases": []} for one in entities
+            },
+            "homeassistant/expose_entity/list": {"exposed_entities": {}},
+            "homeassistant/expose_new_entities/get": {"expose_new": True},
+            "assist_pipeline/pipeline/list": {"pipelines": pipelines},
+            "conversation/agent/homeassistant/debug": {"results": [self.match]},
+            "subscribe_events": {},
+            "conversation/prepare": {},
+        }.get(kind)
+
     async def _answer(self, connection: ServerConnection, message: dict[str, Any]) -> None:
+        kind, head = str(message.get("type")), {"id": message.get("id"), "type": "result"}
+        if kind == "subscribe_entities":
+            self._subscriptions[connection] = message["id"]
+            await _send(connection, {**head, "success": True, "result": None})
+            event = {"id": message["id"], "type": "event", "event": {"a": self._states()}}
+            await _send(connection, event)
+            return
+        if (result := self._read_home(kind)) is not None:
+            await _send(connection, {**head, "success": True, "result": result})
+            return
         self.received.append(message)
         if self.silent:
             return
@@ -93,18 +159,38 @@ class FakeHomeAssistant:
         if self.garbage:
             for invalid in ("{", b"\xff\xfe", "[]", '"text"', '{"id": "x"}', '{"id": [1]}'):
                 await connection.send(invalid)
-        await _send(connection, self._result(message))
+        await self._send_result(connection, message)
+        await self._send_states()
 
-    def _result(self, message: dict[str, Any]) -> dict[str, Any]:
+    async def _send_result(self, connection: ServerConnection, message: dict[str, Any]) -> None:
         head = {"id": message.get("id"), "type": "result"}
+        if message.get("type") == "call_service":
+            await _send(connection, {**head, **self._call_service(message)})
+            return
+        if message.get("type") == "assist_pipeline/run":
+            output = {"response": self._response(str(message["input"]["text"]))}
+            await _send(connection, {**head, "success": True, "result": None})
+            event = {"type": "intent-end", "data": {"intent_output": output}}
+            await _send(connection, {"id": message["id"], "type": "event", "event": event})
+            return
         if message.get("type") != "conversation/process":
             error = {"code": "unknown_command", "message": "Unknown command."}
-            return {**head, "success": False, "error": error}
+            await _send(connection, {**head, "success": False, "error": error})
+            return
         result = {
             "response": self._response(str(message["text"])),
             "conversation_id": message.get("conversation_id"),
         }
-        return {**head, "success": True, "result": result}
+        await _send(connection, {**head, "success": True, "result": result})
+
+    def _call_service(self, message: dict[str, Any]) -> dict[str, Any]:
+        if self.refusal is not None:
+            error = {"code": "home_assistant_error", "message": self.refusal}
+            return {"success": False, "error": error}
+        for name in self.lights:
+            if _make_id(name) in message.get("target", {}).get("entity_id", ()):
+                self.lights[name] = message["service"] == "turn_on"
+        return {"success": True, "result": {"context": {}, "response": None}}
 
     def _response(self, text: str) -> dict[str, Any]:
         command, question = _SWITCH.fullmatch(text), _STATE.fullmatch(text)
@@ -117,7 +203,7 @@ class FakeHomeAssistant:
         entity = {
             "name": name.title(),
             "type": "entity",
-            "id": f"light.{name.replace(' ', '_')}",
+            "id": _make_id(name),
         }
         data = {"targets": [], "success": [entity], "failed": []}
         if command is not None:
@@ -126,6 +212,10 @@ class FakeHomeAssistant:
             return _response("action_done", speech, data)
         reply = "Yes" if self.lights[name] == (match["to"].lower() == "on") else "No"
         return _response("query_answer", reply, data)
+
+
+def _make_id(name: str) -> str:
+    return f"light.{name.replace(' ', '_')}"
 
 
 def _response(kind: str, speech: str, data: dict[str, Any]) -> dict[str, Any]:

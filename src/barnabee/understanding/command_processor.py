@@ -1,298 +1,299 @@
 """Command processing: from one utterance to one reply.
 
-The attempts, in this order:
+An open question of the last exchange gets the sentence first. Else each of its clauses is tried, in
+this order, until one knows it:
 
-    "remember that …"                      -> store the fact
-    answer to a clarifying question        -> the intent that was asked about
-    intent, confidence ACCEPT              -> home, local reply, facts or language model
-    intent, confidence ASK                 -> Home Assistant if it knows it, else ask back
-    no intent                              -> facts, Home Assistant, language model
+    the sentences of the skills
+    home control: Home Assistant, then the recognizer of our own
+    the intent of the nearest example
+    the language model, or else one sentence that says what cannot be done
 
 Side effects go through `interfaces`. A failed dependency is named in `degraded` and in the reply.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from datetime import datetime
-from typing import Any
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
 
-from barnabee.core.errors import Unavailable
-from barnabee.understanding import facts, local_replies
-from barnabee.understanding.intent_recognizer import IntentRecognizer
-from barnabee.understanding.intents import ConfidenceBand, IntentDecision, clean_utterance
-from barnabee.understanding.interfaces import (
-    FactMemory,
-    HomeAgent,
-    HomeAnswer,
-    LanguageModel,
-    PastExchange,
-    Vectors,
+from barnabee.core.errors import BarnabeeError, Unavailable
+from barnabee.understanding import clarification
+from barnabee.understanding.command_outcome import CommandOutcome, read_question
+from barnabee.understanding.command_services import CommandServices, CommandSource
+from barnabee.understanding.command_words import HOME_VERBS, first_word
+from barnabee.understanding.ellipsis import (
+    LastCommand,
+    find_last_command,
+    follow_command,
+    resolve_references,
 )
+from barnabee.understanding.failures import describe_failure, get_failure_phrase
+from barnabee.understanding.intents import ConfidenceBand, IntentDecision
+from barnabee.understanding.interfaces import Home, HomeControl, SentenceSink
+from barnabee.understanding.model_turn import ask_model
+from barnabee.understanding.skill import Question, SkillCall, SkillContext, SkillReply
+from barnabee.understanding.utterance import clean_utterance, normalise
 
-
-@dataclass(frozen=True)
-class CommandServices:
-    """Services that commands use; None if not configured."""
-
-    recognizer: IntentRecognizer
-    memory: FactMemory
-    home: HomeAgent | None
-    llm: LanguageModel | None
-    now: Callable[[], datetime]
-    recall_threshold: float
-
-
-@dataclass(slots=True)
-class CommandOutcome:
-    """Result of a command.
-
-    `stored_intent` is the intent for the conversation's history. After `acted` something may have
-    changed, so the command must not be repeated. `code` is the error code of a failure.
-    """
-
-    reply: str = ""
-    intent: str = "none"
-    stored_intent: str = ""
-    band: ConfidenceBand = ConfidenceBand.ACCEPT
-    acted: bool = False
-    code: str | None = None
-    actions: list[dict[str, Any]] = field(default_factory=list)
-    degraded: list[str] = field(default_factory=list)
-    latency_ms: dict[str, float] = field(default_factory=dict)
-
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        """Add the duration of the block to the latency of stage `name`."""
-        begun = time.perf_counter()
-        try:
-            yield
-        finally:
-            duration_ms = (time.perf_counter() - begun) * 1000
-            self.latency_ms[name] = round(self.latency_ms.get(name, 0.0) + duration_ms, 3)
-
-    def add_degraded(self, dependency: str) -> None:
-        """Record that a dependency was needed and failed."""
-        if dependency not in self.degraded:
-            self.degraded.append(dependency)
+HOME = "home"  # in the place of a skill's name in `Question`
+HOME_CONTROL, HOME_QUERY = "home_control", "home_query"
+CHAT = "chat"
+RECALL = "recall"
+HOME_ASSISTANT = "home_assistant"  # the name of the dependency
+ONE_QUESTION = "Please answer that first, then tell me the rest again."
+_ASKED_OF_NOTES = frozenset({"what", "what's", "where", "where's", "when", "when's", "who"})
+_HARMLESS = frozenset({"greeting", "thanks", "goodbye"})
+_SMALL_TALK = "smalltalk"  # the skill whose sentences no follow-up refers to
 
 
 async def process_command(
     utterance: str,
     services: CommandServices,
+    source: CommandSource | None = None,
     *,
-    history: Sequence[PastExchange] = (),
-    session_id: str | None = None,
-    speaker: str | None = None,
+    emit: SentenceSink | None = None,
 ) -> CommandOutcome:
-    """Process `utterance`; failures of dependencies become part of the outcome."""
-    text = clean_utterance(utterance)
-    return await _Command(services, history, session_id, speaker, text).run()
+    """Process `utterance`; failures of dependencies become part of the outcome.
+
+    `emit` receives sentences of a reply that takes long, before the outcome is complete.
+    """
+    source = source or CommandSource()
+    home = await _read_home(services.home)
+    context = SkillContext(
+        now=services.now(home.time_zone if home else None),
+        room=source.room,
+        speaker=source.speaker,
+        history=source.history,
+        memory=services.memory,
+        embedder=services.recognizer.embedder,
+        home=services.home,
+        schedule=services.schedule,
+        announcer=services.announcer,
+        session_id=source.session_id,
+    )
+    return await _Command(services, context, home, emit).run(utterance)
+
+
+async def _read_home(home: HomeControl | None) -> Home | None:
+    try:
+        return await home.read_home() if home is not None else None
+    except Unavailable:
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """The reply to one clause; `is_referable`: a follow-up may refer to the clause."""
+
+    intent: str
+    reply: SkillReply
+    is_referable: bool = True
 
 
 class _Command:
-    """State of one command while it is processed; `outcome` is filled step by step."""
+    """State of one command while it is processed; `outcome` is filled clause by clause."""
 
     def __init__(
         self,
         services: CommandServices,
-        history: Sequence[PastExchange],
-        session_id: str | None,
-        speaker: str | None,
-        text: str,
+        context: SkillContext,
+        home: Home | None,
+        emit: SentenceSink | None,
     ) -> None:
-        self.services = services
-        self.history = history
-        self.session_id = session_id
-        self.speaker = speaker
-        self.text = text
-        self.vector: Vectors | None = None
+        self.services, self.context, self.home = services, context, home
+        self.emit = emit
+        self.has_emitted = False
+        self.failure: _Found | None = None
         self.outcome = CommandOutcome()
+        self.last: LastCommand | None = find_last_command(context.history, home)
 
-    async def run(self) -> CommandOutcome:
-        fact = facts.extract_fact(self.text)
-        clarified = local_replies.resolve_answer(self.text, self.history)
-        if fact is not None:
-            await self._remember(fact)
-        elif clarified is not None:
-            self.text = clean_utterance(clarified.utterance)
-            await self._handle_intent(clarified.intent)
-        else:
-            await self._recognize()
-        self.outcome.stored_intent = self.outcome.stored_intent or self.outcome.intent
+    async def run(self, utterance: str) -> CommandOutcome:
+        if not await self._answer_question(clean_utterance(utterance)):
+            for clause in normalise(utterance, _list_names(self.home)):
+                await self._handle_clause(clause)
         return self.outcome
 
-    async def _recognize(self) -> None:
+    async def _answer_question(self, text: str) -> bool:
+        """Return whether the sentence answers the question of the last exchange."""
+        history = self.context.history
+        question = read_question(history[-1].context) if history else None
+        if question is None:
+            return False
+        found = await self._find_answer(question, text)
+        if found is None:
+            return False
+        asked_about = str(history[-1].context.get("text", "")) or None
+        self._add(found, asked_about)
+        return True
+
+    async def _find_answer(self, question: Question, text: str) -> _Found | None:
+        if question.skill == clarification.CLARIFICATION:
+            clarified = clarification.resolve_answer(text, question)
+            if clarified is None:
+                return None
+            return await self._call_intent(clarified.intent, clarified.utterance) or self.failure
+        if question.skill == HOME and self.services.home_controller is not None:
+            controller = self.services.home_controller
+            reply = await self._guard(
+                "home", lambda: controller.answer(question, text, self.context)
+            )
+            return _Found(HOME_CONTROL, reply) if reply else None
+        skill = self.services.find_skill(question.skill)
+        answer = skill.answer if skill is not None else None
+        if answer is None:
+            return None
+        reply = await self._guard("skill", lambda: answer(question, text, self.context))
+        return _Found(question.skill, reply) if reply else None
+
+    async def _handle_clause(self, clause: str) -> None:
+        text = resolve_references(clause, self.last)
+        parts = (clause,) if text == clause else normalise(text, _list_names(self.home))
+        for part in parts:
+            self.failure = None
+            found = await self._find_reply(part)
+            if found.reply.question is not None and self.outcome.has_question():
+                found = replace(found, reply=SkillReply(ONE_QUESTION))
+            await self._emit(found)
+            self._add(found, part if found.is_referable else None)
+
+    def _add(self, found: _Found, text: str | None) -> None:
+        self.outcome.add_reply(found.intent, found.reply, text)
+        if text is not None:
+            targets = {"text": text, "targets": found.reply.targets}
+            self.last = follow_command(self.last, targets, self.home)
+
+    async def _emit(self, found: _Found) -> None:
+        """Pass on a reply that follows a streamed one."""
+        if self.emit is not None and self.has_emitted and found.intent != CHAT:
+            await self.emit(found.reply.text)
+
+    async def _find_reply(self, text: str) -> _Found:
+        for find in (self._find_skill, self._find_home, self._find_intent):
+            found = await find(text)
+            if found is not None:
+                return found
+        return await self._converse(text)
+
+    async def _find_skill(self, text: str) -> _Found | None:
         with self.outcome.stage("intent"):
-            recognition = await self.services.recognizer.recognize(self.text)
+            calls = self.services.matcher.match(text, self.context.now)
+        for call in calls:
+            found = await self._call_skill(call)
+            if found is not None:
+                return found
+        return None
+
+    async def _call_skill(self, call: SkillCall) -> _Found | None:
+        skill = self.services.skill_by_intent[call.intent]
+        reply = await self._guard("skill", lambda: skill.handle(call, self.context))
+        if reply is None:
+            return None
+        return self._check(_Found(call.intent, reply, skill.name != _SMALL_TALK))
+
+    async def _find_home(self, text: str) -> _Found | None:
+        controller = self.services.home_controller
+        if controller is None:
+            return None
+        reply = await self._guard("home", lambda: controller.handle(text, self.context))
+        if reply is None:
+            return None
+        is_control = reply.acted or reply.code is not None or reply.question is not None
+        return self._check(_Found(HOME_CONTROL if is_control else HOME_QUERY, reply))
+
+    def _check(self, found: _Found) -> _Found | None:
+        """Put off the failure of a dependency: the sentence may have been for something else."""
+        if found.reply.acted or not found.reply.degraded or found.reply.code is None:
+            return found
+        self.failure = self.failure or found
+        return None
+
+    async def _find_intent(self, text: str) -> _Found | None:
+        with self.outcome.stage("intent"):
+            recognition = await self.services.recognizer.recognize(text)
         if recognition.degraded:
             self.outcome.add_degraded("gpu")
-        self.vector = recognition.vector
-        decision = recognition.decision
-        self.outcome.band = decision.band
-        handler = self.services.recognizer.intents[decision.intent].handler
-        if decision.band is ConfidenceBand.ACCEPT:
-            await self._handle_intent(decision.intent)
-        elif facts.is_recall_question(self.text):
-            await self._handle_intent("recall")
-        elif decision.band is ConfidenceBand.ASK and handler != "llm":
-            await self._clarify(decision, handler)
-        else:
-            await self._converse()
+        decision = self.outcome.band = recognition.decision.band
+        intents = self.services.recognizer.intents
+        handler = intents[recognition.decision.intent].handler
+        if decision is ConfidenceBand.ACCEPT and handler == "skill":
+            found = await self._call_intent(recognition.decision.intent, text)
+            return found or self.failure
+        if decision is not ConfidenceBand.NONE and handler == "home":
+            is_refused = self.failure is not None or self.services.llm is None
+            return self._refuse_home() if is_refused else None
+        if self.services.llm is not None:
+            return None
+        if decision is ConfidenceBand.ASK and handler == "skill" and len(text.split()) > 1:
+            return await self._handle_doubt(text, recognition.decision)
+        return None
 
-    async def _handle_intent(self, intent: str) -> None:
-        self.outcome.intent = intent
-        handler = self.services.recognizer.intents[intent].handler
-        if facts.is_recall_question(self.text) and handler != "local":
-            self.outcome.intent = "recall"
-            await self._recall()
-        elif handler == "home":
-            await self._control_home()
-        elif handler == "llm":
-            if not await self._answer_from_facts():
-                await self._ask_model()
-        elif intent == "recall":
-            await self._recall()
-        else:
-            with_model = self.services.llm is not None
-            self.outcome.reply = local_replies.answer_locally(
-                intent, self.services.now(), self.text, self.history, with_model=with_model
-            )
+    async def _handle_doubt(self, text: str, decision: IntentDecision) -> _Found | None:
+        """Ask back, except where an answer does no harm or "Okay" would be no true answer."""
+        is_note = decision.intent == RECALL and first_word(text) in _ASKED_OF_NOTES
+        if is_note or decision.intent in _HARMLESS:
+            return await self._call_intent(decision.intent, text)
+        return None if decision.intent == clarification.CANCEL else self._clarify(text, decision)
 
-    async def _control_home(self) -> None:
-        """Pass the sentence to Home Assistant; if it has no intent for it, treat it as chat."""
-        answer = await self._ask_home_assistant()
-        if answer is None:
-            return
-        if answer.code == "no_intent_match" and (
-            await self._answer_from_facts()
-            or (self.services.llm is not None and await self._ask_model())
-        ):
-            return
-        self._use_home_answer(answer)
+    async def _call_intent(self, intent: str, text: str) -> _Found | None:
+        """Carry out the skill's intent of this name, without slots."""
+        if self.services.find_intent(intent) is None:
+            return None
+        return await self._call_skill(SkillCall(intent, {}, text))
 
-    async def _clarify(self, decision: IntentDecision, handler: str) -> None:
-        """Ask back, unless Home Assistant knows the sentence or a fact answers it."""
-        if handler == "home" and self.services.home is not None:
-            answer = await self._ask_home_assistant()
-            if answer is None or answer.code != "no_intent_match":
-                self.outcome.intent = decision.intent
-                if answer is not None:
-                    self._use_home_answer(answer)
-                return
-        if await self._answer_from_facts():
-            return
-        self.outcome.intent = local_replies.UNSURE
-        self.outcome.stored_intent = local_replies.encode_question(decision)
-        self.outcome.reply = local_replies.ask_clarification(
-            decision, self.services.recognizer.intents
+    def _clarify(self, text: str, decision: IntentDecision) -> _Found:
+        question = clarification.ask_clarification(decision, self.services.recognizer.intents)
+        asked = SkillReply(question, question=clarification.make_question(text, decision))
+        return _Found(clarification.UNSURE, asked, is_referable=False)
+
+    def _refuse_home(self) -> _Found:
+        if self.failure is not None:
+            return self.failure
+        code = "not_configured" if self.services.home is None else "no_intent_match"
+        phrase = get_failure_phrase(HOME_ASSISTANT, code)
+        degraded = (HOME_ASSISTANT,) if self.services.home is None else ()
+        return _Found(HOME_CONTROL, SkillReply(phrase, code=code, degraded=degraded))
+
+    async def _converse(self, text: str) -> _Found:
+        model = self.services.llm
+        if model is None and self.outcome.band is ConfidenceBand.NONE:
+            if self.failure is not None:
+                return self.failure
+            if first_word(text) in HOME_VERBS:
+                return self._refuse_home()
+        if model is None:
+            phrase = get_failure_phrase("llm", "not_configured")
+            refusal = SkillReply(phrase, code="not_configured", degraded=("llm",))
+            return _Found(CHAT, refusal, is_referable=False)
+        if self.emit is not None:
+            if self.outcome.reply and not self.has_emitted:
+                await self.emit(self.outcome.reply)
+            self.has_emitted = True
+        reply = await self._guard(
+            "llm",
+            lambda: ask_model(
+                model,
+                text,
+                self.context,
+                self.services.skills,
+                self.services.home_controller,
+                self.emit,
+            ),
         )
+        empty = SkillReply(get_failure_phrase("llm", "empty"))
+        return _Found(CHAT, reply if reply and reply.text else empty, is_referable=False)
 
-    async def _converse(self) -> None:
-        """Handle a sentence without an intent: facts, Home Assistant, language model."""
-        if await self._answer_from_facts():
-            return
-        if self.services.home is not None and await self._try_home_assistant():
-            return
-        self.outcome.intent = "chat"
-        await self._ask_model()
-
-    async def _try_home_assistant(self) -> bool:
-        """Return whether Home Assistant has handled the sentence, or may have."""
-        answer = await self._ask_home_assistant(required=False)
-        if answer is None:
-            return self.outcome.acted  # the connection was lost after the request was sent
-        if answer.kind == "error":
-            return False
-        self.outcome.intent = "home_control" if answer.kind == "action_done" else "home_query"
-        self._use_home_answer(answer)
-        return True
-
-    async def _ask_home_assistant(self, *, required: bool = True) -> HomeAnswer | None:
-        """Return Home Assistant's answer; without one set the failure and return None."""
-        if self.services.home is None:
-            self._fail("home_assistant", "not_configured")
-            return None
+    async def _guard(
+        self, stage: str, run: Callable[[], Awaitable[SkillReply | None]]
+    ) -> SkillReply | None:
+        """Return the reply of `run`; an error becomes a reply with its reason."""
         try:
-            with self.outcome.stage("home"):
-                return await self.services.home.converse(self.text, conversation_id=self.session_id)
-        except Unavailable as error:
-            code = local_replies.get_failure_code(error)
-            self.outcome.acted = self.outcome.acted or code in {"dropped", "timed_out"}
-            if required or self.outcome.acted:
-                self._fail("home_assistant", code)
-            return None
+            with self.outcome.stage(stage):
+                return await run()
+        except BarnabeeError as error:
+            return describe_failure(error)
 
-    def _use_home_answer(self, answer: HomeAnswer) -> None:
-        self.outcome.actions = [dict(action) for action in answer.actions]
-        self.outcome.acted = answer.kind == "action_done"
-        self.outcome.code = answer.code
-        if answer.kind == "error" and (answer.code == "no_intent_match" or not answer.speech):
-            self.outcome.reply = local_replies.get_failure_phrase(
-                "home_assistant", answer.code or "failed_to_handle"
-            )
-        else:
-            self.outcome.reply = answer.speech or "Done."
 
-    async def _remember(self, fact: str) -> None:
-        self.outcome.intent = "remember"
-        with self.outcome.stage("intent"):
-            vector = await self.services.recognizer.embed(fact)
-        if vector is None:
-            self.outcome.add_degraded("gpu")
-        try:
-            with self.outcome.stage("memory"):
-                degraded = await self.services.memory.remember(fact, vector, self.speaker)
-        except Unavailable:
-            self._fail("database", "dependency_down", spoken_as="memory")
-            return
-        for dependency in degraded:
-            self.outcome.add_degraded(dependency)
-        self.outcome.acted = True
-        self.outcome.actions = [{"type": "remembered", "name": fact}]
-        self.outcome.reply = local_replies.confirm_fact(fact)
-
-    async def _recall(self) -> None:
-        if not await self._answer_from_facts() and self.outcome.code is None:
-            self.outcome.reply = local_replies.NOT_TOLD
-
-    async def _answer_from_facts(self) -> bool:
-        """Reply with the fact that answers the sentence; False if there is none."""
-        try:
-            with self.outcome.stage("memory"):
-                known_facts = await self.services.memory.facts()
-        except Unavailable:
-            if self.outcome.intent == "recall":
-                self._fail("database", "unreadable", spoken_as="memory")
-            return False
-        min_score = self.services.recall_threshold
-        fact = facts.find_fact(self.text, self.vector, known_facts, min_score=min_score)
-        if fact is None:
-            return False
-        self.outcome.intent = "recall"
-        self.outcome.reply = local_replies.quote_fact(fact.text)
-        return True
-
-    async def _ask_model(self) -> bool:
-        """Reply with the language model's answer; set the failure and return False without one."""
-        if self.services.llm is None:
-            self._fail("llm", "not_configured")
-            return False
-        try:
-            with self.outcome.stage("llm"):
-                answer = await self.services.llm.answer(self.text, self.history)
-        except Unavailable as error:
-            self._fail("llm", error.code)
-            return False
-        self.outcome.latency_ms["llm_first_token"] = round(answer.first_token_ms, 3)
-        self.outcome.reply = answer.text or local_replies.get_failure_phrase("llm", "empty")
-        self.outcome.intent = "chat"
-        return True
-
-    def _fail(self, dependency: str, code: str, *, spoken_as: str | None = None) -> None:
-        self.outcome.add_degraded(dependency)
-        self.outcome.code = code
-        self.outcome.reply = local_replies.get_failure_phrase(spoken_as or dependency, code)
+def _list_names(home: Home | None) -> list[str]:
+    if home is None:
+        return []
+    things = [name for entity in home.entities.values() for name in entity.names]
+    return things + [name for area in home.areas.values() for name in area.names]

@@ -55,7 +55,7 @@ class IntentRecognizer:
         self.intents = intents or load_intents()
         self._index: ExampleIndex | None = None
         self._cache: OrderedDict[str, Recognition] = OrderedDict()
-        self._embedder = embedder
+        self.embedder = embedder
         self._thresholds = thresholds
         self._lexical_index = LexicalIndex(self.intents)
         self._clock = clock
@@ -69,7 +69,7 @@ class IntentRecognizer:
         texts = list_examples(self.intents)
         starts = range(0, len(texts), EMBED_BATCH_SIZE)
         batches = [texts[start : start + EMBED_BATCH_SIZE] for start in starts]
-        vectors = np.concatenate([await self._embedder.embed(batch) for batch in batches])
+        vectors = np.concatenate([await self.embedder.embed(batch) for batch in batches])
         self.use_vectors(vectors)
         return vectors
 
@@ -102,7 +102,7 @@ class IntentRecognizer:
             return None
         try:
             async with asyncio.timeout(EMBED_TIMEOUT_S):
-                vectors = await self._embedder.embed([text])
+                vectors = await self.embedder.embed([text])
         except (BarnabeeError, TimeoutError):
             self._retry_at_s = self._clock() + EMBED_RETRY_S
             return None

@@ -7,7 +7,6 @@ A sentence gets a score for each intent, the similarity to its nearest example: 
 from __future__ import annotations
 
 import hashlib
-import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,20 +21,13 @@ import numpy as np
 from barnabee.core import schema
 from barnabee.understanding.interfaces import Vectors
 
-_NAME = r"(?:barnabee|barnaby|barnabie|barney)"
-_CALL = re.compile(rf"^(?:(?:hey|hi|ok|okay|hello)\s+)?{_NAME}\b[\s,.!?]*", re.IGNORECASE)
-_CLOSE = re.compile(rf"[\s,]+{_NAME}[\s.!?]*$", re.IGNORECASE)
-_PLEASE = re.compile(r"^please[\s,]+|[\s,]+please[\s.!?]*$", re.IGNORECASE)
-_SPACE = re.compile(r"\s+")
-
-
 @dataclass(frozen=True)
 class Intent:
     """An intent, who handles it, and example sentences; `description` is spoken in questions."""
 
     name: str
     description: str
-    handler: Literal["home", "local", "llm"]
+    handler: Literal["home", "skill", "llm"]
     examples: tuple[str, ...]
 
 
@@ -57,18 +49,6 @@ def list_examples(intents: dict[str, Intent]) -> list[str]:
 def hash_examples(intents: dict[str, Intent]) -> str:
     """Return a hash that changes when any example does."""
     return hashlib.sha256("\n".join(list_examples(intents)).encode()).hexdigest()[:16]
-
-
-def clean_utterance(utterance: str) -> str:
-    """Return the sentence without the assistant's name, "please" and the full stop.
-
-    A sentence that consists only of these is returned unchanged.
-    """
-    text = _SPACE.sub(" ", utterance).replace("\u2019", "'").strip()
-    for pattern in (_CALL, _CLOSE, _PLEASE, _PLEASE):
-        shorter = pattern.sub("", text, count=1).strip()
-        text = shorter or text
-    return text.rstrip(" .!?,;") or text
 
 
 class ConfidenceBand(StrEnum):
@@ -136,7 +116,7 @@ def decide_intent(
     other = next((name for name in ranked[1:] if _differ(intents[best], intents[name])), None)
     is_tie = other is not None and scores[best] - scores[other] < thresholds.margin
     handlers = (intents[best].handler, intents[other].handler) if other is not None else ()
-    if is_tie and other is not None and "local" not in handlers:
+    if is_tie and other is not None and "skill" not in handlers:
         best, other, is_tie = (best if intents[best].handler == "home" else other), None, False
     score = scores[best]
     if score < thresholds.ask:
@@ -148,4 +128,4 @@ def decide_intent(
 
 
 def _differ(one: Intent, another: Intent) -> bool:
-    return one.handler == "local" or one.handler != another.handler
+    return one.handler == "skill" or one.handler != another.handler

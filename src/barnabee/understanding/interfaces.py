@@ -5,7 +5,7 @@ Implemented in `clients` and `store`, and by fakes in tests.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Literal, Protocol
@@ -50,6 +50,9 @@ class PastExchange(Protocol):
 
     @property
     def intent(self) -> str: ...
+
+    @property
+    def context(self) -> Mapping[str, Any]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,8 +126,13 @@ class HomeControl(Protocol):
         conversation_id: str | None = None,
         language: str = "en",
         room: str | None = None,
+        only: Collection[str] | None = None,
     ) -> HomeAnswer:
-        """Return the response of the conversation agent to `text`, or raise Unavailable."""
+        """Return the response of the conversation agent to `text`, or raise Unavailable.
+
+        With `only`, the agent does nothing if it would change other entities, unless the family
+        taught it the sentence.
+        """
         ...
 
     async def read_home(self) -> Home:
@@ -156,7 +164,8 @@ class ScheduleEntry:
     """A timer, alarm or reminder.
 
     `due` is aware; while a timer is paused `remaining` counts. `weekdays` (0 is Monday) repeat an
-    alarm. `label` is the name of a timer, or what to be reminded of.
+    alarm or a reminder. `label` is the name of a timer or an alarm, or what to be reminded of;
+    `speaker` is who is to be reminded, None: who set it.
     """
 
     entry_id: str
@@ -172,6 +181,9 @@ class ScheduleEntry:
 
 class Schedule(Protocol):
     """Timers, alarms and reminders, which ring by themselves. All methods raise Unavailable."""
+
+    @property
+    def snooze_for(self) -> timedelta: ...
 
     async def save(self, entry: ScheduleEntry) -> None:
         """Store a new or changed entry; after it returns, the entry rings even after a crash."""
@@ -193,16 +205,72 @@ class Schedule(Protocol):
 class Announcer(Protocol):
     """Speaks in rooms without having been asked there."""
 
-    async def announce(self, text: str, rooms: Collection[str] = ()) -> Sequence[str]:
-        """Say `text` in `rooms`, or in all that are connected; return the rooms that heard it."""
+    async def announce(
+        self, text: str, rooms: Collection[str] = (), *, besides: str | None = None
+    ) -> Sequence[str]:
+        """Say `text` in `rooms`, or in all that are connected but `besides`; return the rooms.
+
+        A room in a conversation hears it afterwards. Raises Unavailable.
+        """
         ...
 
 
-class LanguageModel(Protocol):
-    """Language model that answers general questions."""
+@dataclass(frozen=True, slots=True)
+class ToolRequest:
+    """Call of a tool that the language model asks for; `arguments` is its JSON, unchecked."""
 
-    async def answer(self, utterance: str, history: Sequence[PastExchange]) -> ModelAnswer:
-        """Return a short answer that can be spoken, or raise Unavailable."""
+    call_id: str
+    name: str
+    arguments: str
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRequest:
+    """Request to a language model in OpenAI's form.
+
+    `characters` are the lengths of what is sent, by kind: `sentence`, `history`, `home` …
+    """
+
+    messages: Sequence[Mapping[str, Any]]
+    tools: Sequence[Mapping[str, Any]] = ()
+    characters: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRules:
+    """What may be sent to a language model, from where, and how long its answers may be.
+
+    `rooms` is empty where every room is allowed. `sent` are kinds of data beside the sentence.
+    """
+
+    rooms: frozenset[str] = frozenset()
+    sent: frozenset[str] = frozenset({"history", "home", "room", "speaker", "results"})
+    context_max_chars: int = 8000
+    answer_max_chars: int = 900
+    patience_s: float = 2.5  # without a first token; then the user hears that it takes longer
+
+
+class LanguageModel(Protocol):
+    """Language model that answers general questions and asks for tools."""
+
+    @property
+    def rules(self) -> ModelRules: ...
+
+    def generate(self, request: ModelRequest) -> AsyncGenerator[str | ToolRequest, None]:
+        """Yield the pieces of the text as they are generated, then the tools asked for.
+
+        Raises LlmFailed, also after pieces. Closing the generator ends the generation.
+        """
+        ...
+
+
+class SentenceSink(Protocol):
+    """Receives the sentences of a reply while it is generated."""
+
+    async def __call__(self, sentence: str) -> None: ...
+
+    async def wait_closed(self) -> None:
+        """Wait until the listener has left."""
         ...
 
 

@@ -14,7 +14,9 @@ from collections.abc import Mapping
 from barnabee.understanding.intents import Intent, Thresholds
 
 LEXICAL_THRESHOLDS = Thresholds(accept=0.55, ask=0.45, margin=0.02)
-MIN_FACT_OVERLAP = 0.5  # share of a question's words that a fact must have to answer it
+
+# Not with unknown words: "thanks a lot" is no reason to be thanked for "a lot louder".
+SMALL_TALK = frozenset({"greeting", "thanks", "goodbye", "cancel"})
 
 _WORD = re.compile(r"[a-z0-9]+(?:'[a-z]+)?")
 _CONTRACTIONS = {
@@ -104,22 +106,19 @@ class LexicalIndex:
 
     def scores(self, text: str) -> dict[str, float]:
         """Return for each intent the similarity of `text` and its nearest example (0 to 1)."""
-        vector = self._make_vector(split_words(text))
-        return {
+        words = split_words(text)
+        vector = self._make_vector(words)
+        scores = {
             name: max(_dot(vector, example) for example in examples)
             for name, examples in self._vectors.items()
         }
+        has_unknown = any(word not in self._weights for word in words)
+        return scores | (dict.fromkeys(SMALL_TALK & scores.keys(), 0.0) if has_unknown else {})
 
     def _make_vector(self, bag: list[str]) -> dict[str, float]:
         weights = {word: self._weights.get(word, self._unknown_weight) for word in bag}
         length = math.sqrt(sum(value * value for value in weights.values())) or 1.0
         return {word: value / length for word, value in weights.items()}
-
-
-def compute_word_overlap(question: str, fact: str) -> float:
-    """Return the share of the words of `question` that `fact` has (0 to 1), without stop words."""
-    words = set(split_words(question)) - _STOP_WORDS
-    return len(words & set(split_words(fact))) / len(words) if words else 0.0
 
 
 def _dot(first: Mapping[str, float], second: Mapping[str, float]) -> float:

@@ -74,7 +74,7 @@ class SkillReply:
     After `acted` something may have changed, so the command must not be repeated. `code` is the
     error code of a failure, `degraded` names the dependencies that failed. `targets` are the ids of
     the entities that "it" means from now on; `undo` are the service calls that restore their state,
-    each with `service`, `entity_ids` and `data`.
+    each with `service`, `entity_ids` and `data`. `latency_ms` are stages to report.
     """
 
     text: str
@@ -85,11 +85,13 @@ class SkillReply:
     question: Question | None = None
     targets: tuple[str, ...] = ()
     undo: tuple[Mapping[str, Any], ...] = ()
+    latency_ms: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class SkillContext:
-    """What a handler may use. `now` is in the time zone of the home.
+    """What a handler may use. `now` is in the time zone of the home, `session_id` is of the
+    conversation.
 
     A service is None where it is not configured.
     """
@@ -103,6 +105,7 @@ class SkillContext:
     home: HomeControl | None = None
     schedule: Schedule | None = None
     announcer: Announcer | None = None
+    session_id: str | None = None
     random: Random = field(default_factory=Random)
 
 

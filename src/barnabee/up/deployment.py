@@ -14,10 +14,11 @@ from barnabee.clients.loki import parse_base_url
 from barnabee.core import system
 from barnabee.core.auth import Authenticator
 from barnabee.core.errors import NotRunning
+from barnabee.core.renamed import RENAMED_SETTINGS
 from barnabee.core.schema import ServiceConfig, System
 from barnabee.core.settings import Settings, read_variable
 from barnabee.core.tokens import TOKENS_FILE
-from barnabee.up import dashboard, home_assistant, paths, plan, secrets
+from barnabee.up import dashboard, home_assistant, local_llm, paths, plan, secrets
 from barnabee.up.orphans import NODE_VARIABLE, RUN_ID_VARIABLE
 from barnabee.up.paths import Paths
 
@@ -61,6 +62,7 @@ class LocalDeployment:
     environment: Mapping[str, str]  # the user's
     demo_home: Path | None = None  # Home Assistant's virtual environment, with --demo-home
     monitoring: bool = False
+    llm: bool = False  # the small language model of `local_llm`
     requested_at: float = field(default_factory=lambda: psutil.Process().create_time())
 
     @property
@@ -70,7 +72,11 @@ class LocalDeployment:
 
     def make_graph(self) -> plan.NodeGraph:
         """Return the nodes of this run: every service, and the companions that the options need."""
-        needed = {"s3": self.has_local_replica, "home": self.demo_home is not None}
+        needed = {
+            "s3": self.has_local_replica,
+            "home": self.demo_home is not None,
+            "llm": self.llm,
+        }
         companions = {
             name: node
             for name, node in self.system.companion.items()
@@ -90,7 +96,9 @@ class LocalDeployment:
 CommandFactory = Callable[[LocalDeployment], NodeCommand]
 
 
-def make_local_deployment(*, demo_home: bool = False, monitoring: bool = False) -> LocalDeployment:
+def make_local_deployment(
+    *, demo_home: bool = False, monitoring: bool = False, llm: bool = False
+) -> LocalDeployment:
     """Return the deployment of this machine; SystemFileInvalid when system.toml is not usable."""
     file = system.find_system_file().resolve()
     if loki_url := read_variable("LOKI_URL"):
@@ -103,6 +111,7 @@ def make_local_deployment(*, demo_home: bool = False, monitoring: bool = False) 
         os.environ,
         home_assistant.find_venv() if demo_home else None,
         monitoring,
+        llm,
     )
 
 
@@ -124,9 +133,11 @@ def make_settings(deployment: LocalDeployment) -> dict[str, str]:
     """Return the variables of core.settings: the user's, then those that the run fixes."""
     names = sorted(str(field.validation_alias) for field in Settings.model_fields.values())
     given = deployment.environment
-    variables = {name: given[name] for name in names if given.get(name)}
+    variables = {name: given[name] for name in (*names, *RENAMED_SETTINGS) if given.get(name)}
     if deployment.demo_home is not None:
         variables["HOME_ASSISTANT_URL"] = f"http://127.0.0.1:{deployment.system.port('home')}"
+    if deployment.llm:
+        variables |= local_llm.make_settings(deployment.system.port("llm"))
     build = dashboard.find_build()
     if build is not None:
         variables.setdefault("BARNABEE_DASHBOARD", str(build))

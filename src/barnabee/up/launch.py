@@ -137,6 +137,7 @@ def find_running_deployment(paths: Paths) -> LocalDeployment | None:
         runner.environ(),
         Path(run.demo_home) if run.demo_home else None,
         run.monitoring,
+        run.llm,
     )
 
 

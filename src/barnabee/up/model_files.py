@@ -124,6 +124,8 @@ def build_model(
         if name not in downloads:
             _write(target / name, _content(file, archives))
             manifest.verify_file(target / name, file.entry)
+            if file.is_executable:
+                (target / name).chmod(0o755)
     for name, path in downloads.items():
         _sync(path)
         path.rename(target / name)

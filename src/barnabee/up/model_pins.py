@@ -39,6 +39,7 @@ class ModelFile(TomlTable):
 
     size: int
     sha256: Sha256
+    is_executable: bool = False
     build: Literal["join", "voices"] = "join"
     sources: list[str] = Field([], alias="from")
     url: Annotated[str, Field(pattern="^https?://")] | None = None

@@ -38,7 +38,7 @@ USERS: Mapping[str, str] = {
     "%W~barnabee:login:* +ping +get +set +exists +zadd +zcard +multi +exec +select",
     # arq's commands, those of workers/, and HGETALL and HDEL for an operator's dead letters
     "worker": f"{_JOBS} ~barnabee:heartbeat:* +ping +get +mget +set +setex +psetex +exists +del "
-    "+incrby +expire +pexpire +zadd +zcard +zrange +zrangebyscore +zscore +zrem "
+    "+incrby +expire +pexpire +zadd +zcard +zcount +zrange +zrangebyscore +zscore +zrem "
     "+zremrangebyscore +zincrby +hset +hlen +hgetall +hdel "
     "+multi +exec +discard +watch +unwatch +info +dbsize "
     "+select",

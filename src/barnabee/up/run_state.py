@@ -53,6 +53,7 @@ class RunState:
     models: str = ""  # their directory
     demo_home: str = ""  # Home Assistant's virtual environment, with --demo-home
     monitoring: bool = False
+    llm: bool = False
     written_s: float = 0.0  # on the monotonic clock, which all processes of a boot share
     asked_at: float = 0.0  # when `up` was started, in seconds since the epoch
     healthy_at: float | None = None

@@ -62,6 +62,7 @@ class Runner:
             models=str(deployment.models),
             demo_home=str(deployment.demo_home or ""),
             monitoring=deployment.monitoring,
+            llm=deployment.llm,
             asked_at=deployment.requested_at,
         )
 

@@ -22,7 +22,15 @@ from barnabee.core.errors import (
     SetupFailed,
 )
 from barnabee.core.schema import System
-from barnabee.up import dashboard, home_assistant, inventory, monitoring_services, packages, paths
+from barnabee.up import (
+    dashboard,
+    home_assistant,
+    inventory,
+    local_llm,
+    monitoring_services,
+    packages,
+    paths,
+)
 from barnabee.up.console import ProgressSteps, show_progress
 from barnabee.up.node import NodeProvider
 
@@ -30,28 +38,36 @@ _LEFTOVER_AGE_S = 3600.0
 
 
 def prepare_machine(
-    system: System, console: Console, *, demo_home: bool, monitoring: bool = False
+    system: System,
+    console: Console,
+    *,
+    demo_home: bool,
+    monitoring: bool = False,
+    llm: bool = False,
 ) -> Path | None:
     """Run every step; return Home Assistant's virtual environment if `demo_home`.
 
     Raises SetupFailed (before any download when the disk is too small), DependencyDown or
     ModelDamaged.
     """
-    inventory.require_space(inventory.list_downloads(system, demo_home=demo_home))
+    if llm:
+        local_llm.require_processor()
+    inventory.require_space(inventory.list_downloads(system, demo_home=demo_home, llm=llm))
+    folders = inventory.list_model_folders(system, settings.read_settings(system).device)
+    folders += local_llm.FOLDERS if llm else ()
     with show_progress(console) as steps:
-        return asyncio.run(_prepare(system, steps, demo_home=demo_home, monitoring=monitoring))
+        return asyncio.run(_prepare(folders, steps, demo_home=demo_home, monitoring=monitoring))
 
 
 async def _prepare(
-    system: System, steps: ProgressSteps, *, demo_home: bool, monitoring: bool
+    model_folders: list[str], steps: ProgressSteps, *, demo_home: bool, monitoring: bool
 ) -> Path | None:
     home: asyncio.Task[Path] | None = None
     await asyncio.to_thread(_remove_leftovers, paths.cache_directory())
     try:
         async with NodeProvider() as node, asyncio.TaskGroup() as group:
             group.create_task(_install_packages(steps, monitoring=monitoring))
-            names = inventory.list_model_folders(system, settings.read_settings(system).device)
-            group.create_task(_fetch_models(names, steps, node))
+            group.create_task(_fetch_models(model_folders, steps, node))
             group.create_task(dashboard.ensure_dashboard(steps.print_line, node))
             if demo_home:
                 home = group.create_task(home_assistant.ensure_home_assistant(steps))

@@ -26,6 +26,8 @@ from barnabee.core.serve import ServiceApp
 from barnabee.core.tokens import Scope
 from barnabee.store.recordings import FOLDER
 from barnabee.voice import fillers, health, routes
+from barnabee.voice.announcement_routes import make_announcement_router
+from barnabee.voice.announcements import AnnouncementBoard
 from barnabee.voice.endpointing import TurnAnalyzer
 from barnabee.voice.fillers import Clip
 from barnabee.voice.latency_estimator import LatencyEstimator
@@ -50,6 +52,8 @@ ROUTE_SCOPES = RouteScopes(
         "GET /v1/rooms": Scope.TALK,
         "DELETE /v1/rooms": Scope.TALK,
         "WEBSOCKET /v1/talk": Scope.TALK,
+        "PUT /v1/rings": Scope.TALK,
+        "POST /v1/announcements": Scope.TALK,
     }
 )
 SHUTDOWN_GRACE_S = 1  # rooms are closed before, by `RoomRegistry.close`
@@ -123,6 +127,7 @@ def build(
     app = FastAPI(title="BarnabeeNet voice", version=__version__, lifespan=lifespan)
     add_error_handlers(app)
     app.include_router(routes.make_router(components.get_shared, rooms))
+    app.include_router(make_announcement_router(components.board))
     app.router.routes.append(routes.make_talk_route(components.get_shared, rooms))
     app.router.routes.extend(make_standard_routes(monitor, metrics))
     middleware = ServiceMiddleware(
@@ -152,6 +157,7 @@ class _Components:
         self.gpu = GpuClient(urls, infer, names=names, timeout_s=timeout_s)
         talk = make_token_reader(Scope.TALK)
         self.api = ApiClient(settings.api_url, talk, timeout_s=COMMAND_TIMEOUT_S)
+        self.board = AnnouncementBoard(system.schedule)
         self.shared: SharedServices | None = None
         self._system, self._metrics, self._phrases = system, metrics, phrases
         self._wake_servers, self._token = WakeServerPool(urls), infer
@@ -185,6 +191,7 @@ class _Components:
             metrics=self._metrics,
             wake_servers=self._wake_servers,
             token=self._token,
+            board=self.board,
         )
         try:
             yield

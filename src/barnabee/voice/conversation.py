@@ -8,77 +8,19 @@ asleep ── wake word, button ──> listening ── speech ──> hearing 
                                  └── speech ──> hearing <── speech (barge-in) ───────────┘
 
 The button works in every state and ends the running turn. Every state but asleep has a deadline.
-One turn runs at a time: events that carry the number of an earlier turn are ignored.
+One turn runs at a time: events that carry the number of an earlier turn are ignored. An
+announcement or a ring starts while asleep, in a turn of its own that begins with speaking; after a
+ring the microphone is open as after a reply, so that "stop" needs no wake word.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from enum import StrEnum
 from typing import Protocol
 
+from barnabee.voice.room_events import TURN_EVENTS, ConversationState, Effect, RoomEvent
+
 FORCED_ENDPOINT_TIMEOUT_S = 2.0  # from FORCE_ENDPOINT to TURN_ENDED or TOO_SHORT
-
-
-class ConversationState(StrEnum):
-    """State of a room's conversation; the values are those of the client protocol."""
-
-    ASLEEP = "asleep"
-    LISTENING = "listening"
-    USER_SPEAKING = "hearing"
-    THINKING = "thinking"
-    SPEAKING = "speaking"
-    FOLLOW_UP = "follow_up"
-
-
-class RoomEvent(StrEnum):
-    """Input of the state machine; `TURN_EVENTS` carry the number of their turn."""
-
-    WAKE_WORD_DETECTED = "wake_word_detected"
-    BUTTON_PRESSED = "button_pressed"
-    BUTTON_RELEASED = "button_released"
-    STOP = "stop"
-    FALSE_WAKE_REPORTED = "false_wake_reported"  # by the user
-    POSSIBLE_SPEECH = "possible_speech"
-    FALSE_ALARM = "false_alarm"  # the possible speech was none
-    SPEECH_STARTED = "speech_started"
-    TURN_ENDED = "turn_ended"
-    USER_RESUMED = "user_resumed"  # spoke again after TURN_ENDED
-    TOO_SHORT = "too_short"  # the turn ended with too little speech for a word
-    TRANSCRIBED = "transcribed"  # or transcription failed: the turn can no longer be resumed
-    NO_SPEECH_RECOGNIZED = "no_speech_recognized"  # the transcript is empty
-    REPLY_STARTED = "reply_started"  # its first audio is played
-    REPLY_FINISHED = "reply_finished"
-    DEADLINE_PASSED = "deadline_passed"
-
-
-TURN_EVENTS = frozenset(
-    {
-        RoomEvent.TURN_ENDED,
-        RoomEvent.USER_RESUMED,
-        RoomEvent.TOO_SHORT,
-        RoomEvent.TRANSCRIBED,
-        RoomEvent.NO_SPEECH_RECOGNIZED,
-        RoomEvent.REPLY_STARTED,
-        RoomEvent.REPLY_FINISHED,
-    }
-)
-
-
-class Effect(StrEnum):
-    """Output of the state machine, carried out by the stages."""
-
-    BEGIN_TURN = "begin_turn"
-    END_TURN = "end_turn"
-    PLAY_CHIME = "play_chime"
-    FORCE_ENDPOINT = "force_endpoint"  # take the speech so far as the whole utterance
-    AWAIT_REPLY = "await_reply"
-    RESUME_UTTERANCE = "resume_utterance"  # discard what was made of the utterance so far
-    PAUSE_PLAYBACK = "pause_playback"
-    RESUME_PLAYBACK = "resume_playback"
-    STOP_PLAYBACK = "stop_playback"
-    REPORT_BARGE_IN = "report_barge_in"
-    REPORT_FALSE_WAKE = "report_false_wake"
 
 
 class Timeouts(Protocol):
@@ -108,6 +50,7 @@ class RoomState:
     listen_until_s: float = 0.0
     deadline_s: float | None = None
     resume_until_s: float = 0.0  # while thinking: until then the user may resume the utterance
+    unprompted: RoomEvent | None = None  # the event that started the speech or the open microphone
 
     @property
     def can_resume(self) -> bool:
@@ -118,6 +61,7 @@ class RoomState:
 Transition = tuple[RoomState, tuple[Effect, ...]]
 _OPEN_MICROPHONE = frozenset({ConversationState.LISTENING, ConversationState.USER_SPEAKING})
 _NEW_TURN = (Effect.STOP_PLAYBACK, Effect.END_TURN, Effect.BEGIN_TURN)
+_RINGING = frozenset({ConversationState.SPEAKING, ConversationState.FOLLOW_UP})
 
 
 def handle_event(
@@ -126,7 +70,7 @@ def handle_event(
     """Return the new state and its effects; `turn` is the number that goes with `TURN_EVENTS`."""
     if event in TURN_EVENTS and turn != room.turn_number:
         return room, ()
-    if event is RoomEvent.STOP:
+    if event is RoomEvent.STOP or (event is RoomEvent.RING_ENDED and _is_ringing(room)):
         return _fall_asleep(room, Effect.STOP_PLAYBACK)
     if event is RoomEvent.FALSE_WAKE_REPORTED:
         return _end_false_wake(room)
@@ -136,8 +80,7 @@ def handle_event(
         return _open_turn(room, event, now_s, limits)
     if event is RoomEvent.BUTTON_RELEASED:
         return _release_button(room, now_s)
-    handler = _HANDLERS.get(room.state)
-    return handler(room, event, now_s, limits) if handler else (room, ())
+    return _HANDLERS[room.state](room, event, now_s, limits)
 
 
 def _open_turn(room: RoomState, event: RoomEvent, now_s: float, limits: Timeouts) -> Transition:
@@ -153,6 +96,29 @@ def _open_turn(room: RoomState, event: RoomEvent, now_s: float, limits: Timeouts
     is_asleep = room.state is ConversationState.ASLEEP
     before = () if is_asleep else (Effect.STOP_PLAYBACK, Effect.END_TURN)
     return listening, (*before, Effect.BEGIN_TURN, *(() if held else (Effect.PLAY_CHIME,)))
+
+
+def _is_ringing(room: RoomState) -> bool:
+    return room.unprompted is RoomEvent.RING_DUE and room.state in _RINGING
+
+
+def _while_asleep(room: RoomState, event: RoomEvent, now_s: float, limits: Timeouts) -> Transition:
+    if event not in {RoomEvent.ANNOUNCEMENT_DUE, RoomEvent.RING_DUE}:
+        return room, ()
+    speaking = RoomState(
+        ConversationState.SPEAKING,
+        room.turn_number + 1,
+        deadline_s=now_s + limits.reply_max_s,
+        unprompted=event,
+    )
+    return speaking, (Effect.BEGIN_TURN, Effect.SPEAK_UNPROMPTED)
+
+
+def _in_follow_up(room: RoomState, event: RoomEvent, now_s: float, limits: Timeouts) -> Transition:
+    if event is RoomEvent.RING_DUE and _is_ringing(room):  # the next ring need not wait
+        speaking, effects = _while_asleep(room, event, now_s, limits)
+        return speaking, (Effect.END_TURN, *effects)
+    return _in_listening(room, event, now_s, limits)
 
 
 def _release_button(room: RoomState, now_s: float) -> Transition:
@@ -186,7 +152,8 @@ def _stop_listening(room: RoomState) -> Transition:
 def _in_listening(room: RoomState, event: RoomEvent, now_s: float, limits: Timeouts) -> Transition:
     if event is RoomEvent.SPEECH_STARTED:
         deadline_s = now_s + limits.utterance_max_s
-        return replace(room, state=ConversationState.USER_SPEAKING, deadline_s=deadline_s), ()
+        speaking = replace(room, state=ConversationState.USER_SPEAKING, unprompted=None)
+        return replace(speaking, deadline_s=deadline_s), ()
     # An endpoint was forced before SPEECH_STARTED.
     if event in {RoomEvent.TURN_ENDED, RoomEvent.TOO_SHORT}:
         return _in_speech(room, event, now_s, limits)
@@ -205,6 +172,7 @@ def _in_speech(room: RoomState, event: RoomEvent, now_s: float, limits: Timeouts
             room,
             state=ConversationState.THINKING,
             is_endpoint_forced=False,
+            unprompted=None,
             deadline_s=now_s + limits.think_s,
             resume_until_s=room.deadline_s or 0.0 if can_resume else 0.0,
         )
@@ -278,7 +246,7 @@ def _finish_reply(room: RoomState, event: RoomEvent, now_s: float, limits: Timeo
         return _fall_asleep(room, Effect.STOP_PLAYBACK)
     if event is not RoomEvent.REPLY_FINISHED:
         return room, ()
-    if not limits.follow_up_s:
+    if not limits.follow_up_s or room.unprompted is RoomEvent.ANNOUNCEMENT_DUE:
         return _fall_asleep(room)
     until_s = now_s + limits.follow_up_s
     waiting = RoomState(
@@ -287,14 +255,16 @@ def _finish_reply(room: RoomState, event: RoomEvent, now_s: float, limits: Timeo
         is_button_held=room.is_button_held,
         listen_until_s=until_s,
         deadline_s=until_s,
+        unprompted=room.unprompted,
     )
     return waiting, (Effect.END_TURN, Effect.BEGIN_TURN)
 
 
 _HANDLERS = {
+    ConversationState.ASLEEP: _while_asleep,
     ConversationState.LISTENING: _in_listening,
     ConversationState.USER_SPEAKING: _in_speech,
     ConversationState.THINKING: _in_thinking,
     ConversationState.SPEAKING: _in_speaking,
-    ConversationState.FOLLOW_UP: _in_listening,
+    ConversationState.FOLLOW_UP: _in_follow_up,
 }

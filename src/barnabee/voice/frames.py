@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 from pipecat.frames.frames import DataFrame
@@ -39,14 +41,39 @@ class TranscriptFrame(DataFrame):
     text: str
 
 
+class ReplyStream:
+    """Sentences of a reply that is still being generated. Iterated once."""
+
+    def __init__(self) -> None:
+        self._queue: asyncio.Queue[str | None] = asyncio.Queue()
+        self.has_acted = False
+        self.trouble = ""
+
+    def add(self, text: str) -> None:
+        self._queue.put_nowait(text)
+
+    def finish(self, *, has_acted: bool = False, trouble: str = "") -> None:
+        """End the reply; `trouble` names a recording that is played after it."""
+        self.has_acted, self.trouble = has_acted, trouble
+        self._queue.put_nowait(None)
+
+    async def __aiter__(self) -> AsyncIterator[str]:
+        while (text := await self._queue.get()) is not None:
+            yield text
+
+
 @dataclass
 class ReplyFrame(DataFrame):
-    """Reply to be spoken; `trouble` names a recording that is played instead of `text`."""
+    """Reply to be spoken; `trouble` names a recording that is played instead of `text`.
+
+    `more` has the sentences after `text` while the reply is generated.
+    """
 
     turn: Turn
     text: str = ""
     has_acted: bool = False  # a device was switched, a timer set …
     trouble: str = ""
+    more: ReplyStream | None = None
 
 
 @dataclass

@@ -36,6 +36,7 @@ from barnabee.clients.service_client import TokenSource
 from barnabee.clients.wake import WakeClient
 from barnabee.core.errors import BarnabeeError
 from barnabee.core.schema import System
+from barnabee.voice.announcements import AnnouncementBoard
 from barnabee.voice.echo import EchoDetector
 from barnabee.voice.endpointing import TurnAnalyzer
 from barnabee.voice.fillers import Clip, FillerSelector
@@ -44,8 +45,9 @@ from barnabee.voice.metrics import VoiceMetrics
 from barnabee.voice.room_registry import RoomSlot
 from barnabee.voice.room_session import RoomSession
 from barnabee.voice.stages.command import CommandStage
+from barnabee.voice.stages.playback_monitor import PlaybackMonitor
 from barnabee.voice.stages.stt import SttStage
-from barnabee.voice.stages.tts import PlaybackMonitor, TtsStage
+from barnabee.voice.stages.tts import TtsStage
 from barnabee.voice.stages.vad import VadStage
 from barnabee.voice.stages.wake_word import WakeWordStage
 from barnabee.voice.turn_recorder import TurnRecorder
@@ -72,6 +74,7 @@ class SharedServices:
     metrics: VoiceMetrics
     wake_servers: WakeServerPool
     token: TokenSource
+    board: AnnouncementBoard
 
     def make_wake_client(self, room: str) -> WakeClient:
         return WakeClient(self.wake_servers, self.token, room=room)
@@ -134,7 +137,12 @@ async def run_conversation(
         slot.close()
 
     room = RoomSession(slot.room, session, shared.system.talk, shared.metrics)
-    room.on_state_change = slot.set_state
+
+    def on_state_change(state: str) -> None:
+        slot.set_state(state)
+        asyncio.get_running_loop().call_soon(shared.board.offer, slot.room)
+
+    room.on_state_change = on_state_change
     room.on_turn_end(lambda turn: shared.recorder.record(turn, room.name))
     try:
         async with AsyncExitStack() as stack:
@@ -181,6 +189,7 @@ async def _run_pipeline(
     rates = {"rate_in": INPUT_RATE_HZ, "rate_out": rate_hz}
     room.send_message("ready", room=room.name, session=room.session, **rates)
     room.send_message("state", state=room.state.value, turn=0)
+    shared.board.attach(room)
     running = asyncio.create_task(runner.run(), name=f"room-{room.name}")
     wakes = asyncio.create_task(wake_stage.receive_wakes(), name=f"wakes-{room.name}")
     closed = asyncio.create_task(slot.closed.wait(), name=f"slot-{room.name}")
@@ -191,6 +200,7 @@ async def _run_pipeline(
             await worker.cancel(reason="the room closes")
         await running
     finally:
+        shared.board.detach(room)
         for task in (wakes, closed, running):
             task.cancel()
         await asyncio.gather(wakes, closed, running, return_exceptions=True)

@@ -17,6 +17,8 @@ import numpy as np
 AudioSource = Literal["chime", "filler", "reply"]
 CHUNK_MS = 40
 MAX_CHUNKS_AHEAD = 2  # with the transport: the one being played, and the next
+RING_NOTE_S, RING_PAUSE_S = 0.18, 0.25
+RING_AMPLITUDES = (0.15, 0.35, 0.8)  # by loudness
 TYPICAL_CHARS_PER_S = 14.0  # measured for the default voice; used until a segment is complete
 _SENTENCE_END = re.compile(r"(?:(?<=[.!?…])|(?<=[.!?…][\"')\]]))\s+")
 
@@ -119,6 +121,19 @@ def make_chime(rate_hz: int) -> bytes:
         time_s = np.arange(int(length_s * rate_hz)) / rate_hz
         notes.append(np.sin(2 * np.pi * pitch_hz * time_s) * np.sin(np.pi * time_s / length_s))
     return (np.concatenate(notes) * 0.12 * 32767).astype("<i2").tobytes()
+
+
+def make_ring_chime(rate_hz: int, loudness: int) -> bytes:
+    """Return the chime before a ring: three rising notes, more often and louder with `loudness`."""
+    rising = []
+    for pitch_hz in (784.0, 988.0, 1175.0):
+        time_s = np.arange(int(RING_NOTE_S * rate_hz)) / rate_hz
+        tone = np.sin(2 * np.pi * pitch_hz * time_s) + 0.3 * np.sin(4 * np.pi * pitch_hz * time_s)
+        rising.append(tone * np.exp(-6 * time_s / RING_NOTE_S) * np.minimum(1, time_s / 0.005))
+    pause = np.zeros(int(RING_PAUSE_S * rate_hz))
+    once = np.concatenate([*rising, pause])
+    amplitude = RING_AMPLITUDES[loudness] / 1.3
+    return (np.tile(once, loudness + 1) * amplitude * 32767).astype("<i2").tobytes()
 
 
 def strip_wake_word(text: str, wake_words: Sequence[str]) -> str:

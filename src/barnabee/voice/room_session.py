@@ -18,8 +18,9 @@ from barnabee.core import trace_context
 from barnabee.core.errors import BarnabeeError
 from barnabee.core.schema import TalkConfig
 from barnabee.voice import conversation
-from barnabee.voice.conversation import ConversationState, Effect, RoomEvent
+from barnabee.voice.announcements import UnpromptedSpeech
 from barnabee.voice.metrics import VoiceMetrics
+from barnabee.voice.room_events import ConversationState, Effect, RoomEvent
 from barnabee.voice.turn import Turn, TurnOutcome
 
 MAX_QUEUED_MESSAGES = 256  # for a client that does not read
@@ -35,6 +36,8 @@ class RoomSession:
         self.messages: asyncio.Queue[dict[str, Any]] = asyncio.Queue(MAX_QUEUED_MESSAGES)
         self.turn: Turn | None = None  # the running one
         self.on_state_change: Callable[[str], None] = lambda _state: None
+        self.on_reaction: Callable[[], None] = lambda: None  # the button, or "stop" of the client
+        self.unprompted: UnpromptedSpeech | None = None  # what is spoken on SPEAK_UNPROMPTED
         # While BEGIN_TURN is handled: how far back in the audio the turn starts.
         self.pre_roll_ms: int | None = None
         self._state = conversation.RoomState()
@@ -53,6 +56,12 @@ class RoomSession:
     @property
     def state(self) -> ConversationState:
         return self._state.state
+
+    @property
+    def is_ringing(self) -> bool:
+        """Whether a ring is being spoken; not between two of them."""
+        is_speaking = self._state.state is ConversationState.SPEAKING
+        return is_speaking and self._state.unprompted is RoomEvent.RING_DUE
 
     @property
     def is_button_held(self) -> bool:
@@ -75,6 +84,8 @@ class RoomSession:
         """Handle an event; one of `TURN_EVENTS` needs its `turn`."""
         if self._closed:
             return
+        if event in {RoomEvent.BUTTON_PRESSED, RoomEvent.STOP}:
+            self.on_reaction()
         before = self._state
         number = turn.number if turn else None
         now_s = self._loop.time()
@@ -96,6 +107,16 @@ class RoomSession:
         self._trace_id, self.pre_roll_ms = trace_id, ago_ms
         self.dispatch(RoomEvent.WAKE_WORD_DETECTED)
         self._trace_id, self.pre_roll_ms = "", None
+
+    def speak(self, speech: UnpromptedSpeech) -> bool:
+        """Speak without having been asked; False while there is a conversation."""
+        before, waiting = self._state.turn_number, self.unprompted
+        self.unprompted = speech
+        self.dispatch(speech.event)
+        if self._state.turn_number > before:
+            return True
+        self.unprompted = waiting
+        return False
 
     def set_button(self, *, on: bool) -> None:
         """Press or release the button; a turn includes the audio just before the press."""

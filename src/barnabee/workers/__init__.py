@@ -6,6 +6,7 @@ arq barnabee.workers.WorkerSettings   the same jobs, health and metrics under ar
 app              assembly; health and metrics over HTTP
 loop             arq's worker, restarted when Redis has been away
 jobs, retry      the jobs; retries of transient errors, dead letters
+ring_scheduler   timers, alarms and reminders that are due
 backup_monitor   metrics of backups, and with backup_scheduler their schedule
 voice_probe      periodic deep probe of the voice path
 arq_entrypoint   `WorkerSettings`

@@ -1,10 +1,10 @@
-"""Worker service: assembly of database, Redis, jobs, probe and backups; health and metrics."""
+"""Worker service: assembly of its parts; health and metrics."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,6 +15,9 @@ from starlette.applications import Starlette
 from barnabee.backup import recordings_copy
 from barnabee.backup.litestream import make_txid_reader
 from barnabee.backup.restore_points import make_migration_hook
+from barnabee.clients.queue import JobQueue
+from barnabee.clients.service_client import ServiceClient, make_service_url
+from barnabee.clients.voice import VoiceClient
 from barnabee.core.auth import make_token_reader, open_authenticator
 from barnabee.core.health import HealthMonitor
 from barnabee.core.http import ServiceMiddleware, add_error_handlers, make_standard_routes
@@ -29,8 +32,9 @@ from barnabee.store.provider import DatabaseProvider
 from barnabee.workers import health
 from barnabee.workers.backup_monitor import BackupMonitor
 from barnabee.workers.loop import WorkerLoop, make_worker
-from barnabee.workers.metrics import BackupMetrics, JobMetrics, ProbeMetrics
+from barnabee.workers.metrics import BackupMetrics, JobMetrics, ProbeMetrics, ScheduleMetrics
 from barnabee.workers.retry import CONTEXT_KEY, JobContext
+from barnabee.workers.ring_scheduler import RingScheduler, RingTargets
 from barnabee.workers.voice_probe import ProbeClient, VoiceProber
 
 # Shorter than elsewhere, so that the service can stop in time while another process holds the
@@ -47,12 +51,17 @@ class WorkerParts:
     metrics: Metrics
     health: HealthMonitor
     backups: BackupMonitor
+    rings: RingScheduler
+    clients: Sequence[ServiceClient]
     probe_client: ProbeClient | None = None
     prober: VoiceProber | None = None
 
     def start_monitoring(self) -> list[asyncio.Task[None]]:
-        """Start the tasks that monitor backups and probe the voice path."""
-        tasks = [asyncio.create_task(self.backups.run_for_ever(), name="backups")]
+        """Start the tasks that ring timers, monitor backups and probe the voice path."""
+        tasks = [
+            asyncio.create_task(self.rings.run_for_ever(), name="rings"),
+            asyncio.create_task(self.backups.run_for_ever(), name="backups"),
+        ]
         if self.prober is not None:
             tasks.append(asyncio.create_task(self.prober.run_for_ever(), name="probe"))
         return tasks
@@ -60,6 +69,8 @@ class WorkerParts:
     async def close(self) -> None:
         if self.probe_client is not None:
             await self.probe_client.aclose()
+        for client in self.clients:
+            await client.aclose()
         await self.context.provider.close()
         await self.context.redis.aclose()
 
@@ -90,9 +101,12 @@ def make_parts(
     provider.prepare()
     redis = RedisClient(add_password(settings.redis_url, "worker"))
     recordings_dir = settings.data_dir / recordings.FOLDER
+    clients = make_clients(system, settings)
+    rings = make_ring_scheduler(system, provider, redis, clients, ScheduleMetrics.register(metrics))
     context = JobContext(
         *(provider, redis, job_metrics, system.retention, recordings_dir, clock),
         copied_before=partial(recordings_copy.copied_before, system, settings),
+        ring_due=rings.ring_due,
     )
     client = prober = None
     if system.probe.every_s:
@@ -103,7 +117,32 @@ def make_parts(
     checks = health.make_checks(provider, redis, job_metrics, prober)
     backups = BackupMonitor(system, settings, provider, BackupMetrics.register(metrics))
     monitor = HealthMonitor("worker", checks, metrics)
-    return WorkerParts(context, metrics, monitor, backups, client, prober)
+    return WorkerParts(
+        context, metrics, monitor, backups, rings, list(clients.values()), client, prober
+    )
+
+
+def make_clients(system: System, settings: Settings) -> dict[str, ServiceClient]:
+    """Return clients of the api and, where there is one, of the voice service."""
+    urls = {"api": settings.api_url}
+    if "voice" in system.service:
+        port = system.service["voice"].port
+        urls["voice"] = make_service_url(settings.voice_url, settings.bind, port)
+    talk = make_token_reader(Scope.TALK)
+    return {name: ServiceClient(name, url, talk) for name, url in urls.items()}
+
+
+def make_ring_scheduler(
+    system: System,
+    provider: DatabaseProvider,
+    redis: RedisClient,
+    clients: Mapping[str, ServiceClient],
+    metrics: ScheduleMetrics,
+) -> RingScheduler:
+    """Return the scheduler of timers, alarms and reminders."""
+    voice = VoiceClient(clients["voice"]) if "voice" in clients else None
+    targets = RingTargets(voice, clients["api"])
+    return RingScheduler(provider, JobQueue(redis), targets, system.schedule, metrics)
 
 
 def make_front(parts: WorkerParts, app: Starlette) -> ServiceMiddleware:

@@ -18,6 +18,7 @@ from barnabee.workers.voice_probe import VoiceProber
 QUEUE = b"arq:queue"  # as in `arq.constants`
 JOB = b"arq:job:"
 OLDEST_CANDIDATES = 100  # a retried job moves back in the queue, so the first may not be the oldest
+RETRIES_WITHIN_S = 10  # a job that is due later is a timer, and waits for nothing
 HEARTBEAT_ATTEMPTS = 10
 HEARTBEAT_POLL_S = 0.1
 
@@ -47,13 +48,17 @@ def make_checks(
 
 
 async def _measure(redis: RedisClient, metrics: JobMetrics) -> None:
+    now_s = time.time()
+    until_ms = round((now_s + RETRIES_WITHIN_S) * 1000)
     depth, first, dead_lettered = await redis.transaction(
-        ("ZCARD", QUEUE), ("ZRANGE", QUEUE, 0, OLDEST_CANDIDATES - 1), ("HLEN", DEAD_LETTERS)
+        ("ZCOUNT", QUEUE, "-inf", until_ms),
+        ("ZRANGEBYSCORE", QUEUE, "-inf", until_ms, "LIMIT", 0, OLDEST_CANDIDATES),
+        ("HLEN", DEAD_LETTERS),
     )
     metrics.depth.set(depth)
     metrics.dead_lettered.set(dead_lettered)
     jobs = await redis.command("MGET", *(JOB + job_id for job_id in first)) if first else []
-    metrics.oldest_s.set(oldest_job_age_s(jobs, time.time()))
+    metrics.oldest_s.set(oldest_job_age_s(jobs, now_s))
 
 
 def oldest_job_age_s(jobs: list[bytes | None], now_s: float) -> float:

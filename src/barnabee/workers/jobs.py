@@ -42,6 +42,11 @@ async def remember_fact(context: JobContext, payload: dict[str, Any]) -> None:
     await Facts(await context.provider.database()).remember(fact)
 
 
+async def ring_due(context: JobContext, _payload: dict[str, Any]) -> None:
+    """Let the timers, alarms and reminders ring that are due."""
+    await context.ring_due()
+
+
 async def expire_old(context: JobContext, _payload: dict[str, Any]) -> None:
     """Delete turns and recordings older than `retention` in system.toml; facts do not expire.
 
@@ -72,7 +77,7 @@ async def expire_old(context: JobContext, _payload: dict[str, Any]) -> None:
     )
 
 
-_JOBS = (record_turn, record_spoken, remember_fact, unreadable)
+_JOBS = (record_turn, record_spoken, remember_fact, ring_due, unreadable)
 
 FUNCTIONS: tuple[WorkerCoroutine, ...] = tuple(with_retry(job) for job in _JOBS)
 _KNOWN = frozenset(job.__name__ for job in _JOBS)

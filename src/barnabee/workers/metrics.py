@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from barnabee.backup.drill import DrillResult
     from barnabee.clients.probe import ProbeResult
 
+LATE_BUCKETS_S = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 30.0, 60.0, 600.0, 3600.0)
 BUCKETS_S = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0)
 
 
@@ -70,6 +71,54 @@ class JobMetrics:
             Gauge(
                 "barnabee_recordings_bytes",
                 "Total size of the stored recordings in bytes.",
+                registry=registry,
+            ),
+        )
+
+
+@dataclass(frozen=True)
+class ScheduleMetrics:
+    """Metrics of timers, alarms and reminders."""
+
+    due: Counter
+    rung: Counter
+    missed: Counter
+    notified: Counter
+    late_s: Histogram
+    unheard_s: Gauge
+
+    @classmethod
+    def register(cls, metrics: Metrics) -> ScheduleMetrics:
+        registry = metrics.registry
+        return cls(
+            Counter(
+                "barnabee_schedule_due",
+                "Timers, alarms and reminders that became due.",
+                ("kind",),
+                registry=registry,
+            ),
+            Counter("barnabee_schedule_rung", "Those that rang.", ("kind",), registry=registry),
+            Counter(
+                "barnabee_schedule_missed",
+                "Those that were not stopped, or that were due too long ago to ring.",
+                ("kind",),
+                registry=registry,
+            ),
+            Counter(
+                "barnabee_schedule_notified",
+                "Those that Home Assistant showed because no room was connected.",
+                ("kind",),
+                registry=registry,
+            ),
+            Histogram(
+                "barnabee_schedule_late_seconds",
+                "Time from when an entry was due until a room rang.",
+                buckets=LATE_BUCKETS_S,
+                registry=registry,
+            ),
+            Gauge(
+                "barnabee_schedule_unheard_seconds",
+                "Time for which the oldest due entry has neither rung nor been notified.",
                 registry=registry,
             ),
         )

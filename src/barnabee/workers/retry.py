@@ -51,6 +51,7 @@ class JobContext:
     clock: Callable[[], datetime]
     # Recordings written after this time are not deleted yet; None: no such limit.
     copied_before: Callable[[], datetime | None] = lambda: None
+    ring_due: Callable[[], Awaitable[None]] = lambda: asyncio.sleep(0)
 
 
 JobFunction = Callable[[JobContext, dict[str, Any]], Awaitable[None]]

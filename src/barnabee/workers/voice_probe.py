@@ -14,9 +14,12 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import httpx
 import structlog
 
 from barnabee.clients import probe
+from barnabee.clients.gpu import GpuClient, ModelNames
+from barnabee.clients.service_client import BearerAuth
 from barnabee.core.backoff import backoff_s
 from barnabee.core.errors import BarnabeeError
 from barnabee.core.health import Degraded, Unknown
@@ -155,11 +158,6 @@ class ProbeClient:
     def __init__(
         self, system: System, settings: Settings, *, talk: TokenSource, infer: TokenSource
     ) -> None:
-        import httpx  # noqa: PLC0415 - 15 MiB that a worker without probes does not need
-
-        from barnabee.clients.gpu import GpuClient, ModelNames  # noqa: PLC0415 - see above
-        from barnabee.clients.service_client import BearerAuth  # noqa: PLC0415 - see above
-
         limit_s = system.probe.limit_ms / 1000
         self._question = probe.load_question()
         self._http = httpx.AsyncClient(

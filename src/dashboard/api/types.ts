@@ -93,6 +93,15 @@ export interface GpuMemory {
   measured_mib: number | null;
 }
 
+/** The language model's server, and what is sent to it, from which rooms (empty: all). */
+export interface LanguageModelInfo {
+  provider: string;
+  server: string;
+  model: string;
+  rooms: Array<string>;
+  sent: Array<string>;
+}
+
 /** Lease of a model. */
 export interface LeaseResponse {
   session: string | null;
@@ -142,6 +151,12 @@ export interface ModelResponse {
   unused_ms: number | null;
   leases: Array<LeaseResponse>;
   code: string | null;
+}
+
+/** A notification; one with the same id replaces it. */
+export interface NotificationRequest {
+  notification_id: string;
+  message: string;
 }
 
 /** Result of the last voice probe. */
@@ -222,6 +237,7 @@ export interface SystemResponse {
   limits: Record<string, number>;
   retention: Record<string, number>;
   hosts: Record<string, Record<string, unknown>>;
+  language_model: LanguageModelInfo | null;
 }
 
 /** Event: a command was answered. */

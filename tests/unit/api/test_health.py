@@ -101,7 +101,7 @@ def test_configured_services_are_checked_under_their_names() -> None:
         AZURE_COMMUNICATION_ENDPOINT="https://home.communication.azure.com",
     )
     probes = health.make_external_probes(GRAPH, settings, Metrics("api"), None, FakeLanguageModel())
-    assert set(probes) == {"azure_openai", "smtp", "azure_communication"}
+    assert set(probes) == {"llm", "smtp", "azure_communication"}
     assert set(probes) <= set(GRAPH.external)
 
 
@@ -112,9 +112,9 @@ async def test_each_failure_has_its_own_message() -> None:
     probes = health.make_external_probes(GRAPH, settings, metrics, None, model)
     with pytest.raises(
         ExternalServiceDown,
-        match=r"language model does not answer; lights and timers .* \(it answered 401\)",
+        match=r"language model does not answer; everything else works \(it answered 401\)",
     ):
-        await probes["azure_openai"]()
+        await probes["llm"]()
     with pytest.raises(ExternalServiceDown, match="the mail server does not answer"):
         await probes["smtp"]()
     for name in probes:

@@ -223,13 +223,38 @@ async def test_fact_without_a_vector_is_stored(memory: DatabaseFactMemory) -> No
     assert [(fact.text, fact.vector) for fact in await memory.facts()] == [(KEY, None)]
 
 
+async def test_one_command_can_store_several_facts_each_once(memory: DatabaseFactMemory) -> None:
+    trace_context.adopt_trace_id(None)
+    for text in (KEY, "the bins go out on tuesday", KEY):
+        await memory.remember(text, None, None)
+    assert [fact.text for fact in await memory.facts()] == [KEY, "the bins go out on tuesday"]
+
+
+async def test_a_forgotten_fact_is_gone(memory: DatabaseFactMemory) -> None:
+    trace_context.adopt_trace_id(None)
+    await memory.remember(KEY, None, None)
+    await memory.remember("the bins go out on tuesday", None, None)
+    kept, gone = sorted(await memory.facts(), key=lambda fact: fact.text == KEY)
+    await memory.forget([gone.fact_id])
+    assert await memory.facts() == [kept]
+
+
+async def test_forgetting_without_the_database_is_an_error(
+    memory: DatabaseFactMemory, databases: Databases
+) -> None:
+    databases.down = True
+    with pytest.raises(DatabaseFull):
+        await memory.forget(["any"])
+
+
 async def test_without_the_database_the_fact_is_queued(
     memory: DatabaseFactMemory, databases: Databases, redis: RedisClient
 ) -> None:
     trace_id = trace_context.adopt_trace_id(None)
     databases.down = True
     assert await memory.remember(KEY, make_vector(KEY), "Emma") == ["database"]
-    job = json.loads(await redis.command("GET", f"{JOB_KEY_PREFIX}fact-{trace_id}"))
+    (key,) = await redis.command("KEYS", f"{JOB_KEY_PREFIX}fact-{trace_id}-*")
+    job = json.loads(await redis.command("GET", key))
     assert job["f"] == "remember_fact"
     assert Fact.from_dict(job["a"][0]).text == KEY
 

@@ -54,8 +54,11 @@ async def test_text_prints_reply_intent_actions_and_times(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     services = FakeServices()
-    await say._converse(services.clients(), "what time is it", None, None, "s1")
-    assert services.requests == [{"utterance": "what time is it", "session_id": "s1"}]
+    origin = say.CommandOrigin("s1", "kitchen")
+    await say._converse(services.clients(), "what time is it", None, None, origin)
+    assert services.requests == [
+        {"utterance": "what time is it", "session_id": "s1", "room": "kitchen"}
+    ]
     out = capsys.readouterr().out
     assert "reply:    It is five." in out
     assert "intent:   time" in out
@@ -70,7 +73,7 @@ async def test_a_recording_is_transcribed_and_the_reply_saved(
     services, out = FakeServices(), tmp_path / "reply.wav"
     question = tmp_path / "question.wav"
     question.write_bytes(_wav())
-    await say._converse(services.clients(), None, question, out, None)
+    await say._converse(services.clients(), None, question, out, say.CommandOrigin())
     assert services.requests == [{"utterance": "what time is it"}]
     assert "heard:    what time is it" in capsys.readouterr().out
     with wave.open(str(out)) as file:
@@ -95,7 +98,7 @@ async def test_a_recording_uses_one_turn_of_the_inference_service(
     gpu = GpuClient("http://gpu", "token", transport=transport)
     question = tmp_path / "question.wav"
     question.write_bytes(_wav())
-    await say._converse_in_turn(ServiceClients(api, gpu), question, tmp_path / "reply.wav", "s1")
+    await say._converse_in_turn(ServiceClients(api, gpu), question, tmp_path / "reply.wav", say.CommandOrigin("s1"))
     await gpu.aclose()
     spoken = [path for _, path, session in seen if session == "s1"]
     assert spoken == ["/v1/audio/transcriptions", "/v1/audio/speech"]
@@ -118,7 +121,7 @@ async def test_an_error_of_the_api_keeps_its_message(
     services = FakeServices(status, body)
     services.answer = body
     with pytest.raises(error, match=message):
-        await say._converse(services.clients(), "hello", None, None, None)
+        await say._converse(services.clients(), "hello", None, None, say.CommandOrigin())
 
 
 async def test_an_unreachable_api_is_named() -> None:
@@ -127,7 +130,7 @@ async def test_an_unreachable_api_is_named() -> None:
 
     api = httpx.AsyncClient(base_url="http://api", transport=httpx.MockTransport(refuse))
     with pytest.raises(DependencyDown, match="api does not answer"):
-        await say._send_command(api, "hello", None)
+        await say._send_command(api, "hello", say.CommandOrigin())
 
 
 def test_a_missing_recording_is_named(tmp_path: Path) -> None:

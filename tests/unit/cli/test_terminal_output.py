@@ -52,7 +52,7 @@ async def test_say_prints_a_hostile_reply_visibly(capsys: pytest.CaptureFixture[
     transport = httpx.MockTransport(lambda _request: httpx.Response(200, json=answer))
     api = httpx.AsyncClient(base_url="http://api", transport=transport)
     clients = ServiceClients(api, GpuClient("http://gpu", "token", transport=transport))
-    await say._converse(clients, "remember it", None, None, None)
+    await say._converse(clients, "remember it", None, None, say.CommandOrigin())
     out = capsys.readouterr().out
     assert f"reply:    {ESCAPED}" in out
     assert not CONTROLS.search(out)

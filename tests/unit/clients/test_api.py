@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 
 import httpx
 import pytest
 
-from barnabee.clients.api import ApiClient
+from barnabee.clients.api import ApiClient, find_unspoken
 from barnabee.core import trace_context
 from barnabee.core.errors import BadInput, DependencyDown, Overloaded, TimedOut
 
@@ -41,11 +42,12 @@ async def test_command_sends_token_session_and_trace() -> None:
         return httpx.Response(200, json=ANSWER)
 
     trace_id = trace_context.adopt_trace_id(None)
-    reply = await make_client(answer).command("turn on the light", "kitchen-1")
+    reply = await make_client(answer).command("turn on the light", "kitchen-1", room="kitchen")
     assert (reply.reply, reply.intent, reply.degraded) == ("Done.", "home_control", ["llm"])
     assert requests[0].headers["authorization"] == "Bearer secret"
     assert trace_id in requests[0].headers["traceparent"]
-    assert requests[0].read() == b'{"utterance":"turn on the light","session_id":"kitchen-1"}'
+    sent = {"utterance": "turn on the light", "session_id": "kitchen-1", "room": "kitchen"}
+    assert json.loads(requests[0].read()) == sent
 
 
 @pytest.mark.parametrize(
@@ -78,3 +80,55 @@ async def test_degraded_health_names_the_failed_dependency() -> None:
     assert (reply.code, reply.message) == ("api_degraded", "api: redis: gone")
     with pytest.raises(DependencyDown):
         await make_client(raising(httpx.ConnectError("refused"))).ready()
+
+
+def stream(*events: tuple[str, dict[str, Any]]) -> httpx.Response:
+    text = "".join(f"event: {name}\ndata: {json.dumps(data)}\n\n" for name, data in events)
+    return httpx.Response(200, text=text, headers={"content-type": "text/event-stream"})
+
+
+async def test_streamed_sentences_come_before_the_reply() -> None:
+    requests: list[httpx.Request] = []
+    spoken: list[str] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        requests.append(request)
+        return stream(("sentence", {"text": "One."}), ("result", ANSWER))
+
+    async def speak(sentence: str) -> None:
+        spoken.append(sentence)
+
+    reply = await make_client(answer).command("hello", "s", on_sentence=speak)
+    assert (spoken, reply.reply) == (["One."], "Done.")
+    assert requests[0].headers["accept"] == "text/event-stream"
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind"),
+    [
+        (stream(("error", {"code": "internal", "message": "no"})), DependencyDown),
+        (stream(("sentence", {"text": "One."})), DependencyDown),
+        (stream(("sentence", {})), DependencyDown),
+        (httpx.Response(400, json={"code": "invalid_utterance", "message": "x"}), BadInput),
+    ],
+)
+async def test_a_stream_that_fails_is_an_error(
+    answer: httpx.Response, kind: type[Exception]
+) -> None:
+    async def speak(_sentence: str) -> None: ...
+
+    with pytest.raises(kind):
+        await make_client(lambda _: answer).command("hello", "s", on_sentence=speak)
+
+
+@pytest.mark.parametrize(
+    ("reply", "spoken", "rest"),
+    [
+        ("Light on.", [], "Light on."),
+        ("One. Two.", ["One.", "Two."], ""),
+        ("One. Two. It broke off.", ["One.", "Two."], "It broke off."),
+        ("Something else.", ["One."], "Something else."),
+    ],
+)
+def test_what_was_spoken_is_not_spoken_again(reply: str, spoken: list[str], rest: str) -> None:
+    assert find_unspoken(reply, spoken) == rest

@@ -6,16 +6,11 @@ from collections.abc import AsyncIterator
 import pytest
 from structlog.testing import capture_logs
 
-from barnabee.clients.home_assistant import (
-    MAX_BACKOFF_S,
-    HomeAssistant,
-    make_websocket_url,
-    parse_answer,
-    reconnect_delay_s,
-)
-from barnabee.core.errors import DependencyDown, SettingInvalid, TimedOut
+from barnabee.clients.home_assistant import HomeAssistant, parse_answer
+from barnabee.clients.home_websocket import MAX_BACKOFF_S, make_websocket_url, reconnect_delay_s
+from barnabee.core.errors import DependencyDown, HomeRefused, SettingInvalid, TimedOut
 from barnabee.testing.home_assistant import FakeHomeAssistant
-from barnabee.understanding.interfaces import HomeAnswer
+from barnabee.understanding.interfaces import Home, HomeAnswer
 from support.wait import eventually
 
 KITCHEN = {"type": "entity", "name": "Kitchen Light", "id": "light.kitchen_light"}
@@ -68,15 +63,55 @@ async def test_command_switches_the_light(client: HomeAssistant, server: FakeHom
     answer = await client.converse("turn on the kitchen light", conversation_id="c1")
     assert answer == HomeAnswer("action_done", "Turned on the light", None, (KITCHEN,))
     assert server.lights["kitchen light"] is True
-    assert server.received == [
+    received = [
+        {key: value for key, value in one.items() if key != "id"} for one in server.received
+    ]
+    assert received == [
         {
-            "id": 1,
             "type": "conversation/process",
             "text": "turn on the kitchen light",
             "language": "en",
             "conversation_id": "c1",
         }
     ]
+
+
+@pytest.mark.parametrize(
+    "match",
+    [
+        None,
+        {"match": False, "fuzzy_match": False, "source": "builtin"},
+        {"match": True, "fuzzy_match": True, "source": "builtin"},
+        {"match": True, "source": "builtin", "intent": {"name": "HassStartTimer"}},
+    ],
+)
+async def test_a_guess_of_the_agent_is_not_carried_out(
+    client: HomeAssistant, server: FakeHomeAssistant, match: dict[str, object] | None
+) -> None:
+    server.match = match
+    answer = await client.converse("turn on the kitchen light")
+    assert (answer.kind, answer.code) == ("error", "no_intent_match")
+    assert server.received == []
+
+
+@pytest.mark.parametrize(
+    ("targets", "kind"),
+    [(("light.kitchen_light",), "action_done"), (("light.kitchen_light", "light.a"), "error")],
+)
+async def test_the_agent_changes_nothing_besides_what_it_may(
+    client: HomeAssistant, server: FakeHomeAssistant, targets: tuple[str, ...], kind: str
+) -> None:
+    server.match = {"match": True, "targets": {one: {"matched": True} for one in targets}}
+    answer = await client.converse("turn on the kitchen light", only=["light.kitchen_light"])
+    assert answer.kind == kind
+
+
+async def test_a_sentence_that_the_family_taught_is_carried_out(
+    client: HomeAssistant, server: FakeHomeAssistant
+) -> None:
+    server.match = {"match": True, "source": "trigger", "sentence_template": "kitchen on"}
+    answer = await client.converse("turn on the kitchen light")
+    assert answer.kind == "action_done"
 
 
 async def test_question_is_answered(client: HomeAssistant) -> None:
@@ -148,12 +183,12 @@ async def test_timeout_keeps_the_connection_usable(server: FakeHomeAssistant) ->
     client = HomeAssistant(server.url, lambda: "home-token", timeout_s=60)
     client.start()
     await connected(client)
-    client._timeout_s, server.silent = 0.05, True
+    client._socket._timeout_s, server.silent = 0.05, True
     with pytest.raises(TimedOut):
         await client.converse("is the hall light on")
-    client._timeout_s, server.silent = 60, False
+    client._socket._timeout_s, server.silent = 60, False
     assert (await client.converse("is the hall light on")).speech == "Yes"
-    assert client._pending == {}
+    assert client._socket._pending == {}
     await client.aclose()
 
 
@@ -193,7 +228,7 @@ async def test_server_of_another_protocol_is_reported(server: FakeHomeAssistant)
 
 
 async def test_refused_command_is_an_error_with_its_code(client: HomeAssistant) -> None:
-    reply = await client._request({"type": "unknown/type"})
+    reply = await client._socket.request({"type": "unknown/type"})
     assert reply["error"]["code"] == "unknown_command"
 
 
@@ -244,3 +279,89 @@ def test_lone_surrogate_in_an_answer_is_replaced() -> None:
 
 async def _value(value: object) -> object:
     return value
+
+
+# ---- the home ------------------------------------------------------------------------------------
+
+
+async def test_home_has_names_areas_and_states(
+    client: HomeAssistant, server: FakeHomeAssistant
+) -> None:
+    home = await client.read_home()
+    light = home.entities["light.hall_light"]
+    assert (light.names, light.area_id, light.state) == (("Hall light",), "hall", "on")
+    assert [area.names for area in home.areas.values()] == [("Kitchen",), ("Hall",)]
+    assert (home.time_zone, home.is_metric) == ("Europe/Amsterdam", True)
+
+
+async def test_changed_state_is_waited_for(
+    client: HomeAssistant, server: FakeHomeAssistant
+) -> None:
+    await client.read_home()
+
+    def is_off(home: Home) -> bool:
+        return home.entities["light.hall_light"].state == "off"
+
+    waiting = asyncio.create_task(client.wait_until(is_off, timeout_s=60))
+    await asyncio.sleep(0)
+    await server.set_light("hall light", is_on=False)
+    assert is_off(await waiting)
+
+
+async def test_wait_ends_without_a_change(client: HomeAssistant) -> None:
+    home = await client.wait_until(lambda _home: False, timeout_s=0.01)
+    assert home.entities["light.hall_light"].state == "on"
+
+
+async def test_service_is_called(client: HomeAssistant, server: FakeHomeAssistant) -> None:
+    await client.call_service("light.turn_on", ["light.kitchen_light"], {"brightness_pct": 30})
+    assert server.lights["kitchen light"] is True
+    (request,) = server.received
+    assert {key: request[key] for key in ("domain", "service", "service_data", "target")} == {
+        "domain": "light",
+        "service": "turn_on",
+        "service_data": {"brightness_pct": 30},
+        "target": {"entity_id": ["light.kitchen_light"]},
+    }
+
+
+async def test_refused_service_has_its_reason(
+    client: HomeAssistant, server: FakeHomeAssistant
+) -> None:
+    server.refusal = "the lamp does not answer"
+    with pytest.raises(HomeRefused, match="the lamp does not answer"):
+        await client.call_service("light.turn_on", ["light.kitchen_light"])
+
+
+async def test_agent_learns_the_room_by_a_device_in_it(server: FakeHomeAssistant) -> None:
+    server.device_area = "kitchen"
+    client = HomeAssistant(server.url, lambda: "home-token", timeout_s=60)
+    client.start()
+    await connected(client)
+    await client.read_home()
+    answer = await client.converse("turn on the kitchen light", room="Kitchen")
+    assert answer.actions == (KITCHEN,)
+    assert (server.received[0]["type"], server.received[0]["device_id"]) == (
+        "assist_pipeline/run",
+        "device",
+    )
+    await client.converse("turn on the kitchen light", room="Hall")
+    assert server.received[1]["type"] == "conversation/process"
+    await client.aclose()
+
+
+async def test_home_is_unavailable_without_a_connection(
+    client: HomeAssistant, server: FakeHomeAssistant
+) -> None:
+    await server.stop()
+    await disconnected(client)
+    with pytest.raises(DependencyDown):
+        await client.read_home()
+
+
+def test_action_that_failed_for_every_target_is_an_error() -> None:
+    """Home Assistant calls it done, as for a color that a lamp does not have."""
+    data = {"targets": [], "success": [], "failed": [KITCHEN]}
+    speech = {"plain": {"speech": "Color set"}}
+    response = {"response_type": "action_done", "speech": speech, "data": data}
+    assert parse_answer({"response": response}) == HomeAnswer("error", "", "failed_to_handle")

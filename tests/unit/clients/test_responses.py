@@ -39,6 +39,7 @@ DOWN_ERRORS = {
     *(errors.SystemFileInvalid, errors.SettingMissing, errors.SettingInvalid),
     *(errors.ModelMissing, errors.ModelDamaged, errors.PortTaken, errors.AlreadyRunning),
     *(errors.DependencyDown, errors.StillLoading, errors.TimedOut, errors.NotRunning),
+    *(errors.HomeRefused, errors.LlmFailed),
     *(
         errors.VramTooLarge,
         errors.VramNotEvictable,

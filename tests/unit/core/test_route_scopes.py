@@ -23,6 +23,7 @@ from barnabee.core.metrics import Metrics
 from barnabee.core.tokens import Scope, TokenTable, make_entry
 from barnabee.gpu.routes import embeddings, models, speech, transcriptions, wake
 from barnabee.voice import routes as voice_routes
+from barnabee.voice.announcement_routes import make_announcement_router
 from barnabee.voice.room_registry import RoomRegistry
 
 TALK, INFER, METRICS, ADMIN = Scope
@@ -40,6 +41,7 @@ EXPECTED: dict[str, dict[str, Scope | None]] = {
         "POST /api/login": None,
         "POST /v1/command": TALK,
         "POST /v1/turns/{trace_id}/spoken": TALK,
+        "POST /v1/notifications": TALK,  # and for our own services only
         "POST /api/talk/offer": TALK,
         "PATCH /api/talk/offer": TALK,
         "GET /": ADMIN,  # without a build of the dashboard
@@ -70,6 +72,8 @@ EXPECTED: dict[str, dict[str, Scope | None]] = {
         "GET /v1/rooms": TALK,
         "DELETE /v1/rooms": TALK,
         "WEBSOCKET /v1/talk": TALK,
+        "PUT /v1/rings": TALK,  # these two for our own services only
+        "POST /v1/announcements": TALK,
     },
     "gpu": STANDARD
     | {
@@ -112,6 +116,7 @@ def list_routes(service: str) -> list[BaseRoute]:
         rooms = RoomRegistry(1, lambda _count: None)
         routes += voice_routes.make_router(MagicMock(), rooms).routes
         routes.append(voice_routes.make_talk_route(MagicMock(), rooms))
+        routes += make_announcement_router(MagicMock()).routes
     if service == "gpu":
         for module in (transcriptions, speech, embeddings, models, wake):
             parameters = inspect.signature(module.make_router).parameters

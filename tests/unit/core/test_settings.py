@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from barnabee.core import settings, system
+from barnabee.core import renamed, settings, system
 from barnabee.core.errors import SettingInvalid, SettingMissing
 
 
@@ -88,3 +88,27 @@ def test_a_missing_secret_is_reported_with_its_directory(
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
     with pytest.raises(SettingMissing, match=r"api_token.*CREDENTIALS_DIRECTORY"):
         settings.require_credential("api_token")
+
+
+def test_old_names_work_with_one_warning_each(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(renamed, "_warned", set())
+    for name in ("LLM_PROVIDER", "LLM_URL", "LLM_MODEL", "BARNABEE_TOKENS"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AZURE_OPENAI_ENDPOINT", "https://x.openai.azure.com")
+    monkeypatch.setenv("AZURE_OPENAI_DEPLOYMENT", "family")
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    (tmp_path / "azure_openai_key").write_text("s3cret")
+    for _ in range(2):
+        loaded = settings.read_settings(system.load_system())
+        assert settings.read_credential("llm_api_key") == "s3cret"
+    assert (loaded.llm_provider, loaded.llm_url, loaded.llm_model) == (
+        "azure",
+        "https://x.openai.azure.com",
+        "family",
+    )
+    assert len(capsys.readouterr().err.splitlines()) == 3
+    monkeypatch.setenv("LLM_URL", "http://127.0.0.1:8003/v1")
+    loaded = settings.read_settings(system.load_system())
+    assert (loaded.llm_provider, loaded.llm_url) == ("", "http://127.0.0.1:8003/v1")

@@ -32,6 +32,10 @@ def changed(path: str, value: object) -> str:
     return tomli_w.dumps(data)
 
 
+def make_routine(sentence: str, service: str = "light.turn_on") -> dict[str, Any]:
+    return {"sentences": [sentence], "actions": [{"service": service}]}
+
+
 def remedies(text: str) -> dict[str, str]:
     result = system.parse_system(text)
     assert isinstance(result, list), "the file was accepted"
@@ -48,6 +52,11 @@ def test_the_shipped_file_is_valid() -> None:
         ("recording.room", ["kitchen"], "recording.room", "is not a known key"),
         ("recording.rooms", ["The Kitchen"], "recording.rooms.0", "match pattern"),
         ("recording.enabled", True, "recording.rooms", "nothing is recorded"),
+        ("routine.a", make_routine("go [on"), "routine.a.sentences", "without its counterpart"),
+        ("routine.a", make_routine("go (on|)"), "routine.a.sentences", "a choice without words"),
+        ("routine.a", make_routine("go {on}"), "routine.a.sentences.0", "match pattern"),
+        ("routine.a", {**make_routine("go"), "actions": []}, "routine.a.actions", "at least 1"),
+        ("routine.a", make_routine("go", service="on"), "routine.a.actions.0.service", "pattern"),
         ("probe.every_s", -1, "probe.every_s", "greater than or equal to 0"),
         ("service.api.prt", 1, "service.api.prt", "is not a known key"),
         ("service.api.port", "8000", "service.api.port", "valid integer"),
@@ -60,6 +69,10 @@ def test_the_shipped_file_is_valid() -> None:
         ("service.api.needs", ["s3"], "service.api.needs", "only exists locally"),
         ("service.restore.probe", "http", "service.restore.probe", "is for a oneshot"),
         ("gpu.vram_mib", 8192, "model", "lower a vram_peak_mib"),
+        ("gpu.reserved_mib", 4096, "model", "the reserved memory"),
+        ("llm.provider", "bard", "llm.provider", "'none', 'openai' or 'azure'"),
+        ("llm.url", "localhost:8003", "llm.url", "pattern"),
+        ("llm.send", ["secrets"], "llm.send.0", "'history'"),
         ("model.kokoro.vram_peak_mib", 1, "model.kokoro.vram_peak_mib", "below vram_reserved_mib"),
         ("model.whisper.vram_peak_mib", 0, "model.whisper.vram_peak_mib", "set the peak"),
         ("model.whisper.vram_reserved_mib", 9, "model.whisper.vram_reserved_mib", "set it to 0"),
@@ -90,6 +103,11 @@ def test_a_problem_is_reported_with_its_key_and_remedy(
 def test_several_problems_are_reported_at_once() -> None:
     text = changed("service.api.prt", 1).replace('role = "gpu"', 'role = "toaster"')
     assert {"service.api.prt", "service.gpu.role"} <= remedies(text).keys()
+
+
+def test_a_sentence_of_two_routines_is_a_problem() -> None:
+    routines = {"a": make_routine("go on"), "b": make_routine("Go on")}
+    assert "routine.a.sentences" in remedies(changed("routine", routines))["routine.b.sentences"]
 
 
 def test_a_syntax_error_names_the_line() -> None:

@@ -172,8 +172,8 @@ async def test_facts_are_stored_once_and_deleted_on_request(database: Database) 
     assert await facts.remember(fact) is True
     assert await facts.remember(fact) is False
     assert await facts.all() == [fact]
-    assert await facts.forget(fact.trace_id) is True
-    assert await facts.forget(fact.trace_id) is False
+    assert await facts.forget([fact.trace_id, "another"]) == 1
+    assert await facts.forget([fact.trace_id]) == 0
     assert await facts.all() == []
 
 

@@ -10,7 +10,8 @@ from barnabee.store.sessions import KEY_PREFIX, MAX_IN_MEMORY, Exchange, Session
 from support.clock import FakeClock
 
 TTL_S = 100
-exchanges = st.builds(Exchange, st.text(), st.text(), st.text())
+contexts = st.dictionaries(st.text(), st.lists(st.text() | st.integers(-(2**53), 2**53)))
+exchanges = st.builds(Exchange, st.text(), st.text(), st.text(), contexts)
 
 
 class FakeRedis:
@@ -48,6 +49,11 @@ def test_a_session_survives_a_round_trip_through_json(turns: list[Exchange]) -> 
     session = Session("s", tuple(turns))
 
     assert Session.loads("s", session.dumps()) == session
+
+
+def test_a_session_of_an_older_version_has_no_context() -> None:
+    session = Session.loads("s", b'[["hi", "Hello.", "greeting"]]')
+    assert session.turns == (Exchange("hi", "Hello.", "greeting", {}),)
 
 
 async def test_an_unknown_session_is_empty() -> None:

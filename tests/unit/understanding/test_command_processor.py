@@ -1,144 +1,392 @@
-"""Command processing: the order of the attempts, and every failure of a dependency."""
+"""Command processing: the order of the attempts, clauses, questions and every failure."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
 
 import pytest
 
-from barnabee.core.errors import BarnabeeError, DatabaseFull, DependencyDown, TimedOut
+from barnabee.core.errors import (
+    BarnabeeError,
+    DatabaseFull,
+    DependencyDown,
+    HomeRefused,
+    LlmFailed,
+    TimedOut,
+)
+from barnabee.skills import load_skills
 from barnabee.store.sessions import Exchange
 from barnabee.testing.engines import FakeGpuClient
 from barnabee.testing.llm import FakeLanguageModel
-from barnabee.understanding import local_replies
-from barnabee.understanding.command_processor import (
-    CommandOutcome,
-    CommandServices,
-    process_command,
-)
+from barnabee.understanding.command_outcome import CommandOutcome
+from barnabee.understanding.command_processor import process_command
+from barnabee.understanding.command_services import CommandServices, CommandSource
+from barnabee.understanding.failures import get_failure_phrase
+from barnabee.understanding.home_controller import HomeController
 from barnabee.understanding.intent_recognizer import IntentRecognizer
 from barnabee.understanding.intents import ConfidenceBand, Thresholds
-from barnabee.understanding.interfaces import HomeAnswer, KnownFact, Vectors
+from barnabee.understanding.interfaces import KnownFact, Vectors
+from barnabee.understanding.sentence_matcher import SentenceMatcher
+from barnabee.understanding.skill import (
+    Question,
+    Skill,
+    SkillCall,
+    SkillContext,
+    SkillIntent,
+    SkillReply,
+    Slot,
+)
+from support.home import FakeHome
 
-NOW = datetime(2026, 11, 23, 15, 20, tzinfo=UTC)
-LIGHT = {"type": "entity", "name": "Kitchen Light", "id": "light.kitchen"}
-DONE = HomeAnswer("action_done", "Turned on the light", None, (LIGHT,))
-NO_MATCH = HomeAnswer("error", "Sorry, I couldn't understand that", "no_intent_match")
+NOW = datetime(2026, 11, 23, 14, 20, tzinfo=UTC)
 DOWN = DependencyDown(dependency="home_assistant", reason="gone")
 DROPPED = DependencyDown(dependency="home_assistant", reason="gone", sent=True)
-
-
-@dataclass
-class FakeHomeAgent:
-    answer: HomeAnswer | BarnabeeError = DONE
-    received: list[str] = field(default_factory=list)
-
-    async def converse(
-        self, text: str, *, conversation_id: str | None = None, language: str = "en"
-    ) -> HomeAnswer:
-        self.received.append(text)
-        if isinstance(self.answer, BarnabeeError):
-            raise self.answer
-        return self.answer
+SKILLS = load_skills()
+MATCHER = SentenceMatcher(SKILLS)
+NONSENSE = "flugelhorn serenade"
 
 
 @dataclass
 class FakeMemory:
     known: list[KnownFact] = field(default_factory=list)
     error: BarnabeeError | None = None
-    missing: list[str] = field(default_factory=list)
 
     async def remember(self, text: str, vector: Vectors | None, speaker: str | None) -> list[str]:
         if self.error is not None:
             raise self.error
-        self.known.append(KnownFact(text, vector))
-        return self.missing
+        self.known.append(KnownFact(text, vector, str(len(self.known))))
+        return []
 
     async def facts(self) -> Sequence[KnownFact]:
         if self.error is not None:
             raise self.error
         return self.known
 
+    async def forget(self, fact_ids: Collection[str]) -> None:
+        self.known = [fact for fact in self.known if fact.fact_id not in fact_ids]
+
 
 @dataclass
-class FakeServices:
+class FakeSink:
+    sentences: list[str] = field(default_factory=list)
+
+    async def __call__(self, sentence: str) -> None:
+        self.sentences.append(sentence)
+
+    async def wait_closed(self) -> None:
+        raise NotImplementedError
+
+
+@dataclass
+class Assistant:
+    """The processor with all skills on fakes; it keeps the conversation."""
+
     gpu: FakeGpuClient = field(default_factory=FakeGpuClient)
-    home: FakeHomeAgent | None = field(default_factory=FakeHomeAgent)
+    home: FakeHome | None = field(default_factory=FakeHome)
     memory: FakeMemory = field(default_factory=FakeMemory)
     model: FakeLanguageModel | None = None
+    skills: tuple[Skill, ...] = SKILLS
     history: list[Exchange] = field(default_factory=list)
+    sink: FakeSink | None = None
     recognizer: IntentRecognizer = field(init=False)
 
     def __post_init__(self) -> None:
         self.recognizer = IntentRecognizer(self.gpu, Thresholds(0.6, 0.5, 0.02))
+        if self.home is not None:
+            self.home.add("light.kitchen", "Kitchen Light", area="kitchen")
+            self.home.add("light.bedroom", "Bedroom Light", area="bedroom")
+            self.home.add("lock.front_door", "Front Door", "locked", area="hall")
 
-    async def say(self, utterance: str) -> CommandOutcome:
+    async def say(self, utterance: str, room: str | None = None) -> CommandOutcome:
         services = CommandServices(
             recognizer=self.recognizer,
             memory=self.memory,
+            skills=self.skills,
+            matcher=MATCHER if self.skills is SKILLS else SentenceMatcher(self.skills),
             home=self.home,
+            home_controller=HomeController(self.home) if self.home is not None else None,
             llm=self.model,
-            now=lambda: NOW,
-            recall_threshold=0.5,
+            now=lambda zone: NOW.astimezone(ZoneInfo(zone or "UTC")),
         )
-        out = await process_command(utterance, services, history=self.history, session_id="s")
-        self.history.append(Exchange(utterance, out.reply, out.stored_intent))
+        source = CommandSource(tuple(self.history), "s", "emma", room)
+        out = await process_command(utterance, services, source, emit=self.sink)
+        self.history.append(Exchange(utterance, out.reply, out.intent, out.context))
         return out
 
 
+@pytest.fixture(scope="module")
+def vectors() -> Vectors:
+    recognizer = IntentRecognizer(FakeGpuClient(), Thresholds(0.6, 0.5, 0.02))
+    return asyncio.run(recognizer.embed_examples())
+
+
 @pytest.fixture
-async def services() -> FakeServices:
-    services = FakeServices()
-    await services.recognizer.embed_examples()
-    return services
+def assistant(vectors: Vectors) -> Assistant:
+    assistant = Assistant()
+    assistant.recognizer.use_vectors(vectors)
+    return assistant
 
 
-async def test_a_command_is_passed_to_home_assistant_and_its_speech_returned(
-    services: FakeServices,
+def get_home(assistant: Assistant) -> FakeHome:
+    assert assistant.home is not None
+    return assistant.home
+
+
+def make_skill(name: str, *sentences: str, reply: SkillReply | BarnabeeError | None) -> Skill:
+    """Return a skill that always gives `reply`, and takes "yes" as the answer to a question."""
+
+    async def handle(call: SkillCall, context: SkillContext) -> SkillReply | None:
+        if isinstance(reply, BarnabeeError):
+            raise reply
+        return reply
+
+    async def answer(question: Question, text: str, context: SkillContext) -> SkillReply | None:
+        return SkillReply(f"Done: {question.data['what']}.", acted=True) if text == "Yes" else None
+
+    return Skill(name, (SkillIntent(name, "do it", sentences),), handle, answer)
+
+
+# ---- the order of the attempts ---------------------------------------------------------------
+
+
+async def test_a_home_command_is_carried_out_without_politeness(assistant: Assistant) -> None:
+    out = await assistant.say("Hey Barnabee, um, could you turn on the kitchen light, please?")
+    assert get_home(assistant).state("light.kitchen") == "on"
+    assert (out.intent, out.acted, out.code, out.degraded) == ("home_control", True, None, [])
+    assert out.context["targets"] == ["light.kitchen"]
+    assert {"intent", "home"} <= set(out.latency_ms)
+
+
+async def test_a_question_about_the_home_has_not_acted(assistant: Assistant) -> None:
+    out = await assistant.say("is the kitchen light on")
+    assert (out.intent, out.acted) == ("home_query", False)
+
+
+async def test_a_sentence_of_a_skill_needs_neither_home_nor_embeddings(
+    assistant: Assistant,
 ) -> None:
-    out = await services.say("Hey Barnabee, turn on the kitchen light, please.")
-    assert services.home is not None
-    assert services.home.received == ["turn on the kitchen light"]
-    assert (out.reply, out.intent, out.band) == (
-        "Turned on the light",
-        "home_control",
-        ConfidenceBand.ACCEPT,
+    out = await assistant.say("what time is it")
+    assert out.intent == "time"
+    assert get_home(assistant).sentences == []
+    assert set(out.latency_ms) == {"intent", "skill"}
+
+
+async def test_the_time_is_that_of_the_home(assistant: Assistant) -> None:
+    get_home(assistant).time_zone = "Asia/Tokyo"
+    assert "twenty past eleven" in (await assistant.say("what time is it")).reply
+    get_home(assistant).time_zone = None
+    assert "twenty past two" in (await assistant.say("what time is it")).reply
+
+
+async def test_a_skill_may_pass_a_sentence_on_to_the_next(assistant: Assistant) -> None:
+    assistant.skills = (
+        make_skill("one", "ring the bell", reply=None),
+        make_skill("two", "ring the (bell|gong)", reply=SkillReply("Ding.")),
     )
-    assert (out.actions, out.acted, out.degraded) == ([LIGHT], True, [])
-    assert set(out.latency_ms) == {"intent", "home"}
+    assert (await assistant.say("ring the bell")).reply == "Ding."
 
 
-async def test_a_home_query_has_not_acted(services: FakeServices) -> None:
-    services.home = FakeHomeAgent(HomeAnswer("query_answer", "Yes"))
-    out = await services.say("is the kitchen light on")
-    assert (out.reply, out.intent, out.acted) == ("Yes", "home_query", False)
+async def test_the_nearest_example_calls_the_skill_of_its_name(assistant: Assistant) -> None:
+    assistant.skills = (make_skill("time", "unused", reply=SkillReply("Late.")),)
+    out = await assistant.say("do you have the time")
+    assert (out.reply, out.intent, out.band) == ("Late.", "time", ConfidenceBand.ACCEPT)
 
 
-async def test_without_a_matching_home_intent_the_model_is_asked(services: FakeServices) -> None:
-    services.home, services.model = (
-        FakeHomeAgent(NO_MATCH),
-        FakeLanguageModel("That I can tell you."),
-    )
-    out = await services.say("turn on the kitchen light")
-    assert (out.reply, out.intent, out.code) == ("That I can tell you.", "chat", None)
-    assert out.latency_ms["llm_first_token"] == 1.5
+async def test_an_unknown_home_command_is_refused_without_a_model(assistant: Assistant) -> None:
+    out = await assistant.say("start the coffee machine")
+    assert (out.code is not None, out.acted) == (True, False)
+    assert "any device called" not in out.reply
 
 
-async def test_without_a_model_an_unmatched_home_command_fails(services: FakeServices) -> None:
-    services.home = FakeHomeAgent(NO_MATCH)
-    out = await services.say("turn on the kitchen light")
-    assert out.reply == local_replies.get_failure_phrase("home_assistant", "no_intent_match")
-    assert (out.code, out.degraded, out.acted) == ("no_intent_match", [], False)
+async def test_without_home_assistant_a_home_command_says_so(assistant: Assistant) -> None:
+    assistant.home = None
+    out = await assistant.say("turn on the kitchen light")
+    assert out.reply == get_failure_phrase("home_assistant", "not_configured")
+    assert (out.code, out.degraded) == ("not_configured", ["home_assistant"])
 
 
-async def test_a_missing_device_is_reported_in_home_assistants_words(
-    services: FakeServices,
+async def test_without_embeddings_words_decide_and_it_is_degraded(assistant: Assistant) -> None:
+    assistant.gpu.is_down = True
+    assistant.skills = (make_skill("time", "unused", reply=SkillReply("Late.")),)
+    out = await assistant.say("do you have the time")
+    assert (out.reply, out.degraded) == ("Late.", ["gpu"])
+
+
+# ---- clauses and references ------------------------------------------------------------------
+
+
+async def test_two_commands_in_a_sentence_are_answered_as_one(assistant: Assistant) -> None:
+    out = await assistant.say("turn on the kitchen light and what time is it")
+    assert get_home(assistant).state("light.kitchen") == "on"
+    assert "twenty past three" in out.reply
+    assert (out.acted, len(out.reply.split(". ")) >= 2) == (True, True)
+
+
+async def test_a_thing_that_two_clauses_share_is_switched_in_both(assistant: Assistant) -> None:
+    out = await assistant.say("turn on the kitchen light and the bedroom light")
+    home = get_home(assistant)
+    assert (home.state("light.kitchen"), home.state("light.bedroom")) == ("on", "on")
+    assert out.context["targets"] == ["light.kitchen", "light.bedroom"]
+
+
+async def test_it_means_the_thing_of_the_last_command(assistant: Assistant) -> None:
+    await assistant.say("turn on the kitchen light")
+    await assistant.say("what time is it")
+    await assistant.say("turn it off again")
+    assert get_home(assistant).state("light.kitchen") == "off"
+
+
+async def test_it_means_the_thing_of_the_clause_before(assistant: Assistant) -> None:
+    await assistant.say("turn on the kitchen light and turn it off again")
+    assert get_home(assistant).state("light.kitchen") == "off"
+
+
+async def test_another_room_gets_the_same_command(assistant: Assistant) -> None:
+    await assistant.say("turn on the kitchen light")
+    await assistant.say("and the bedroom")
+    assert get_home(assistant).state("light.bedroom") == "on"
+
+
+async def test_a_corrected_command_is_the_only_one(assistant: Assistant) -> None:
+    await assistant.say("turn on the kitchen light, no wait, the bedroom")
+    home = get_home(assistant)
+    assert (home.state("light.kitchen"), home.state("light.bedroom")) == ("off", "on")
+
+
+async def test_a_command_that_is_taken_back_does_nothing(assistant: Assistant) -> None:
+    out = await assistant.say("turn on the kitchen light no wait never mind")
+    assert (out.acted, get_home(assistant).calls) == (False, [])
+
+
+async def test_the_last_change_is_undone_first(assistant: Assistant) -> None:
+    out = await assistant.say("turn on the kitchen light and the bedroom light")
+    undone = [call["entity_ids"] for call in out.context["undo"]]
+    assert undone == [["light.bedroom"], ["light.kitchen"]]
+
+
+# ---- questions -------------------------------------------------------------------------------
+
+
+async def test_the_sentence_after_a_question_goes_to_the_skill_that_asked(
+    assistant: Assistant,
 ) -> None:
-    services.home = FakeHomeAgent(HomeAnswer("error", "I know no such device", "no_valid_targets"))
-    out = await services.say("turn on the kitchen light")
-    assert (out.reply, out.code) == ("I know no such device", "no_valid_targets")
+    asked = SkillReply("Really?", question=Question("bell", {"what": "ring"}))
+    assistant.skills = (make_skill("bell", "ring the bell", reply=asked),)
+    out = await assistant.say("ring the bell")
+    assert out.context["question"] == {"skill": "bell", "data": {"what": "ring"}}
+    out = await assistant.say("Yes, please.")
+    assert (out.reply, out.acted, "question" in out.context) == ("Done: ring.", True, False)
+
+
+async def test_another_sentence_drops_the_question(assistant: Assistant) -> None:
+    asked = SkillReply("Really?", question=Question("bell", {"what": "ring"}))
+    assistant.skills = (make_skill("bell", "ring the bell", reply=asked), *SKILLS)
+    await assistant.say("ring the bell")
+    assert (await assistant.say("what time is it")).intent == "time"
+    assert (await assistant.say("Yes")).reply != "Done: ring."
+
+
+async def test_a_lock_opens_only_after_a_yes(assistant: Assistant) -> None:
+    home = get_home(assistant)
+    await assistant.say("unlock the front door")
+    assert (home.state("lock.front_door"), home.calls) == ("locked", [])
+    await assistant.say("yes")
+    assert home.state("lock.front_door") == "unlocked"
+
+
+async def test_the_question_is_heard_last_and_there_is_one(assistant: Assistant) -> None:
+    asked = SkillReply("Really?", question=Question("bell", {"what": "ring"}))
+    assistant.skills = (make_skill("bell", "ring the (bell|gong)", reply=asked), *SKILLS)
+    out = await assistant.say("ring the bell, tell me the time and tell me the date")
+    assert out.reply.startswith("Really?") is False
+    assert out.reply.endswith("Really?")
+
+
+class TestUnsure:
+    @pytest.fixture
+    def unsure(self) -> str:
+        # the two words of an example among six: a cosine of about 0.58 with these vectors
+        return "current flugelhorn time serenade oboe minuet"
+
+    async def test_it_asks_back_and_a_yes_is_resolved(
+        self, assistant: Assistant, unsure: str
+    ) -> None:
+        asked = await assistant.say(unsure)
+        answered = await assistant.say("yes")
+        assert (asked.intent, asked.band) == ("unsure", ConfidenceBand.ASK)
+        assert asked.reply.startswith("I'm not sure I understood. Did you want me to tell you the")
+        assert answered.intent == "time"
+
+    async def test_the_second_of_two_can_be_chosen(self, assistant: Assistant, unsure: str) -> None:
+        data = {"text": "what is it", "intents": ["date", "time"]}
+        context = {"question": {"skill": "clarification", "data": data}}
+        assistant.history.append(Exchange(unsure, "The date, or the time?", "unsure", context))
+        assert (await assistant.say("the second one")).intent == "time"
+
+    async def test_the_model_is_asked_instead(self, assistant: Assistant, unsure: str) -> None:
+        assistant.model = FakeLanguageModel("A tune.")
+        assert (await assistant.say(unsure)).reply == "A tune."
+
+    @pytest.mark.parametrize("word", ["louder", "no", "flugelhorn"])
+    async def test_a_single_word_is_no_reason_to_ask_back(
+        self, assistant: Assistant, word: str
+    ) -> None:
+        assert "Did you want me" not in (await assistant.say(word)).reply
+
+
+# ---- the language model ----------------------------------------------------------------------
+
+
+async def test_what_nothing_else_knows_goes_to_the_model(assistant: Assistant) -> None:
+    assistant.model = FakeLanguageModel("Canberra.")
+    out = await assistant.say("what is the capital of australia")
+    assert (out.reply, out.intent, out.degraded) == ("Canberra.", "chat", [])
+    assert "llm_first_token" in out.latency_ms
+    assert "text" not in out.context
+
+
+async def test_an_unknown_home_command_goes_to_the_model(
+    assistant: Assistant,
+) -> None:
+    assistant.model = FakeLanguageModel("I can't.")
+    out = await assistant.say("water the garden")
+    assert (out.reply, out.intent) == ("I can't.", "chat")
+
+
+async def test_without_a_model_it_says_that_it_does_not_know(assistant: Assistant) -> None:
+    out = await assistant.say("what is the capital of australia")
+    assert out.reply == get_failure_phrase("llm", "not_configured")
+    assert (out.code, out.degraded) == ("not_configured", ["llm"])
+
+
+async def test_an_empty_answer_of_the_model_is_replaced(assistant: Assistant) -> None:
+    assistant.model = FakeLanguageModel("")
+    out = await assistant.say("what is the capital of australia")
+    assert out.reply
+    assert out.code in {None, "empty", "cut_short"}
+
+
+async def test_what_precedes_a_streamed_answer_is_spoken_first(assistant: Assistant) -> None:
+    assistant.model, assistant.sink = FakeLanguageModel("Canberra it is."), FakeSink()
+    out = await assistant.say(
+        "tell me the time and what is the capital of australia and tell me the date"
+    )
+    assert len(assistant.sink.sentences) == 3
+    assert assistant.sink.sentences[1] == "Canberra it is."
+    assert " ".join(assistant.sink.sentences) == out.reply
+
+
+async def test_a_reply_without_the_model_is_not_streamed(assistant: Assistant) -> None:
+    assistant.sink = FakeSink()
+    await assistant.say("what time is it")
+    assert assistant.sink.sentences == []
+
+
+# ---- failures --------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -150,177 +398,90 @@ async def test_a_missing_device_is_reported_in_home_assistants_words(
     ],
 )
 async def test_a_failure_of_home_assistant_is_spoken(
-    services: FakeServices, error: BarnabeeError, code: str, *, acted: bool
+    assistant: Assistant, error: BarnabeeError, code: str, *, acted: bool
 ) -> None:
-    services.home = FakeHomeAgent(error)
-    out = await services.say("turn on the kitchen light")
-    assert out.reply == local_replies.get_failure_phrase("home_assistant", code)
+    get_home(assistant).error = error
+    out = await assistant.say("turn on the kitchen light")
+    assert out.reply == get_failure_phrase("home_assistant", code)
     assert (out.degraded, out.code, out.acted) == (["home_assistant"], code, acted)
 
 
-async def test_without_home_assistant_a_command_fails(services: FakeServices) -> None:
-    services.home = None
-    out = await services.say("turn on the kitchen light")
-    assert out.reply == local_replies.get_failure_phrase("home_assistant", "not_configured")
-    assert out.degraded == ["home_assistant"]
+async def test_home_assistant_that_was_not_needed_is_not_missed(assistant: Assistant) -> None:
+    get_home(assistant).error, assistant.model = DOWN, FakeLanguageModel("Canberra.")
+    assert (await assistant.say("what time is it")).degraded == []
+    out = await assistant.say("what is the capital of australia")
+    assert (out.reply, out.degraded, out.code) == ("Canberra.", [], None)
 
 
-async def test_time_and_date_are_answered_locally(services: FakeServices) -> None:
-    assert (await services.say("what time is it")).reply == local_replies.tell_time(NOW)
-    assert (await services.say("what is the date")).reply == local_replies.tell_date(NOW)
-    assert services.home is not None
-    assert services.home.received == []
+async def test_a_sentence_that_may_be_for_the_home_names_what_is_down(
+    assistant: Assistant,
+) -> None:
+    get_home(assistant).error = DOWN
+    out = await assistant.say(NONSENSE)
+    assert out.reply == get_failure_phrase("home_assistant", "dependency_down")
 
 
-async def test_the_last_reply_is_repeated(services: FakeServices) -> None:
-    first = await services.say("what time is it")
-    again = await services.say("can you repeat that")
-    assert (again.intent, again.reply) == ("repeat", first.reply)
+async def test_a_dropped_command_is_not_repeated_with_the_model(assistant: Assistant) -> None:
+    get_home(assistant).error, assistant.model = DROPPED, FakeLanguageModel()
+    out = await assistant.say(NONSENSE)
+    assert out.reply == get_failure_phrase("home_assistant", "dropped")
+    assert (out.acted, assistant.model.requests) == (True, [])
 
 
-async def test_a_remembered_fact_answers_a_question(services: FakeServices) -> None:
-    first = await services.say("Remember that the spare key is under the mat.")
-    second = await services.say("where is the spare key")
-    assert first.reply == local_replies.confirm_fact("the spare key is under the mat")
-    assert (first.intent, first.acted) == ("remember", True)
-    assert (second.intent, second.reply) == (
-        "recall",
-        local_replies.quote_fact("the spare key is under the mat"),
+@pytest.mark.parametrize(
+    ("error", "reply", "degraded"),
+    [
+        (
+            HomeRefused(service="todo.add_item", reason="The list is full"),
+            "Home Assistant couldn't do that: The list is full.",
+            [],
+        ),
+        (DatabaseFull(path="x"), get_failure_phrase("database", "database_full"), ["database"]),
+        (
+            DependencyDown(dependency="home_assistant", reason="gone"),
+            get_failure_phrase("home_assistant", "dependency_down"),
+            ["home_assistant"],
+        ),
+        (DependencyDown(dependency="x", reason="gone"), get_failure_phrase("x", ""), ["x"]),
+    ],
+)
+async def test_the_reason_of_a_skill_s_failure_is_spoken(
+    assistant: Assistant, error: BarnabeeError, reply: str, degraded: list[str]
+) -> None:
+    assistant.skills = (make_skill("bell", "ring the bell", reply=error),)
+    out = await assistant.say("ring the bell")
+    assert (out.reply, out.degraded, out.code) == (reply, degraded, error.code)
+
+
+@pytest.mark.parametrize(
+    "code", ["dependency_down", "timed_out", "rate_limited", "unauthorized", "not_found", "stalled"]
+)
+async def test_a_failure_of_the_model_is_spoken(assistant: Assistant, code: str) -> None:
+    assistant.model = FakeLanguageModel(error=LlmFailed(code, "x"))  # type: ignore[arg-type]
+    out = await assistant.say("what is the capital of australia")
+    assert out.reply == get_failure_phrase("llm", code)
+    assert (out.degraded, out.code) == (["llm"], code)
+
+
+async def test_one_of_two_clauses_may_fail(assistant: Assistant) -> None:
+    get_home(assistant).error = DOWN
+    out = await assistant.say("turn on the kitchen light and tell me the time")
+    assert out.reply.startswith(get_failure_phrase("home_assistant", "dependency_down"))
+    assert out.code == "dependency_down"
+    assert "twenty past two" in out.reply
+
+
+def test_a_required_slot_is_never_called_without_a_value() -> None:
+    skill = Skill(
+        "time",
+        (SkillIntent("time", "tell", ("time in {place}",), {"place": Slot()}),),
+        make_skill("x", reply=None).handle,
     )
-
-
-async def test_a_fact_stored_without_embeddings_is_found_by_its_words(
-    services: FakeServices,
-) -> None:
-    services.gpu.is_down = True
-    first = await services.say("remember that the spare key is under the mat")
-    services.gpu.is_down = False
-    second = await services.say("where is the spare key")
-    assert first.degraded == ["gpu"]
-    assert second.reply == local_replies.quote_fact("the spare key is under the mat")
-
-
-async def test_an_unknown_fact_is_not_invented(services: FakeServices) -> None:
-    out = await services.say("what did i tell you about the boiler")
-    assert (out.intent, out.reply) == ("recall", local_replies.NOT_TOLD)
-
-
-async def test_a_fact_that_was_not_stored_is_not_confirmed(services: FakeServices) -> None:
-    services.memory.error = DatabaseFull(path="x")
-    out = await services.say("remember that the spare key is under the mat")
-    assert out.reply == local_replies.get_failure_phrase("memory", "dependency_down")
-    assert (out.acted, out.degraded) == (False, ["database"])
-
-
-async def test_unreadable_facts_are_reported(services: FakeServices) -> None:
-    services.memory.error = DatabaseFull(path="x")
-    out = await services.say("where did i put the spare key")
-    assert out.reply == local_replies.get_failure_phrase("memory", "unreadable")
-    assert out.degraded == ["database"]
-
-
-async def test_a_fact_stored_without_the_database_is_degraded(services: FakeServices) -> None:
-    services.memory.missing = ["database"]
-    out = await services.say("remember that the spare key is under the mat")
-    assert (out.degraded, out.acted) == (["database"], True)
-
-
-async def test_remember_without_a_fact_asks_for_one(services: FakeServices) -> None:
-    out = await services.say("remember this")
-    assert (out.reply, services.memory.known) == (local_replies.WHAT_FACT, [])
-
-
-async def test_a_general_question_goes_to_the_model_with_the_history(
-    services: FakeServices,
-) -> None:
-    services.model = FakeLanguageModel()
-    await services.say("what time is it")
-    out = await services.say("what is the capital of australia")
-    assert (out.reply, out.intent, out.degraded) == ("Dublin, I believe.", "chat", [])
-    assert [one.utterance for one in services.model.requests[0][1]] == ["what time is it"]
-
-
-async def test_without_a_model_a_general_question_fails(services: FakeServices) -> None:
-    out = await services.say("what is the capital of australia")
-    assert out.reply == local_replies.get_failure_phrase("llm", "not_configured")
-    assert (out.code, out.degraded) == ("not_configured", ["llm"])
-
-
-async def test_a_failure_of_the_model_is_spoken(services: FakeServices) -> None:
-    services.model = FakeLanguageModel(error=DependencyDown(dependency="llm", reason="401"))
-    out = await services.say("what is the capital of australia")
-    assert out.reply == local_replies.get_failure_phrase("llm", "dependency_down")
-    assert out.degraded == ["llm"]
-
-
-async def test_an_empty_model_answer_is_replaced(services: FakeServices) -> None:
-    services.model = FakeLanguageModel("")
-    out = await services.say("what is the capital of australia")
-    assert out.reply == local_replies.get_failure_phrase("llm", "empty")
-
-
-async def test_home_assistant_is_tried_before_the_model(services: FakeServices) -> None:
-    services.model = FakeLanguageModel()
-    out = await services.say("flugelhorn serenade")
-    assert (out.reply, out.intent, out.acted) == ("Turned on the light", "home_control", True)
-    assert services.model.requests == []
-
-
-async def test_an_unknown_sentence_is_passed_to_the_model(services: FakeServices) -> None:
-    services.home, services.model = FakeHomeAgent(NO_MATCH), FakeLanguageModel("Pardon?")
-    out = await services.say("flugelhorn serenade")
-    assert (out.reply, out.intent, out.band) == ("Pardon?", "chat", ConfidenceBand.NONE)
-
-
-async def test_home_assistant_that_was_not_required_is_not_degraded(services: FakeServices) -> None:
-    services.home, services.model = FakeHomeAgent(DOWN), FakeLanguageModel("Pardon?")
-    out = await services.say("flugelhorn serenade")
-    assert (out.reply, out.degraded, out.code) == ("Pardon?", [], None)
-
-
-async def test_a_dropped_home_command_is_not_retried_with_the_model(services: FakeServices) -> None:
-    services.home, services.model = FakeHomeAgent(DROPPED), FakeLanguageModel()
-    out = await services.say("flugelhorn serenade")
-    assert out.reply == local_replies.get_failure_phrase("home_assistant", "dropped")
-    assert (out.acted, services.model.requests) == (True, [])
-
-
-async def test_without_embeddings_words_decide_and_it_is_degraded(services: FakeServices) -> None:
-    services.gpu.is_down = True
-    out = await services.say("turn on the kitchen light")
-    assert (out.reply, out.degraded) == ("Turned on the light", ["gpu"])
-
-
-class TestUnsure:
-    @pytest.fixture
-    def unsure(self, services: FakeServices) -> str:
-        # the two words of an example among six: a cosine of about 0.58 with these vectors
-        return "current flugelhorn time serenade oboe minuet"
-
-    async def test_it_asks_back_and_a_yes_is_resolved(
-        self, services: FakeServices, unsure: str
-    ) -> None:
-        services.home = FakeHomeAgent(NO_MATCH)
-        asked = await services.say(unsure)
-        answered = await services.say("yes")
-        assert (asked.intent, asked.band) == ("unsure", ConfidenceBand.ASK)
-        assert asked.reply.startswith("I'm not sure I understood. Did you want me to tell you the")
-        assert (answered.intent, answered.reply) == ("time", local_replies.tell_time(NOW))
-
-    async def test_a_no_cancels_the_question(self, services: FakeServices, unsure: str) -> None:
-        await services.say(unsure)
-        assert (await services.say("no")).reply == local_replies.CANCELLED
-
-    async def test_a_yes_without_a_question_is_a_plain_utterance(
-        self, services: FakeServices
-    ) -> None:
-        services.home = FakeHomeAgent(NO_MATCH)
-        out = await services.say("yes")
-        assert out.intent != "time"
-
-    async def test_asking_back_comes_before_the_model(
-        self, services: FakeServices, unsure: str
-    ) -> None:
-        services.model = FakeLanguageModel()
-        out = await services.say(unsure)
-        assert (out.intent, services.model.requests) == ("unsure", [])
+    services = CommandServices(
+        recognizer=IntentRecognizer(FakeGpuClient(), Thresholds(0.6, 0.5, 0.02)),
+        memory=FakeMemory(),
+        skills=(skill,),
+        matcher=SentenceMatcher((skill,)),
+        now=lambda _zone: NOW,
+    )
+    assert services.find_intent("time") is None

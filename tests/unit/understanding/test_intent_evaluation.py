@@ -10,9 +10,9 @@ from support.intent_evaluation import evaluate_sentences
 INTENTS = {
     "home_control": Intent("home_control", "switch", "home", ("a",)),
     "home_query": Intent("home_query", "look", "home", ("b",)),
-    "time": Intent("time", "tell the time", "local", ("c",)),
-    "remember": Intent("remember", "remember", "local", ("d",)),
-    "recall": Intent("recall", "recall", "local", ("e",)),
+    "time": Intent("time", "tell the time", "skill", ("c",)),
+    "remember": Intent("remember", "remember", "skill", ("d",)),
+    "recall": Intent("recall", "recall", "skill", ("e",)),
     "chat": Intent("chat", "talk", "llm", ("f",)),
 }
 

@@ -2,13 +2,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from barnabee.core import system
-from barnabee.core.errors import Misconfigured
-from barnabee.up import deployment, node_commands, secrets
+from barnabee.core.errors import Misconfigured, SetupFailed
+from barnabee.up import deployment, local_llm, node_commands, secrets
 from barnabee.up.deployment import LocalDeployment
 from barnabee.up.paths import Paths
 
@@ -102,6 +103,23 @@ def test_the_demo_home_runs_only_with_the_option(paths: Paths) -> None:
     assert "home" in demo.make_graph().nodes
     url = deployment.make_node_environment(demo, "api")["HOME_ASSISTANT_URL"]
     assert url == "http://127.0.0.1:8123"
+
+
+def test_the_language_model_runs_only_with_the_option(paths: Paths) -> None:
+    assert "llm" not in make_deployment(paths).make_graph().nodes
+    with_model = replace(make_deployment(paths), llm=True)
+    assert "llm" in with_model.make_graph().nodes
+    environment = deployment.make_node_environment(with_model, "api")
+    assert environment["LLM_URL"] == "http://127.0.0.1:8003/v1"
+    command = node_commands.make_command("llm", with_model)
+    assert command.argv[0] == "/models/llama-server/llama-server"
+    assert "8003" in command.argv
+
+
+def test_the_small_language_model_needs_a_processor_with_a_server() -> None:
+    local_llm.require_processor("x86_64")
+    with pytest.raises(SetupFailed, match="LLM_URL"):
+        local_llm.require_processor("aarch64")
 
 
 def test_the_api_waits_for_the_first_start_of_the_demo_home(paths: Paths) -> None:

@@ -34,7 +34,7 @@ def test_secrets_are_private_and_generated_once(paths: Paths) -> None:
 
 def test_a_service_gets_only_its_listed_secrets(paths: Paths) -> None:
     secrets.ensure_secrets(paths)
-    directory = secrets.issue_credentials(paths, "gpu", ["api_token", "azure_openai_key"])
+    directory = secrets.issue_credentials(paths, "gpu", ["api_token", "llm_api_key"])
     assert [file.name for file in directory.iterdir()] == ["api_token"]
     assert mode(directory) == 0o700
     assert mode(directory / "api_token") == 0o400

@@ -8,14 +8,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from barnabee.voice.conversation import (
-    TURN_EVENTS,
-    ConversationState,
-    Effect,
-    RoomEvent,
-    RoomState,
-    handle_event,
-)
+from barnabee.voice.conversation import RoomState, handle_event
+from barnabee.voice.room_events import TURN_EVENTS, ConversationState, Effect, RoomEvent
 
 
 @dataclass(frozen=True)
@@ -85,6 +79,59 @@ def test_noise_after_the_wake_word_leaves_the_rest_of_the_listen_time(ending: Ro
     assert room.deadline_s == pytest.approx(0.1 + TIMEOUTS.listen_s)
     room, effects_seen = run(RoomEvent.DEADLINE_PASSED, room=room)
     assert Effect.REPORT_FALSE_WAKE in effects_seen
+
+
+RINGING = (RoomEvent.RING_DUE, RoomEvent.REPLY_FINISHED)
+
+
+def test_a_ring_is_spoken_and_then_listened_to_without_a_wake_word() -> None:
+    room, effects_seen = run(*RINGING)
+    assert room.state is ConversationState.FOLLOW_UP
+    assert effects_seen == [
+        Effect.BEGIN_TURN,
+        Effect.SPEAK_UNPROMPTED,
+        Effect.END_TURN,
+        Effect.BEGIN_TURN,
+    ]
+    again, effects_seen = run(RoomEvent.RING_DUE, room=room)
+    assert again.state is ConversationState.SPEAKING
+    assert effects_seen == [Effect.END_TURN, Effect.BEGIN_TURN, Effect.SPEAK_UNPROMPTED]
+
+
+def test_an_announcement_does_not_open_the_microphone() -> None:
+    room, effects_seen = run(RoomEvent.ANNOUNCEMENT_DUE, RoomEvent.REPLY_FINISHED)
+    assert room.state is ConversationState.ASLEEP
+    assert effects_seen == [Effect.BEGIN_TURN, Effect.SPEAK_UNPROMPTED, Effect.END_TURN]
+
+
+@pytest.mark.parametrize("event", [RoomEvent.RING_DUE, RoomEvent.ANNOUNCEMENT_DUE])
+@pytest.mark.parametrize(
+    "before",
+    [
+        UTTERANCE[:1],
+        UTTERANCE[:2],
+        UTTERANCE,
+        SPEAKING,
+        (*SPEAKING, RoomEvent.REPLY_FINISHED),
+        (*RINGING, RoomEvent.SPEECH_STARTED),
+    ],
+)
+def test_nothing_is_spoken_into_a_conversation(
+    before: tuple[RoomEvent, ...], event: RoomEvent
+) -> None:
+    room, _ = run(*before)
+    assert run(event, room=room) == (room, [])
+
+
+def test_a_ring_that_ends_elsewhere_stops_but_not_the_reply_to_a_barge_in() -> None:
+    for events in (RINGING[:1], RINGING):
+        room, effects_seen = run(*events, RoomEvent.RING_ENDED)
+        assert room.state is ConversationState.ASLEEP
+        assert effects_seen[-2:] == [Effect.STOP_PLAYBACK, Effect.END_TURN]
+    for events in (RINGING[:1], RINGING):
+        room, _ = run(*events, *UTTERANCE[1:], RoomEvent.TRANSCRIBED, RoomEvent.REPLY_STARTED)
+        assert room.state is ConversationState.SPEAKING
+        assert run(RoomEvent.RING_ENDED, room=room) == (room, [])
 
 
 def test_barge_in_stops_the_reply_and_begins_a_turn() -> None:

@@ -12,8 +12,8 @@ import pytest
 
 from barnabee.core import system, trace_context
 from barnabee.core.errors import DependencyDown, MicrophoneReplaced, Overloaded
-from barnabee.voice.conversation import ConversationState, Effect, RoomEvent
 from barnabee.voice.metrics import VoiceMetrics
+from barnabee.voice.room_events import ConversationState, Effect, RoomEvent
 from barnabee.voice.room_registry import RoomRegistry, RoomSlot
 from barnabee.voice.room_session import RoomSession
 from barnabee.voice.turn import Turn

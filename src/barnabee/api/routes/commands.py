@@ -7,6 +7,7 @@ a whole command takes 300.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
@@ -14,9 +15,11 @@ from pydantic import BaseModel
 from pydantic_core import to_json
 from starlette.routing import Route
 
+from barnabee.api.command_stream import MEDIA_TYPE, CommandStream
 from barnabee.api.request_bodies import CommandRequest, parse_command
-from barnabee.api.service import get_service
+from barnabee.api.service import ApiService, get_service
 from barnabee.core.logging import make_utterance_fields
+from barnabee.understanding.interfaces import SentenceSink
 
 router = APIRouter()
 _BODY = {
@@ -41,13 +44,29 @@ class CommandResponse(BaseModel):
 
 
 async def post_command(request: Request) -> Response:
-    """Recognize an utterance, carry it out and return the reply."""
+    """Recognize an utterance, carry it out and return the reply.
+
+    With `Accept: text/event-stream` the reply is streamed (`command_stream`).
+    """
     service = get_service(request)
     request.scope["route"] = route  # as FastAPI does; the metrics take their label from it
     service.rate_limiter.take(request.scope.get("barnabee.client", "local"))
     max_chars = service.system.limits.utterance_max_chars
     command = parse_command(await request.body(), max_chars=max_chars)
-    result = await service.command_handler.handle(command)
+    if MEDIA_TYPE in request.headers.get("accept", ""):
+        return CommandStream(partial(_run_command, request, service, command))
+    result = await _run_command(request, service, command)
+    return Response(to_json(result), media_type="application/json")
+
+
+async def _run_command(
+    request: Request,
+    service: ApiService,
+    command: CommandRequest,
+    emit: SentenceSink | None = None,
+) -> dict[str, Any]:
+    """Return the result of the command, which is logged with the request and published."""
+    result = await service.command_handler.handle(command, emit=emit)
     request.scope["barnabee.log"] = {  # added to the log record of this request
         "session_id": result["session_id"],
         "user_id": command.speaker,
@@ -61,7 +80,7 @@ async def post_command(request: Request) -> Response:
         service.event_bus.publish("turn", _make_event(command, result))
     if result["code"]:
         request.scope["barnabee.code"] = result["code"]
-    return Response(to_json(result), media_type="application/json")
+    return result
 
 
 def _make_event(command: CommandRequest, result: dict[str, Any]) -> dict[str, Any]:

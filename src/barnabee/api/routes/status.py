@@ -8,6 +8,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import StreamingResponse
 
 from barnabee import __version__
+from barnabee.api.language_model import describe_config, merge_config
 from barnabee.api.latency_explainer import STAGE_TITLES
 from barnabee.api.schemas import StatusResponse, SystemResponse, TurnEvent, TurnTimingsEvent
 from barnabee.api.service import get_service
@@ -56,7 +57,9 @@ async def get_status(request: Request) -> StatusResponse:
 @router.get("/api/system", response_model=SystemResponse)
 async def get_system(request: Request) -> dict[str, Any]:
     """Return the public part of system.toml."""
-    return make_public_system(get_service(request).system)
+    service = get_service(request)
+    config = merge_config(service.system.llm, service.settings)
+    return make_public_system(service.system) | {"language_model": describe_config(config)}
 
 
 @router.get("/", include_in_schema=False)

@@ -8,9 +8,10 @@
     ├── Misconfigured       the operator can fix it (500, exit 2)
     │   ├── SystemFileInvalid · SettingMissing · SettingInvalid
     │   └── ModelMissing · ModelDamaged · PortTaken · AlreadyRunning
+    ├── HomeRefused         Home Assistant answers, and does not do it (502, exit 1)
     └── Unavailable         retrying may help (503, exit 1)
         ├── DependencyDown · StillLoading · Overloaded · QueueFull · TimedOut · NotRunning
-        ├── StateUnknown
+        ├── StateUnknown · LlmFailed
         ├── VramTooLarge · VramNotEvictable · VramUsedByOthers · VramNotReleased · VramExhausted
         ├── DatabaseCorrupt · DatabaseReadOnly · DatabaseFull · DatabaseTooNew · DatabaseMismatch
         ├── BackupUnreachable · BackupDamaged · BackupFailed
@@ -23,6 +24,7 @@ bodies, metric labels, log lines and the dashboard.
 from __future__ import annotations
 
 from barnabee.core.errors.base import BarnabeeError
+from barnabee.core.errors.language_model import LlmFailed, LlmFailureCode
 from barnabee.core.errors.permanent import (
     AlreadyRunning,
     AudioTooFast,
@@ -59,6 +61,7 @@ from barnabee.core.errors.transient import (
     DatabaseTooNew,
     DependencyDown,
     EngineStuck,
+    HomeRefused,
     LeaseNotHeld,
     NotRunning,
     Overloaded,
@@ -95,10 +98,13 @@ __all__ = [
     "DependencyDown",
     "EngineStuck",
     "Forbidden",
+    "HomeRefused",
     "InvalidAudio",
     "InvalidUtterance",
     "LeaseNotHeld",
     "LinkInvalid",
+    "LlmFailed",
+    "LlmFailureCode",
     "MicrophoneReplaced",
     "Misconfigured",
     "ModelDamaged",

@@ -171,3 +171,10 @@ class AlertNotDelivered(Unavailable):
     """The test alert was not delivered after {hop}: {why}."""
 
     code = "alert_lost"
+
+
+class HomeRefused(BarnabeeError):
+    """Home Assistant does not carry out {service}: {reason}."""
+
+    code = "home_refused"
+    status = 502

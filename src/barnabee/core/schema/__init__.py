@@ -9,6 +9,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from barnabee.core.schema.language_model import LlmConfig
 from barnabee.core.schema.retention import (
     AcceptanceConfig,
     AlertConfig,
@@ -18,6 +19,8 @@ from barnabee.core.schema.retention import (
     RetentionConfig,
     StandbyConfig,
 )
+from barnabee.core.schema.routines import RoutineConfig
+from barnabee.core.schema.schedule import ScheduleConfig
 from barnabee.core.schema.services import (
     ExternalConfig,
     GpuConfig,
@@ -53,12 +56,15 @@ __all__ = [
     "HostConfig",
     "IntentConfig",
     "LimitsConfig",
+    "LlmConfig",
     "LogsConfig",
     "ModelConfig",
     "ProbeConfig",
     "RecordingConfig",
     "ReplicaConfig",
     "RetentionConfig",
+    "RoutineConfig",
+    "ScheduleConfig",
     "ServiceConfig",
     "SessionConfig",
     "StageConfig",
@@ -85,10 +91,13 @@ class System(TomlTable):
     stage: StageConfig
     intent: IntentConfig
     session: SessionConfig
+    llm: LlmConfig
     limits: LimitsConfig
     filler: FillerConfig
     trouble: TroubleConfig
     talk: TalkConfig
+    schedule: ScheduleConfig
+    routine: dict[Name, RoutineConfig] = {}
     replica: ReplicaConfig
     backup: BackupConfig
     retention: RetentionConfig

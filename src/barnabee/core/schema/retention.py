@@ -118,6 +118,7 @@ class AlertConfig(TomlTable):
     evictions_per_hour: Count
     vram_left_mib: Mib
     queue_age_s: Seconds
+    ring_unheard_s: Seconds
     turns_failed_per_hour: Count
     false_wakes_per_day: Count
     probes_missed: Count

@@ -56,11 +56,16 @@ class GpuConfig(TomlTable):
     name: Text
     vram_mib: Mib
     headroom_mib: Mib
+    reserved_mib: Mib  # for programs beside the gpu service: a language model's server
     cpu_headroom_mib: Mib
     idle_unload_s: Seconds
     queue_depth: Count
     wait_limit_ms: Milliseconds
     turn_limit_ms: Milliseconds
+
+    @property
+    def usable_mib(self) -> int:
+        return self.vram_mib - self.headroom_mib - self.reserved_mib
 
 
 class ModelConfig(TomlTable):
@@ -108,7 +113,6 @@ class IntentConfig(TomlTable):
     accept_permille: Permille
     ask_permille: Permille
     margin_permille: Permille
-    recall_permille: Permille
 
 
 class SessionConfig(TomlTable):

@@ -8,19 +8,20 @@ from typing import TYPE_CHECKING
 from pipecat.frames.frames import Frame
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 
+from barnabee.clients.api import ApiClient, CommandReply, find_unspoken
 from barnabee.core.errors import BadInput, Unavailable
-from barnabee.voice.conversation import Effect
 from barnabee.voice.frames import (
     EndOfTurnFrame,
     FillerFrame,
     ReplyFrame,
+    ReplyStream,
     TranscriptFrame,
     UserResumedFrame,
 )
 from barnabee.voice.latency_estimator import LatencyEstimator, ModelState
+from barnabee.voice.room_events import Effect
 
 if TYPE_CHECKING:
-    from barnabee.clients.api import ApiClient
     from barnabee.clients.gpu import GpuClient
     from barnabee.voice.fillers import FillerSelector
     from barnabee.voice.room_session import RoomSession
@@ -101,14 +102,41 @@ class CommandStage(FrameProcessor):
 
     async def _run_command(self, turn: Turn, text: str) -> None:
         started_s = turn.clock()
+        more, spoken = ReplyStream(), list[str]()
+
+        async def speak(sentence: str) -> None:
+            turn.mark("command_reply")
+            spoken.append(sentence)
+            turn.reply = " ".join(spoken)
+            if len(spoken) == 1:
+                await self.push_frame(ReplyFrame(turn, sentence, more=more))
+            else:
+                more.add(sentence)
+
         try:
-            answer = await self._api.command(text, self._room.session)
+            answer = await self._api.command(
+                text, self._room.session, room=self._room.name, on_sentence=speak
+            )
         except (Unavailable, BadInput) as error:
             self._room.report_failure(error, turn)
-            await self.push_frame(ReplyFrame(turn, trouble="api_failed"))
+            if spoken:
+                more.finish(trouble="api_failed")
+            else:
+                await self.push_frame(ReplyFrame(turn, trouble="api_failed"))
             return
         turn.mark("command_reply")
-        self._estimator.add_sample("command", (turn.clock() - started_s) * 1000, answer.intent)
+        took_ms = (turn.marks["command_reply"] - started_s) * 1000
+        self._estimator.add_sample("command", took_ms, answer.intent)
+        self._report_reply(turn, answer)
+        rest, has_acted = find_unspoken(answer.reply, spoken), bool(answer.actions)
+        if spoken:
+            more.add(rest)
+            more.finish(has_acted=has_acted)
+        else:
+            await self._play_question_filler(turn, answer)
+            await self.push_frame(ReplyFrame(turn, rest, has_acted=has_acted))
+
+    def _report_reply(self, turn: Turn, answer: CommandReply) -> None:
         turn.reply = answer.reply
         turn.log_fields |= {"intent": answer.intent, "degraded": answer.degraded}
         turn.log_fields["api_ms"] = answer.latency_ms
@@ -121,10 +149,11 @@ class CommandStage(FrameProcessor):
             code=answer.code,
             trace_id=turn.trace_id,
         )
-        is_question = answer.intent == CLARIFICATION_INTENT
-        if is_question and "filler" not in turn.log_fields:
-            clip = self._fillers.select_filler("ask", 0)
-            if clip is not None:
-                turn.log_fields["filler"] = clip.name
-                await self.push_frame(FillerFrame(turn, clip.pcm, is_uninterruptible=True))
-        await self.push_frame(ReplyFrame(turn, answer.reply, has_acted=bool(answer.actions)))
+
+    async def _play_question_filler(self, turn: Turn, answer: CommandReply) -> None:
+        if answer.intent != CLARIFICATION_INTENT or "filler" in turn.log_fields:
+            return
+        clip = self._fillers.select_filler("ask", 0)
+        if clip is not None:
+            turn.log_fields["filler"] = clip.name
+            await self.push_frame(FillerFrame(turn, clip.pcm, is_uninterruptible=True))

@@ -14,7 +14,6 @@ from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 
 from barnabee.audio import wav
 from barnabee.core.errors import BadInput, BarnabeeError, Unavailable
-from barnabee.voice.conversation import ConversationState, RoomEvent
 from barnabee.voice.frames import (
     EndOfTurnFrame,
     ReplyFrame,
@@ -23,6 +22,7 @@ from barnabee.voice.frames import (
     UtteranceFrame,
 )
 from barnabee.voice.playback import strip_wake_word
+from barnabee.voice.room_events import ConversationState, RoomEvent
 
 if TYPE_CHECKING:
     from barnabee.clients.gpu import GpuClient

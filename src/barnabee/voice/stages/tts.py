@@ -1,7 +1,7 @@
 """Text-to-speech stage: synthesizes the reply by sentence and plays it in real time.
 
-`TtsStage` sends 40 ms chunks while the transport holds less than 80 ms; `PlaybackMonitor`, behind
-the transport, reports each chunk that is played. A recording is played when synthesis fails.
+It sends 40 ms chunks while the transport holds less than 80 ms; the playback monitor, behind the
+transport, reports each chunk that is played. A recording is played when synthesis fails.
 """
 
 from __future__ import annotations
@@ -11,8 +11,6 @@ from collections.abc import Mapping, Sequence
 from contextlib import aclosing
 from typing import TYPE_CHECKING
 
-import numpy as np
-import soxr
 from pipecat.frames.frames import (
     CancelFrame,
     EndFrame,
@@ -25,7 +23,6 @@ from pipecat.frames.frames import (
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 
 from barnabee.core.errors import BadInput, Unavailable
-from barnabee.voice.conversation import ConversationState, Effect, RoomEvent
 from barnabee.voice.frames import FillerFrame, ReplyFrame, UserResumedFrame
 from barnabee.voice.playback import (
     AudioSource,
@@ -36,11 +33,12 @@ from barnabee.voice.playback import (
     make_chime,
     split_sentences,
 )
+from barnabee.voice.room_events import ConversationState, Effect, RoomEvent
 
 if TYPE_CHECKING:
     from barnabee.clients.gpu import GpuClient
     from barnabee.core.schema import VoiceConfig
-    from barnabee.voice.echo import EchoDetector
+    from barnabee.voice.announcements import UnpromptedSpeech
     from barnabee.voice.fillers import Clip
     from barnabee.voice.latency_estimator import LatencyEstimator
     from barnabee.voice.metrics import FillerVerdict
@@ -50,7 +48,6 @@ if TYPE_CHECKING:
 TRANSPORT_STALL_S = 1.0  # a transport that plays nothing for this long is not connected
 MAX_PAUSE_S = 1.0  # possible speech is confirmed or denied well within this
 MIN_USEFUL_FILLER_SHARE = 0.6  # a filler of which less was played was needless
-INPUT_RATE_HZ = 16_000
 
 
 class TtsStage(FrameProcessor):
@@ -82,6 +79,7 @@ class TtsStage(FrameProcessor):
         room.on(Effect.RESUME_PLAYBACK, self._resume_playback)
         room.on(Effect.STOP_PLAYBACK, self._stop_playback)
         room.on(Effect.AWAIT_REPLY, self._reset_filler)
+        room.on(Effect.SPEAK_UNPROMPTED, self._begin_unprompted)
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
         await super().process_frame(frame, direction)
@@ -124,22 +122,49 @@ class TtsStage(FrameProcessor):
             self._play_recording(reply.trouble)
         else:
             try:
-                await self._synthesize(turn, reply.text)
+                await self._synthesize_reply(reply)
             except (Unavailable, BadInput) as error:
                 self._room.report_failure(error, turn)
-                self._play_recording("tts_failed_done" if reply.has_acted else "tts_failed_answer")
+                has_acted = reply.has_acted or (reply.more is not None and reply.more.has_acted)
+                self._play_recording("tts_failed_done" if has_acted else "tts_failed_answer")
         await self._wait_until_drained()
         self._room.set_outcome(turn, "answered")
         self._room.dispatch(RoomEvent.REPLY_FINISHED, turn)
 
+    async def _synthesize_reply(self, reply: ReplyFrame) -> None:
+        """Synthesize the reply, also while it is still being generated."""
+        await self._synthesize(reply.turn, reply.text)
+        if reply.more is not None:
+            async for text in reply.more:
+                await self._synthesize(reply.turn, text)
+            if reply.more.trouble:
+                self._play_recording(reply.more.trouble)
+
+    async def _speak_unprompted(self, turn: Turn, speech: UnpromptedSpeech) -> None:
+        """Play the chime, then speak; without a voice, the chime alone."""
+        self._segments = []
+        self._queue.enqueue("reply", speech.make_chime(self._queue.rate_hz))
+        self._queue.finish("reply")
+        self._work.set()
+        while text := speech.next_text():
+            self._room.send_message("announcement", text=text, is_ring=speech.is_ring)
+            try:
+                await self._synthesize(turn, text)
+            except (Unavailable, BadInput) as error:
+                self._room.report_failure(error, turn)
+            await self._wait_until_drained()  # other rings may have begun meanwhile
+        self._room.dispatch(RoomEvent.REPLY_FINISHED, turn)
+
     async def _synthesize(self, turn: Turn, text: str) -> None:
         """Synthesize every sentence, the next one while the last is played."""
-        self._segments = [ReplySegment(sentence) for sentence in split_sentences(text)]
+        segments = [ReplySegment(sentence) for sentence in split_sentences(text)]
+        first = None if self._segments else next(iter(segments), None)
+        self._segments += segments
         started_s = turn.clock()
-        for number, segment in enumerate(self._segments):
+        for segment in segments:
             async with aclosing(self._gpu.speak(segment.text, format="pcm")) as audio:  # type: ignore[type-var]
                 async for pcm in audio:
-                    if not number and not segment.synthesized_s:
+                    if segment is first and not segment.synthesized_s:
                         self._estimator.add_sample("tts", (turn.clock() - started_s) * 1000)
                         self._queue.fade_out("filler")
                     self._enqueue_reply(pcm, segment)
@@ -181,6 +206,11 @@ class TtsStage(FrameProcessor):
             self._queue.enqueue("chime", make_chime(self._queue.rate_hz))
             self._queue.finish("chime")
             self._work.set()
+
+    def _begin_unprompted(self) -> None:
+        turn, speech = self._room.turn, self._room.unprompted
+        if turn is not None and speech is not None:
+            turn.spawn(self._speak_unprompted(turn, speech))
 
     def _reset_filler(self) -> None:
         self._filler_chunks = 0
@@ -243,7 +273,10 @@ class TtsStage(FrameProcessor):
             turn.log_fields["filler_chunks"] = turn.log_fields.get("filler_chunks", 0) + 1
         elif "reply_audio" not in turn.marks:
             turn.mark("reply_audio")
-            self._judge_filler(turn)
+            if "turn_end" in turn.marks:
+                self._judge_filler(turn)
+            elif self._room.unprompted is not None:
+                self._room.unprompted.on_audio()
             if self._room.state is ConversationState.THINKING:
                 self._room.dispatch(RoomEvent.REPLY_STARTED, turn)
 
@@ -258,21 +291,3 @@ class TtsStage(FrameProcessor):
             verdict = "missing"
         self._room.metrics.fillers.labels(verdict).inc()
         turn.log_fields["filler_verdict"] = verdict
-
-
-class PlaybackMonitor(FrameProcessor):
-    """Follows the played audio behind the transport, for the queue and for echo detection."""
-
-    def __init__(self, tts_stage: TtsStage, echo: EchoDetector, rate_hz: int) -> None:
-        super().__init__(name=f"monitor-{tts_stage.name}")
-        self._tts_stage, self._echo = tts_stage, echo
-        self._resample = soxr.ResampleStream(rate_hz, INPUT_RATE_HZ, 1, dtype="float32")
-
-    async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
-        await super().process_frame(frame, direction)
-        if isinstance(frame, OutputAudioRawFrame):
-            samples = np.frombuffer(frame.audio, "<i2").astype(np.float32) / np.float32(32768)
-            self._echo.add_playback(self._resample.resample_chunk(samples))
-            self._tts_stage.on_chunk_played()
-        else:
-            await self.push_frame(frame, direction)

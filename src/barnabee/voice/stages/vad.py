@@ -17,7 +17,6 @@ import numpy as np
 from pipecat.frames.frames import Frame, InputAudioRawFrame
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 
-from barnabee.voice.conversation import ConversationState, Effect, RoomEvent
 from barnabee.voice.echo import EchoDetector
 from barnabee.voice.endpointing import (
     EndpointAction,
@@ -28,6 +27,7 @@ from barnabee.voice.endpointing import (
     is_complete_sentence,
 )
 from barnabee.voice.frames import EndOfTurnFrame, UserResumedFrame, UtteranceFrame
+from barnabee.voice.room_events import ConversationState, Effect, RoomEvent
 from barnabee.voice.room_session import RoomSession
 from barnabee.voice.turn import Turn
 from barnabee.voice.vad import (

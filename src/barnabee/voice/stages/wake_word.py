@@ -18,7 +18,7 @@ from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 
 from barnabee.clients.wake import DetectedWakeWord, WakeClient
 from barnabee.core.errors import BadRequest
-from barnabee.voice.conversation import Effect, RoomEvent
+from barnabee.voice.room_events import Effect, RoomEvent
 from barnabee.voice.room_session import RoomSession
 from barnabee.voice.transports.loss_concealment import PacketLossConcealment
 

@@ -1,0 +1,85 @@
+"""Timers, alarms and reminders of commands: in the database, with a job when each is due.
+
+The database is written directly, so that an entry survives a power cut before its command is
+answered. The job may be lost; the worker makes it again from the table.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from datetime import datetime, timedelta
+
+import structlog
+
+from barnabee.api.turn_recorder import DatabaseSource
+from barnabee.clients.queue import JobQueue
+from barnabee.core.errors import BarnabeeError, Unavailable
+from barnabee.core.schema import ScheduleConfig
+from barnabee.store.rings import RingStore
+from barnabee.store.schedule import RING_JOB, DueTime, ScheduleStore, get_zone_name, to_ms
+from barnabee.understanding.interfaces import HomeControl, ScheduleEntry
+from barnabee.understanding.schedule_phrases import say_missed
+
+ZONE_CHECK_EVERY_S = 60.0
+RETRY_AFTER_S = 2
+
+log = structlog.get_logger()
+
+
+class DatabaseSchedule:
+    """`understanding.interfaces.Schedule`, and the announcement of missed entries."""
+
+    def __init__(self, databases: DatabaseSource, queue: JobQueue, config: ScheduleConfig) -> None:
+        self._databases, self._queue = databases, queue
+        self._snooze_for = timedelta(minutes=config.snooze_minutes)
+
+    @property
+    def snooze_for(self) -> timedelta:
+        return self._snooze_for
+
+    async def save(self, entry: ScheduleEntry) -> None:
+        await ScheduleStore(await self._databases.database()).save(entry)
+        if entry.state == "pending":
+            with suppress(Unavailable):
+                await self._queue.defer(RING_JOB, [DueTime(entry.entry_id, to_ms(entry.due))])
+
+    async def entries(self) -> Sequence[ScheduleEntry]:
+        return await ScheduleStore(await self._databases.database()).entries()
+
+    async def cancel(self, entry_id: str) -> bool:
+        return await ScheduleStore(await self._databases.database()).cancel(entry_id)
+
+    async def stop_ringing(self, room: str | None) -> Sequence[ScheduleEntry]:
+        return await RingStore(await self._databases.database()).stop(room)
+
+    async def take_missed(self, room: str | None) -> str:
+        """Return the sentence about entries that were missed in `room`; "" without any."""
+        try:
+            return say_missed(await RingStore(await self._databases.database()).take_missed(room))
+        except Unavailable:
+            return ""  # a later command reports it
+
+    async def follow_time_zone(self, read_zone: Callable[[], Awaitable[str]]) -> None:
+        """Let alarms follow the clock of the home when its time zone changes, until cancelled."""
+        while True:
+            try:
+                database = await self._databases.database()
+                if await ScheduleStore(database).move_to_time_zone(await read_zone()):
+                    log.info("alarms_moved_to_time_zone")
+            except BarnabeeError as error:
+                log.debug("time_zone_not_followed", code=error.code, reason=str(error))
+            await asyncio.sleep(ZONE_CHECK_EVERY_S)
+
+
+def make_zone_reader(
+    clock: Callable[[str | None], datetime], home: HomeControl | None
+) -> Callable[[], Awaitable[str]]:
+    """Return a function that reads the time zone of the home; Unavailable while it is unknown."""
+
+    async def read_zone() -> str:
+        known = await home.read_home() if home is not None else None
+        return get_zone_name(clock(known.time_zone if known else None))
+
+    return read_zone
