@@ -116,6 +116,9 @@ def plan_repair(folder: Path, program: str) -> RepairPlan:
             plan.record(file, 0, 0, "missing")
             continue
         size = path.stat().st_size
+        if not size and file.kind == "i" and _was_written_to(path):
+            plan.record(file, 0, 0, "emptied")
+            continue
         if file.name.endswith(".rdb"):
             valid = size if is_snapshot_valid(path, program) else -1
         else:
@@ -125,6 +128,16 @@ def plan_repair(folder: Path, program: str) -> RepairPlan:
         else:
             plan.record(file, max(valid, 0), size, "damaged")
     return plan
+
+
+def _was_written_to(path: Path) -> bool:
+    """Return whether a file of commands changed after the manifest that lists it.
+
+    The server makes the file first, so that an empty one has lost its commands.
+    """
+    with suppress(FileNotFoundError):
+        return path.stat().st_mtime_ns > path.with_name(_MANIFEST).stat().st_mtime_ns
+    return False
 
 
 def _read_manifest(folder: Path, plan: RepairPlan) -> list[AofFile]:

@@ -97,7 +97,8 @@ def open_connection(path: Path, busy_timeout_ms: int, *, mode: str) -> sqlite3.C
         check_same_thread=False,  # closed by another thread than the one that used it
     )
     connection.execute("PRAGMA foreign_keys = ON")
-    connection.execute("PRAGMA synchronous = NORMAL")
+    # The job of a turn is removed from Redis after the commit: a power cut must not undo it.
+    connection.execute("PRAGMA synchronous = FULL")
     wal_checkpoint.disable_autocheckpoint(connection)
     connection.row_factory = sqlite3.Row
     return connection

@@ -72,6 +72,11 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], range, int]] = {
         700,
     ),
     "a cut command": (lambda folder: cut(find_file(folder, ".incr.aof"), 5), range(199, 200), 1),
+    "no commands left": (
+        lambda folder: cut(find_file(folder, ".incr.aof"), 1 << 20),
+        range(100, 101),
+        0,
+    ),
     "a zeroed page": (
         lambda folder: overwrite(find_file(folder, ".incr.aof"), 4096, bytes(4096)),
         range(101, 199),

@@ -42,7 +42,7 @@ async def test_both_connections_have_the_documented_pragmas(database: Database) 
     expected = {
         "journal_mode": "wal",
         "foreign_keys": 1,
-        "synchronous": 1,
+        "synchronous": 2,  # FULL: a committed turn survives a power cut
         "busy_timeout": 5000,
         "wal_autocheckpoint": 0,  # only litestream checkpoints
     }
