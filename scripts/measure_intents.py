@@ -57,9 +57,7 @@ def evaluate_limits(
     return evaluate_sentences(sentences, decide, known)
 
 
-def measure_recall(
-    name: str, embed: Callable[[list[str]], Vectors]
-) -> tuple[int, int, int]:
+def measure_recall(name: str, embed: Callable[[list[str]], Vectors]) -> tuple[int, int, int]:
     """Return how many questions about notes are right, missed and wrong."""
     table = tomllib.loads((DATA / f"facts_{name}.toml").read_text(encoding="utf-8"))
     rows = embed(table["facts"])

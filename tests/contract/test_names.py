@@ -47,7 +47,8 @@ TEXTS = {
 SENTENCES = {
     *("intents.toml", "home.toml", "home_sentences.toml", "home_targets.py", "home_phrases.py"),
     *("home_answers.py", "home_plan.py", "home_registry.py"),
-    *("command_words.py", "schedule_phrases.py", "note_subjects.py", "sentences.md", "broadcast.py"),
+    *("command_words.py", "schedule_phrases.py", "note_subjects.py"),
+    *("sentences.md", "broadcast.py"),
 }
 # Old names that work for one release, and files of a deployment that keep their name.
 ALIASES = {"renamed.py", "renamed-keys.nix", "renamed-options.nix"}

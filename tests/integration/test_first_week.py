@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
 import pytest
 
-from barnabee.understanding.interfaces import Entity
+from barnabee.gpu.engines.device import Device
+from barnabee.gpu.engines.minilm import MiniLm
+from barnabee.understanding.intent_recognizer import IntentRecognizer
+from barnabee.understanding.interfaces import Entity, Vectors
 from support.first_week import (
     Turn,
     classify,
@@ -15,21 +22,40 @@ from support.first_week import (
     report,
     run_dialogue,
 )
-from support.first_week_fake import FakeHousehold
+from support.first_week_fake import FakeHousehold, make_recognizer
+from support.gpu import find_models_dir
 from support.skills import NOW
 
 MIN_SENTENCES, MIN_FIRST = 222, 72
 MIN_RIGHT, MIN_FIRST_RIGHT = 0.9, 65 / 72
 
 
+@dataclass
+class ModelEmbedder:
+    """The model of the inference service, in this process."""
+
+    model: MiniLm
+
+    async def embed(self, texts: Sequence[str]) -> Vectors:
+        return np.asarray(self.model.embed(list(texts)).vectors, dtype=np.float32)
+
+
+async def load_recognizer() -> IntentRecognizer:
+    model = MiniLm.load(find_models_dir() / "minilm", device=Device("cpu", 1))
+    recognizer = make_recognizer(ModelEmbedder(model))
+    await recognizer.embed_examples()
+    return recognizer
+
+
+@pytest.mark.parametrize("has_embeddings", [False, True], ids=["by_words", "by_embeddings"])
 async def test_the_first_week_is_answered_rightly_and_never_misleads(
-    capsys: pytest.CaptureFixture[str],
+    capsys: pytest.CaptureFixture[str], *, has_embeddings: bool
 ) -> None:
-    dialogues = load_dialogues()
+    recognizer = await load_recognizer() if has_embeddings else make_recognizer()
     judgements = [
         judgement
-        for dialogue in dialogues
-        for judgement in await run_dialogue(dialogue, FakeHousehold())
+        for dialogue in load_dialogues()
+        for judgement in await run_dialogue(dialogue, FakeHousehold(recognizer))
     ]
     first = [one for one in judgements if one.dialogue.is_first]
     with capsys.disabled():

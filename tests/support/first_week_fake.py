@@ -10,13 +10,19 @@ from functools import cache
 from typing import Any
 
 from barnabee.api.assistant import make_skills
+from barnabee.core import system
 from barnabee.store.sessions import Exchange
 from barnabee.understanding.command_processor import process_command
 from barnabee.understanding.command_services import CommandServices, CommandSource
 from barnabee.understanding.home_controller import HomeController
 from barnabee.understanding.intent_recognizer import IntentRecognizer
 from barnabee.understanding.intents import Thresholds
-from barnabee.understanding.interfaces import Entity, KnownFact, ScheduleEntry
+from barnabee.understanding.interfaces import (
+    Entity,
+    KnownFact,
+    ScheduleEntry,
+    SentenceEmbedder,
+)
 from barnabee.understanding.sentence_matcher import SentenceMatcher
 from barnabee.up.demo_home.config import read_home_file
 from support.first_week import Dialogue
@@ -53,12 +59,9 @@ _EFFECTS = {
 
 @dataclass
 class FakeHousehold:
-    """A `Household` of fakes; Home Assistant's conversation agent understands nothing.
+    """A `Household` of fakes; Home Assistant's conversation agent understands nothing."""
 
-    Without a `recognizer`, intents are recognized by words, as while the inference is away.
-    """
-
-    recognizer: IntentRecognizer = field(default_factory=lambda: _make_recognizer())
+    recognizer: IntentRecognizer
     home: FakeHome = field(default_factory=FakeHome)
     memory: FakeMemory = field(default_factory=FakeMemory)
     schedule: FakeSchedule = field(default_factory=FakeSchedule)
@@ -115,9 +118,9 @@ def _make_matcher() -> SentenceMatcher:
     return SentenceMatcher(make_skills({}, None))
 
 
-@cache
-def _make_recognizer() -> IntentRecognizer:
-    return IntentRecognizer(NoEmbedder(), Thresholds(0.6, 0.5, 0.02))
+def make_recognizer(embedder: SentenceEmbedder | None = None) -> IntentRecognizer:
+    thresholds = Thresholds.from_config(system.load_system().intent)
+    return IntentRecognizer(embedder or NoEmbedder(), thresholds)
 
 
 def make_first_week_home(now: datetime) -> FakeHome:

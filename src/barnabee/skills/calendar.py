@@ -174,7 +174,7 @@ SKILL = Skill(
             (
                 f"(what's|what do i have|what do we have) [planned] on {_THE} {_CALENDAR} [{_ON}]",
                 f"(what's|what do i have|what do we have) on {_THE} {_CALENDAR} {_SPAN}",
-                f"(read|read me|check|show) {_THE} {_CALENDAR} [{_ON}|for {_SPAN}]",
+                f"[read|read me|check|show] [the|my|our] {_CALENDAR} [{_ON}|for {_SPAN}]",
                 f"(what's on|what's happening|what's planned|what's going on) {_ON}",
                 f"(what's on|what's happening|what's planned|what's going on) {_SPAN}",
                 f"(what do i have|what do we have|what have i got|what have we got) [on] {_ON}",

@@ -36,6 +36,7 @@ _NO_ITEM = re.compile(
     r"|^(?:help|you|it|that|this|them)\b",
     re.IGNORECASE,
 )
+_PRONOUN = re.compile(r"(?:it|that|this|them|those|these|something|one)", re.IGNORECASE)
 _CHECK_OFF = re.compile(r"(?:check|tick|cross|strike|mark)\b", re.IGNORECASE)
 
 
@@ -66,6 +67,8 @@ async def answer(question: Question, text: str, context: SkillContext) -> SkillR
 async def _act(call: SkillCall, todo: TodoList) -> SkillReply | None:
     text = str(call.slots.get("item", ""))
     match call.intent:
+        case "list_add" if _PRONOUN.fullmatch(text):
+            return SkillReply(f"What should I put on {todo.name}?", code="no_item")
         case "list_add":
             return await _add(todo, text) if _is_item(call, text) else None
         case "list_remove" | "list_complete":
@@ -244,6 +247,7 @@ SKILL = Skill(
                 f"(read|tell) me [what's on|what is on] {_THE} {{list}}",
                 f"(read|read out|show|show me) {_THE} {{list}}",
                 f"what do i have on {_THE} {{list}}",
+                f"{_THE} [shopping|grocery] list",
                 "what do (we|i) need (to buy|to get|from the shop|from the store|at the shop)",
                 f"how many (things|items|entries) [are] [there] on {_THE} {{list}}",
                 "what do (we|i) need (at the store|from the supermarket|at the supermarket)",

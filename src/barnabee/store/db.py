@@ -91,13 +91,12 @@ class Database:
             self._reader, lambda connection: _run_transaction(connection, "BEGIN", work)
         )
 
-    async def write(self, work: Work[T], *, durable: bool = False) -> T:
+    async def write(self, work: Work[T]) -> T:
         """Return the result of `work`, which runs in one write transaction.
 
-        Once a `durable` one has returned, it and all before it survive a power cut.
+        Once it has returned, what it wrote survives a power cut.
         """
-        run = self._write_durably if durable else self._write
-        return await self._run_on(self._writer, lambda connection: run(connection, work))
+        return await self._run_on(self._writer, lambda connection: self._write(connection, work))
 
     async def check(self) -> None:
         """Raise what is wrong when the database cannot be read and written.
@@ -132,13 +131,6 @@ class Database:
             return work(opened)
 
         return _run_transaction(connection, "BEGIN IMMEDIATE", work_in_log, self._check_fence)
-
-    def _write_durably(self, connection: sqlite3.Connection, work: Work[T]) -> T:
-        connection.execute("PRAGMA synchronous = FULL")
-        try:
-            return self._write(connection, work)
-        finally:
-            connection.execute("PRAGMA synchronous = NORMAL")
 
     def _require_writable(self, connection: sqlite3.Connection) -> None:
         self._require_same_file()

@@ -144,7 +144,7 @@ class RingStore:
 
         if not await self._has("ringing"):
             return []
-        return await self._database.write(stop_rings, durable=True)
+        return await self._database.write(stop_rings)
 
     async def end_old(self, ring_for: timedelta) -> list[ScheduleEntry]:
         """Finish rings that got a reaction, and return those missed after ringing `ring_for`."""

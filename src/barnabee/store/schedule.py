@@ -54,9 +54,7 @@ class ScheduleStore:
 
     async def save(self, entry: ScheduleEntry) -> None:
         """Insert or replace `entry`; after it returns, the entry survives a power cut."""
-        await self._database.write(
-            lambda connection: save_entry(connection, entry, self._clocks), durable=True
-        )
+        await self._database.write(lambda connection: save_entry(connection, entry, self._clocks))
 
     async def entries(self) -> list[ScheduleEntry]:
         """Return all entries that are pending, paused, ringing or missed; the next due first."""
@@ -67,9 +65,7 @@ class ScheduleStore:
     async def cancel(self, entry_id: str) -> bool:
         """Delete an entry; False when there was none."""
         sql = "DELETE FROM schedule WHERE entry_id = ?"
-        return await self._database.write(
-            lambda db: db.execute(sql, (entry_id,)).rowcount > 0, durable=True
-        )
+        return await self._database.write(lambda db: db.execute(sql, (entry_id,)).rowcount > 0)
 
     async def move_to_time_zone(self, time_zone: str) -> bool:
         """Let alarms and reminders follow the clock of `time_zone`; return whether any moved."""
@@ -84,7 +80,7 @@ class ScheduleStore:
             connection.execute(update, (time_zone,))
             update_due_times(connection, self._clocks)
 
-        await self._database.write(move, durable=True)
+        await self._database.write(move)
         return True
 
     async def refresh(self) -> Sequence[DueTime]:

@@ -21,6 +21,7 @@ import numpy as np
 from barnabee.core import schema
 from barnabee.understanding.interfaces import Vectors
 
+
 @dataclass(frozen=True)
 class Intent:
     """An intent, who handles it, and example sentences; `description` is spoken in questions."""

@@ -90,10 +90,9 @@ class SkillReply:
 
 @dataclass(frozen=True, slots=True)
 class SkillContext:
-    """What a handler may use. `now` is in the time zone of the home, `session_id` is of the
-    conversation.
+    """What a handler may use.
 
-    A service is None where it is not configured.
+    `now` is in the time zone of the home. A service is None where it is not configured.
     """
 
     now: datetime

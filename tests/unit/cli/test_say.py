@@ -98,7 +98,8 @@ async def test_a_recording_uses_one_turn_of_the_inference_service(
     gpu = GpuClient("http://gpu", "token", transport=transport)
     question = tmp_path / "question.wav"
     question.write_bytes(_wav())
-    await say._converse_in_turn(ServiceClients(api, gpu), question, tmp_path / "reply.wav", say.CommandOrigin("s1"))
+    clients, origin = ServiceClients(api, gpu), say.CommandOrigin("s1")
+    await say._converse_in_turn(clients, question, tmp_path / "reply.wav", origin)
     await gpu.aclose()
     spoken = [path for _, path, session in seen if session == "s1"]
     assert spoken == ["/v1/audio/transcriptions", "/v1/audio/speech"]

@@ -156,6 +156,13 @@ async def test_a_refusal_is_told_with_its_reason_and_what_was_written(
     assert not answer.acted
 
 
+async def test_a_pronoun_is_no_item(dialogue: SkillDialogue, home: FakeHome) -> None:
+    assert await reply(dialogue, "add it to the shopping list") == (
+        "What should I put on the shopping list?"
+    )
+    assert home.items[SHOPPING] == {}
+
+
 async def test_an_unknown_list_is_named_with_the_known_ones(dialogue: SkillDialogue) -> None:
     assert await reply(dialogue, "add a tent to the camping list") == (
         "I know no camping list. I know Shopping List and To-do."
