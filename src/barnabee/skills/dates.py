@@ -19,6 +19,8 @@ from barnabee.understanding.spoken_dates import MONTHS, add_months
 from barnabee.understanding.spoken_forms import say_day, say_year
 from barnabee.understanding.spoken_numbers import replace_number_words
 
+# Sentences that resemble "is it Saturday" and that today's date does not answer.
+_OTHER_QUESTION = re.compile(r"(?:is|are|was|will|did|does|do(?! you know))\b", re.IGNORECASE)
 _YEAR = re.compile(r"(?:the year )?(\d{4}|\d{2} \d{2})")
 
 
@@ -123,6 +125,8 @@ _ANSWERS: Mapping[str, Callable[[SkillCall, SkillContext], str | None]] = {
 
 
 async def handle(call: SkillCall, context: SkillContext) -> SkillReply | None:
+    if call.intent == "date" and _OTHER_QUESTION.match(call.text):
+        return None
     text = _ANSWERS[call.intent](call, context)
     return None if text is None else SkillReply(text)
 
