@@ -28,6 +28,11 @@ from barnabee.understanding.skill import (
 MAX_SPOKEN = 5
 _NOT_TOLD = "You haven't told me that."
 NOTHING_TOLD = "You haven't asked me to remember anything yet."
+_AT_A_PLACE = re.compile(
+    r"remind (?:me|us) when (?:i|we|you|he|she|they)(?: are|'re| am|'m| is)? "
+    r"(?:get|come|am|are|is|arrive|leave|go|reach|back|home|at|in)\b",
+    re.IGNORECASE,
+)
 _ABOUT_NOTES = frozenset(
     "remember change_note change_value new_value correct_note recall recall_about note_question "
     "notes".split()
@@ -36,6 +41,8 @@ _ABOUT_NOTES = frozenset(
 
 async def recall(call: SkillCall, context: SkillContext) -> SkillReply | None:
     """Answer a question that begins like one about notes."""
+    if _AT_A_PLACE.match(call.text):
+        return None  # a reminder
     question = re.sub(r"^(?:remind me|do you (?:still )?(?:remember|know))\s+", "", call.text)
     notes = await context.memory.facts()
     found = await _search(question, notes, context)

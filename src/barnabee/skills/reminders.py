@@ -63,7 +63,9 @@ async def handle(call: SkillCall, context: SkillContext) -> SkillReply | None:
     slots = call.slots
     match call.intent:
         case "reminder_set":
-            wish = _Wish(slots.get("text", ""), slots.get("when"), slots.get("person"))
+            place = f" when {slots['place']}" if "place" in slots else ""
+            text = slots.get("text", "") + place
+            wish = _Wish(text, slots.get("when"), slots.get("person"))
             return await _set(wish, context)
         case "reminder_repeat":
             if not REPEATED.search(call.text):  # "the parcel arrives on Friday"
@@ -190,6 +192,7 @@ _REMIND = "(remind|don't let|do not let)"
 _ABOUT = "(about|of|that|it's|it is)"
 _REMINDER = "(set|create|make|add|put on|i need|give me) [a|me a|another] reminder"
 _CANCEL = "(cancel|delete|remove|clear|forget|turn off)"
+_PLACE_SLOT = Slot(description="an event, as in: when I get home", is_required=False)
 SKILL = Skill(
     name="reminders",
     intents=(
@@ -201,6 +204,7 @@ SKILL = Skill(
                 f"{_REMIND} (me|us) [forget] {{when}} (to|{_ABOUT}) {{text}}",
                 f"{_REMIND} (me|us) [forget] to {{text}}",
                 f"{{when}} {_REMIND} (me|us) [forget] (to|{_ABOUT}) {{text}}",
+                f"{_REMIND} (me|us) (when|once|as soon as) {{place}} (to|{_ABOUT}) {{text}}",
                 "remind (me|us) [{when}]",
                 f"{_REMIND} {{person}} [forget] (to|{_ABOUT}) {{text}} {{when}}",
                 f"{_REMIND} {{person}} [forget] {{when}} (to|{_ABOUT}) {{text}}",
@@ -211,7 +215,7 @@ SKILL = Skill(
                 f"{_REMINDER} [for|at] {{when}}",
                 f"{_REMINDER}",
             ),
-            {"text": _TEXT, "when": _WHEN, "person": _PERSON},
+            {"text": _TEXT, "when": _WHEN, "person": _PERSON, "place": _PLACE_SLOT},
         ),
         SkillIntent(
             "reminder_repeat",

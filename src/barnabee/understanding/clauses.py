@@ -24,7 +24,7 @@ _CONNECTOR = re.compile(
     re.IGNORECASE,
 )
 _ITEM = re.compile(r"\s*,\s*(?:and\s+|then\s+)?|\s+(?:and(?: also| then)?|plus)\s+", re.IGNORECASE)
-_ARTICLE = re.compile(r"(?:the|my|our|all|every|both|his|her)\s", re.IGNORECASE)
+_ARTICLE = re.compile(r"^(?:the|my|our|all|every|both|his|her)\s", re.IGNORECASE)
 # In a list of items or songs, few verbs are surely no item.
 _FIRM_VERBS = make_word_set("turn switch set dim remind open close lock unlock tell cancel add")
 _OPEN_LISTS = frozenset({"add", "put", "play", "buy", "get"})

@@ -186,8 +186,10 @@ def _make_slot_pattern(kind: SlotKind) -> str:
     if words is None:
         return _FREE_TEXT
     one = "|".join(map(re.escape, sorted(words, key=len, reverse=True)))
+    # A moment does not begin in "parents evening on Tuesday".
+    begin = r"(?!(?:morning|afternoon|evening|night) (?:on|at|in|next)\b)" * (kind == "moment")
     word = rf"(?:(?:{one})(?!\w)|[-.]?\d[\w.:/°%-]*|[½¼¾⅓⅔⅛])"
-    return rf"{word}(?:[ ,-]+{word}){{0,{MAX_VALUE_WORDS - 1}}}"
+    return rf"{begin}{word}(?:[ ,-]+{word}){{0,{MAX_VALUE_WORDS - 1}}}"
 
 
 _SLOT_PATTERNS = {
