@@ -125,19 +125,20 @@ async def test_without_the_engines_commands_are_answered_degraded(deployment: De
     pid = deployment.kill("gpu")
     await wait_until(lambda: not psutil.pid_exists(pid))
     head = {"Authorization": f"Bearer {deployment.token}"}
+    url = f"{deployment.url('api')}/v1/command"
     async with httpx.AsyncClient(headers=head, timeout=10) as client:
-        answer = await client.post(
-            f"{deployment.url('api')}/v1/command", json={"utterance": "what time is it"}
-        )
-        found = answer.json()
+
+        async def ask(utterance: str) -> dict[str, Any]:
+            answer = await client.post(url, json={"utterance": utterance})
+            return dict(answer.json())
+
+        assert (await ask("what time is it"))["degraded"] == []  # words suffice
+        found = await ask("sing a song about the moon")
         assert found["reply"]
-        assert found["degraded"] == ["gpu"], found
+        assert "gpu" in found["degraded"], found
 
         async def well() -> bool:
-            again = await client.post(
-                f"{deployment.url('api')}/v1/command", json={"utterance": "what time is it"}
-            )
-            return again.json()["degraded"] == []
+            return "gpu" not in (await ask("sing a song about the moon"))["degraded"]
 
         await eventually(well)
     done = deployment.run_cli("health", "--json", "--wait", "60")
