@@ -133,12 +133,12 @@ async def test_without_the_engines_commands_are_answered_degraded(deployment: De
             return dict(answer.json())
 
         assert (await ask("what time is it"))["degraded"] == []  # words suffice
-        found = await ask("sing a song about the moon")
+        found = await ask("time check")
         assert found["reply"]
         assert "gpu" in found["degraded"], found
 
         async def well() -> bool:
-            return "gpu" not in (await ask("sing a song about the moon"))["degraded"]
+            return "gpu" not in (await ask("time check"))["degraded"]
 
         await eventually(well)
     done = deployment.run_cli("health", "--json", "--wait", "60")
