@@ -22,6 +22,7 @@ pytestmark = [needs_nixpkgs, pytest.mark.timeout(400)]
 GRAPH = system.load_system(ROOT / "system.toml")
 # Credentials of restores and drills only with off-site snapshots.
 OFFSITE_ONLY = {"snapshot_key", "rclone_conf"}
+LLM_KEYS = {"llm_api_key", "azure_openai_key"}  # needed only with a language model
 TOKENS = {scope.credential for scope in tokens.DERIVED}  # files of barnabee-tokens.service
 HOSTS = sorted(GRAPH.host)
 GATE = "barnabee-boot-gate.service"
@@ -119,7 +120,7 @@ def test_units_have_the_limits_dependencies_and_secrets_of_the_graph() -> None:
         requires = next((line for line in lines if line.startswith("Requires=")), "")
         for need in node.needs:
             assert f"barnabee-{need}.service" in requires
-        for credential in set(node.credentials) - OFFSITE_ONLY - TOKENS:
+        for credential in set(node.credentials) - OFFSITE_ONLY - TOKENS - LLM_KEYS:
             assert any(line.startswith(f"LoadCredential={credential}:") for line in lines)
         for credential in TOKENS & set(node.credentials):
             assert f"{name}/{credential}" in created
