@@ -110,6 +110,8 @@ def normalise(text: str, names: Collection[str] = ()) -> tuple[str, ...]:
     that command.
     """
     protected = protect_names(_SPACE.sub(" ", text).strip(), names)
+    if not protected.text.strip():  # private use characters alone
+        return (text.strip(),)
     return tuple(map(protected.restore, _normalise(protected.text, protected.is_known)))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from barnabee.understanding.command_words import make_word_set
@@ -278,6 +278,8 @@ def test_any_words_have_a_result_that_stays_the_same(text: str) -> None:
 
 @settings(deadline=None, max_examples=200)
 @given(st.text(max_size=60))
+@example("\ue000")
+@example("\ue000 \ue001")
 def test_any_text_has_a_result_that_stays_the_same(text: str) -> None:
     check_result(text)
 
