@@ -1,5 +1,5 @@
 /** Status view: capabilities, rooms, last probe, backup, alerts and services. */
-import type { AlertStatus, LanguageModelInfo, RoomStatus, StatusResponse, TurnEvent } from "../../api/types";
+import type { AlertStatus, RoomStatus, StatusResponse, TurnEvent } from "../../api/types";
 import { Capabilities } from "../../components/Capabilities";
 import { Card } from "../../components/Card";
 import { Notice } from "../../components/Notice";
@@ -7,6 +7,7 @@ import { ServiceTree } from "../../components/ServiceTree";
 import { type HealthState, StateBadge } from "../../components/StateBadge";
 import { formatDuration, formatSince } from "../../format";
 import { useAppState } from "../../state";
+import { LanguageModelCard } from "./languageModel";
 import { ProbeCard } from "./probe";
 import "./style.css";
 
@@ -41,7 +42,7 @@ export function Status() {
         <ProbeCard probe={status.probe} now={now} trusted={trusted} titles={state.system.value?.stage_titles ?? {}} />
         <BackupCard status={status} trusted={trusted} now={now} />
         <AlertsCard alerts={status.alerts} trusted={trusted} now={now} />
-        <ModelCard model={state.system.value?.language_model} />
+        <LanguageModelCard model={state.system.value?.language_model} />
       </div>
       <Card title="Services">
         <ServiceTree services={status.services} trusted={trusted} now={now} />
@@ -104,33 +105,6 @@ function BackupCard({ status, trusted, now }: { status: StatusResponse; trusted:
       ) : (
         <p class="muted">No backup is configured.</p>
       )}
-    </Card>
-  );
-}
-
-const SENT: Record<string, string> = {
-  sentence: "what was said",
-  time: "the time",
-  history: "the conversation",
-  home: "names of devices",
-  room: "the room",
-  speaker: "the speaker's name",
-  results: "answers of skills",
-};
-
-function ModelCard({ model }: { model: LanguageModelInfo | null | undefined }) {
-  if (!model) {
-    return null;
-  }
-  return (
-    <Card title="Language model">
-      <p>
-        {model.model} at {model.server}
-      </p>
-      <p class="small muted">
-        It receives {model.sent.map((kind) => SENT[kind] ?? kind).join(", ")}
-        {model.rooms.length > 0 && `; only in: ${model.rooms.join(", ")}`}.
-      </p>
     </Card>
   );
 }
