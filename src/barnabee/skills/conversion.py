@@ -6,6 +6,7 @@ import asyncio
 import math
 import re
 from functools import cache
+from tokenize import TokenError
 from typing import TYPE_CHECKING, Any
 
 from barnabee.skills.arithmetic import say_result
@@ -21,6 +22,11 @@ from barnabee.understanding.skill import (
 if TYPE_CHECKING:
     import pint
 
+# What Pint's parser raises for words that are no unit, some of it from Python's tokenizer.
+_UNKNOWN_UNIT = (
+    *(ArithmeticError, AssertionError, AttributeError, LookupError),
+    *(SyntaxError, TokenError, TypeError, ValueError),
+)
 # Names that Pint lacks or reads otherwise, in the singular.
 _ALIASES = {
     **dict.fromkeys(("degree celsius", "celsius", "centigrade", "degree centigrade"), "degC"),
@@ -115,15 +121,17 @@ def convert(amount: float, unit: str, target: str) -> str | None:
         weight = f"about {round(amount * grams)} {target}"
         return f"{say_result(amount)} {unit} {_be(amount)} {weight}."
     source, goal = _choose_ounce(source, goal), _choose_ounce(goal, source)
+    import pint  # noqa: PLC0415 - takes most of a second; loaded with the first conversion
+
     registry = _load_registry()
     if source == "degree" and goal in {"degC", "degF"}:
         source = "degF" if goal == "degC" else "degC"
     try:
         units = [registry.parse_units(_ALIASES.get(name, name)) for name in (source, goal)]
         value: Any = registry.Quantity(amount, units[0]).to(units[1]).magnitude
-    except Exception as error:  # noqa: BLE001 - Pint's parser raises what Python's tokenizer does
-        if type(error).__name__ == "DimensionalityError":
-            return f"{unit.capitalize()} and {target} do not measure the same thing."
+    except pint.DimensionalityError:
+        return f"{unit.capitalize()} and {target} do not measure the same thing."
+    except _UNKNOWN_UNIT:
         return None
     said = _SPOKEN.get(source, unit)
     return f"{say_result(amount)} {said} {_be(amount)} {_say_measure(value, goal, target)}."
