@@ -88,16 +88,16 @@ class RecordedSink:
 
 
 class FakeMemory:
-    """Notes that nobody wrote."""
+    """A family without notes."""
 
     async def remember(self, text: str, vector: Vectors | None, speaker: str | None) -> list[str]:
-        raise NotImplementedError
+        raise AssertionError(text)
 
     async def facts(self) -> Sequence[KnownFact]:
         return ()
 
     async def forget(self, fact_ids: object) -> None:
-        raise NotImplementedError
+        raise AssertionError(fact_ids)
 
 
 class FakeEmbedder:

@@ -131,7 +131,7 @@ async def _read_notes(context: SkillContext) -> Sequence[KnownFact]:
 
 
 async def _remove(note: KnownFact, context: SkillContext) -> list[str]:
-    """Delete a replaced note; where that fails the newer one is told before it."""
+    """Delete a replaced note; where that fails the newer one is recited first."""
     try:
         await context.memory.forget([note.fact_id])
     except Unavailable:

@@ -41,7 +41,7 @@ def name_entity(entity: Entity) -> str:
 
 
 def name_entities(entities: Sequence[Entity], home: Home | None = None) -> str:
-    """Return the names joined; entities of one name are told apart by their rooms."""
+    """Return the names joined; entities of one name are distinguished by their rooms."""
     names = [entity.name for entity in entities]
     spoken = [
         name_with_room(entity, home)

@@ -1,4 +1,4 @@
-"""Schedule of commands: what is stored, queued and told."""
+"""Schedule of commands: what is stored, queued and reported."""
 
 from __future__ import annotations
 

@@ -78,7 +78,7 @@ class FakeSink:
         self.sentences.append(sentence)
 
     async def wait_closed(self) -> None:
-        raise NotImplementedError
+        await asyncio.Event().wait()
 
 
 @dataclass
