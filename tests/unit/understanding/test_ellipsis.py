@@ -68,6 +68,7 @@ WARM = make_last("how warm is it in the bedroom")
         (LIGHT, "cancel that", "undo that"),
         (NOTE, "undo that", "forget that"),
         (NOTE, "no wait 5678", "remember that the gate code is 5678"),
+        (NOTE, "no, the gate code is 5678", "the gate code is 5678"),
         (LIST, "no, not eggs, butter", "no, not eggs, butter"),
         (WEATHER, "and tomorrow", "what's the weather tomorrow"),
         (WEATHER, "what about the weekend", "what's the weather this weekend"),
