@@ -111,6 +111,8 @@ def test_what_is_no_part_of_the_command_is_removed_but_not_all(
         ("play nevermind by nirvana", "play nevermind by nirvana"),
         ("forget that the key is under the mat", "forget that the key is under the mat"),
         ("turn on the kitchen light, no wait, the bedroom", "turn on the bedroom light"),
+        ("turn on the kitchen light. No weight the bedroom", "turn on the bedroom light"),
+        ("remember there is no weight limit", "remember there is no weight limit"),
         ("Turn on the kitchen light. No, wait. The bedroom.", "Turn on the bedroom light"),
         ("turn on the kitchen light, no, the hall light", "turn on the hall light"),
         ("turn on the kitchen light no wait turn off the fan", "turn off the fan"),
