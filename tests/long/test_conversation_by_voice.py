@@ -142,6 +142,8 @@ async def have_conversation(
             items = await kitchen.household.read_shopping()
             problems += find_item_problems(spoken.turn.shopping, items)
         states = after
+        reply = kitchen.client.find_text("reply", exchange)
+        print(f"{spoken.turn.say} -> {exchange.heard!r} -> {reply!r} {problems}", flush=True)
         said.append(Said(spoken, exchange, problems, ring))
     return said
 
