@@ -44,6 +44,7 @@ WARM = make_last("how warm is it in the bedroom")
         (LIGHT, "do that again", "turn on the kitchen light"),
         (LIGHT, "and the bedroom", "turn on the bedroom light"),
         (LIGHT, "and bedroom", "turn on the bedroom light"),
+        (LIGHT, "and the counterlight", "turn on the counterlight"),
         (LIGHT, "the bedroom one", "turn on the bedroom light"),
         (LIGHT, "the bedroom too", "turn on the bedroom light"),
         (LIGHT, "what about the hall light", "turn on the hall light"),
