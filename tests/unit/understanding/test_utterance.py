@@ -66,6 +66,7 @@ WORDS = make_word_set(
         ("okay so uh can you like turn on the uh the light", "turn on the light"),
         ("turn of the hall light", "turn off the hall light"),
         ("dimit to 40%", "dim it to 40 percent"),
+        ("know the key is in the shed", "no the key is in the shed"),
         ("uh huh", "uh huh"),
         ("t-turn on the li- light", "turn on the light"),
         ("bye bye", "bye bye"),
