@@ -65,7 +65,9 @@ def functions() -> Iterator[tuple[Path, Function]]:
 def texts() -> Iterator[tuple[Path, str]]:
     for folder, suffixes in TEXTS.items():
         for path in sorted((ROOT / folder).rglob("*")):
-            is_text = path.suffix in suffixes and path.name not in SENTENCES | ALIASES
+            is_text = path.suffix in suffixes and path.name not in SENTENCES | ALIASES | {
+                "conversation.md"
+            }
             if is_text and not {"node_modules", "dist", "skills"} & set(path.parts):
                 yield path, path.read_text(encoding="utf-8")
     for name in PAGES:

@@ -116,7 +116,7 @@ async def run_dialogue(dialogue: Dialogue, household: Household) -> list[Judgeme
             *find_reply_problems(turn, reply, household.now.date()),
         ]
         if turn.shopping is not None:
-            problems += _compare_items(turn.shopping, await household.read_shopping())
+            problems += find_item_problems(turn.shopping, await household.read_shopping())
         if turn.rings is not None and (rings := await household.read_rings()) is not None:
             problems += _compare_rings(turn.rings, rings, household.now)
         verdict = classify(turn, reply, problems, household.now.date())
@@ -211,7 +211,7 @@ def _read_dialogue(entry: Mapping[str, Any]) -> Dialogue:
     assert not entry.keys() - known, entry
     return Dialogue(
         entry["kind"],
-        tuple(map(_read_turn, entry["turns"])),
+        tuple(map(read_turn, entry["turns"])),
         entry.get("week", False),
         entry.get("room"),
         entry.get("before", {}),
@@ -219,7 +219,7 @@ def _read_dialogue(entry: Mapping[str, Any]) -> Dialogue:
     )
 
 
-def _read_turn(entry: Mapping[str, Any]) -> Turn:
+def read_turn(entry: Mapping[str, Any]) -> Turn:
     known = {"say", "is", "says", "never", "refuses", "list", "rings"}
     assert not entry.keys() - known, entry
     return Turn(
@@ -260,7 +260,7 @@ def _show(entity: Entity) -> str:
     return " ".join((entity.state, *values))
 
 
-def _compare_items(expected: Sequence[str], items: Sequence[str]) -> Iterator[str]:
+def find_item_problems(expected: Sequence[str], items: Sequence[str]) -> Iterator[str]:
     unmatched = [one for one in expected if not any(fnmatch(item, one) for item in items)]
     if unmatched or len(expected) != len(items):
         yield f"the shopping list is {list(items)}"

@@ -84,6 +84,7 @@ _BARE_OBJECT = re.compile(
     r"(?:open|close|shut|lock|unlock|start|stop|dim|brighten) (?P<plain>.+?)(?= to |$)",
     re.IGNORECASE,
 )
+_WRITTEN_AS_ONE = re.compile(r"\w(?:lights?|lamps?)$")  # "nightlight", Whisper's "counterlight"
 _LOCATION = re.compile(r"\s+in (?:the )?\S+(?: room)?(?=\s|$)", re.IGNORECASE)
 
 
@@ -197,7 +198,8 @@ def _replace_place(sentence: str, part: str) -> str | None:
 
 def _replace_noun(sentence: str, part: str) -> str | None:
     phrases = list(_NOUN_PHRASE.finditer(sentence))
-    is_thing = part.rsplit(maxsplit=1)[-1].lower() in THINGS
+    kind = part.rsplit(maxsplit=1)[-1].lower()
+    is_thing = kind in THINGS or _WRITTEN_AS_ONE.search(kind) is not None
     if not phrases:
         found = _BARE_OBJECT.fullmatch(sentence)
         name = (

@@ -62,6 +62,9 @@ _FOLLOW_UP = re.compile(
     r"i meant? )+(?P<part>\S.*)",
     re.IGNORECASE,
 )
+_STATEMENT = re.compile(
+    r"(?:the|my|our|\w+'s) .*(?<!that)(?<!which)(?<!who) (?:is|are|was|were) \S.*", re.IGNORECASE
+)
 _ONE_OF = re.compile(r"(?:the )?(?P<part>\S.*?) ones?(?: too| as well| please)?", re.IGNORECASE)
 _TOO = re.compile(r"(?P<part>(?:the|my|our|in) \S.*?) (?:too|as well|also)", re.IGNORECASE)
 _NOT_A_PART = make_word_set("other first second last next that this which no any right wrong")
@@ -241,7 +244,7 @@ def _resolve_part(text: str, last: LastCommand) -> str | None:
     if match is None:
         return None
     part = match["part"]
-    if first_word(part) in VERBS:
+    if first_word(part) in VERBS or _STATEMENT.fullmatch(part):
         return part
     words = part.lower().removeprefix("the ").split()
     if not words or words[0] in _NOT_A_PART:

@@ -75,8 +75,11 @@ class HomeRecognizer:
         floors = (name for names in home.floors.values() for name in names)
         self._area_names = frozenset(map(fold_spelling, areas))
         self._floor_names = frozenset(map(fold_spelling, floors))
+        names = (*self._domains, *self._area_names)
+        self._spaced = {name.replace(" ", ""): name for name in names}  # "counterlight"
+        self._spaced |= {name: name for name in names}
         self._sounds: dict[str, set[str]] = {}  # words of names by their sound
-        for name in (*self._domains, *self._area_names):
+        for name in names:
             for word in name.split():
                 self._sounds.setdefault(make_sound_key(word), set()).add(word)
 
@@ -90,7 +93,8 @@ class HomeRecognizer:
 
     def recognize(self, text: str) -> HomeRequest | None:
         """Return what `text` asks of the home; None for a sentence about something else."""
-        words = fold_sentence(text).split()
+        said = fold_sentence(text).split()
+        words = [word for one in said for word in self._spaced.get(one, one).split()]
         if len(words) > _MAX_WORDS:
             return None
         found = self._match(words)

@@ -114,12 +114,14 @@ def _say_done(
 ) -> str:
     if not done:
         return ""
-    entities = [entity for _, entity in done]
+    entities = list({entity.entity_id: entity for _, entity in done}.values())
     if all(entity.domain in {"scene", "script", "button", "input_button"} for entity in entities):
         return f"okay, {name_entities(entities, home)}"
     results: dict[str, list[Entity]] = {}
     for step, entity in done:
-        results.setdefault(_say_result(step, entity), []).append(entity)
+        group = results.setdefault(_say_result(step, entity), [])
+        if entity not in group:  # several calls may restore one entity
+            group.append(entity)
     already = "already " if is_old else ""
     if not targets.entities and not is_short(entities):
         return "everything is as before"  # undone
@@ -133,7 +135,7 @@ def _say_done(
         for result, group in results.items()
         if is_short(group)
     ]
-    rest = len(entities) - sum(len(group) for group in results.values() if is_short(group))
+    rest = sum(len(group) for group in results.values() if not is_short(group))
     return join_names([*parts, *([f"{rest} more are changed"] if rest else [])])
 
 

@@ -85,6 +85,9 @@ _COURTESY = re.compile(
     re.IGNORECASE,
 )
 _MISHEARD_OFF = re.compile(r"(?<=\bturn) of\b(?= \w)", re.IGNORECASE)
+_MISHEARD_WAIT = re.compile(r"(?:^|(?<=[,.;!?…] ))(no,?) weight\b(?=[\s,]+\w)", re.IGNORECASE)
+_MISHEARD_NO = re.compile(r"^know(?=,? (?:the|my|our) .+ (?:is|are|was|were) )", re.IGNORECASE)
+_MISHEARD_IT = re.compile(r"\b(dim|turn|switch|set|make|open|close)it\b", re.IGNORECASE)
 _STUTTER = re.compile(r"\b(\w{1,6})-+[\s,]*(?=\1)", re.IGNORECASE)
 _REPEATED = re.compile(
     r"\b(\w+(?:'\w+)?(?: \w+(?:'\w+)?){0,3})(?:[\s,.…]+\1\b(?!['-]))+", re.IGNORECASE
@@ -186,6 +189,8 @@ _FRONTS: tuple[tuple[re.Pattern[str], Callable[[re.Match[str], str], bool]], ...
 def _clean_inside(text: str) -> str:
     text = _SPACE.sub(" ", _INNER_HESITATION.sub(" ", text)).strip()
     text = _MISHEARD_OFF.sub(" off", _STUTTER.sub("", text))
+    text = _MISHEARD_NO.sub("no", _MISHEARD_WAIT.sub(r"\1 wait", text))
+    text = _MISHEARD_IT.sub(r"\1 it", text)
     return text if is_dictation(text) else _REPEATED.sub(_say_once, text)
 
 

@@ -424,6 +424,12 @@ async def test_undo_of_a_group_restores_each_light(home: FakeHome, talk: HomeCon
     assert home.state("light.counter_light") == "on"
 
 
+async def test_undo_of_the_heating_names_it_once(home: FakeHome, talk: HomeConversation) -> None:
+    await talk.say("set the heating to 22 degrees")
+    assert await talk.hear("undo that") == "The thermostat is as before."
+    assert home.entities["climate.thermostat"].attributes["temperature"] == 20
+
+
 async def test_undo_of_a_lock_is_asked_about(home: FakeHome, talk: HomeConversation) -> None:
     await talk.say("unlock the front door")
     await talk.say("yes")
