@@ -7,8 +7,6 @@
     nixpkgs-py311.url = "github:NixOS/nixpkgs/nixos-25.11";
     poetry2nix.url = "github:nix-community/poetry2nix";
     poetry2nix.inputs.nixpkgs.follows = "nixpkgs-py311";
-    nixos-generators.url = "github:nix-community/nixos-generators";
-    nixos-generators.inputs.nixpkgs.follows = "nixpkgs";
     microvm.url = "github:microvm-nix/microvm.nix";
     microvm.inputs.nixpkgs.follows = "nixpkgs";
     sops-nix.url = "github:Mic92/sops-nix";
@@ -33,13 +31,8 @@
         inherit (self.nixosConfigurations.beast) options; # a hypervisor has all modules
       };
       images = import ./pkgs/images {
-        inherit
-          evaluate
-          inputs
-          lib
-          pkgs
-          system
-          ;
+        inherit lib pkgs;
+        machines = self.nixosConfigurations;
       };
     in
     {
@@ -82,17 +75,7 @@
       apps.${system} = import ./pkgs/apps.nix { inherit lib pkgs; };
 
       # The VM tests of tests/vm, run by `nix flake check`.
-      checks.${system} = lib.genAttrs [
-        "alert-delivery"
-        "degradation"
-        "failover"
-        "health-cascade"
-        "litestream-restore"
-        "log-query"
-        "network"
-        "rollback"
-        "secrets"
-      ] (name: import (./tests/vm + "/${name}.nix") { inherit inputs pkgs self; });
+      checks.${system} = import ./tests/vm { inherit inputs pkgs self; };
 
       devShells.${system}.default = import ./pkgs/shell.nix { inherit inputs system; };
       formatter.${system} = pkgs.nixfmt-tree;

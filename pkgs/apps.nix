@@ -42,6 +42,8 @@ let
     pkgs.gitMinimal
     pkgs.nix
     pkgs.openssh
+    pkgs.openssl
+    pkgs.sops
   ];
 in
 lib.mapAttrs app {
@@ -62,6 +64,14 @@ lib.mapAttrs app {
   };
   deploy-initial = {
     description = "Install a host on a machine that runs the NixOS installer; erases its disk";
+    programs = deployPrograms;
+  };
+  check = {
+    description = "Check a host's configuration before its installation: check --host beast";
+    programs = deployPrograms;
+  };
+  facts = {
+    description = "Print the host file of a machine: facts beast --on root@INSTALLER";
     programs = deployPrograms;
   };
   deploy-update = {

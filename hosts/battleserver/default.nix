@@ -1,5 +1,5 @@
 # Proxmox node. This configuration is never installed: `nix build .#proxmox-battleserver` writes the
-# guests' configuration files from it, with the same type checks as for any host.
+# commands that create the guests, with the same type checks as for any host.
 {
   imports = [ ../../nixos/profiles/base.nix ];
 
@@ -16,6 +16,7 @@
         cores = 4;
         memoryMib = 8192;
         diskGib = 32;
+        dataGib = 32;
       };
       barnabee-monitoring = {
         kind = "lxc";
@@ -25,11 +26,11 @@
         diskGib = 64;
       };
       barnabee-gpu = {
-        kind = "vm";
+        kind = "vm"; # lxc: without a GPU
         id = 120;
         cores = 8;
         memoryMib = 16384;
-        diskGib = 32;
+        diskGib = 64;
       };
     };
   };

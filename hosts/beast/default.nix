@@ -1,5 +1,4 @@
-# Physical host with the GPU. Check the hardware names with `lspci -D` and `ls /dev/disk/by-id` before the
-# first switch.
+# Physical host with the GPU. `barnabee facts beast` prints this file for the machine it runs on.
 {
   imports = [
     ../../nixos/profiles/base.nix
@@ -18,6 +17,12 @@
   boot.kernelModules = [ "kvm-amd" ];
 
   barnabee = {
+    placeholders = [
+      "barnabee.bridgePorts"
+      "barnabee.disk"
+      "barnabee.passthrough.addresses"
+      "barnabee.uplink"
+    ];
     disk = "/dev/disk/by-id/nvme-beast";
     uplink = "enp5s0";
     bridgePorts = [ "enp6s0" ]; # the cable to manofwar

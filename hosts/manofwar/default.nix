@@ -1,4 +1,5 @@
-# Standby host without a GPU: follows the primary until it is promoted.
+# Standby host without a GPU: follows the primary until it is promoted. `barnabee facts manofwar` prints this
+# file for the machine it runs on.
 {
   imports = [
     ../../nixos/profiles/base.nix
@@ -15,6 +16,11 @@
     "xhci_pci"
   ];
   barnabee = {
+    placeholders = [
+      "barnabee.disk"
+      "barnabee.network.interface"
+      "barnabee.uplink"
+    ];
     disk = "/dev/disk/by-id/nvme-manofwar";
     uplink = "enp5s0";
     network.interface = "enp6s0"; # the cable to beast

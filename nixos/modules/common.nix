@@ -1,8 +1,7 @@
-# Packages, data directory, users and environment that all services of a host share.
+# Data directory, users and environment that all services of a host share.
 {
   config,
   lib,
-  pkgs,
   barnabeeLib,
   ...
 }:
@@ -13,27 +12,6 @@ let
 in
 {
   options.barnabee = {
-    package = lib.mkOption {
-      type = lib.types.package;
-      default = pkgs.barnabee;
-      defaultText = lib.literalExpression "pkgs.barnabee";
-      description = "The assistant's package; units start the Python of its `env`.";
-      example = lib.literalExpression "pkgs.barnabee-cuda";
-    };
-    models = lib.mkOption {
-      type = lib.types.package;
-      default = pkgs.barnabee-models-cpu;
-      defaultText = lib.literalExpression "pkgs.barnabee-models-cpu";
-      description = "Package with one folder for each model.";
-      example = lib.literalExpression "pkgs.barnabee-models-cuda";
-    };
-    fillers = lib.mkOption {
-      type = lib.types.nullOr lib.types.package;
-      default = pkgs.barnabee-fillers;
-      defaultText = lib.literalExpression "pkgs.barnabee-fillers";
-      description = "Package with the recorded filler phrases of the voice service; null for none.";
-      example = null;
-    };
     dataDir = lib.mkOption {
       type = lib.types.path;
       default = "/data";
@@ -68,10 +46,7 @@ in
       });
 
       # A group owns the database: litestream writes files beside it (docs/reference/store.md).
-      systemd.tmpfiles.rules = [
-        "d ${cfg.dataDir} 2770 root barnabee -"
-      ]
-      ++ lib.optional (cfg.fillers != null) "L+ ${cfg.dataDir}/fillers - - - - ${cfg.fillers}";
+      systemd.tmpfiles.rules = [ "d ${cfg.dataDir} 2770 root barnabee -" ];
 
       systemd.slices.barnabee.description = "BarnabeeNet";
       environment.systemPackages = [ cfg.package ];

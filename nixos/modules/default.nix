@@ -6,12 +6,16 @@ in
 {
   imports = [
     ./system.nix
+    ./system-checks.nix
     ./network.nix
     ./firewall.nix
+    ./firewall-options.nix
     ./secrets.nix
+    ./secrets-wait.nix
     ./tokens.nix
     ./lib.nix
     ./common.nix
+    ./packages.nix
     ./backup.nix
     ./ops-command.nix
     ./health.nix
@@ -26,6 +30,7 @@ in
     ./deploy-facts.nix
     ./deploy-units.nix
     ./boot-counting.nix
+    ./install-facts.nix
     ./renamed-options.nix
   ]
   ++ filesOf ./services

@@ -2,6 +2,7 @@
 # (src/barnabee/deploy/machine.py).
 {
   config,
+  inputs,
   lib,
   barnabeeLib,
   ...
@@ -19,11 +20,13 @@ let
       {
         machine = null;
         directory = config.barnabee.dataDir;
+        paths = config.barnabee.standby.servingPaths;
       }
     else if guestDirectory != null then
       {
         machine = coreHost;
         directory = guestDirectory;
+        paths = inputs.self.nixosConfigurations.${coreHost}.config.barnabee.standby.servingPaths;
       }
     else
       null;
@@ -46,6 +49,7 @@ let
           pin_unit = "barnabee-pin.service";
           restore_unit = "barnabee-rollback-data@";
           house = "barnabee.target";
+          start = database.paths;
           inherit (database) machine;
         };
     limits = removeAttrs graph.deploy [ "boot_tries" ];

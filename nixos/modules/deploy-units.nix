@@ -10,7 +10,7 @@ let
   inherit (config.barnabee.secrets) fileOf;
   databaseUnit = description: credentials: command: {
     description = "BarnabeeNet: ${description}";
-    inherit (barnabeeLib) environment;
+    environment = barnabeeLib.environment // barnabeeLib.replicaEnvironment;
     serviceConfig = import ../lib/hardening.nix // {
       Type = "oneshot";
       User = "barnabee-restore";
@@ -24,6 +24,8 @@ let
       );
     };
   };
+  # The path units of a standby would start the services again during the restore.
+  stopped = barnabeeLib.servingUnits ++ config.barnabee.standby.servingPaths;
 in
 {
   config = lib.mkMerge [
@@ -64,7 +66,11 @@ in
           "backup pin --reason 'before a switch'";
       systemd.services."barnabee-rollback-data@" =
         databaseUnit "rollback of the database to restore point %i" graph.service.restore.credentials
-          "rollback-data %i";
+          "rollback-data %i"
+        // {
+          conflicts = stopped;
+          after = stopped;
+        };
     })
   ];
 }

@@ -2,13 +2,31 @@
 { config, lib, ... }:
 let
   cfg = config.barnabee.gpu;
+  inherit (config.barnabee.system.gpu) device vram_mib;
+  isSlice = lib.hasPrefix "MIG-" device;
+  defaults = (import ../lib/system.nix).loadFile ../../system.toml;
 in
 {
-  options.barnabee.gpu.enable = lib.mkOption {
-    type = lib.types.bool;
-    default = false;
-    description = "Use the GPU of `barnabee.system.gpu` on this host; without it the engines run on the CPU.";
-    example = true;
+  options.barnabee.gpu = {
+    enable = lib.mkOption {
+      type = lib.types.bool;
+      default = false;
+      description = "Use the GPU of `barnabee.system.gpu` on this host; without it the engines run on the CPU.";
+      example = true;
+    };
+    environment = lib.mkOption {
+      type = lib.types.attrsOf lib.types.str;
+      internal = true;
+      readOnly = true;
+      default = lib.optionalAttrs cfg.enable {
+        CUDA_DEVICE_ORDER = "PCI_BUS_ID"; # the driver's numbers, which NVML uses
+        CUDA_VISIBLE_DEVICES = device;
+      };
+      description = "Environment of programs that use the GPU or MIG slice of `barnabee.system.gpu.device`.";
+      example = {
+        CUDA_VISIBLE_DEVICES = "0";
+      };
+    };
   };
 
   config = lib.mkIf cfg.enable {
@@ -25,6 +43,10 @@ in
       {
         assertion = lib.elem "gpu" config.barnabee.roles || lib.elem "standby" config.barnabee.roles;
         message = "barnabee.gpu.enable is set, but ${config.barnabee.name} does not have the role gpu; give it the role in barnabee.system.host, or unset barnabee.gpu.enable.";
+      }
+      {
+        assertion = isSlice -> vram_mib != defaults.gpu.vram_mib;
+        message = "barnabee.system.gpu.device is the MIG slice ${device}, but barnabee.system.gpu.vram_mib is that of the whole GPU of system.toml; set it to the memory of the slice (`nvidia-smi`).";
       }
     ];
   };

@@ -1,4 +1,4 @@
-# Network of the guests: bridge, address translation, forwarded ports, name resolution.
+# Bridge between a hypervisor and its guests, and their name resolution.
 { config, lib, ... }:
 let
   inherit (config.barnabee)
@@ -7,19 +7,7 @@ let
     guests
     name
     network
-    uplink
     ;
-  core = network.addresses.barnabee-core;
-  forwardTcp = port: {
-    proto = "tcp";
-    sourcePort = port;
-    destination = "${core}:${toString port}";
-  };
-  forwardUdp = range: {
-    proto = "udp";
-    sourcePort = "${toString range.from}:${toString range.to}";
-    destination = "${core}:${toString range.from}-${toString range.to}";
-  };
 in
 {
   options.barnabee = {
@@ -47,14 +35,6 @@ in
           prefixLength = 24;
         }
       ];
-      nat = lib.mkIf (uplink != null) {
-        enable = true;
-        internalInterfaces = [ bridge ];
-        externalInterface = uplink;
-        forwardPorts = map forwardTcp network.public.tcp ++ map forwardUdp network.public.udp;
-      };
-      # Outgoing traffic of guests passes; incoming traffic only to the ports forwarded above.
-      firewall.filterForward = true;
       firewall.interfaces.${bridge} = {
         allowedTCPPorts = [ 53 ];
         allowedUDPPorts = [ 53 ];
@@ -79,10 +59,6 @@ in
     };
 
     assertions = [
-      {
-        assertion = uplink != null;
-        message = "barnabee.guests need a network uplink: set barnabee.uplink to the interface on the home network.";
-      }
       {
         assertion = config.barnabee.standby.enable -> bridgePorts != [ ];
         message = "barnabee.bridgePorts is empty, so a standby cannot reach the guests: name the interface that leads to it, or unset barnabee.standby.virtualIp.";

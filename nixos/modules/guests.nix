@@ -18,6 +18,7 @@ let
 in
 {
   imports = [
+    ./guest-forwarding.nix
     ./guest-network.nix
     ./guest-secrets.nix
   ];

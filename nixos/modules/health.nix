@@ -103,8 +103,6 @@ in
           ExecStart = "${barnabeeLib.barnabee} health --wait ${toString cfg.waitSeconds} ${addresses}";
           TimeoutStartSec = cfg.waitSeconds + 15;
           LoadCredential = map (file: "metrics_token:${file}") metricsToken;
-          # To read the epoch of the database's replica.
-          SupplementaryGroups = lib.optional (localServices != [ ]) "barnabee";
         }
         // barnabeeLib.privateNetworkOnly;
     };

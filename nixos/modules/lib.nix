@@ -86,7 +86,9 @@ in
       graph
       graphLib
       localServices
+      monitors
       addressOf
+      addressOfHost
       urlOf
       mkService
       environment
@@ -100,6 +102,25 @@ in
       IPAddressAllow = ownNetworks;
     };
     runsService = service: lib.elem service localServices;
+    # Units that write the database, or start those that do. A unit with these in `conflicts` and `after`
+    # starts when all of them have ended.
+    servingUnits =
+      map (service: "barnabee-${service}.service") (
+        lib.subtractLists [
+          "gpu"
+          "redis"
+        ] localServices
+      )
+      ++ [
+        "barnabee.target"
+        "barnabee-healthy.target"
+        "barnabee-health.service"
+        "barnabee-supervisor.service"
+      ];
+    # For units that read or write the replica (core/replica_epoch.py).
+    replicaEnvironment = lib.optionalAttrs (
+      cfg.standby.enable && lib.elem cfg.name cfg.standby.members
+    ) { BARNABEE_LINE = "${cfg.dataDir}/line"; };
     inherit python;
     barnabee = "${cfg.package.env}/bin/barnabee";
   };

@@ -21,7 +21,7 @@ let
   credentials = map (name: "${name}:${fileOf name}") (
     lib.filter (name: fileOf name != null) names
   );
-  environment = barnabeeLib.environment // {
+  environment = barnabeeLib.environment // barnabeeLib.replicaEnvironment // {
     PATH = lib.makeBinPath [
       pkgs.coreutils
       pkgs.rclone
@@ -29,7 +29,15 @@ let
     ];
     BARNABEE_TOKEN_STATE = "/var/lib/barnabee-tokens";
     BARNABEE_TOKEN_COPIES = "/run/barnabee-tokens";
-    BARNABEE_UNITS = "barnabee.target barnabee-api.service barnabee-worker.service barnabee-litestream.service";
+    BARNABEE_UNITS = lib.concatStringsSep " " (
+      [
+        "barnabee.target"
+        "barnabee-api.service"
+        "barnabee-worker.service"
+        "barnabee-litestream.service"
+      ]
+      ++ config.barnabee.standby.servingPaths
+    );
   };
   environmentFile = pkgs.writeText "barnabee-ops.env" (
     lib.concatStrings (lib.mapAttrsToList (name: value: "${name}=${value}\n") environment)

@@ -45,6 +45,15 @@ in
       description = "PCI address of every function of the GPU (`lspci -D`).";
       example = [ "0000:0a:00.0" ];
     };
+    onlyDisplay = lib.mkOption {
+      type = lib.types.bool;
+      default = false;
+      description = ''
+        The GPU is the machine's only display: the kernel does not use the framebuffer of the firmware. The
+        screen keeps what the boot loader drew, and the machine is reached by SSH only.
+      '';
+      example = true;
+    };
     iommu = lib.mkOption {
       type = lib.types.nullOr (
         lib.types.enum [
@@ -56,16 +65,26 @@ in
       description = "Vendor of the IOMMU, which must also be enabled in the firmware.";
       example = "amd";
     };
+    kernelParams = lib.mkOption {
+      type = lib.types.listOf lib.types.str;
+      internal = true;
+      readOnly = true;
+      default = [
+        "iommu=pt"
+      ]
+      # AMD's is enabled by default.
+      ++ lib.optional (cfg.iommu == "intel") "intel_iommu=on"
+      # Since Linux 6.0 vfio-pci detaches the boot framebuffer's driver (simpledrm, efifb) when it binds;
+      # without sysfb there is none that could hold the GPU's memory.
+      ++ lib.optional cfg.onlyDisplay "initcall_blacklist=sysfb_init";
+      description = "Kernel parameters of a machine that gives its GPU to a guest.";
+      example = [ "iommu=pt" ];
+    };
   };
 
   config = lib.mkIf cfg.enable {
     boot = {
-      kernelParams = [
-        "iommu=pt"
-        "vfio-pci.ids=${lib.concatStringsSep "," cfg.ids}"
-      ]
-      # AMD's is enabled by default.
-      ++ lib.optional (cfg.iommu == "intel") "intel_iommu=on";
+      kernelParams = cfg.kernelParams ++ [ "vfio-pci.ids=${lib.concatStringsSep "," cfg.ids}" ];
       # In the initrd, before any other driver can bind the GPU.
       initrd.kernelModules = [
         "vfio_pci"
@@ -73,10 +92,7 @@ in
         "vfio_iommu_type1"
       ];
       blacklistedKernelModules = drivers;
-      extraModprobeConfig = ''
-        softdep snd_hda_intel pre: vfio-pci
-        softdep xhci_pci pre: vfio-pci
-      '';
+      extraModprobeConfig = "softdep snd_hda_intel pre: vfio-pci"; # binds the GPU's audio function
     };
 
     assertions = [

@@ -65,6 +65,17 @@ in
       description = "Hosts that may hold the lease.";
       example = [ "barnabee-core" ];
     };
+    servingPaths = lib.mkOption {
+      type = lib.types.listOf lib.types.str;
+      default = lib.optionals (cfg.enable && lib.elem name cfg.members) [
+        "barnabee-serve.path"
+        "barnabee-healthy.path"
+        "barnabee-replicate.path"
+      ];
+      internal = true;
+      description = "Path units that start the services of this host while it holds the lease.";
+      example = [ "barnabee-serve.path" ];
+    };
     standbyHosts = lib.mkOption {
       type = lib.types.listOf lib.types.str;
       default = graphLib.hostsWithRole graph "standby";

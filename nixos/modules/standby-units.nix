@@ -19,13 +19,6 @@ let
   ];
   credentials = map (secret: "${secret}:${toString (config.barnabee.secrets.fileOf secret)}") secrets;
 
-  # Units that conflict with the follower: it starts when all of them have stopped.
-  servingUnits = [
-    "barnabee.target"
-    "barnabee-healthy.target"
-    "barnabee-health.service"
-  ];
-
   unit =
     {
       description,
@@ -118,12 +111,8 @@ in
           };
         }
         // {
-          conflicts = servingUnits;
-          after = [
-            "network-online.target"
-          ]
-          ++ servingUnits
-          ++ map (service: "barnabee-${service}.service") barnabeeLib.localServices;
+          conflicts = barnabeeLib.servingUnits;
+          after = [ "network-online.target" ] ++ barnabeeLib.servingUnits;
         };
 
       barnabee-promote = oneshot "promotion when the lease is free" "promote --no-wait";

@@ -8,7 +8,7 @@
 }:
 let
   cfg = config.barnabee.standby;
-  inherit (config.barnabee) name network dataDir;
+  inherit (config.barnabee) name network;
   runtimeDirectory = "/run/barnabee-lease"; # RuntimeDirectory of standby-units.nix
   peers = lib.filter (host: host != name) cfg.members;
   isStandby = lib.elem name cfg.standbyHosts;
@@ -23,6 +23,14 @@ let
       Unit = unit;
     };
   };
+  replicaUnits = map (name: "barnabee-${name}") [
+    "api"
+    "drill"
+    "litestream"
+    "restore"
+    "snapshot"
+    "worker"
+  ];
   # A service that runs in every role.
   inEveryRole = {
     partOf = lib.mkForce [ ];
@@ -34,7 +42,6 @@ in
     barnabee = {
       settings = {
         BARNABEE_LEASE_DIR = runtimeDirectory;
-        BARNABEE_LINE = "${dataDir}/line";
       }
       # The virtual IP address moves between hosts; the firewall limits who can connect.
       // lib.optionalAttrs (isStandby || name == cfg.virtualIpHost) { BARNABEE_BIND = "0.0.0.0"; };
@@ -63,25 +70,30 @@ in
       barnabee-follow = startForRole "follow" "barnabee-follow.service";
     };
 
-    systemd.services = {
-      # Runs only beside the keeper, and starts only in the role hold.
-      barnabee-litestream = {
-        bindsTo = [ "barnabee-lease.service" ];
-        after = [ "barnabee-lease.service" ];
-        wantedBy = lib.mkForce [ ];
-        unitConfig.ConditionPathExists = "${runtimeDirectory}/hold";
-      };
-      # A health check must not start the services of a follower.
-      barnabee-health = {
-        wants = lib.mkForce [
-          "network-online.target"
-          "barnabee-tokens.service"
-        ];
-        unitConfig.ConditionPathExists = "${runtimeDirectory}/serve";
-      };
-      barnabee-redis = inEveryRole;
-      # The standby preloads its models.
-      barnabee-gpu = lib.mkIf (isStandby && barnabeeLib.runsService "gpu") inEveryRole;
-    };
+    systemd.services = lib.mkMerge [
+      (lib.genAttrs replicaUnits (_: {
+        environment = barnabeeLib.replicaEnvironment;
+      }))
+      {
+        # Runs only beside the keeper, and starts only in the role hold.
+        barnabee-litestream = {
+          bindsTo = [ "barnabee-lease.service" ];
+          after = [ "barnabee-lease.service" ];
+          wantedBy = lib.mkForce [ ];
+          unitConfig.ConditionPathExists = "${runtimeDirectory}/hold";
+        };
+        # A health check must not start the services of a follower.
+        barnabee-health = {
+          wants = lib.mkForce [
+            "network-online.target"
+            "barnabee-tokens.service"
+          ];
+          unitConfig.ConditionPathExists = "${runtimeDirectory}/serve";
+        };
+        barnabee-redis = inEveryRole;
+        # The standby preloads its models.
+        barnabee-gpu = lib.mkIf (isStandby && barnabeeLib.runsService "gpu") inEveryRole;
+      }
+    ];
   };
 }

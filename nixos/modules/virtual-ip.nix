@@ -53,6 +53,9 @@ in
       };
     };
 
+    # It ends at once while the uplink does not exist yet, and must not give up for that.
+    systemd.services.keepalived.startLimitIntervalSec = 0;
+
     networking.firewall.extraInputRules = ''
       ip saddr { ${lib.concatMapStringsSep ", " lanAddressOf peers} } ip protocol 112 accept
     '';

@@ -15,6 +15,11 @@ in
       manofwar = "10.77.0.3";
     };
   };
+  # Of the home network below: set them and remove this line.
+  barnabee.placeholders = [
+    "barnabee.standby.lanAddresses"
+    "barnabee.standby.virtualIp"
+  ];
   # The virtual IP address of the deployment; null turns the standby off.
   barnabee.standby = {
     virtualIp = lib.mkDefault "192.168.1.50/24";

@@ -4,14 +4,10 @@ let
   inherit (config.barnabee) network;
 in
 {
+  imports = [ ./form-guest.nix ];
+
   boot.isContainer = true;
   services.openssh.enable = false; # `machinectl shell` instead
-  barnabee.deploy.enable = false; # part of the hypervisor's system
-  # The hypervisor passes the secrets (modules/guest-secrets.nix); the guest has no sops key.
-  barnabee.secrets = {
-    sopsFile = null;
-    directory = "/run/credentials/@system";
-  };
 
   networking = {
     useHostResolvConf = false; # the host's resolver listens on the host's loopback

@@ -1,5 +1,17 @@
-# Guest as a Proxmox image: the node sets the address, the image format the disk.
-{ lib, ... }:
+# What both forms of a Proxmox guest share. The gateway and the standby of the other hosts do not exist there.
+{ config, lib, ... }:
+let
+  hostsWithRole = (import ../lib/system.nix).hostsWithRole config.barnabee.system;
+in
 {
-  networking.useDHCP = lib.mkDefault true;
+  image.baseName = config.networking.hostName; # the name that `create-guests.sh` expects
+  barnabee = {
+    network.gateway = null;
+    standby.virtualIp = null;
+    alerts.machines = lib.concatMap hostsWithRole [
+      "core"
+      "gpu"
+      "monitoring"
+    ];
+  };
 }

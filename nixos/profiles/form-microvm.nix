@@ -7,23 +7,14 @@
   ...
 }:
 let
-  inherit (config.barnabee)
-    name
-    network
-    passthrough
-    secrets
-    ;
-  address = network.addresses.${name};
+  inherit (config.barnabee) name passthrough secrets;
 in
 {
-  imports = [ inputs.microvm.nixosModules.microvm ];
-
-  barnabee.deploy.enable = false; # part of the hypervisor's system
-  # The hypervisor passes the secrets (modules/guest-secrets.nix); the guest has no sops key.
-  barnabee.secrets = {
-    sopsFile = null;
-    directory = "/run/credentials/@system";
-  };
+  imports = [
+    inputs.microvm.nixosModules.microvm
+    ./form-guest.nix
+    ./form-microvm-network.nix
+  ];
 
   microvm = {
     credentialFiles = lib.genAttrs secrets.used (
@@ -38,13 +29,6 @@ in
       bus = "pci";
       inherit path;
     }) passthrough.addresses;
-    interfaces = [
-      {
-        type = "tap";
-        id = "vm-gpu";
-        mac = "02:00:00:77:00:0b";
-      }
-    ];
     shares = [
       {
         proto = "virtiofs";
@@ -60,14 +44,5 @@ in
         size = 8192;
       }
     ];
-  };
-
-  networking.useDHCP = false;
-  networking.useNetworkd = true;
-  systemd.network.networks."10-bridge" = {
-    matchConfig.MACAddress = "02:00:00:77:00:0b";
-    address = [ "${address}/24" ];
-    gateway = [ network.addresses.${network.gateway} ];
-    dns = [ network.addresses.${network.gateway} ];
   };
 }

@@ -23,7 +23,24 @@ let
     else
       module // { resolved = "https://registry.npmjs.org/${name}/-/${file}"; };
 
-  runtimeModules = lib.filterAttrs (_: module: !(module.dev or false)) lock.packages;
+  # npm's selectors; a module without one runs everywhere.
+  isForThisPlatform =
+    module:
+    lib.elem "linux" (module.os or [ "linux" ])
+    && lib.elem "x64" (module.cpu or [ "x64" ])
+    && lib.elem "glibc" (module.libc or [ "glibc" ]);
+  modules = lib.filterAttrs (
+    _: module: !(module.dev or module.devOptional or false) && isForThisPlatform module
+  ) lock.packages;
+  # npm looks up a dependency that has no entry in the lock, which fails offline.
+  withoutOtherPlatforms =
+    module:
+    module
+    // lib.optionalAttrs (module ? optionalDependencies) {
+      optionalDependencies = lib.filterAttrs (
+        name: _: modules ? "node_modules/${name}"
+      ) module.optionalDependencies;
+    };
 in
 buildNpmPackage {
   pname = "barnabee-dashboard";
@@ -42,7 +59,7 @@ buildNpmPackage {
     npmRoot = root;
     inherit package;
     packageLock = lock // {
-      packages = lib.mapAttrs withUrl runtimeModules;
+      packages = lib.mapAttrs (path: module: withUrl path (withoutOtherPlatforms module)) modules;
     };
   };
   npmConfigHook = importNpmLock.npmConfigHook;

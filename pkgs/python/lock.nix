@@ -23,23 +23,52 @@ let
         platform = lib.elemAt found 4;
       };
 
-  # Lower is better; null is incompatible.
+  # The newest glibc 2.x among a wheel's platform tags for x86_64 Linux; 0 for other platforms.
+  glibcOf =
+    platform:
+    let
+      legacy = {
+        manylinux1_x86_64 = 5;
+        manylinux2010_x86_64 = 12;
+        manylinux2014_x86_64 = 17;
+      };
+      minor =
+        tag:
+        let
+          found = builtins.match "manylinux_2_([0-9]+)_x86_64" tag;
+        in
+        if found != null then lib.toInt (lib.head found) else legacy.${tag} or 0;
+    in
+    lib.foldl' lib.max 0 (map minor (lib.splitString "." platform));
+
+  # Sort key in pip's order: the ABI, then the newest platform. null is incompatible.
   rank =
     wheel:
     let
-      linux = lib.hasInfix "manylinux" wheel.platform && lib.hasInfix "x86_64" wheel.platform;
-      anyPlatform = wheel.platform == "any";
-      stable = builtins.match "cp3([0-9]|1[01])" wheel.python != null && wheel.abi == "abi3";
-      pure = lib.elem "py3" (lib.splitString "." wheel.python) && wheel.abi == "none";
+      stable = builtins.match "cp3([0-9]|1[01])" wheel.python;
+      abi =
+        if wheel.python == "cp311" && wheel.abi == "cp311" then
+          0
+        else if stable != null && wheel.abi == "abi3" then
+          12 - lib.toInt (lib.head stable)
+        else if lib.elem "py3" (lib.splitString "." wheel.python) && wheel.abi == "none" then
+          13
+        else
+          null;
+      glibc = glibcOf wheel.platform;
     in
-    if linux && wheel.python == "cp311" && wheel.abi == "cp311" then
-      0
-    else if linux && stable then
-      1
-    else if linux && pure then
-      2
-    else if anyPlatform && pure then
-      3
+    if abi == null then
+      null
+    else if glibc != 0 then
+      [
+        abi
+        (-glibc)
+      ]
+    else if wheel.platform == "any" then
+      [
+        14
+        0
+      ]
     else
       null;
 
@@ -47,9 +76,8 @@ let
     package:
     let
       wheels = lib.filter (wheel: wheel != null && rank wheel != null) (map parts package.files);
-      sorted = lib.sort (a: b: rank a < rank b) wheels;
     in
-    if sorted != [ ] then lib.head sorted else null;
+    if wheels == [ ] then null else lib.head (lib.sortOn rank wheels);
 
   source =
     package:
@@ -80,18 +108,31 @@ let
       );
     in
     map lib.head chosen;
-in
-{
-  inherit names;
+
+  normalise = name: lib.replaceStrings [ "_" "." ] [ "-" "-" ] (lib.toLower name);
 
   packages = lib.listToAttrs (
     map (package: {
       inherit (package) name;
       value = {
         inherit (package) name version;
+        dependencies = map normalise (lib.attrNames (package.dependencies or { }));
         wheel = best package;
         source = if best package == null then source package else null;
       };
     }) locked
   );
+
+  # The named packages and all that they depend on, on any system.
+  closure =
+    roots:
+    map (item: item.key) (
+      builtins.genericClosure {
+        startSet = map (key: { inherit key; }) roots;
+        operator = item: map (key: { inherit key; }) packages.${item.key}.dependencies;
+      }
+    );
+in
+{
+  inherit closure names packages;
 }

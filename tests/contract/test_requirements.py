@@ -175,6 +175,21 @@ def test_the_gpu_set_has_what_cuda_engines_need() -> None:
     assert {"torch", "sentence-transformers", "kokoro", "onnx-asr"} <= exported("gpu.txt").keys()
 
 
+def test_the_wheels_of_the_gpu_set_have_one_cuda_version() -> None:
+    """torch, CTranslate2 and onnxruntime-gpu load the same libraries in one process."""
+    cuda = {name: version for name, (version, _) in exported("gpu.txt").items() if "-cu1" in name}
+    assert len(cuda) > 10
+    (major,) = {name.rpartition("-cu")[2] for name in cuda}
+    toolkit = ("cuda-cupti", "cuda-nvrtc", "cuda-runtime", "nvjitlink", "nvtx")
+    versions = {cuda[f"nvidia-{name}-cu{major}"].rpartition(".")[0] for name in toolkit}
+    assert len(versions) == 1
+    assert versions.pop().partition(".")[0] == major
+    gpu = tomllib.loads((ROOT / "pkgs/python/gpu.toml").read_text(encoding="utf-8"))["package"][0]
+    version, hashes = exported(f"onnxruntime-gpu-cuda{major}.txt")[gpu["name"]]
+    assert version == gpu["version"]
+    assert {entry["hash"] for entry in gpu["files"]} <= hashes
+
+
 def test_no_registry_is_named() -> None:
     assert not [one["name"] for one in lock()["package"] if "source" in one]
     for path in (ROOT / "requirements").iterdir():

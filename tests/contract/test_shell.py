@@ -14,6 +14,7 @@ SCRIPTS = [
     ROOT / "barnabee",
     ROOT / ".ci/run",
     *sorted((ROOT / "scripts").glob("*.sh")),
+    *sorted((ROOT / "src").rglob("*.sh")),
     *sorted((ROOT / "tests/data/deploy").rglob("*.sh")),
 ]
 

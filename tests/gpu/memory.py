@@ -63,7 +63,7 @@ class Ballast:
 
 async def run_nvml(bench: Bench) -> None:
     """Record what the product reads from the driver, and what a CUDA context costs."""
-    probe = NvmlProbe(bench.device.index)
+    probe = NvmlProbe(bench.device.gpu)
     if not bench.is_cuda:
         simulation.replace_driver()
     before = probe.read()

@@ -31,6 +31,7 @@ CORE = "10.77.0.12"
 SERVICES = ("redis", "restore", "litestream", "worker", "api")
 ROLE_UNITS = ("serve", "replicate", "follow")
 UNITS = (
+    "barnabee-health.service",
     *("barnabee.target", "barnabee.slice", "barnabee-lease.service", "barnabee-follow.service"),
     *("barnabee-tokens.service", "barnabee-redis-passwords.service", "barnabee-supervisor.service"),
     *(f"barnabee-{name}.path" for name in ROLE_UNITS),
@@ -47,6 +48,7 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Container]:
     core: Any = evaluate(
         'hosts.report "barnabee-core" {'
         ' barnabee.secrets.unused = [ "home_assistant_token" ];'
+        " barnabee.health.waitSeconds = 2;"
         f' barnabee.settings.BARNABEE_REPLICA_ENDPOINT = "http://{CORE}:{rendered_units.S3_PORT}";'
         " barnabee.system.standby.lease_s = 24; barnabee.system.standby.renew_s = 1; }"
     )
@@ -111,6 +113,16 @@ def test_the_lease_starts_the_services_and_replication(machine: Container) -> No
     assert json.loads(status.stdout)["holder"] == "barnabee-core"
     assert read_state(machine, "barnabee-follow.service") == "inactive"
     assert (machine.root / "data/line").read_text() == "1\n"
+
+
+def test_a_unit_with_a_user_of_its_own_needs_no_file_of_the_data_directory(
+    machine: Container,
+) -> None:
+    assert machine.show("barnabee-health.service", "DynamicUser") == "yes"
+    machine.run("systemctl", "start", "barnabee-health.service")
+    log = machine.journal("barnabee-health.service", 40)
+    assert "gpu" in log, log  # which does not run here
+    assert "Traceback" not in log, log
 
 
 def test_litestream_ends_with_the_keeper_and_both_restart(machine: Container) -> None:

@@ -89,6 +89,8 @@ let
 in
 {
   inherit hosts;
+  # A host from other modules than those of hosts/.
+  make = system;
   names = lib.attrNames hosts;
 
   # Properties of a host; `extra` is an additional module.
@@ -133,24 +135,35 @@ in
       bootCounting = host.config.boot.loader.systemd-boot.bootCounting or null;
     };
 
-  # The derivation of a VM test.
+  # A check of tests/vm.
   check =
     name:
-    (import (root + "/tests/vm/${name}.nix") {
-      inputs = {
-        self = null;
-        microvm.nixosModules = { inherit microvm; };
-      };
-      self = {
-        nixosConfigurations = hosts;
-        overlays.default = import (root + "/pkgs");
-        nixosModules.barnabee.imports = [
-          (root + "/nixos/modules")
-          stubModules
-        ];
-      };
-      inherit pkgs;
-    }).drvPath;
+    let
+      test =
+        (import (root + "/tests/vm") {
+          inputs = {
+            self.nixosConfigurations = hosts;
+            microvm.nixosModules = { inherit microvm; };
+          };
+          self = {
+            nixosConfigurations = hosts;
+            overlays.default = import (root + "/pkgs");
+            nixosModules.barnabee.imports = [
+              (root + "/nixos/modules")
+              stubModules
+            ];
+          };
+          inherit pkgs;
+        }).${name};
+    in
+    {
+      inherit (test) drvPath;
+      inherit (test.config.driverConfiguration) vms containers;
+      script = test.config.testScriptString;
+      failed = lib.concatMap failed (
+        map (config: { inherit config; }) (lib.attrValues test.config.allMachines)
+      );
+    };
 
   # Failed assertions of a host with an additional module.
   messages = name: extra: failed (hosts.${name}.extendModules { modules = [ extra ]; });
@@ -174,6 +187,5 @@ in
     lib
     nixpkgs
     root
-    stubModules
     ;
 }

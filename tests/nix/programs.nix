@@ -4,7 +4,6 @@
   lib,
   nixpkgs,
   root,
-  stubModules,
 }:
 {
   # A NixOS container with the nixpkgs services of barnabee-core and none of BarnabeeNet: the baseline of
@@ -55,30 +54,6 @@
       in
       builtins.seq package.drvPath package.version
     );
-
-  # The driver of a VM test.
-  vm =
-    name:
-    let
-      test = import (root + "/tests/vm/${name}.nix") {
-        inputs.self.nixosConfigurations = hosts;
-        self.nixosModules.barnabee.imports = [
-          (root + "/nixos/modules")
-          stubModules
-        ];
-        pkgs = import nixpkgs {
-          system = "x86_64-linux";
-          overlays = [ (import (root + "/pkgs")) ];
-        };
-      };
-    in
-    {
-      inherit (test) drvPath;
-      script = test.config.testScriptString;
-      failed = lib.concatMap (
-        node: map (failure: failure.message) (lib.filter (check: !check.assertion) node.assertions)
-      ) (lib.attrValues test.nodes);
-    };
 
   apps = lib.mapAttrs (_: app: app.program) (
     import (root + "/pkgs/apps.nix") {

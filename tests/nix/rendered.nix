@@ -11,15 +11,18 @@ let
     (hosts.${name}.extendModules { modules = [ extra ]; }).config.environment.etc.${file}.source.text;
 in
 {
-  # Configuration of Prometheus and Alertmanager as options.
+  # Prometheus' scrape jobs and rules; what the package needs to write Alertmanager's configuration.
   monitoring =
     name: extra:
     let
-      inherit ((hosts.${name}.extendModules { modules = [ extra ]; }).config.services) prometheus;
+      inherit ((hosts.${name}.extendModules { modules = [ extra ]; })) config;
+      inherit (config.services) prometheus;
     in
     {
-      limits = builtins.fromJSON (lib.head prometheus.rules);
-      alertmanager = prometheus.alertmanager.configuration;
+      inherit (config.barnabee.alerts) channels;
+      path = config.barnabee.alerts.files.outPath;
+      build = config.barnabee.alerts.files.buildCommand;
+      start = config.systemd.services.alertmanager.serviceConfig.ExecStart;
       jobs = map (
         job:
         lib.filterAttrs (key: value: value != null) {
@@ -32,24 +35,18 @@ in
       ruleFiles = map baseNameOf prometheus.ruleFiles;
     };
 
-  # Configuration files of Prometheus and Alertmanager.
-  monitoringFiles =
-    let
-      host = hosts.barnabee-monitoring.extendModules {
-        modules = [
-          {
-            services.prometheus = {
-              enableReload = true; # writes the configuration to /etc
-              checkConfig = lib.mkForce false; # the test checks it
-            };
-          }
-        ];
-      };
-    in
-    {
-      prometheus = host.config.environment.etc."prometheus/prometheus.yaml".source.value;
-      alertmanager = host.config.services.prometheus.alertmanager.configuration;
-    };
+  # Configuration file of Prometheus.
+  prometheusFile =
+    (hosts.barnabee-monitoring.extendModules {
+      modules = [
+        {
+          services.prometheus = {
+            enableReload = true; # writes the configuration to /etc
+            checkConfig = lib.mkForce false; # the test checks it
+          };
+        }
+      ];
+    }).config.environment.etc."prometheus/prometheus.yaml".source.value;
 
   # Container images, and the configuration of the one with nginx.
   oci =
@@ -76,5 +73,22 @@ in
       drvs = lib.mapAttrs (_: image: image.drvPath) made.images;
     };
 
-  proxmox = hosts.battleserver.config.system.build.proxmoxFiles;
+  # The guests as images for Proxmox.
+  images = lib.mapAttrs (
+    _: host:
+    lib.mapAttrs (
+      _:
+      { config, ... }:
+      {
+        file = config.image.fileName;
+        image = config.system.build.image.drvPath;
+        name = config.networking.hostName;
+        inherit (config.barnabee) roles;
+        addresses = config.systemd.network.networks."10-proxmox".address or [ ];
+        driver = config.barnabee.gpu.enable;
+        services = lib.attrNames config.systemd.services;
+        failed = map (check: check.message) (lib.filter (check: !check.assertion) config.assertions);
+      }
+    ) { inherit (host) lxc vm; }
+  ) (lib.filterAttrs (_: host: host ? lxc) hosts);
 }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import functools
 import re
 import shlex
@@ -90,11 +89,33 @@ def test_role_files_of_the_lease_keeper_start_the_units_of_the_role() -> None:
         assert "BindsTo=barnabee-lease.service" in litestream
         assert "ConditionPathExists=/run/barnabee-lease/hold" in litestream
         assert "RestartMode=direct" not in units["barnabee-lease.service"]
-        assert "Conflicts=barnabee.target" in units["barnabee-follow.service"]
         for service in ("api", "worker", "restore", "litestream"):
             text = units[f"barnabee-{service}.service"]
             assert 'Environment="BARNABEE_LEASE_DIR=/run/barnabee-lease"' in text
-            assert 'Environment="BARNABEE_LINE=/data/line"' in text
+        with_epoch = {name for name, text in units.items() if "BARNABEE_LINE=/data/line" in text}
+        replicating = ("api", "drill", "litestream", "pin", "restore", "rollback-data@")
+        names = (*replicating, "snapshot", "worker")
+        assert with_epoch == {f"barnabee-{name}.service" for name in names}
+        for name in with_epoch:  # others may not read the data directory
+            assert "Group=barnabee" in units[name].splitlines()
+
+
+def test_the_follower_and_a_rollback_wait_for_the_end_of_every_writer() -> None:
+    units = report("barnabee-core")["units"]
+    for name in ("barnabee-follow.service", "barnabee-rollback-data@.service"):
+        conflicts, after = (
+            set(" ".join(re.findall(rf"^{key}=(.*)$", units[name], re.MULTILINE)).split())
+            for key in ("Conflicts", "After")
+        )
+        for unit, text in units.items():
+            writes = re.search(r"^ReadWritePaths=.*/data\b", text, re.MULTILINE)
+            if writes and "PartOf=barnabee.target" in text.splitlines():
+                assert unit in conflicts, (name, unit)
+        assert {"barnabee.target", "barnabee-supervisor.service"} <= conflicts
+        assert conflicts <= after
+        # During a rollback these would start the services again.
+        paths = {f"barnabee-{role}.path" for role in ("serve", "healthy", "replicate")}
+        assert (paths <= conflicts) == ("rollback" in name)
 
 
 def test_only_primary_and_standby_connect_to_each_others_redis() -> None:
@@ -219,14 +240,6 @@ def test_offsite_snapshots_and_audio_copy_have_their_own_credentials() -> None:
     assert f"OnUnitActiveSec={GRAPH.backup.audio_every_s}" in units["barnabee-audio.timer"]
 
 
-def test_restore_vm_test_evaluates_and_uses_its_machines() -> None:
-    made = evaluate('(hosts.vm "litestream-restore").drvPath')
-    assert re.fullmatch(r"/nix/store/\S+-vm-test-run-litestream-restore\.drv", made)
-    script = (ROOT / "tests/vm/litestream-restore.py").read_text(encoding="utf-8")
-    used = {node.id for node in ast.walk(ast.parse(script)) if isinstance(node, ast.Name)}
-    assert {"core", "backup", "COLD_START_S", "BUCKET"} <= used
-
-
 def test_no_secret_is_in_a_unit() -> None:
     for text in report("barnabee-core")["units"].values():
         assert not re.search(r"^Environment=\"(AWS_|\w*(TOKEN|KEY)=)", text, re.MULTILINE)
@@ -244,15 +257,28 @@ def test_guests_get_their_secrets_from_the_hypervisor() -> None:
 
 
 def test_gpu_is_bound_to_vfio() -> None:
-    assert "vfio-pci.ids=10de:2705,10de:22bb" in report("beast")["kernel"]
+    kernel = report("beast")["kernel"]
+    assert "vfio-pci.ids=10de:2705,10de:22bb" in kernel
+    assert "initcall_blacklist=sysfb_init" not in kernel
 
 
-def test_proxmox_files_have_the_same_addresses_and_devices() -> None:
-    files = evaluate("hosts.proxmox")
-    assert "hostpci0: 0000:01:00,pcie=1,x-vga=1" in files["vm-barnabee-gpu.conf"]
-    assert "machine: q35" in files["vm-barnabee-gpu.conf"]
-    assert "ip=10.77.0.12/24" in files["lxc-barnabee-core.conf"]
-    assert "options vfio-pci ids=10de:2705,10de:22bb" in files["vfio.conf"]
+def test_kernel_leaves_the_only_display_to_vfio() -> None:
+    module = "{ barnabee.passthrough.onlyDisplay = true; }"
+    kernel = evaluate(f'(hosts.report "beast" ({module})).kernel')
+    assert "initcall_blacklist=sysfb_init" in kernel
+
+
+def test_inference_uses_the_gpu_of_the_system_file() -> None:
+    slice_id = "MIG-0fa1b2c3-0000-1111-2222-333344445555"
+    module = (
+        f'{{ barnabee.system.gpu = {{ device = "{slice_id}"; vram_mib = 20096; }};'
+        ' barnabee.llm = { enable = true; model = "/m.gguf"; vramMib = 100; }; }'
+    )
+    found = evaluate(f'hosts.report "barnabee-gpu" ({module})')
+    assert found["failed"] == []
+    for unit in ("barnabee-gpu.service", "barnabee-llm.service"):
+        assert f'Environment="CUDA_VISIBLE_DEVICES={slice_id}"' in found["units"][unit]
+    assert "vram_mib = 20096" in found["written"]
 
 
 def test_every_option_has_description_type_and_example() -> None:

@@ -8,6 +8,7 @@ from support.nix import evaluate, needs_nixpkgs, try_evaluate
 
 pytestmark = [needs_nixpkgs, pytest.mark.timeout(400)]
 
+DRIVERS = "boot.kernelPackages.nvidiaPackages"
 NO_LOADER = "boot.loader.systemd-boot.enable = lib.mkForce false;"
 
 INVALID = {
@@ -136,6 +137,27 @@ INVALID = {
         "{ barnabee.gpu.enable = true; }",
         "barnabee.gpu.enable is set, but barnabee-monitoring does not have the role gpu",
     ),
+    "a driver older than the CUDA libraries": (
+        "barnabee-gpu",
+        f"{{ config, ... }}: {{ hardware.nvidia.package = config.{DRIVERS}.legacy_535; }}",
+        "needs driver 570.26 or newer, but hardware.nvidia.package is 535.",
+    ),
+    "a GPU without the CUDA libraries": (
+        "barnabee-gpu",
+        "{ pkgs, ... }: { barnabee.package = pkgs.barnabee; }",
+        "barnabee.package has no CUDA libraries",
+    ),
+    "a MIG slice with the memory of the whole GPU": (
+        "barnabee-gpu",
+        '{ barnabee.system.gpu.device = "MIG-0fa1b2c3-0000-1111-2222-333344445555"; }',
+        "barnabee.system.gpu.vram_mib is that of the whole GPU",
+    ),
+    "a MIG slice that is too small for the models": (
+        "barnabee-gpu",
+        """{ barnabee.system.gpu = {
+            device = "MIG-0fa1b2c3-0000-1111-2222-333344445555"; vram_mib = 4864; }; }""",
+        "barnabee.system.model takes",
+    ),
     "passthrough without an IOMMU": (
         "beast",
         "{ lib, ... }: { barnabee.passthrough.iommu = lib.mkForce null; }",
@@ -201,6 +223,17 @@ INVALID = {
         '{ barnabee.system.backup.audio_to = "/mnt/nas"; }',
         "barnabee.system.backup.audio_to copies recordings, but",
     ),
+    "a Proxmox guest without an address": (
+        "battleserver",
+        """{ barnabee.proxmox.guests.piano = {
+            kind = "lxc"; id = 112; cores = 1; memoryMib = 512; diskGib = 4; }; }""",
+        "barnabee.proxmox.guests.piano has no address",
+    ),
+    "two Proxmox guests with one id": (
+        "battleserver",
+        "{ lib, ... }: { barnabee.proxmox.guests.barnabee-gpu.id = lib.mkForce 110; }",
+        "barnabee.proxmox.guests uses an id for two guests",
+    ),
     "no disk": (
         "manofwar",
         "{ lib, ... }: { barnabee.disk = lib.mkForce null; }",
@@ -232,6 +265,10 @@ TYPE_ERRORS = {
     "an unknown enum value": (
         '{ barnabee.system.service.api.restart = "perhaps"; }',
         '"always", "never"',
+    ),
+    "a GPU that is neither a number nor a UUID": (
+        '{ barnabee.system.gpu.device = "cuda:0"; }',
+        "barnabee.system.gpu.device",
     ),
     "an unknown key": (
         "{ barnabee.system.service.api.colour = 1; }",

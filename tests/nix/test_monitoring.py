@@ -1,4 +1,4 @@
-"""Prometheus and Alertmanager on NixOS have the configuration of the local runner, and more."""
+"""Prometheus scrapes what the local runner scrapes, and more; Alertmanager gets its channels."""
 
 from __future__ import annotations
 
@@ -16,9 +16,6 @@ from support.programs import needs_program
 
 pytestmark = [needs_nixpkgs, pytest.mark.timeout(400)]
 GRAPH = system.load_system(ROOT / "system.toml")
-TEMPLATE = json.loads(
-    (monitoring_services.monitoring_directory() / "alertmanager.json").read_text(encoding="utf-8")
-)
 CREDENTIALS = "/run/credentials/alertmanager.service/"
 MAIL = """{
   barnabee.alerts.mail = {
@@ -27,8 +24,6 @@ MAIL = """{
     smarthost = "smtp.gmail.com:587";
     username = "barnabee";
   };
-  barnabee.system.alert.quiet_from_h = 1;
-  barnabee.system.alert.quiet_until_h = 6;
 }"""
 UNUSED = '{ barnabee.secrets.unused = [ "home_assistant_webhook" "heartbeat_url" ]; }'
 
@@ -37,26 +32,25 @@ def monitoring(extra: str = "{ }") -> Any:
     return evaluate(f'hosts.monitoring "barnabee-monitoring" ({extra})')
 
 
-def test_limit_rules_are_those_of_the_local_runner() -> None:
-    assert monitoring()["limits"] == monitoring_config.make_limit_rules(GRAPH)
+def test_package_writes_the_configuration_of_alertmanager_and_the_limits() -> None:
+    found = monitoring()
+    assert "-m barnabee.up.alerting_files" in found["build"]
+    assert "amtool check-config" in found["build"]
+    assert f"--config.file={found['path']}/alertmanager.json" in found["start"]
+    assert "limits.json" in found["ruleFiles"]
 
 
-def test_alertmanager_configuration_is_that_of_the_local_runner() -> None:
-    ways = {
+def test_channels_are_those_whose_secrets_exist() -> None:
+    both = {
         "webhook_file": f"{CREDENTIALS}home_assistant_webhook",
         "heartbeat_file": f"{CREDENTIALS}heartbeat_url",
     }
-    assert monitoring()["alertmanager"] == monitoring_config.make_alertmanager_config(
-        TEMPLATE, GRAPH, ways
-    )
-
-
-def test_alertmanager_with_mail_other_quiet_hours_or_no_webhook() -> None:
-    alert = GRAPH.alert.model_copy(update={"quiet_from_h": 1, "quiet_until_h": 6})
-    graph = GRAPH.model_copy(update={"alert": alert})
-    ways = {
-        "webhook_file": f"{CREDENTIALS}home_assistant_webhook",
-        "heartbeat_file": f"{CREDENTIALS}heartbeat_url",
+    hosts = f"[ {{ }} ({UNUSED}) ({MAIL}) ]"
+    host = '(extra: (hosts.monitoring "barnabee-monitoring" extra).channels)'
+    plain, unused, mail = evaluate(f"map {host} {hosts}")
+    assert plain == both
+    assert unused == {}
+    assert mail == both | {
         "mail_to": "family@example.org",
         "mail_from": "barnabee@example.org",
         "mail_host": "smtp.gmail.com:587",
@@ -64,12 +58,6 @@ def test_alertmanager_with_mail_other_quiet_hours_or_no_webhook() -> None:
         "mail_password_file": f"{CREDENTIALS}smtp_password",
         "mail_tls": True,
     }
-    assert monitoring(MAIL)["alertmanager"] == monitoring_config.make_alertmanager_config(
-        TEMPLATE, graph, ways
-    )
-    assert monitoring(UNUSED)["alertmanager"] == monitoring_config.make_alertmanager_config(
-        TEMPLATE, GRAPH, {}
-    )
 
 
 def test_scrape_jobs_are_those_of_the_local_runner_and_the_exporters() -> None:
@@ -91,7 +79,7 @@ def test_scrape_jobs_are_those_of_the_local_runner_and_the_exporters() -> None:
     files = {
         path.name for path in (monitoring_services.monitoring_directory() / "alerts").glob("*.yml")
     }
-    assert set(found["ruleFiles"]) == files
+    assert set(found["ruleFiles"]) == files | {"limits.json"}
 
 
 def test_only_the_monitoring_host_may_connect_to_the_exporters() -> None:

@@ -69,11 +69,28 @@ def test_services_behind_the_proxy_trust_the_address_that_it_connects_from() -> 
             page = core.services.nginx.virtualHosts.${core.barnabee.proxy.hostName};
         in {
             trusted = core.systemd.services.barnabee-voice.environment.BARNABEE_TRUSTED_PROXIES;
+            grafana = core.barnabee.network.addresses.barnabee-monitoring;
             upstream = map (one: one.proxyPass) (builtins.filter (one: one.proxyPass != null)
                 (builtins.attrValues page.locations));
         }"""
     )
-    assert {urlsplit(one).hostname for one in found["upstream"]} == {found["trusted"]}
+    upstream = {urlsplit(one).hostname for one in found["upstream"]}
+    assert upstream == {found["trusted"], found["grafana"]}
+
+
+@pytest.mark.parametrize("host", ["beast", "manofwar"])
+def test_keepalived_never_gives_up(host: str) -> None:
+    unit = evaluate(f'hosts.hosts.{host}.config.systemd.units."keepalived.service".text')
+    assert "StartLimitIntervalSec=0" in unit.splitlines()
+
+
+def test_grafana_is_reached_through_the_proxy_only() -> None:
+    rules = evaluate(
+        "hosts.hosts.barnabee-monitoring.config.networking.firewall.extraInputRules"
+    ).splitlines()
+    assert [rule for rule in rules if " 3000 " in rule] == [
+        "ip saddr { 10.77.0.12 } tcp dport 3000 accept"
+    ]
 
 
 def test_monitoring_services_connect_to_the_private_network_only() -> None:

@@ -1,4 +1,4 @@
-"""The commands of docs/operations.md that print something evaluate."""
+"""Documented commands that print something evaluate, and documented images exist."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from support.nix import ROOT, evaluate, needs_nixpkgs
 
 pytestmark = [needs_nixpkgs, pytest.mark.timeout(400)]
 PAGE = (ROOT / "docs/operations.md").read_text(encoding="utf-8")
+COMPOSE = (ROOT / "docs/install/compose.md").read_text(encoding="utf-8")
 PRINTED = re.findall(r"nix eval --(raw|json) '\.#nixosConfigurations\.([^']+)'", PAGE)
 
 
@@ -25,6 +26,6 @@ def test_attributes_of_the_documented_commands_exist() -> None:
 
 def test_documented_images_are_those_of_the_flake() -> None:
     made = set(evaluate("hosts.oci.names"))
-    loop = re.search(r"^for name in (.+); do$", PAGE, re.MULTILINE)
+    loop = re.search(r"^for name in (.+); do$", COMPOSE, re.MULTILINE)
     assert loop
     assert {f"oci-{name}" for name in loop[1].split()} | {"oci-gpu-cpu"} == made

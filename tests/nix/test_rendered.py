@@ -1,4 +1,4 @@
-"""Configuration files of Prometheus and Alertmanager on NixOS, checked by promtool and amtool."""
+"""Configuration file of Prometheus on NixOS, checked by promtool."""
 
 from __future__ import annotations
 
@@ -19,14 +19,9 @@ GRAPH = system.load_system(ROOT / "system.toml")
 ALERTS = sorted((ROOT / "nixos/monitoring/alerts").glob("*.yml"))
 
 
-def rendered() -> dict[str, Any]:
-    found: dict[str, Any] = evaluate("hosts.monitoringFiles")
-    return found
-
-
 @needs_program("promtool", "prometheus")
 def test_prometheus_accepts_its_configuration_and_scrapes_every_service(tmp_path: Path) -> None:
-    found = rendered()["prometheus"]
+    found: dict[str, Any] = evaluate("hosts.prometheusFile")
     jobs = {one["job_name"]: one for one in found["scrape_configs"]}
     for name, node in GRAPH.service.items():
         if node.probe == "http":
@@ -40,19 +35,6 @@ def test_prometheus_accepts_its_configuration_and_scrapes_every_service(tmp_path
     text = re.sub(r"/run/barnabee-tokens/prometheus/\w+", str(secret), text)
     file.write_text(text, encoding="utf-8")
     command = ["promtool", "check", "config", str(file)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    print(done.stdout)
-    assert done.returncode == 0, done.stderr
-
-
-@needs_program("amtool", "prometheus-alertmanager")
-def test_alertmanager_accepts_its_configuration(tmp_path: Path) -> None:
-    text = json.dumps(rendered()["alertmanager"])
-    # Debian's 0.25 does not know `url_file`.
-    known = text.replace('"url_file": "/', '"url": "http://localhost/')
-    file = tmp_path / "alertmanager.json"
-    file.write_text(known, encoding="utf-8")
-    command = ["amtool", "check-config", str(file)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     print(done.stdout)
     assert done.returncode == 0, done.stderr

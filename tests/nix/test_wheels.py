@@ -13,12 +13,13 @@ from packaging.utils import parse_wheel_filename
 from support.nix import ROOT, evaluate, needs_nixpkgs
 
 pytestmark = needs_nixpkgs
-GLIBC = range(40, 4, -1)  # manylinux_2_40 down to _2_5
-PLATFORMS = [f"manylinux_2_{minor}_x86_64" for minor in GLIBC] + [
-    "manylinux2014_x86_64",
-    "manylinux2010_x86_64",
-    "manylinux1_x86_64",
-    "linux_x86_64",
+OLD_NAMES = {17: "manylinux2014", 12: "manylinux2010", 5: "manylinux1"}
+# manylinux_2_40 down to _2_5, each followed by its older name.
+PLATFORMS = [
+    f"{name}_x86_64"
+    for minor in range(40, 4, -1)
+    for name in (f"manylinux_2_{minor}", OLD_NAMES.get(minor))
+    if name
 ]
 TAGS = [
     *cpython_tags((3, 11), platforms=PLATFORMS),
@@ -44,15 +45,36 @@ def wanted(file: str) -> set[str]:
     return found
 
 
+def list_locked_files(name: str) -> list[str]:
+    locks = [ROOT / "poetry.lock", ROOT / "pkgs/python/gpu.toml"]
+    packages = [
+        package
+        for lock in locks
+        for package in tomllib.loads(lock.read_text(encoding="utf-8"))["package"]
+    ]
+    (found,) = (package for package in packages if package["name"] == name)
+    return [entry["file"] for entry in found["files"]]
+
+
+def pip_rank(wheel: str) -> int:
+    """Return the position of the wheel's best tag in pip's order; lower is better."""
+    tags = parse_wheel_filename(wheel)[3]
+    return min((TAGS.index(tag) for tag in tags if tag in TAGS), default=len(TAGS))
+
+
 @pytest.mark.parametrize("file", ["default.txt", "dev.txt", "gpu.txt"])
-def test_selected_packages_are_those_of_pip_with_compatible_tags(file: str) -> None:
+def test_selected_files_are_those_that_pip_selects(file: str) -> None:
     found = evaluate(f'hosts.wheels "{file}"')
     assert set(found) == wanted(file)
-    for name, wheel in found.items():
-        if wheel.endswith(".tar.gz"):
+    for name, selected in found.items():
+        wheels = [one for one in list_locked_files(name) if one.endswith(".whl")]
+        ranks = {wheel: pip_rank(wheel) for wheel in wheels}
+        if selected.endswith(".tar.gz"):
             assert name == "docopt"
+            assert set(ranks.values()) <= {len(TAGS)}
             continue
-        assert parse_wheel_filename(wheel)[3] & set(TAGS), wheel
+        assert ranks[selected] < len(TAGS), selected
+        assert ranks[selected] == min(ranks.values()), selected
 
 
 def test_overlay_replaces_nixpkgs_packages_by_those_of_the_lock() -> None:

@@ -1,21 +1,17 @@
 # Firewall: only the declared ports answer, scanned from an unknown host and from each other host.
 {
-  self,
-  inputs,
+  lib,
+  machines,
   pkgs,
+  self,
+  ...
 }:
 let
-  inherit (pkgs) lib;
-  machines = import ./machines.nix { inherit self; };
   graph = self.nixosConfigurations.barnabee-core.config.barnabee.system; # with defaults
   graphLib = import ../../nixos/lib/system.nix;
   portsOf =
-    role:
-    lib.filter (port: port != null) (
-      map (name: graph.service.${name}.port) (
-        lib.filter (name: graph.service.${name}.role == role) (lib.attrNames graph.service)
-      )
-    );
+    names: lib.filter (port: port != null) (map (name: graph.service.${name}.port) names);
+  withRole = role: lib.filter (name: graph.service.${name}.role == role) (lib.attrNames graph.service);
   exporterPorts =
     node:
     map (exporter: exporter.port) (
@@ -31,45 +27,35 @@ let
   # TCP ports of the host of `role` that the graph opens to the host `from`.
   openTo =
     role: from:
-    lib.filter (port: port != null) (
-      map (name: graph.service.${name}.port) (
-        lib.filter (
-          name:
-          graph.service.${name}.role == role
-          && graph.service.${name}.probe != "redis"
-          && lib.elem from (graphLib.callingHosts graph "barnabee-${role}" name)
-        ) (lib.attrNames graph.service)
-      )
+    portsOf (
+      lib.filter (
+        name:
+        graph.service.${name}.probe != "redis"
+        && lib.elem from (graphLib.callingHosts graph "barnabee-${role}" name)
+      ) (withRole role)
     );
-  declared = {
-    # Open to the home network.
-    core.backup = [
-      80
-      443
-    ];
-    gpu.backup = [ ];
-    gpu.core = openTo "gpu" "barnabee-core";
-    core.gpu = declared.core.backup ++ openTo "core" "barnabee-gpu";
-  };
+  public = [
+    80
+    443
+  ];
 in
-pkgs.testers.runNixOSTest {
-  name = "network";
-  node.specialArgs = { inherit inputs; };
-  defaults.environment.systemPackages = [ pkgs.nmap ];
-  nodes = { inherit (machines) backup core gpu; };
-  testScript =
-    { nodes, ... }:
-    ''
-      import json
-      DECLARED = json.loads('${builtins.toJSON declared}')
-      SERVED = json.loads('${
-        builtins.toJSON {
-          core = portsOf "core" ++ exporterPorts nodes.core;
-          gpu = portsOf "gpu" ++ exporterPorts nodes.gpu;
-        }
-      }')
-      GPU_PORT = ${toString graph.service.gpu.port}
-      HEALTHY_S = ${toString graph.acceptance.healthy_s}
-    ''
-    + builtins.readFile ./network.py;
+{
+  machines = lib.mapAttrs (_: machine: {
+    imports = [ machine ];
+    environment.systemPackages = [ pkgs.nmap ];
+  }) { inherit (machines) backup core gpu; };
+
+  constants = evaluated: {
+    # By the host that is scanned and the one that scans.
+    DECLARED = {
+      core.backup = public;
+      core.gpu = public ++ openTo "core" "barnabee-gpu";
+      gpu.backup = [ ];
+      gpu.core = openTo "gpu" "barnabee-core";
+    };
+    SERVED = {
+      core = public ++ portsOf (withRole "core") ++ exporterPorts evaluated.core;
+      gpu = portsOf (withRole "gpu") ++ exporterPorts evaluated.gpu;
+    };
+  };
 }

@@ -1,23 +1,21 @@
-# ruff: noqa: F821 - the names are those of the NixOS test driver and of network.nix
-"""Script of the VM test network; the open ports are computed from the graph."""
+# ruff: noqa: F821 - the names are those of the NixOS test driver, of default.nix and of network.nix
+"""Script of the check network; the open ports are computed from the graph."""
 
 import re
-from typing import Any
 
-machines = {"core": core, "gpu": gpu, "backup": backup}
+RESOLVER = {53, 5355}
 
 
 def scan_ports(scanner: Any, target: str) -> set[int]:
     """Return all open TCP ports of `target`, scanned from `scanner`."""
-    scan = f"nmap -n -Pn -sS -p- --min-rate 5000 --open -oG - {target}"
+    scan = f"nmap -n -Pn -sS -p- --min-rate 5000 --open -oG - {ADDRESS[target]}"
     output = scanner.succeed(scan, timeout=300)
     return {int(port) for port in re.findall(r"(\d+)/open/tcp", output)}
 
 
 def listening_ports(machine: Any) -> set[int]:
     """Return the TCP ports with a listener, except on loopback."""
-    output = machine.succeed("ss -Hltn")
-    addresses = [line.split()[3] for line in output.splitlines()]
+    addresses = [line.split()[3] for line in machine.succeed("ss -Hltn").splitlines()]
     return {
         int(address.rsplit(":", 1)[1])
         for address in addresses
@@ -25,20 +23,27 @@ def listening_ports(machine: Any) -> set[int]:
     }
 
 
-start_all()
-core.wait_for_unit("barnabee-healthy.target", timeout=HEALTHY_S + 60)
+by_name = {"core": core, "gpu": gpu, "backup": backup}
+start_services()
 
 with subtest("only services of the graph listen"):
     for name in ("core", "gpu"):
-        extra = listening_ports(machines[name]) - set(SERVED[name]) - {53, 5355}
+        extra = listening_ports(by_name[name]) - set(SERVED[name]) - RESOLVER
         assert not extra, f"{name} listens on {sorted(extra)}, which the graph does not have"
 
 with subtest("only the declared ports are open, from an unknown host and from the others"):
-    for target, scanners in DECLARED.items():
-        for scanner, ports in scanners.items():
-            found = scan_ports(machines[scanner], target)
-            assert found <= set(ports), f"{scanner} reaches {sorted(found)} of {target}"
+    found = {
+        (target, scanner): scan_ports(by_name[scanner], target)
+        for target, scanners in DECLARED.items()
+        for scanner in scanners
+    }
+    for (target, scanner), ports in found.items():
+        extra = ports - set(DECLARED[target][scanner])
+        assert not extra, f"{scanner} reaches {sorted(extra)} of {target}"
 
 with subtest("the ports that must be open are open"):
-    assert GPU_PORT in scan_ports(core, "gpu")
-    assert GPU_PORT not in scan_ports(backup, "gpu")
+    assert PORT["gpu"] in found["gpu", "core"]
+    assert {80, 443} <= found["core", "backup"]
+
+with subtest("no unit has failed, and no journal has a traceback"):
+    assert_sound()

@@ -7,11 +7,9 @@
   ...
 }:
 let
-  inherit (config.barnabee) name network;
-  lokiUrl = "http://${network.addresses.${lib.head monitors}}:${toString lokiPort}";
-  monitors = lib.filter (host: network.addresses ? ${host}) (
-    barnabeeLib.graphLib.hostsWithRole barnabeeLib.graph "monitoring"
-  );
+  inherit (config.barnabee) name;
+  inherit (barnabeeLib) monitors;
+  lokiUrl = "http://${barnabeeLib.addressOfHost (lib.head monitors)}:${toString lokiPort}";
 in
 {
   config = lib.mkIf (config.barnabee.roles != [ ] && monitors != [ ]) {

@@ -1,9 +1,8 @@
-# Prometheus exporters of hosts, Redis, nginx and the GPU, and the blackbox probe of the reverse proxy.
+# Prometheus exporters of hosts, Redis, nginx and the GPU.
 # Only the monitoring host may connect to them.
 {
   config,
   lib,
-  pkgs,
   barnabeeLib,
   ...
 }:
@@ -20,7 +19,6 @@ let
     "nginx"
     "nvidia-gpu"
   ];
-  json = pkgs.formats.json { };
 in
 {
   config = lib.mkMerge [
@@ -66,22 +64,6 @@ in
       services.prometheus.exporters.nvidia-gpu = {
         enable = true;
         listenAddress = address;
-      };
-    })
-
-    (lib.mkIf (hasRole "monitoring") {
-      services.prometheus.exporters.blackbox = {
-        enable = true;
-        listenAddress = "127.0.0.1";
-        inherit (graph.companion.blackbox) port;
-        # The certificate may be self-signed: its expiry is monitored, not its issuer.
-        configFile = json.generate "blackbox.json" {
-          modules.page = {
-            prober = "http";
-            timeout = "5s";
-            http.tls_config.insecure_skip_verify = true;
-          };
-        };
       };
     })
   ];

@@ -1,4 +1,5 @@
-# Grafana with Prometheus and Loki as data sources; dashboards from nixos/monitoring/dashboards.
+# Grafana with Prometheus and Loki as data sources; dashboards from nixos/monitoring/dashboards. The reverse proxy of
+# the core host serves it at /grafana/.
 {
   config,
   lib,
@@ -22,7 +23,12 @@ in
     services.grafana = {
       enable = true;
       settings = {
-        server.http_addr = address;
+        server = {
+          http_addr = address;
+          domain = config.barnabee.proxy.hostName;
+          root_url = "https://%(domain)s${config.barnabee.proxy.prefix}/grafana/";
+          serve_from_sub_path = true;
+        };
         analytics.reporting_enabled = false;
         security = {
           admin_password = "$__file{/run/credentials/grafana.service/grafana_admin_password}";
@@ -64,6 +70,12 @@ in
         ];
       };
     };
+    barnabee.network.rules = [
+      {
+        port = config.services.grafana.settings.server.http_port;
+        from = barnabeeLib.graphLib.hostsWithRole barnabeeLib.graph "core";
+      }
+    ];
     systemd.services.grafana = {
       aliases = [ "barnabee-grafana.service" ];
       serviceConfig = barnabeeLib.privateNetworkOnly // {

@@ -1,5 +1,5 @@
 # Prometheus: scrapes every service of the graph, every host and the blackbox probe of the reverse proxy;
-# rules from nixos/monitoring/alerts and from system.toml.
+# rules of nixos/monitoring/alerts and of system.toml (alerting.nix).
 {
   config,
   lib,
@@ -11,7 +11,6 @@ let
   inherit (barnabeeLib) graph graphLib;
   inherit (config.barnabee) network;
   inherit (config.services.prometheus) exporters;
-  alerts = import ../../lib/alerts.nix { inherit lib; };
   token = "metrics_token";
   interval = "15s";
   withAddress = lib.filter (host: network.addresses ? ${host});
@@ -37,6 +36,10 @@ let
     inherit job_name;
     static_configs = map (host: targetOn host port) (withAddress hosts);
   };
+  # Services with metrics.
+  scrapedServices = lib.filter (service: graph.service.${service}.probe == "http") (
+    lib.attrNames graph.service
+  );
   thisHost = [ config.barnabee.name ];
   hostsWithRole = graphLib.hostsWithRole graph;
   proxyProbe = {
@@ -85,9 +88,10 @@ in
         scrape_interval = interval;
         evaluation_interval = interval;
       };
-      rules = [ (builtins.toJSON (alerts.limitRules graph)) ];
-      ruleFiles = map (file: folder + "/${file}") (lib.attrNames (builtins.readDir folder));
-      scrapeConfigs = map serviceJob (alerts.scrapedServices graph) ++ [
+      ruleFiles = map (file: folder + "/${file}") (lib.attrNames (builtins.readDir folder)) ++ [
+        "${config.barnabee.alerts.files}/limits.json"
+      ];
+      scrapeConfigs = map serviceJob scrapedServices ++ [
         (hostJob "prometheus" graph.companion.prometheus.port thisHost)
         (hostJob "alertmanager" graph.companion.alertmanager.port thisHost)
         (hostJob "loki" lokiPort thisHost)

@@ -2,11 +2,15 @@
 {
   config,
   lib,
+  pkgs,
   barnabeeLib,
   ...
 }:
 let
   usesGpu = config.barnabee.gpu.enable;
+  inherit (config.barnabee) package;
+  driver = config.hardware.nvidia.package.version;
+  inherit (pkgs.barnabeePython) cudaVersion minimumDriver;
   # Device classes of old drivers ("frontend") and new ones; systemd ignores classes that do not exist.
   devices = map (name: "char-${name} rw") [
     "nvidia"
@@ -35,11 +39,22 @@ in
       (lib.mkIf usesGpu {
         after = [ "nvidia-persistenced.service" ]; # creates the device files
         wants = [ "nvidia-persistenced.service" ];
-        environment = {
+        environment = config.barnabee.gpu.environment // {
           BARNABEE_DEVICE = "cuda";
-          LD_LIBRARY_PATH = "/run/opengl-driver/lib:${config.barnabee.package.cudaLibraries}";
+          LD_LIBRARY_PATH = "/run/opengl-driver/lib:${package.cudaLibraries}";
         };
       })
+    ];
+
+    assertions = lib.optionals usesGpu [
+      {
+        assertion = package.cudaLibraries != "";
+        message = "barnabee.package has no CUDA libraries, which barnabee.gpu.enable needs; set it to pkgs.barnabee-cuda.";
+      }
+      {
+        assertion = lib.versionAtLeast driver minimumDriver;
+        message = "barnabee.package has CUDA ${cudaVersion}, which needs driver ${minimumDriver} or newer, but hardware.nvidia.package is ${driver}; choose a newer one of config.boot.kernelPackages.nvidiaPackages.";
+      }
     ];
   };
 }

@@ -75,7 +75,7 @@ in
           "barnabee-gpu.service"
         ];
         wants = [ "network-online.target" ];
-        environment = lib.optionalAttrs usesGpu {
+        environment = config.barnabee.gpu.environment // lib.optionalAttrs usesGpu {
           LD_LIBRARY_PATH = "/run/opengl-driver/lib";
           XDG_CACHE_HOME = "/var/cache/barnabee-llm"; # compiled shaders
         };
@@ -99,7 +99,7 @@ in
                 "--parallel"
                 1
                 "--jinja"
-                "--no-ui"
+                "--no-webui" # new versions call it --no-ui and accept both
               ]
               ++ lib.optionals usesGpu [
                 "--n-gpu-layers"

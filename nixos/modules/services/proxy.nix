@@ -10,6 +10,8 @@ let
   cfg = config.barnabee.proxy;
   # On a standby too: it serves after a promotion.
   enabled = barnabeeLib.runsService "api";
+  hasNginx = config.services.nginx.enable; # another module may switch it off
+  hasOwnCertificate = hasNginx && !cfg.acme;
   proxied = [ "api" ] ++ lib.optional (barnabeeLib.graph.service ? voice) "voice";
   tlsSecrets = [
     "tls_certificate"
@@ -24,6 +26,13 @@ let
   };
   toApi = forwarded // {
     proxyPass = barnabeeLib.urlOf "http" "api";
+  };
+  # Grafana has its own Content-Security-Policy, and a page of a hundred files. Its path contains the prefix.
+  toGrafana = {
+    proxyPass = "http://${barnabeeLib.addressOfHost cfg.grafana}:${toString config.services.grafana.settings.server.http_port}${cfg.prefix}/grafana/";
+    extraConfig = lib.replaceStrings [ "burst=40" ] [ "burst=400" ] forwarded.extraConfig + ''
+      add_header Strict-Transport-Security "max-age=31536000" always;
+    '';
   };
 in
 {
@@ -54,9 +63,16 @@ in
       default = "";
       description = ''
         Path below which browsers see the dashboard, when another reverse proxy serves it there. Requests may
-        arrive with or without it.
+        arrive with or without it. The monitoring host needs it too, for Grafana.
       '';
       example = "/barnabee";
+    };
+    grafana = lib.mkOption {
+      type = lib.types.nullOr lib.types.str;
+      default = if barnabeeLib.monitors == [ ] then null else lib.head barnabeeLib.monitors;
+      defaultText = lib.literalMD "the host with the role monitoring, if it has an address";
+      description = "Host whose Grafana is served at `/grafana/`; null for none.";
+      example = null;
     };
     trustedProxies = lib.mkOption {
       type = lib.types.listOf lib.types.str;
@@ -137,19 +153,20 @@ in
             "/voice/" = forwarded // {
               proxyPass = "${barnabeeLib.urlOf "http" "voice"}/"; # strips the prefix
             };
-          };
+          }
+          // lib.optionalAttrs (cfg.grafana != null) { "/grafana/" = toGrafana; };
       };
     };
 
-    systemd.services.nginx = {
+    systemd.services.nginx = lib.mkIf hasNginx {
       aliases = [ "barnabee-proxy.service" ];
       wantedBy = lib.mkForce [ "barnabee.target" ];
       partOf = [ "barnabee.target" ];
-      serviceConfig.LoadCredential = lib.optionals (!cfg.acme) (
+      serviceConfig.LoadCredential = lib.optionals hasOwnCertificate (
         map (name: "${name}:${toString (config.barnabee.secrets.fileOf name)}") tlsSecrets
       );
     };
-    barnabee.secrets.needed = lib.mkIf (!cfg.acme) tlsSecrets;
+    barnabee.secrets.needed = lib.mkIf hasOwnCertificate tlsSecrets;
 
     assertions = [
       {
@@ -157,7 +174,8 @@ in
         message = "barnabee.proxy.acme needs security.acme.defaults.dnsProvider, because the host is not reachable from the Internet; set it.";
       }
       {
-        assertion = cfg.acme || lib.all (name: config.barnabee.secrets.fileOf name != null) tlsSecrets;
+        assertion =
+          hasOwnCertificate -> lib.all (name: config.barnabee.secrets.fileOf name != null) tlsSecrets;
         message = "barnabee.secrets.unused leaves nginx without a certificate; remove tls_certificate and tls_key from it, or set barnabee.proxy.acme.";
       }
     ];

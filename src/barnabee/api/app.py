@@ -62,6 +62,7 @@ from barnabee.core.http import (
 from barnabee.core.metrics import Metrics
 from barnabee.core.rate_limit import make_command_limiter, make_login_limiter
 from barnabee.core.redis_client import RedisClient, add_password
+from barnabee.core.replica_epoch import with_current_epoch
 from barnabee.core.schema import System
 from barnabee.core.serve import ServiceApp
 from barnabee.core.settings import Settings, read_credential, require_credential
@@ -96,6 +97,7 @@ def build_api_service(
     system: System, settings: Settings, *, overrides: Overrides | None = None
 ) -> ServiceApp:
     """Return the api; raises permanent errors such as a damaged database or a wrong setting."""
+    system = with_current_epoch(system)
     metrics = Metrics("api")
     service = make_service(system, settings, metrics, overrides or Overrides())
     checks = health.make_checks(

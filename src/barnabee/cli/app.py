@@ -25,12 +25,14 @@ from barnabee.cli import (
     echo,
     fillers,
     health,
+    install,
     logs,
     models,
     probe,
     replicate,
     restore,
     say,
+    secrets,
     standby,
     token,
     trace,
@@ -103,10 +105,12 @@ app.command("rollback-data")(restore.restore_pin)
 app.command("replicate")(replicate.run_litestream)
 app.add_typer(backup.app, name="backup")
 app.command("deploy")(deploy.deploy_host)
-app.command("deploy-initial")(deploy.install_host)
+app.command("deploy-initial")(install.install_host)
+app.command("facts")(install.print_host_file)
 app.command("switch")(deploy.switch_system)
 app.command("rollback")(deploy.roll_back)
 app.add_typer(deploys.app, name="deploys")
+app.add_typer(secrets.app, name="secrets")
 app.add_typer(alert.app, name="alert")
 app.add_typer(fillers.app, name="fillers")
 app.add_typer(models.app, name="models")

@@ -41,12 +41,12 @@ def read_context(*, companions: bool = True) -> Iterator[DatabaseContext]:
     With `companions` the deployment's own S3 server is started if it is needed and not running.
     """
     from barnabee.backup.restore import NoWriters
-    from barnabee.core import settings, system
+    from barnabee.core import replica_epoch, settings, system
 
     if runs_as_unit():
         from barnabee.core import logging
 
-        graph = system.load_system()
+        graph = replica_epoch.with_current_epoch(system.load_system())
         configured = settings.read_settings(graph)
         logging.configure_logging("backup", level=configured.log_level)
         yield DatabaseContext(graph, configured, NoWriters())
@@ -124,7 +124,10 @@ def save_recipient(recipient: str) -> str | None:
 
 
 class UnitControl:
-    """systemd units: the first word of `units` is the target to start, the others are stopped."""
+    """systemd units: the first word of `units` is the target to start, the others are stopped.
+
+    Path units among them are started again: they would start what they watch over during a restore.
+    """
 
     def __init__(self, units: str) -> None:
         self._target, *self._units = units.split()
@@ -135,10 +138,11 @@ class UnitControl:
         await run_systemctl("stop", *self._units)
 
     async def start(self) -> None:
-        """Start the target, which wants all units."""
+        """Start the target, which wants all services."""
         from barnabee.up.unit_supervisor import run_systemctl
 
-        await run_systemctl("start", "--no-block", self._target)
+        paths = [unit for unit in self._units if unit.endswith(".path")]
+        await run_systemctl("start", "--no-block", self._target, *paths)
 
     async def restart(self, services: list[str]) -> None:
         """Restart services and wait until they are ready, also those that systemd gave up."""

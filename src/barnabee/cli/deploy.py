@@ -1,4 +1,4 @@
-"""`barnabee deploy`, `deploy-initial`, `switch` (also `barnabee-switch`) and `rollback`."""
+"""`barnabee deploy`, `switch` (also `barnabee-switch`) and `rollback`."""
 
 from __future__ import annotations
 
@@ -57,28 +57,6 @@ def deploy_host(
             echo(command)
         return
     _exit_with(remote.deploy_host(plan, _report))
-
-
-def install_host(
-    host: Host,
-    to: Annotated[
-        str, typer.Option("--to", metavar="USER@MACHINE", help="Machine with the NixOS installer.")
-    ],
-    erase: Annotated[
-        str, typer.Option("--erase", metavar="DISK", help="The disk to erase completely.")
-    ],
-    flake: Flake = ".",
-    dry_run: DryRun = False,
-) -> None:
-    """Erase a machine that runs the NixOS installer, and install a host on it."""
-    from barnabee.deploy import remote
-
-    plan = remote.InstallPlan(host, to, flake, erase)
-    if dry_run:
-        for command in plan.describe():
-            echo(command)
-        return
-    remote.install_host(plan, _report)
 
 
 def switch_system(

@@ -100,6 +100,7 @@ def check_boot() -> None:
     """Check whether this boot is healthy; runs before boot-complete.target."""
     from barnabee.core import logging
     from barnabee.deploy.gate import run_gate
+    from barnabee.deploy.host_secrets import read_host_secrets
     from barnabee.deploy.journal import SwitchJournal
     from barnabee.deploy.nixos import NixosMachine
 
@@ -108,6 +109,9 @@ def check_boot() -> None:
     if verdict.why:
         echo(verdict.why, err=True)
     if not verdict.is_good:
+        host = read_host_secrets()
+        if host is not None and (missing := host.list_missing()):
+            echo(f"Missing secrets: {', '.join(missing)}. {host.remedy()}.", err=True)
         raise typer.Exit(_NOT_HEALTHY)
 
 

@@ -215,7 +215,7 @@ async def prepare_standby_database(settings: Settings) -> ColdStartOutcome:
     from barnabee.standby import replication
     from barnabee.standby.bootstrap import prepare_database
 
-    outcome = await prepare_database(load_system(first_epoch=True), settings)
+    outcome = await prepare_database(load_system(), settings)
     own = RedisClient(add_password(settings.redis_url, "standby"))
     try:
         await replication.promote_redis(own)
@@ -230,7 +230,7 @@ def _load(component: str | None, state: Path) -> tuple[System, Settings, StateFi
     from barnabee.core.system import load_system
     from barnabee.standby.roles import StateFiles
 
-    system = load_system(first_epoch=True)
+    system = load_system()
     settings = read_settings(system)
     if component is not None:
         configure_logging(component, level=settings.log_level)

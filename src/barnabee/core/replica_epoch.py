@@ -36,7 +36,10 @@ def write_epoch(directory: Path, epoch: int) -> None:
 
 
 def with_current_epoch(system: System) -> System:
-    """Return `system` with the epoch in the file that `$BARNABEE_LINE` names, if it is set."""
+    """Return `system` with the epoch in the file that `$BARNABEE_LINE` names, if it is set.
+
+    For programs that read or write the replica: others may not be allowed to read the file.
+    """
     path = read_variable(EPOCH_VARIABLE)
     return with_epoch(system, _read_number(Path(path))) if path else system
 

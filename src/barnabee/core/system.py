@@ -12,7 +12,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from barnabee.core import graph, renamed, replica_epoch
+from barnabee.core import graph, renamed
 from barnabee.core.errors import SystemFileInvalid
 from barnabee.core.schema import System
 from barnabee.core.settings import read_variable
@@ -61,12 +61,8 @@ def parse_system(text: str, file: str = "system.toml") -> System | list[Problem]
     return problems or system
 
 
-def load_system(path: Path | None = None, *, first_epoch: bool = False) -> System:
-    """Read and validate the file; SystemFileInvalid lists every problem.
-
-    The replica path is that of the current epoch (`core.replica_epoch`), or of epoch 1 with
-    `first_epoch`.
-    """
+def load_system(path: Path | None = None) -> System:
+    """Read and validate the file; SystemFileInvalid lists every problem."""
     path = path or find_system_file()
     try:
         text = path.read_text(encoding="utf-8")
@@ -75,7 +71,7 @@ def load_system(path: Path | None = None, *, first_epoch: bool = False) -> Syste
         raise SystemFileInvalid(problems=problem) from error
     result = parse_system(text, str(path))
     if isinstance(result, System):
-        return result if first_epoch else replica_epoch.with_current_epoch(result)
+        return result
     raise SystemFileInvalid(problems=" | ".join(map(str, result)))
 
 

@@ -10,7 +10,11 @@
     gate             check at boot, before boot-complete.target
     executor         the transient unit or process that runs a switch
     nixos            `Machine` on NixOS; uses bootloader, systemd and command
-    remote           from a developer's machine: build, copy, switch, install
+    remote           from a developer's machine: build, copy, switch
+    hardware         disks, interfaces, PCI devices and CPU of a machine; host_file renders them
+    host_check       what must be changed before a host is installed
+    install          first installation from a developer's machine
+    host_secrets     secrets of a host; guests that wait for them
 
 A switch activates a system without making it the boot default. That happens only after its health
 check, so a restart before then leads back to the previous system.

@@ -48,7 +48,10 @@ class CommandResult:
 
 
 def run_command(
-    *argv: str, limit_s: float, environment: Mapping[str, str] | None = None
+    *argv: str,
+    limit_s: float,
+    environment: Mapping[str, str] | None = None,
+    stdin: bytes | None = None,
 ) -> CommandResult:
     """Run a program to its end; StepFailed when it is missing or exceeds the limit.
 
@@ -57,18 +60,16 @@ def run_command(
     try:
         process = subprocess.Popen(
             argv,
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            text=True,
-            errors="replace",
             start_new_session=True,  # makes it the leader of a process group
             env={**os.environ, **(environment or {})},
         )
     except OSError as error:
         raise StepFailed(what=argv[0], reason=error.strerror or str(error)) from error
     try:
-        output, errors = process.communicate(timeout=limit_s)
+        streams = process.communicate(stdin, timeout=limit_s)
     except subprocess.TimeoutExpired as error:
         raise StepFailed(what=argv[0], reason=f"not finished within {limit_s:.0f} s") from error
     finally:
@@ -76,13 +77,19 @@ def run_command(
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
+    output, errors = (stream.decode(errors="replace") for stream in streams)
     sys.stderr.write(errors)
     return CommandResult(process.returncode, output, errors)
 
 
-def run_checked(*argv: str, limit_s: float, environment: Mapping[str, str] | None = None) -> str:
+def run_checked(
+    *argv: str,
+    limit_s: float,
+    environment: Mapping[str, str] | None = None,
+    stdin: bytes | None = None,
+) -> str:
     """Run a program and return its output; StepFailed when its exit status is not 0."""
-    result = run_command(*argv, limit_s=limit_s, environment=environment)
+    result = run_command(*argv, limit_s=limit_s, environment=environment, stdin=stdin)
     if result.status:
         what = " ".join(argv[:3])
         raise StepFailed(what=what, reason=f"status {result.status}: {result.last_line()}")

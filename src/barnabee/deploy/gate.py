@@ -53,9 +53,10 @@ def should_reboot(host: HostState, *, was_healthy: bool) -> bool:
     """Return whether to restart an unhealthy machine without a switch in progress. Pure.
 
     Only when the boot loader counts this boot as a trial, so that its counter ends in an older
-    system; and not if this system was healthy before, because then the cause is elsewhere.
+    system, and there is one; and not if this system was healthy before, because then the cause is
+    elsewhere.
     """
-    return host.counted and not was_healthy
+    return host.counted and not was_healthy and not host.is_first_system
 
 
 def run_gate(machine: Machine, journal: SwitchJournal) -> GateVerdict:
@@ -85,6 +86,8 @@ def _check_boot(machine: Machine, journal: SwitchJournal, host: HostState) -> Ga
     if reason is None:
         return GateVerdict(is_good=True)
     restart = should_reboot(host, was_healthy=journal.last_kept() == str(machine.running_system()))
+    if host.is_first_system:
+        reason = f"{reason}; there is no older system to return to, so this one stays"
     log.error("boot_unwell", message=reason, restart=restart)
     if restart:
         machine.reboot()

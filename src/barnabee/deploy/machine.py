@@ -39,7 +39,8 @@ class DatabaseFacts(_Table):
     database: str
     pin_unit: str
     restore_unit: str  # a template; the instance is the pin's id
-    services_unit: str = Field(alias="house")  # stopped while the database is replaced
+    services_unit: str = Field(alias="house")
+    start: tuple[str, ...] = ()  # with a standby, the units that start it while it may serve
     machine: str | None = None  # the container with these units; None: the machine itself
 
 
@@ -86,6 +87,7 @@ class HostState:
     driver: str | None  # version of the loaded kernel module
     container: bool = False
     counted: bool = False  # the boot loader counts this boot as a trial
+    is_first_system: bool = False  # there is no other generation
 
 
 class Machine(Protocol):
@@ -126,7 +128,7 @@ class Machine(Protocol):
         """Create a restore point; None without a database or a unit that does it."""
 
     def restore_database(self, data: DatabaseFacts, pin: PinRef, limit_s: float) -> None:
-        """Stop the writers and restore `pin`; a copy of the replaced database is kept."""
+        """Restore `pin` once every writer has ended; a copy of the replaced database is kept."""
 
     def start_services(self, data: DatabaseFacts) -> None:
         """Start the units that `restore_database` stopped."""

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from barnabee.deploy import executor, systemd
-from barnabee.deploy.bootloader import BootLoader
+from barnabee.deploy.bootloader import BootLoader, list_generations
 from barnabee.deploy.command import StepFailed, run_checked, run_command
 from barnabee.deploy.machine import (
     DatabaseFacts,
@@ -52,6 +52,7 @@ class NixosMachine:
             driver=_read_text(self.root / "sys/module/nvidia/version"),
             container=(self.root / "run/systemd/container").exists(),
             counted=(self.root / _EFI / _BOOT_COUNT).exists(),
+            is_first_system=len(set(list_generations(self.profile_link).values())) < 2,  # noqa: PLR2004
         )
 
     def _boot_id(self) -> str:
@@ -126,14 +127,13 @@ class NixosMachine:
         return new[-1]
 
     def restore_database(self, data: DatabaseFacts, pin: PinRef, limit_s: float) -> None:
-        systemd.control_units("stop", data.services_unit, limit_s=limit_s, machine=data.machine)
-        unit = f"{data.restore_unit}{pin.id}.service"
+        unit = f"{data.restore_unit}{pin.id}.service"  # conflicts with the writers, and runs after
         systemd.control_units("start", unit, limit_s=limit_s, machine=data.machine)
 
     def start_services(self, data: DatabaseFacts) -> None:
         systemd.reset_failed("barnabee-*", data.machine)
-        command = ("start", "--no-block")
-        systemd.control_units(*command, data.services_unit, limit_s=_ARM_S, machine=data.machine)
+        units = data.start or (data.services_unit,)
+        systemd.control_units("start", "--no-block", *units, limit_s=_ARM_S, machine=data.machine)
 
     def activate(self, system: Path, limit_s: float) -> str:
         systemd.reset_failed("barnabee-*")

@@ -1,7 +1,7 @@
 """Remote deployment over SSH: build a host's system, copy it, have it switched, confirm it.
 
 The confirmation uses a new connection, so a system that cuts the network is never confirmed and
-rolls back. The first installation of a host (the specification's deploy-initial.sh) is here too.
+rolls back.
 """
 
 from __future__ import annotations
@@ -16,28 +16,19 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from barnabee.deploy import executor
-from barnabee.deploy.command import (
-    CommandResult,
-    DeployRefused,
-    StepFailed,
-    run_checked,
-    run_command,
-)
+from barnabee.deploy.command import CommandResult, StepFailed, run_checked, run_command
+from barnabee.deploy.host_check import NIX
 from barnabee.deploy.journal import SwitchRecord, SwitchState
 from barnabee.deploy.plan import SwitchRequest
 
 BUILD_S = 4 * 3600.0
 _COPY_S = 3600.0
-_INSTALL_COPY_S = 2 * 3600.0
-_DISK_S = 1800.0
-_EVAL_S = 300.0
 _START_S = 120.0
 _QUERY_S = 30.0
 _POLL_S = 1.0
 _UNREACHABLE_S = 60.0  # beyond the host's own limits
-_NIX = ("nix", "--extra-experimental-features", "nix-command flakes")
-_SSH = ("ssh", "-o", "BatchMode=yes", "-o", "ConnectTimeout=10")
-_SSH_NEW = (*_SSH, "-o", "ControlPath=none")  # never over a shared connection
+SSH = ("ssh", "-o", "BatchMode=yes", "-o", "ConnectTimeout=10")
+_SSH_NEW = (*SSH, "-o", "ControlPath=none")  # never over a shared connection
 _BIN = "/run/current-system/sw/bin"
 
 
@@ -49,16 +40,16 @@ def system_attribute(flake: str, name: str) -> str:
 
 def build_system(flake: str, name: str) -> Path:
     """Build the system `name` of a flake on this machine."""
-    command = _build_command(system_attribute(flake, name))
+    command = build_command(system_attribute(flake, name))
     return Path(run_checked(*command, limit_s=BUILD_S).strip().splitlines()[-1])
 
 
-def _build_command(attribute: str) -> tuple[str, ...]:
-    return (*_NIX, "build", "--no-link", "--print-out-paths", attribute)
+def build_command(attribute: str) -> tuple[str, ...]:
+    return (*NIX, "build", "--no-link", "--print-out-paths", attribute)
 
 
-def _copy_command(path: str, destination: str) -> tuple[str, ...]:
-    return (*_NIX, "copy", "--substitute-on-destination", "--to", destination, path)
+def copy_command(path: str, destination: str) -> tuple[str, ...]:
+    return (*NIX, "copy", "--substitute-on-destination", "--to", destination, path)
 
 
 @dataclass(frozen=True)
@@ -71,10 +62,10 @@ class DeployPlan:
     request: SwitchRequest
 
     def build_command(self) -> tuple[str, ...]:
-        return _build_command(system_attribute(self.flake, self.host))
+        return build_command(system_attribute(self.flake, self.host))
 
     def copy_command(self, system: str) -> tuple[str, ...]:
-        return _copy_command(system, f"ssh-ng://{self.address}")
+        return copy_command(system, f"ssh-ng://{self.address}")
 
     def switch_command(self, system: str) -> tuple[str, ...]:
         """Use the host's own `barnabee-switch`, or for the first deployment that of `system`."""
@@ -154,72 +145,3 @@ def _parse_record(result: CommandResult) -> SwitchRecord | None:
 def run_over_ssh(address: str, command: Sequence[str]) -> int:
     """Run a command on a machine, attached to this terminal; return its exit status."""
     return subprocess.run([*_SSH_NEW, address, shlex.join(command)], check=False).returncode
-
-
-@dataclass(frozen=True)
-class InstallPlan:
-    """First installation of a host, as commands; `disk` is what the operator agreed to erase."""
-
-    host: str
-    address: str
-    flake: str
-    disk: str
-
-    def attribute(self, path: str) -> str:
-        """Return `flake#attribute` of an option of the host."""
-        return f"{self.flake.partition('#')[0]}#nixosConfigurations.{self.host}.config.{path}"
-
-    def disk_command(self) -> tuple[str, ...]:
-        """Return the command that prints the disk on which the flake installs the host."""
-        return (*_NIX, "eval", "--raw", self.attribute("barnabee.disk"))
-
-    def build_command(self, output: str) -> tuple[str, ...]:
-        return _build_command(self.attribute(f"system.build.{output}"))
-
-    def copy_command(self, path: str, *, mounted: bool) -> tuple[str, ...]:
-        """Copy to the installer's memory, or to the mounted disk, which has more space."""
-        store = "?remote-store=local%3Froot=/mnt" if mounted else ""
-        return _copy_command(path, f"ssh-ng://{self.address}{store}")
-
-    def ssh_command(self, *command: str) -> tuple[str, ...]:
-        return (*_SSH, self.address, shlex.join(command))
-
-    def commands(self) -> list[tuple[tuple[str, ...], float]]:
-        """Return commands and limits in seconds; DISKO and SYSTEM stand for what was built."""
-        install = ("nixos-install", "--no-root-passwd", "--no-channel-copy", "--system", "SYSTEM")
-        return [
-            (self.copy_command("DISKO", mounted=False), _INSTALL_COPY_S),
-            (self.ssh_command("DISKO"), _DISK_S),
-            (self.copy_command("SYSTEM", mounted=True), _INSTALL_COPY_S),
-            (self.ssh_command(*install), _DISK_S),
-        ]
-
-    def describe(self) -> list[str]:
-        """Return the commands for a dry run."""
-        builds = (self.build_command("diskoScript"), self.build_command("toplevel"))
-        commands = (self.disk_command(), *builds, *(command for command, _ in self.commands()))
-        return [shlex.join(command) for command in commands]
-
-
-def install_host(plan: InstallPlan, report: Callable[[str], None]) -> None:
-    """Erase the disk and install; DeployRefused, before any change, if it is not `plan.disk`."""
-    disk = run_checked(*plan.disk_command(), limit_s=_EVAL_S).strip()
-    if disk != plan.disk:
-        named = plan.disk or "nothing"
-        raise DeployRefused(reason=f"--erase names {named}, but barnabee.disk is {disk}")
-    built = {}
-    for name, output in (("DISKO", "diskoScript"), ("SYSTEM", "toplevel")):
-        report(f"building {output} of {plan.host}")
-        result = run_checked(*plan.build_command(output), limit_s=BUILD_S)
-        built[name] = result.strip().splitlines()[-1]
-    for template, limit_s in plan.commands():
-        command = tuple(_substitute(argument, built) for argument in template)
-        report(shlex.join(command))
-        run_checked(*command, limit_s=limit_s)
-    report(f"{plan.host} is installed: add its secrets, then restart it (docs/operations.md)")
-
-
-def _substitute(argument: str, built: dict[str, str]) -> str:
-    for name, path in built.items():
-        argument = argument.replace(name, path)
-    return argument

@@ -46,7 +46,8 @@ FALLBACK_PRIORITY = 3
 
 
 def read_device(settings: Settings) -> Device:
-    return Device(settings.device, settings.threads or len(os.sched_getaffinity(0)))
+    threads = settings.threads or len(os.sched_getaffinity(0))
+    return Device(settings.device, threads, gpu=settings.gpu.partition(",")[0] or "0")
 
 
 def select_models(system: System, device: Device) -> tuple[GpuConfig, dict[str, ModelConfig]]:

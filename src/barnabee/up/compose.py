@@ -35,7 +35,9 @@ RUNTIME = "/run/barnabee-litestream"
 INTERVAL_S, TIMEOUT_S, RETRIES, START_INTERVAL_S = 30, 10, 3, 2
 
 # Set inside the images, or used only without containers.
-_NOT_SET = frozenset({"BARNABEE_MODELS", "BARNABEE_DEVICE", "BARNABEE_FILLERS"})
+_NOT_SET = frozenset(
+    {"BARNABEE_MODELS", "BARNABEE_DEVICE", "BARNABEE_FILLERS", "CUDA_VISIBLE_DEVICES"}
+)
 _VOLUMES = {
     "redis": ["redis-data:/data"],
     "gpu": ["model-cache:/cache"],
@@ -149,11 +151,14 @@ def _service(
         depends_on[TOKENS] = {"condition": "service_completed_successfully"}
     if is_ours:
         volumes.append(f"{options.system_file}:{SYSTEM_FILE}:ro")
+    # The container's only GPU has number 0, whatever its number outside; a slice needs its UUID.
+    has_uuid = name == "gpu" and options.has_gpu and not system.gpu.device.isdecimal()
+    visible = {"CUDA_VISIBLE_DEVICES": system.gpu.device} if has_uuid else {}
     return _base(name, options) | _drop_empty(
         {
             "command": None if is_ours else _redis_command(system),
             "restart": _restart(node),
-            "environment": make_environment(system)
+            "environment": make_environment(system) | visible
             if is_ours
             else {"CREDENTIALS_DIRECTORY": SECRETS},
             "ports": _ports(name, node, system),
@@ -162,7 +167,7 @@ def _service(
             "depends_on": depends_on,
             "healthcheck": None if is_oneshot else _healthcheck(name, node),
             "stop_grace_period": f"{node.stop_timeout_s}s",
-            "deploy": {"resources": _resources(name, node, options)},
+            "deploy": {"resources": _resources(name, system, options)},
         }
     )
 
@@ -279,10 +284,11 @@ def _timing(test: list[str], start_s: int) -> dict[str, Any]:
     }
 
 
-def _resources(name: str, node: ServiceConfig, options: ComposeOptions) -> dict[str, Any]:
-    limits: dict[str, Any] = {"limits": {"memory": f"{node.memory_max_mib}M"}}
+def _resources(name: str, system: System, options: ComposeOptions) -> dict[str, Any]:
+    memory = f"{system.service[name].memory_max_mib}M"
+    limits: dict[str, Any] = {"limits": {"memory": memory}}
     if name == "gpu" and options.has_gpu:
-        device = {"driver": "nvidia", "count": 1, "capabilities": ["gpu"]}
+        device = {"driver": "nvidia", "device_ids": [system.gpu.device], "capabilities": ["gpu"]}
         limits["reservations"] = {"devices": [device]}
     return limits
 

@@ -33,7 +33,7 @@ _BACKUP_CREDENTIALS = (
 _PASSED_VARIABLES = (
     *("PATH", "HOME", "USER", "LANG", "LC_ALL", "TZ", "TMPDIR", "XDG_CACHE_HOME"),
     *("SSL_CERT_FILE", "SSL_CERT_DIR", "NIX_SSL_CERT_FILE"),
-    *("LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS", "BARNABEE_LITESTREAM"),
+    *("LD_LIBRARY_PATH", "OMP_NUM_THREADS", "BARNABEE_LITESTREAM"),
 )
 
 
@@ -134,6 +134,9 @@ def make_settings(deployment: LocalDeployment) -> dict[str, str]:
     names = sorted(str(field.validation_alias) for field in Settings.model_fields.values())
     given = deployment.environment
     variables = {name: given[name] for name in (*names, *RENAMED_SETTINGS) if given.get(name)}
+    if variables.get("BARNABEE_DEVICE") == "cuda":
+        variables.setdefault("CUDA_VISIBLE_DEVICES", deployment.system.gpu.device)
+        variables["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"  # the driver's numbers, which NVML uses
     if deployment.demo_home is not None:
         variables["HOME_ASSISTANT_URL"] = f"http://127.0.0.1:{deployment.system.port('home')}"
     if deployment.llm:

@@ -1,7 +1,7 @@
 """Configuration of Prometheus and Alertmanager, made from the graph and nixos/monitoring.
 
-Pure. Returns tables that are written as JSON, which is also YAML. nixos/modules/observe makes the
-same from the same files; tests/nix compares the two.
+Pure. Returns tables that are written as JSON, which is also YAML. On NixOS `up/alerting_files.py`
+uses the same functions; the scraped programs are listed in nixos/modules/observe.
 """
 
 from __future__ import annotations

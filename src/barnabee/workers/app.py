@@ -23,6 +23,7 @@ from barnabee.core.health import HealthMonitor
 from barnabee.core.http import ServiceMiddleware, add_error_handlers, make_standard_routes
 from barnabee.core.metrics import Metrics
 from barnabee.core.redis_client import RedisClient, add_password
+from barnabee.core.replica_epoch import with_current_epoch
 from barnabee.core.schema import System
 from barnabee.core.serve import ServiceApp
 from barnabee.core.settings import Settings
@@ -90,6 +91,7 @@ def make_parts(
 ) -> WorkerParts:
     """Create the parts; raises permanent errors, such as a damaged or too new database."""
     logging.getLogger("arq").setLevel(logging.WARNING)  # its info lines contain utterances
+    system = with_current_epoch(system)
     metrics = Metrics("worker")
     job_metrics = JobMetrics.register(metrics)
     provider = DatabaseProvider(

@@ -7,7 +7,7 @@ from typing import Any
 from barnabee.cli.standby import describe_status
 from barnabee.core import system
 
-CONFIG = system.load_system(first_epoch=True).standby
+CONFIG = system.load_system().standby
 
 
 def make_status(**changes: Any) -> dict[str, Any]:

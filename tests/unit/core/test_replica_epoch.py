@@ -9,7 +9,7 @@ import pytest
 from barnabee.core import replica_epoch
 from barnabee.core.system import load_system
 
-SYSTEM = load_system(first_epoch=True)
+SYSTEM = load_system()
 
 
 def test_epoch_1_has_the_path_of_system_toml_and_others_their_own() -> None:
@@ -20,12 +20,18 @@ def test_epoch_1_has_the_path_of_system_toml_and_others_their_own() -> None:
     assert not [path for path in paths for other in paths if path.startswith(f"{other}/")]
 
 
-def test_load_system_applies_the_epoch_of_the_machine(
+def test_replicating_programs_apply_the_epoch_of_the_machine(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(replica_epoch.EPOCH_VARIABLE, str(tmp_path / replica_epoch.EPOCH_FILE))
-    assert load_system().replica.path == SYSTEM.replica.path
+    assert replica_epoch.with_current_epoch(SYSTEM) is SYSTEM
     replica_epoch.write_epoch(tmp_path, 3)
     assert replica_epoch.read_epoch(tmp_path) == 3
-    assert load_system().replica.path == f"{SYSTEM.replica.path}-3"
-    assert load_system(first_epoch=True).replica.path == SYSTEM.replica.path
+    assert replica_epoch.with_current_epoch(SYSTEM).replica.path == f"{SYSTEM.replica.path}-3"
+
+
+def test_loading_the_system_reads_no_epoch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    unreadable = tmp_path / replica_epoch.EPOCH_FILE
+    unreadable.mkdir()  # an error for root too, as /data is for a unit outside its group
+    monkeypatch.setenv(replica_epoch.EPOCH_VARIABLE, str(unreadable))
+    assert load_system().replica.path == SYSTEM.replica.path

@@ -226,6 +226,11 @@ def test_only_an_unhealthy_trial_boot_is_restarted(
     assert gate.should_reboot(host, was_healthy=was_healthy) == restarts
 
 
+def test_the_first_system_of_a_machine_is_not_restarted_into_an_older_one() -> None:
+    host = replace(HOST, counted=True, is_first_system=True)
+    assert not gate.should_reboot(host, was_healthy=False)
+
+
 def test_the_summary_of_a_record() -> None:
     summaries = {
         make_record(SwitchState.KEPT): "switched to new",

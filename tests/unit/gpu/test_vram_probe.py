@@ -12,15 +12,22 @@ import pynvml
 import pytest
 
 from barnabee.core.errors import DependencyDown
+from barnabee.core.settings import Settings
+from barnabee.gpu import engine_factory
 from barnabee.gpu.engines.device import Device
 from barnabee.gpu.vram.probe import MIB, GpuSensors, MainMemoryProbe, NvmlProbe, open_probe
 
 HANDLE = object()
+SLICE = "MIG-0fa1b2c3-0000-1111-2222-333344445555"
 Reply = Callable[[], Any]
 
 
 def not_supported() -> Any:
     raise pynvml.NVMLError_NotSupported
+
+
+def invalid_argument() -> Any:
+    raise pynvml.NVMLError_InvalidArgument
 
 
 def gpu_lost() -> Any:
@@ -58,6 +65,7 @@ def driver(monkeypatch: pytest.MonkeyPatch) -> Driver:
         "nvmlInit": fake.init,
         "nvmlShutdown": lambda: None,
         "nvmlDeviceGetHandleByIndex": lambda index: HANDLE if index == 0 else gpu_lost(),
+        "nvmlDeviceGetHandleByUUID": lambda uuid: HANDLE if uuid == SLICE else gpu_lost(),
         "nvmlDeviceGetMemoryInfo": fake.read_memory,
         "nvmlDeviceGetComputeRunningProcesses": lambda _handle: fake.processes,
         "nvmlDeviceGetUtilizationRates": lambda _handle: fake.utilisation(),
@@ -75,7 +83,7 @@ def test_process_memory_is_read_from_the_driver(driver: Driver) -> None:
         SimpleNamespace(pid=1, usedGpuMemory=700 * MIB),
         SimpleNamespace(pid=os.getpid(), usedGpuMemory=2000 * MIB),
     ]
-    reading = NvmlProbe(0).read()
+    reading = NvmlProbe("0").read()
     assert (reading.total_mib, reading.free_mib, reading.process_mib) == (16_376, 13_376, 2000)
 
 
@@ -84,7 +92,7 @@ def test_process_memory_falls_back_to_growth_since_start(
     driver: Driver, processes: list[Any]
 ) -> None:
     driver.processes = processes
-    probe = NvmlProbe(0)
+    probe = NvmlProbe("0")
     assert probe.read().process_mib == 0
     driver.used_mib += 512
     assert probe.read().process_mib == 512
@@ -96,7 +104,7 @@ def test_sensors_are_read(driver: Driver) -> None:
     driver.reasons = lambda: (
         pynvml.nvmlClocksEventReasonGpuIdle | pynvml.nvmlClocksEventReasonSwThermalSlowdown
     )
-    sensors = NvmlProbe(0).read().sensors
+    sensors = NvmlProbe("0").read().sensors
     assert sensors is not None
     assert (sensors.utilisation_percent, sensors.temperature_c, sensors.power_mw) == (
         37,
@@ -114,13 +122,22 @@ def test_sensors_are_read(driver: Driver) -> None:
 
 def test_unsupported_sensors_are_none(driver: Driver) -> None:
     driver.utilisation = driver.power = driver.reasons = not_supported
-    assert NvmlProbe(0).read().sensors == GpuSensors(temperature_c=64)
+    assert NvmlProbe("0").read().sensors == GpuSensors(temperature_c=64)
+
+
+def test_a_slice_is_opened_by_its_uuid_and_lacks_sensors(driver: Driver) -> None:
+    driver.temperature = driver.utilisation = driver.power = driver.reasons = invalid_argument
+    device = engine_factory.read_device(
+        Settings(BARNABEE_DEVICE="cuda", CUDA_VISIBLE_DEVICES=SLICE)
+    )
+    reading = open_probe(device, 0).read()
+    assert (reading.total_mib, reading.sensors) == (16_376, GpuSensors())
 
 
 def test_lost_gpu_is_down_and_reopened_when_it_returns(
     driver: Driver,
 ) -> None:
-    probe = NvmlProbe(0)
+    probe = NvmlProbe("0")
     probe.read()
     driver.memory = gpu_lost
     with pytest.raises(DependencyDown, match="the GPU driver"):
@@ -133,12 +150,12 @@ def test_lost_gpu_is_down_and_reopened_when_it_returns(
 def test_sensor_of_a_lost_gpu_is_an_error(driver: Driver) -> None:
     driver.temperature = gpu_lost
     with pytest.raises(DependencyDown):
-        NvmlProbe(0).read()
+        NvmlProbe("0").read()
 
 
 def test_missing_gpu_is_down(driver: Driver) -> None:
     with pytest.raises(DependencyDown, match="the GPU driver"):
-        NvmlProbe(3).read()
+        NvmlProbe("3").read()
     assert driver.opened == 1
 
 

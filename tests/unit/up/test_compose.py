@@ -143,6 +143,18 @@ def test_the_gpu_is_reserved_for_the_gpu_service_only() -> None:
     assert "reservations" not in without["deploy"]["resources"]
 
 
+@pytest.mark.parametrize("device", ["1", "MIG-0fa1b2c3-0000-1111-2222-333344445555"])
+def test_the_gpu_service_gets_the_gpu_or_slice_of_the_system_file(device: str) -> None:
+    gpu = GRAPH.gpu.model_copy(update={"device": device})
+    file = compose.make_compose_file(GRAPH.model_copy(update={"gpu": gpu}), ComposeOptions("1.2.3"))
+    service = file["services"]["gpu"]
+    (reserved,) = service["deploy"]["resources"]["reservations"]["devices"]
+    assert reserved["device_ids"] == [device]
+    # A container that has one GPU sees it as number 0.
+    visible = service["environment"].get("CUDA_VISIBLE_DEVICES")
+    assert visible == (None if device == "1" else device)
+
+
 def test_environment_gives_valid_settings_with_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, text in SERVICES["api"]["environment"].items():
         default = text.partition(":-")[2].removesuffix("}") if text.startswith("${") else text

@@ -54,6 +54,18 @@ def test_a_service_gets_only_listed_variables(paths: Paths) -> None:
     )
 
 
+def test_inference_uses_the_gpu_of_the_system_file_or_of_the_user(paths: Paths) -> None:
+    uuid = "GPU-0fa1b2c3-0000-1111-2222-333344445555"
+    for given, visible in (({}, "0"), ({"CUDA_VISIBLE_DEVICES": uuid}, uuid)):
+        user = USER | {"BARNABEE_DEVICE": "cuda"} | given
+        made = make_deployment(paths, environment=user)
+        environment = deployment.make_node_environment(made, "gpu")
+        assert environment["CUDA_VISIBLE_DEVICES"] == visible
+        assert environment["CUDA_DEVICE_ORDER"] == "PCI_BUS_ID"
+    without = deployment.make_node_environment(make_deployment(paths), "gpu")
+    assert "CUDA_DEVICE_ORDER" not in without
+
+
 def test_no_secret_is_in_environment_or_command_line(paths: Paths) -> None:
     values = [text for file in paths.secrets.iterdir() if (text := file.read_text())]
     for name in make_deployment(paths).make_graph().nodes:

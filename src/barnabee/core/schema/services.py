@@ -17,6 +17,11 @@ Permille = Annotated[int, Field(ge=0, le=1000)]
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]*$")]
 Text = Annotated[str, Field(min_length=1)]
 Clock = Annotated[str, Field(pattern="^([01][0-9]|2[0-3]):[0-5][0-9]$")]
+# As in CUDA_VISIBLE_DEVICES: the number of a GPU, or the UUID of a GPU or of a MIG slice.
+GpuId = Annotated[
+    str,
+    Field(pattern="^([0-9]{1,2}|(GPU|MIG)-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})$"),
+]
 Role = Literal["core", "gpu", "monitoring"]
 
 
@@ -54,6 +59,7 @@ class GpuConfig(TomlTable):
     """The GPU whose memory the models share, and the time limits of its use."""
 
     name: Text
+    device: GpuId = "0"
     vram_mib: Mib
     headroom_mib: Mib
     reserved_mib: Mib  # for programs beside the gpu service: a language model's server

@@ -21,7 +21,8 @@ class Device:
 
     kind: Literal["cpu", "cuda"] = "cpu"
     threads: int = 1  # CPU threads of one engine
-    index: int = 0  # of the GPU
+    index: int = 0  # of the GPU, among those that CUDA sees
+    gpu: str = "0"  # for NVML, which sees all: number or UUID
 
 
 def open_session(path: Path, *, device: Device, weights: Path | None = None) -> Any:

@@ -72,10 +72,10 @@ class MainMemoryProbe:
 
 
 class NvmlProbe:
-    """NVIDIA GPU through NVML; opened at the first reading."""
+    """NVIDIA GPU or MIG slice, by number or UUID, through NVML; opened at the first reading."""
 
-    def __init__(self, index: int) -> None:
-        self._index = index
+    def __init__(self, gpu: str) -> None:
+        self._gpu = gpu
         self._handle: Any = None
         self._baseline_mib: int | None = None
 
@@ -86,7 +86,7 @@ class NvmlProbe:
         try:
             if self._handle is None:
                 pynvml.nvmlInit()
-                self._handle = pynvml.nvmlDeviceGetHandleByIndex(self._index)
+                self._handle = _open_handle(pynvml, self._gpu)
             memory = pynvml.nvmlDeviceGetMemoryInfo(self._handle)
             process_mib = self._read_process_mib(pynvml, memory.used // MIB)
             sensors = self._read_sensors(pynvml)
@@ -127,14 +127,24 @@ class NvmlProbe:
         )
 
 
+def _open_handle(nvml: Any, gpu: str) -> Any:
+    if gpu.isdecimal():
+        return nvml.nvmlDeviceGetHandleByIndex(int(gpu))
+    return nvml.nvmlDeviceGetHandleByUUID(gpu)
+
+
 def _read_optional(nvml: Any, ask: Callable[[], int]) -> int | None:
-    """Return the value, or None when GPU or driver do not support it."""
+    """Return the value, or None when GPU, MIG slice or driver do not support it."""
     try:
         return int(ask())
-    except (nvml.NVMLError_NotSupported, nvml.NVMLError_FunctionNotFound):
+    except (
+        nvml.NVMLError_NotSupported,
+        nvml.NVMLError_FunctionNotFound,
+        nvml.NVMLError_InvalidArgument,
+    ):
         return None
 
 
 def open_probe(device: Device, limit_mib: int) -> VramProbe:
     """Return the probe of `device`; `limit_mib` is the limit without a GPU."""
-    return NvmlProbe(device.index) if device.kind == "cuda" else MainMemoryProbe(limit_mib)
+    return NvmlProbe(device.gpu) if device.kind == "cuda" else MainMemoryProbe(limit_mib)

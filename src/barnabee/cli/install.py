@@ -1,0 +1,150 @@
+"""`barnabee deploy-initial` and `facts`: the first installation of a NixOS host, and its file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from barnabee.cli import echo
+
+if TYPE_CHECKING:
+    from barnabee.deploy.host_check import InstallFacts
+    from barnabee.deploy.host_file import HostKind
+    from barnabee.deploy.install import HostKeys, InstallPlan
+
+
+def install_host(
+    host: Annotated[str, typer.Argument(help="The host's name in the flake.")],
+    to: Annotated[
+        str, typer.Option("--to", metavar="USER@MACHINE", help="Machine with the NixOS installer.")
+    ],
+    erase: Annotated[
+        str, typer.Option("--erase", metavar="DISK", help="The disk to erase completely.")
+    ],
+    flake: Annotated[
+        str, typer.Option("--flake", help="Flake with the host's configuration.")
+    ] = ".",
+    secrets: Annotated[
+        Path | None,
+        typer.Option("--secrets", metavar="DIR", help="Directory with a file for each secret."),
+    ] = None,
+    sops: Annotated[
+        bool, typer.Option("--sops", help="Encrypt the secrets into the flake for a new key.")
+    ] = False,
+    age_key: Annotated[
+        Path | None,
+        typer.Option("--age-key", metavar="FILE", help="The host's key, if they already are."),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be done.")] = False,
+) -> None:
+    """Erase a machine that runs the NixOS installer, and install a host on it.
+
+    Checks the configuration first, and asks for the secrets that cannot be generated.
+    """
+    from barnabee.deploy import hardware, host_check, install
+
+    plan = install.InstallPlan(host, to, flake, erase)
+    if dry_run:
+        for command in plan.describe():
+            echo(command)
+        return
+    facts = host_check.read_install_facts(flake, host)
+    install.require_installable(plan, facts, hardware.read_hardware(to))
+    if facts.encrypted:
+        keys = _read_age_key(host, age_key)
+    else:
+        keys = _collect_secrets(plan, facts, secrets, sops=sops)
+        if sops:  # the flake has changed
+            facts = host_check.read_install_facts(flake, host)
+    install.install_host(plan, facts, keys, lambda line: echo(line, err=True))
+
+
+def _read_age_key(host: str, file: Path | None) -> HostKeys:
+    from barnabee.core.errors import BadInput, SettingMissing
+    from barnabee.deploy.install import SOPS_FILE, HostKeys
+
+    if file is None:
+        hint = f"{SOPS_FILE} is encrypted, so name the file with the age key of {host}"
+        raise SettingMissing(name="--age-key", hint=hint)
+    try:
+        return HostKeys(age_key=file.read_text(encoding="utf-8").strip())
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInput(what=f"--age-key cannot be read: {error}") from error
+
+
+def _collect_secrets(
+    plan: InstallPlan, facts: InstallFacts, directory: Path | None, *, sops: bool
+) -> HostKeys:
+    """Read, generate and ask for the secrets; with sops all must be there."""
+    from barnabee.cli.secrets import ask_for_secrets
+    from barnabee.core.errors import BadRequest
+    from barnabee.deploy import host_secrets, install
+    from barnabee.deploy.command import DeployRefused
+
+    flake = Path(plan.flake.partition("#")[0])
+    if sops and not (flake / "flake.nix").is_file():
+        raise BadRequest(field="--flake", reason="--sops changes the flake: name its directory")
+    values = host_secrets.read_directory(directory, facts.secrets) if directory else {}
+    left = [name for name in facts.secrets if name not in values]
+    hosts, is_primary = facts.page_hosts, facts.is_primary
+    made = host_secrets.generate_secrets(left, hosts, is_primary=is_primary)
+    if made:
+        echo(f"generated: {', '.join(sorted(made))}", err=True)
+    values |= made
+    values |= ask_for_secrets([name for name in left if name not in made])
+    if not sops:
+        return install.HostKeys(values)
+    missing = [name for name in facts.secrets if name not in values]
+    if missing:
+        listed = "".join(f"\n  - {host_secrets.describe_secret(name)}" for name in missing)
+        raise DeployRefused(reason=f"--sops needs all secrets; --secrets lacks:{listed}")
+    key = install.encrypt_secrets(flake, values, list(_own_recipients()))
+    return install.HostKeys(values, key)
+
+
+def _own_recipients() -> list[str]:
+    """Return the public age keys of this user, with which `sops` edits the file later."""
+    from pyrage import x25519
+
+    from barnabee.core.settings import read_variable
+
+    default = Path("~/.config/sops/age/keys.txt").expanduser()
+    file = Path(read_variable("SOPS_AGE_KEY_FILE", str(default)))
+    if not file.is_file():
+        return []
+    lines = file.read_text(encoding="utf-8").split()
+    keys = [word for word in lines if word.startswith("AGE-SECRET-KEY-1")]
+    return [str(x25519.Identity.from_str(key).to_public()) for key in keys]
+
+
+def print_host_file(
+    host: Annotated[
+        str, typer.Argument(help="The host's name in the flake; its role decides the content.")
+    ] = "beast",
+    on: Annotated[
+        str | None,
+        typer.Option("--on", metavar="USER@MACHINE", help="The machine; default: this one."),
+    ] = None,
+) -> None:
+    """Print hosts/HOST/default.nix with the disk, interfaces, GPU and CPU of a machine."""
+    from barnabee.deploy import hardware, host_file
+
+    kind = _find_kind(host)
+    echo(host_file.render_host_file(host, kind, hardware.read_hardware(on)).rstrip("\n"))
+
+
+def _find_kind(host: str) -> HostKind:
+    from barnabee.core.errors import BadRequest
+    from barnabee.core.system import load_system
+    from barnabee.deploy.host_file import HostKind
+
+    hosts = load_system().host
+    kinds = {
+        name: [kind for kind in HostKind if kind in node.roles] for name, node in hosts.items()
+    }
+    if not kinds.get(host):
+        known = ", ".join(name for name, found in kinds.items() if found)
+        raise BadRequest(field="HOST", reason=f"{host} is no physical host; those are {known}")
+    return kinds[host][0]

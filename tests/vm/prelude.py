@@ -1,0 +1,70 @@
+# ruff: noqa: F821 - the names are those of the NixOS test driver and of default.nix
+"""What stands before the script of every check: addresses, requests, and the last assertion."""
+
+import json
+import os
+import signal
+from typing import Any
+
+MARGIN_S = 60  # for a slow test machine
+SERVICES = ("api", "voice", "worker", "litestream", "redis", "restore")
+HEADERS = f"-H 'Authorization: Bearer {SECRET}' -H 'Content-Type: application/json'"
+
+
+def wait_for(machine: Any, unit: str, limit_s: int) -> None:
+    """Wait until a unit is active; wait_for_unit fails for one that something starts later."""
+    machine.wait_until_succeeds(f"systemctl is-active {unit}", timeout=limit_s)
+
+
+def start_services() -> None:
+    """Start all machines, and wait until those of the services are ready."""
+    start_all()
+    backup.wait_for_unit("s3.service")
+    gpu.wait_for_unit("barnabee-gpu.service")
+    wait_for(core, "barnabee-healthy.target", HEALTHY_S + MARGIN_S)
+
+
+def stop_services() -> None:
+    """Stop the services of core, and wait for each, for which naming the target is not enough."""
+    units = " ".join(f"barnabee-{name}.service" for name in SERVICES)
+    core.succeed(f"systemctl stop barnabee.target {units}")
+
+
+def service_url(machine: Any, service: str) -> str:
+    """Return the URL of a service at the address of a machine."""
+    return f"http://{ADDRESS[machine.name]}:{PORT[service]}"
+
+
+def send_command(machine: Any, utterance: str) -> dict[str, Any]:
+    """Send a command to the API of a machine, on which it comes from, and return the response."""
+    body = json.dumps({"utterance": utterance})
+    url = f"{service_url(machine, 'api')}/v1/command"
+    response: dict[str, Any] = json.loads(machine.succeed(f"curl -fsS {HEADERS} -d '{body}' {url}"))
+    return response
+
+
+def wait_for_turn(machine: Any, trace_id: str) -> None:
+    """Wait until the database of a machine has a turn."""
+    url = f"{service_url(machine, 'api')}/v1/turns/{trace_id}"
+    machine.wait_until_succeeds(f"curl -fsS {HEADERS} {url}", timeout=30)
+
+
+def crash(machine: Any) -> None:
+    """End a machine at once, as a power loss does; its disk stays."""
+    if hasattr(machine, "crash"):
+        machine.crash()
+        return
+    os.kill(machine.get_systemd_process, signal.SIGKILL)
+    machine.wait_for_shutdown()
+    vars(machine).pop("get_systemd_process")  # it is cached, and the next boot has another
+
+
+def assert_sound(*failed: str) -> None:
+    """Assert that only the units `failed` have failed, and that no journal has a traceback."""
+    for machine in machines:
+        units = machine.succeed("systemctl list-units --failed --plain --no-legend --no-pager")
+        unexpected = {line.split()[0] for line in units.splitlines()} - set(failed)
+        assert not unexpected, f"{machine.name}: {sorted(unexpected)} failed"
+        traces = "journalctl --no-pager -o cat | grep -F -B 2 -A 30 'Traceback (most recent call'"
+        status, lines = machine.execute(traces)
+        assert status != 0, f"{machine.name}: {lines}"
