@@ -7,6 +7,8 @@
     nixpkgs-py311.url = "github:NixOS/nixpkgs/nixos-25.11";
     poetry2nix.url = "github:nix-community/poetry2nix";
     poetry2nix.inputs.nixpkgs.follows = "nixpkgs-py311";
+    nixos-generators.url = "github:nix-community/nixos-generators";
+    nixos-generators.inputs.nixpkgs.follows = "nixpkgs";
     microvm.url = "github:microvm-nix/microvm.nix";
     microvm.inputs.nixpkgs.follows = "nixpkgs";
     sops-nix.url = "github:Mic92/sops-nix";
@@ -74,7 +76,7 @@
 
       apps.${system} = import ./pkgs/apps.nix { inherit lib pkgs; };
 
-      # The VM tests of tests/vm, run by `nix flake check`.
+      # Containers and a virtual machine, booted by `nix flake check`.
       checks.${system} = import ./tests/vm { inherit inputs pkgs self; };
 
       devShells.${system}.default = import ./pkgs/shell.nix { inherit inputs system; };

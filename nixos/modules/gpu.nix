@@ -3,8 +3,8 @@
 let
   cfg = config.barnabee.gpu;
   inherit (config.barnabee.system.gpu) device vram_mib;
-  isSlice = lib.hasPrefix "MIG-" device;
-  defaults = (import ../lib/system.nix).loadFile ../../system.toml;
+  shipped = ((import ../lib/system.nix).loadFile ../../system.toml).gpu;
+  isAnotherSlice = lib.hasPrefix "MIG-" device && device != shipped.device or "0";
 in
 {
   options.barnabee.gpu = {
@@ -45,7 +45,7 @@ in
         message = "barnabee.gpu.enable is set, but ${config.barnabee.name} does not have the role gpu; give it the role in barnabee.system.host, or unset barnabee.gpu.enable.";
       }
       {
-        assertion = isSlice -> vram_mib != defaults.gpu.vram_mib;
+        assertion = isAnotherSlice -> vram_mib != shipped.vram_mib;
         message = "barnabee.system.gpu.device is the MIG slice ${device}, but barnabee.system.gpu.vram_mib is that of the whole GPU of system.toml; set it to the memory of the slice (`nvidia-smi`).";
       }
     ];

@@ -1,9 +1,9 @@
 # Guest as a Proxmox container: the node sets its address. Inference runs on the CPU, because the driver of
 # a GPU would have to be the node's.
-{ modulesPath, pkgs, ... }:
+{ inputs, pkgs, ... }:
 {
   imports = [
-    (modulesPath + "/virtualisation/proxmox-lxc.nix")
+    inputs.nixos-generators.nixosModules.proxmox-lxc
     ./form-image.nix
   ];
   proxmoxLXC.manageHostName = true; # the name selects the roles

@@ -1,15 +1,14 @@
 # Guest as a disk image for a Proxmox VM, with its address: `create-guests.sh` needs no cloud-init.
-{ config, modulesPath, ... }:
+{ config, inputs, ... }:
 let
   inherit (config.barnabee) name network proxmox;
 in
 {
   imports = [
-    (modulesPath + "/profiles/qemu-guest.nix")
-    (modulesPath + "/virtualisation/disk-image.nix")
+    inputs.nixos-generators.nixosModules.qcow-efi
     ./form-image.nix
   ];
-  boot.kernelParams = [ "console=ttyS0" ]; # qm terminal
+  boot.loader.systemd-boot.enable = true; # counts boots
   networking = {
     useDHCP = false;
     useNetworkd = true;

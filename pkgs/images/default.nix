@@ -11,8 +11,8 @@ let
     core = machines.barnabee-core;
   };
   imagesOf = name: host: {
-    "image-${name}-lxc" = host.lxc.config.system.build.image;
-    "image-${name}-vm" = host.vm.config.system.build.image;
+    "image-${name}-lxc" = host.lxc.config.system.build.guestImage;
+    "image-${name}-vm" = host.vm.config.system.build.guestImage;
   };
 in
 oci.images

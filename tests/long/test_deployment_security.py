@@ -1,4 +1,4 @@
-"""Network, secrets and degradation of a local deployment, as the VM tests check on NixOS."""
+"""Network, secrets and degradation of a local deployment, as `tests/vm` checks on NixOS."""
 
 from __future__ import annotations
 

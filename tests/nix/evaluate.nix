@@ -59,6 +59,7 @@ let
       system = null;
       specialArgs.inputs = {
         self.nixosConfigurations = hosts;
+        nixos-generators.nixosModules = import ./image-formats.nix { inherit lib nixpkgs pkgs; };
         microvm.nixosModules = {
           host = microvm;
           microvm = microvm;

@@ -80,8 +80,8 @@ in
       _:
       { config, ... }:
       {
-        file = config.image.fileName;
-        image = config.system.build.image.drvPath;
+        file = config.system.build.guestImage.fileName;
+        image = config.system.build.guestImage.drvPath;
         name = config.networking.hostName;
         inherit (config.barnabee) roles;
         addresses = config.systemd.network.networks."10-proxmox".address or [ ];

@@ -1,4 +1,4 @@
-"""Deployment: deploy.json, boot gate, automatic upgrades, apps, the VM test rollback."""
+"""Deployment: deploy.json, boot gate, automatic upgrades, apps."""
 
 from __future__ import annotations
 

@@ -55,7 +55,7 @@ def collect_programs(folder: Path) -> Path:
 
 
 def make_fillers(folder: Path) -> Path:
-    """Record every phrase as a tone, as the VM tests do."""
+    """Record every phrase as a tone, as `tests/vm` does."""
     environment = {"PYTHONPATH": str(ROOT / "src"), "BARNABEE_SYSTEM": str(ROOT / "system.toml")}
     # -P: tests/vm/secrets.py must not shadow the module of the standard library.
     command = [sys.executable, "-P", str(ROOT / "tests/vm/tones.py"), str(folder)]

@@ -13,7 +13,11 @@ in
     inherit (machines) backup gpu;
     core.imports = [
       machines.core
-      { barnabee.health.start = false; } # the script creates the secrets first
+      {
+        # The script creates the secrets first; no gate waits for services until then.
+        barnabee.health.start = false;
+        barnabee.deploy.enable = false;
+      }
     ];
   };
   constants = {

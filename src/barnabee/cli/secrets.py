@@ -40,7 +40,7 @@ def add_secrets(
     names: Annotated[
         list[str] | None, typer.Argument(metavar="NAME…", help="Default: all that are missing.")
     ] = None,
-    file: Annotated[
+    directory: Annotated[
         Path | None, typer.Option("--from", metavar="DIR", help="Directory with a file for each.")
     ] = None,
 ) -> None:
@@ -58,7 +58,7 @@ def add_secrets(
                 what=f"secret {name} on this host; `barnabee secrets list` has the names"
             )
     wanted = names or host.list_missing()
-    values = host_secrets.read_directory(file, wanted) if file else {}
+    values = host_secrets.read_directory(directory, wanted) if directory else {}
     if not names:
         left = [name for name in wanted if name not in values]
         made = host_secrets.generate_secrets(left, host.page_hosts, is_primary=host.is_primary)

@@ -66,9 +66,8 @@ class Settings(BaseSettings):
     # Addresses and networks of reverse proxies whose forwarded headers are believed.
     trusted_proxies: str = Field("", validation_alias="BARNABEE_TRUSTED_PROXIES")
     device: Literal["cpu", "cuda"] = Field("cpu", validation_alias="BARNABEE_DEVICE")
-    gpu: str = Field(
-        "", validation_alias="CUDA_VISIBLE_DEVICES"
-    )  # number or UUID; empty: the first
+    # Number or UUID; empty: the first.
+    gpu: str = Field("", validation_alias="CUDA_VISIBLE_DEVICES")
     threads: int = Field(0, ge=0, le=256, validation_alias="BARNABEE_THREADS")
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", validation_alias="BARNABEE_LOG_LEVEL"

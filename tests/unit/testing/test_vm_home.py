@@ -1,4 +1,4 @@
-"""The fake Home Assistant of the VM tests: notifications and login."""
+"""The fake Home Assistant of `tests/vm`: notifications and login."""
 
 from __future__ import annotations
 
