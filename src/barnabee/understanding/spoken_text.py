@@ -29,7 +29,8 @@ _SURE_END = re.compile(
 
 _LINK = re.compile(r"!?\[([^\[\]]*)\]\([^()\s]*\)")
 _URL = re.compile(
-    r"(?:https?://|www\.(?=[^\W_]))([^\s/?#<>]*)[^\s<>]*?(?=[.,;:!?)\]]*(?:[\s<>]|\Z))", re.IGNORECASE
+    r"(?:https?://|www\.(?=[^\W_]))([^\s/?#<>]*)[^\s<>]*?(?=[.,;:!?)\]]*(?:[\s<>]|\Z))",
+    re.IGNORECASE,
 )
 _TAG = re.compile(r"</?[A-Za-z][^<>]*>")
 _BLOCK = re.compile(r"\A\s*(?:#{1,6}\s+|(?:[-*+•]|\d{1,3}[.)])\s+|>+\s*)")
