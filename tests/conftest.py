@@ -19,11 +19,16 @@ from support.s3_proxy import S3Proxy
 TESTS = Path(__file__).parent
 MARKED_FOLDERS = {"long", "bench"}
 
-# No time limits: a slow or busy machine must not fail a property.
+# No time limits: a slow or busy machine must not fail a property. The same inputs in every run, so
+# that a change is not blamed for what it did not do; `--hypothesis-profile=search` takes others.
 settings.register_profile(
-    "no_deadline", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    "repeatable",
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.too_slow],
 )
-settings.load_profile("no_deadline")
+settings.register_profile("search", settings.get_profile("repeatable"), derandomize=False)
+settings.load_profile("repeatable")
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -41,7 +41,7 @@ pytestmark = [pytest.mark.alone, pytest.mark.timeout(1200)]
 CONVERSATION = Path(__file__).parents[1] / "data/cooking_dinner.toml"
 ROOM = "kitchen"
 TOKENS_PER_S = 30
-MIN_TURNS, MIN_RIGHT = 40, 38
+MIN_TURNS, MIN_RIGHT = 40, 36
 NOT_NEEDED = "I have nothing to say about that."
 PAGE = """# A conversation by voice
 

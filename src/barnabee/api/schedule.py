@@ -34,6 +34,7 @@ class DatabaseSchedule:
     def __init__(self, databases: DatabaseSource, queue: JobQueue, config: ScheduleConfig) -> None:
         self._databases, self._queue = databases, queue
         self._snooze_for = timedelta(minutes=config.snooze_minutes)
+        self._look: asyncio.Task[bool] | None = None
 
     @property
     def snooze_for(self) -> timedelta:
@@ -57,9 +58,23 @@ class DatabaseSchedule:
     async def take_missed(self, room: str | None) -> str:
         """Return the sentence about entries that were missed in `room`; "" without any."""
         try:
+            if not await self._has_missed():
+                return ""
             return say_missed(await RingStore(await self._databases.database()).take_missed(room))
         except Unavailable:
             return ""  # a later command reports it
+
+    async def _has_missed(self) -> bool:
+        """Look into the database; commands at the same time share one look.
+
+        Each look wakes the thread of the database, and takes more of a busy core than a command.
+        """
+        if self._look is None or self._look.done():
+            self._look = asyncio.create_task(self._look_for_missed())
+        return await asyncio.shield(self._look)
+
+    async def _look_for_missed(self) -> bool:
+        return await RingStore(await self._databases.database()).has_missed()
 
     async def follow_time_zone(self, read_zone: Callable[[], Awaitable[str]]) -> None:
         """Let alarms follow the clock of the home when its time zone changes, until cancelled."""

@@ -21,7 +21,7 @@ from barnabee.understanding.skill import (
     SkillReply,
     Slot,
 )
-from barnabee.understanding.spoken_numbers import replace_number_words
+from barnabee.understanding.spoken_numbers import NUMBER_FRAGMENTS, replace_number_words
 
 Number = int | float
 _MAX_CHARS, _MAX_VALUE, _MAX_EXPONENT, _MAX_FACTORIAL = 200, 10**30, 100, 25
@@ -97,9 +97,10 @@ class _Unanswerable(Exception):
 
 def translate_expression(text: str) -> str | None:
     """Return spoken arithmetic in Python's grammar, None if `text` is none."""
-    if len(text) > _MAX_CHARS:
+    spoken = re.sub(r"[$€£]", "", text.lower()).strip(" =?")
+    if len(text) > _MAX_CHARS or not any(number in spoken for number in NUMBER_FRAGMENTS):
         return None
-    spoken = replace_number_words(re.sub(r"[$€£]", "", text.lower()).strip(" =?"))
+    spoken = replace_number_words(spoken)
     spoken = re.sub(r"\bpoint (\d)", r"0.\1", _CURRENCY.sub("", spoken)).removeprefix("the ")
     spoken = " ".join(spoken.split())
     for pattern, replacement in _SPOKEN:

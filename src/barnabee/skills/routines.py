@@ -122,8 +122,8 @@ async def _run(routine: RoutineConfig, context: SkillContext) -> SkillReply:
 
 
 def _describe(intent: str, found: Entity) -> str:
-    verb = "started" if found.domain == "script" else "set"
-    text = f"I {verb} {found.name.lower()}."
+    change = "has started" if found.domain == "script" else "is on"
+    text = f"The {found.name.lower()} {found.domain} {change}."
     return f"{_GREETINGS[intent]} {text}" if intent in _GREETINGS else text
 
 

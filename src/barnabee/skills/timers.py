@@ -63,7 +63,8 @@ async def answer(question: Question, text: str, context: SkillContext) -> SkillR
         return SkillReply("Okay.")
     intent, slots = question.data["intent"], question.data["slots"]
     if intent == "timer_set":
-        duration = parse_duration(re.sub(r"^(?:for|to)\s+", "", text.strip(" .!?").lower()))
+        said = re.sub(r"^(?:for|to)\s+", "", text.strip(" .!?").lower())
+        duration = parse_duration(said) or parse_duration(f"{said} minutes")
         return await _set(duration, slots.get("label"), context) if duration else None
     timers = list_kept(await context.schedule.entries(), "timer")
     found = timers if names_all(text) else find_by_label(timers, text)
@@ -220,6 +221,7 @@ SKILL = Skill(
                 f"{_SET} {_A} {{duration}} timer {_NAMED} {{label}}",
                 f"{_SET} {_A} timer (for|of|to) {{duration}} {_NAMED} {{label}}",
                 f"{_SET} {_A} timer {_NAMED} {{label}} (for|to) {{duration}}",
+                f"{_SET} {_A} timer {_NAMED} {{label}}",
                 f"{_SET} {_A} [{{label}}] timer",
                 "[a] timer (for|of) {duration}",
                 "{duration} timer",

@@ -167,11 +167,12 @@ class RingStore:
             return []
         return await self._database.write(end)
 
+    async def has_missed(self) -> bool:
+        return await self._has("missed")
+
     async def take_missed(self, room: str | None) -> list[ScheduleEntry]:
         """Delete and return what was missed in `room`, or anywhere."""
         condition = "state = 'missed' AND (?1 IS NULL OR room IS NULL OR room = ?1)"
-        if not await self._has("missed"):
-            return []
 
         def take(connection: sqlite3.Connection) -> list[ScheduleEntry]:
             sql = f"SELECT * FROM schedule WHERE {condition} ORDER BY due_at"  # noqa: S608

@@ -107,18 +107,18 @@ class _Command:
         self.last: LastCommand | None = find_last_command(context.history, home)
 
     async def run(self, utterance: str) -> CommandOutcome:
-        if not await self._answer_question(clean_utterance(utterance)):
+        if not await self._answer_question(utterance):
             for clause in normalise(utterance, _list_names(self.home)):
                 await self._handle_clause(clause)
         return self.outcome
 
-    async def _answer_question(self, text: str) -> bool:
+    async def _answer_question(self, utterance: str) -> bool:
         """Return whether the sentence answers the question of the last exchange."""
         history = self.context.history
         question = read_question(history[-1].context) if history else None
         if question is None:
             return False
-        found = await self._find_answer(question, text)
+        found = await self._find_answer(question, clean_utterance(utterance))
         if found is None:
             return False
         asked_about = str(history[-1].context.get("text", "")) or None

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from typing import Protocol, runtime_checkable
 
 from barnabee.core.errors import HomeRefused
@@ -77,7 +78,8 @@ class HomeController:
     def _recognize(self, text: str, home: Home) -> HomeRequest | None:
         if self._recognizer is None or not self._recognizer.knows(home):
             self._recognizer = HomeRecognizer(home)
-        return self._recognizer.recognize(text)
+            self._recognize_again = lru_cache(maxsize=512)(self._recognizer.recognize)
+        return self._recognize_again(text)
 
     async def _carry_out(
         self,

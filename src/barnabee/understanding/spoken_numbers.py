@@ -66,6 +66,8 @@ NUMBER_WORDS = frozenset(
     | {"dozen", "couple", "of", *_GLYPHS}
 )
 ORDINAL_WORDS = frozenset(_ORDINALS)
+# A text with a number contains one of these.
+NUMBER_FRAGMENTS = (NUMBER_WORDS | ORDINAL_WORDS | set("0123456789")) - {"a", "an", "and", "of"}
 
 
 def split_spoken_words(text: str) -> list[str]:

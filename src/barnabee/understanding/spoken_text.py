@@ -24,12 +24,13 @@ _INITIALS = re.compile(r"(?:[A-Za-z]\.)+\Z")
 _LIST_NUMBER = re.compile(r"\s*\d{1,3}[.)]\s*\Z")
 # The last word of a text that is a sentence whatever follows: "France." but not "3." or "Dr."
 _SURE_END = re.compile(
-    r"(?:\A|\s)[\"'\u201c\u2018(*_]*[A-Za-z'\u2019-]*(?:[a-z]{3}[.]|[A-Za-z][!?])\Z"
+    r"(?:\A|\s)[\"'\u201c\u2018(*_]*[A-Za-z'\u2019-]*(?:[a-z]{3}[.](?<!www\.)|[A-Za-z][!?])\Z"
 )
 
 _LINK = re.compile(r"!?\[([^\[\]]*)\]\([^()\s]*\)")
 _URL = re.compile(
-    r"(?:https?://|www\.)([^\s/?#<>]*)[^\s<>]*?(?=[.,;:!?)\]]*(?:[\s<>]|\Z))", re.IGNORECASE
+    r"(?:https?://|www\.(?=[^\W_]))([^\s/?#<>]*)[^\s<>]*?(?=[.,;:!?)\]]*(?:[\s<>]|\Z))",
+    re.IGNORECASE,
 )
 _TAG = re.compile(r"</?[A-Za-z][^<>]*>")
 _BLOCK = re.compile(r"\A\s*(?:#{1,6}\s+|(?:[-*+•]|\d{1,3}[.)])\s+|>+\s*)")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection
+from functools import lru_cache
 
 from barnabee.understanding.clauses import protect_names, split_clauses
 from barnabee.understanding.command_words import (
@@ -118,6 +119,7 @@ def normalise(text: str, names: Collection[str] = ()) -> tuple[str, ...]:
     return tuple(map(protected.restore, _normalise(protected.text, protected.is_known)))
 
 
+@lru_cache(maxsize=1024)
 def clean_utterance(utterance: str) -> str:
     """Return the sentence without wake word, politeness, hesitations and final punctuation.
 

@@ -65,6 +65,29 @@ async def test_what_was_missed_is_told_once_in_its_room(provider: DatabaseProvid
     assert "your alarm at 6:10 PM" in await schedule.take_missed(None)
 
 
+async def test_commands_at_the_same_time_share_one_look_for_what_was_missed(
+    provider: DatabaseProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    schedule = DatabaseSchedule(
+        provider, JobQueue("redis://127.0.0.1:1/0"), system.load_system().schedule
+    )
+    looks: list[object] = []
+    has_missed = RingStore.has_missed
+
+    async def look(rings: RingStore) -> bool:
+        looks.append(rings)
+        return await has_missed(rings)
+
+    monkeypatch.setattr(RingStore, "has_missed", look)
+    assert await asyncio.gather(*map(schedule.take_missed, ["kitchen"] * 20)) == [""] * 20
+    assert len(looks) == 1
+    late = datetime(2026, 1, 5, 18, 10, tzinfo=UTC)
+    await schedule.save(make_timer(due=late))
+    await RingStore(await provider.database()).begin_due()
+    told = await asyncio.gather(*map(schedule.take_missed, ["kitchen"] * 20))
+    assert len([text for text in told if text]) == 1
+
+
 async def test_alarms_follow_the_time_zone_of_the_home(
     provider: DatabaseProvider, monkeypatch: pytest.MonkeyPatch
 ) -> None:

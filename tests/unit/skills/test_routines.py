@@ -95,7 +95,7 @@ async def test_scenes_and_scripts_run_by_what_people_say(
 async def test_devices_of_a_scene_that_are_unavailable_are_named(dialogue: SkillDialogue) -> None:
     answer = await dialogue.say("good night")
     assert answer is not None
-    assert answer.text == "Good night. I set good night. Attic light did not answer."
+    assert answer.text == "Good night. The good night scene is on. Attic light did not answer."
 
 
 @pytest.mark.parametrize("sentence", ["movie night", "good morning", "start a fire"])

@@ -59,9 +59,11 @@ async def test_a_timer_without_a_duration_is_asked_for(
     assert await say(dialogue, "set a pizza timer") == "For how long?"
     assert "pizza timer for 15 minutes" in await say(dialogue, "for 15 minutes")
     assert schedule.described() == ["timer pizza 11-28 15:35:00"]
+    assert await say(dialogue, "set a timer for the eggs") == "For how long?"
+    assert await say(dialogue, "eight") == "I set an eggs timer for 8 minutes."
     assert await say(dialogue, "start a timer") == "For how long?"
     assert await say(dialogue, "never mind") == "Okay."
-    assert len(schedule.kept) == 1
+    assert len(schedule.kept) == 2
 
 
 async def test_several_timers_are_told_apart(

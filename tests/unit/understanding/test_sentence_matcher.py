@@ -139,9 +139,9 @@ def test_the_sentence_with_the_fewest_free_words_comes_first() -> None:
 
 
 def test_a_bad_template_names_itself_and_its_intent() -> None:
-    for sentence in ("turn [on", "turn {nothing}", "<rule> on"):
+    for sentence in ("turn [on", "turn {nothing}", "<rule> on", "from {what} to {what}"):
         with pytest.raises(ValueError, match="of it:"):
-            make_matcher(sentence)
+            make_matcher(sentence, what=TEXT)
 
 
 @given(st.text(max_size=80))

@@ -25,6 +25,7 @@ TEXT = st.lists(st.sampled_from(PARTS), max_size=60).map("".join)
         ("❤️", ""),
         ("Tacos 🌮, please 👍🏽.", "Tacos, please."),
         ("See https://www.example.com/a?b=1.", "See example dot com."),
+        ("It begins with www..", "It begins with www.."),
         ("See [the soup](https://example.com/soup?id=1).", "See the soup."),
         ("1. *Pasta* with `pesto`\n2. Tacos\n- Soup", "Pasta with pesto Tacos Soup"),
         ("# Enjoy!\n\n---\n> Now.", "Enjoy! Now."),
