@@ -95,6 +95,7 @@ in
 
     systemd.services.barnabee-health = checkUnit // {
       description = "BarnabeeNet: health check of all services";
+      partOf = [ "barnabee-healthy.target" ];
       startLimitIntervalSec = 0; # a deployment runs it repeatedly
       serviceConfig =
         checkServiceConfig

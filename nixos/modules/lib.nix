@@ -114,7 +114,6 @@ in
       ++ [
         "barnabee.target"
         "barnabee-healthy.target"
-        "barnabee-health.service"
         "barnabee-supervisor.service"
       ];
     # For units that read or write the replica (core/replica_epoch.py).

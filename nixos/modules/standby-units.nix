@@ -111,6 +111,7 @@ in
           };
         }
         // {
+          startLimitIntervalSec = 0; # its path unit ends at a limit, and with it the copy
           conflicts = barnabeeLib.servingUnits;
           after = [ "network-online.target" ] ++ barnabeeLib.servingUnits;
         };

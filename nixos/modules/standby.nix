@@ -66,6 +66,10 @@ in
         wantedBy = [ "barnabee-lease.service" ];
         partOf = [ "barnabee-lease.service" ];
         after = [ "barnabee-lease.service" ];
+        # By default path units start before all services, which would be a cycle.
+        unitConfig.DefaultDependencies = false;
+        conflicts = [ "shutdown.target" ];
+        before = [ "shutdown.target" ];
       };
       barnabee-follow = startForRole "follow" "barnabee-follow.service";
     };
@@ -89,6 +93,10 @@ in
             "barnabee-tokens.service"
           ];
           unitConfig.ConditionPathExists = "${runtimeDirectory}/serve";
+        };
+        # A follower has no API to ask. Until the role is known the probe fails, so that the boot gate waits.
+        barnabee-probe = lib.mkIf config.barnabee.deploy.probe {
+          unitConfig.ConditionPathExists = "!${runtimeDirectory}/follow";
         };
         barnabee-redis = inEveryRole;
         # The standby preloads its models.

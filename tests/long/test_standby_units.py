@@ -178,6 +178,13 @@ def test_a_superseded_machine_stops_serving_and_follows(machine: Container) -> N
     assert read_state(machine, "barnabee-redis.service") == "active"
 
 
+def test_a_health_check_leaves_the_follower_running(machine: Container) -> None:
+    before = machine.show("barnabee-follow.service", "MainPID")
+    done = machine.run("systemctl", "restart", "barnabee-health.service")
+    assert done.returncode == 0, done.stderr
+    assert machine.show("barnabee-follow.service", "MainPID") == before
+
+
 def test_a_released_lease_starts_the_services_again(machine: Container) -> None:
     write_other_lease(machine, LeaseState.RELEASED, 2)
     took_s = wait_for_states(

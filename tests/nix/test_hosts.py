@@ -100,6 +100,17 @@ def test_role_files_of_the_lease_keeper_start_the_units_of_the_role() -> None:
             assert "Group=barnabee" in units[name].splitlines()
 
 
+def test_the_checks_of_a_deployment_leave_a_follower_alone() -> None:
+    extra = "{ lib, ... }: { barnabee.deploy.enable = lib.mkForce true; }"
+    units = report("barnabee-core", extra)["units"]
+    probe = units["barnabee-probe.service"].splitlines()
+    assert "ConditionPathExists=!/run/barnabee-lease/follow" in probe
+    conflicts = re.findall(r"^Conflicts=(.*)$", units["barnabee-follow.service"], re.MULTILINE)
+    assert "barnabee-health.service" not in " ".join(conflicts).split()
+    # A demotion stops it through its target.
+    assert "PartOf=barnabee-healthy.target" in units["barnabee-health.service"].splitlines()
+
+
 def test_the_follower_and_a_rollback_wait_for_the_end_of_every_writer() -> None:
     units = report("barnabee-core")["units"]
     for name in ("barnabee-follow.service", "barnabee-rollback-data@.service"):

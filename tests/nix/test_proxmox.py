@@ -144,17 +144,16 @@ def test_node_binds_the_gpu_of_the_options() -> None:
     assert "sysfb" not in files()["vfio.conf"]
 
 
-def test_images_have_the_names_and_addresses_of_the_commands() -> None:
-    found = evaluate("hosts.images")
-    for guest in GUESTS:
-        lxc, vm = found[guest]["lxc"], found[guest]["vm"]
-        assert (lxc["file"], vm["file"]) == (f"{guest}.tar.xz", f"{guest}.qcow2")
-        assert lxc["name"] == vm["name"] == guest
-        assert lxc["roles"] == vm["roles"] == [guest.removeprefix("barnabee-")]
-        assert vm["addresses"] == [f"{ADDRESSES[guest]}/24"]
-        for image in (lxc, vm):
-            assert image["image"].endswith(".drv")
-            assert image["failed"] == []
-            assert "barnabee-lease" not in image["services"]
-    assert not found["barnabee-gpu"]["lxc"]["driver"]
-    assert found["barnabee-gpu"]["vm"]["driver"]
+@pytest.mark.parametrize("guest", GUESTS)
+def test_images_have_the_name_and_address_of_the_commands(guest: str) -> None:
+    found = evaluate(f"hosts.images.{guest}")
+    lxc, vm = found["lxc"], found["vm"]
+    assert (lxc["file"], vm["file"]) == (f"{guest}.tar.xz", f"{guest}.qcow2")
+    assert lxc["name"] == vm["name"] == guest
+    assert lxc["roles"] == vm["roles"] == [guest.removeprefix("barnabee-")]
+    assert vm["addresses"] == [f"{ADDRESSES[guest]}/24"]
+    for image in (lxc, vm):
+        assert image["image"].endswith(".drv")
+        assert image["failed"] == []
+        assert "barnabee-lease" not in image["services"]
+    assert (lxc["driver"], vm["driver"]) == (False, guest == "barnabee-gpu")

@@ -75,6 +75,7 @@ with subtest("the standby is demoted, and the primary serves again with every tu
     for turn in turns:
         wait_for_turn(core, turn)
     wait_for(manofwar, "barnabee-follow.service", MARGIN_S)
+    manofwar.fail("systemctl is-active barnabee-health.service")
 
 with subtest("no unit has failed, and no journal has a traceback"):
     assert_sound()

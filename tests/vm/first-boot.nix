@@ -1,5 +1,5 @@
 # First boot: a machine without secrets says what it needs, gets it, and serves the page.
-{ machines, ... }:
+{ machines, pkgs, ... }:
 {
   machines = {
     inherit (machines) backup gpu;
@@ -7,6 +7,7 @@
       machines.core
       {
         withSecrets = false;
+        barnabee.proxy.dashboard = pkgs.barnabee-dashboard;
         barnabee.system.deploy.settle_s = 20; # it is not healthy before the secrets are there
       }
     ];

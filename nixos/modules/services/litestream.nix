@@ -18,7 +18,8 @@
       serviceConfig = {
         RuntimeDirectory = "barnabee-litestream";
         RuntimeDirectoryMode = "0750";
-        Nice = 10; # the writers have priority
+        # For its own priority: `Nice` would slow its start too, for which the writers wait.
+        SystemCallFilter = (import ../../lib/hardening.nix).SystemCallFilter ++ [ "setpriority" ];
         # It creates its directory with the mode of the database's directory, which has the setgid bit.
         RestrictSUIDSGID = false;
       };

@@ -100,23 +100,28 @@ def _collect_secrets(
     if missing:
         listed = "".join(f"\n  - {host_secrets.describe_secret(name)}" for name in missing)
         raise DeployRefused(reason=f"--sops needs all secrets; --secrets lacks:{listed}")
-    key = install.encrypt_secrets(flake, values, list(_own_recipients()))
+    key = install.encrypt_secrets(flake, values, _own_recipients())
     return install.HostKeys(values, key)
 
 
 def _own_recipients() -> list[str]:
     """Return the public age keys of this user, with which `sops` edits the file later."""
-    from pyrage import x25519
+    from pyrage import IdentityError, x25519
 
+    from barnabee.core.errors import BadInput
     from barnabee.core.settings import read_variable
 
     default = Path("~/.config/sops/age/keys.txt").expanduser()
     file = Path(read_variable("SOPS_AGE_KEY_FILE", str(default)))
-    if not file.is_file():
+    try:
+        words = file.read_text(encoding="utf-8").split()
+        keys = [word for word in words if word.startswith("AGE-SECRET-KEY-1")]
+        return [str(x25519.Identity.from_str(key).to_public()) for key in keys]
+    except FileNotFoundError:
+        echo(f"There is no {file}: only the host itself can decrypt its secrets", err=True)
         return []
-    lines = file.read_text(encoding="utf-8").split()
-    keys = [word for word in lines if word.startswith("AGE-SECRET-KEY-1")]
-    return [str(x25519.Identity.from_str(key).to_public()) for key in keys]
+    except (OSError, UnicodeDecodeError, IdentityError) as error:
+        raise BadInput(what=f"The age keys in {file} cannot be read: {error}") from error
 
 
 def print_host_file(

@@ -40,8 +40,8 @@ def run_litestream() -> None:
     program, environment = litestream.find_program(), litestream.environment_with_credentials()
     socket = litestream.socket_path(configured, runtime)
     arguments = litestream.replicate_arguments(graph, configured, runtime)
-    with suppress(OSError):  # on NixOS the unit sets it and forbids this
-        os.nice(litestream.NICE)
+    with suppress(OSError):
+        os.nice(litestream.NICE)  # only here: the writers have priority, but wait for its start
     _start_watcher(configured, socket)
     _lock_database(configured.database_path)
     configure_logging("litestream", level=configured.log_level)

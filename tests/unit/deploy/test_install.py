@@ -140,7 +140,23 @@ def test_with_sops_the_flake_gets_the_secrets_and_the_machine_its_key(host: Path
     assert key.read_text().startswith("AGE-SECRET-KEY-1")
     assert read_mode(key) == 0o400
     assert "--age age1" in (host / "sops-arguments").read_text()
+    assert "There is no /missing: only the host itself can decrypt its secrets" in done.output
     assert not (host / "mnt/var/lib/barnabee-secrets").exists()
+
+
+def test_a_damaged_own_age_key_is_refused_before_anything_is_written(host: Path) -> None:
+    (host / "flake.nix").touch()
+    given = host / "given"
+    given.mkdir()
+    for name in FACTS.secrets:
+        (given / name).write_text("a value")
+    (host / "keys.txt").write_text("AGE-SECRET-KEY-1ABC\n")
+    options = ["--sops", "--secrets", str(given), "--flake", str(host)]
+    keys = {"SOPS_AGE_KEY_FILE": str(host / "keys.txt")}
+    done = CliRunner().invoke(app, [*ARGUMENTS, *options], env=keys)
+    assert done.exit_code == 2
+    assert f"The age keys in {host}/keys.txt cannot be read" in done.output
+    assert not (host / "secrets").exists()
 
 
 def test_sops_lists_all_secrets_that_are_missing(host: Path) -> None:
