@@ -32,5 +32,4 @@ def test_no_units_wait_for_each_other(host: str, tmp_path: Path) -> None:
         check=False,
         env={"PATH": "/usr/bin:/bin", "SYSTEMD_UNIT_PATH": f"{tmp_path}:"},
     )
-    assert "barnabee" in done.stderr + "".join(found["wantedBy"]), done.stderr
     assert "ordering cycle" not in done.stderr, done.stderr

@@ -4,11 +4,26 @@
 import json
 import os
 import signal
+import threading
+import time
 from typing import Any
 
 MARGIN_S = 60  # for a slow test machine
 SERVICES = ("api", "voice", "worker", "litestream", "redis", "restore")
 HEADERS = f"-H 'Authorization: Bearer {SECRET}' -H 'Content-Type: application/json'"
+
+
+def read_notifications() -> None:
+    """Read what the systemd of each container reports, for ever.
+
+    It reports every job that takes 25 s, and stops when nobody reads; the driver reads until the
+    container has booted.
+    """
+    while True:
+        for machine in machines:
+            if "get_systemd_process" in vars(machine):
+                getattr(machine, "_poll_socket")()  # noqa: B009 - not of a virtual machine
+        time.sleep(0.2)
 
 
 def wait_for(machine: Any, unit: str, limit_s: int) -> None:
@@ -71,3 +86,6 @@ def assert_sound(*failed: str) -> None:
         traces = "journalctl --no-pager -o cat | grep -F -B 2 -A 30 'Traceback (most recent call'"
         status, lines = machine.execute(traces)
         assert status != 0, f"{machine.name}: {lines}"
+
+
+threading.Thread(target=read_notifications, daemon=True).start()
