@@ -84,7 +84,7 @@ class _Task:
 
 
 class _Tasks:
-    def all(self) -> list[_Task]:
+    def always_loaded(self) -> list[_Task]:
         return [_Task(name) for name in TASKS]
 
 

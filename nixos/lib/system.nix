@@ -154,11 +154,22 @@ rec {
         [ ]
     ) (attrNames ports);
 
-  # MiB that all models take at their peak, and that the GPU has for them.
-  vram = graph: {
-    peak = foldl' (sum: name: sum + graph.model.${name}.vram_peak_mib) 0 (attrNames graph.model);
-    usable = graph.gpu.vram_mib - graph.gpu.headroom_mib - graph.gpu.reserved_mib;
-  };
+  # MiB that all models but language models take at their peak, that the GPU has for them, that the preloaded ones leave,
+  # and the names of the language models that take more. core/graph.py has the same rule.
+  vram =
+    graph:
+    let
+      names = attrNames graph.model;
+      isLlm = name: graph.model.${name}.task == "llm";
+      sumPeaks = foldl' (sum: name: sum + graph.model.${name}.vram_peak_mib) 0;
+      usable = graph.gpu.vram_mib - graph.gpu.headroom_mib;
+      left = usable - sumPeaks (filter (name: graph.model.${name}.preload) names);
+    in
+    {
+      inherit usable left;
+      peak = sumPeaks (filter (name: !(isLlm name)) names);
+      tooLarge = filter (name: isLlm name && graph.model.${name}.vram_peak_mib > left) names;
+    };
 
   # Hosts other than `self` whose services call `service`.
   callingHosts =

@@ -1,35 +1,19 @@
 # NVIDIA driver on the host that runs inference; no graphical session.
 { config, lib, ... }:
 let
-  cfg = config.barnabee.gpu;
   inherit (config.barnabee.system.gpu) device vram_mib;
   shipped = ((import ../lib/system.nix).loadFile ../../system.toml).gpu;
   isAnotherSlice = lib.hasPrefix "MIG-" device && device != shipped.device or "0";
 in
 {
-  options.barnabee.gpu = {
-    enable = lib.mkOption {
-      type = lib.types.bool;
-      default = false;
-      description = "Use the GPU of `barnabee.system.gpu` on this host; without it the engines run on the CPU.";
-      example = true;
-    };
-    environment = lib.mkOption {
-      type = lib.types.attrsOf lib.types.str;
-      internal = true;
-      readOnly = true;
-      default = lib.optionalAttrs cfg.enable {
-        CUDA_DEVICE_ORDER = "PCI_BUS_ID"; # the driver's numbers, which NVML uses
-        CUDA_VISIBLE_DEVICES = device;
-      };
-      description = "Environment of programs that use the GPU or MIG slice of `barnabee.system.gpu.device`.";
-      example = {
-        CUDA_VISIBLE_DEVICES = "0";
-      };
-    };
+  options.barnabee.gpu.enable = lib.mkOption {
+    type = lib.types.bool;
+    default = false;
+    description = "Use the GPU of `barnabee.system.gpu` on this host; without it the engines run on the CPU.";
+    example = true;
   };
 
-  config = lib.mkIf cfg.enable {
+  config = lib.mkIf config.barnabee.gpu.enable {
     hardware.graphics.enable = true;
     services.xserver.videoDrivers = [ "nvidia" ]; # loads the driver; X is not started
     hardware.nvidia = {

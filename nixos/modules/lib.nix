@@ -55,7 +55,13 @@ let
   // cfg.settings;
 
   # The old name of the key works for one release, with the old variables.
-  usesLlm = graph.llm.provider != "none" || cfg.settings ? LLM_URL;
+  # The model of the gpu service needs no key of its own.
+  usesLlm =
+    !(lib.elem graph.llm.provider [
+      "none"
+      "gpu"
+    ])
+    || cfg.settings ? LLM_URL;
   unusedLlmKeys =
     lib.optional (!usesLlm) "llm_api_key"
     ++ lib.optional (usesLlm || !(cfg.settings ? AZURE_OPENAI_ENDPOINT)) "azure_openai_key";

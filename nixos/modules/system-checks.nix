@@ -21,7 +21,11 @@ in
     }
     {
       assertion = vram.peak <= vram.usable;
-      message = "barnabee.system.model takes ${toString vram.peak} MiB at peak, but barnabee.system.gpu has ${toString vram.usable} MiB after its headroom and what is reserved; lower a vram_peak_mib or barnabee.llm.vramMib.";
+      message = "barnabee.system.model takes ${toString vram.peak} MiB at peak, but barnabee.system.gpu has ${toString vram.usable} MiB after its headroom; lower a vram_peak_mib.";
+    }
+    {
+      assertion = vram.tooLarge == [ ];
+      message = "barnabee.system.model.${lib.concatStringsSep ", " vram.tooLarge} does not fit into the ${toString vram.left} MiB that the preloaded models leave of barnabee.system.gpu; use a smaller model or context and lower barnabee.llm.vramMib.";
     }
     {
       assertion = unplaced == [ ];

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import subprocess
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import tomllib
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
+from typing import Any
 
-import httpx
 import pytest
 
 from barnabee.clients.api import ApiClient
 from barnabee.clients.llm import LlmClient
-from barnabee.core.errors import BarnabeeError
 from barnabee.core.system import get_system
 from barnabee.testing import engines
 from barnabee.testing.llm import FakeLlmServer, ScriptedAnswer
@@ -21,9 +20,11 @@ from barnabee.understanding.model_turn import ask_model
 from barnabee.up import local_llm, paths
 from support.api import TOKEN, ApiProcess
 from support.asgi_server import serve_app
+from support.gpu import TOKEN as GPU_TOKEN
+from support.gpu import GpuProcess
 from support.language_model import RecordedSink, make_context
 from support.redis import RedisServer
-from support.wait import eventually, find_free_port
+from support.wait import eventually
 
 STORY = "Please tell me a story about zebras"
 
@@ -99,44 +100,54 @@ async def test_a_wrong_model_name_is_red(tmp_path: Path, redis_server: RedisServ
     assert (answer.code, answer.degraded) == ("not_found", ["llm"])
 
 
-@asynccontextmanager
-async def run_small_model() -> AsyncIterator[LlmClient]:
+@contextmanager
+def run_gpu_service(directory: Path) -> Iterator[GpuProcess]:
+    """Run the service with the small model, in memory that holds it or a second STT model."""
     models = paths.models_directory()
     if not all((models / folder / "manifest.json").is_file() for folder in local_llm.FOLDERS):
         pytest.skip("the small language model is not fetched: ./barnabee up --llm")
-    port = find_free_port()
-    server = subprocess.Popen(
-        local_llm.make_arguments(models, port),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    given = {"provider": "openai", "first_token_ms": 120_000, "stall_ms": 120_000}
-    given |= {"url": f"http://127.0.0.1:{port}/v1", "model": local_llm.MODEL, "answer_ms": 300_000}
-    client = LlmClient(get_system().llm.model_copy(update=given), None)
 
-    async def is_up() -> bool:
-        try:
-            await client.ready()
-        except BarnabeeError:
-            return False
-        return True
+    def change(graph: dict[str, Any]) -> None:
+        graph["model"]["second"] = graph["model"]["whisper"] | {"priority": 4, "vram_peak_mib": 512}
+        graph["model"] |= tomllib.loads(local_llm.TABLE)["model"]
+        graph["service"]["gpu"]["memory_max_mib"] = 3400
 
+    settings = local_llm.make_settings(models)
+    service = GpuProcess(directory, models, change=change, environment=settings).start()
     try:
-        await eventually(is_up)
-        yield client
+        service.wait_for("/health/ready")
+        yield service
     finally:
+        service.stop()
+
+
+async def test_a_real_small_model_answers_is_evicted_and_answers_again(tmp_path: Path) -> None:
+    with run_gpu_service(tmp_path) as service, service.client() as http:
+        given = {"provider": "gpu", "url": f"{service.url}/v1", "model": "local"}
+        patience = {"first_token_ms": 120_000, "stall_ms": 120_000, "answer_ms": 300_000}
+        client = LlmClient(get_system().llm.model_copy(update=given | patience), GPU_TOKEN)
+
+        async def ask() -> None:
+            sink = RecordedSink()
+            text = "What is the capital of France?"
+            reply = await ask_model(client, text, make_context(), (), None, sink)
+            assert "Paris" in reply.text
+            assert " ".join(sink.sentences) == reply.text
+
+        def read_state() -> str:
+            return str(http.get("/v1/models/llm").json()["state"])
+
+        assert read_state() == "absent"
+        await ask()
+        assert read_state() == "ready"
+        http.post("/v1/models/second/load").raise_for_status()
+        assert read_state() == "absent"
+        http.post("/v1/models/second/unload").raise_for_status()
+        await ask()
+        decisions = [
+            one["decision"]
+            for one in http.get("/v1/vram").json()["decisions"]
+            if one["model"] == "llm"
+        ]
         await client.aclose()
-        server.terminate()
-        server.wait()
-
-
-async def test_a_real_small_model_answers_in_sentences() -> None:
-    async with run_small_model() as client:
-        sink = RecordedSink()
-        text = "What is the capital of France?"
-        reply = await ask_model(client, text, make_context(), (), None, sink)
-        assert "Paris" in reply.text
-        assert " ".join(sink.sentences) == reply.text
-        async with httpx.AsyncClient() as http:
-            url = str(client._config.url).removesuffix("/v1")
-            assert (await http.get(f"{url}/health")).status_code == 200
+    assert decisions == ["load", "loaded", "evict", "unloaded", "load", "loaded"]

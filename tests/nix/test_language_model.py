@@ -1,7 +1,8 @@
-"""The language model on the GPU host: its unit, its firewall rule, its place in the VRAM budget."""
+"""The language model on the GPU host: its server, its place in the budget, and the api's access."""
 
 from __future__ import annotations
 
+import tomllib
 from typing import Any
 
 import pytest
@@ -11,36 +12,37 @@ from support.nix import evaluate, needs_nixpkgs, try_evaluate
 pytestmark = [needs_nixpkgs, pytest.mark.timeout(600)]
 
 LLM = "barnabee.llm = {{ enable = true; model = /models/small.gguf; vramMib = {mib}; }};"
+FREE_MIB = 15360 - 9728  # beside the preloaded models
 
 
 @pytest.fixture(scope="module")
 def gpu() -> Any:
-    return evaluate(f'hosts.report "barnabee-gpu" {{ {LLM.format(mib=512)} }}')
+    return evaluate(f'hosts.report "barnabee-gpu" {{ {LLM.format(mib=FREE_MIB)} }}')
 
 
-def test_its_unit_serves_the_model_with_the_key(gpu: Any) -> None:
+def test_the_gpu_service_starts_its_server(gpu: Any) -> None:
     assert gpu["failed"] == []
-    unit = gpu["units"]["barnabee-llm.service"]
-    assert "/bin/llama-server --model /models/small.gguf" in unit
-    assert "--port 8003" in unit
-    assert "--api-key-file /run/credentials/barnabee-llm.service/llm_api_key" in unit
-    assert "LoadCredential=llm_api_key:" in unit
-    assert "IPAddressDeny=any" in unit
+    unit = gpu["units"]["barnabee-gpu.service"]
+    assert "/bin/llama-server" in unit
+    assert "LLM_CONTEXT_TOKENS=8192" in unit
+    assert "barnabee-llm.service" not in gpu["units"]
 
 
-def test_only_the_core_host_may_connect(gpu: Any) -> None:
-    rules = [line for line in gpu["firewall"]["rules"].splitlines() if "dport 8003" in line]
-    assert len(rules) == 1
+def test_it_is_evicted_for_every_other_model(gpu: Any) -> None:
+    models = tomllib.loads(gpu["written"])["model"]
+    assert models["llm"]["cuda_files"] == "/models/small.gguf"
+    assert not models["llm"]["preload"]
+    assert models["llm"]["priority"] > max(
+        one["priority"] for name, one in models.items() if name != "llm"
+    )
 
 
-def test_the_api_is_told_its_address() -> None:
+def test_the_api_asks_the_gpu_service_and_needs_no_key() -> None:
     core = evaluate(f'hosts.report "barnabee-core" {{ {LLM.format(mib=512)} }}')
-    assert "barnabee-llm.service" not in core["units"]
-    assert 'provider = "openai"' in core["written"]
-    assert ":8003/v1" in core["written"]
-    assert "LoadCredential=llm_api_key:" in core["units"]["barnabee-api.service"]
+    assert tomllib.loads(core["written"])["llm"]["provider"] == "gpu"
+    assert "llm_api_key" not in core["units"]["barnabee-api.service"]
 
 
-def test_a_model_that_does_not_fit_beside_the_speech_models_is_refused() -> None:
-    done = try_evaluate(f'hosts.messages "barnabee-gpu" {{ {LLM.format(mib=4096)} }}')
-    assert "takes 14848 MiB at peak, but barnabee.system.gpu has 11264 MiB" in done.stdout
+def test_a_model_that_does_not_fit_beside_the_preloaded_models_is_refused() -> None:
+    done = try_evaluate(f'hosts.messages "barnabee-gpu" {{ {LLM.format(mib=FREE_MIB + 1)} }}')
+    assert f"does not fit into the {FREE_MIB} MiB" in done.stdout

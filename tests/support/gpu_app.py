@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -20,7 +21,13 @@ from barnabee.gpu import engine_factory
 from barnabee.gpu.app import build_inference_service
 from barnabee.gpu.capabilities import Capabilities
 from barnabee.gpu.engines.device import Device
-from barnabee.gpu.engines.protocols import SpeechToText, TextEmbedder, TextToSpeech, WakeWordEngine
+from barnabee.gpu.engines.protocols import (
+    LanguageModel,
+    SpeechToText,
+    TextEmbedder,
+    TextToSpeech,
+    WakeWordEngine,
+)
 from barnabee.gpu.metrics import GpuMetrics
 from barnabee.gpu.model_runtime import ModelRuntime
 from barnabee.gpu.vram.ledger import Ledger
@@ -61,11 +68,14 @@ class ServiceStarter:
         embed: Callable[[], TextEmbedder] = FakeEmbedder,
         wake: Callable[[], WakeWordEngine] = FakeWakeWordEngine,
         fallback: Callable[[], SpeechToText] | None = None,
+        llm: Callable[[set[subprocess.Popen[bytes]]], LanguageModel] | None = None,
+        llm_mib: int = 0,
         wait: bool = True,
     ) -> RunningService:
         """Start a service with these engines; `wait` until the preloaded ones are loaded.
 
-        With `fallback`, `stt` is Parakeet and `fallback` is Whisper, which is not preloaded.
+        With `fallback`, `stt` is Parakeet and `fallback` is Whisper, which is not preloaded. `llm`
+        gets the set that a server's process belongs into.
         """
         metrics = GpuMetrics("gpu")
         graph = system.load_system(ROOT / "system.toml")
@@ -84,6 +94,11 @@ class ServiceStarter:
             models["whisper"] = models["whisper"].model_copy(
                 update={"preload": False, "priority": 3}
             )
+        if llm:
+            runtimes.append(ModelRuntime("llm", "small", lambda: llm(memory.children), name="llm"))
+            config = config.model_copy(update={"wait_limit_ms": 120_000})  # it starts a process
+            changes = {"task": "llm", "preload": False, "priority": 9, "vram_peak_mib": llm_mib}
+            models["llm"] = models["whisper"].model_copy(update=changes)
         used = {runtime.name: models[runtime.name] for runtime in runtimes}
         capabilities = engine_factory.assemble_capabilities(
             Ledger(config, used), runtimes, memory, metrics

@@ -15,7 +15,6 @@ NOW_MS = 1_000_000
 def make_gpu(vram_mib: int = 1000, headroom_mib: int = 100, **changes: int) -> GpuConfig:
     """Return a GPU configuration with short limits."""
     limits = {
-        "reserved_mib": 0,
         "cpu_headroom_mib": 0,
         "idle_unload_s": 60,
         "queue_depth": 4,

@@ -39,8 +39,10 @@ in
       (lib.mkIf usesGpu {
         after = [ "nvidia-persistenced.service" ]; # creates the device files
         wants = [ "nvidia-persistenced.service" ];
-        environment = config.barnabee.gpu.environment // {
+        environment = {
           BARNABEE_DEVICE = "cuda";
+          CUDA_DEVICE_ORDER = "PCI_BUS_ID"; # the driver's numbers, which NVML uses
+          CUDA_VISIBLE_DEVICES = config.barnabee.system.gpu.device;
           LD_LIBRARY_PATH = "/run/opengl-driver/lib:${package.cudaLibraries}";
         };
       })

@@ -1,5 +1,5 @@
-# Language model on the GPU host: llama.cpp's server with a model file, used by the api of the core host.
-# Its memory is reserved in the VRAM budget; the evaluation fails when all models do not fit beside it.
+# Language model of the gpu service: a model of its VRAM ledger that runs in llama.cpp's server, is loaded on request
+# and evicted for every other model.
 {
   config,
   lib,
@@ -8,16 +8,12 @@
   ...
 }:
 let
-  inherit (barnabeeLib) graph graphLib;
   cfg = config.barnabee.llm;
   usesGpu = config.barnabee.gpu.enable;
-  inherit (graph.companion.llm) port;
-  keyFile = config.barnabee.secrets.fileOf "llm_api_key";
-  runs = cfg.enable && barnabeeLib.runsService "gpu";
 in
 {
   options.barnabee.llm = {
-    enable = lib.mkEnableOption "a language model on the host that runs the gpu service; set it for the core host too";
+    enable = lib.mkEnableOption "a language model in the gpu service; set it for the core host too";
     package = lib.mkOption {
       type = lib.types.package;
       # Vulkan: with CUDA it is in no public cache and compiles for hours.
@@ -33,7 +29,7 @@ in
     };
     vramMib = lib.mkOption {
       type = lib.types.ints.positive;
-      description = "VRAM that the model and its context take at most; reserved in the budget of the gpu service.";
+      description = "Memory that the model and its context take at most, of the GPU or without one of the gpu service; it must fit beside the preloaded models.";
       example = 4096;
     };
     contextTokens = lib.mkOption {
@@ -44,92 +40,30 @@ in
     };
   };
 
-  config = lib.mkMerge [
-    (lib.mkIf cfg.enable {
-      barnabee.system = {
-        gpu.reserved_mib = cfg.vramMib;
-        llm = {
-          provider = lib.mkDefault "openai";
-          url = lib.mkDefault "http://${barnabeeLib.addressOf "gpu"}:${toString port}/v1";
-          model = lib.mkDefault "local";
-        };
+  config = lib.mkIf cfg.enable {
+    barnabee.system = {
+      llm.provider = lib.mkDefault "gpu";
+      model.llm = lib.mapAttrs (_: lib.mkDefault) {
+        task = "llm";
+        engine = "llama-server";
+        vram_reserved_mib = 0;
+        vram_peak_mib = cfg.vramMib;
+        cpu_peak_mib = cfg.vramMib;
+        priority = 9;
+        preload = false;
+        reload_cost_ms = 5000;
+        lease_limit_ms = 60000;
+        cpu_files = toString cfg.model;
+        cuda_files = toString cfg.model;
       };
-    })
+    };
 
-    (lib.mkIf runs {
-      barnabee.secrets.needed = [ "llm_api_key" ];
-      barnabee.network.rules = [
-        {
-          inherit port;
-          from = graphLib.hostsWithRole graph "core";
-        }
-      ];
-
-      systemd.services.barnabee-llm = {
-        description = "BarnabeeNet: language model";
-        wantedBy = [ "barnabee.target" ];
-        partOf = [ "barnabee.target" ];
-        # The speech models are loaded first: every turn needs them.
-        after = [
-          "network-online.target"
-          "barnabee-gpu.service"
-        ];
-        wants = [ "network-online.target" ];
-        environment = config.barnabee.gpu.environment // lib.optionalAttrs usesGpu {
-          LD_LIBRARY_PATH = "/run/opengl-driver/lib";
-          XDG_CACHE_HOME = "/var/cache/barnabee-llm"; # compiled shaders
-        };
-        serviceConfig =
-          import ../../lib/hardening.nix
-          // barnabeeLib.privateNetworkOnly
-          // {
-            ExecStart = lib.escapeShellArgs (
-              [
-                (lib.getExe' cfg.package "llama-server")
-                "--model"
-                cfg.model
-                "--alias"
-                graph.llm.model
-                "--host"
-                barnabeeLib.hostAddress
-                "--port"
-                port
-                "--ctx-size"
-                cfg.contextTokens
-                "--parallel"
-                1
-                "--jinja"
-                "--no-webui" # new versions call it --no-ui and accept both
-              ]
-              ++ lib.optionals usesGpu [
-                "--n-gpu-layers"
-                999
-              ]
-              ++ lib.optionals (keyFile != null) [
-                "--api-key-file"
-                "/run/credentials/barnabee-llm.service/llm_api_key"
-              ]
-            );
-            DynamicUser = true;
-            Slice = "barnabee.slice";
-            Restart = "always";
-            RestartSec = "2s";
-            LoadCredential = lib.optional (keyFile != null) "llm_api_key:${keyFile}";
-          }
-          // lib.optionalAttrs usesGpu {
-            PrivateDevices = false;
-            PrivateUsers = false;
-            MemoryDenyWriteExecute = false; # the driver compiles shaders
-            CacheDirectory = "barnabee-llm";
-            DeviceAllow = map (name: "char-${name} rw") [
-              "nvidia"
-              "nvidiactl"
-              "nvidia-uvm"
-              "nvidia-caps"
-              "nvidia-frontend"
-            ];
-          };
+    systemd.services.barnabee-gpu = lib.mkIf (barnabeeLib.runsService "gpu") {
+      environment = {
+        BARNABEE_LLAMA_SERVER = lib.getExe' cfg.package "llama-server";
+        LLM_CONTEXT_TOKENS = toString cfg.contextTokens;
+        XDG_CACHE_HOME = "/var/cache/barnabee-gpu"; # compiled shaders
       };
-    })
-  ];
+    };
+  };
 }

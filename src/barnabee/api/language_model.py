@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
 from prometheus_client import Counter
 
 from barnabee.clients.llm import LlmClient
+from barnabee.core.auth import make_token_reader
 from barnabee.core.errors import SettingInvalid
 from barnabee.core.metrics import Metrics
 from barnabee.core.schema import LlmConfig, System
 from barnabee.core.settings import Settings, read_credential, require_credential
+from barnabee.core.tokens import Scope
 
 KEY = "llm_api_key"
+GPU_MODEL = "local"  # the gpu service's name for any of its language models
 
 
 def make_llm_client(system: System, settings: Settings, metrics: Metrics) -> LlmClient | None:
@@ -23,13 +26,19 @@ def make_llm_client(system: System, settings: Settings, metrics: Metrics) -> Llm
     sent = make_counter(metrics)
     if config.provider == "none":
         return None
-    key = require_credential(KEY) if config.provider == "azure" else read_credential(KEY)
 
     def count(characters: Mapping[str, int]) -> None:
         for kind, length in characters.items():
             sent.labels(config.provider, kind).inc(length)
 
-    return LlmClient(config, key, on_sent=count)
+    return LlmClient(config, find_key(config), on_sent=count)
+
+
+def find_key(config: LlmConfig) -> str | Callable[[], str] | None:
+    """Return the server's key or, of the gpu service, the function that reads our token."""
+    if config.provider == "gpu":
+        return make_token_reader(Scope.INFER)
+    return require_credential(KEY) if config.provider == "azure" else read_credential(KEY)
 
 
 def describe_config(config: LlmConfig) -> dict[str, Any] | None:
@@ -66,6 +75,9 @@ def merge_config(config: LlmConfig, settings: Settings) -> LlmConfig:
     merged = config.model_copy(update={name: value for name, value in given.items() if value})
     if merged.provider == "none":
         return merged
+    if merged.provider == "gpu":
+        url = f"{settings.gpu_service_urls[0]}/v1"
+        return merged.model_copy(update={"url": url, "model": merged.model or GPU_MODEL})
     for name in ("url", "model"):
         if not getattr(merged, name):
             hint = f"set it, or `llm.{name}` in system.toml; without a model: provider none"

@@ -106,7 +106,7 @@ def _format_table(facts: dict[str, Any]) -> str:
         lines.append(f"{row}  {model['priority']}, {loading}")
     for kind, title in (("normal", "total, normal"), ("fallback", "total, fallback active")):
         lines.append(_format_row(title, totals[f"{kind}_reserved_mib"], totals[f"{kind}_peak_mib"]))
-    lines += ["", f"free with all models at their peak: {_format_size(facts['left_mib'])}"]
+    lines += ["", f"free with all speech models at their peak: {_format_size(facts['left_mib'])}"]
     return "\n".join(lines)
 
 

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 import structlog
 
+from barnabee.clients.service_client import TokenSource, read_token
 from barnabee.core.errors import LlmFailed
 from barnabee.core.schema import LlmConfig
 from barnabee.understanding.interfaces import ModelRequest, ModelRules, ToolRequest
@@ -41,7 +42,7 @@ class LlmClient:
     def __init__(
         self,
         config: LlmConfig,
-        key: str | None,
+        key: TokenSource | None,
         *,
         on_sent: OnSent = lambda _characters: None,
         clock: Callable[[], float] = time.monotonic,
@@ -204,10 +205,14 @@ class LlmClient:
             return AsyncAzureOpenAI(
                 azure_endpoint=config.url,
                 api_version=config.api_version,
-                api_key=self._key,
+                api_key=read_token(self._key),
                 **limits,
             )
-        return AsyncOpenAI(base_url=config.url, api_key=self._key, **limits)
+
+        async def read_key() -> str:  # for each request, because a token may be replaced
+            return read_token(self._key)
+
+        return AsyncOpenAI(base_url=config.url, api_key=read_key, **limits)
 
 
 @dataclass

@@ -66,10 +66,10 @@ def _reaches(start: str, goal: str, after: Mapping[str, list[str]]) -> bool:
 
 
 def compute_vram_totals(system: System) -> dict[str, int]:
-    """Return reserved and peak MiB, of the preloaded models and of all models."""
+    """Return reserved and peak MiB, of the preloaded models and of all but language models."""
     preloaded = [model for model in system.model.values() if model.preload]
     lazy = [model for model in system.model.values() if not model.preload]
-    fallback = sum(model.vram_peak_mib for model in lazy)
+    fallback = sum(model.vram_peak_mib for model in lazy if model.task != "llm")
     reserved = sum(model.vram_reserved_mib for model in preloaded)
     peak = sum(model.vram_peak_mib for model in preloaded)
     return {
@@ -157,8 +157,24 @@ def _check_vram(system: System) -> Iterator[tuple[str, str]]:
     peak = totals["fallback_peak_mib"]
     if peak > usable:
         remedy = f"all models at peak take {peak} MiB, but {system.gpu.name} has {usable} MiB"
-        kept = "its headroom and the reserved memory" if system.gpu.reserved_mib else "its headroom"
-        yield "model", f"{remedy} after {kept}; lower a vram_peak_mib or remove a model"
+        yield "model", f"{remedy} after its headroom; lower a vram_peak_mib or remove a model"
+    yield from _check_language_models(system, usable - totals["normal_peak_mib"])
+
+
+def _check_language_models(system: System, free_mib: int) -> Iterator[tuple[str, str]]:
+    """Check that they are evicted for all others, and fit beside the preloaded ones."""
+    others = [model.priority for model in system.model.values() if model.task != "llm"]
+    for name, model in system.model.items():
+        if model.task != "llm":
+            continue
+        if model.preload:
+            yield f"model.{name}.preload", "a language model is loaded on request; set it to false"
+        if model.priority <= max(others, default=0):
+            remedy = f"set it above {max(others, default=0)}"
+            yield f"model.{name}.priority", f"the speech models are not more important; {remedy}"
+        if model.vram_peak_mib > free_mib:
+            remedy = f"the preloaded models leave {free_mib} MiB of {system.gpu.name}"
+            yield f"model.{name}.vram_peak_mib", f"{remedy}; use a smaller model or context"
 
 
 def _check_time_limits(system: System) -> Iterator[tuple[str, str]]:

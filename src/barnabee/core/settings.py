@@ -46,12 +46,15 @@ class Settings(BaseSettings):
     home_assistant_url: str = Field("", validation_alias="HOME_ASSISTANT_URL")
     alertmanager_url: str = Field("http://127.0.0.1:9093", validation_alias="ALERTMANAGER_URL")
     # These go before `[llm]` of the system file.
-    llm_provider: Literal["", "none", "openai", "azure"] = Field(
+    llm_provider: Literal["", "none", "gpu", "openai", "azure"] = Field(
         "", validation_alias="LLM_PROVIDER"
     )
     llm_url: str = Field("", validation_alias="LLM_URL")
     llm_model: str = Field("", validation_alias="LLM_MODEL")
     llm_api_version: str = Field("", validation_alias="LLM_API_VERSION")
+    # Program and context of the gpu service's own language model.
+    llama_server: str = Field("llama-server", validation_alias="BARNABEE_LLAMA_SERVER")
+    llm_context_tokens: int = Field(8192, ge=512, validation_alias="LLM_CONTEXT_TOKENS")
     azure_communication_endpoint: str = Field("", validation_alias="AZURE_COMMUNICATION_ENDPOINT")
     mail_server: str = Field("", validation_alias="ALERT_MAIL_SMARTHOST")  # host:port
     replica_endpoint: str = Field("", validation_alias="BARNABEE_REPLICA_ENDPOINT")

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import atexit
 import os
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import structlog
 from fastapi import FastAPI
@@ -23,14 +23,14 @@ from barnabee.core.tokens import Scope
 from barnabee.gpu import engine_factory
 from barnabee.gpu.health import make_checks
 from barnabee.gpu.metrics import GpuMetrics
-from barnabee.gpu.routes import embeddings, models, speech, transcriptions, wake
+from barnabee.gpu.routes import chat, embeddings, models, speech, transcriptions, wake
 from barnabee.gpu.vram.probe import open_probe
 
 if TYPE_CHECKING:
     from barnabee.core.schema import System
     from barnabee.core.settings import Settings
     from barnabee.gpu.capabilities import Capabilities
-    from barnabee.gpu.model_runtime import ModelRuntime
+    from barnabee.gpu.vram.manager import VramManager
 
 SHUTDOWN_GRACE_S = 2  # running requests may end; with LAST_JOB_TIMEOUT_S less than the 4 s promised
 LAST_JOB_TIMEOUT_S = 0.5
@@ -39,6 +39,7 @@ ROUTE_SCOPES = RouteScopes(
         "POST /v1/audio/transcriptions": Scope.INFER,
         "POST /v1/audio/speech": Scope.INFER,
         "POST /v1/embeddings": Scope.INFER,
+        "POST /v1/chat/completions": Scope.INFER,
         "WEBSOCKET /v1/wake": Scope.INFER,
         "GET /v1/models": Scope.INFER,
         "GET /v1/models/{model}": Scope.INFER,
@@ -83,13 +84,14 @@ def build_inference_service(
             running.cancel()
             await asyncio.gather(running, return_exceptions=True)
             await decoder.aclose()
-        _exit_without_busy_threads(manager.runtimes.values())
+        _end_engines(manager)
 
     app = FastAPI(title="BarnabeeNet inference", version=__version__, lifespan=lifespan)
     add_error_handlers(app)
     app.include_router(transcriptions.make_router(capabilities.stt, decoder, system.limits))
     app.include_router(speech.make_router(capabilities.tts, system.limits, system.voice))
     app.include_router(embeddings.make_router(capabilities.embed, system.limits))
+    app.include_router(chat.make_router(capabilities.llm))
     app.include_router(models.make_router(capabilities))
     app.include_router(wake.make_router(capabilities.wake, system.wake, streams, metrics))
     app.router.routes.extend(make_standard_routes(health, metrics))
@@ -104,11 +106,14 @@ def build_inference_service(
     return ServiceApp(front, health, SHUTDOWN_GRACE_S, streams.close_all)
 
 
-def _exit_without_busy_threads(runtimes: Iterable[ModelRuntime[Any]]) -> None:
-    """Skip the interpreter's own shutdown when an engine still computes.
+def _end_engines(manager: VramManager) -> None:
+    """End engines in children; skip the interpreter's own shutdown when an engine still computes.
 
     Its thread cannot be interrupted; the interpreter would wait for the library or crash in it.
     """
+    for child in tuple(manager.memory.probe.children):
+        child.kill()
+    runtimes = manager.runtimes.values()
     busy = [one.model_id for one in runtimes if not one.wait_until_idle(LAST_JOB_TIMEOUT_S)]
     if busy:
         log.warning("exited while computing", engines=busy)

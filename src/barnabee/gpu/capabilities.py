@@ -10,6 +10,7 @@ from barnabee.core.errors import BarnabeeError, DependencyDown, NotFound
 from barnabee.core.health import Degraded
 from barnabee.gpu.engines.protocols import (
     Engine,
+    LanguageModel,
     SpeechToText,
     TextEmbedder,
     TextToSpeech,
@@ -24,7 +25,7 @@ E = TypeVar("E", bound=Engine)
 
 @dataclass(frozen=True)
 class Capability(Generic[E]):
-    """One capability ("stt", "tts", "embed", "wake") and its models, the preferred one first."""
+    """One capability ("stt", "tts", "embed", "wake", "llm") and its models, by preference."""
 
     name: str
     runtimes: tuple[ModelRuntime[E], ...]
@@ -71,8 +72,13 @@ class Capabilities:
     embed: Capability[TextEmbedder]
     wake: Capability[WakeWordEngine]
     manager: VramManager
+    llm: Capability[LanguageModel] | None = None
 
     def all(self) -> tuple[Capability[Any], ...]:
+        return (*self.always_loaded(), *((self.llm,) if self.llm else ()))
+
+    def always_loaded(self) -> tuple[Capability[Any], ...]:
+        """Return those of which a model is loaded from the start."""
         return (*self.required_for_turn(), self.wake)
 
     def required_for_turn(self) -> tuple[Capability[Any], ...]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from barnabee.core.errors import SystemFileInvalid
@@ -16,6 +17,7 @@ from barnabee.gpu.capabilities import Capabilities, Capability
 from barnabee.gpu.engines.device import Device
 from barnabee.gpu.engines.kokoro import Kokoro
 from barnabee.gpu.engines.kokoro_torch import KokoroTorch
+from barnabee.gpu.engines.llama_server import LlamaServer, ServerOptions
 from barnabee.gpu.engines.minilm import MiniLm
 from barnabee.gpu.engines.minilm_torch import MiniLmTorch
 from barnabee.gpu.engines.parakeet import Parakeet
@@ -26,6 +28,7 @@ from barnabee.gpu.vram.ledger import Ledger
 from barnabee.gpu.vram.manager import VramManager
 
 if TYPE_CHECKING:
+    import subprocess
     from pathlib import Path
 
     from barnabee.core.schema import GpuConfig, ModelConfig, System
@@ -41,6 +44,7 @@ OPENAI_NAMES: Mapping[str, frozenset[str]] = {
         {"text-embedding-3-small", "text-embedding-3-large", "text-embedding-ada-002"}
     ),
     "wake": frozenset(),
+    "llm": frozenset({"local"}),  # what our api asks for
 }
 FALLBACK_PRIORITY = 3
 
@@ -68,7 +72,6 @@ def select_models(system: System, device: Device) -> tuple[GpuConfig, dict[str, 
             "name": "main memory",
             "vram_mib": system.service["gpu"].memory_max_mib,
             "headroom_mib": system.gpu.cpu_headroom_mib,
-            "reserved_mib": 0,
         }
     )
     tasks = {model.task for model in models.values()}
@@ -77,13 +80,8 @@ def select_models(system: System, device: Device) -> tuple[GpuConfig, dict[str, 
     def adapt(name: str, model: ModelConfig) -> ModelConfig:
         is_preferred = name == preferred[model.task]
         priority = _task_priority(system, model.task) if is_preferred else FALLBACK_PRIORITY
-        return model.model_copy(
-            update={
-                "vram_peak_mib": model.cpu_peak_mib,
-                "preload": is_preferred,
-                "priority": priority,
-            }
-        )
+        role = {} if model.task == "llm" else {"preload": is_preferred, "priority": priority}
+        return model.model_copy(update={"vram_peak_mib": model.cpu_peak_mib, **role})
 
     return main_memory, {name: adapt(name, model) for name, model in models.items()}
 
@@ -99,11 +97,11 @@ def make_capabilities(
     """Return the capabilities of this device; no model is loaded yet."""
     device = read_device(settings)
     memory, models = select_models(system, device)
-    loaders = _make_loaders(system, device)
+    loaders = _make_loaders(system, settings, probe.children)
     runtimes = [
         ModelRuntime(
             model.task,
-            files,
+            PurePath(files).name,
             partial(loaders[model.engine], settings.models_dir / files),
             name=name,
             inference_limit_s=model.lease_limit_ms / 1000,
@@ -128,7 +126,7 @@ def find_preferred_files(system: System, settings: Settings, task: str) -> tuple
 def load_engine(system: System, settings: Settings, task: str) -> Any:
     """Load a task's preferred engine in this process, without the service (build, deployment)."""
     engine, files = find_preferred_files(system, settings, task)
-    return _make_loaders(system, read_device(settings))[engine](files)
+    return _make_loaders(system, settings, set())[engine](files)
 
 
 def assemble_capabilities(
@@ -156,19 +154,25 @@ def assemble_capabilities(
         embed=make_capability("embed"),
         wake=make_capability("wake"),
         manager=manager,
+        llm=make_capability("llm") if any(one.task == "llm" for one in runtimes) else None,
     )
 
 
-def _make_loaders(system: System, device: Device) -> Mapping[str, Callable[[Path], Any]]:
-    """Return the function that loads each engine of `system.toml` from its folder."""
+def _make_loaders(
+    system: System, settings: Settings, children: set[subprocess.Popen[bytes]]
+) -> Mapping[str, Callable[[Path], Any]]:
+    """Return the function that loads each engine of `system.toml` from its files."""
+    device = read_device(settings)
     kokoro = KokoroTorch if device.kind == "cuda" else Kokoro
     minilm = MiniLmTorch if device.kind == "cuda" else MiniLm
+    server = ServerOptions(settings.llama_server, settings.llm_context_tokens, device, children)
     return {
         "parakeet": lambda files: Parakeet.load(files, device=device),
         "whisper": lambda files: Whisper.load(files, device=device),
         "kokoro": lambda files: kokoro.load(files, system.voice, device=device),
         "minilm": lambda files: minilm.load(files, device=device),
         "openwakeword": lambda files: OpenWakeWord.load(files, system.wake.words),
+        "llama-server": lambda files: LlamaServer.load(files, server),
     }
 
 

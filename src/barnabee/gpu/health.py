@@ -1,4 +1,4 @@
-"""Health checks of the inference service: one for each capability, the engines, the VRAM manager.
+"""Health checks of the inference service: each preloaded capability, the engines, the VRAM manager.
 
 A single capability is a soft dependency: without speech, commands can still be typed. Hard are that
 start-up has ended, that one engine works, and that neither an inference nor the manager hangs,
@@ -27,7 +27,7 @@ def make_checks(capabilities: Capabilities) -> list[HealthCheck]:
 
     async def check_engines() -> None:
         has_attempted_load = capabilities.manager.has_attempted_load
-        preferred = [capability.preferred for capability in capabilities.all()]
+        preferred = [capability.preferred for capability in capabilities.always_loaded()]
         pending = [one.model_id for one in preferred if not has_attempted_load(one.name)]
         if pending:
             raise StillLoading(what=", ".join(pending))
@@ -37,7 +37,7 @@ def make_checks(capabilities: Capabilities) -> list[HealthCheck]:
         capabilities.manager.check()
 
     return [
-        *(make_capability_check(capability) for capability in capabilities.all()),
+        *(make_capability_check(capability) for capability in capabilities.always_loaded()),
         HealthCheck("engines", check_engines, hard=True),
         HealthCheck("card", check_manager, hard=True),
     ]

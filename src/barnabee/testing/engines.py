@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import subprocess
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -179,6 +180,7 @@ class FakeGpuMemory:
     held_mib: dict[str, int] = field(default_factory=dict)
     others_mib: int = 0
     error: BarnabeeError | None = None
+    children: set[subprocess.Popen[bytes]] = field(default_factory=set)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def allocate(self, name: str, mib: int) -> None:

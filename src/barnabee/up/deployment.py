@@ -75,7 +75,6 @@ class LocalDeployment:
         needed = {
             "s3": self.has_local_replica,
             "home": self.demo_home is not None,
-            "llm": self.llm,
         }
         companions = {
             name: node
@@ -101,12 +100,15 @@ def make_local_deployment(
 ) -> LocalDeployment:
     """Return the deployment of this machine; SystemFileInvalid when system.toml is not usable."""
     file = system.find_system_file().resolve()
+    places = paths.local_paths()
+    if llm:
+        file = local_llm.write_system_file(file, places.root)
     if loki_url := read_variable("LOKI_URL"):
         parse_base_url(loki_url)  # fails here, on the user's terminal, and not in the runner
     return LocalDeployment(
         system.load_system(file),
         file,
-        paths.local_paths(),
+        places,
         paths.models_directory(),
         os.environ,
         home_assistant.find_venv() if demo_home else None,
@@ -140,7 +142,7 @@ def make_settings(deployment: LocalDeployment) -> dict[str, str]:
     if deployment.demo_home is not None:
         variables["HOME_ASSISTANT_URL"] = f"http://127.0.0.1:{deployment.system.port('home')}"
     if deployment.llm:
-        variables |= local_llm.make_settings(deployment.system.port("llm"))
+        variables |= local_llm.make_settings(deployment.models)
     build = dashboard.find_build()
     if build is not None:
         variables.setdefault("BARNABEE_DASHBOARD", str(build))

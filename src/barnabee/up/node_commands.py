@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from barnabee.core.errors import Misconfigured, SettingMissing
-from barnabee.up import local_llm, monitoring_services, secrets
+from barnabee.up import monitoring_services, secrets
 from barnabee.up.deployment import DEMO_TOKEN, CommandFactory, LocalDeployment, NodeCommand
 from barnabee.up.packages import find_program
 from barnabee.up.paths import checkout_directory
@@ -94,17 +94,12 @@ def _run_demo_home(deployment: LocalDeployment) -> NodeCommand:
     return replace(command, creates_file=token_file)
 
 
-def _run_llm(deployment: LocalDeployment) -> NodeCommand:
-    return NodeCommand(local_llm.make_arguments(deployment.models, deployment.system.port("llm")))
-
-
 COMMANDS: Mapping[str, CommandFactory] = {
     "redis": _run_redis,
     "restore": lambda _: _run_module("barnabee", "restore", "--if-missing"),
     "litestream": _run_litestream,
     "s3": _run_s3,
     "home": _run_demo_home,
-    "llm": _run_llm,
     **monitoring_services.COMMANDS,
 }
 

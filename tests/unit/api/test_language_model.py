@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from barnabee.api.language_model import describe_config, make_llm_client, merge_config
+from barnabee.api.language_model import describe_config, find_key, make_llm_client, merge_config
 from barnabee.core.errors import SettingInvalid
 from barnabee.core.metrics import Metrics
 from barnabee.core.settings import Settings
@@ -57,3 +58,16 @@ def test_the_page_names_the_server_and_what_it_receives_but_no_key() -> None:
         "rooms": ["kitchen"],
         "sent": ["sentence", "time", "home"],
     }
+
+
+def test_the_model_of_the_gpu_service_has_its_address_and_token(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "infer_token").write_text("made-up", encoding="utf-8")
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    settings = make_settings(LLM_PROVIDER="gpu", GPU_SERVICE_URL="http://gpu:8001,http://two:8001")
+    merged = merge_config(CONFIG, settings)
+    assert (merged.url, merged.model) == ("http://gpu:8001/v1", "local")
+    key = find_key(merged)
+    assert callable(key)
+    assert key() == "made-up"

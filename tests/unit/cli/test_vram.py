@@ -28,7 +28,7 @@ def test_plan_has_the_totals_of_the_specification(cli: CliRunner) -> None:
     ]
     assert rows["whisper"][-3:] == ["3,", "on", "demand"]
     assert "RTX 4070 Ti SUPER: 16.0 GB (16384 MiB)" in result.stdout
-    assert "free with all models at their peak: 0.5 GB (512 MiB)" in result.stdout
+    assert "free with all speech models at their peak: 0.5 GB (512 MiB)" in result.stdout
 
 
 def test_plan_is_printed_as_json(cli: CliRunner) -> None:

@@ -21,7 +21,7 @@ from barnabee.core.health import HealthMonitor
 from barnabee.core.http import PUBLIC_PATHS, ServiceMiddleware, make_standard_routes
 from barnabee.core.metrics import Metrics
 from barnabee.core.tokens import Scope, TokenTable, make_entry
-from barnabee.gpu.routes import embeddings, models, speech, transcriptions, wake
+from barnabee.gpu.routes import chat, embeddings, models, speech, transcriptions, wake
 from barnabee.voice import routes as voice_routes
 from barnabee.voice.announcement_routes import make_announcement_router
 from barnabee.voice.room_registry import RoomRegistry
@@ -87,6 +87,7 @@ EXPECTED: dict[str, dict[str, Scope | None]] = {
         "GET /v1/vram": INFER,
         "POST /v1/turns": INFER,
         "DELETE /v1/turns/{turn}": INFER,
+        "POST /v1/chat/completions": INFER,  # with a language model
         "WEBSOCKET /v1/wake": INFER,
     },
     "worker": STANDARD,
@@ -118,7 +119,7 @@ def list_routes(service: str) -> list[BaseRoute]:
         routes.append(voice_routes.make_talk_route(MagicMock(), rooms))
         routes += make_announcement_router(MagicMock()).routes
     if service == "gpu":
-        for module in (transcriptions, speech, embeddings, models, wake):
+        for module in (transcriptions, speech, embeddings, chat, models, wake):
             parameters = inspect.signature(module.make_router).parameters
             routes += module.make_router(*[MagicMock()] * len(parameters)).routes
     return routes

@@ -32,6 +32,13 @@ def changed(path: str, value: object) -> str:
     return tomli_w.dumps(data)
 
 
+def make_llm(priority: int = 9, *, preload: bool = False) -> dict[str, Any]:
+    """Return a language model that takes 1 MiB more than the preloaded models leave."""
+    model = tomllib.loads(SHIPPED)["model"]["whisper"]
+    changes = {"task": "llm", "engine": "llama-server", "vram_peak_mib": 5633}
+    return model | changes | {"priority": priority, "preload": preload}
+
+
 def make_routine(sentence: str, service: str = "light.turn_on") -> dict[str, Any]:
     return {"sentences": [sentence], "actions": [{"service": service}]}
 
@@ -69,8 +76,10 @@ def test_the_shipped_file_is_valid() -> None:
         ("service.api.needs", ["s3"], "service.api.needs", "only exists locally"),
         ("service.restore.probe", "http", "service.restore.probe", "is for a oneshot"),
         ("gpu.vram_mib", 8192, "model", "lower a vram_peak_mib"),
-        ("gpu.reserved_mib", 4096, "model", "the reserved memory"),
-        ("llm.provider", "bard", "llm.provider", "'none', 'openai' or 'azure'"),
+        ("model.llm", make_llm(), "model.llm.vram_peak_mib", "leave 5632 MiB of RTX"),
+        ("model.llm", make_llm(priority=3), "model.llm.priority", "set it above 3"),
+        ("model.llm", make_llm(preload=True), "model.llm.preload", "on request"),
+        ("llm.provider", "bard", "llm.provider", "'none', 'gpu', 'openai' or 'azure'"),
         ("llm.url", "localhost:8003", "llm.url", "pattern"),
         ("llm.send", ["secrets"], "llm.send.0", "'history'"),
         ("model.kokoro.vram_peak_mib", 1, "model.kokoro.vram_peak_mib", "below vram_reserved_mib"),

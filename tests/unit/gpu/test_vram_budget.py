@@ -12,14 +12,13 @@ from barnabee.gpu.vram.types import (
     Evict,
     GpuCapacity,
     Load,
-    MeasuredMemory,
     RefusalCode,
     Refuse,
     Reservation,
     ResidentModel,
     Wait,
 )
-from support.vram import NOW_MS, make_gpu, make_lease, make_plan, make_resident
+from support.vram import NOW_MS, make_lease, make_plan, make_resident
 
 WANTED = Reservation("wanted", 1, 400)
 
@@ -44,15 +43,6 @@ def test_model_that_fits_is_loaded() -> None:
 
 def test_headroom_stays_free() -> None:
     assert code(make_plan([make_resident("a", 1, 501)], WANTED)) == RefusalCode.NOT_EVICTABLE
-
-
-@pytest.mark.parametrize(("held_mib", "others_mib"), [(0, 0), (200, 0), (300, 0), (350, 50)])
-def test_reserved_memory_is_not_the_models_whether_it_is_held_or_not(
-    held_mib: int, others_mib: int
-) -> None:
-    capacity = GpuCapacity.from_config(make_gpu(reserved_mib=300), MeasuredMemory(500, held_mib))
-    assert capacity.largest_mib == 1000 - 100 - 300
-    assert capacity.usable_mib == 600 - others_mib
 
 
 def test_measured_peak_above_the_declared_one_is_charged() -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
@@ -41,6 +43,7 @@ class Driver:
     opened: int = 0
     used_mib: int = 3000
     processes: list[Any] = field(default_factory=list)
+    graphics: Callable[[], list[Any]] = list
     utilisation: Reply = lambda: SimpleNamespace(gpu=37, memory=12)
     temperature: Reply = lambda: 64
     power: Reply = lambda: 182_500
@@ -68,6 +71,7 @@ def driver(monkeypatch: pytest.MonkeyPatch) -> Driver:
         "nvmlDeviceGetHandleByUUID": lambda uuid: HANDLE if uuid == SLICE else gpu_lost(),
         "nvmlDeviceGetMemoryInfo": fake.read_memory,
         "nvmlDeviceGetComputeRunningProcesses": lambda _handle: fake.processes,
+        "nvmlDeviceGetGraphicsRunningProcesses": lambda _handle: fake.graphics(),
         "nvmlDeviceGetUtilizationRates": lambda _handle: fake.utilisation(),
         "nvmlDeviceGetTemperature": lambda _handle, _sensor: fake.temperature(),
         "nvmlDeviceGetPowerUsage": lambda _handle: fake.power(),
@@ -85,6 +89,44 @@ def test_process_memory_is_read_from_the_driver(driver: Driver) -> None:
     ]
     reading = NvmlProbe("0").read()
     assert (reading.total_mib, reading.free_mib, reading.process_mib) == (16_376, 13_376, 2000)
+
+
+@pytest.fixture
+def child() -> Iterator[subprocess.Popen[bytes]]:
+    """Start a Python process that waits for its input."""
+    code = "print(flush=True); input()"
+    command = [sys.executable, "-c", code]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        yield process
+        process.kill()
+
+
+def test_memory_of_an_engine_in_a_child_counts_as_own(
+    driver: Driver, child: subprocess.Popen[bytes]
+) -> None:
+    listed = SimpleNamespace(pid=child.pid, usedGpuMemory=600 * MIB)
+    driver.processes = [SimpleNamespace(pid=os.getpid(), usedGpuMemory=2000 * MIB)]
+    driver.graphics = lambda: [listed, SimpleNamespace(pid=1, usedGpuMemory=50 * MIB)]
+    probe = NvmlProbe(0)
+    assert probe.read().process_mib == 2000
+    probe.children.add(child)
+    assert probe.read().process_mib == 2600
+    driver.processes.append(listed)  # in both lists
+    assert probe.read().process_mib == 2600
+    driver.graphics = not_supported
+    assert probe.read().process_mib == 2600
+
+
+def test_main_memory_includes_an_engine_in_a_child(child: subprocess.Popen[bytes]) -> None:
+    probe = MainMemoryProbe(100_000_000)
+    alone_mib = probe.read().process_mib
+    probe.children.add(child)
+    assert probe.read().process_mib >= alone_mib + 3  # a Python interpreter
+    child.kill()
+    child.wait()
+    assert probe.read().process_mib < alone_mib + 3
 
 
 @pytest.mark.parametrize("processes", [[], [SimpleNamespace(pid=os.getpid(), usedGpuMemory=None)]])

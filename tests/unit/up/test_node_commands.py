@@ -117,15 +117,23 @@ def test_the_demo_home_runs_only_with_the_option(paths: Paths) -> None:
     assert url == "http://127.0.0.1:8123"
 
 
-def test_the_language_model_runs_only_with_the_option(paths: Paths) -> None:
-    assert "llm" not in make_deployment(paths).make_graph().nodes
-    with_model = replace(make_deployment(paths), llm=True)
-    assert "llm" in with_model.make_graph().nodes
-    environment = deployment.make_node_environment(with_model, "api")
-    assert environment["LLM_URL"] == "http://127.0.0.1:8003/v1"
-    command = node_commands.make_command("llm", with_model)
-    assert command.argv[0] == "/models/llama-server/llama-server"
-    assert "8003" in command.argv
+def test_the_gpu_service_has_the_language_model_only_with_the_option(paths: Paths) -> None:
+    plain = make_deployment(paths)
+    assert "LLM_PROVIDER" not in deployment.make_node_environment(plain, "api")
+    with_model = replace(plain, llm=True)
+    assert deployment.make_node_environment(with_model, "api")["LLM_PROVIDER"] == "gpu"
+    environment = deployment.make_node_environment(with_model, "gpu")
+    assert environment["BARNABEE_LLAMA_SERVER"] == "/models/llama-server/llama-server"
+
+
+def test_the_system_file_with_the_small_language_model_is_a_copy(tmp_path: Path) -> None:
+    file = system.find_system_file()
+    copy = local_llm.write_system_file(file, tmp_path / "home")
+    models = dict(system.load_system(copy).model)
+    small = models.pop("llm")
+    assert models == system.load_system(file).model
+    assert (small.cpu_files, small.preload) == ("smollm2-135m", False)
+    assert local_llm.write_system_file(copy, tmp_path / "other") == copy
 
 
 def test_the_small_language_model_needs_a_processor_with_a_server() -> None:

@@ -14,11 +14,11 @@ SentKind = Literal["history", "home", "room", "speaker", "results"]
 class LlmConfig(TomlTable):
     """Language model: its server, the limits of an answer, and what may be sent to it.
 
-    `openai` is every server with OpenAI's API, also one of this machine. With `none` no connection
-    is made.
+    `openai` is every server with OpenAI's API, also one of this machine; `gpu` is the model of the
+    gpu service, `[model]` with the task "llm". With `none` no connection is made.
     """
 
-    provider: Literal["none", "openai", "azure"]
+    provider: Literal["none", "gpu", "openai", "azure"]
     url: Annotated[str, Field(pattern="^(https?://[^\\s]+)?$")]
     model: str  # of Azure the name of the deployment
     api_version: str  # of Azure

@@ -62,7 +62,6 @@ class GpuConfig(TomlTable):
     device: GpuId = "0"
     vram_mib: Mib
     headroom_mib: Mib
-    reserved_mib: Mib  # for programs beside the gpu service: a language model's server
     cpu_headroom_mib: Mib
     idle_unload_s: Seconds
     queue_depth: Count
@@ -71,14 +70,14 @@ class GpuConfig(TomlTable):
 
     @property
     def usable_mib(self) -> int:
-        return self.vram_mib - self.headroom_mib - self.reserved_mib
+        return self.vram_mib - self.headroom_mib
 
 
 class ModelConfig(TomlTable):
     """One model: task, engine, VRAM, priority and preloading."""
 
-    task: Literal["stt", "tts", "embed", "wake"]
-    engine: Literal["parakeet", "whisper", "kokoro", "minilm", "openwakeword"]
+    task: Literal["stt", "tts", "embed", "wake", "llm"]
+    engine: Literal["parakeet", "whisper", "kokoro", "minilm", "openwakeword", "llama-server"]
     vram_reserved_mib: Mib
     vram_peak_mib: Mib
     priority: Annotated[int, Field(ge=1, le=9)]

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+import httpx
 import numpy as np
 from numpy.typing import NDArray
 
@@ -107,6 +108,14 @@ class TextEmbedder(Engine, Protocol):
 
     def embed(self, texts: Sequence[str]) -> Embeddings:
         """Return one vector for each text, the same in any batch (cosine >= 0.999)."""
+
+
+class LanguageModel(Engine, Protocol):
+    """Chat model in a server of its own, which has OpenAI's API."""
+
+    @property
+    def client(self) -> httpx.AsyncClient:
+        """Client of the server, for the event loop."""
 
 
 class WakeWordStream(Protocol):

@@ -34,7 +34,7 @@ class MemoryMonitor:
         self.baseline_mib = 0
         self.error: BarnabeeError | None = None
         self.used_models: set[str] = set()
-        self._ledger, self._probe = ledger, probe
+        self._ledger, self.probe = ledger, probe
 
     @property
     def process_mib(self) -> int:
@@ -50,7 +50,7 @@ class MemoryMonitor:
         """Read the probe; `error` holds the last failure until a reading succeeds."""
         try:
             async with asyncio.timeout(PROBE_TIMEOUT_S):
-                self.reading = await asyncio.to_thread(self._probe.read)
+                self.reading = await asyncio.to_thread(self.probe.read)
             self.error = None
         except TimeoutError:
             self.error = DependencyDown(dependency="the GPU driver", reason="no reading in time")
@@ -153,6 +153,8 @@ async def unload_and_measure(
     await memory.refresh()
     before_mib = memory.process_mib
     await runtime.unload()
+    if runtime.task == "llm":
+        held_mib = 0  # its process has ended, perhaps before the unload, and holds nothing
     deadline_s = clock() + RECLAIM_TIMEOUT_S
     while True:
         await memory.refresh()

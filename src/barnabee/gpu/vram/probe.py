@@ -6,6 +6,7 @@ Without a GPU, main memory is read, so that the ledger's rules apply there too.
 from __future__ import annotations
 
 import os
+import subprocess
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -52,20 +53,26 @@ class MemoryReading:
 class VramProbe(Protocol):
     """Reader of memory and sensors; blocking, fast and thread-safe."""
 
+    children: set[subprocess.Popen[bytes]]  # engines whose memory counts as this process' own
+
     def read(self) -> MemoryReading:
         """Return the current reading; DependencyDown when the driver does not answer."""
 
 
 class MainMemoryProbe:
-    """Main memory as a GPU of `limit_mib`, with this process' resident memory as its own."""
+    """Main memory as a GPU of `limit_mib`; ours is resident in this process and its engines."""
 
     def __init__(self, limit_mib: int) -> None:
         self._limit_mib = limit_mib
         self._process = psutil.Process()
+        self.children: set[subprocess.Popen[bytes]] = set()
 
     def read(self) -> MemoryReading:
         """Return the reading; free memory is also limited by the host's available memory."""
         process_mib = self._process.memory_info().rss // MIB
+        for child in tuple(self.children):
+            with suppress(psutil.Error):  # it has just ended
+                process_mib += psutil.Process(child.pid).memory_info().rss // MIB
         available_mib = psutil.virtual_memory().available // MIB
         free_mib = max(0, min(self._limit_mib - process_mib, available_mib))
         return MemoryReading(self._limit_mib, free_mib, process_mib)
@@ -78,6 +85,7 @@ class NvmlProbe:
         self._gpu = gpu
         self._handle: Any = None
         self._baseline_mib: int | None = None
+        self.children: set[subprocess.Popen[bytes]] = set()
 
     def read(self) -> MemoryReading:
         """Return the reading; after a failure NVML is reopened by the next call."""
@@ -98,10 +106,22 @@ class NvmlProbe:
         return MemoryReading(memory.total // MIB, memory.free // MIB, process_mib, sensors)
 
     def _read_process_mib(self, nvml: Any, used_mib: int) -> int:
-        """Return this process' memory, or the growth since the first reading where unsupported."""
-        for process in nvml.nvmlDeviceGetComputeRunningProcesses(self._handle):
-            if process.pid == os.getpid() and process.usedGpuMemory is not None:
-                return int(process.usedGpuMemory) // MIB
+        """Return the memory of this process and its engines.
+
+        The growth since the first reading where that is unsupported.
+        """
+        children = {child.pid for child in tuple(self.children)}
+        processes = list(nvml.nvmlDeviceGetComputeRunningProcesses(self._handle))
+        if children:  # a process that uses Vulkan is in this list, or in both
+            with suppress(nvml.NVMLError_NotSupported):
+                processes += nvml.nvmlDeviceGetGraphicsRunningProcesses(self._handle)
+        held_mib = {
+            process.pid: int(process.usedGpuMemory) // MIB
+            for process in processes
+            if process.pid in {os.getpid(), *children} and process.usedGpuMemory is not None
+        }
+        if held_mib:
+            return sum(held_mib.values())
         if self._baseline_mib is None:
             self._baseline_mib = used_mib
         return max(0, used_mib - self._baseline_mib)

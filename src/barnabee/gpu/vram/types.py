@@ -103,12 +103,8 @@ class GpuCapacity:
 
     @classmethod
     def from_config(cls, gpu: GpuConfig, memory: MeasuredMemory) -> GpuCapacity:
-        """Return the capacity of a `[gpu]` table at the measured use.
-
-        What is reserved is the others', whether they hold it or not.
-        """
-        others_mib = max(0, memory.other_mib - gpu.reserved_mib)
-        return cls(gpu.vram_mib - gpu.reserved_mib, gpu.headroom_mib, others_mib)
+        """Return the capacity of a `[gpu]` table at the measured use."""
+        return cls(gpu.vram_mib, gpu.headroom_mib, memory.other_mib)
 
     @property
     def largest_mib(self) -> int:
