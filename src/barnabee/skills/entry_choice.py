@@ -16,6 +16,9 @@ from barnabee.understanding.slots import parse_duration
 
 NOT_CONFIGURED = SkillReply("I can't keep time here: no schedule is set up.", code="not_configured")
 _KEPT = {"pending", "paused", "ringing"}
+_NOT_A_LABEL = re.compile(
+    r"\b(?:timer|alarm|reminder|the|my|for|one(?![ -](?:second|minute|hour)))\b", re.IGNORECASE
+)
 _ALL = re.compile(r"\b(?:all|every|everything|both)\b", re.IGNORECASE)
 
 
@@ -56,6 +59,6 @@ def tell_entry(entry: ScheduleEntry, now: datetime) -> str:
 
 def _fold(label: str) -> str:
     """Return a label for comparison: "ten minutes" is the "10 minute" timer."""
-    text = re.sub(r"\b(?:timer|alarm|reminder|the|my|for|one)\b", " ", label, flags=re.IGNORECASE)
+    text = _NOT_A_LABEL.sub(" ", label)
     duration = parse_duration(text.strip())
     return str(duration) if duration is not None else fold_name(text.strip())

@@ -23,6 +23,7 @@ from barnabee.understanding.interfaces import Home, PastExchange
 
 TEXT = "text"  # key of the sentence in `Exchange.context`
 TARGETS = "targets"
+UNDO = "undo"
 MAX_AGE = 4  # exchanges; what was said before is not referred to
 MAX_NAMED = 4  # targets that are named one by one
 
@@ -62,6 +63,7 @@ _FOLLOW_UP = re.compile(
     r"i meant? )+(?P<part>\S.*)",
     re.IGNORECASE,
 )
+_CORRECTED = re.compile(r"(?:no|nope|no,? wait|wait|sorry|i meant?|not)\b", re.IGNORECASE)
 _STATEMENT = re.compile(
     r"(?:the|my|our|\w+'s) .*(?<!that)(?<!which)(?<!who) (?:is|are|was|were) \S.*", re.IGNORECASE
 )
@@ -87,8 +89,15 @@ _ENTRIES = (
 )
 _MAKE = re.compile(r"(?:make|change) (?:it|that)(?: to)? (?P<part>\S.*)", re.IGNORECASE)
 _TIMER = re.compile(
-    r"(?:set|start) an? timer for (?P<duration>\S+ (?:seconds?|minutes?|hours?))", re.IGNORECASE
+    r"(?:set|start) an? (?:(?P<label>\w+ timer) for .+|"
+    r"timer for (?P<long>\S+ (?:second|minute|hour))s?|"
+    r"(?P<short>\S+[ -](?:second|minute|hour)) timer)",
+    re.IGNORECASE,
 )
+_ALARM = re.compile(
+    r"(?:set an alarm (?:for|at)|wake (?:me|us)(?: up)? at) (?P<time>\S.*)", re.IGNORECASE
+)
+_REMINDER = re.compile(r"remind (?:me|us) to (?P<what>.+) (?:at|in|on) \S.*", re.IGNORECASE)
 _TAKEN_BACK = frozenset({"cancel", "undo", "scratch", "revert", "delete"})
 _ADDED = re.compile(r"(?:add|put) (?P<item>.+) (?:to|on) (?P<list>.*\blist)", re.IGNORECASE)
 _ITEM_OF_LIST = re.compile(
@@ -109,12 +118,14 @@ class LastCommand:
     """What a sentence can refer to: the last command, and the last things that a command was about.
 
     `command` is the text of the command about the things, `names` are theirs, `area` is their room.
+    `is_undoable` says whether the last command changed something at home.
     """
 
     text: str = ""
     names: tuple[str, ...] = ()
     area: str | None = None
     command: str = ""
+    is_undoable: bool = False
 
 
 def find_last_command(history: Sequence[PastExchange], home: Home | None) -> LastCommand | None:
@@ -132,14 +143,15 @@ def follow_command(
     """Return what can be referred to after the command of an exchange's context."""
     text = str(context.get(TEXT, ""))
     if last is not None and last.names and not context.get(TARGETS):
-        return replace(last, text=text)
+        return replace(last, text=text, is_undoable=False)
     entities = home.entities if home is not None else {}
     targets = [entities[key] for key in context.get(TARGETS, ()) if key in entities]
     areas = {entity.area_id for entity in targets}
     area_id = areas.pop() if len(areas) == 1 else None
     area = home.areas.get(area_id) if home is not None and area_id is not None else None
     names = tuple(entity.name for entity in targets)
-    return LastCommand(text, names, area.names[0] if area else None, text)
+    is_undoable = bool(context.get(UNDO))
+    return LastCommand(text, names, area.names[0] if area else None, text, is_undoable)
 
 
 def resolve_references(text: str, last: LastCommand | None) -> str:
@@ -206,14 +218,22 @@ def _resolve_entry(text: str, last: LastCommand) -> str | None:
     return "undo that" if is_taken_back and last.text == last.command and last.names else None
 
 
-def _resolve_duration(text: str, last: LastCommand) -> str | None:
-    """Replace the timer that was just set: "make that 20 minutes"."""
-    match, old = _MAKE.fullmatch(text), _TIMER.fullmatch(last.text)
-    if match is None or old is None:
-        return None
-    changed = replace_value(last.text, match["part"])
-    duration = re.sub(r"s\b", "", old["duration"])
-    return f"cancel the {duration} timer and {changed}" if changed else None
+def _resolve_time(text: str, last: LastCommand) -> str | None:
+    """Replace the timer, alarm or reminder just set: "make that 20 minutes", "no, at eight"."""
+    corrected = _FOLLOW_UP.fullmatch(text) if _CORRECTED.match(text) else None
+    match, old = _MAKE.fullmatch(text) or corrected, _name_entry(last.text)
+    changed = replace_value(last.text, match["part"]) if match and old else None
+    return f"cancel the {old} and {changed}" if changed else None
+
+
+def _name_entry(text: str) -> str | None:
+    """Return the words for the timer, alarm or reminder that `text` has set."""
+    if timer := _TIMER.fullmatch(text):
+        return timer["label"] or f"{timer['long'] or timer['short']} timer"
+    if reminder := _REMINDER.fullmatch(text):
+        return f"reminder to {reminder['what']}"
+    alarm = _ALARM.fullmatch(text)
+    return f"alarm for {alarm['time']}" if alarm else None
 
 
 def _resolve_state(text: str, last: LastCommand) -> str | None:
@@ -251,19 +271,27 @@ def _resolve_part(text: str, last: LastCommand) -> str | None:
         return None
     part = re.sub(r" ones?$", "", part)
     if is_noun_phrase(part):
-        return replace_part(last.text, part)
+        return _take_back(text, last, replace_part(last.text, part))
     replaced = replace_value(last.text, part)
+    if replaced is not None and _PLACE.match(f" {part}"):
+        return _take_back(text, last, replaced)
     if replaced is None and is_thing(part):
-        replaced = replace_part(last.text, f"the {part}")
+        replaced = _take_back(text, last, replace_part(last.text, f"the {part}"))
     is_added = text.lower().startswith(("and ", "also ", "then ", "now "))
     if replaced is None and is_added and (item := _ITEM_OF_LIST.fullmatch(last.text)):
         replaced = f"{item['head']} {part} {item['tail']}"
     return replaced or (part if is_added else None)
 
 
+def _take_back(text: str, last: LastCommand, replaced: str | None) -> str | None:
+    """Undo what was done with the wrong thing: "no, the bedroom light"."""
+    is_undone = replaced and last.is_undoable and _CORRECTED.match(text)
+    return f"undo that and {replaced}" if is_undone else replaced
+
+
 _RESOLVERS = (
     _resolve_entry,
-    _resolve_duration,
+    _resolve_time,
     _resolve_pronoun,
     _resolve_state,
     _resolve_grade,

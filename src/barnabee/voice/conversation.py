@@ -2,7 +2,7 @@
 
 asleep ── wake word, button ──> listening ── speech ──> hearing ── end of turn ──> thinking
   ^                              ^  no speech: asleep           no transcript: listening │
-  │                              │     ^── user resumed, before there is a transcript ───┤
+  │                              │     ^── speech: resumes the utterance, or barges in ──┤
   │                              │                                                       v
   └──── no speech ──────── follow-up <── reply finished ──────────────────────────── speaking
                                  └── speech ──> hearing <── speech (barge-in) ───────────┘
@@ -50,6 +50,7 @@ class RoomState:
     listen_until_s: float = 0.0
     deadline_s: float | None = None
     resume_until_s: float = 0.0  # while thinking: until then the user may resume the utterance
+    can_barge_in: bool = False  # while thinking: the utterance is transcribed, speech is a new one
     unprompted: RoomEvent | None = None  # the event that started the speech or the open microphone
 
     @property
@@ -200,9 +201,10 @@ def _listen_again(room: RoomState, now_s: float) -> Transition:
 
 
 def _in_thinking(room: RoomState, event: RoomEvent, now_s: float, limits: Timeouts) -> Transition:
-    understood = replace(room, is_wake_unconfirmed=False, resume_until_s=0.0)
+    understood = replace(room, is_wake_unconfirmed=False, resume_until_s=0.0, can_barge_in=False)
     if event is RoomEvent.TRANSCRIBED:
-        return understood, ()
+        # After a forced endpoint the user may still be speaking the same utterance.
+        return replace(understood, can_barge_in=room.can_resume), ()
     if event is RoomEvent.USER_RESUMED:
         return _resume_utterance(room, now_s)
     if event is RoomEvent.NO_SPEECH_RECOGNIZED:
@@ -210,6 +212,8 @@ def _in_thinking(room: RoomState, event: RoomEvent, now_s: float, limits: Timeou
     if event is RoomEvent.REPLY_STARTED:
         deadline_s = now_s + limits.reply_max_s
         return replace(understood, state=ConversationState.SPEAKING, deadline_s=deadline_s), ()
+    if room.can_barge_in:
+        return _in_speaking(room, event, now_s, limits)
     return _finish_reply(room, event, now_s, limits)
 
 

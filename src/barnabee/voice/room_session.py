@@ -72,6 +72,11 @@ class RoomSession:
         """Whether further speech continues the utterance that was taken as complete."""
         return self._state.can_resume
 
+    @property
+    def can_barge_in(self) -> bool:
+        """Whether speech ends the running turn and begins the next one."""
+        return self._state.state is ConversationState.SPEAKING or self._state.can_barge_in
+
     def on(self, effect: Effect, handler: Callable[[], None]) -> None:
         """Call `handler` on `effect`; handlers are called in the order of their registration."""
         self._effect_handlers[effect].append(handler)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from barnabee.store.sessions import Exchange
@@ -14,6 +16,7 @@ def make_last(text: str, *names: str, area: str | None = None) -> LastCommand:
 
 
 LIGHT = make_last("turn on the kitchen light", "Kitchen Light", area="Kitchen")
+SWITCHED = replace(LIGHT, is_undoable=True)
 LIGHTS = make_last("turn off all the lights", "A", "B", "C", "D", "E")
 TWO = make_last("movie night", "Lamp", "TV")
 TIMER = make_last("set a timer for ten minutes")
@@ -62,7 +65,38 @@ WARM = make_last("how warm is it in the bedroom")
             "make that 20 minutes",
             "cancel the ten minute timer and set a timer for 20 minutes",
         ),
+        (
+            TIMER,
+            "no wait, 20 minutes",
+            "cancel the ten minute timer and set a timer for 20 minutes",
+        ),
+        (
+            make_last("set a rice timer for nine minutes"),
+            "no, twelve minutes",
+            "cancel the rice timer and set a rice timer for twelve minutes",
+        ),
+        (
+            make_last("set an alarm for 7 am tomorrow"),
+            "sorry, 8 am",
+            "cancel the alarm for 7 am tomorrow and set an alarm for 8 am tomorrow",
+        ),
+        (
+            make_last("remind me to call mum at 5"),
+            "make it 6",
+            "cancel the reminder to call mum and remind me to call mum at 6",
+        ),
         (TIMER, "cancel them all", "cancel all timers"),
+        (SWITCHED, "no, the bedroom", "undo that and turn on the bedroom light"),
+        (SWITCHED, "no wait, the hall light", "undo that and turn on the hall light"),
+        (SWITCHED, "I meant the hall light", "undo that and turn on the hall light"),
+        (SWITCHED, "and the hall light", "turn on the hall light"),
+        (SWITCHED, "what about the hall light", "turn on the hall light"),
+        (SWITCHED, "no, off", "turn off the kitchen light"),
+        (
+            replace(SWITCHED, text="turn on the light in the kitchen"),
+            "no, in the hall",
+            "undo that and turn on the light in the hall",
+        ),
         (make_last("wake me up at seven"), "cancel that", "cancel the alarm"),
         (make_last("remind me to call mum"), "cancel it", "cancel the reminder"),
         (LIST, "undo that", "remove flour from the shopping list"),

@@ -192,6 +192,35 @@ def test_transcribed_or_forced_utterance_cannot_be_resumed(
     assert Effect.RESUME_UTTERANCE not in effects_seen
 
 
+def test_speech_after_transcription_begins_a_turn() -> None:
+    untranscribed, effects_seen = run(RoomEvent.SPEECH_STARTED, room=run(*UTTERANCE)[0])
+    assert (untranscribed.state, effects_seen) == (ConversationState.THINKING, [])
+    before, _ = run(*UTTERANCE, RoomEvent.TRANSCRIBED)
+    room, effects_seen = run(RoomEvent.POSSIBLE_SPEECH, RoomEvent.SPEECH_STARTED, room=before)
+    assert room.state is ConversationState.USER_SPEAKING
+    assert room.turn_number == before.turn_number + 1
+    assert effects_seen == [
+        Effect.PAUSE_PLAYBACK,
+        Effect.REPORT_BARGE_IN,
+        Effect.STOP_PLAYBACK,
+        Effect.END_TURN,
+        Effect.BEGIN_TURN,
+    ]
+
+
+def test_speech_after_a_forced_endpoint_is_not_the_next_turn() -> None:
+    """After the button is released, or after the longest utterance, somebody may talk on."""
+    forced = (
+        RoomEvent.BUTTON_PRESSED,
+        RoomEvent.SPEECH_STARTED,
+        RoomEvent.BUTTON_RELEASED,
+        RoomEvent.TURN_ENDED,
+        RoomEvent.TRANSCRIBED,
+    )
+    before, _ = run(*forced)
+    assert run(RoomEvent.SPEECH_STARTED, room=before) == (before, [])
+
+
 def test_button_holds_the_turn_open_and_its_release_ends_it() -> None:
     room, effects_seen = run(
         RoomEvent.BUTTON_PRESSED, RoomEvent.SPEECH_STARTED, RoomEvent.BUTTON_RELEASED

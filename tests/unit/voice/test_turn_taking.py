@@ -145,17 +145,26 @@ async def test_speech_before_the_transcript_continues_the_utterance(
     assert stack.voice.metric("barnabee_turns_total", outcome="answered", code="") == 1
 
 
-async def test_speech_after_the_transcript_does_not_discard_it(
+async def test_speech_after_the_transcript_begins_the_next_turn(
     stack: VoiceStack, transcriber: GatedTranscriber
 ) -> None:
-    """Speech after the transcript does not change the running turn."""
+    """What is said while the assistant thinks is heard; the command before it was carried out."""
+    stack.api.gate = asyncio.Event()
+    transcriber.gate.opened.set()
     async with open_woken_microphone(stack) as microphone:
-        await wait_for_end_of_turn(microphone)
-        transcriber.gate.opened.set()
-        await microphone.wait_until(lambda: bool(microphone.get_messages("transcript")))
         await microphone.send_audio(LIGHT, make_silence(0.4))
+        await microphone.wait_until(lambda: bool(stack.api.commands))
+        await microphone.send_audio(LIGHT, make_silence(0.4))
+        await microphone.wait_until(lambda: len(microphone.get_messages("transcript")) > 1)
+        assert states(microphone)[-3:] == ["thinking", "hearing", "thinking"]
+        assert not microphone.get_messages("reply")
+        stack.api.gate.set()
         await microphone.wait_until(lambda: bool(microphone.get_messages("reply")))
-    assert stack.api.commands
+    traces = [message["trace_id"] for message in microphone.get_messages("transcript")]
+    assert stack.api.traces == traces
+    assert len(set(traces)) == len(traces)
+    assert microphone.get_messages("reply")[0]["trace_id"] == traces[1]
+    assert transcriber.transcribed[-1][0] < 2 * LIGHT_S
 
 
 async def test_barge_in_begins_a_turn_instead_of_resuming_one(

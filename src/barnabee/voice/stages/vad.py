@@ -88,14 +88,13 @@ class VadStage(FrameProcessor):
         state = self._room.state
         if self._detector.is_turn_ended and not self._room.can_resume:
             self._detector.reset()  # further speech starts a new utterance
-        if self._room.turn is None or (
-            state is ConversationState.THINKING and not self._detector.is_turn_ended
-        ):
+        is_closed = state is ConversationState.THINKING and not self._room.can_barge_in
+        if self._room.turn is None or (is_closed and not self._detector.is_turn_ended):
             self._trim_pre_roll()
             return
         event = self._detector.process_window(
             self._measure_speech_permille(window),
-            is_assistant_speaking=state is ConversationState.SPEAKING,
+            is_assistant_speaking=self._room.can_barge_in,
         )
         if not self._detector.is_speaking:
             self._trim_pre_roll()
