@@ -21,7 +21,7 @@ import barnabee.voice.health
 import barnabee.workers.health
 from barnabee.api import language_model
 from barnabee.api.metrics import CommandMetrics
-from barnabee.core import external_checks, system
+from barnabee.core import system
 from barnabee.core.health import HealthCheck, HealthMonitor
 from barnabee.core.metrics import Metrics
 from barnabee.gpu.metrics import GpuMetrics
@@ -94,7 +94,7 @@ async def _nothing() -> None:
 
 def _api(metrics: Metrics) -> list[HealthCheck]:
     CommandMetrics.register(metrics)
-    external_checks.make_gauge(metrics)
+    barnabee.api.health.make_external_gauge(metrics)
     language_model.make_counter(metrics)
     return barnabee.api.health.make_checks(
         database=_nothing,

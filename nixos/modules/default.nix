@@ -19,6 +19,7 @@ in
     ./backup.nix
     ./ops-command.nix
     ./health.nix
+    ./health-role.nix
     ./standby-options.nix
     ./standby.nix
     ./standby-units.nix

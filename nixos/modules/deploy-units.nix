@@ -52,7 +52,7 @@ in
               else
                 [ "api_token" ]
             );
-            TimeoutStartSec = 3 * graph.probe.limit_ms / 1000 + 15;
+            TimeoutStartSec = config.barnabee.health.waitSeconds + 3 * graph.probe.limit_ms / 1000 + 15;
             MemoryMax = "512M";
           }
           // barnabeeLib.privateNetworkOnly;

@@ -27,9 +27,14 @@ let
     else
       lib.unique (localServices ++ dependencies)
   );
-  addresses = lib.concatMapStringsSep " " (
+  addressesOf = lib.concatMapStringsSep " " (
     service: "--at ${service}=${barnabeeLib.addressOf service}"
-  ) services;
+  );
+  # A hypervisor asks those of its guest unless that follows (health-role.nix).
+  isOfGuest = service: cfg.guest != null && graphLib.hostOf graph service == cfg.guest;
+  guestAddresses = lib.optionalAttrs (cfg.guest != null) {
+    OF_GUEST = addressesOf (lib.filter isOfGuest services);
+  };
   checkUnit = {
     after = [
       "barnabee.target"
@@ -49,9 +54,6 @@ let
     DynamicUser = true;
     MemoryMax = "256M";
   };
-  supervised = lib.concatMapStringsSep " " (
-    service: "--at ${service}=${barnabeeLib.addressOf service}"
-  ) localServices;
   secretFiles = lib.concatMapStringsSep " " (name: "--file ${secrets.fileOf name}") secrets.used;
   # Without a token, services tell states but no reasons. A hypervisor has only its guests' secrets.
   metricsToken = lib.remove null (
@@ -96,12 +98,15 @@ in
     systemd.services.barnabee-health = checkUnit // {
       description = "BarnabeeNet: health check of all services";
       partOf = [ "barnabee-healthy.target" ];
+      environment = barnabeeLib.environment // guestAddresses;
       startLimitIntervalSec = 0; # a deployment runs it repeatedly
       serviceConfig =
         checkServiceConfig
         // {
           RemainAfterExit = true;
-          ExecStart = "${barnabeeLib.barnabee} health --wait ${toString cfg.waitSeconds} ${addresses}";
+          ExecStart = "${barnabeeLib.barnabee} health --wait ${toString cfg.waitSeconds} ${
+            addressesOf (lib.filter (service: !isOfGuest service) services)
+          }${lib.optionalString (cfg.guest != null) " $OF_GUEST"}";
           TimeoutStartSec = cfg.waitSeconds + 15;
           LoadCredential = map (file: "metrics_token:${file}") metricsToken;
         }
@@ -119,7 +124,7 @@ in
         import ../lib/hardening.nix
         // {
           Type = "notify";
-          ExecStart = "${barnabeeLib.barnabee} supervise ${supervised} ${secretFiles}";
+          ExecStart = "${barnabeeLib.barnabee} supervise ${addressesOf localServices} ${secretFiles}";
           Restart = "always";
           RestartSec = 5;
           WatchdogSec = 30;
@@ -143,7 +148,7 @@ in
         description = "BarnabeeNet: the five acceptance criteria";
         path = [ config.systemd.package ]; # journalctl, for the duration of the start
         serviceConfig = checkServiceConfig // {
-          ExecStart = "${barnabeeLib.barnabee} accept ${addresses}";
+          ExecStart = "${barnabeeLib.barnabee} accept ${addressesOf services}";
           TimeoutStartSec = 300;
           LoadCredential = map (name: "${name}:${secrets.fileOf name}") acceptSecrets;
           SupplementaryGroups = [

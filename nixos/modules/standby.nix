@@ -92,11 +92,6 @@ in
             "network-online.target"
             "barnabee-tokens.service"
           ];
-          unitConfig.ConditionPathExists = "${runtimeDirectory}/serve";
-        };
-        # A follower has no API to ask. Until the role is known the probe fails, so that the boot gate waits.
-        barnabee-probe = lib.mkIf config.barnabee.deploy.probe {
-          unitConfig.ConditionPathExists = "!${runtimeDirectory}/follow";
         };
         barnabee-redis = inEveryRole;
         # The standby preloads its models.

@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 import structlog
 
 from barnabee.core import logging as barnabee_logging
-from barnabee.core import trace_context
+from barnabee.core import tracing
 
 FIELDS = {
     "method": "POST", "route": "/v1/command", "status": 200, "latency_ms": 12.34,
@@ -36,7 +36,7 @@ class Formatter(logging.Formatter):
             "level": record.levelname.lower(),
             "timestamp": datetime.now(UTC).isoformat(),
             "component": "bench",
-            "trace_id": trace_context.get_trace_id(),
+            "trace_id": tracing.get_trace_id(),
             **record.__dict__["fields"],
         }
         return json.dumps(fields, ensure_ascii=False)
@@ -90,7 +90,7 @@ async def measure_blocking(
 
 
 def main() -> None:
-    trace_context.adopt_trace_id(None)
+    tracing.adopt_trace_id(None)
     kind, *rest = sys.argv[1:]
     if kind == "cost":
         found = measure_cost(

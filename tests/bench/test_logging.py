@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from barnabee.core import trace_context
+from barnabee.core import tracing
 from barnabee.core.tracing import SPAN_RECORDER
 from support.benchmark import choose_size, is_at_least, is_at_most
 from support.wait import find_free_port
@@ -142,7 +142,7 @@ def test_spans_without_an_endpoint_cost_nothing() -> None:
     def handle_request() -> None:
         if SPAN_RECORDER.sink is not None:
             SPAN_RECORDER.start_request(None)
-        trace_context.span_id_var.get()
+        tracing.span_id_var.get()
 
     took_us = min(repeat(handle_request, number=CALLS, repeat=5)) / CALLS * 1e6
     print(f"\na request without an endpoint: {took_us:.3f} us")

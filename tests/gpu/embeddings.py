@@ -19,7 +19,7 @@ from statistics import median
 from typing import Any
 
 from barnabee.gpu.batcher import Batcher
-from barnabee.gpu.engines.minilm_torch import MiniLmTorch
+from barnabee.gpu.engines.minilm import MiniLmTorch
 from barnabee.gpu.metrics import GpuMetrics
 from barnabee.gpu.model_runtime import ModelRuntime
 from barnabee.gpu.vram.ledger import Ledger

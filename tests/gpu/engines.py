@@ -14,10 +14,8 @@ import numpy as np
 from barnabee.audio.samples import STT_RATE_HZ
 from barnabee.core.schema import VoiceConfig
 from barnabee.gpu.engines.device import Device
-from barnabee.gpu.engines.kokoro import Kokoro
-from barnabee.gpu.engines.kokoro_torch import KokoroTorch
-from barnabee.gpu.engines.minilm import MiniLm
-from barnabee.gpu.engines.minilm_torch import MiniLmTorch
+from barnabee.gpu.engines.kokoro import Kokoro, KokoroTorch
+from barnabee.gpu.engines.minilm import MiniLm, MiniLmTorch
 from barnabee.gpu.engines.parakeet import Parakeet
 from barnabee.gpu.engines.protocols import WAKE_FRAME_SAMPLES
 from barnabee.gpu.engines.wakeword import OpenWakeWord

@@ -14,9 +14,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from barnabee.core.errors import BarnabeeError
-from barnabee.gpu.engines.kokoro_torch import KokoroTorch
-from barnabee.gpu.engines.minilm import MiniLm
-from barnabee.gpu.engines.minilm_torch import MiniLmTorch
+from barnabee.gpu.engines.kokoro import KokoroTorch
+from barnabee.gpu.engines.minilm import MiniLm, MiniLmTorch
 from barnabee.gpu.engines.whisper import Whisper
 from barnabee.gpu.metrics import GpuMetrics
 from barnabee.gpu.model_runtime import ModelRuntime

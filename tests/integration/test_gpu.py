@@ -16,7 +16,7 @@ import pytest
 from barnabee.audio import wav
 from barnabee.audio.samples import resample, to_pcm16
 from barnabee.clients.gpu import GpuClient
-from barnabee.core import trace_context
+from barnabee.core import tracing
 from barnabee.core.errors import BadInput
 from support.gpu import MODEL_FOLDERS, TOKEN, GpuProcess, synthesize
 
@@ -132,7 +132,7 @@ def test_the_official_openai_client_works(gpu: GpuProcess) -> None:
 
 async def test_our_client_synthesizes_transcribes_and_embeds(gpu: GpuProcess) -> None:
     client = GpuClient(gpu.url, TOKEN, timeout_s=60)
-    trace_id = trace_context.adopt_trace_id(None)
+    trace_id = tracing.adopt_trace_id(None)
     try:
         assert await client.ready() is None
         sound = b"".join([chunk async for chunk in client.speak("What can you do?")])

@@ -47,6 +47,23 @@ def test_guest_has_no_facts_of_its_own() -> None:
     assert evaluate('(hosts.report "barnabee-core" { }).facts') == "null"
 
 
+def test_a_hypervisor_asks_its_guest_unless_that_follows() -> None:
+    units = evaluate('(hosts.report "beast" { }).units')
+    for name in ("health", "probe"):
+        assert "await-role.sh -g barnabee-core " in units[f"barnabee-{name}.service"]
+    health = units["barnabee-health.service"]
+    asked = re.findall(r"--at (\w+)=", re.findall(r"^ExecStart=(.*)", health, re.MULTILINE)[0])
+    of_guest = re.findall(r"--at (\w+)=", re.findall(r"OF_GUEST=(.*)", health)[0])
+    assert {"gpu"} <= set(asked)
+    assert {"api", "worker"} <= set(of_guest)
+    assert {GRAPH.service[name].role for name in of_guest} == {"core"}
+    assert "core" not in {GRAPH.service[name].role for name in asked}
+    without = "{ lib, ... }: { barnabee.standby.virtualIp = lib.mkForce null; }"
+    alone = evaluate(f'(hosts.report "beast" ({without})).units')["barnabee-health.service"]
+    assert "await-role.sh" not in alone
+    assert "--at api=" in alone
+
+
 def test_boot_gate_runs_before_boot_complete() -> None:
     found = evaluate(
         'let r = hosts.report "beast" { }; in '

@@ -34,7 +34,7 @@ def monitoring(extra: str = "{ }") -> Any:
 
 def test_package_writes_the_configuration_of_alertmanager_and_the_limits() -> None:
     found = monitoring()
-    assert "-m barnabee.up.alerting_files" in found["build"]
+    assert "-m barnabee.up.monitoring_config" in found["build"]
     assert "amtool check-config" in found["build"]
     assert f"--config.file={found['path']}/alertmanager.json" in found["start"]
     assert "limits.json" in found["ruleFiles"]

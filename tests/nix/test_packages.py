@@ -1,4 +1,4 @@
-"""Packages: what is fetched and built for them."""
+"""Packages: what is fetched and built for them, and nothing during the evaluation."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from support.nix import evaluate, needs_nixpkgs
+from support.nix import evaluate, needs_nixpkgs, try_evaluate
 
 pytestmark = [needs_nixpkgs, pytest.mark.timeout(600)]
 
@@ -67,3 +67,9 @@ def test_the_dashboard_fetches_modules_for_this_platform_only() -> None:
         wanted = module.get("dependencies", {}) | module.get("optionalDependencies", {})
         assert set(wanted) <= set(modules), name  # npm cannot look up others offline
     assert len(modules) < 25
+
+
+def test_import_from_derivation_fails() -> None:
+    done = try_evaluate("hosts.builds")
+    assert done.returncode != 0
+    assert "one.nix" in done.stderr

@@ -107,8 +107,11 @@ def run_engine(folder: Path) -> dict[str, Any]:
     """Load the engine from `folder` and return measurements of it."""
     from barnabee.core.schema import VoiceConfig  # noqa: PLC0415
     from barnabee.gpu.engines.device import Device  # noqa: PLC0415
-    from barnabee.gpu.engines.kokoro import mix_voices  # noqa: PLC0415
-    from barnabee.gpu.engines.kokoro_torch import KokoroTorch, read_voices  # noqa: PLC0415
+    from barnabee.gpu.engines.kokoro import (  # noqa: PLC0415
+        KokoroTorch,
+        mix_voices,
+        read_voices,
+    )
 
     socket.socket.connect = _refuse  # type: ignore[assignment,method-assign]
     voice_config = VoiceConfig(
@@ -165,7 +168,7 @@ def _measure_leak(engine: Any, folder: Path, voice_config: Any) -> dict[str, flo
     import psutil  # noqa: PLC0415
 
     from barnabee.gpu.engines.device import Device  # noqa: PLC0415
-    from barnabee.gpu.engines.kokoro_torch import KokoroTorch  # noqa: PLC0415
+    from barnabee.gpu.engines.kokoro import KokoroTorch  # noqa: PLC0415
     from barnabee.gpu.model_runtime import release_pooled_memory  # noqa: PLC0415
 
     process = psutil.Process()

@@ -13,8 +13,7 @@ import numpy as np
 from sentence_transformers import SentenceTransformer
 
 from barnabee.gpu.engines.device import Device
-from barnabee.gpu.engines.minilm import MiniLm
-from barnabee.gpu.engines.minilm_torch import MiniLmTorch
+from barnabee.gpu.engines.minilm import MiniLm, MiniLmTorch
 
 
 def main() -> None:

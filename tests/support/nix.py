@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import shutil
@@ -63,3 +64,9 @@ def evaluate(expression: str) -> Any:
     if done.returncode:
         pytest.fail(done.stderr[-3000:])
     return json.loads(done.stdout)
+
+
+@functools.cache
+def report(host: str, extra: str = "{ }") -> Any:
+    """Return the properties of a host with an additional module, as evaluate.nix has them."""
+    return evaluate(f'hosts.report "{host}" ({extra})')

@@ -110,6 +110,10 @@ def _install_replacement(machine: Container, path: str, report: Mapping[str, Any
         machine.link(path, f"{PROGRAMS}/valkey-server")
     elif name.startswith("systemd-") and path.endswith("/bin"):
         machine.link(f"{path}/systemctl", "/usr/bin/systemctl")
+    elif path.endswith("/bin/bash"):
+        machine.link(path, "/bin/bash")
+    elif name == "await-role.sh":
+        machine.write(path, (ROOT / "nixos/scripts" / name).read_text(encoding="utf-8"))
     elif path.endswith("/bin/litestream"):
         machine.link(path, f"{PROGRAMS}/litestream")
     elif name == "system.toml":

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from barnabee.core.clocks import Clocks
+from barnabee.store.schedule import Clocks
 from barnabee.understanding.interfaces import ScheduleEntry
 
 BERLIN = ZoneInfo("Europe/Berlin")

@@ -1,4 +1,4 @@
-"""Inference service of the VM tests: the real service with engines that need no model and no GPU.
+"""Inference service of the flake's checks: the real one, its engines need no model and no GPU.
 
 Recognises the deep probe's question in any audio, and synthesizes tones.
 """
@@ -6,6 +6,7 @@ Recognises the deep probe's question in any audio, and synthesizes tones.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -39,7 +40,7 @@ class WordEmbedder(FakeEmbedder):
 def build(graph: system.System, settings: Settings) -> serve.ServiceApp:
     metrics = GpuMetrics("gpu")
     memory, models = engine_factory.select_models(graph, Device("cpu"))
-    runtimes = [
+    runtimes: list[ModelRuntime[Any]] = [
         ModelRuntime("stt", "whisper-base", lambda: FakeTranscriber(probe.TEXT), name="whisper"),
         ModelRuntime("tts", "kokoro-int8", FakeSynthesizer, name="kokoro"),
         ModelRuntime("embed", "minilm", WordEmbedder, name="embeddings"),

@@ -1,5 +1,5 @@
-"""Fake Home Assistant of a VM test: the alert webhook and the part of the WebSocket API that
-`barnabee alert test` uses. Tests: tests/unit/testing/test_vm_home.py.
+"""Fake Home Assistant of the flake's checks: the alert webhook and the part of the WebSocket API
+that `barnabee alert test` uses. Tests: tests/unit/testing/test_vm_home.py.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Filler recordings for VM tests: every phrase as a tone."""
+"""Filler recordings for the flake's checks: every phrase as a tone."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ in
           }
           ''
             mkdir $out
-            ${barnabeeLib.python} -m barnabee.up.alerting_files \
+            ${barnabeeLib.python} -m barnabee.up.monitoring_config \
               ${barnabeeLib.environment.BARNABEE_SYSTEM} ${../../monitoring/alertmanager.json} "$channelsPath" $out
             amtool check-config $out/alertmanager.json
           '';

@@ -16,7 +16,7 @@ from barnabee.accept.startup import StartTimes
 from barnabee.backup import litestream
 from barnabee.backup.litestream import ReplicationLag
 from barnabee.clients.loki import LokiClient, make_trace_query
-from barnabee.core import settings, system, trace_context
+from barnabee.core import settings, system, tracing
 from barnabee.core.errors import DependencyDown, NotFound, NotRunning, SettingMissing
 from barnabee.core.schema import System
 from barnabee.core.settings import Settings
@@ -207,5 +207,5 @@ def _describe_problems(report: cascade.CascadeReport) -> list[str]:
 
 def start_trace() -> tuple[str, dict[str, str]]:
     """Return a new trace id and the request headers that propagate it."""
-    trace_id = trace_context.adopt_trace_id(None)
-    return trace_id, trace_context.make_headers()
+    trace_id = tracing.adopt_trace_id(None)
+    return trace_id, tracing.make_headers()

@@ -17,7 +17,7 @@ from typing import Any
 from barnabee.api.metrics import CommandMetrics
 from barnabee.api.request_bodies import CommandRequest
 from barnabee.api.turn_recorder import TurnWriter
-from barnabee.core import trace_context
+from barnabee.core import tracing
 from barnabee.store.conversations import TurnRecord, format_timestamp
 from barnabee.store.sessions import Exchange, Session, Sessions
 from barnabee.understanding.command_outcome import CommandOutcome
@@ -110,9 +110,9 @@ class CommandHandler:
         Of several commands that a client sends under one trace, the second and later ones get new
         trace ids.
         """
-        trace_id = trace_context.get_trace_id()
+        trace_id = tracing.get_trace_id()
         if not trace_id or trace_id in self._recent_traces:
-            trace_id = trace_context.adopt_trace_id(None)
+            trace_id = tracing.adopt_trace_id(None)
         self._recent_traces[trace_id] = None
         if len(self._recent_traces) > MAX_RECENT_TRACES:
             self._recent_traces.popitem(last=False)

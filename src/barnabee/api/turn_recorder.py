@@ -29,7 +29,7 @@ import structlog
 
 from barnabee.api.request_bodies import TurnTimingsRequest
 from barnabee.clients.queue import JobQueue, make_enqueue_commands
-from barnabee.core import trace_context
+from barnabee.core import tracing
 from barnabee.core.errors import Overloaded, Unavailable
 from barnabee.store.conversations import Conversations, Fact, Facts, TurnRecord, format_timestamp
 from barnabee.store.db import Database
@@ -194,7 +194,7 @@ class DatabaseFactMemory:
         """
         raw = b"" if vector is None else vector.astype(VECTOR_DTYPE).tobytes()
         created_at = format_timestamp(self._now())
-        key = f"{trace_context.get_trace_id()}-{zlib.crc32(text.encode()):08x}"
+        key = f"{tracing.get_trace_id()}-{zlib.crc32(text.encode()):08x}"
         fact = Fact(key, speaker, text, raw, created_at)
         try:
             await Facts(await self._databases.database()).remember(fact)

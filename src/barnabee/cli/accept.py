@@ -11,8 +11,7 @@ import typer
 from barnabee.cli import echo
 
 if TYPE_CHECKING:
-    from barnabee.accept.criteria import CriterionResult
-    from barnabee.accept.measures import SendTestAlert
+    from barnabee.accept.criteria import CriterionResult, SendTestAlert
 
 _COLOURS = {"passed": "green", "failed": "red", "not checked": "yellow"}
 
@@ -77,7 +76,7 @@ def _read_token(file: Path) -> str:
 
 
 async def _measure(target: str, hosts: dict[str, str], token: str | None) -> list[CriterionResult]:
-    from barnabee.accept.measures import measure_all
+    from barnabee.accept.criteria import measure_all
     from barnabee.accept.target import open_target
 
     async with open_target(target, hosts=hosts, token=token) as opened:

@@ -33,7 +33,7 @@ async def open_clients(timeout_s: float) -> AsyncIterator[ServiceClients]:
     import structlog
 
     from barnabee.clients.gpu import GpuClient, ModelNames
-    from barnabee.core import settings, system, trace_context
+    from barnabee.core import settings, system, tracing
 
     # Log records of the clients must not mix with the command's output.
     structlog.configure(logger_factory=lambda *_: structlog.PrintLogger(sys.stderr))
@@ -45,10 +45,10 @@ async def open_clients(timeout_s: float) -> AsyncIterator[ServiceClients]:
     if token is None:
         token, api_url, gpu_urls = _read_local_run(gpu_urls)
         infer = token
-    trace_context.adopt_trace_id(None)
+    tracing.adopt_trace_id(None)
     async with httpx.AsyncClient(
         base_url=api_url,
-        headers={"Authorization": f"Bearer {token}", **trace_context.make_headers()},
+        headers={"Authorization": f"Bearer {token}", **tracing.make_headers()},
         timeout=timeout_s,
         trust_env=False,
     ) as api:

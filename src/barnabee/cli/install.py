@@ -52,39 +52,63 @@ def install_host(
         return
     facts = host_check.read_install_facts(flake, host)
     install.require_installable(plan, facts, hardware.read_hardware(to))
-    if facts.encrypted:
-        keys = _read_age_key(host, age_key)
-    else:
-        keys = _collect_secrets(plan, facts, secrets, sops=sops)
-        if sops:  # the flake has changed
-            facts = host_check.read_install_facts(flake, host)
-    install.install_host(plan, facts, keys, lambda line: echo(line, err=True))
+    _install_with_keys(plan, facts, secrets, age_key, sops=sops)
 
 
-def _read_age_key(host: str, file: Path | None) -> HostKeys:
-    from barnabee.core.errors import BadInput, SettingMissing
-    from barnabee.deploy.install import SOPS_FILE, HostKeys
+def _install_with_keys(
+    plan: InstallPlan,
+    facts: InstallFacts,
+    secrets: Path | None,
+    age_key: Path | None,
+    *,
+    sops: bool,
+) -> None:
+    from barnabee.deploy import host_check, install
+    from barnabee.up import paths
 
-    if file is None:
-        hint = f"{SOPS_FILE} is encrypted, so name the file with the age key of {host}"
-        raise SettingMissing(name="--age-key", hint=hint)
+    kept = paths.local_paths().root / "host-keys" / f"{plan.host}.txt"  # until the machine has it
     try:
-        return HostKeys(age_key=file.read_text(encoding="utf-8").strip())
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadInput(what=f"--age-key cannot be read: {error}") from error
+        if facts.encrypted:
+            keys = _read_age_key(plan, age_key, kept)
+        else:
+            keys = _collect_secrets(plan, facts, secrets, kept if sops else None)
+            if sops:  # the flake has changed
+                facts = host_check.read_install_facts(plan.flake, plan.host)
+        install.install_host(plan, facts, keys, lambda line: echo(line, err=True))
+        if keys.age_key is not None and age_key is None:
+            kept.unlink(missing_ok=True)
+    finally:
+        if kept.exists():
+            echo(f"The age key of {plan.host} is in {kept}; the next try uses it", err=True)
+
+
+def _read_age_key(plan: InstallPlan, file: Path | None, kept: Path) -> HostKeys:
+    """Read the key in `file`, or the one that an earlier try has kept for this flake."""
+    from barnabee.core.errors import SettingMissing
+    from barnabee.deploy import install
+
+    if file is not None:
+        return install.HostKeys(age_key=install.read_host_key(file))
+    if kept.exists() and install.is_recipient(plan.directory, key := install.read_host_key(kept)):
+        return install.HostKeys(age_key=key)
+    hint = f"{install.SOPS_FILE} is encrypted, so name the file with the age key of {plan.host}"
+    raise SettingMissing(name="--age-key", hint=hint)
 
 
 def _collect_secrets(
-    plan: InstallPlan, facts: InstallFacts, directory: Path | None, *, sops: bool
+    plan: InstallPlan, facts: InstallFacts, directory: Path | None, kept: Path | None
 ) -> HostKeys:
-    """Read, generate and ask for the secrets; with sops all must be there."""
+    """Read, generate and ask for the secrets.
+
+    With `kept`, the file of the host's age key, all must be there; they are encrypted for it.
+    """
     from barnabee.cli.secrets import ask_for_secrets
     from barnabee.core.errors import BadRequest
     from barnabee.deploy import host_secrets, install
     from barnabee.deploy.command import DeployRefused
 
-    flake = Path(plan.flake.partition("#")[0])
-    if sops and not (flake / "flake.nix").is_file():
+    flake = plan.directory
+    if kept and not (flake / "flake.nix").is_file():
         raise BadRequest(field="--flake", reason="--sops changes the flake: name its directory")
     values = host_secrets.read_directory(directory, facts.secrets) if directory else {}
     left = [name for name in facts.secrets if name not in values]
@@ -94,13 +118,15 @@ def _collect_secrets(
         echo(f"generated: {', '.join(sorted(made))}", err=True)
     values |= made
     values |= ask_for_secrets([name for name in left if name not in made])
-    if not sops:
+    if kept is None:
         return install.HostKeys(values)
     missing = [name for name in facts.secrets if name not in values]
     if missing:
         listed = "".join(f"\n  - {host_secrets.describe_secret(name)}" for name in missing)
         raise DeployRefused(reason=f"--sops needs all secrets; --secrets lacks:{listed}")
-    key = install.encrypt_secrets(flake, values, _own_recipients())
+    own = _own_recipients()
+    key = install.make_host_key(kept)
+    install.encrypt_secrets(flake, values, [install.find_recipient(key), *own])
     return install.HostKeys(values, key)
 
 
@@ -132,12 +158,29 @@ def print_host_file(
         str | None,
         typer.Option("--on", metavar="USER@MACHINE", help="The machine; default: this one."),
     ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE", help="Default: standard output."),
+    ] = None,
 ) -> None:
-    """Print hosts/HOST/default.nix with the disk, interfaces, GPU and CPU of a machine."""
+    """Print hosts/HOST/default.nix with the disk, interfaces, GPU and CPU of a machine.
+
+    `--output` replaces its file only when all is known; `>` would have emptied it by then.
+    """
+    from barnabee.core.errors import BadRequest
+    from barnabee.core.files import write_atomically
     from barnabee.deploy import hardware, host_file
 
     kind = _find_kind(host)
-    echo(host_file.render_host_file(host, kind, hardware.read_hardware(on)).rstrip("\n"))
+    text = host_file.render_host_file(host, kind, hardware.read_hardware(on))
+    if output is None:
+        echo(text, nl=False)
+        return
+    try:
+        write_atomically(output, text)
+    except OSError as error:
+        reason = f"{output} cannot be written ({error.strerror})"
+        raise BadRequest(field="--output", reason=reason) from error
 
 
 def _find_kind(host: str) -> HostKind:

@@ -41,7 +41,7 @@ def show_logs(
     import asyncio
     from contextlib import suppress
 
-    from barnabee.core.trace_context import is_trace_id
+    from barnabee.core.tracing import is_trace_id
 
     if loki and trace and not is_trace_id(trace):
         raise BadRequest(field="trace id", reason="it has 32 hexadecimal digits")

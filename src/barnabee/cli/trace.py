@@ -31,7 +31,7 @@ def show_trace(
     """Show the stages of one turn as bars, with exceeded budgets and errors."""
     import asyncio
 
-    from barnabee.core.trace_context import is_trace_id
+    from barnabee.core.tracing import is_trace_id
 
     if trace_id is not None and not is_trace_id(trace_id):
         raise BadRequest(field="trace id", reason="it has 32 hexadecimal digits")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -11,14 +11,14 @@ from typing import Any
 import httpx
 
 from barnabee.clients import responses
-from barnabee.clients.event_stream import MEDIA_TYPE, read_events
 from barnabee.clients.service_client import BearerAuth, TokenSource
-from barnabee.core import trace_context
+from barnabee.core import tracing
 from barnabee.core.errors import DependencyDown, TimedOut
 from barnabee.core.health import Degraded
 
 NAME = "api"
 COMMAND_PATH = "/v1/command"
+MEDIA_TYPE = "text/event-stream"  # server-sent events
 READY_TIMEOUT_S = 1.5
 REPORT_TIMEOUT_S = 5.0
 _SERVER_ERROR = 500
@@ -82,7 +82,7 @@ class ApiClient:
     async def _stream_command(
         self, command: dict[str, str | None], on_sentence: OnSentence
     ) -> CommandReply:
-        headers = {**trace_context.make_headers(), "Accept": MEDIA_TYPE}
+        headers = {**tracing.make_headers(), "Accept": MEDIA_TYPE}
         with _wrap_errors(self._timeout_s):
             async with self._http.stream(
                 "POST", COMMAND_PATH, json=command, headers=headers, timeout=self._timeout_s
@@ -118,7 +118,7 @@ class ApiClient:
     ) -> httpx.Response:
         with _wrap_errors(limit_s):
             return await self._http.request(
-                method, path, headers=trace_context.make_headers(), timeout=limit_s, **content
+                method, path, headers=tracing.make_headers(), timeout=limit_s, **content
             )
 
 
@@ -198,9 +198,23 @@ async def send_turn_report(
     body = asdict(report)
     path = f"/v1/turns/{body.pop('trace_id')}/spoken"
     with _wrap_errors(limit_s):
-        response = await http.post(
-            path, json=body, headers=trace_context.make_headers(), timeout=limit_s
-        )
+        response = await http.post(path, json=body, headers=tracing.make_headers(), timeout=limit_s)
     refusal = responses.parse_error(response, NAME)
     if refusal is not None:
         raise refusal
+
+
+async def read_events(response: httpx.Response) -> AsyncIterator[tuple[str, str]]:
+    """Yield the name and the data of each server-sent event."""
+    name, data = "message", list[str]()
+    async for line in response.aiter_lines():
+        field, _, value = line.partition(":")
+        value = value.removeprefix(" ")
+        if field == "event":
+            name = value
+        elif field == "data":
+            data.append(value)
+        elif not line:
+            if data:
+                yield name, "\n".join(data)
+            name, data = "message", []

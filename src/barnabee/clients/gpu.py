@@ -22,7 +22,7 @@ from barnabee.clients.load_balancer import InferenceServer, StickySession
 from barnabee.clients.responses import TranscriptionResult
 from barnabee.clients.servers import ServerPool
 from barnabee.clients.service_client import TokenSource
-from barnabee.core import trace_context
+from barnabee.core import tracing
 from barnabee.core.errors import DependencyDown
 
 if TYPE_CHECKING:
@@ -198,7 +198,7 @@ class StickyTurn(StickySession):
             response = await server.http.post(
                 "/v1/turns",
                 json={"session": self.session},
-                headers=trace_context.make_headers(),
+                headers=tracing.make_headers(),
                 timeout=BEGIN_TIMEOUT_S,
             )
             if response.status_code in _UNSUPPORTED:
@@ -216,7 +216,7 @@ class StickyTurn(StickySession):
         try:
             await server.http.delete(
                 f"/v1/turns/{quote(turn, safe='')}",
-                headers=trace_context.make_headers(),
+                headers=tracing.make_headers(),
                 timeout=END_TIMEOUT_S,
             )
         except httpx.HTTPError as error:  # the server ends it after turn_limit_ms

@@ -15,7 +15,7 @@ from importlib import resources
 from typing import TYPE_CHECKING, Any, Literal
 
 from barnabee.clients import responses
-from barnabee.core import trace_context
+from barnabee.core import tracing
 from barnabee.core.errors import BarnabeeError, DependencyDown, ProbeFailed, TimedOut
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ def make_failure(stage: ProbeStep, code: str, reason: str) -> ProbeFailed:
 
 async def run_probe(targets: ProbeTargets, question: ProbeQuestion) -> ProbeResult:
     """Probe the voice path with `question`; failures are in the result, not raised."""
-    result = ProbeResult(trace_id=trace_context.adopt_trace_id(None))
+    result = ProbeResult(trace_id=tracing.adopt_trace_id(None))
     probe = _ProbeRun(targets, question, result)
     started_s = targets.clock()
     try:
@@ -206,7 +206,7 @@ class _ProbeRun:
         body = {"utterance": text, "kept": False}
         try:
             response = await self._targets.api.post(
-                "/v1/command", json=body, headers=trace_context.make_headers(), timeout=limit_s
+                "/v1/command", json=body, headers=tracing.make_headers(), timeout=limit_s
             )
         except httpx.TimeoutException as error:
             raise TimedOut(what="api", limit_ms=round(limit_s * 1000)) from error

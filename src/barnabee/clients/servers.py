@@ -25,7 +25,7 @@ from barnabee.clients.load_balancer import (
     StickySession,
 )
 from barnabee.clients.service_client import BearerAuth, TokenSource
-from barnabee.core import trace_context
+from barnabee.core import tracing
 from barnabee.core.errors import BadInput, DependencyDown, TimedOut, Unavailable
 from barnabee.core.health import Degraded
 
@@ -180,7 +180,7 @@ class ServerPool:
             return {}
         try:
             response = await server.http.get(
-                "/v1/vram", headers=trace_context.make_headers(), timeout=READY_TIMEOUT_S
+                "/v1/vram", headers=tracing.make_headers(), timeout=READY_TIMEOUT_S
             )
             body = response.raise_for_status().json()
         except (httpx.HTTPError, ValueError):
@@ -296,5 +296,5 @@ class ServerPool:
 
 
 def _headers(session: StickySession | None) -> Mapping[str, str]:
-    headers = trace_context.make_headers()
+    headers = tracing.make_headers()
     return headers if session is None else {**headers, **session.headers}

@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 
 from barnabee.clients import responses
-from barnabee.core import trace_context
+from barnabee.core import tracing
 from barnabee.core.errors import BadInput, BarnabeeError, DependencyDown, TimedOut
 
 _CLIENT_ERRORS = range(400, 500)
@@ -86,7 +86,7 @@ class ServiceClient:
                 method,
                 path,
                 json=json,
-                headers={**trace_context.make_headers(), **(headers or {})},
+                headers={**tracing.make_headers(), **(headers or {})},
                 timeout=limit_s,
                 auth=BearerAuth(token) if token else httpx.USE_CLIENT_DEFAULT,
             )

@@ -24,7 +24,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketExce
 
 from barnabee.clients.load_balancer import ServerAssignment, WakeServerPool
 from barnabee.clients.service_client import TokenSource, read_token
-from barnabee.core import trace_context
+from barnabee.core import tracing
 from barnabee.core.backoff import jittered_backoff_s
 from barnabee.core.errors import DependencyDown, SettingInvalid
 
@@ -159,7 +159,7 @@ class WakeClient:
             async with connect(
                 url,
                 additional_headers={"Authorization": f"Bearer {read_token(self._token)}"}
-                | trace_context.make_headers(),
+                | tracing.make_headers(),
                 proxy=None,  # on the local network
                 compression=None,  # audio does not compress
                 open_timeout=OPEN_TIMEOUT_S,

@@ -19,7 +19,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from barnabee.core import trace_context
+from barnabee.core import tracing
 from barnabee.core.auth import OpenStreams, RouteScopes, is_cross_site
 from barnabee.core.errors import (
     BadRequest,
@@ -89,7 +89,7 @@ def add_error_handlers(app: Starlette) -> None:
     async def handle_error(request: Request, error: BarnabeeError) -> Response:
         request.scope["barnabee.code"] = error.code
         headers = {"Retry-After": str(error.retry_after_s)} if error.retry_after_s else None
-        return JSONResponse(error.body(trace_context.get_trace_id()), error.status, headers)
+        return JSONResponse(error.body(tracing.get_trace_id()), error.status, headers)
 
     async def handle_validation(request: Request, error: RequestValidationError) -> Response:
         first = error.errors()[0]
@@ -136,7 +136,7 @@ class ServiceMiddleware:
             await self.app(scope, receive, send)
             return
         headers = {key: value.decode("latin-1") for key, value in scope["headers"]}
-        trace_context.adopt_trace_id(headers.get(b"traceparent"))
+        tracing.adopt_trace_id(headers.get(b"traceparent"))
         if SPAN_RECORDER.sink is not None:
             SPAN_RECORDER.start_request(headers.get(b"traceparent"))
         recorder = _RequestRecorder(scope, receive, send, self.body_max_bytes)
@@ -263,7 +263,7 @@ class _RequestRecorder:
                 self._opened_at = time.perf_counter()
                 if HOLD_KEY in self._scope:
                     self.release = self._scope[HOLD_KEY](self._revoke)
-            trace_id = trace_context.get_trace_id().encode()
+            trace_id = tracing.get_trace_id().encode()
             message["headers"] = [*message["headers"], (b"x-trace-id", trace_id)]
         await self._send(message)
 
@@ -291,5 +291,5 @@ class _RequestRecorder:
                 await self._send({"type": "websocket.close", "code": 4000 + error.status})
                 return
         headers = {"Retry-After": str(error.retry_after_s)} if error.retry_after_s else None
-        response = JSONResponse(error.body(trace_context.get_trace_id()), error.status, headers)
+        response = JSONResponse(error.body(tracing.get_trace_id()), error.status, headers)
         await response(self._scope, self._receive, self.send)

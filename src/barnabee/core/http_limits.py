@@ -16,7 +16,7 @@ import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
-from barnabee.core import trace_context
+from barnabee.core import tracing
 from barnabee.core.connection_limits import ConnectionLimiter, LimitedConnection
 from barnabee.core.errors import BadRequest, BarnabeeError, Overloaded, TooLarge
 
@@ -199,8 +199,8 @@ class LimitedHttpProtocol(LimitedConnection, HttpToolsProtocol):
         self.transport.write_eof()
 
     def _respond(self, error: BarnabeeError, status: HTTPStatus) -> None:
-        trace_context.adopt_trace_id(None)
-        body = json.dumps(error.body(trace_context.get_trace_id())).encode()
+        tracing.adopt_trace_id(None)
+        body = json.dumps(error.body(tracing.get_trace_id())).encode()
         retry = f"retry-after: {error.retry_after_s}\r\n" if error.retry_after_s else ""
         header = f"content-type: application/json\r\ncontent-length: {len(body)}\r\n{retry}"
         end = b"connection: close\r\n\r\n"

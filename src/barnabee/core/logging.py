@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import structlog
 from pydantic_core import to_json
 
-from barnabee.core import trace_context
+from barnabee.core import tracing
 from barnabee.core.nonblocking_writer import NonblockingWriter
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def configure_logging(
 
     def add_context(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
         event.setdefault("component", component)
-        event.setdefault("trace_id", trace_context.get_trace_id() or None)
+        event.setdefault("trace_id", tracing.get_trace_id() or None)
         for name in _COMMON_FIELDS:
             event.setdefault(name, None)
         return event

@@ -1,24 +1,72 @@
-"""OpenTelemetry spans, exported by OTLP over HTTP; off without an endpoint.
+"""Trace ids of requests (W3C Trace Context, header `traceparent`), and their OpenTelemetry spans.
 
-Spans are made from log events that have a duration (requests, inferences, jobs), with the same
-trace ids. Without an endpoint the SDK is not imported, and a request pays for reading one variable
-(docs/reference/logs.md).
+The ids are context variables of the current task. Spans are made from log events that have a
+duration (requests, inferences, jobs), and exported by OTLP over HTTP. Without an endpoint the SDK
+is not imported, and a request pays for reading one variable (docs/reference/logs.md).
 """
 
 from __future__ import annotations
 
+import re
 import secrets
 import time
 from collections.abc import Mapping
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Protocol
 
-from barnabee.core import trace_context
-
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan
     from opentelemetry.sdk.trace.export import SpanExporter
     from structlog.typing import EventDict, WrappedLogger
+
+
+HEADER = "traceparent"
+_TRACEPARENT = re.compile(r"00-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}")
+_ZEROS = "0" * 32
+
+trace_id_var: ContextVar[str] = ContextVar("trace_id", default="")
+# Span of the current request; empty unless spans are exported.
+span_id_var: ContextVar[str] = ContextVar("span_id", default="")
+
+
+def new_trace_id() -> str:
+    return secrets.token_hex(16)
+
+
+def is_trace_id(text: str) -> bool:
+    return re.fullmatch(r"[0-9a-f]{32}", text) is not None
+
+
+def parse_trace_id(header: str | None) -> str | None:
+    """Return the trace id of a `traceparent` value, or None if it is invalid."""
+    match = _TRACEPARENT.fullmatch((header or "").strip())
+    return match[1] if match and match[1] != _ZEROS else None
+
+
+def parse_parent_id(header: str | None) -> str | None:
+    """Return the caller's span id of a `traceparent` value, or None if it is invalid."""
+    match = _TRACEPARENT.fullmatch((header or "").strip())
+    return match[2] if match and match[2] != _ZEROS[:16] else None
+
+
+def adopt_trace_id(header: str | None) -> str:
+    """Set the caller's trace id, or a new one, for the rest of this task; return it."""
+    trace_id = parse_trace_id(header) or new_trace_id()
+    trace_id_var.set(trace_id)
+    return trace_id
+
+
+def get_trace_id() -> str:
+    """Return this task's trace id, or an empty string outside a request."""
+    return trace_id_var.get()
+
+
+def make_headers() -> dict[str, str]:
+    """Return the headers that pass the trace id on to another service."""
+    trace_id = get_trace_id() or new_trace_id()
+    span_id = span_id_var.get() or secrets.token_hex(8)
+    return {HEADER: f"00-{trace_id}-{span_id}-01"}
+
 
 _EVENTS = frozenset({"request", "inference", "job_done"})
 _ROOT_EVENT = "request"  # the span of the request itself; the others are its children
@@ -62,8 +110,8 @@ class SpanRecorder:
 
     def start_request(self, header: str | None) -> None:
         """Begin the root span of this task as a child of the caller's span."""
-        parent_id_var.set(trace_context.parse_parent_id(header) or "")
-        trace_context.span_id_var.set(secrets.token_hex(8))
+        parent_id_var.set(parse_parent_id(header) or "")
+        span_id_var.set(secrets.token_hex(8))
 
     def record_log_event(self, _logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
         """Record a span for a log event that has a duration; a structlog processor."""
@@ -97,14 +145,14 @@ class SpanRecorder:
         is_root: bool = False,
     ) -> None:
         """Export one span: the root span of this task, or a child of it."""
-        trace_id = trace_context.get_trace_id()
+        trace_id = get_trace_id()
         if self.sink is None or not trace_id:
             return
         from opentelemetry.sdk.trace import ReadableSpan  # noqa: PLC0415 - see the docstring
         from opentelemetry.trace import SpanKind  # noqa: PLC0415
         from opentelemetry.trace.status import Status, StatusCode  # noqa: PLC0415
 
-        root_id, code = trace_context.span_id_var.get(), attributes.get("code")
+        root_id, code = span_id_var.get(), attributes.get("code")
         span_id, parent_id = (
             (root_id, parent_id_var.get()) if is_root else (secrets.token_hex(8), root_id)
         )

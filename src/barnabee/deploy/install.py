@@ -3,7 +3,8 @@
     check -> secrets -> build -> erase the disk -> copy -> install -> put the secrets there
 
 Nothing is erased before the check has passed and everything is built. The secrets are files on the
-new disk, or with sops a file of the flake, encrypted for a key that only the machine gets.
+new disk, or with sops a file of the flake, encrypted for a key that this machine keeps until the
+new one has it.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from barnabee.core.errors import BadInput
+from barnabee.core.files import write_atomically
 from barnabee.deploy.command import DeployRefused, run_checked
 from barnabee.deploy.hardware import Hardware
 from barnabee.deploy.host_check import InstallFacts, facts_command, find_problems
@@ -36,6 +39,11 @@ class InstallPlan:
     address: str
     flake: str
     disk: str
+
+    @property
+    def directory(self) -> Path:
+        """The flake's directory, if it is one."""
+        return Path(self.flake.partition("#")[0])
 
     def attribute(self, path: str) -> str:
         """Return `flake#attribute` of an option of the host."""
@@ -147,16 +155,48 @@ def pack_secrets(files: Mapping[Path, str]) -> bytes:
     return archive.getvalue()
 
 
-def encrypt_secrets(flake: Path, secrets: Mapping[str, str], recipients: list[str]) -> str:
-    """Write SOPS_FILE of the flake, encrypted for a new key and `recipients`; return that key.
+def make_host_key(file: Path) -> str:
+    """Return the age key in `file`; without one, make it there.
 
-    The file is made known to Git, because a flake has only such files.
+    It stays until the machine has it: what is encrypted for a lost key cannot be read again.
     """
     from pyrage import x25519  # noqa: PLC0415 - 5 MiB that only this needs
 
-    key = x25519.Identity.generate()
-    ages = ",".join([str(key.to_public()), *recipients])
-    form = ("--input-type", "json", "--output-type", "yaml", "--age", ages)
+    if not file.exists():
+        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        write_atomically(file, f"{x25519.Identity.generate()}\n", mode=0o600, durable=True)
+    return read_host_key(file)
+
+
+def read_host_key(file: Path) -> str:
+    """Return the age key in `file`; BadInput when it cannot be read."""
+    try:
+        return file.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInput(what=f"The age key in {file} cannot be read: {error}") from error
+
+
+def find_recipient(key: str) -> str:
+    """Return the public part of an age key."""
+    from pyrage import x25519  # noqa: PLC0415 - 5 MiB that only this needs
+
+    return str(x25519.Identity.from_str(key).to_public())
+
+
+def is_recipient(flake: Path, key: str) -> bool:
+    """Return whether SOPS_FILE of the flake is encrypted for an age key."""
+    try:
+        return find_recipient(key) in (flake / SOPS_FILE).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return False
+
+
+def encrypt_secrets(flake: Path, secrets: Mapping[str, str], recipients: list[str]) -> None:
+    """Write SOPS_FILE of the flake, encrypted for `recipients`.
+
+    The file is made known to Git, because a flake has only such files.
+    """
+    form = ("--input-type", "json", "--output-type", "yaml", "--age", ",".join(recipients))
     plain = json.dumps(dict(secrets)).encode()
     text = run_checked("sops", "encrypt", *form, "/dev/stdin", limit_s=_SECRETS_S, stdin=plain)
     path = flake / SOPS_FILE
@@ -165,7 +205,6 @@ def encrypt_secrets(flake: Path, secrets: Mapping[str, str], recipients: list[st
     run_checked(
         "git", "-C", str(flake), "add", "--intent-to-add", str(SOPS_FILE), limit_s=_SECRETS_S
     )
-    return str(key)
 
 
 def _substitute(argument: str, built: dict[str, str]) -> str:

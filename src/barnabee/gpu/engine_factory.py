@@ -15,11 +15,9 @@ from typing import TYPE_CHECKING, Any
 from barnabee.core.errors import SystemFileInvalid
 from barnabee.gpu.capabilities import Capabilities, Capability
 from barnabee.gpu.engines.device import Device
-from barnabee.gpu.engines.kokoro import Kokoro
-from barnabee.gpu.engines.kokoro_torch import KokoroTorch
+from barnabee.gpu.engines.kokoro import Kokoro, KokoroTorch
 from barnabee.gpu.engines.llama_server import LlamaServer, ServerOptions
-from barnabee.gpu.engines.minilm import MiniLm
-from barnabee.gpu.engines.minilm_torch import MiniLmTorch
+from barnabee.gpu.engines.minilm import MiniLm, MiniLmTorch
 from barnabee.gpu.engines.parakeet import Parakeet
 from barnabee.gpu.engines.wakeword import OpenWakeWord
 from barnabee.gpu.engines.whisper import Whisper

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from barnabee.skills.recall import NOTHING_TOLD, find_last_note, quote_notes
 from barnabee.understanding.interfaces import KnownFact
 from barnabee.understanding.note_subjects import extract_words, find_notes_about
+from barnabee.understanding.questions import parse_yes_no
 from barnabee.understanding.skill import (
     Question,
     Skill,
@@ -16,7 +17,6 @@ from barnabee.understanding.skill import (
     SkillReply,
     Slot,
 )
-from barnabee.understanding.yes_no import parse_yes_no
 
 NAME = "forgetting"
 

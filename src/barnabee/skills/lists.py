@@ -9,6 +9,7 @@ from typing import Any
 from barnabee.core.errors import HomeRefused
 from barnabee.understanding.entity_lookup import NOT_CONNECTED, capitalize, join_names
 from barnabee.understanding.interfaces import Entity
+from barnabee.understanding.questions import parse_yes_no
 from barnabee.understanding.skill import (
     Question,
     Skill,
@@ -28,7 +29,6 @@ from barnabee.understanding.todo_lists import (
     fold_item,
     split_items,
 )
-from barnabee.understanding.yes_no import parse_yes_no
 
 # What "add …", "we need …" and "buy …" can also begin, and is no article to buy.
 _NO_ITEM = re.compile(

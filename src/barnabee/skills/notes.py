@@ -13,6 +13,7 @@ from barnabee.understanding.note_subjects import (
     find_replaced,
     parse_statement,
 )
+from barnabee.understanding.questions import parse_yes_no
 from barnabee.understanding.skill import (
     Question,
     Skill,
@@ -24,7 +25,6 @@ from barnabee.understanding.skill import (
 )
 from barnabee.understanding.spoken_dates import parse_date
 from barnabee.understanding.spoken_forms import say_day
-from barnabee.understanding.yes_no import parse_yes_no
 
 NAME = "notes"
 _WHAT = "What should I remember?"

@@ -15,10 +15,10 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from barnabee.core.clocks import Clocks
 from barnabee.store.conversations import format_timestamp
 from barnabee.store.db import Database
 from barnabee.store.schedule import (
+    Clocks,
     compute_due,
     find_next_repeat,
     parse_time,

@@ -9,23 +9,43 @@ happens from the due time on.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from barnabee.core.clocks import Clocks
 from barnabee.store.conversations import format_timestamp
 from barnabee.store.db import Database
 from barnabee.understanding.interfaces import ScheduleEntry
 
 RING_JOB = "ring_due"
+_BOOT_ID_FILE = Path("/proc/sys/kernel/random/boot_id")
 _COLUMNS = (
     *("entry_id", "kind", "state", "due_at", "label", "room", "speaker", "weekdays"),
     *("remaining_ms", "local_at", "time_zone", "boot_id", "boot_due_ms", "was_late"),
 )
 _LISTED = "state IN ('pending', 'paused', 'missed') OR (state = 'ringing' AND silenced_at IS NULL)"
+
+
+def read_boot_id() -> str:
+    """Return the id of this boot of the machine, the same in all its containers."""
+    return _BOOT_ID_FILE.read_text(encoding="ascii").strip()
+
+
+def _boot_time_ms() -> int:
+    return time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1_000_000
+
+
+@dataclass(frozen=True)
+class Clocks:
+    """The clocks of this machine; the time since boot includes suspend and is in ms."""
+
+    wall: Callable[[], datetime] = lambda: datetime.now(UTC)
+    boot_time_ms: Callable[[], int] = _boot_time_ms
+    boot_id: Callable[[], str] = read_boot_id
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 
 from barnabee.core.errors import BarnabeeError, Unavailable
-from barnabee.understanding import clarification
+from barnabee.understanding import questions
 from barnabee.understanding.command_outcome import CommandOutcome, read_question
 from barnabee.understanding.command_services import CommandServices, CommandSource
 from barnabee.understanding.command_words import HOME_VERBS, first_word
@@ -126,8 +126,8 @@ class _Command:
         return True
 
     async def _find_answer(self, question: Question, text: str) -> _Found | None:
-        if question.skill == clarification.CLARIFICATION:
-            clarified = clarification.resolve_answer(text, question)
+        if question.skill == questions.CLARIFICATION:
+            clarified = questions.resolve_answer(text, question)
             if clarified is None:
                 return None
             return await self._call_intent(clarified.intent, clarified.utterance) or self.failure
@@ -231,7 +231,7 @@ class _Command:
         is_note = decision.intent == RECALL and first_word(text) in _ASKED_OF_NOTES
         if is_note or decision.intent in _HARMLESS:
             return await self._call_intent(decision.intent, text)
-        return None if decision.intent == clarification.CANCEL else self._clarify(text, decision)
+        return None if decision.intent == questions.CANCEL else self._clarify(text, decision)
 
     async def _call_intent(self, intent: str, text: str) -> _Found | None:
         """Carry out the skill's intent of this name, without slots."""
@@ -240,9 +240,9 @@ class _Command:
         return await self._call_skill(SkillCall(intent, {}, text))
 
     def _clarify(self, text: str, decision: IntentDecision) -> _Found:
-        question = clarification.ask_clarification(decision, self.services.recognizer.intents)
-        asked = SkillReply(question, question=clarification.make_question(text, decision))
-        return _Found(clarification.UNSURE, asked, is_referable=False)
+        question = questions.ask_clarification(decision, self.services.recognizer.intents)
+        asked = SkillReply(question, question=questions.make_question(text, decision))
+        return _Found(questions.UNSURE, asked, is_referable=False)
 
     def _refuse_home(self) -> _Found:
         if self.failure is not None:

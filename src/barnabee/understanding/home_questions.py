@@ -19,8 +19,8 @@ from barnabee.understanding.home_recognizer import (
 )
 from barnabee.understanding.home_targets import Choice, Refusal, RoomMissing
 from barnabee.understanding.interfaces import Entity, Home
+from barnabee.understanding.questions import parse_yes_no
 from barnabee.understanding.skill import Question, SkillReply
-from barnabee.understanding.yes_no import parse_yes_no
 
 HOME = "home"
 CONFIRM, WHICH, ROOM = "confirm", "which", "room"

@@ -11,6 +11,7 @@ from barnabee.core.errors import HomeRefused, Unavailable
 from barnabee.understanding.failures import describe_failure
 from barnabee.understanding.interfaces import ToolRequest
 from barnabee.understanding.model_prompt import clean_data
+from barnabee.understanding.questions import parse_yes_no
 from barnabee.understanding.skill import Question, Skill, SkillContext, SkillReply
 from barnabee.understanding.tools import (
     InvalidCallError,
@@ -20,7 +21,6 @@ from barnabee.understanding.tools import (
     make_tools,
     parse_call,
 )
-from barnabee.understanding.yes_no import parse_yes_no
 
 CONFIRMATION = "language_model"  # name of the skill that takes the answer to "Did you want …?"
 

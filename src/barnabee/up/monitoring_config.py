@@ -1,16 +1,21 @@
 """Configuration of Prometheus and Alertmanager, made from the graph and nixos/monitoring.
 
-Pure. Returns tables that are written as JSON, which is also YAML. On NixOS `up/alerting_files.py`
-uses the same functions; the scraped programs are listed in nixos/modules/observe.
+The tables are written as JSON, which is also YAML. On NixOS the scraped programs are listed in
+nixos/modules/observe, whose alerting.nix runs this module when a system is built, with the
+arguments SYSTEM TEMPLATE CHANNELS DIRECTORY, for the other files.
 """
 
 from __future__ import annotations
 
+import json
 import re
+import sys
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from barnabee.core.schema import System
+from barnabee.core.system import load_system
 
 SCRAPE_S = 15
 # Alerts sent before Prometheus has found Alertmanager are lost, and by default they are only sent
@@ -148,3 +153,20 @@ def _page_job(system: System, host: str) -> JsonTable:
 def _target(system: System, name: str, **labels: str) -> JsonTable:
     target: JsonTable = {"targets": [f"127.0.0.1:{system.port(name)}"]}
     return target | ({"labels": labels} if labels else {})
+
+
+def write_alerting_files(system: Path, template: Path, channels: Path, directory: Path) -> None:
+    """Write `limits.json`, rules of Prometheus, and `alertmanager.json` into `directory`."""
+    loaded = load_system(system)
+    files = {
+        "limits.json": make_limit_rules(loaded),
+        "alertmanager.json": make_alertmanager_config(
+            json.loads(template.read_text("utf-8")), loaded, json.loads(channels.read_text("utf-8"))
+        ),
+    }
+    for name, content in files.items():
+        (directory / name).write_text(json.dumps(content, indent=1), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    write_alerting_files(*map(Path, sys.argv[1:]))

@@ -26,7 +26,6 @@ from barnabee.core.serve import ServiceApp
 from barnabee.core.tokens import Scope
 from barnabee.store.recordings import FOLDER
 from barnabee.voice import fillers, health, routes
-from barnabee.voice.announcement_routes import make_announcement_router
 from barnabee.voice.announcements import AnnouncementBoard
 from barnabee.voice.endpointing import TurnAnalyzer
 from barnabee.voice.fillers import Clip
@@ -34,6 +33,7 @@ from barnabee.voice.latency_estimator import LatencyEstimator
 from barnabee.voice.metrics import VoiceMetrics
 from barnabee.voice.pipeline import SharedServices
 from barnabee.voice.room_registry import RoomRegistry
+from barnabee.voice.routes import make_announcement_router
 from barnabee.voice.transports import ice_ports
 from barnabee.voice.turn_recorder import RecordingMetrics, RecordingWriter, TurnRecorder
 from barnabee.voice.vad import SileroPool

@@ -21,11 +21,13 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+import soxr
 import structlog
-from pipecat.frames.frames import ErrorFrame
+from pipecat.frames.frames import ErrorFrame, Frame, OutputAudioRawFrame
 from pipecat.pipeline.pipeline import Pipeline
 from pipecat.pipeline.worker import PipelineParams, PipelineWorker
-from pipecat.processors.frame_processor import FrameProcessor
+from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 from pipecat.transports.base_transport import BaseTransport
 from pipecat.workers.runner import WorkerRunner
 
@@ -45,7 +47,6 @@ from barnabee.voice.metrics import VoiceMetrics
 from barnabee.voice.room_registry import RoomSlot
 from barnabee.voice.room_session import RoomSession
 from barnabee.voice.stages.command import CommandStage
-from barnabee.voice.stages.playback_monitor import PlaybackMonitor
 from barnabee.voice.stages.stt import SttStage
 from barnabee.voice.stages.tts import TtsStage
 from barnabee.voice.stages.vad import VadStage
@@ -78,6 +79,24 @@ class SharedServices:
 
     def make_wake_client(self, room: str) -> WakeClient:
         return WakeClient(self.wake_servers, self.token, room=room)
+
+
+class PlaybackMonitor(FrameProcessor):
+    """Follows the played audio behind the transport, for the queue and for echo detection."""
+
+    def __init__(self, tts_stage: TtsStage, echo: EchoDetector, rate_hz: int) -> None:
+        super().__init__(name=f"monitor-{tts_stage.name}")
+        self._tts_stage, self._echo = tts_stage, echo
+        self._resample = soxr.ResampleStream(rate_hz, INPUT_RATE_HZ, 1, dtype="float32")
+
+    async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
+        await super().process_frame(frame, direction)
+        if isinstance(frame, OutputAudioRawFrame):
+            samples = np.frombuffer(frame.audio, "<i2").astype(np.float32) / np.float32(32768)
+            self._echo.add_playback(self._resample.resample_chunk(samples))
+            self._tts_stage.on_chunk_played()
+        else:
+            await self.push_frame(frame, direction)
 
 
 def build_stages(

@@ -14,7 +14,7 @@ from typing import Any
 
 import structlog
 
-from barnabee.core import trace_context
+from barnabee.core import tracing
 from barnabee.core.errors import BarnabeeError
 from barnabee.core.schema import TalkConfig
 from barnabee.voice import conversation
@@ -156,7 +156,7 @@ class RoomSession:
             await asyncio.wait(self._finishing)
 
     def _begin_turn(self) -> None:
-        trace_id = self._trace_id or trace_context.new_trace_id()
+        trace_id = self._trace_id or tracing.new_trace_id()
         self.turn = Turn(self._state.turn_number, trace_id, self.session)
         if self._trace_id and self.pre_roll_ms is not None:  # by a wake word
             self.turn.mark("wake_word_end", self.turn.clock() - self.pre_roll_ms / 1000)

@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 import structlog
 
-from barnabee.core import trace_context
+from barnabee.core import tracing
 from barnabee.core.tracing import SPAN_RECORDER
 from barnabee.voice.metrics import VoiceMetrics
 
@@ -70,7 +70,7 @@ class Turn:
     _context_task: asyncio.Task[None] | None = None
 
     def __post_init__(self) -> None:
-        self._context.run(trace_context.trace_id_var.set, self.trace_id)
+        self._context.run(tracing.trace_id_var.set, self.trace_id)
         if SPAN_RECORDER.sink is not None:
             self._context.run(SPAN_RECORDER.start_request, None)
 

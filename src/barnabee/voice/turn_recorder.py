@@ -23,7 +23,7 @@ from prometheus_client import Counter
 
 from barnabee.audio import wav
 from barnabee.clients.api import StageTiming, TurnReport
-from barnabee.core import trace_context
+from barnabee.core import tracing
 from barnabee.core.errors import BadInput, Unavailable
 from barnabee.store.recordings import PARTIAL_SUFFIX, recording_path
 from barnabee.voice.turn import STAGES, Turn
@@ -96,7 +96,7 @@ class TurnRecorder:
 
     def _spawn(self, turn: Turn, work: Coroutine[Any, Any, None]) -> None:
         context = contextvars.copy_context()
-        context.run(trace_context.trace_id_var.set, turn.trace_id)
+        context.run(tracing.trace_id_var.set, turn.trace_id)
         task = asyncio.get_running_loop().create_task(work, context=context)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

@@ -3,13 +3,12 @@
 python -m barnabee.workers            the service
 arq barnabee.workers.WorkerSettings   the same jobs, health and metrics under arq's own program
 
-app              assembly; health and metrics over HTTP
+app              assembly; health and metrics over HTTP; `WorkerSettings`
 loop             arq's worker, restarted when Redis has been away
 jobs, retry      the jobs; retries of transient errors, dead letters
 ring_scheduler   timers, alarms and reminders that are due
 backup_monitor   metrics of backups, and with backup_scheduler their schedule
 voice_probe      periodic deep probe of the voice path
-arq_entrypoint   `WorkerSettings`
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from typing import Any
 def __getattr__(name: str) -> Any:
     """Create `WorkerSettings` on access: creating it reads the environment."""
     if name == "WorkerSettings":
-        from barnabee.workers.arq_entrypoint import make_worker_settings  # noqa: PLC0415 - see above
+        from barnabee.workers.app import make_worker_settings  # noqa: PLC0415 - see above
 
         return make_worker_settings()
     msg = f"module {__name__!r} has no attribute {name!r}"

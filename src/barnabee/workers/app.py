@@ -1,15 +1,18 @@
-"""Worker service: assembly of its parts; health and metrics."""
+"""Worker service: its parts, health and metrics, and `WorkerSettings` for arq's own program."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
+from typing import Any
 
+import uvicorn
+from arq.connections import RedisSettings
 from starlette.applications import Starlette
 
 from barnabee.backup import recordings_copy
@@ -18,21 +21,26 @@ from barnabee.backup.restore_points import make_migration_hook
 from barnabee.clients.queue import JobQueue
 from barnabee.clients.service_client import ServiceClient, make_service_url
 from barnabee.clients.voice import VoiceClient
+from barnabee.core import serve
 from barnabee.core.auth import make_token_reader, open_authenticator
+from barnabee.core.errors import BarnabeeError
 from barnabee.core.health import HealthMonitor
 from barnabee.core.http import ServiceMiddleware, add_error_handlers, make_standard_routes
+from barnabee.core.logging import configure_logging
 from barnabee.core.metrics import Metrics
 from barnabee.core.redis_client import RedisClient, add_password
 from barnabee.core.replica_epoch import with_current_epoch
 from barnabee.core.schema import System
 from barnabee.core.serve import ServiceApp
-from barnabee.core.settings import Settings
+from barnabee.core.settings import Settings, read_settings
+from barnabee.core.system import load_system
 from barnabee.core.tokens import Scope
 from barnabee.store import recordings
 from barnabee.store.provider import DatabaseProvider
 from barnabee.workers import health
 from barnabee.workers.backup_monitor import BackupMonitor
-from barnabee.workers.loop import WorkerLoop, make_worker
+from barnabee.workers.jobs import make_arq_options
+from barnabee.workers.loop import FINISH_S, WorkerLoop, make_worker, release_claims
 from barnabee.workers.metrics import BackupMetrics, JobMetrics, ProbeMetrics, ScheduleMetrics
 from barnabee.workers.retry import CONTEXT_KEY, JobContext
 from barnabee.workers.ring_scheduler import RingScheduler, RingTargets
@@ -174,3 +182,76 @@ def build_worker(system: System, settings: Settings) -> ServiceApp:
     routes = make_standard_routes(parts.health, parts.metrics)
     front = make_front(parts, Starlette(routes=routes, lifespan=lifespan))
     return ServiceApp(front, parts.health, shutdown_grace_s=HTTP_GRACE_S)
+
+
+class _HttpServer(uvicorn.Server):
+    """HTTP server that leaves signal handling to arq."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def make_worker_settings() -> type:
+    """Return the class that arq's own program reads; exits with the error's status on bad settings.
+
+    Unlike `python -m barnabee.workers`, that program exits when Redis stays unreachable, and its
+    supervisor must restart it.
+    """
+    try:
+        system = load_system()
+        settings = read_settings(system)
+    except BarnabeeError as error:
+        serve.exit_with_error(error)
+    attributes = {
+        **make_arq_options(),
+        "redis_settings": RedisSettings.from_dsn(add_password(settings.redis_url, "worker")),
+        "job_completion_wait": FINISH_S,
+        "on_startup": _ArqService(system, settings).start,
+        "on_shutdown": _stop_arq_service,
+    }
+    return type("WorkerSettings", (), attributes)
+
+
+class _ArqService:
+    """Health and metrics beside arq's loop."""
+
+    def __init__(self, system: System, settings: Settings) -> None:
+        self._system = system
+        self._settings = settings
+
+    async def start(self, ctx: dict[Any, Any]) -> None:
+        """Start the parts; arq calls this before it processes jobs."""
+        logging.getLogger("arq").handlers.clear()  # they write plain text, the service writes JSON
+        configure_logging("worker", level=self._settings.log_level)
+        try:
+            parts = make_parts(self._system, self._settings)
+            port = self._system.port("worker")
+            listener = serve.bind_socket("worker", self._settings.bind, port)
+        except BarnabeeError as error:
+            serve.exit_with_error(error)
+        app = Starlette(routes=make_standard_routes(parts.health, parts.metrics))
+        front = make_front(parts, app)
+        server = _HttpServer(
+            uvicorn.Config(front, log_config=None, access_log=False, lifespan="off")
+        )
+        ctx[CONTEXT_KEY] = parts.context
+        ctx["parts"] = parts
+        ctx["server"] = server
+        ctx["tasks"] = [
+            asyncio.create_task(server.serve(sockets=[listener]), name="http"),
+            asyncio.create_task(serve.monitor_health(parts.health), name="watch"),
+        ]
+        ctx["monitoring"] = parts.start_monitoring()
+        await release_claims(ctx)
+
+
+async def _stop_arq_service(ctx: dict[Any, Any]) -> None:
+    server: _HttpServer = ctx["server"]
+    parts: WorkerParts = ctx["parts"]
+    http, watch = ctx["tasks"]
+    watch.cancel()
+    await cancel_tasks(ctx["monitoring"])
+    server.should_exit = True
+    await asyncio.gather(http, watch, return_exceptions=True)
+    await parts.close()

@@ -22,7 +22,7 @@ import structlog
 from arq import Retry
 from arq.typing import WorkerCoroutine
 
-from barnabee.core import trace_context
+from barnabee.core import tracing
 from barnabee.core.backoff import backoff_s
 from barnabee.core.errors import BadRequest, BarnabeeError, Misconfigured, Unavailable
 from barnabee.core.redis_client import RedisClient
@@ -64,7 +64,7 @@ def with_retry(job: JobFunction) -> WorkerCoroutine:
     @wraps(job)
     async def run(ctx: dict[Any, Any], payload: dict[str, Any]) -> None:
         context: JobContext = ctx[CONTEXT_KEY]
-        trace_context.trace_id_var.set(_trace_id(payload))
+        tracing.trace_id_var.set(_trace_id(payload))
         started = time.perf_counter()
         try:
             async with asyncio.timeout(ATTEMPT_LIMIT_S):

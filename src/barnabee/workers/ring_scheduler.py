@@ -18,10 +18,9 @@ from typing import TYPE_CHECKING
 import structlog
 
 from barnabee.clients.voice import RingReport, RingRequest
-from barnabee.core.clocks import Clocks
 from barnabee.core.errors import BarnabeeError, Misconfigured, Unavailable
 from barnabee.store.rings import DueEntries, Ring, RingStore
-from barnabee.store.schedule import RING_JOB, DueTime, ScheduleStore, to_ms
+from barnabee.store.schedule import RING_JOB, Clocks, DueTime, ScheduleStore, to_ms
 from barnabee.understanding.schedule_phrases import say_ring
 
 if TYPE_CHECKING:

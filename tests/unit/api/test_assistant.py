@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 from barnabee.api.assistant import HomeClock, make_skills
 from barnabee.core.errors import SettingInvalid
 from barnabee.core.schema import RoutineConfig
-from barnabee.core.schema.routines import RoutineAction
+from barnabee.core.schema.assistant import RoutineAction
 from barnabee.understanding.sentence_matcher import SentenceMatcher
 
 NOON = datetime(2026, 11, 28, 12, tzinfo=UTC)

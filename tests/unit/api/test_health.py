@@ -9,10 +9,9 @@ import httpx
 import pytest
 
 from barnabee.api import health
-from barnabee.api.health import WORKER_HEARTBEAT, make_checks
+from barnabee.api.health import WORKER_HEARTBEAT, ExternalServiceDown, make_checks
 from barnabee.core import system
 from barnabee.core.errors import DatabaseReadOnly, DependencyDown, SettingInvalid
-from barnabee.core.external_checks import ExternalServiceDown
 from barnabee.core.health import Degraded, HealthMonitor, HealthState
 from barnabee.core.metrics import Metrics
 from barnabee.core.redis_client import RedisClient

@@ -13,7 +13,7 @@ from barnabee.api import turn_recorder
 from barnabee.api.request_bodies import TurnTimingsRequest
 from barnabee.api.turn_recorder import DatabaseFactMemory, TurnWriter
 from barnabee.clients.queue import JOB_KEY_PREFIX, QUEUE_KEY, JobQueue
-from barnabee.core import trace_context
+from barnabee.core import tracing
 from barnabee.core.errors import DatabaseFull, DependencyDown, Overloaded
 from barnabee.core.redis_client import RedisClient
 from barnabee.store.conversations import Conversations, Fact, TurnRecord
@@ -209,7 +209,7 @@ def memory(redis: RedisClient, databases: Databases) -> DatabaseFactMemory:
 
 
 async def test_fact_is_available_to_the_next_command(memory: DatabaseFactMemory) -> None:
-    trace_context.adopt_trace_id(None)
+    tracing.adopt_trace_id(None)
     assert await memory.remember(KEY, make_vector(KEY), "Emma") == []
     facts = await memory.facts()
     assert [fact.text for fact in facts] == [KEY]
@@ -218,20 +218,20 @@ async def test_fact_is_available_to_the_next_command(memory: DatabaseFactMemory)
 
 
 async def test_fact_without_a_vector_is_stored(memory: DatabaseFactMemory) -> None:
-    trace_context.adopt_trace_id(None)
+    tracing.adopt_trace_id(None)
     await memory.remember(KEY, None, None)
     assert [(fact.text, fact.vector) for fact in await memory.facts()] == [(KEY, None)]
 
 
 async def test_one_command_can_store_several_facts_each_once(memory: DatabaseFactMemory) -> None:
-    trace_context.adopt_trace_id(None)
+    tracing.adopt_trace_id(None)
     for text in (KEY, "the bins go out on tuesday", KEY):
         await memory.remember(text, None, None)
     assert [fact.text for fact in await memory.facts()] == [KEY, "the bins go out on tuesday"]
 
 
 async def test_a_forgotten_fact_is_gone(memory: DatabaseFactMemory) -> None:
-    trace_context.adopt_trace_id(None)
+    tracing.adopt_trace_id(None)
     await memory.remember(KEY, None, None)
     await memory.remember("the bins go out on tuesday", None, None)
     kept, gone = sorted(await memory.facts(), key=lambda fact: fact.text == KEY)
@@ -250,7 +250,7 @@ async def test_forgetting_without_the_database_is_an_error(
 async def test_without_the_database_the_fact_is_queued(
     memory: DatabaseFactMemory, databases: Databases, redis: RedisClient
 ) -> None:
-    trace_id = trace_context.adopt_trace_id(None)
+    trace_id = tracing.adopt_trace_id(None)
     databases.down = True
     assert await memory.remember(KEY, make_vector(KEY), "Emma") == ["database"]
     (key,) = await redis.command("KEYS", f"{JOB_KEY_PREFIX}fact-{trace_id}-*")
@@ -262,7 +262,7 @@ async def test_without_the_database_the_fact_is_queued(
 async def test_without_both_the_fact_is_an_error(
     memory: DatabaseFactMemory, databases: Databases, redis_server: RedisServer
 ) -> None:
-    trace_context.adopt_trace_id(None)
+    tracing.adopt_trace_id(None)
     databases.down = True
     redis_server.kill()
     with pytest.raises(DependencyDown):

@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from barnabee.clients.api import ApiClient, find_unspoken
-from barnabee.core import trace_context
+from barnabee.core import tracing
 from barnabee.core.errors import BadInput, DependencyDown, Overloaded, TimedOut
 
 ANSWER: dict[str, Any] = {
@@ -41,7 +41,7 @@ async def test_command_sends_token_session_and_trace() -> None:
         requests.append(request)
         return httpx.Response(200, json=ANSWER)
 
-    trace_id = trace_context.adopt_trace_id(None)
+    trace_id = tracing.adopt_trace_id(None)
     reply = await make_client(answer).command("turn on the light", "kitchen-1", room="kitchen")
     assert (reply.reply, reply.intent, reply.degraded) == ("Done.", "home_control", ["llm"])
     assert requests[0].headers["authorization"] == "Bearer secret"

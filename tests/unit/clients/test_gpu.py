@@ -10,7 +10,7 @@ import pytest
 
 from barnabee.audio import wav
 from barnabee.clients.gpu import GpuClient, TranscriptionResult
-from barnabee.core import trace_context
+from barnabee.core import tracing
 from barnabee.core.errors import BadInput, DependencyDown, TimedOut
 
 
@@ -32,7 +32,7 @@ async def test_every_request_has_the_token_and_the_trace() -> None:
         requests.append(request)
         return httpx.Response(200, json={"text": "hi", "duration": 1.5, "engine": "whisper-base"})
 
-    trace_id = trace_context.adopt_trace_id(None)
+    trace_id = tracing.adopt_trace_id(None)
     result = await make_client(handler).transcribe(b"RIFF")
     assert result == TranscriptionResult("hi", 1.5, "en", "whisper-base")
     assert requests[0].headers["authorization"] == "Bearer made-up"

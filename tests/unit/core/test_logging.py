@@ -9,7 +9,7 @@ import pytest
 import structlog
 
 from barnabee.core import logging as barnabee_logging
-from barnabee.core import trace_context
+from barnabee.core import tracing
 
 FIELDS = {
     "component", "level", "event", "timestamp", "trace_id", "session_id", "user_id", "stage",
@@ -34,7 +34,7 @@ def test_our_lines_and_library_lines_have_the_same_fields(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     barnabee_logging.configure_logging("api")
-    trace_id = trace_context.adopt_trace_id(None)
+    trace_id = tracing.adopt_trace_id(None)
     structlog.get_logger().info("processing_command", stage="intent", latency_ms=3.2)
     logging.getLogger("uvicorn.error").warning("port %s", 8000)
     own, library = lines(capsys)

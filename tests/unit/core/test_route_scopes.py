@@ -23,8 +23,8 @@ from barnabee.core.metrics import Metrics
 from barnabee.core.tokens import Scope, TokenTable, make_entry
 from barnabee.gpu.routes import chat, embeddings, models, speech, transcriptions, wake
 from barnabee.voice import routes as voice_routes
-from barnabee.voice.announcement_routes import make_announcement_router
 from barnabee.voice.room_registry import RoomRegistry
+from barnabee.voice.routes import make_announcement_router
 
 TALK, INFER, METRICS, ADMIN = Scope
 STANDARD: dict[str, Scope | None] = {

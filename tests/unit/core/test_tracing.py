@@ -1,4 +1,4 @@
-"""OpenTelemetry spans: parents, stages, failures, privacy, and no cost without an endpoint."""
+"""Trace ids; OpenTelemetry spans: parents, stages, failures, privacy, no cost when switched off."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from collections.abc import Iterator, Sequence
 
 import httpx
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from starlette.applications import Starlette
@@ -17,7 +19,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from barnabee.core import logging as barnabee_logging
-from barnabee.core import trace_context
+from barnabee.core import tracing
 from barnabee.core.http import ServiceMiddleware, add_error_handlers
 from barnabee.core.metrics import Metrics
 from barnabee.core.tracing import SPAN_RECORDER
@@ -42,7 +44,7 @@ def client() -> httpx.AsyncClient:
             "utterance": "the door code is 1234",
             "stages_ms": {"intent": 1.0, "llm": 3.0, "llm_first_token": 2.0, "total": 4.0},
         }
-        return JSONResponse(trace_context.make_headers())
+        return JSONResponse(tracing.make_headers())
 
     app = Starlette(routes=[Route("/work", work)])
     add_error_handlers(app)
@@ -108,7 +110,7 @@ class BlockedExporter(SpanExporter):
 def test_a_blocked_exporter_does_not_block_the_service() -> None:
     exporter = BlockedExporter()
     SPAN_RECORDER.configure("api", "", exporter=exporter)
-    trace_context.adopt_trace_id(None)
+    tracing.adopt_trace_id(None)
     for number in range(5000):  # more than twice the buffer of the exporter
         SPAN_RECORDER.record_span(f"n{number}", 1, 1.0, {})
     exporter.released.set()
@@ -126,3 +128,24 @@ def test_without_an_endpoint_the_sdk_is_not_imported() -> None:
     assert (
         subprocess.run([sys.executable, "-c", code], env=environment, check=False).returncode == 0
     )
+
+
+def test_a_callers_trace_id_is_adopted_and_passed_on() -> None:
+    assert tracing.adopt_trace_id(f"00-{TRACE}-b7ad6b7169203331-01") == TRACE
+    assert tracing.parse_trace_id(tracing.make_headers()[tracing.HEADER]) == TRACE
+
+
+@pytest.mark.parametrize(
+    "header",
+    [None, "", "nonsense", f"00-{'0' * 32}-b7ad6b7169203331-01", f"00-{TRACE}-b7ad-01"],
+)
+def test_an_invalid_header_gets_a_new_trace_id(header: str | None) -> None:
+    first, second = tracing.adopt_trace_id(header), tracing.adopt_trace_id(header)
+    assert first != second
+    assert len(first) == 32
+
+
+@given(st.text())
+def test_a_random_header_is_no_error(header: str) -> None:
+    assert tracing.parse_trace_id(tracing.make_headers()[tracing.HEADER])
+    tracing.adopt_trace_id(header)

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from barnabee.cli.app import app
 from barnabee.deploy import gate
@@ -37,11 +37,15 @@ case "$*" in
 *build*) echo /nix/store/new ;;
 esac
 """
-# Runs what reads the hardware or unpacks the secrets; the disk is the directory mnt.
+# Runs what reads the hardware or unpacks the secrets; the disk is the directory mnt. The command
+# that the file `fails` names has no connection.
 SSH = """#!/bin/sh
 for last; do :; done
 case $last in
 *vendor_id*) exec sh -c "$last" ;;
+esac
+case $last in
+"$(cat "$HOST/fails" 2>/dev/null)"*) [ ! -e "$HOST/fails" ] || exit 255 ;;
 esac
 echo "$last" >>"$HOST/commands"
 case $last in
@@ -50,6 +54,7 @@ esac
 """
 SOPS = """#!/bin/sh
 echo "$*" >"$HOST/sops-arguments"
+echo "# $*"
 sed 's/^/encrypted: /'
 """
 ARGUMENTS = ["deploy-initial", "beast", "--to", "root@installer", "--erase", DISK]
@@ -70,6 +75,7 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "facts.json").write_text(FACTS.model_dump_json())
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     monkeypatch.setenv("HOST", str(tmp_path))
+    monkeypatch.setenv("BARNABEE_HOME", str(tmp_path / "state"))
     monkeypatch.setenv("ROOT", str(tmp_path / "root"))
     return tmp_path
 
@@ -123,17 +129,29 @@ def test_nothing_is_built_or_erased_while_there_are_problems(host: Path) -> None
     assert len(read_commands(host)) == 1  # only the query of the facts
 
 
-def test_with_sops_the_flake_gets_the_secrets_and_the_machine_its_key(host: Path) -> None:
+@pytest.fixture
+def with_sops(host: Path) -> list[str]:
+    """Return the options of an installation with sops, all secrets given."""
     flake, given = host / "flake", host / "given"
     for folder in (flake, given):
         folder.mkdir()
     (flake / "flake.nix").touch()
     for name in FACTS.secrets:
         (given / name).write_text(f"value of {name}")
-    options = ["--sops", "--secrets", str(given), "--flake", str(flake)]
-    done = CliRunner().invoke(app, [*ARGUMENTS, *options], env={"SOPS_AGE_KEY_FILE": "/missing"})
+    return ["--sops", "--secrets", str(given), "--flake", str(flake)]
+
+
+def run_with_sops(options: list[str]) -> Result:
+    return CliRunner().invoke(app, [*ARGUMENTS, *options], env={"SOPS_AGE_KEY_FILE": "/missing"})
+
+
+def test_with_sops_the_flake_gets_the_secrets_and_the_machine_its_key(
+    host: Path, with_sops: list[str]
+) -> None:
+    done = run_with_sops(with_sops)
     assert done.exit_code == 0, done.output
-    text = (flake / "secrets/house.yaml").read_text().removeprefix("encrypted: ")
+    flake = host / "flake"
+    text = (flake / "secrets/house.yaml").read_text().rpartition("encrypted: ")[2]
     assert json.loads(text) == {name: f"value of {name}" for name in FACTS.secrets}
     assert f"git -C {flake} add --intent-to-add secrets/house.yaml" in read_commands(host)
     key = host / "mnt/var/lib/sops-nix/key.txt"
@@ -142,6 +160,51 @@ def test_with_sops_the_flake_gets_the_secrets_and_the_machine_its_key(host: Path
     assert "--age age1" in (host / "sops-arguments").read_text()
     assert "There is no /missing: only the host itself can decrypt its secrets" in done.output
     assert not (host / "mnt/var/lib/barnabee-secrets").exists()
+    assert not list((host / "state/host-keys").iterdir())  # the machine has it
+
+
+@pytest.mark.parametrize("step", ["/nix/store/new", "nixos-install", "tar"])
+def test_the_key_of_a_failed_installation_is_kept_for_the_next_try(
+    host: Path, with_sops: list[str], step: str
+) -> None:
+    (host / "fails").write_text(step)
+    done = run_with_sops(with_sops)
+    assert done.exit_code == 1, done.output
+    kept = host / "state/host-keys/beast.txt"
+    key = kept.read_text()
+    assert (read_mode(kept.parent), read_mode(kept)) == (0o700, 0o600)
+    assert f"The age key of beast is in {kept}; the next try uses it" in done.output
+
+    (host / "fails").unlink()
+    encrypted = FACTS.model_copy(update={"encrypted": True})
+    (host / "facts.json").write_text(encrypted.model_dump_json())
+    done = run_with_sops(with_sops)
+    assert done.exit_code == 0, done.output
+    assert (host / "mnt/var/lib/sops-nix/key.txt").read_text() == key
+    assert not kept.exists()
+    assert "The age key of beast" not in done.output
+
+
+def test_the_key_is_kept_when_the_secrets_could_not_be_encrypted(
+    host: Path, with_sops: list[str]
+) -> None:
+    (host / "sops").write_text("#!/bin/sh\nexit 1")
+    assert run_with_sops(with_sops).exit_code == 1
+    key = (host / "state/host-keys/beast.txt").read_text()
+    (host / "sops").write_text(SOPS)
+    assert run_with_sops(with_sops).exit_code == 0
+    assert (host / "mnt/var/lib/sops-nix/key.txt").read_text() == key
+
+
+def test_a_kept_key_for_other_secrets_is_not_used(host: Path, with_sops: list[str]) -> None:
+    (host / "fails").write_text("tar")
+    assert run_with_sops(with_sops).exit_code == 1
+    (host / "flake/secrets/house.yaml").write_text("encrypted for another key")
+    encrypted = FACTS.model_copy(update={"encrypted": True})
+    (host / "facts.json").write_text(encrypted.model_dump_json())
+    done = run_with_sops(with_sops)
+    assert done.exit_code == 2
+    assert "--age-key is not set" in done.output
 
 
 def test_a_damaged_own_age_key_is_refused_before_anything_is_written(host: Path) -> None:
@@ -214,3 +277,21 @@ def test_an_unhealthy_first_boot_stays_with_its_reason() -> None:
         "the api does not answer; there is no older system to return to, so this one stays"
     )
     assert not state.rebooting
+
+
+def test_the_host_file_is_written_only_when_the_hardware_is_known(host: Path) -> None:
+    file = host / "hosts/beast/default.nix"
+    arguments = ["facts", "beast", "--on", "root@installer", "--output", str(file)]
+    done = CliRunner().invoke(app, arguments)
+    assert done.exit_code == 2
+    assert f"The --output is invalid: {file} cannot be written" in done.output
+    file.parent.mkdir(parents=True)
+    done = CliRunner().invoke(app, arguments)
+    assert done.exit_code == 0, done.output
+    text = file.read_text()
+    assert text.startswith("# Hardware of beast")
+    assert text == CliRunner().invoke(app, arguments[:-2]).stdout
+
+    (host / "ssh").write_text("#!/bin/sh\nexit 255")
+    assert CliRunner().invoke(app, arguments).exit_code == 1
+    assert file.read_text() == text

@@ -5,8 +5,8 @@ from __future__ import annotations
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import generate_latest
 
+from barnabee.gpu.metrics import VramMetrics
 from barnabee.gpu.vram.ledger import Ledger
-from barnabee.gpu.vram.metrics import VramMetrics
 from barnabee.gpu.vram.probe import GpuSensors, MemoryReading
 from support.vram import make_gpu, make_model
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from barnabee.core import system, trace_context
+from barnabee.core import system, tracing
 from barnabee.core.errors import DependencyDown, MicrophoneReplaced, Overloaded
 from barnabee.voice.metrics import VoiceMetrics
 from barnabee.voice.room_events import ConversationState, Effect, RoomEvent
@@ -76,13 +76,13 @@ async def test_tasks_of_a_turn_end_with_it_and_carry_its_trace_id() -> None:
         seen: list[str] = []
 
         async def work() -> None:
-            seen.append(trace_context.get_trace_id())
+            seen.append(tracing.get_trace_id())
             await asyncio.Event().wait()
 
         task = session.turn.spawn(work())
         await wait_until(lambda: bool(seen))
         assert seen == [session.turn.trace_id]
-        assert trace_context.get_trace_id() != seen[0]
+        assert tracing.get_trace_id() != seen[0]
         session.dispatch(RoomEvent.STOP)
         await asyncio.wait([task])
         assert task.cancelled()

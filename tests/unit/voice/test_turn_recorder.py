@@ -10,7 +10,7 @@ import pytest
 
 from barnabee.api import request_bodies as accepted
 from barnabee.clients.api import StageTiming, TurnReport
-from barnabee.core import trace_context
+from barnabee.core import tracing
 from barnabee.core.errors import BadRequest, BarnabeeError, DependencyDown
 from barnabee.core.metrics import Metrics
 from barnabee.core.schema import RecordingConfig
@@ -95,7 +95,7 @@ class FakeApi:
 
     async def report(self, report: TurnReport) -> None:
         self.requests += 1
-        self.traces.append(trace_context.get_trace_id())
+        self.traces.append(tracing.get_trace_id())
         if self.errors:
             raise self.errors.pop(0)
         self.reports.append(report)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from arq import Retry
 
-from barnabee.core import trace_context
+from barnabee.core import tracing
 from barnabee.core.errors import DatabaseFull, DatabaseReadOnly, Overloaded, SettingInvalid
 from barnabee.core.metrics import Metrics
 from barnabee.workers import retry
@@ -106,7 +106,7 @@ async def test_a_job_runs_with_the_trace_id_of_its_payload(
     seen: list[str] = []
 
     async def capture(_context: JobContext, _payload: dict[str, Any]) -> None:
-        seen.append(trace_context.get_trace_id())
+        seen.append(tracing.get_trace_id())
 
     await with_retry(capture)(arq_context(context), payload)
 

@@ -24,7 +24,6 @@ bodies, metric labels, log lines and the dashboard.
 from __future__ import annotations
 
 from barnabee.core.errors.base import BarnabeeError
-from barnabee.core.errors.language_model import LlmFailed, LlmFailureCode
 from barnabee.core.errors.permanent import (
     AlreadyRunning,
     AudioTooFast,
@@ -63,6 +62,8 @@ from barnabee.core.errors.transient import (
     EngineStuck,
     HomeRefused,
     LeaseNotHeld,
+    LlmFailed,
+    LlmFailureCode,
     NotRunning,
     Overloaded,
     ProbeFailed,

@@ -9,7 +9,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from barnabee.core.schema.language_model import LlmConfig
+from barnabee.core.schema.assistant import LlmConfig, RoutineConfig, ScheduleConfig
 from barnabee.core.schema.retention import (
     AcceptanceConfig,
     AlertConfig,
@@ -19,8 +19,6 @@ from barnabee.core.schema.retention import (
     RetentionConfig,
     StandbyConfig,
 )
-from barnabee.core.schema.routines import RoutineConfig
-from barnabee.core.schema.schedule import ScheduleConfig
 from barnabee.core.schema.services import (
     ExternalConfig,
     GpuConfig,

@@ -1,6 +1,7 @@
-"""MiniLM embedding engine: all-MiniLM-L6-v2 through onnxruntime.
+"""MiniLM embedding engine: all-MiniLM-L6-v2 through onnxruntime, or torch on a GPU.
 
-Computes the same as sentence-transformers: mean over the tokens, then L2 normalisation.
+`MiniLm` computes the same as sentence-transformers, which `MiniLmTorch` uses: mean over the tokens,
+then L2 normalisation.
 `minilm.onnx` beside this file is the graph without weights (scripts/make_minilm_graph.py); the
 weights come from the file that torch reads on a GPU, so that both give the same vectors. The
 vectors of an int8 file had a cosine of 0.996 to 0.9999 to them, below 0.999 for 30 of 166 texts.
@@ -16,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from barnabee.core import manifest
-from barnabee.core.errors import ModelDamaged
+from barnabee.core.errors import Misconfigured, ModelDamaged
 from barnabee.gpu.engines.device import Device, open_session
 from barnabee.gpu.engines.protocols import Embeddings
 
@@ -122,3 +123,67 @@ def mean_pool(hidden: NDArray[np.float32], mask: Integers) -> NDArray[np.float32
     length = np.linalg.norm(mean, axis=1, keepdims=True)
     result: NDArray[np.float32] = mean / np.maximum(length, np.float32(1e-12))
     return result
+
+
+class MiniLmTorch:
+    """A loaded MiniLM model of sentence-transformers on torch."""
+
+    def __init__(self, model: Any, tokenizer: Tokenizer) -> None:
+        """Take a SentenceTransformer and a tokenizer; use `load`."""
+        self._model = model
+        self._tokenizer = tokenizer
+
+    @classmethod
+    def load(cls, directory: Path, *, device: Device) -> MiniLmTorch:
+        """Verify and load a model folder.
+
+        Raises ModelMissing, ModelDamaged, or Misconfigured when a library is not installed.
+        """
+        manifest.verify_directory(directory)
+        try:
+            import torch  # noqa: PLC0415 - heavy
+            import transformers  # noqa: PLC0415 - heavy
+            from sentence_transformers import SentenceTransformer  # noqa: PLC0415 - heavy
+        except ImportError as error:
+            what = f"BARNABEE_DEVICE=cuda needs the extra `gpu` of this package: {error}"
+            raise Misconfigured(what=what) from error
+        transformers.utils.logging.disable_progress_bar()  # keeps it out of the log
+        torch_device = f"cuda:{device.index}" if device.kind == "cuda" else "cpu"
+        if device.kind == "cpu":
+            torch.set_num_threads(device.threads)
+        model = SentenceTransformer(
+            str(directory),
+            device=torch_device,
+            local_files_only=True,
+            model_kwargs={"use_safetensors": True},  # a pickle could execute code
+        )
+        return cls(model.eval(), open_tokenizer(directory))
+
+    @property
+    def dimensions(self) -> int:
+        return DIMENSIONS
+
+    def warm_up(self) -> None:
+        """Embed two texts of different length, so that padding is used too."""
+        self.embed(["hello", "turn on the kitchen light"])
+
+    def close(self) -> None:
+        del self._model
+
+    def embed(self, texts: Sequence[str]) -> Embeddings:
+        return embed_by_length(self._tokenizer, texts, self._run)
+
+    def _run(self, tokens: Integers, mask: Integers) -> NDArray[np.float32]:
+        import torch  # noqa: PLC0415 - heavy
+
+        inputs = {
+            "input_ids": tokens,
+            "attention_mask": mask,
+            "token_type_ids": np.zeros_like(tokens),
+        }
+        device = self._model.device
+        with torch.inference_mode():
+            features = {name: torch.from_numpy(one).to(device) for name, one in inputs.items()}
+            embeddings = self._model(features)["sentence_embedding"]
+        vectors: NDArray[np.float32] = embeddings.cpu().numpy()
+        return vectors

@@ -17,7 +17,7 @@ from fastapi import APIRouter, WebSocket, WebSocketDisconnect
 from starlette.websockets import WebSocketState
 
 from barnabee.audio.samples import STT_RATE_HZ
-from barnabee.core import trace_context
+from barnabee.core import tracing
 from barnabee.core.errors import (
     BadInput,
     BarnabeeError,
@@ -202,12 +202,12 @@ class _Session:
             "threshold": self.request.threshold_permille,
             "pause_ms": self.request.pause_ms,
             "engine": self.lease.runtime.model_id,
-            "trace_id": trace_context.get_trace_id(),
+            "trace_id": tracing.get_trace_id(),
         }
 
     def _report_detection(self, detection: WakeDetection) -> dict[str, Any]:
         """Count and log a detection; return the message, with the trace id of the turn it opens."""
-        trace_id = trace_context.new_trace_id()
+        trace_id = tracing.new_trace_id()
         self.metrics.wakes.labels(detection.word, self.request.room_label).inc()
         score = round(detection.score, 4)
         fields = {"word": detection.word, "score": score, "at_ms": detection.at_ms}
@@ -236,7 +236,7 @@ async def _send_error(socket: WebSocket, error: BarnabeeError) -> None:
     socket.scope["barnabee.code"] = error.code
     with suppress(WebSocketDisconnect, TimeoutError):
         async with asyncio.timeout(SEND_TIMEOUT_S):
-            await socket.send_json({"type": "error", **error.body(trace_context.get_trace_id())})
+            await socket.send_json({"type": "error", **error.body(tracing.get_trace_id())})
             await socket.close(choose_close_code(error), error.code)
 
 

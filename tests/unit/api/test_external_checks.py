@@ -8,15 +8,15 @@ from contextlib import suppress
 import pytest
 from prometheus_client import CollectorRegistry
 
-from barnabee.core import external_checks
-from barnabee.core.errors import DependencyDown
-from barnabee.core.external_checks import (
+from barnabee.api import health
+from barnabee.api.health import (
     ExternalCheck,
     ExternalServiceDown,
-    make_gauge,
+    make_external_gauge,
     make_probes,
     next_check_delay_s,
 )
+from barnabee.core.errors import DependencyDown
 from barnabee.core.health import Degraded, HealthCheck, HealthMonitor, HealthState, Unknown
 from barnabee.core.metrics import Metrics
 from barnabee.core.schema import ExternalConfig
@@ -36,7 +36,7 @@ class FakeService:
         self.error: Exception | None = None
         self.hangs = False
         self.metrics = Metrics("api")
-        gauge = make_gauge(self.metrics)
+        gauge = make_external_gauge(self.metrics)
         self.check = ExternalCheck("cloud", config, self.probe, gauge, self.clock).check
 
     async def probe(self) -> Degraded | Unknown | None:
@@ -91,7 +91,7 @@ def test_the_delay_doubles_up_to_the_limit() -> None:
 async def test_a_hanging_probe_does_not_block_the_report_and_times_out(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(external_checks, "_WAIT_S", 0)
+    monkeypatch.setattr(health, "_WAIT_S", 0)
     service = FakeService(CONFIG.model_copy(update={"timeout_ms": 400}))
     service.hangs = True
     found = await service.check()

@@ -15,8 +15,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from barnabee.api.command_stream import MEDIA_TYPE, CommandStream
-from barnabee.clients.event_stream import read_events
+from barnabee.api.routes.commands import MEDIA_TYPE, CommandStream
+from barnabee.clients.api import read_events
 from barnabee.core.errors import DatabaseFull, InvalidUtterance
 from barnabee.core.http import add_error_handlers
 from barnabee.understanding.interfaces import SentenceSink

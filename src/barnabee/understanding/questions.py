@@ -1,14 +1,14 @@
-"""Clarifying questions like "Did you want me to tell you the time?", and their answers. Pure."""
+"""Questions of the assistant and their answers: yes or no, or which of two intents. Pure."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from barnabee.understanding.intents import Intent, IntentDecision
 from barnabee.understanding.lexical_matcher import split_words
 from barnabee.understanding.skill import Question
-from barnabee.understanding.yes_no import parse_yes_no
 
 CLARIFICATION = "clarification"  # in the place of a skill's name in `Question`
 UNSURE = "unsure"  # the intent of the exchange in which it was asked
@@ -54,3 +54,24 @@ def resolve_answer(text: str, question: Question) -> ClarifiedCommand | None:
     if is_yes is False:
         return ClarifiedCommand(text, CANCEL)
     return ClarifiedCommand(asked_about, offered[0]) if is_yes and len(offered) == 1 else None
+
+
+_YES = re.compile(
+    r"(?:yes|yeah|yep|yup|aye|sure|of course|correct|right|exactly|absolutely|certainly|please"
+    r"|ok|okay|do it|do that|go ahead|please do|go on|that's right|i'm sure|i am sure"
+    r"|confirm|definitely)"
+)
+_NO = re.compile(
+    r"(?:no|nope|nah|not now|don't|do not|please don't|never mind|nevermind|cancel|stop|forget it"
+    r"|leave it|better not|rather not|no way|neither|none)"
+)
+_FILLING = re.compile(r"\b(?:um|uh|er|well|oh|please|thanks|thank you|then|barnabee|i think)\b")
+
+
+def parse_yes_no(text: str) -> bool | None:
+    """Return whether `text` says yes or no, None if it says something else."""
+    said = " ".join(re.findall(r"[\w']+", text.lower().replace("\u2019", "'")))
+    short = " ".join(_FILLING.sub(" ", said).split()) or said
+    if re.fullmatch(rf"{_YES.pattern}(?: {_YES.pattern})*", short):
+        return True
+    return False if re.fullmatch(rf"{_NO.pattern}(?: {_NO.pattern})*", short) else None
