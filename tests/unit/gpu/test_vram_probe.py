@@ -109,7 +109,7 @@ def test_memory_of_an_engine_in_a_child_counts_as_own(
     listed = SimpleNamespace(pid=child.pid, usedGpuMemory=600 * MIB)
     driver.processes = [SimpleNamespace(pid=os.getpid(), usedGpuMemory=2000 * MIB)]
     driver.graphics = lambda: [listed, SimpleNamespace(pid=1, usedGpuMemory=50 * MIB)]
-    probe = NvmlProbe(0)
+    probe = NvmlProbe("0")
     assert probe.read().process_mib == 2000
     probe.children.add(child)
     assert probe.read().process_mib == 2600
