@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable
+from concurrent.futures import Future
 from typing import Any
 
 import pytest
@@ -185,3 +186,23 @@ async def test_thread_is_busy_only_while_a_job_runs() -> None:
     gate.opened.set()
     await running
     assert thread.wait_until_idle(5)
+
+
+@pytest.mark.parametrize("is_broken", [False, True])
+def test_thread_is_idle_when_its_job_has_a_result(*, is_broken: bool) -> None:
+    thread, seen, known = EngineThread("x"), list[bool](), threading.Event()
+    gate = JobGate()
+
+    def run() -> None:
+        gate.wait_until_open()
+        if is_broken:
+            raise RuntimeError("broken")
+
+    def look(_future: Future[Any]) -> None:
+        seen.append(thread.is_busy)
+        known.set()
+
+    thread.submit(run).add_done_callback(look)
+    gate.opened.set()
+    known.wait()
+    assert seen == [False]
