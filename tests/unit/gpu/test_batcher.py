@@ -21,7 +21,6 @@ from barnabee.gpu.model_runtime import ModelRuntime
 from barnabee.testing.engines import FakeEmbedder, JobGate
 from support.wait import wait_until
 
-
 HELD_S = 0.02
 
 
