@@ -146,6 +146,14 @@ async def test_session_contains_earlier_exchanges(client: httpx.AsyncClient) -> 
     assert (await client.get("/v1/sessions/unknown")).status_code == 404
 
 
+async def test_commands_of_one_session_follow_one_another(client: httpx.AsyncClient) -> None:
+    """One that is said while the last one is carried out knows of it."""
+    commands = (say(client, LIGHT_ON["utterance"], session_id="busy") for _ in range(10))
+    await asyncio.gather(*commands)
+    session = (await client.get("/v1/sessions/busy")).json()
+    assert [turn["intent"] for turn in session["turns"]] == ["home_control"] * 10
+
+
 async def test_facts_are_remembered_and_recalled(client: httpx.AsyncClient) -> None:
     await say(client, "remember that the spare key is under the mat")
     answer = await say(client, "where is the spare key")

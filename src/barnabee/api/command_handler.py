@@ -6,6 +6,7 @@ turn in one pipeline). Independent of HTTP.
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 import time
 from collections import OrderedDict
@@ -13,6 +14,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
+from weakref import WeakValueDictionary
 
 from barnabee.api.metrics import CommandMetrics
 from barnabee.api.request_bodies import CommandRequest
@@ -39,14 +41,24 @@ class CommandHandler:
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
     take_missed: Callable[[str | None], Awaitable[str]] | None = None
     _recent_traces: OrderedDict[str, None] = field(default_factory=OrderedDict)
+    _session_locks: WeakValueDictionary[str, asyncio.Lock] = field(
+        default_factory=WeakValueDictionary
+    )
 
     async def handle(
         self, command: CommandRequest, *, emit: SentenceSink | None = None
     ) -> dict[str, Any]:
         """Return the JSON form of the response; raises only if the turn could not be recorded.
 
-        `emit` receives sentences of the reply before it is complete.
+        `emit` receives sentences of the reply before it is complete. Commands of one session run
+        one after another: each may refer to the last one.
         """
+        if command.session_id is None or not command.kept:
+            return await self._handle(command, emit)
+        async with self._session_locks.setdefault(command.session_id, asyncio.Lock()):
+            return await self._handle(command, emit)
+
+    async def _handle(self, command: CommandRequest, emit: SentenceSink | None) -> dict[str, Any]:
         self.turn_writer.check_capacity()
         begun = time.perf_counter()
         trace_id = self._take_trace_id()

@@ -205,18 +205,22 @@ class EngineThread:
                 continue
             self._idle.clear()
             started_s = self._started_s = time.perf_counter()
+            value: Any = None
+            failure: BarnabeeError | None = None
             try:
                 value = job()
             except BarnabeeError as error:
-                future.set_exception(error)
+                failure = error
             except Exception as error:  # noqa: BLE001 - gives every library error a code
-                future.set_exception(self._wrap_error(error))
+                failure = self._wrap_error(error)
+            ended_s = time.perf_counter()
+            self._started_s = None
+            self._idle.set()  # before the result: who awaits it may ask whether this is busy
+            if failure is not None:
+                future.set_exception(failure)
             else:
-                ended_s = time.perf_counter()
                 future.set_result(TimedResult(value, started_s - queued_s, ended_s - started_s))
-            finally:
-                self._started_s = None
-                self._idle.set()
+            del future, job, value, failure
 
     def _wrap_error(self, error: Exception) -> BarnabeeError:
         if is_out_of_memory(error):

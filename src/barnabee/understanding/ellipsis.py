@@ -63,7 +63,7 @@ _FOLLOW_UP = re.compile(
     r"i meant? )+(?P<part>\S.*)",
     re.IGNORECASE,
 )
-_CORRECTED = re.compile(r"(?:no|nope|no,? wait|wait|sorry|i meant?|not)\b", re.IGNORECASE)
+_CORRECTED = re.compile(r"(?:no|nope|wait|sorry|i meant?|not)\b", re.IGNORECASE)
 _STATEMENT = re.compile(
     r"(?:the|my|our|\w+'s) .*(?<!that)(?<!which)(?<!who) (?:is|are|was|were) \S.*", re.IGNORECASE
 )

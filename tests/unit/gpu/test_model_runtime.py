@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable
+from concurrent.futures import Future
 from typing import Any
 
 import pytest
@@ -18,6 +20,9 @@ from barnabee.core.errors import (
 )
 from barnabee.gpu.model_runtime import EngineThread, ModelRuntime, RuntimeState
 from barnabee.testing.engines import FakeEmbedder, JobGate
+from support.wait import wait_until
+
+HELD_S = 0.02
 
 
 def make_runtime(make: Callable[[], Any]) -> ModelRuntime[Any]:
@@ -123,11 +128,13 @@ async def test_waiting_and_running_are_timed_separately() -> None:
     await asyncio.to_thread(gate.reached.wait)
     second = asyncio.create_task(thread.run(lambda: "done"))
     await asyncio.sleep(0)
+    held_from_s = time.perf_counter()
+    await wait_until(lambda: time.perf_counter() > held_from_s + HELD_S)
     gate.opened.set()
     blocked, waited = await first, await second
     assert waited.value == "done"
-    assert blocked.run_s >= waited.run_s
-    assert waited.waited_s > 0
+    assert blocked.run_s >= HELD_S
+    assert waited.waited_s >= HELD_S
 
 
 async def test_library_errors_get_a_code_and_own_errors_pass_through() -> None:
@@ -185,3 +192,23 @@ async def test_thread_is_busy_only_while_a_job_runs() -> None:
     gate.opened.set()
     await running
     assert thread.wait_until_idle(5)
+
+
+@pytest.mark.parametrize("is_broken", [False, True])
+def test_thread_is_idle_when_its_job_has_a_result(*, is_broken: bool) -> None:
+    thread, seen, known = EngineThread("x"), list[bool](), threading.Event()
+    gate = JobGate()
+
+    def run() -> None:
+        gate.wait_until_open()
+        if is_broken:
+            raise RuntimeError("broken")
+
+    def look(_future: Future[Any]) -> None:
+        seen.append(thread.is_busy)
+        known.set()
+
+    thread.submit(run).add_done_callback(look)
+    gate.opened.set()
+    known.wait()
+    assert seen == [False]

@@ -38,6 +38,13 @@ def run(
 
 
 UTTERANCE = (RoomEvent.WAKE_WORD_DETECTED, RoomEvent.SPEECH_STARTED, RoomEvent.TURN_ENDED)
+BARGE_IN = [
+    Effect.PAUSE_PLAYBACK,
+    Effect.REPORT_BARGE_IN,
+    Effect.STOP_PLAYBACK,
+    Effect.END_TURN,
+    Effect.BEGIN_TURN,
+]
 SPEAKING = (*UTTERANCE, RoomEvent.TRANSCRIBED, RoomEvent.REPLY_STARTED)
 
 
@@ -139,13 +146,7 @@ def test_barge_in_stops_the_reply_and_begins_a_turn() -> None:
     room, effects_seen = run(RoomEvent.POSSIBLE_SPEECH, RoomEvent.SPEECH_STARTED, room=before)
     assert room.state is ConversationState.USER_SPEAKING
     assert room.turn_number == before.turn_number + 1
-    assert effects_seen == [
-        Effect.PAUSE_PLAYBACK,
-        Effect.REPORT_BARGE_IN,
-        Effect.STOP_PLAYBACK,
-        Effect.END_TURN,
-        Effect.BEGIN_TURN,
-    ]
+    assert effects_seen == BARGE_IN
 
 
 def test_false_alarm_resumes_the_reply() -> None:
@@ -199,13 +200,7 @@ def test_speech_after_transcription_begins_a_turn() -> None:
     room, effects_seen = run(RoomEvent.POSSIBLE_SPEECH, RoomEvent.SPEECH_STARTED, room=before)
     assert room.state is ConversationState.USER_SPEAKING
     assert room.turn_number == before.turn_number + 1
-    assert effects_seen == [
-        Effect.PAUSE_PLAYBACK,
-        Effect.REPORT_BARGE_IN,
-        Effect.STOP_PLAYBACK,
-        Effect.END_TURN,
-        Effect.BEGIN_TURN,
-    ]
+    assert effects_seen == BARGE_IN
 
 
 def test_speech_after_a_forced_endpoint_is_not_the_next_turn() -> None:
