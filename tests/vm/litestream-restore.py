@@ -1,8 +1,6 @@
 # ruff: noqa: F821 - the names are those of the NixOS test driver, of default.nix and of prelude.py
 """Script of the check litestream-restore."""
 
-import time
-
 TURN = "('%032x', 's', NULL, 'what was said', 'what was replied', 'chat', '[]', '[]', '{}', '2026')"
 CONTENT = "SELECT count(*), min(trace_id), max(trace_id) FROM turns"
 
