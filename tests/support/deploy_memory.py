@@ -75,6 +75,7 @@ class MachineState:
     faults: dict[int, str] = field(default_factory=dict)  # by number of the operation
     once: Path | None = None
     can_boot_once: bool = True
+    faulty_activation: bool = False  # each activates the system and reports a failure
     boots: int = 1
     loaded: str | None = None
     now: float = 1000.0
@@ -233,13 +234,15 @@ class MemoryMachine:
         def stop() -> None:
             self.state.services = None
 
-        def act() -> str:
+        def act() -> None:
             stop()
             self.state.running = system
             self.state.start_services()
-            return ""
 
-        return self.state.perform(f"activate {system.name}", act, half=stop)
+        self.state.perform(f"activate {system.name}", act, half=stop)
+        if self.state.faulty_activation:
+            raise StepFailed(what="activating", reason="a part of it failed")
+        return ""
 
     def run_check(self, unit: str, limit_s: float) -> str | None:
         def act() -> str | None:

@@ -102,24 +102,28 @@ def _install_replacement(machine: Container, path: str, report: Mapping[str, Any
     variables = f"LD_LIBRARY_PATH={PYTHON}/lib PYTHONPATH={SOURCE}:{PACKAGES}"
     python = f"{variables} exec {PYTHON}/{interpreter}"
     name = path.partition("-")[2]
-    if path.endswith(("/bin/python", "/bin/python3")):
+    links = {
+        "valkey-server": f"{PROGRAMS}/valkey-server",
+        "litestream": f"{PROGRAMS}/litestream",
+        "bash": "/bin/bash",
+    }
+    program = path.rpartition("/bin/")[2]
+    if program in {"python", "python3"}:
         machine.write(path, f'#!/bin/sh\n{python} "$@"\n', 0o755)
-    elif path.endswith("/bin/barnabee"):
+    elif program == "barnabee":
         machine.write(path, f'#!/bin/sh\n{python} -m barnabee "$@"\n', 0o755)
-    elif path.endswith("/bin/valkey-server"):
-        machine.link(path, f"{PROGRAMS}/valkey-server")
+    elif program in links:
+        machine.link(path, links[program])
     elif name.startswith("systemd-") and path.endswith("/bin"):
         machine.link(f"{path}/systemctl", "/usr/bin/systemctl")
-    elif path.endswith("/bin/bash"):
-        machine.link(path, "/bin/bash")
     elif name == "await-role.sh":
         machine.write(path, (ROOT / "nixos/scripts" / name).read_text(encoding="utf-8"))
-    elif path.endswith("/bin/litestream"):
-        machine.link(path, f"{PROGRAMS}/litestream")
     elif name == "system.toml":
         machine.write(path, report["written"])
     elif name.startswith("barnabee-models"):
         machine.link(path, MODELS)
+    elif name.startswith("barnabee-fillers"):
+        machine.link(path, FILLERS)
 
 
 def install_environment(machine: Container, addresses: list[str]) -> None:

@@ -20,6 +20,7 @@ let
   limits = lib.mapAttrs' (name: lib.nameValuePair (lib.toUpper name)) graph.acceptance;
   common = evaluated: {
     SECRET = machines.secret;
+    SWITCH_S = graph.deploy.switch_s;
     ADDRESS = lib.mapAttrs (_: machine: machine.networking.primaryIPAddress) evaluated;
     PORT = lib.mapAttrs (_: service: service.port) (
       lib.filterAttrs (_: service: service ? port) (graph.companion // graph.service)
@@ -50,6 +51,7 @@ let
         { config, ... }:
         {
           system.name = config.virtualisation.test.nodeName;
+          security.enableWrappers = false; # Nix allows no set-uid files in a build
         };
       testScript =
         { nodes, containers, ... }:

@@ -16,7 +16,7 @@ def logcli(query: str) -> str:
     return f"{LOGCLI} query --output=raw {shlex.quote(query)}"
 
 
-def read_notifications() -> list[str]:
+def list_notifications() -> list[str]:
     """Return the notifications that Home Assistant shows."""
     received = json.loads(home.succeed("curl -sf http://localhost:8123/received"))
     shown: list[str] = received["shown"]
@@ -78,7 +78,7 @@ with subtest("Grafana is behind the proxy, with its dashboards"):
 
 with subtest("the test alert arrives and is resolved"):
     print(monitoring.succeed(TEST_ALERT.format(120)))
-    assert "This is a test" not in " ".join(read_notifications())
+    assert "This is a test" not in " ".join(list_notifications())
 
 with subtest("a stopped gpu service is reported in time and resolved"):
     gpu.succeed("systemctl stop barnabee-gpu.service")

@@ -74,6 +74,47 @@ def crash(machine: Any) -> None:
     vars(machine).pop("get_systemd_process")  # it is cached, and the next boot has another
 
 
+def running_system() -> str:
+    """Return the store path of core's running system."""
+    return core.succeed("readlink -f /run/current-system").strip()
+
+
+def default_system() -> str:
+    """Return the store path of core's boot default."""
+    return core.succeed("readlink -f /nix/var/nix/profiles/system").strip()
+
+
+def read_switch(switch: str) -> dict[str, Any]:
+    """Return the journal entry of a switch."""
+    record: dict[str, Any] = json.loads(core.succeed(f"barnabee deploys show {switch} --json"))
+    return record
+
+
+def read_latest_switch() -> dict[str, Any]:
+    """Return the journal entry of the latest switch."""
+    return read_switch(core.succeed("barnabee deploys | tail -n 1 | cut -d ' ' -f 1").strip())
+
+
+def start_switch(system: str) -> str:
+    """Start a switch, wait until it checks the health of the system, and return its id."""
+    switch = core.succeed(f"barnabee-switch --detach {system}").strip().splitlines()[-1]
+    wait_for_state(switch, "checking")
+    return switch
+
+
+def wait_for_state(switch: str, state: str) -> None:
+    """Wait until a switch is in a state."""
+    shown = f'barnabee deploys show {switch} --json | grep \'"state": "{state}"\''
+    core.wait_until_succeeds(shown, timeout=2 * SWITCH_S)
+
+
+def assert_healthy(system: str) -> None:
+    """Assert that core runs a system, which is its boot default, and its services are healthy."""
+    assert running_system() == default_system() == system, (running_system(), default_system())
+    core.succeed("systemctl restart barnabee-health.service", timeout=HEALTHY_S + 30)
+    core.succeed("systemctl is-active barnabee-api.service")
+
+
 def assert_sound(*failed: str) -> None:
     """Assert that only the units `failed` failed, without ordering cycles and tracebacks."""
     for machine in machines:

@@ -1,10 +1,5 @@
-# Rollback: an unhealthy generation is rolled back and a healthy one stays, also after kill and power loss.
-{
-  graph,
-  lib,
-  machines,
-  ...
-}:
+# Rollback: an unhealthy generation is rolled back after a power loss and after its test boot.
+{ lib, machines, ... }:
 {
   virtual = true; # boot loader and specialisations
   machines = {
@@ -35,5 +30,4 @@
       };
     };
   };
-  constants.SWITCH_S = graph.deploy.switch_s;
 }

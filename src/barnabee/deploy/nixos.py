@@ -13,7 +13,7 @@ from pathlib import Path
 
 from barnabee.deploy import executor, systemd
 from barnabee.deploy.bootloader import BootLoader, list_generations
-from barnabee.deploy.command import StepFailed, run_checked, run_command
+from barnabee.deploy.command import CommandResult, StepFailed, run_checked, run_command
 from barnabee.deploy.machine import (
     DatabaseFacts,
     DeployLimits,
@@ -26,6 +26,14 @@ from barnabee.deploy.machine import (
 WATCHDOG_UNIT = "barnabee-deploy-watch"
 _ARM_S = 20.0
 _UNITS_FAILED = 4  # exit status of switch-to-configuration: activated, but units failed
+# Beginnings of its lines about failures.
+_FAILURES = (
+    "Activation script snippet",
+    "Failed to ",
+    "Pre-switch check",
+    "warning: the following units failed",
+)
+_REASON_MAX_CHARS = 400
 _EFI = Path("sys/firmware/efi/efivars")
 # An EFI variable that systemd-boot sets while it counts boots; the id is its vendor id.
 _BOOT_COUNT = "LoaderBootCountPath-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f"
@@ -140,9 +148,9 @@ class NixosMachine:
         program = str(system / "bin" / "switch-to-configuration")
         result = run_command(program, "test", limit_s=limit_s)
         if result.status == _UNITS_FAILED:
-            return f"units failed while {system.name} was activated: {result.last_line()}"
+            return f"units failed while {system.name} was activated: {_explain_failure(result)}"
         if result.status:
-            reason = f"status {result.status}: {result.last_line()}"
+            reason = f"status {result.status}: {_explain_failure(result)}"
             raise StepFailed(what=f"activating {system.name}", reason=reason)
         return ""
 
@@ -191,6 +199,13 @@ class NixosMachine:
     def disarm_watchdog(self) -> None:
         """Stop the timer; a run that has begun, perhaps this one, is not interrupted."""
         run_command("systemctl", "stop", f"{WATCHDOG_UNIT}.timer", limit_s=_ARM_S)
+
+
+def _explain_failure(result: CommandResult) -> str:
+    """Return what failed in an activation, which continues after a failure, or its last line."""
+    lines = [line.strip() for line in f"{result.output}\n{result.errors}".splitlines()]
+    failures = [line for line in lines if line.startswith(_FAILURES)]
+    return "; ".join(failures)[:_REASON_MAX_CHARS] or result.last_line()
 
 
 def _read_text(path: Path) -> str | None:

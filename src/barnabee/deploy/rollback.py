@@ -16,6 +16,7 @@ from barnabee.deploy.plan import find_readable_pin
 from barnabee.deploy.steps import StepRunner, wait_until_healthy
 
 MAX_TRIES = 5
+ACTIVATE = "activate"  # name of a step
 
 
 def roll_back(runner: StepRunner, why: str) -> SwitchRecord:
@@ -25,9 +26,7 @@ def roll_back(runner: StepRunner, why: str) -> SwitchRecord:
     if record.state == SwitchState.RETURNING:
         why = record.why or why  # the reason of the first attempt
     if record.returns >= MAX_TRIES:
-        last = next((step.why for step in reversed(record.steps) if not step.ok), "unknown")
-        reason = f"{why}; {MAX_TRIES} rollbacks failed, the last: {last}"
-        return runner.finish(SwitchState.STUCK, reason)
+        return _give_up(runner, why)
     limits = record.limits
     limit_s = limits.switch_s * 2 + limits.data_s + 2 * limits.settle_s
     runner.enter(SwitchState.RETURNING, limit_s, why=why, returns=record.returns + 1)
@@ -41,6 +40,25 @@ def roll_back(runner: StepRunner, why: str) -> SwitchRecord:
             return runner.finish(SwitchState.STUCK, f"{why}; {error}")
         return runner.record  # the watchdog tries again
     return finish_rollback(runner, why)
+
+
+def _give_up(runner: StepRunner, why: str) -> SwitchRecord:
+    """End a rollback that failed too often, as stuck unless the activated fallback is healthy.
+
+    An activation continues after a part of it has failed.
+    """
+    machine, record = runner.machine, runner.record
+    last = next((step for step in reversed(record.steps) if not step.ok), None)
+    reason = f"{why}; {MAX_TRIES} rollbacks failed, the last: {last.why if last else 'unknown'}"
+    fallback = Path(record.refuge)
+    facts = machine.read_facts(fallback)
+    activated = last is not None and last.what == ACTIVATE and machine.running_system() == fallback
+    if activated and facts:
+        settle_s = record.limits.settle_s
+        runner.enter(SwitchState.RETURNING, 2 * settle_s)
+        if wait_until_healthy(runner, facts, settle_s) is None:
+            return runner.finish(SwitchState.RETURNED, reason, well=True)
+    return runner.finish(SwitchState.STUCK, reason)
 
 
 def finish_rollback(runner: StepRunner, why: str) -> SwitchRecord:
@@ -77,7 +95,7 @@ def _undo_switch(runner: StepRunner) -> None:
         runner.run("restore the boot default", lambda: machine.set_boot_default(previous))
     if record.activated or machine.running_system() not in {fallback, Path(record.previous)}:
         runner.update(activated=True)
-        runner.run("activate", lambda: machine.activate(fallback, limits.switch_s))
+        runner.run(ACTIVATE, lambda: machine.activate(fallback, limits.switch_s))
     start_services(runner, facts)
 
 

@@ -172,3 +172,21 @@ def test_code_and_database_roll_back_together(healthy: bool, faults: dict[int, s
     record = play(machine, SwitchRequest(OLD, kind="rollback", with_data=True))
     expect_sound(machine, record, new=OLD, old=NEW)
     assert (machine.schema_now, machine.rows) == ((1, 50) if machine.running == OLD else (2, 100))
+
+
+def test_a_rollback_to_a_healthy_system_may_fail_in_part() -> None:
+    machine = make_machine(TARGETS["bad"], {})
+    machine.faulty_activation = True
+    record = play(machine, SwitchRequest(NEW))
+    expect_sound(machine, record)
+    assert record
+    assert record.why.endswith("a part of it failed)."), record.why
+
+
+def test_a_rollback_that_fails_on_an_unhealthy_system_is_stuck() -> None:
+    machine = make_machine(TARGETS["bad"], {})
+    machine.faulty_activation = True
+    machine.systems[OLD].healthy = False
+    record = play(machine, SwitchRequest(NEW))
+    assert record
+    assert record.state == SwitchState.STUCK
