@@ -113,6 +113,7 @@ def run_gpu_service(directory: Path) -> Iterator[GpuProcess]:
         graph["service"]["gpu"]["memory_max_mib"] = 3400
 
     settings = local_llm.make_settings(models)
+    settings["LLAMA_ARG_TOP_K"] = "1"  # the same answer each time
     service = GpuProcess(directory, models, change=change, environment=settings).start()
     try:
         service.wait_for("/health/ready")

@@ -32,13 +32,16 @@ cuda_files = "{MODEL}"
 """
 
 
-def require_processor(processor: str | None = None) -> None:
+def require_processor(machine: str | None = None, cpuinfo: Path = Path("/proc/cpuinfo")) -> None:
     """Raise SetupFailed where there is no server for the processor."""
-    processor = processor or platform.machine()
-    if processor not in _PROCESSORS:
-        hint = "set LLM_URL and LLM_MODEL to a server of your own (docs/guides/language-model.md)"
-        reason = f"its server is built for x86_64, and this is {processor}"
-        raise SetupFailed(what="the small language model", reason=reason, hint=hint)
+    found = machine or platform.machine()
+    if found in _PROCESSORS:
+        if "avx2" in cpuinfo.read_text("utf-8", "replace").split():
+            return
+        found += " without AVX2"
+    hint = "set LLM_URL and LLM_MODEL to a server of your own (docs/guides/language-model.md)"
+    reason = f"its server is built for x86_64 with AVX2, and this is {found}"
+    raise SetupFailed(what="the small language model", reason=reason, hint=hint)
 
 
 def write_system_file(file: Path, directory: Path) -> Path:

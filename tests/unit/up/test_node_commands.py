@@ -136,10 +136,15 @@ def test_the_system_file_with_the_small_language_model_is_a_copy(tmp_path: Path)
     assert local_llm.write_system_file(copy, tmp_path / "other") == copy
 
 
-def test_the_small_language_model_needs_a_processor_with_a_server() -> None:
-    local_llm.require_processor("x86_64")
+def test_the_small_language_model_needs_a_processor_with_a_server(tmp_path: Path) -> None:
+    cpuinfo = tmp_path / "cpuinfo"
+    cpuinfo.write_text("flags\t\t: fpu avx2 fma\n", encoding="utf-8")
+    local_llm.require_processor("x86_64", cpuinfo)
     with pytest.raises(SetupFailed, match="LLM_URL"):
-        local_llm.require_processor("aarch64")
+        local_llm.require_processor("aarch64", cpuinfo)
+    cpuinfo.write_text("flags\t\t: fpu avx\n", encoding="utf-8")
+    with pytest.raises(SetupFailed, match="x86_64 without AVX2"):
+        local_llm.require_processor("x86_64", cpuinfo)
 
 
 def test_the_api_waits_for_the_first_start_of_the_demo_home(paths: Paths) -> None:
