@@ -51,6 +51,7 @@ lib.mapAttrs app {
     description = "Run the assistant on this machine's CPU with the packaged models";
     programs = [
       pkgs.rclone
+      pkgs.restic
       pkgs.valkey
     ];
     environment = {

@@ -49,6 +49,7 @@ pkgs.mkShell {
     environment
     pkgs.poetry
     pkgs.litestream
+    pkgs.restic
     pkgs.valkey
     pkgs.shellcheck
   ];

@@ -49,7 +49,9 @@ rmdir "$models" "$cache" "$home" 2>/dev/null || true
 for path in "$models" "$home/data" "$home/secrets" "$home/logs"; do
     [ ! -e "$path" ] || say "kept: $path"
 done
-if command -v redis-server >/dev/null; then
-    say "kept: the Debian packages; if nothing else needs redis-server: sudo apt-get remove redis-server"
-fi
+for name in redis-server restic; do
+    if command -v "$name" >/dev/null; then
+        say "kept: the Debian package $name; if nothing else needs it: sudo apt-get remove $name"
+    fi
+done
 say "done; the checkout $root can be deleted"

@@ -17,7 +17,7 @@ let
   overSsh = lib.hasInfix ":" backup.audio_to;
 
   offsiteSecrets = lib.optionals offsite [
-    "snapshot_key"
+    "restic_password"
     "rclone_conf"
   ];
   replicaSecrets = [
@@ -40,6 +40,7 @@ let
       inherit (barnabeeLib) environment;
       path = [
         pkgs.rclone
+        pkgs.restic
         pkgs.rsync
         pkgs.openssh
       ];
@@ -57,6 +58,7 @@ let
           TimeoutStartSec = timeout;
           MemoryMax = "512M";
           Nice = 19;
+          CPUQuota = "25%"; # of one core
           IOSchedulingClass = "idle";
           CPUWeight = 20;
         }
@@ -83,10 +85,6 @@ in
     {
       assertions = [
         {
-          assertion = !(enabled && offsite) || backup.recovery_recipient != "";
-          message = "barnabee.system.backup.offsite would store snapshots off-site unencrypted: set barnabee.system.backup.recovery_recipient to the line age1… that `barnabee backup kit` prints.";
-        }
-        {
           assertion = !(enabled && offsite) || lib.hasInfix ":" backup.offsite;
           message = "barnabee.system.backup.offsite is ${backup.offsite}, which names no remote of rclone; write it like nas:barnabee.";
         }
@@ -104,7 +102,7 @@ in
     (lib.mkIf (enabled && !offsite) {
       # `service.restore.credentials` lists them for deployments with off-site snapshots.
       barnabee.secrets.unused = [
-        "snapshot_key"
+        "restic_password"
         "rclone_conf"
       ];
     })
@@ -114,7 +112,10 @@ in
         isSystemUser = true;
         group = "barnabee";
       };
-      systemd.services.barnabee-restore.path = [ pkgs.rclone ];
+      systemd.services.barnabee-restore.path = [
+        pkgs.rclone
+        pkgs.restic
+      ];
 
       systemd.services.barnabee-snapshot = job {
         command = "snapshot --gentle";

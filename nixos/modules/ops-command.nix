@@ -15,7 +15,7 @@ let
     "b2_application_key"
   ]
   ++ lib.optionals (barnabeeLib.graph.backup.offsite != "") [
-    "snapshot_key"
+    "restic_password"
     "rclone_conf"
   ];
   credentials = map (name: "${name}:${fileOf name}") (
@@ -25,6 +25,7 @@ let
     PATH = lib.makeBinPath [
       pkgs.coreutils
       pkgs.rclone
+      pkgs.restic
       pkgs.systemd
     ];
     BARNABEE_TOKEN_STATE = "/var/lib/barnabee-tokens";

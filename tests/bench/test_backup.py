@@ -16,16 +16,18 @@ import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from barnabee.backup import consistent_copy, drill, keys, restore, restore_sources
+from barnabee.backup import consistent_copy, drill, restore, restore_sources
 from barnabee.backup.cpu_limit import CpuLimit
 from barnabee.backup.snapshots import ignore_progress
 from barnabee.core.files import sync_file
 from barnabee.store import db
-from support.backup import take_snapshot, with_backup_settings
+from support.backup import get_repository, take_snapshot
 from support.benchmark import choose_size, is_at_least, is_at_most
+from support.programs import needs_program
 from support.replica import ReplicatedDeployment, make_replicated_deployment
 from support.wait import eventually
 
@@ -43,14 +45,10 @@ SLOWER = 10
 @pytest.fixture
 def deployment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ReplicatedDeployment]:
     with make_replicated_deployment(tmp_path, monkeypatch) as deployment:
-        kit = keys.make_recovery_kit()
-        deployment.system = with_backup_settings(
-            deployment.system, recovery_recipient=kit.recipient
-        )
         yield deployment
 
 
-def row(number: int, words: bytes) -> tuple[object, ...]:
+def row(number: int, words: bytes) -> tuple[Any, ...]:
     """Return a turn of about 800 bytes with unique text."""
     start = number * 131 % (len(words) - 700)
     text = words[start : start + 620].decode()
@@ -123,6 +121,33 @@ async def test_a_gigabyte_is_restored_fast_and_its_drill_limits_cpu_use(
     assert is_at_most(share, 0.26)
     assert is_at_most(ratio, 2)
     assert is_at_most(done.took_ms / 1000, max(60, SLOWER * min(plain_s)))
+
+
+@needs_program("restic", "restic")
+def test_a_day_of_changes_grows_the_repository_little(deployment: ReplicatedDeployment) -> None:
+    insert_turns(deployment.path, SIZE_MB)
+    repository = get_repository(deployment.settings)
+    begun_s = time.monotonic()
+    take_snapshot(deployment)
+    took_s, before = time.monotonic() - begun_s, sum_bytes(repository)
+    words, database_bytes = os.urandom(1024 * 1024).hex().encode(), deployment.path.stat().st_size
+    with closing(consistent_copy.connect_live(deployment.path, "rw")) as connection:
+        (count,) = connection.execute("SELECT count(*) FROM turns").fetchone()
+        new = (row(count + number, words) for number in range(count // 100))
+        connection.execute("BEGIN")
+        connection.executemany(ROW, ((*one[:-1], f"2026-02-01{one[-1][10:]}") for one in new))
+        connection.execute("COMMIT")
+    take_snapshot(deployment)
+    grown = (sum_bytes(repository) - before) / database_bytes
+    print(
+        f"\nsnapshot of {database_bytes / 1e6:.0f} MB: {took_s:.1f} s, {before / 1e6:.0f} MB; "
+        f"after 1 % more rows the repository grew by {grown:.1%} of the database (limit 3 %)"
+    )
+    assert is_at_most(grown, 0.03)
+
+
+def sum_bytes(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
 def write_turns(database: Path, seconds: float, first: int, per_s: float = 0) -> list[float]:

@@ -13,24 +13,33 @@ import pytest
 from barnabee.backup import (
     cold_start,
     integrity,
-    keys,
     litestream,
+    recovery_kit,
+    restic,
     restore,
     restore_points,
     restore_sources,
 )
 from barnabee.backup.restore_sources import RestoreSource
 from barnabee.backup.snapshots import ignore_progress
-from barnabee.core.errors import BackupDamaged, BackupFailed, BadInput, BadRequest, NotFound
+from barnabee.core.errors import (
+    BackupDamaged,
+    BackupFailed,
+    BadRequest,
+    NotFound,
+    SettingInvalid,
+)
 from barnabee.store import database_files
 from barnabee.store.migrations import load_migrations
 from support.backup import (
+    find_packs,
     flip_bits,
-    get_snapshot_folder,
+    get_repository,
     read_live_content,
     take_snapshot,
     with_backup_settings,
 )
+from support.programs import needs_program
 from support.replica import (
     ReplicatedDeployment,
     list_expected_trace_ids,
@@ -42,19 +51,10 @@ from support.replica import (
 
 
 @pytest.fixture
-def kit() -> keys.RecoveryKit:
-    return keys.make_recovery_kit()
-
-
-@pytest.fixture
-def deployment(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kit: keys.RecoveryKit
-) -> Iterator[ReplicatedDeployment]:
+def deployment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ReplicatedDeployment]:
     with make_replicated_deployment(tmp_path, monkeypatch) as deployment:
         deployment.system = with_backup_settings(
-            deployment.system,
-            recovery_recipient=kit.recipient,
-            offsite=f":local:{tmp_path / 'offsite'}",
+            deployment.system, offsite=f":local:{tmp_path / 'offsite'}"
         )
         yield deployment
 
@@ -145,7 +145,8 @@ async def test_an_unavailable_transaction_is_refused_with_the_nearest_ones(
         )
 
 
-@pytest.mark.parametrize("step", ["fetch", "check", "compare", "open", "swap"])
+@needs_program("restic", "restic")
+@pytest.mark.parametrize("step", ["fetch", "check", "open", "swap"])
 async def test_a_failure_keeps_the_database_and_names_its_step(
     deployment: ReplicatedDeployment, step: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -160,13 +161,9 @@ async def test_a_failure_keeps_the_database_and_names_its_step(
         raise OSError(28, "No space left on device")
 
     if step == "fetch":
-        flip_bits(get_snapshot_folder(deployment.settings) / source.snapshot.file)
+        flip_bits(find_packs(get_repository(deployment.settings))[-1])
     elif step == "check":
         monkeypatch.setattr(integrity, "check_integrity", fail)
-    elif step == "compare":
-        monkeypatch.setattr(
-            integrity, "describe_differences", lambda _expected, _actual: ["different"]
-        )
     elif step == "open":
         monkeypatch.setattr(integrity, "open_with_application", fail)
     else:
@@ -182,21 +179,24 @@ async def test_a_failure_keeps_the_database_and_names_its_step(
     assert not list(deployment.path.parent.glob("*before-restore*"))
 
 
+@needs_program("restic", "restic")
 async def test_an_offsite_snapshot_is_restored_with_the_kit_alone(
-    deployment: ReplicatedDeployment, kit: keys.RecoveryKit
+    deployment: ReplicatedDeployment,
 ) -> None:
     await record_turns(deployment, range(30))
     deployment.start_litestream()
     await deployment.wait_until_replicated()
     take_snapshot(deployment)
     before = read_live_content(deployment.path)
+    kit = recovery_kit.print_kit(deployment.system, deployment.settings)
     deployment.stop_litestream()
     deployment.delete_data()
 
     source = restore_sources.find_snapshot_source(
-        deployment.system, deployment.settings, identity=keys.parse_identity(kit.secret.lower())
+        *(deployment.system, deployment.settings), password=recovery_kit.parse_password(kit)
     )
-    assert source.offsite_store is not None
+    assert isinstance(source, restore_sources.SnapshotSource)
+    assert source.is_offsite
     await restore.restore_in_place(
         deployment.path, source, restore.NoWriters(), ignore_progress, force=False
     )
@@ -242,30 +242,28 @@ async def test_a_restore_point_is_restored(deployment: ReplicatedDeployment) -> 
     deployment.stop_litestream()
 
 
+@needs_program("restic", "restic")
 async def test_only_the_right_recovery_kit_opens_the_snapshot(
-    deployment: ReplicatedDeployment, kit: keys.RecoveryKit
+    deployment: ReplicatedDeployment,
 ) -> None:
     await record_turns(deployment, range(10))
     take_snapshot(deployment)
+    kit = recovery_kit.print_kit(deployment.system, deployment.settings)
 
-    def verify(secret: str) -> restore.RecoveryKitResult:
-        identity = keys.parse_identity(f"BarnabeeNet recovery kit\n\n   {secret}\n")
-        source = restore_sources.find_snapshot_source(
-            deployment.system, deployment.settings, identity=identity
+    def verify(password: str) -> recovery_kit.RecoveryKitResult:
+        return recovery_kit.verify_kit(
+            deployment.system, deployment.settings, password, ignore_progress
         )
-        assert source.identities == [identity]
-        return restore.verify_source(source, deployment.settings, ignore_progress)
 
-    assert (await asyncio.to_thread(verify, kit.secret)).rows == 10 + len(load_migrations())
-    with pytest.raises(BackupFailed, match="cannot be opened with this key"):
-        await asyncio.to_thread(verify, keys.make_recovery_kit().secret)
-    with pytest.raises(BadInput, match="a letter is wrong"):
-        keys.parse_identity(kit.secret[:-1] + ("C" if kit.secret.endswith("B") else "B"))
-    with pytest.raises(BadInput, match="AGE-SECRET-KEY-1"):
-        keys.parse_identity("the wrong paper")
-    assert not (deployment.settings.data_dir / restore.KIT_TEST_FOLDER).exists()
+    password = recovery_kit.parse_password(kit)
+    (deployment.settings.data_dir / restic.PASSWORD).unlink()  # the kit alone has to open it
+    assert (await asyncio.to_thread(verify, password)).rows == 10 + len(load_migrations())
+    with pytest.raises(SettingInvalid, match="does not open"):
+        await asyncio.to_thread(verify, f"{password[:-1]}x")
+    assert not (deployment.settings.data_dir / recovery_kit.TEST_FOLDER).exists()
 
 
+@needs_program("restic", "restic")
 async def test_a_cold_start_uses_a_snapshot_when_the_replica_is_damaged(
     deployment: ReplicatedDeployment, tmp_path: Path
 ) -> None:
@@ -277,14 +275,14 @@ async def test_a_cold_start_uses_a_snapshot_when_the_replica_is_damaged(
     deployment.stop_litestream()
     for file in deployment.s3.directory.rglob("*.ltx"):
         flip_bits(file, 0.5, 40)
-    key = (get_snapshot_folder(deployment.settings) / keys.MACHINE_KEY).read_text()
+    password = (deployment.settings.data_dir / restic.PASSWORD).read_text()
     deployment.delete_data()
 
-    with pytest.raises(BackupDamaged, match="no key on this machine"):
+    with pytest.raises(BackupDamaged, match="does not open the snapshots"):
         await restore_at_cold_start(deployment, budget_s=20)
     assert not database_files.has_database(deployment.path)
 
-    (tmp_path / "credentials" / keys.SNAPSHOT_KEY_CREDENTIAL).write_text(key)
+    (tmp_path / "credentials" / restic.PASSWORD).write_text(password)
     assert (
         await restore_at_cold_start(deployment, budget_s=20) is cold_start.ColdStartOutcome.SNAPSHOT
     )
@@ -302,13 +300,14 @@ async def test_a_cold_start_uses_a_snapshot_when_the_replica_is_damaged(
     assert len(await read_trace_ids(deployment)) == len(list_expected_trace_ids(range(310)))
 
 
+@needs_program("restic", "restic")
 async def test_an_empty_replica_with_snapshots_is_not_an_empty_start(
     deployment: ReplicatedDeployment, tmp_path: Path
 ) -> None:
     await record_turns(deployment, range(10))
     take_snapshot(deployment)
-    key = (get_snapshot_folder(deployment.settings) / keys.MACHINE_KEY).read_text()
-    (tmp_path / "credentials" / keys.SNAPSHOT_KEY_CREDENTIAL).write_text(key)
+    password = (deployment.settings.data_dir / restic.PASSWORD).read_text()
+    (tmp_path / "credentials" / restic.PASSWORD).write_text(password)
     before = read_live_content(deployment.path)
     deployment.delete_data()
 

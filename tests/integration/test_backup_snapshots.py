@@ -1,33 +1,39 @@
-"""Snapshots: content, encryption, off-site copies, retention and faults."""
+"""Snapshots with the real restic: content, off-site copies, retention and faults."""
 
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
 import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from barnabee.backup import (
-    archive,
     consistent_copy,
+    drill,
     integrity,
-    keys,
-    offsite,
+    recovery_kit,
+    restic,
+    restore_sources,
     snapshot_job,
     snapshots,
 )
-from barnabee.backup.snapshots import Snapshot
+from barnabee.backup.integrity import RowBaseline
+from barnabee.backup.restic import Repository
 from barnabee.core import settings as settings_module
 from barnabee.core import system as system_module
 from barnabee.core.errors import (
     BackupFailed,
     DatabaseFull,
     DependencyDown,
+    NotFound,
     Overloaded,
     SettingInvalid,
     SettingMissing,
@@ -36,18 +42,18 @@ from barnabee.core.files import lock_file
 from barnabee.core.settings import Settings
 from barnabee.store import db
 from support.backup import (
-    TickingClock,
+    find_packs,
     flip_bits,
-    get_snapshot_folder,
+    get_repository,
     read_live_content,
-    truncate_file,
     with_backup_settings,
 )
 from support.disk import SmallDisk
 from support.programs import needs_program
 
-KIT = keys.make_recovery_kit()
-SYSTEM = with_backup_settings(system_module.load_system(), recovery_recipient=KIT.recipient)
+pytestmark = needs_program("restic", "restic")
+SYSTEM = system_module.load_system()
+AT = datetime(2026, 1, 31, 3, 10, tzinfo=UTC)
 
 
 @pytest.fixture
@@ -76,183 +82,191 @@ def insert_turns(database: Path, first: int, last: int) -> None:
         connection.execute("COMMIT")
 
 
-def extract(
-    settings: Settings, made: Snapshot, target: Path, secret: str
-) -> integrity.DatabaseContent:
-    snapshots.extract_snapshot(
-        get_snapshot_folder(settings), made, target, [keys.parse_identity(secret)]
-    )
-    integrity.check_integrity(target)
-    return integrity.read_file_content(target)
+def open_local(settings: Settings) -> Repository:
+    return restic.open_local(settings)
 
 
-def test_both_keys_open_a_snapshot_of_the_database(settings: Settings, tmp_path: Path) -> None:
-    made = snapshot_job.run_snapshot_job(SYSTEM, settings)
+def list_times(repository: Repository | None) -> list[datetime]:
+    assert repository is not None
+    return [snapshot.at for snapshot in repository.list_snapshots()]
 
+
+def test_a_snapshot_has_the_database_and_restic_alone_restores_it(
+    settings: Settings, tmp_path: Path
+) -> None:
+    made = snapshot_job.run_snapshot_job(SYSTEM, settings, now=lambda: AT)
     expected = read_live_content(settings.database_path)
-    machine = (get_snapshot_folder(settings) / keys.MACHINE_KEY).read_text()
-    assert made.content == expected
-    assert extract(settings, made, tmp_path / "one.db", KIT.secret) == expected
-    assert extract(settings, made, tmp_path / "two.db", machine) == expected
-    assert (get_snapshot_folder(settings) / made.file).read_bytes()[:16] == b"age-encryption.o"
-    assert made.packed.file_bytes < made.packed.database_bytes / 5
-    assert (get_snapshot_folder(settings) / keys.MACHINE_KEY).stat().st_mode & 0o777 == 0o640
-    left = {path.name for path in get_snapshot_folder(settings).iterdir()} - {
-        snapshot_job.LOCK_FILE,
-        keys.MACHINE_KEY,
-    }
-    assert left == {made.file, made.description}
-    assert snapshots.list_snapshots(get_snapshot_folder(settings)) == [made]
+
+    assert (made.at, made.count, made.missing) == (AT.isoformat(), 1, None)
+    assert snapshots.read_state(settings) == made
+    assert made.rows == expected.rows
+    snapshots.fetch_database(open_local(settings), str(made.id), tmp_path / "x.db")
+    assert integrity.read_file_content(tmp_path / "x.db") == expected
+    assert (settings.data_dir / restic.PASSWORD).stat().st_mode & 0o777 == 0o640
+    assert not (settings.data_dir / snapshot_job.SCRATCH_FOLDER).exists()
+    for path in get_repository(settings).rglob("*"):
+        assert path.stat().st_mode & 0o077 == (0o070 if path.is_dir() else 0o040), path
+
+    printed = recovery_kit.print_kit(SYSTEM, settings)
+    commands = [line.strip() for line in printed.splitlines() if line.startswith("    export")]
+    commands += [line.strip() for line in printed.splitlines() if line.startswith("    restic")]
+    subprocess.run(["sh", "-euc", "\n".join(commands)], cwd=tmp_path, check=True)
+    with closing(sqlite3.connect(":memory:")) as connection:
+        connection.executescript((tmp_path / "recovered" / snapshots.DUMP).read_text())
+        assert connection.execute("SELECT count(*) FROM turns").fetchone()[0] == 400
 
 
 def test_a_snapshot_is_consistent_while_turns_are_written(
     settings: Settings, tmp_path: Path
 ) -> None:
-    stop = threading.Event()
-    written = [400]
+    stop, written = threading.Event(), [400]
 
     def write() -> None:
         while not stop.is_set():
-            insert_turns(settings.database_path, written[0], written[0] + 1)
-            written[0] += 1
+            insert_turns(settings.database_path, written[0], written[0] + 2)
+            written[0] += 2
 
     writer = threading.Thread(target=write)
     writer.start()
     try:
-        # Within one second, or with a stopped clock, no snapshot replaces another.
-        made = [
-            snapshot_job.run_snapshot_job(SYSTEM, settings, now=lambda: TickingClock().now)
-            for _ in range(3)
-        ]
+        for number in range(3):
+            (tmp_path / str(number)).mkdir()
+            snapshots.write_files(settings.database_path, tmp_path / str(number), AT)
     finally:
         stop.set()
         writer.join()
 
-    for number, snapshot in enumerate(made):
-        content = extract(settings, snapshot, tmp_path / f"{number}.db", KIT.secret)
-        assert content == snapshot.content
-    turns = [snapshot.content.tables["turns"].rows for snapshot in made]
+    turns = []
+    for number in range(3):
+        snapshots.load_files(tmp_path / str(number), tmp_path / "x.db")
+        turns.append(integrity.count_file_rows(tmp_path / "x.db")["turns"])
     assert turns == sorted(turns)
-    assert turns[-1] > turns[0]
+    assert all(count % 2 == 0 for count in turns)  # no half of a transaction
 
 
-def test_without_a_recovery_key_it_is_local_and_not_encrypted(
-    settings: Settings, tmp_path: Path
-) -> None:
-    plain = with_backup_settings(SYSTEM, recovery_recipient="")
-    made = snapshot_job.run_snapshot_job(plain, settings)
-
-    assert not made.encrypted
-    assert (get_snapshot_folder(settings) / made.file).stat().st_mode & 0o007 == 0
-    snapshots.extract_snapshot(get_snapshot_folder(settings), made, tmp_path / "x.db", [])
-    assert integrity.read_file_content(tmp_path / "x.db") == read_live_content(
-        settings.database_path
-    )
-
-    beyond = with_backup_settings(plain, offsite=f":local:{tmp_path / 'offsite'}")
-    with pytest.raises(SettingMissing, match="barnabee backup kit"):
-        snapshot_job.run_snapshot_job(beyond, settings, now=TickingClock())
-    assert len(snapshots.list_snapshots(get_snapshot_folder(settings))) == 2  # made nevertheless
-    assert not (tmp_path / "offsite").exists()
-
-
-def test_a_wrong_recovery_key_is_refused_before_a_snapshot(settings: Settings) -> None:
-    with pytest.raises(SettingInvalid, match="recovery_recipient"):
-        snapshot_job.run_snapshot_job(
-            with_backup_settings(SYSTEM, recovery_recipient="age1nonsense"), settings
-        )
-    assert snapshots.list_snapshots(get_snapshot_folder(settings)) == []
-
-
-def test_the_offsite_store_gets_missed_snapshots_and_is_pruned(
+def test_the_offsite_repository_gets_missed_snapshots_and_is_pruned(
     settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    place = tmp_path / "offsite"
     away = with_backup_settings(SYSTEM, offsite="nas:snapshots")
     (tmp_path / "credentials").mkdir()
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path / "credentials"))
-    clock = TickingClock()
     with pytest.raises(SettingMissing, match="rclone_conf"):
-        snapshot_job.run_snapshot_job(away, settings, now=clock)
+        snapshot_job.run_snapshot_job(away, settings, now=lambda: AT)
     (tmp_path / "credentials/rclone_conf").write_text("[nas]\ntype = unheard-of\n")
-    with pytest.raises(DependencyDown, match="off-site nas:snapshots"):
-        snapshot_job.run_snapshot_job(away, settings, now=clock)
+    with pytest.raises(DependencyDown, match="nas:snapshots"):
+        snapshot_job.run_snapshot_job(away, settings, now=lambda: AT + timedelta(days=1))
 
-    config = f"[nas]\ntype = alias\nremote = {place}\n"
+    config = f"[nas]\ntype = alias\nremote = {tmp_path / 'offsite'}\n"
     (tmp_path / "credentials/rclone_conf").write_text(config)
-    last = snapshot_job.run_snapshot_job(away, settings, now=clock)
+    snapshot_job.run_snapshot_job(away, settings, now=lambda: AT + timedelta(days=2))
 
-    store = offsite.open_offsite(away)
-    assert store is not None
-    here = [found.name for found in snapshots.list_snapshots(get_snapshot_folder(settings))]
-    assert len(here) == 3
-    assert store.list_names() == here
-    assert store.read_description(last.name) == last
-    clock.now = clock.now.replace(year=2027)
-    newest = snapshot_job.run_snapshot_job(away, settings, now=clock)
-    assert (
-        store.list_names()
-        == [newest.name]
-        == [found.name for found in snapshots.list_snapshots(get_snapshot_folder(settings))]
+    offsite, times = restic.open_offsite(away, settings), list_times(open_local(settings))
+    assert times == [AT + timedelta(days=days) for days in range(3)]
+    assert list_times(offsite) == times
+    insert_turns(settings.database_path, 400, 410)
+    late = AT + timedelta(days=91, hours=12)  # the first and second one are too old then
+    snapshot_job.run_snapshot_job(away, settings, now=lambda: late)
+    assert list_times(offsite) == list_times(open_local(settings)) == [times[2], late]
+    source = restore_sources.find_snapshot_source(away, settings, prefer_offsite=True)
+    assert isinstance(source, restore_sources.SnapshotSource)
+    assert source.is_offsite
+    snapshots.fetch_database(source.repository, source.snapshot.id, tmp_path / "x.db")
+    assert integrity.read_file_content(tmp_path / "x.db") == read_live_content(
+        settings.database_path
     )
-    assert {path.suffix for path in (place / "snapshots").iterdir()} == {".age", ".json"}
+    at = (AT + timedelta(days=20)).isoformat()
+    earlier = restore_sources.find_snapshot_source(away, settings, at=at)
+    assert isinstance(earlier, restore_sources.SnapshotSource)
+    assert earlier.snapshot.at == times[2]
+    assert not earlier.is_offsite
 
 
-@pytest.mark.parametrize(
-    ("damage", "reason"),
-    [
-        (flip_bits, "damaged|checksum|decompressed"),
-        (truncate_file, "damaged or cut short"),
-        (os.unlink, "missing"),
-    ],
-    ids=["flipped", "cut", "missing"],
-)
-@pytest.mark.parametrize("encrypted", [True, False])
-def test_a_damaged_archive_is_refused(
-    settings: Settings, tmp_path: Path, damage: object, reason: str, encrypted: bool
+def test_a_collapsed_database_deletes_no_older_snapshot(settings: Settings) -> None:
+    with sqlite3.connect(settings.database_path) as connection:
+        baseline = RowBaseline(AT.isoformat(), integrity.count_rows_by_day(connection))
+        (settings.data_dir / drill.BASELINE_FILE).write_text(baseline.dumps())
+    snapshot_job.run_snapshot_job(SYSTEM, settings, now=lambda: AT)
+    with sqlite3.connect(settings.database_path) as connection:
+        connection.execute("DELETE FROM turns")
+    days = SYSTEM.retention.snapshots_days
+    late = AT + timedelta(days=days + 1)
+    assert snapshot_job.run_snapshot_job(SYSTEM, settings, now=lambda: late).count == 2
+
+    (settings.data_dir / drill.BASELINE_FILE).unlink()
+    later = late + timedelta(days=1)
+    assert snapshot_job.run_snapshot_job(SYSTEM, settings, now=lambda: later).count == 2
+    assert list_times(open_local(settings)) == [late, later]
+
+
+def test_damaged_data_is_found_by_check_and_restore(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    system = SYSTEM if encrypted else with_backup_settings(SYSTEM, recovery_recipient="")
-    made = snapshot_job.run_snapshot_job(system, settings)
-    damage(get_snapshot_folder(settings) / made.file)  # type: ignore[operator]
-
-    with pytest.raises(ValueError, match=reason if encrypted else r".+"):
-        snapshots.extract_snapshot(
-            get_snapshot_folder(settings),
-            made,
-            tmp_path / "x.db",
-            [keys.parse_identity(KIT.secret)],
-        )
+    made = snapshot_job.run_snapshot_job(SYSTEM, settings, now=lambda: AT)
+    repository = open_local(settings)
+    monkeypatch.setattr(restic, "CHECK_PARTS", 1)  # each night reads all
+    repository.check(AT.date())
+    flip_bits(find_packs(get_repository(settings))[-1])
+    with pytest.raises(BackupFailed, match="ciphertext verification failed"):
+        snapshots.fetch_database(repository, str(made.id), tmp_path / "x.db")
+    with pytest.raises(BackupFailed, match=r"`check`.+repository contains errors"):
+        repository.check(AT.date())
 
 
-def test_every_flipped_byte_is_found(settings: Settings, tmp_path: Path) -> None:
-    made = snapshot_job.run_snapshot_job(
-        with_backup_settings(SYSTEM, recovery_recipient=""), settings
+def test_a_changed_text_or_row_count_is_refused(settings: Settings, tmp_path: Path) -> None:
+    snapshots.write_files(settings.database_path, tmp_path, AT)
+    text, described = tmp_path / snapshots.DUMP, tmp_path / snapshots.DESCRIPTION
+    whole, description = text.read_bytes(), described.read_text()
+    text.write_bytes(whole.replace(b"what was replied", b"what was revised", 1))
+    with pytest.raises(ValueError, match="checksum"):
+        snapshots.load_files(tmp_path, tmp_path / "x.db")
+    text.write_bytes(whole)
+    described.write_text(description.replace('"turns": 400', '"turns": 401'))
+    with pytest.raises(ValueError, match="row counts"):
+        snapshots.load_files(tmp_path, tmp_path / "x.db")
+    described.write_text("{}")
+    with pytest.raises(ValueError, match="damaged"):
+        snapshots.load_files(tmp_path, tmp_path / "x.db")
+
+
+def test_a_stale_lock_is_removed_and_a_live_one_is_reported(settings: Settings) -> None:
+    snapshot_job.run_snapshot_job(SYSTEM, settings, now=lambda: AT)
+    repository = open_local(settings)
+    holder = subprocess.Popen(
+        [restic.find_restic(), "--no-cache", "-r", repository.address, "backup", "--stdin"],
+        env={"RESTIC_PASSWORD": repository.password},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
     )
-    path = get_snapshot_folder(settings) / made.file
-    whole = path.read_bytes()
-    for place in range(0, len(whole), max(1, len(whole) // 60)):
-        path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
-        with pytest.raises(ValueError, match=r".+"):
-            snapshots.extract_snapshot(get_snapshot_folder(settings), made, tmp_path / "x.db", [])
+    locks = get_repository(settings) / "locks"
+    try:
+        while not list(locks.iterdir()):
+            assert holder.poll() is None
+        with pytest.raises(Overloaded, match="another restic"):
+            repository.forget(90)
+    finally:
+        holder.kill()
+        holder.wait()
+    assert list(locks.iterdir())
+    repository.forget(90)
+    assert not list(locks.iterdir())
 
 
-def test_files_of_a_killed_snapshot_are_deleted(settings: Settings) -> None:
-    made = snapshot_job.run_snapshot_job(SYSTEM, settings)
-    (get_snapshot_folder(settings) / "20260201T031000Z.db.zst.age").write_bytes(b"half of it")
-    (get_snapshot_folder(settings) / ".making.db").write_bytes(b"half of it")
-
-    assert snapshots.list_snapshots(get_snapshot_folder(settings)) == [made]
-    again = snapshot_job.run_snapshot_job(SYSTEM, settings, now=TickingClock())
-    assert {found.name for found in snapshots.list_snapshots(get_snapshot_folder(settings))} == {
-        made.name,
-        again.name,
-    }
-    assert not (get_snapshot_folder(settings) / "20260201T031000Z.db.zst.age").exists()
+def test_a_wrong_password_and_a_missing_repository_are_named(settings: Settings) -> None:
+    snapshot_job.run_snapshot_job(SYSTEM, settings, now=lambda: AT)
+    wrong = replace(open_local(settings), password="of another machine")
+    with pytest.raises(SettingInvalid, match=f"{restic.PASSWORD}.*does not open"):
+        wrong.list_snapshots()
+    (settings.data_dir / restic.PASSWORD).unlink()
+    with pytest.raises(SettingInvalid, match="does not open"):
+        restore_sources.find_snapshot_source(SYSTEM, settings)
+    shutil.rmtree(get_repository(settings))
+    assert wrong.list_snapshots() == []
+    with pytest.raises(NotFound, match="barnabee backup snapshot"):
+        restore_sources.find_snapshot_source(SYSTEM, settings)
 
 
 def test_two_snapshots_at_once_are_refused(settings: Settings) -> None:
-    get_snapshot_folder(settings).mkdir()
-    lock = lock_file(get_snapshot_folder(settings) / snapshot_job.LOCK_FILE)
+    lock = lock_file(settings.data_dir / snapshot_job.LOCK_FILE)
     with lock, pytest.raises(Overloaded, match="snapshot"):
         snapshot_job.run_snapshot_job(SYSTEM, settings)
 
@@ -277,37 +291,46 @@ class TestFullDisk:
             snapshot_job.run_snapshot_job(SYSTEM, settings)
         disk.free()
         assert read_live_content(settings.database_path) == before
-        assert snapshot_job.run_snapshot_job(SYSTEM, settings).content == before
+        assert snapshot_job.run_snapshot_job(SYSTEM, settings).rows == before.rows
 
-    def test_a_disk_that_fills_up_leaves_no_unfinished_snapshot(
+    def test_a_disk_that_fills_up_keeps_the_snapshots_before(
         self, disk: SmallDisk, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         settings = make_settings(disk.directory, monkeypatch)
-        good = snapshot_job.run_snapshot_job(SYSTEM, settings, now=TickingClock())
-        pack_database = archive.pack_database
+        good = snapshot_job.run_snapshot_job(SYSTEM, settings, now=lambda: AT)
+        insert_turns(settings.database_path, 400, 800)
+        write_files = snapshots.write_files
 
-        def fill_and_pack(*arguments: object, **options: object) -> object:
+        def write_and_fill(*arguments: object) -> object:
+            rows = write_files(*arguments)  # type: ignore[arg-type]
             disk.fill()
-            return pack_database(*arguments, **options)  # type: ignore[arg-type]
+            return rows
 
-        monkeypatch.setattr(archive, "pack_database", fill_and_pack)
-        with pytest.raises(BackupFailed, match=r"`pack`.*No space left") as failure:
+        monkeypatch.setattr(snapshots, "write_files", write_and_fill)
+        with pytest.raises(BackupFailed, match="no space left"):
             snapshot_job.run_snapshot_job(SYSTEM, settings)
-        assert failure.value.code == "backup_failed"
-        assert snapshots.list_snapshots(get_snapshot_folder(settings)) == [good]
-        assert len(list(get_snapshot_folder(settings).glob("*.age"))) == 1
+        assert snapshots.read_state(settings) == good
+        disk.free()
+        assert list_times(open_local(settings)) == [AT]
 
 
-@needs_program("age", "age")
-@needs_program("zstd", "zstd")
-def test_age_and_zstd_open_a_snapshot_with_the_kit(settings: Settings, tmp_path: Path) -> None:
-    made = snapshot_job.run_snapshot_job(SYSTEM, settings)
-    (tmp_path / "kit").write_text(KIT.secret)
-    sealed, target = get_snapshot_folder(settings) / made.file, tmp_path / "extracted.db"
-    with target.open("wb") as file:
-        age = subprocess.run(
-            ["age", "-d", "-i", str(tmp_path / "kit"), str(sealed)], capture_output=True, check=True
-        )
-        subprocess.run(["zstd", "-d"], input=age.stdout, stdout=file, check=True)
-    with closing(sqlite3.connect(target)) as connection:
-        assert connection.execute("SELECT count(*) FROM turns").fetchone()[0] == 400
+def test_without_restic_there_is_a_plain_copy_and_one_line_about_it(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    for _ in range(2):
+        made = snapshot_job.run_snapshot_job(SYSTEM, settings, now=lambda: AT)
+    assert made.id is None
+    assert "apt-get install restic" in (made.missing or "")
+    copy = settings.data_dir / snapshots.PLAIN_COPY
+    assert [path.name for path in copy.parent.iterdir()] == [copy.name]
+    assert integrity.read_file_content(copy) == read_live_content(settings.database_path)
+    source = restore_sources.find_snapshot_source(SYSTEM, settings)
+    assert str(copy) in source.name
+
+    away = with_backup_settings(SYSTEM, offsite=":local:/mnt/nas")
+    copy.unlink()
+    with pytest.raises(SettingMissing, match="restic"):  # there may be off-site snapshots
+        restore_sources.find_snapshot_source(away, settings)
+    with pytest.raises(NotFound, match="plain copy"):
+        restore_sources.find_snapshot_source(SYSTEM, settings)

@@ -13,6 +13,7 @@ import pytest
 
 from barnabee.store import db
 from support.backup import read_live_content
+from support.programs import needs_program
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -43,26 +44,41 @@ def barnabee(home: Path, *arguments: str, status: int = 0) -> subprocess.Complet
     return done
 
 
+@needs_program("restic", "restic")
 def test_a_snapshot_is_restored_with_the_recovery_kit_alone(home: Path, tmp_path: Path) -> None:
     database = home / "data/barnabee.db"
     before = read_live_content(database)
+    made = barnabee(home, "backup", "snapshot").stdout
+    assert "encrypted" in made
+    kit_warning = "the recovery kit is not printed"
+    assert kit_warning in barnabee(home, "backup", "status").stdout
     printed = barnabee(home, "backup", "kit").stdout
-    assert re.search(r"AGE-SECRET-KEY-1[0-9A-Z]+", printed)
-    assert "There is already a recovery key" in barnabee(home, "backup", "kit", status=2).stderr
+    assert kit_warning not in barnabee(home, "backup", "status").stdout
     (tmp_path / "kit").write_text(printed)
-    assert "encrypted" in barnabee(home, "backup", "snapshot").stdout
-    (home / "data/snapshots/machine.key").unlink()
+    (home / "data/restic_password").unlink()
     database.unlink()
 
     command = ("restore", "--from", "snapshot")
-    assert "no key on this machine" in barnabee(home, *command, status=1).stderr
-    listed = barnabee(home, *command, "--key", str(tmp_path / "kit"), "--dry-run")
-    assert ".db.zst.age" in listed.stdout
+    assert "does not open the snapshots" in barnabee(home, *command, status=2).stderr
+    [name] = re.findall(r"^snapshot (\w+),", made)
+    listed = barnabee(home, "restore", "--list", "--key", str(tmp_path / "kit")).stdout
+    assert name in listed
+    assert name in barnabee(home, *command, "--key", str(tmp_path / "kit"), "--dry-run").stdout
     assert not database.exists()
     barnabee(home, *command, "--key", str(tmp_path / "kit"))
     assert read_live_content(database) == before
+    assert (home / "data/restic_password").exists()  # the next snapshots go there too
     rehearsed = barnabee(home, "restore", "--rehearse-recovery-kit", "--key", str(tmp_path / "kit"))
     assert "intact and identical" in rehearsed.stdout
+
+
+def test_a_snapshot_from_before_restic_is_restored(home: Path) -> None:
+    data = ROOT / "tests/data/backup"
+    (home / "data/barnabee.db").unlink()
+    file, kit = str(data / "20260131T031000Z.db.zst.age"), str(data / "recovery-kit.txt")
+    assert "--key" in barnabee(home, "restore", "--from", "legacy", file, status=2).stderr
+    barnabee(home, "restore", "--from", "legacy", file, "--key", kit)
+    assert read_live_content(home / "data/barnabee.db").tables["turns"].rows == 20
 
 
 def test_a_restore_point_is_rolled_back_to_and_reported(home: Path) -> None:
@@ -84,6 +100,7 @@ def test_a_restore_point_is_rolled_back_to_and_reported(home: Path) -> None:
         (("restore", "--from", "snapshot", "--txid", "5"), "does not apply to snapshots"),
         (("restore", "--from", "snapshot"), "There is no snapshot"),
         (("restore", "--from", "snapshot", "--key", "/nowhere"), "cannot be read"),
+        (("restore", "--from", "legacy"), "Give the FILE of a snapshot"),
         (("restore", "--at", "yesterday"), "is not a time"),
         (("rollback-data", "20250101T000000Z-0000"), "There is no restore point"),
     ],
@@ -100,4 +117,4 @@ def test_a_drill_without_litestream_fails_and_is_recorded(home: Path) -> None:
     stderr = barnabee(home, "backup", "drill", status=1).stderr
     assert "`replica: read`" in stderr
     assert "FAILED at replica: read" in barnabee(home, "backup", "status").stdout
-    assert len(list((home / "data/snapshots").glob("*.json"))) == 1  # the first one
+    assert (home / "data/snapshots.json").exists()  # the first one

@@ -10,29 +10,29 @@ from pathlib import Path
 
 import pytest
 
-from barnabee.backup import api_usage, consistent_copy, drill, keys, litestream
+from barnabee.backup import api_usage, consistent_copy, drill, litestream, restic
 from barnabee.backup.drill import DrillResult
 from barnabee.backup.replica import LitestreamReplica, StoreRequests
 from barnabee.core.errors import BackupFailed
 from support.backup import (
+    find_packs,
     flip_bits,
-    get_snapshot_folder,
     take_snapshot,
     truncate_file,
     with_backup_settings,
 )
+from support.programs import needs_program
 from support.replica import ReplicatedDeployment, make_replicated_deployment, record_turns
 from support.wait import eventually
+
+pytestmark = needs_program("restic", "restic")
 
 
 @pytest.fixture
 def deployment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ReplicatedDeployment]:
     with make_replicated_deployment(tmp_path, monkeypatch) as deployment:
-        kit = keys.make_recovery_kit()
         deployment.system = with_backup_settings(
-            deployment.system,
-            recovery_recipient=kit.recipient,
-            offsite=f":local:{tmp_path / 'offsite'}",
+            deployment.system, offsite=f":local:{tmp_path / 'offsite'}"
         )
         yield deployment
 
@@ -102,30 +102,44 @@ def delete_replica_files(deployment: ReplicatedDeployment) -> None:
     deployment.s3.start()
 
 
-def find_archive(deployment: ReplicatedDeployment) -> Path:
-    [found] = Path(deployment.system.backup.offsite.removeprefix(":local:")).glob("*.age")
-    return found
+def find_offsite(deployment: ReplicatedDeployment) -> Path:
+    return Path(deployment.system.backup.offsite.removeprefix(":local:"))
 
 
-def replace_machine_key(deployment: ReplicatedDeployment) -> None:
-    (get_snapshot_folder(deployment.settings) / keys.MACHINE_KEY).write_text(
-        keys.make_recovery_kit().secret
-    )
+def find_pack(deployment: ReplicatedDeployment) -> Path:
+    return find_packs(find_offsite(deployment))[-1]
+
+
+def damage_local_repository(deployment: ReplicatedDeployment) -> None:
+    for file in find_packs(deployment.settings.data_dir / restic.FOLDER):
+        truncate_file(file)
+
+
+def replace_password(deployment: ReplicatedDeployment) -> None:
+    (deployment.settings.data_dir / restic.PASSWORD).write_text("of another machine")
+
+
+def delete_snapshots(deployment: ReplicatedDeployment) -> None:
+    for file in (find_offsite(deployment) / "snapshots").iterdir():
+        file.unlink()
+    for file in (deployment.settings.data_dir / restic.FOLDER / "snapshots").iterdir():
+        file.unlink()
 
 
 DAMAGE: dict[str, tuple[Callable[[ReplicatedDeployment], None], str]] = {
     "flipped bits in the replica": (damage_replica, "replica: fetch"),
     "missing files in the replica": (delete_replica_files, "replica: fetch"),
     "flipped bit in the snapshot": (
-        lambda deployment: flip_bits(find_archive(deployment)),
+        lambda deployment: flip_bits(find_pack(deployment)),
         "snapshot: fetch",
     ),
     "snapshot cut short": (
-        lambda deployment: truncate_file(find_archive(deployment)),
+        lambda deployment: truncate_file(find_pack(deployment)),
         "snapshot: fetch",
     ),
-    "wrong key": (replace_machine_key, "snapshot: fetch"),
-    "no snapshot": (lambda deployment: find_archive(deployment).unlink(), "snapshot: find"),
+    "damaged local repository": (damage_local_repository, "snapshot: check"),
+    "wrong password": (replace_password, "snapshot: find"),
+    "no snapshot": (delete_snapshots, "snapshot: find"),
     "no litestream": (lambda deployment: deployment.stop_litestream(), "replica: read"),
 }
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import re
 import shutil
 import time
 from collections.abc import Iterator
@@ -85,9 +84,6 @@ async def test_backups_are_made_tested_and_reported_while_running(deployment: De
     await deployment.send_command("what time is it")
     made = deployment.run_cli("backup", "kit")
     assert made.returncode == 0, made.stderr
-    secret = re.search(r"AGE-SECRET-KEY-1\S+", made.stdout)
-    assert secret
-    assert deployment.run_cli("backup", "kit").returncode == 2  # a key already exists
     for command in ("snapshot", "drill"):
         done = deployment.run_cli("backup", command)
         assert done.returncode == 0, done.stdout + done.stderr
@@ -96,8 +92,6 @@ async def test_backups_are_made_tested_and_reported_while_running(deployment: De
     rehearsed = deployment.run_cli("restore", "--rehearse-recovery-kit", "--key", str(kit))
     assert rehearsed.returncode == 0, rehearsed.stderr
     assert "intact and identical" in rehearsed.stdout
-    kept = (path for path in deployment.paths.root.rglob("*") if path.is_file())
-    assert not [path for path in kept if secret[0].encode() in path.read_bytes()]
 
     print(deployment.run_cli("backup", "status").stdout)
     found = json.loads(deployment.run_cli("backup", "status", "--json").stdout)

@@ -18,7 +18,7 @@ from support.programs import needs_program
 pytestmark = [needs_nixpkgs, pytest.mark.timeout(400)]
 GRAPH = system.load_system(ROOT / "system.toml")
 # Credentials of restores and drills only with off-site snapshots.
-OFFSITE_ONLY = {"snapshot_key", "rclone_conf"}
+OFFSITE_ONLY = {"restic_password", "rclone_conf"}
 LLM_KEYS = {"llm_api_key", "azure_openai_key"}  # needed only with a language model
 TOKENS = {scope.credential for scope in tokens.DERIVED}  # files of barnabee-tokens.service
 HOSTS = sorted(GRAPH.host)
@@ -149,12 +149,12 @@ def test_backup_timers_have_their_own_credentials() -> None:
     assert "IPAddressDeny=any" in snapshot
     assert "IPAddressDeny" not in drill
     assert "barnabee-audio.service" not in found
-    assert "Nice=19" in drill.splitlines()
+    assert {"Nice=19", "CPUQuota=25%"} <= set(drill.splitlines())
 
 
 def test_offsite_snapshots_and_audio_copy_have_their_own_credentials() -> None:
     extra = """{
-        barnabee.system.backup = { offsite = "nas:barnabee"; recovery_recipient = "age1q";
+        barnabee.system.backup = { offsite = "nas:barnabee";
           audio_to = "barnabee@nas:recordings"; };
         barnabee.system.recording = { enabled = true; rooms = [ "kitchen" ]; };
     }"""

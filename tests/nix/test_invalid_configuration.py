@@ -203,11 +203,6 @@ INVALID = {
         "{ barnabee.deploy.autoUpgrade = true; }",
         "barnabee.deploy.autoUpgrade needs a flake",
     ),
-    "unencrypted off-site snapshots": (
-        "barnabee-core",
-        '{ barnabee.system.backup.offsite = "nas:barnabee"; }',
-        "barnabee.system.backup.offsite would store snapshots off-site unencrypted",
-    ),
     "an off-site target that is no remote": (
         "barnabee-core",
         '{ barnabee.system.backup.offsite = "nas"; }',

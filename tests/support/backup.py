@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from barnabee.backup import (
@@ -11,12 +9,12 @@ from barnabee.backup import (
     drill,
     integrity,
     litestream,
+    restic,
     snapshot_job,
-    snapshots,
 )
 from barnabee.backup.cold_start import ColdStartOutcome
 from barnabee.backup.integrity import DatabaseContent
-from barnabee.backup.snapshots import Snapshot
+from barnabee.backup.snapshots import SnapshotState
 from barnabee.core.errors import DependencyDown
 from barnabee.core.schema import System
 from barnabee.core.settings import Settings
@@ -35,30 +33,24 @@ def read_live_content(database: Path) -> DatabaseContent:
         return integrity.read_content(read.connection)
 
 
-def take_snapshot(deployment: ReplicatedDeployment) -> Snapshot:
+def take_snapshot(deployment: ReplicatedDeployment) -> SnapshotState:
     """Make a snapshot like the timer does."""
-    return snapshot_job.run_snapshot_job(
-        deployment.system, deployment.settings, litestream.make_txid_reader(deployment.settings)
-    )
+    return snapshot_job.run_snapshot_job(deployment.system, deployment.settings)
 
 
-@dataclass
-class TickingClock:
-    """Clock that advances by one second at each call."""
-
-    now: datetime = datetime(2026, 1, 31, 3, 10, tzinfo=UTC)
-
-    def __call__(self) -> datetime:
-        self.now += timedelta(seconds=1)
-        return self.now
+def find_packs(repository: Path) -> list[Path]:
+    """Return the files with the data of a restic repository, the largest last."""
+    packs = (path for path in (repository / "data").rglob("*") if path.is_file())
+    return sorted(packs, key=lambda path: path.stat().st_size)
 
 
-def get_snapshot_folder(settings: Settings) -> Path:
-    return settings.data_dir / snapshots.FOLDER
+def get_repository(settings: Settings) -> Path:
+    return settings.data_dir / restic.FOLDER
 
 
 def flip_bits(path: Path, at: float = 0.5, count: int = 1) -> None:
     """Flip one bit in each of `count` bytes at the relative position `at`."""
+    path.chmod(0o600)  # restic's files are read-only
     data = bytearray(path.read_bytes())
     start = int(len(data) * at)
     for index in range(start, min(start + count, len(data))):
@@ -68,6 +60,7 @@ def flip_bits(path: Path, at: float = 0.5, count: int = 1) -> None:
 
 def truncate_file(path: Path, share: float = 0.7) -> None:
     """Keep the first `share` of a file."""
+    path.chmod(0o600)
     data = path.read_bytes()
     path.write_bytes(data[: int(len(data) * share)])
 

@@ -18,9 +18,7 @@ let
       access_key_id = ${secret}
       secret_access_key = ${secret}
     '';
-  machineKey = pkgs.runCommand "machine-key" { } ''
-    ${pkgs.barnabee.env}/bin/python -c 'from pyrage import x25519; print(x25519.Identity.generate())' > $out
-  '';
+  password = pkgs.writeText "restic-password" "the password of the snapshots";
 in
 {
   machines = {
@@ -32,14 +30,10 @@ in
         { containers, ... }:
         {
           environment.systemPackages = [ pkgs.sqlite ];
-          barnabee.system.backup = {
-            offsite = "nas:${graph.replica.bucket}";
-            # The public half of a recovery key whose secret half nobody has.
-            recovery_recipient = "age1hhtau93hxc933zxqwfnra3ptazfek8493z9raw4cfulpk3k7pahqdl0djh";
-          };
+          barnabee.system.backup.offsite = "nas:${graph.replica.bucket}";
           testSecrets = {
             rclone_conf = rcloneConf containers.nas.networking.primaryIPAddress;
-            snapshot_key = machineKey;
+            restic_password = password;
           };
         }
       )

@@ -7,7 +7,10 @@ import secrets
 TOKEN = secrets.token_hex(24)
 TOKEN_NAME = "api_token"
 PATTERN = "/root/pattern"  # on no command line of ours stands the token itself
-UNUSED = {"azure_openai_key", "llm_api_key", "home_assistant_token", "snapshot_key", "rclone_conf"}
+UNUSED = {
+    *("azure_openai_key", "llm_api_key", "home_assistant_token"),
+    *("restic_password", "rclone_conf"),
+}
 ADDED = {"redis": {"redis_exporter_password"}}
 REPLACEABLE = {"talk_token", "infer_token", "metrics_token"}  # in /run/barnabee-tokens
 

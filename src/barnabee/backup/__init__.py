@@ -4,18 +4,18 @@ litestream        the program that streams the database: configuration, lag
 replica           the replica's files, listed and restored through litestream
 consistent_copy   a copy of the live database at a known transaction
 integrity         integrity check, content hashes, trial opening
-archive           compression and encryption of a database file
-keys              recovery key and machine key
-snapshots         the daily archives and their retention
-snapshot_job      makes, uploads and deletes snapshots
-offsite           off-site store, through rclone
+restic            repositories of snapshots, here and off-site, and their password
+snapshots         content of a snapshot: SQL text; the state that the services read
+snapshot_job      makes, copies and deletes snapshots
+recovery_kit      the printed page that restores a snapshot, and its test
+legacy_snapshots  reader of the archives from before restic
 restore_points    copies from before a migration (`pins.json`)
 restore_sources   what a restore can use
-restore           a restore, step by step; test of the recovery kit
+restore           a restore, step by step
 cold_start        restore at start when there is no database
 drill             nightly restore drill and its log
 recordings_copy   copy of the recordings to local storage
 api_usage         calls to the object store per day
-cpu_limit         share of a core that backup work may use
+cpu_limit         share of a core that a drill may use
 status            summary for the CLI and the dashboard
 """

@@ -24,8 +24,9 @@ from barnabee.core.errors import (
     BackupDamaged,
     BackupFailed,
     BackupUnreachable,
-    DependencyDown,
+    Misconfigured,
     NotFound,
+    Unavailable,
 )
 from barnabee.core.schema import System
 from barnabee.core.settings import Settings
@@ -127,10 +128,13 @@ class _ColdStart:
             if damage is None:
                 return False
             raise damage from error
-        except DependencyDown as error:
+        except Unavailable as error:
             raise damage or BackupUnreachable(
                 url=self.system.backup.offsite, reason=str(error)
             ) from error
+        except Misconfigured as error:  # no password here opens it
+            reason = f"{damage or 'the replica is empty'}; and {error}"
+            raise BackupDamaged(url=self.remote.url, reason=reason) from error
         try:
             await self._restore(source)
         except BackupFailed as error:

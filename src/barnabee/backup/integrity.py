@@ -15,7 +15,6 @@ from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import xxhash
 
@@ -52,19 +51,6 @@ class DatabaseContent:
     def rows(self) -> int:
         """Return the number of rows in all tables."""
         return sum(table.rows for table in self.tables.values())
-
-    def as_dict(self) -> dict[str, Any]:
-        tables = {
-            name: {"rows": table.rows, "xxh128": table.xxh128}
-            for name, table in self.tables.items()
-        }
-        return {"schema": self.schema, "tables": tables}
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> DatabaseContent:
-        """Return the content in JSON `data`; ValueError, KeyError or TypeError when it has none."""
-        tables = {name: TableContent(**table) for name, table in data["tables"].items()}
-        return cls(int(data["schema"]), tables)
 
 
 # --- Files that no other process has open, such as a restored copy -------------------------------
@@ -171,7 +157,7 @@ def list_tables(connection: sqlite3.Connection) -> list[str]:
 def count_rows(connection: sqlite3.Connection) -> dict[str, int]:
     """Return the number of rows by table."""
     return {
-        name: int(connection.execute(f"SELECT count(*) FROM {_quote(name)}").fetchone()[0])  # noqa: S608
+        name: int(connection.execute(f"SELECT count(*) FROM {quote_name(name)}").fetchone()[0])  # noqa: S608
         for name in list_tables(connection)
     }
 
@@ -223,7 +209,7 @@ class RowBaseline:
             raise ValueError(f"it is not a baseline: {error!r}") from error
 
     def describe_collapse(
-        self, content: DatabaseContent, oldest_days: Mapping[str, str]
+        self, rows: Mapping[str, int], oldest_days: Mapping[str, str]
     ) -> list[str]:
         """Return a sentence for each table that lost more than half of its rows. Pure.
 
@@ -233,7 +219,7 @@ class RowBaseline:
         for name, days in self.tables.items():
             oldest = oldest_days.get(name, "")
             before = sum(count for day, count in days.items() if day >= oldest)
-            now = content.tables[name].rows if name in content.tables else 0
+            now = rows.get(name, 0)
             if before - now >= MIN_LOST_ROWS and now < before / 2:
                 sentences.append(f"table {name} fell from {before} to {now} rows since {self.at}")
         return sentences
@@ -243,9 +229,9 @@ def count_rows_by_day(connection: sqlite3.Connection) -> dict[str, dict[str, int
     """Return the number of rows by table and day of `created_at`, the form of `RowBaseline`."""
     counts = {}
     for name in list_tables(connection):
-        columns = {row[1] for row in connection.execute(f"PRAGMA table_info({_quote(name)})")}
+        columns = {row[1] for row in connection.execute(f"PRAGMA table_info({quote_name(name)})")}
         day = "substr(created_at, 1, 10)" if "created_at" in columns else "''"
-        sql = f"SELECT {day}, count(*) FROM {_quote(name)} GROUP BY 1"  # noqa: S608 - as below
+        sql = f"SELECT {day}, count(*) FROM {quote_name(name)} GROUP BY 1"  # noqa: S608 - as below
         counts[name] = {str(row[0]): int(row[1]) for row in connection.execute(sql)}
     return counts
 
@@ -253,7 +239,7 @@ def count_rows_by_day(connection: sqlite3.Connection) -> dict[str, dict[str, int
 def _hash_table(
     connection: sqlite3.Connection, name: str, pause: Callable[[], None]
 ) -> TableContent:
-    quoted = _quote(name)
+    quoted = quote_name(name)
     columns = connection.execute(f"PRAGMA table_info({quoted})").fetchall()
     keys = sorted((row[5], bytes(row[1]).decode()) for row in columns if row[5])
     order = ", ".join('"' + key.replace('"', '""') + '"' for _, key in keys) or "rowid"
@@ -272,7 +258,7 @@ def _hash_table(
     return TableContent(rows, digest.hexdigest())
 
 
-def _quote(name: str) -> str:
+def quote_name(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 

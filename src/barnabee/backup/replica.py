@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import asyncio
 import json
+import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
 import structlog
 
-from barnabee.backup import litestream, offsite
-from barnabee.core.errors import BackupUnreachable, BadRequest
+from barnabee.backup import litestream, restic
+from barnabee.core.errors import BackupUnreachable, BadRequest, DependencyDown
 from barnabee.core.schema import System
 from barnabee.core.settings import Settings, require_credential
 
@@ -271,15 +273,21 @@ def reset_replica(system: System, settings: Settings, now: datetime) -> str:
     environment = {
         f"RCLONE_CONFIG_{_RCLONE_REMOTE.upper()}_{name}": value for name, value in options.items()
     }
-    offsite.run_rclone(
-        *(
-            "move",
-            f"{_RCLONE_REMOTE}:{section.bucket}/{section.path}",
-            f"{_RCLONE_REMOTE}:{section.bucket}/{new_path}",
-        ),
-        dependency=litestream.replica_url(system, settings),
-        limit_s=RESET_LIMIT_S,
-        environment=environment,
-    )
+    root = f"{_RCLONE_REMOTE}:{section.bucket}"
+    command = [restic.find_rclone(), "--config", "/dev/null", "--retries", "2"]
+    reason = f"no answer within {RESET_LIMIT_S:.0f} s"
+    with suppress(subprocess.TimeoutExpired):
+        done = subprocess.run(
+            [*command, "move", f"{root}/{section.path}", f"{root}/{new_path}"],
+            capture_output=True,
+            text=True,
+            env=restic.make_environment(environment),
+            timeout=RESET_LIMIT_S,
+            check=False,
+        )
+        reason = (done.stderr.strip() or "rclone gave no reason") if done.returncode else ""
+    if reason:
+        dependency = litestream.replica_url(system, settings)
+        raise DependencyDown(dependency=dependency, reason=reason[-STDERR_MAX_CHARS:])
     log.warning("replica_put_aside", code="backup_damaged", bucket=section.bucket, aside=new_path)
     return new_path

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import shutil
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -16,32 +15,25 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import structlog
 
-from barnabee.backup import integrity, restore_sources
+from barnabee.backup import integrity
 from barnabee.backup.consistent_copy import ByteProgress
-from barnabee.backup.restore_sources import RestoreSource, SnapshotSource
+from barnabee.backup.restore_sources import RestoreSource
 from barnabee.backup.snapshots import StepProgress
 from barnabee.core.errors import (
     BackupFailed,
-    BadInput,
     BadRequest,
     BarnabeeError,
     DatabaseFull,
     SettingInvalid,
 )
-from barnabee.core.schema import System
-from barnabee.core.settings import Settings
 from barnabee.store import database_files
 from barnabee.store.sqlite_errors import MIN_FREE_BYTES, free_bytes
 
-if TYPE_CHECKING:
-    from pyrage.x25519 import Identity
-
 RESTORE_LOG = "restores.jsonl"
-KIT_TEST_FOLDER = ".rehearsal"
 
 log = structlog.get_logger()
 
@@ -148,12 +140,6 @@ async def _fetch_verified(copy: Path, source: RestoreSource, step: _StepReporter
         await source.fetch(copy, step.byte_progress("fetch"))
     async with step("check"):
         await asyncio.to_thread(integrity.check_integrity, copy)
-    async with step("compare"):
-        if source.expected is not None:
-            content = await asyncio.to_thread(integrity.read_file_content, copy)
-            differences = integrity.describe_differences(source.expected, content)
-            if differences:
-                raise ValueError("; ".join(differences))
         return await asyncio.to_thread(integrity.count_file_rows, copy)
 
 
@@ -235,45 +221,3 @@ def _delete_copy(copy: Path) -> None:
     """Delete a copy and what SQLite and litestream make beside it."""
     for end in ("", "-wal", "-shm", "-journal", ".tmp", ".tmp-wal", ".tmp-shm", "-txid"):
         copy.with_name(copy.name + end).unlink(missing_ok=True)
-
-
-# --- Test of the recovery kit ---------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class RecoveryKitResult:
-    """The snapshot that a recovery kit opened."""
-
-    name: str
-    rows: int
-
-
-def verify_recovery_kit(
-    system: System, settings: Settings, identity: Identity, on_progress: StepProgress
-) -> RecoveryKitResult:
-    """Restore the newest snapshot to scratch with the kit's key alone, not the machine's.
-
-    Blocks. Raises BackupFailed naming the step.
-    """
-    source = restore_sources.find_snapshot_source(system, settings, identity=identity)
-    return verify_source(source, settings, on_progress)
-
-
-def verify_source(
-    source: SnapshotSource, settings: Settings, on_progress: StepProgress
-) -> RecoveryKitResult:
-    """Restore `source` to scratch and delete that; BadInput when it is not encrypted."""
-    if not source.snapshot.encrypted:
-        what = f"{source.name} is not encrypted: there is nothing to open with a kit"
-        raise BadInput(what=what)
-    folder = settings.data_dir / KIT_TEST_FOLDER
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(mode=0o700)
-    try:
-        result = asyncio.run(restore_to_file(folder / "opened.db", source, on_progress))
-    except BackupFailed as error:
-        step, reason = error.fields["step"], error.fields["reason"]
-        raise BackupFailed(what="recovery kit test", step=step, reason=reason) from error
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-    return RecoveryKitResult(source.name, result.rows)

@@ -4,26 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
-from barnabee.backup import keys, offsite, replica, restore_points, snapshots
+from barnabee.backup import replica, restic, restore_points, snapshots
 from barnabee.backup.consistent_copy import ByteProgress
-from barnabee.backup.integrity import DatabaseContent
-from barnabee.backup.offsite import OffsiteStore
 from barnabee.backup.replica import LitestreamReplica, LtxFile
+from barnabee.backup.restic import Repository, ResticSnapshot
 from barnabee.backup.restore_points import RestorePoint
-from barnabee.backup.snapshots import Snapshot
 from barnabee.core.errors import BackupUnreachable, BadRequest, NotFound
 from barnabee.core.schema import System
 from barnabee.core.settings import Settings
-
-if TYPE_CHECKING:
-    from pyrage.x25519 import Identity
 
 FETCH_LIMIT_S = 3600.0
 
@@ -34,10 +28,6 @@ class RestoreSource(Protocol):
     @property
     def name(self) -> str:
         """Return a description for messages."""
-
-    @property
-    def expected(self) -> DatabaseContent | None:
-        """Return the recorded content, None where none was recorded."""
 
     def describe(self) -> list[str]:
         """Return a line for each file that a restore uses."""
@@ -54,7 +44,6 @@ class ReplicaSource:
     plan: Sequence[LtxFile]
     txid: int = 0
     at: str | None = None
-    expected: DatabaseContent | None = None
     limit_s: float = FETCH_LIMIT_S
 
     @property
@@ -84,65 +73,40 @@ class ReplicaSource:
 
 @dataclass(frozen=True)
 class SnapshotSource:
-    """One snapshot in `folder`, or with `offsite_store` in that."""
+    """One snapshot of a repository."""
 
-    folder: Path
-    snapshot: Snapshot
-    identities: Sequence[Identity]
-    offsite_store: OffsiteStore | None = None
+    repository: Repository
+    snapshot: ResticSnapshot
 
     @property
     def name(self) -> str:
-        where = self.offsite_store.location if self.offsite_store else self.folder
-        return f"the snapshot {self.snapshot.name} in {where}"
+        return f"the snapshot {self.snapshot.id} in {self.repository.address}"
 
     @property
-    def expected(self) -> DatabaseContent | None:
-        return self.snapshot.content
+    def is_offsite(self) -> bool:
+        return self.repository.rclone_config is not None
 
     def describe(self) -> list[str]:
-        made = self.snapshot
-        kind = "encrypted" if made.encrypted else "not encrypted"
-        txid = f"transaction {made.txid}" if made.txid else "transaction unknown"
-        return [f"{made.file}, {made.packed.file_bytes} bytes, {kind}, {txid}"]
+        return [f"{self.snapshot.id}, {self.snapshot.at.isoformat(timespec='seconds')}"]
 
     async def fetch(self, target: Path, on_progress: ByteProgress) -> None:
-        def work() -> None:
-            folder = self.folder
-            with tempfile.TemporaryDirectory(dir=target.parent, prefix=".fetching-") as scratch:
-                if self.offsite_store is not None:
-                    folder = Path(scratch)
-                    self.offsite_store.download(self.snapshot, folder)
-                snapshots.extract_snapshot(
-                    *(folder, self.snapshot, target, self.identities),
-                    on_progress=lambda _, done, total: on_progress(done, total),
-                )
-
-        await asyncio.to_thread(work)
+        on_progress(0, 0)
+        await asyncio.to_thread(snapshots.fetch_database, self.repository, self.snapshot.id, target)
 
 
 @dataclass(frozen=True)
-class RestorePointSource:
-    """The copy of a restore point."""
+class FileSource:
+    """A complete copy of the database: a restore point, or a snapshot without restic."""
 
-    database: Path
-    restore_point: RestorePoint
-    expected: DatabaseContent | None = None
-
-    @property
-    def name(self) -> str:
-        return f"the restore point {self.restore_point.id} ({self.restore_point.reason})"
+    file: Path
+    name: str
 
     def describe(self) -> list[str]:
-        copy = restore_points.copy_path(self.database, self.restore_point)
-        return [f"{copy}, schema {self.restore_point.schema}"]
+        return [f"{self.file}, {self.file.stat().st_size} bytes"]
 
     async def fetch(self, target: Path, on_progress: ByteProgress) -> None:
-        def work() -> None:
-            shutil.copyfile(restore_points.copy_path(self.database, self.restore_point), target)
-            on_progress(target.stat().st_size, target.stat().st_size)
-
-        await asyncio.to_thread(work)
+        on_progress(0, 0)
+        await asyncio.to_thread(shutil.copyfile, self.file, target)
 
 
 async def find_replica_source(
@@ -169,49 +133,58 @@ async def find_replica_source(
     return ReplicaSource(remote, plan, txid, time)
 
 
+def open_repositories(
+    system: System, settings: Settings, password: str | None = None
+) -> list[Repository]:
+    """Return the local repository, and the off-site one if there is any."""
+    offsite = restic.open_offsite(system, settings, password)
+    return [restic.open_local(settings, password), *([offsite] if offsite else [])]
+
+
 def find_snapshot_source(
     system: System,
     settings: Settings,
     *,
     at: str | None = None,
-    identity: Identity | None = None,
+    password: str | None = None,
     prefer_offsite: bool = False,
-) -> SnapshotSource:
+) -> SnapshotSource | FileSource:
     """Return the newest snapshot not later than `at`, a local one if there is any.
 
-    `prefer_offsite` prefers an off-site one. Blocks. Raises NotFound when there is none.
+    `prefer_offsite` prefers an off-site one; `password` replaces the machine's. Without restic it
+    is the plain copy. Blocks. Raises NotFound when there is none, and restic's errors.
     """
-    folder = snapshots.snapshots_folder(settings)
-    identities = [identity] if identity else keys.machine_identities(folder)
-    latest = _latest_name(at)
-    local = [found for found in snapshots.list_snapshots(folder) if found.name <= latest]
-    store = offsite.open_offsite(system)
-    if local and not (store and prefer_offsite):
-        return SnapshotSource(folder, local[-1], identities)
-    names = [name for name in (store.list_names() if store else []) if name <= latest]
-    if store is None or not names:
-        where = store.location if store else folder
-        raise NotFound(what=f"snapshot in {where}: `barnabee backup snapshot` makes one")
-    try:
-        snapshot = store.read_description(names[-1])
-    except ValueError as error:
-        raise NotFound(what=f"usable description of {names[-1]} ({error})") from error
-    return SnapshotSource(folder, snapshot, identities, store)
+    if restic.describe_missing():
+        return _find_plain_copy(system, settings, at)
+    repositories = open_repositories(system, settings, password)
+    for repository in reversed(repositories) if prefer_offsite else repositories:
+        found = [one for one in repository.list_snapshots() if _is_before(one.at, at)]
+        if found:
+            return SnapshotSource(repository, found[-1])
+    where = repositories[-1].address
+    raise NotFound(what=f"snapshot in {where}: `barnabee backup snapshot` makes one")
 
 
-def find_restore_point_source(settings: Settings, point: RestorePoint) -> RestorePointSource:
+def _find_plain_copy(system: System, settings: Settings, at: str | None) -> FileSource:
+    made_at, file = snapshots.read_state(settings).made_at, settings.data_dir / snapshots.PLAIN_COPY
+    if not file.exists() or (made_at and not _is_before(made_at, at)):
+        if system.backup.offsite:
+            restic.find_restic()  # raises: there may be off-site snapshots
+        raise NotFound(what="snapshot: `barnabee backup snapshot` makes a plain copy")
+    return FileSource(file, f"the plain copy {file}")
+
+
+def find_restore_point_source(settings: Settings, point: RestorePoint) -> FileSource:
     """Return the copy of a restore point; NotFound when it was deleted."""
-    if not restore_points.copy_path(settings.database_path, point).exists():
+    copy = restore_points.copy_path(settings.database_path, point)
+    if not copy.exists():
         hint = f"; try `barnabee restore --txid {point.txid}`" if point.txid else ""
         raise NotFound(what=f"copy of the restore point {point.id}{hint}")
-    return RestorePointSource(settings.database_path, point)
+    return FileSource(copy, f"the restore point {point.id} ({point.reason})")
 
 
-def _latest_name(at: str | None) -> str:
-    """Return the greatest name that a snapshot made at or before `at` can have."""
-    if at is None:
-        return "9"
-    return snapshots.snapshot_name(datetime.fromisoformat(replica.normalize_time(at)))
+def _is_before(made_at: datetime, at: str | None) -> bool:
+    return at is None or made_at <= datetime.fromisoformat(replica.normalize_time(at))
 
 
 def require_no_txid(txid: int) -> None:

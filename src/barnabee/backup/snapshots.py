@@ -1,263 +1,221 @@
-"""Snapshots of the database: an encrypted archive each, with a description beside it.
+"""Content of a snapshot, and what is known about the newest one without a key.
 
-    <data>/snapshots/20250131T031000Z.db.zst.age    without a recovery key: .db.zst, mode 0640
-    <data>/snapshots/20250131T031000Z.json         sizes, hashes, transaction, rows per table
+barnabee.sql     the database as SQL text
+barnabee.json    schema, time, rows per table, and the SHA-256 of that text
 
-The description is written last: an archive without one is an unfinished snapshot. The database
-was checked before it was packed, so an archive with the right hash holds an intact database.
+<data>/restic               the local repository
+<data>/restic_password      its password, where it is no credential
+<data>/snapshots.json       the newest snapshot, for the services, which have no password
+<data>/plain-copy/          the newest copy where restic is missing
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import sqlite3
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from functools import partial
+import tempfile
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO
 
-import structlog
-
-from barnabee.backup import archive, consistent_copy, integrity
-from barnabee.backup.archive import ArchiveInfo
-from barnabee.backup.consistent_copy import ReadTxid, unknown_txid
-from barnabee.backup.cpu_limit import CpuLimit
-from barnabee.backup.integrity import DatabaseContent
-from barnabee.core.errors import BackupFailed, DatabaseFull
-from barnabee.core.files import write_atomically
+from barnabee.backup import consistent_copy, integrity
+from barnabee.backup.restic import Repository
+from barnabee.core.files import sync_file, write_atomically
 from barnabee.core.settings import Settings
-from barnabee.store.sqlite_errors import MIN_FREE_BYTES, free_bytes, translate_error
 
-if TYPE_CHECKING:
-    from pyrage.x25519 import Identity, Recipient
-
-FOLDER = "snapshots"
-PLAIN, SEALED, DESCRIPTION = ".db.zst", ".db.zst.age", ".json"
-_NAME_FORMAT = "%Y%m%dT%H%M%SZ"
-_SCRATCH = ".making.db"
+DUMP, DESCRIPTION = "barnabee.sql", "barnabee.json"
+STATE_FILE = "snapshots.json"
+PLAIN_COPY = "plain-copy/barnabee.db"
+_CHUNK_ROWS = 2000
+# `quote` cuts text at a NUL, and writes an infinite number as a name.
+_LITERAL = (
+    "CASE WHEN typeof({0}) = 'text' AND instr(CAST({0} AS BLOB), x'00') "
+    "THEN 'CAST(X''' || hex({0}) || ''' AS TEXT)' "
+    "WHEN typeof({0}) = 'real' AND abs({0}) = 9e999 THEN iif({0} > 0, '9e999', '-9e999') "
+    "ELSE quote({0}) END"
+)
 
 # (step, bytes done, bytes in all or 0)
 StepProgress = Callable[[str, int, int], None]
 
-log = structlog.get_logger()
-
 
 @dataclass(frozen=True)
-class Snapshot:
-    """One snapshot; its JSON form is the description file."""
+class SnapshotState:
+    """The newest snapshot, and the digests of the recovery kit."""
 
-    name: str  # 20250131T031000Z
-    txid: int  # 0: litestream did not answer
-    encrypted: bool
-    packed: ArchiveInfo
-    content: DatabaseContent
-
-    @property
-    def at(self) -> datetime:
-        """Return the time at which it was made."""
-        return datetime.strptime(self.name, _NAME_FORMAT).replace(tzinfo=UTC)
+    id: str | None = None  # of restic; None: a plain copy
+    at: str | None = None
+    rows: int = 0
+    bytes: int = 0  # of the SQL text
+    count: int = 0
+    missing: str | None = None  # why there is only a plain copy
+    kit: str | None = None  # digest of the recovery kit that is needed now
+    printed_kit: str | None = None  # and of the one that was printed last
 
     @property
-    def file(self) -> str:
-        """Return the name of the archive file."""
-        return self.name + (SEALED if self.encrypted else PLAIN)
-
-    @property
-    def description(self) -> str:
-        """Return the name of the description file."""
-        return self.name + DESCRIPTION
-
-    def dumps(self) -> str:
-        return json.dumps(
-            {
-                "name": self.name,
-                "txid": self.txid,
-                "encrypted": self.encrypted,
-                "packed": self.packed.__dict__,
-                "content": self.content.as_dict(),
-            },
-            indent=2,
-        )
-
-    @classmethod
-    def loads(cls, text: str) -> Snapshot:
-        """Return the snapshot that `text` describes; ValueError when it is no description."""
-        try:
-            found: dict[str, Any] = json.loads(text)
-            packed, content = (
-                ArchiveInfo(**found["packed"]),
-                DatabaseContent.from_dict(found["content"]),
-            )
-            snapshot = cls(found["name"], int(found["txid"]), found["encrypted"], packed, content)
-            _ = snapshot.at  # raises for a malformed name
-        except (TypeError, KeyError, AttributeError) as error:
-            raise ValueError(f"it is not the description of a snapshot: {error!r}") from error
-        return snapshot
+    def made_at(self) -> datetime | None:
+        return datetime.fromisoformat(self.at) if self.at else None
 
 
-def require_room(database: Path, folder: Path) -> None:
-    """Raise DatabaseFull when there is no room for a copy and its archive."""
-    if free_bytes(folder) < 2 * consistent_copy.size_bytes(database) + MIN_FREE_BYTES:
-        raise DatabaseFull(path=database)
+def read_state(settings: Settings) -> SnapshotState:
+    """Return the stored state; the initial one when it is missing or unreadable."""
+    try:
+        text = (settings.data_dir / STATE_FILE).read_text(encoding="utf-8")
+        return SnapshotState(**json.loads(text))
+    except (OSError, ValueError, TypeError):
+        return SnapshotState()
 
 
-def _free_name(folder: Path, at: datetime) -> str:
-    """Return an unused name: a clock that is set back must not replace a snapshot."""
-    while any((folder / file).exists() for file in snapshot_files(snapshot_name(at))):
-        at += timedelta(seconds=1)
-    return snapshot_name(at)
-
-
-def _require_same(checked: str, packed: str) -> None:
-    if checked != packed:
-        raise ValueError("the packed file differs from the checked one: the disk is faulty")
+def write_state(settings: Settings, state: SnapshotState) -> None:
+    text = json.dumps(asdict(state), indent=2) + "\n"
+    write_atomically(settings.data_dir / STATE_FILE, text, mode=0o640, durable=True)
 
 
 def ignore_progress(_step: str, _done: int, _all: int) -> None:
     """Report nothing."""
 
 
-def make_snapshot(
-    database: Path,
-    folder: Path,
-    recipients: Sequence[Recipient],
-    read_txid: ReadTxid = unknown_txid,
-    *,
-    cpu_limit: CpuLimit | None = None,
-    on_progress: StepProgress = ignore_progress,
-    now: Callable[[], datetime] = lambda: datetime.now(UTC),
-) -> Snapshot:
-    """Make and return a snapshot of the database as it is now; blocks.
+def write_files(database: Path, folder: Path, at: datetime) -> dict[str, int]:
+    """Write the files of a snapshot of the live `database`; return the rows by table (blocks)."""
+    with closing(consistent_copy.connect_live(database, "ro")) as connection:
+        connection.execute("BEGIN")
+        rows = write_dump(connection, folder / DUMP)
+        schema = int(connection.execute("PRAGMA user_version").fetchone()[0])
+    description = {
+        "schema": schema,
+        "at": at.isoformat(timespec="seconds"),
+        "rows": rows,
+        "sha256": hash_dump(folder / DUMP),
+    }
+    (folder / DESCRIPTION).write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
+    return rows
 
-    Raises DatabaseFull when there is no room, BackupFailed naming the step; leaves no other files.
-    """
-    cpu_limit = cpu_limit or CpuLimit()
-    folder.mkdir(mode=0o770, exist_ok=True)
-    require_room(database, folder)
-    name = _free_name(folder, now())
-    scratch = folder / _SCRATCH
-    sealed = folder / (name + (SEALED if recipients else PLAIN))
-    step = "copy"
+
+def load_files(folder: Path, target: Path) -> None:
+    """Write the database in the files of a snapshot to `target`; ValueError if they are damaged."""
     try:
-        with consistent_copy.open_read_transaction(database, read_txid) as read:
-            report = partial(on_progress, "copy")
-            consistent_copy.copy_database(
-                read.connection, scratch, pause=cpu_limit.throttle, on_progress=report
-            )
-        step = "check"
-        on_progress(step, 0, 0)
-        before = archive.hash_file(scratch, cpu_limit.throttle)
-        integrity.check_integrity(scratch, cpu_limit)
-        content = integrity.read_file_content(scratch, cpu_limit)
-        step = "pack"
-        report = partial(on_progress, "pack")
-        packed = archive.pack_database(
-            scratch, sealed, recipients, pause=cpu_limit.throttle, on_progress=report
-        )
-        _require_same(before, packed.database_sha256)
-        made = Snapshot(name, read.txid, bool(recipients), packed, content)
-        _write_description(folder, made)
-    except sqlite3.Error as error:
-        sealed.unlink(missing_ok=True)
-        raise translate_error(error, database) from error
-    except (OSError, ValueError) as error:
-        sealed.unlink(missing_ok=True)
-        raise BackupFailed(what="snapshot", step=step, reason=str(error)) from error
+        found = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
+        rows: Mapping[str, int] = found["rows"]
+        if hash_dump(folder / DUMP) != found["sha256"]:
+            raise ValueError(f"the checksum of {DUMP} is not that in {DESCRIPTION}")
+        target.unlink(missing_ok=True)
+        load_dump(folder / DUMP, target)
+        if integrity.count_file_rows(target) != rows:
+            raise ValueError("its row counts differ from its description")
+    except (OSError, KeyError, TypeError, sqlite3.Error) as error:
+        raise ValueError(f"it is damaged: {error}") from error
+
+
+def fetch_database(repository: Repository, snapshot_id: str, target: Path) -> None:
+    """Write the database in a snapshot of `repository` to `target` (blocks).
+
+    Raises ValueError when it is damaged, and what restic's errors are.
+    """
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".fetching-") as scratch:
+        repository.restore(snapshot_id, Path(scratch))
+        load_files(Path(scratch), target)
+
+
+# --- SQL text ------------------------------------------------------------------------------------
+
+
+def write_dump(connection: sqlite3.Connection, target: Path) -> dict[str, int]:
+    """Write what `connection` sees to `target`; return the row counts by table.
+
+    The caller holds a read transaction where others may write meanwhile.
+    """
+    before = connection.text_factory
+    connection.text_factory = bytes  # text that is not UTF-8 is content too
+    try:
+        with target.open("wb") as file:
+            file.write(b"PRAGMA foreign_keys=OFF;\nBEGIN TRANSACTION;\n")
+            tables = integrity.list_tables(connection)
+            for sql in _list_schema(connection, "type = 'table'"):
+                file.write(sql + b";\n")
+            rows = {name: _write_rows(connection, name, file) for name in tables}
+            for sql in _list_schema(connection, "type != 'table'"):
+                file.write(sql + b";\n")
+            schema = int(connection.execute("PRAGMA user_version").fetchone()[0])
+            file.write(b"PRAGMA user_version=%d;\nCOMMIT;\n" % schema)
     finally:
-        scratch.unlink(missing_ok=True)
-    log.info("snapshot", name=made.name, txid=made.txid, bytes=packed.file_bytes, rows=content.rows)
-    return made
+        connection.text_factory = before
+    return rows
 
 
-def snapshots_folder(settings: Settings) -> Path:
-    """Return the folder of this machine's snapshots."""
-    return settings.data_dir / FOLDER
+def load_dump(source: Path, target: Path) -> None:
+    """Write the database in the SQL text `source` to the new file `target`; durable.
 
-
-def snapshot_name(at: datetime) -> str:
-    """Return the name of a snapshot made at `at`; text order is time order."""
-    return f"{at.astimezone(UTC):{_NAME_FORMAT}}"
-
-
-def list_snapshots(folder: Path) -> list[Snapshot]:
-    """Return the complete snapshots in `folder`, oldest first."""
-    complete = []
-    for path in sorted(folder.glob(f"*{DESCRIPTION}")):
-        try:
-            snapshot = Snapshot.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            log.warning(
-                "snapshot_unreadable", code="backup_damaged", file=path.name, reason=str(error)
-            )
-            continue
-        if snapshot.description == path.name and (folder / snapshot.file).exists():
-            complete.append(snapshot)
-    return complete
-
-
-def extract_snapshot(
-    folder: Path,
-    snapshot: Snapshot,
-    target: Path,
-    identities: Sequence[Identity],
-    *,
-    on_progress: StepProgress = ignore_progress,
-) -> None:
-    """Write the database in a snapshot to `target`; ValueError when it is damaged or locked."""
-    if snapshot.encrypted and not identities:
-        raise ValueError("it is encrypted, and there is no key on this machine that opens it")
-    try:
-        with (folder / snapshot.file).open("rb") as source:
-            archive.unpack_database(
-                *(source, target, identities if snapshot.encrypted else None, snapshot.packed),
-                on_progress=partial(on_progress, "unpack"),
-            )
-    except FileNotFoundError as error:
-        raise ValueError(f"{snapshot.file} is missing") from error
-
-
-def snapshot_files(name: str) -> tuple[str, ...]:
-    """Return the files that a snapshot may have, its description first."""
-    return tuple(name + end for end in (DESCRIPTION, SEALED, PLAIN))
-
-
-def _write_description(folder: Path, snapshot: Snapshot) -> None:
-    text = snapshot.dumps() + "\n"
-    write_atomically(folder / snapshot.description, text, mode=0o640, durable=True)
-
-
-# --- Retention ----------------------------------------------------------------------------------
-
-
-def expired_snapshots(
-    names: Iterable[str], now: datetime, days: int, verified: str | None
-) -> list[str]:
-    """Return the names older than `days`, without the newest and the last verified one. Pure.
-
-    `verified` is the newest snapshot that a drill restored successfully, None if unknown.
+    Raises sqlite3.Error or ValueError when it is not such a text.
     """
-    ordered = sorted(names)
-    kept = {verified, *ordered[-1:]}
-    oldest = snapshot_name(now - timedelta(days=days))
-    return [name for name in ordered if name < oldest and name not in kept]
+    statement = b""
+    with (
+        closing(sqlite3.connect(target, isolation_level=None, cached_statements=0)) as connection,
+        source.open("rb") as lines,
+    ):
+        connection.execute("PRAGMA synchronous = OFF")  # synced once, below
+        connection.execute("PRAGMA journal_mode = MEMORY")
+        for line in lines:
+            statement += line
+            if line.endswith(b";\n") and sqlite3.complete_statement(text := statement.decode()):
+                connection.execute(text)
+                statement = b""
+        if statement or connection.in_transaction:
+            raise ValueError("the SQL text is cut short")
+    sync_file(target)
 
 
-def delete_snapshots(folder: Path, names: Iterable[str]) -> None:
-    """Delete snapshots, description first, so that no description is left without its archive."""
-    for name in names:
-        for file in snapshot_files(name):
-            (folder / file).unlink(missing_ok=True)
-        log.info("snapshot_expired", name=name)
+def hash_dump(path: Path) -> str:
+    """Return the SHA-256 of a file in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def delete_unfinished(folder: Path) -> None:
-    """Delete the files of snapshots that were never finished."""
-    described = {snapshot.file for snapshot in list_snapshots(folder)}
-    for path in folder.glob("*"):
-        unfinished = path.name.endswith((PLAIN, SEALED)) and path.name not in described
-        if unfinished or path.name.startswith(_SCRATCH) or path.name.endswith((".part", ".new")):
-            with suppress(OSError):
-                path.unlink()
+def _list_schema(connection: sqlite3.Connection, where: str) -> list[bytes]:
+    rows = connection.execute(
+        f"SELECT sql FROM sqlite_schema WHERE {where} AND sql IS NOT NULL "  # noqa: S608 - ours
+        "AND tbl_name NOT LIKE 'sqlite\\_%' ESCAPE '\\' "
+        "AND tbl_name NOT LIKE '\\_litestream\\_%' ESCAPE '\\' ORDER BY rowid"
+    )
+    return [bytes(row[0]) for row in rows]
+
+
+def _write_rows(connection: sqlite3.Connection, name: str, file: IO[bytes]) -> int:
+    """Write an INSERT for each row of a table, and return their number."""
+    table = integrity.quote_name(name)
+    columns = connection.execute(f"PRAGMA table_info({table})").fetchall()
+    names = [integrity.quote_name(bytes(column[1]).decode()) for column in columns]
+    keys = [
+        key for _, key in sorted((c[5], n) for c, n in zip(columns, names, strict=True) if c[5])
+    ]
+    time = [name for name in names if name == '"created_at"']
+    order = ", ".join(time + keys) if keys else "rowid"  # which is time order too
+    literals = ", ".join(_LITERAL.format(column) for column in names)
+    sql = f"SELECT {literals} FROM {table} ORDER BY {order}"  # noqa: S608 - the database's own
+    start, count = b"INSERT INTO %s VALUES(" % table.encode(), 0
+    cursor = connection.execute(sql)
+    while chunk := cursor.fetchmany(_CHUNK_ROWS):
+        count += len(chunk)
+        file.writelines(start + _join_literals(row) + b");\n" for row in chunk)
+    return count
+
+
+def _join_literals(row: tuple[bytes, ...]) -> bytes:
+    line = b",".join(row)
+    try:
+        line.decode()
+    except UnicodeDecodeError:
+        return b",".join(map(_escape_literal, row))
+    return line
+
+
+def _escape_literal(literal: bytes) -> bytes:
+    try:
+        literal.decode()
+    except UnicodeDecodeError:
+        text = literal[1:-1].replace(b"''", b"'")
+        return b"CAST(X'" + text.hex().encode() + b"' AS TEXT)"
+    return literal

@@ -15,9 +15,9 @@ from barnabee.backup import (
     api_usage,
     consistent_copy,
     drill,
-    keys,
     litestream,
     recordings_copy,
+    recovery_kit,
     restore,
     restore_points,
     snapshots,
@@ -84,7 +84,8 @@ def list_warnings(found: dict[str, Any], system: System, now: datetime) -> list[
     candidates = (
         _replica_warning(found["replica"]),
         _snapshot_warning(found["snapshot"], oldest),
-        _offsite_warning(found),
+        found["snapshot"]["missing"],
+        *_kit_warnings(found),
         _drill_warning(found["drill"]["last"], oldest),
         *_call_warnings(found["calls_today"]),
         found["audio"]["failures"] and f"recordings are not copied: {found['audio']['reason']}",
@@ -106,9 +107,10 @@ def find_problem(system: System, settings: Settings, now: datetime, up_s: float)
     oldest = now - timedelta(hours=system.backup.stale_after_h)
     if up_s < OVERDUE_AFTER_S or _created_at(settings.database_path) > oldest:
         return None
-    local = snapshots.list_snapshots(snapshots.snapshots_folder(settings))
-    snapshot = {"newest": local[-1], "at": local[-1].at.isoformat()} if local else {"newest": None}
-    return _drill_warning(last, oldest) or _snapshot_warning(snapshot, oldest)
+    snapshot = _snapshot_status(snapshots.read_state(settings))
+    return (
+        _drill_warning(last, oldest) or _snapshot_warning(snapshot, oldest) or snapshot["missing"]
+    )
 
 
 def _replica_warning(replica: dict[str, Any]) -> str | None:
@@ -117,16 +119,22 @@ def _replica_warning(replica: dict[str, Any]) -> str | None:
 
 
 def _snapshot_warning(snapshot: dict[str, Any], oldest: datetime) -> str | None:
-    if snapshot["newest"] is None:
+    if snapshot["at"] is None:
         return "there is no snapshot yet"
     old = datetime.fromisoformat(snapshot["at"]) < oldest
     return f"the newest snapshot is of {snapshot['at']}" if old else None
 
 
-def _offsite_warning(found: dict[str, Any]) -> str | None:
-    if not found["recovery_key"]:
-        return "snapshots are not encrypted and stay on this machine: run `barnabee backup kit`"
-    return None if found["offsite"] else "snapshots stay on this machine: set backup.offsite"
+def _kit_warnings(found: dict[str, Any]) -> list[str]:
+    warnings = []
+    if found["snapshot"]["encrypted"] and not found["recovery_kit"]:
+        warnings.append(
+            "the recovery kit is not printed, or its address or password has changed: "
+            "run `barnabee backup kit`"
+        )
+    if not found["offsite"]:
+        warnings.append("snapshots stay on this machine: set backup.offsite")
+    return warnings
 
 
 def _drill_warning(last: dict[str, Any] | None, oldest: datetime) -> str | None:
@@ -162,20 +170,13 @@ async def _replica_status(system: System, settings: Settings) -> dict[str, Any]:
 
 def _local_status(system: System, settings: Settings, now: datetime) -> dict[str, Any]:
     database, data = settings.database_path, settings.data_dir
-    local = snapshots.list_snapshots(snapshots.snapshots_folder(settings))
-    newest = local[-1] if local else None
+    state = snapshots.read_state(settings)
     history, good = _read_drills(database)
     last = history[-1] if history else None
     today = api_usage.read_usage(data).calls_on(now.astimezone(UTC).date())
     return {
-        "snapshot": {
-            "newest": newest.name if newest else None,
-            "at": newest.at.isoformat() if newest else None,
-            "bytes": newest.packed.file_bytes if newest else None,
-            "encrypted": newest.encrypted if newest else None,
-            "count": len(local),
-            "next_at": next_time_of_day(system.backup.snapshot_at, now).isoformat(),
-        },
+        "snapshot": _snapshot_status(state)
+        | {"next_at": next_time_of_day(system.backup.snapshot_at, now).isoformat()},
         "drill": {
             "last": last.as_dict() if last else None,
             "last_verified_at": good.started_at if good else None,
@@ -188,8 +189,7 @@ def _local_status(system: System, settings: Settings, now: datetime) -> dict[str
             "free_b": system.backup.downloads_per_day,
             "free_c": system.backup.listings_per_day,
         },
-        "recovery_key": keys.recovery_recipient(system) is not None
-        or (newest is not None and newest.encrypted),
+        "recovery_kit": recovery_kit.is_printed(state),
         "offsite": system.backup.offsite or None,
         "audio": asdict(recordings_copy.read_state(data)) | {"to": system.backup.audio_to or None},
         "pins": [
@@ -199,6 +199,17 @@ def _local_status(system: System, settings: Settings, now: datetime) -> dict[str
             )
         ],
         "restored": restore.read_last_restore(database),
+    }
+
+
+def _snapshot_status(state: snapshots.SnapshotState) -> dict[str, Any]:
+    return {
+        "newest": state.id,
+        "at": state.at,
+        "bytes": state.bytes if state.at else None,
+        "encrypted": state.id is not None if state.at else None,
+        "count": state.count,
+        "missing": state.missing,
     }
 
 

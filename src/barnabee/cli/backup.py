@@ -12,7 +12,7 @@ from barnabee.cli import echo
 
 if TYPE_CHECKING:
     from barnabee.backup.cpu_limit import CpuLimit
-    from barnabee.backup.snapshots import StepProgress
+    from barnabee.backup.snapshots import SnapshotState, StepProgress
     from barnabee.cli.database_context import DatabaseContext
 
 app = typer.Typer(help="Backups of the database.", no_args_is_help=True)
@@ -59,20 +59,16 @@ def pin_database(
 @app.command("snapshot")
 def make_snapshot(gentle: Gentle = False) -> None:
     """Make a snapshot, copy it off-site and delete expired ones."""
-    from barnabee.backup import litestream, snapshot_job
+    from barnabee.backup import snapshot_job
     from barnabee.cli import database_context
     from barnabee.up.console import show_steps
 
     with database_context.read_context(companions=False) as context, show_steps() as report:
-        read_txid = litestream.make_txid_reader(context.settings)
-        cpu_limit = _make_cpu_limit(context, gentle=gentle)
-        snapshot = snapshot_job.run_snapshot_job(
-            context.system, context.settings, read_txid, cpu_limit=cpu_limit, on_progress=report
-        )
-    kind = "encrypted" if snapshot.encrypted else "not encrypted, because there is no recovery key"
-    echo(
-        f"{snapshot.file}: {snapshot.content.rows} rows, {snapshot.packed.file_bytes} bytes, {kind}"
-    )
+        _make_cpu_limit(context, gentle=gentle)
+        made = snapshot_job.run_snapshot_job(context.system, context.settings, on_progress=report)
+    echo(f"{_describe_made(made)}: {made.rows} rows, {made.bytes} bytes, {made.count} kept")
+    if made.missing:
+        echo(made.missing, err=True)
 
 
 @app.command("drill")
@@ -95,7 +91,7 @@ def run_drill(
     with database_context.read_context() as context, show_steps() as report:
         backup_status.clear_drill_request(context.settings)
         cpu_limit = _make_cpu_limit(context, gentle=gentle)
-        _make_first_snapshot(context, cpu_limit, report)
+        _make_first_snapshot(context, report)
         result = asyncio.run(
             drill.run_drill(
                 *(context.system, context.settings),
@@ -114,22 +110,12 @@ def run_drill(
 
 @app.command("kit")
 def make_recovery_kit() -> None:
-    """Create a recovery key and print the recovery kit, once."""
-    from barnabee.backup import keys
+    """Print the recovery kit: where the snapshots are, and their password."""
+    from barnabee.backup import recovery_kit
     from barnabee.cli import database_context
-    from barnabee.core.errors import BadInput
 
     with database_context.read_context(companions=False) as context:
-        existing = keys.recovery_recipient(context.system)
-        if existing is not None:
-            what = (
-                f"There is already a recovery key ({existing}): test it with `barnabee restore "
-                "--rehearse-recovery-kit`, or remove it first to create a new one"
-            )
-            raise BadInput(what=what)
-        kit = keys.make_recovery_kit()
-        saved_in = database_context.save_recipient(kit.recipient)
-    echo(_format_kit(kit.secret, kit.recipient, context, saved_in))
+        echo(recovery_kit.print_kit(context.system, context.settings))
 
 
 @app.command("audio")
@@ -143,11 +129,9 @@ def copy_recordings() -> None:
     echo("copied")
 
 
-def _make_first_snapshot(
-    context: DatabaseContext, cpu_limit: CpuLimit, report: StepProgress
-) -> None:
+def _make_first_snapshot(context: DatabaseContext, report: StepProgress) -> None:
     """Make a snapshot if there is none, so that a drill on the first day has one to restore."""
-    from barnabee.backup import litestream, restore_sources, snapshot_job
+    from barnabee.backup import restore_sources, snapshot_job
     from barnabee.core.errors import BarnabeeError, NotFound
 
     # Whatever prevents it is for the drill to find and to record.
@@ -157,10 +141,7 @@ def _make_first_snapshot(
                 context.system, context.settings, prefer_offsite=True
             )
         except NotFound:
-            read_txid = litestream.make_txid_reader(context.settings)
-            snapshot_job.run_snapshot_job(
-                context.system, context.settings, read_txid, cpu_limit=cpu_limit, on_progress=report
-            )
+            snapshot_job.run_snapshot_job(context.system, context.settings, on_progress=report)
 
 
 def _make_cpu_limit(context: DatabaseContext, *, gentle: bool) -> CpuLimit:
@@ -204,10 +185,14 @@ def _format_calls(calls: dict[str, int]) -> str:
 
 
 def _format_snapshot(snapshot: dict[str, Any]) -> str:
-    if snapshot["newest"] is None:
+    if snapshot["at"] is None:
         return "none"
-    kind = "encrypted" if snapshot["encrypted"] else "not encrypted"
+    kind = "encrypted" if snapshot["encrypted"] else "a plain copy"
     return f"{snapshot['at']}, {snapshot['bytes'] / _MIB:.1f} MiB, {kind}, {snapshot['count']} kept"
+
+
+def _describe_made(made: SnapshotState) -> str:
+    return f"snapshot {made.id}, encrypted" if made.id else "plain copy, not encrypted"
 
 
 def _format_drill(last: dict[str, Any] | None) -> str:
@@ -216,30 +201,3 @@ def _format_drill(last: dict[str, Any] | None) -> str:
     if not last["success"]:
         return f"{last['started_at']} FAILED at {last['step']}: {last['reason']} [{last['code']}]"
     return f"{last['started_at']}, {last['rows']} rows identical, {last['took_ms'] / 1000:.1f} s"
-
-
-def _format_kit(secret: str, recipient: str, context: DatabaseContext, saved_in: str | None) -> str:
-    snapshots = context.system.backup.offsite or str(context.settings.data_dir / "snapshots")
-    public_half = (
-        f"The machine has stored the public half in {saved_in}."
-        if saved_in
-        else f"Configure the public half:\n    backup.recovery_recipient = {recipient!r}\n"
-        "in system.toml, or barnabee.system.backup.recovery_recipient on NixOS."
-    )
-    return f"""BarnabeeNet recovery kit
-
-This is the only copy of the key that decrypts the snapshots; it is not stored on the machine.
-Print it and store it secretly, away from the machine.
-
-    {secret}
-
-public half: {recipient}
-snapshots:   {snapshots}
-
-{public_half}
-
-To test it now and every few months:   barnabee restore --rehearse-recovery-kit
-To restore from the newest snapshot:   barnabee restore --from snapshot --key FILE --force
-                                       (with `--key -` you enter the line above)
-Without BarnabeeNet:                   age -d -i FILE SNAPSHOT.db.zst.age | zstd -d > barnabee.db
-"""

@@ -107,22 +107,6 @@ def _local_environment(deployment: LocalDeployment, *, companions: bool = True) 
         yield deployment.system
 
 
-def save_recipient(recipient: str) -> str | None:
-    """Write the public half of a recovery key into the local deployment's secrets; return the path.
-
-    None for a systemd unit, whose settings the operator has to change.
-    """
-    from barnabee.backup import keys
-    from barnabee.up import paths
-
-    if not read_variable("BARNABEE_HOME"):
-        return None
-    path = paths.local_paths().secrets / keys.RECIPIENT_CREDENTIAL
-    path.write_text(recipient + "\n", encoding="utf-8")
-    path.chmod(0o600)
-    return str(path)
-
-
 class UnitControl:
     """systemd units: the first word of `units` is the target to start, the others are stopped.
 

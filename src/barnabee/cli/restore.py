@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 KitFile = Annotated[
     Path | None,
-    typer.Option("--key", help="File with the recovery kit; `-` asks for the key."),
+    typer.Option("--key", help="File with the recovery kit; `-` asks for its password."),
 ]
 
 IfMissing = Annotated[
@@ -33,11 +33,21 @@ NewReplica = Annotated[
 ]
 TestKit = Annotated[
     bool,
-    typer.Option("--rehearse-recovery-kit", help="Test that the kit decrypts the newest snapshot."),
+    typer.Option("--rehearse-recovery-kit", help="Test that the kit opens the newest snapshot."),
+]
+Source = Annotated[
+    Literal["litestream", "snapshot", "legacy"],
+    typer.Option("--from", help="Which backup to use; legacy: a snapshot from before restic."),
+]
+ListOnly = Annotated[bool, typer.Option("--list", help="List the snapshots, and exit.")]
+LegacyFile = Annotated[
+    Path | None,
+    typer.Argument(metavar="[FILE]", help="With `--from legacy`: the file .db.zst[.age]."),
 ]
 
 
 def restore_database(
+    file: LegacyFile = None,
     if_missing: IfMissing = False,
     force: Annotated[
         bool, typer.Option("--force", help="Replace an existing database; it is moved aside.")
@@ -48,9 +58,7 @@ def restore_database(
     txid: Annotated[
         int, typer.Option("--txid", min=0, help="Use the replica at this transaction.")
     ] = 0,
-    source: Annotated[
-        Literal["litestream", "snapshot"], typer.Option("--from", help="Which backup to use.")
-    ] = "litestream",
+    source: Source = "litestream",
     to: Annotated[
         Path | None, typer.Option("--to", help="Restore into this new file; change nothing else.")
     ] = None,
@@ -58,6 +66,7 @@ def restore_database(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show which backup would be used, and exit.")
     ] = False,
+    list_only: ListOnly = False,
     test_kit: TestKit = False,
     key: KitFile = None,
 ) -> None:
@@ -67,6 +76,8 @@ def restore_database(
 
     if at and txid:
         raise BadInput(what="Give --at or --txid, not both")
+    if (file is None) == (source == "legacy"):
+        raise BadInput(what="Give the FILE of a snapshot with `--from legacy`, and only then")
     if if_missing:
         with database_context.exclusive_context(read_only=False) as context:
             _restore_if_missing(context)
@@ -75,8 +86,12 @@ def restore_database(
         with database_context.read_context() as context:
             _test_recovery_kit(context, key)
         return
-    identity = read_kit_key(key) if key else None
-    make_source = partial(_find_source, source=source, at=at, txid=txid, identity=identity)
+    text = read_kit(key) if key else None
+    if list_only:
+        with database_context.read_context(companions=False) as context:
+            _list_snapshots(context, text)
+        return
+    make_source = partial(_find_source, source=source, at=at, txid=txid, file=file, kit=text)
     if _announce_source(make_source, dry_run=dry_run, force=force or to is not None):
         with database_context.exclusive_context(read_only=to is not None) as context:
             _restore(context, make_source, to=to, force=force, new_replica=new_replica)
@@ -100,10 +115,18 @@ def restore_pin(
 
 
 async def _find_source(
-    context: DatabaseContext, *, source: str, at: str | None, txid: int, identity: Any
+    context: DatabaseContext,
+    *,
+    source: str,
+    at: str | None,
+    txid: int,
+    file: Path | None,
+    kit: str | None,
 ) -> RestoreSource:
-    from barnabee.backup import restore_sources
+    from barnabee.backup import legacy_snapshots, recovery_kit, restore_sources
 
+    if file is not None:
+        return legacy_snapshots.find_legacy_source(file, kit)
     if source == "litestream":
         return await restore_sources.find_replica_source(
             context.system, context.settings, txid=txid, at=at
@@ -114,7 +137,7 @@ async def _find_source(
         context.system,
         context.settings,
         at=at,
-        identity=identity,
+        password=recovery_kit.parse_password(kit) if kit else None,
     )
 
 
@@ -158,7 +181,7 @@ def _restore(
 ) -> None:
     from datetime import UTC, datetime
 
-    from barnabee.backup import replica, restore
+    from barnabee.backup import replica, restic, restore, restore_sources
     from barnabee.up.console import show_steps
 
     async def restore_from_source() -> RestoreResult:
@@ -170,12 +193,15 @@ def _restore(
             set_aside = partial(
                 replica.reset_replica, context.system, context.settings, datetime.now(UTC)
             )
-            return await restore.restore_in_place(
+            result = await restore.restore_in_place(
                 *(database, source, context.writers, report),
                 force=force,
                 migrate=migrate,
                 before_swap=set_aside if new_replica else None,
             )
+            if isinstance(source, restore_sources.SnapshotSource):  # the next snapshots go there
+                restic.make_password(context.settings, source.repository.password)
+            return result
 
     result = asyncio.run(restore_from_source())
     echo(f"restored {to or context.settings.database_path}: {result.rows} rows", err=True)
@@ -198,24 +224,31 @@ def _restore_if_missing(context: DatabaseContext) -> None:
 
 
 def _test_recovery_kit(context: DatabaseContext, key: Path | None) -> None:
-    from barnabee.backup import restore
+    from barnabee.backup import recovery_kit
     from barnabee.up.console import show_steps
 
-    identity = read_kit_key(key or Path("-"))
+    password = recovery_kit.parse_password(read_kit(key or Path("-")))
     with show_steps() as report:
-        result = restore.verify_recovery_kit(context.system, context.settings, identity, report)
-    echo(f"the recovery kit decrypts {result.name}: {result.rows} rows, intact and identical")
+        result = recovery_kit.verify_kit(context.system, context.settings, password, report)
+    echo(f"the recovery kit opens {result.name}: {result.rows} rows, intact and identical")
 
 
-def read_kit_key(path: Path) -> Any:
-    """Return the key of a recovery kit, from a file or from a hidden prompt."""
-    from barnabee.backup import keys
+def _list_snapshots(context: DatabaseContext, kit: str | None) -> None:
+    from barnabee.backup import recovery_kit, restore_sources
+
+    password = recovery_kit.parse_password(kit) if kit else None
+    for repository in restore_sources.open_repositories(context.system, context.settings, password):
+        for snapshot in repository.list_snapshots():
+            echo(f"{snapshot.id}  {snapshot.at.isoformat()}  {repository.address}")
+
+
+def read_kit(path: Path) -> str:
+    """Return the text of a recovery kit, from a file or from a hidden prompt."""
     from barnabee.core.errors import BadInput
 
     if str(path) == "-":
-        prompt = "Line AGE-SECRET-KEY-1… of the recovery kit"
-        return keys.parse_identity(typer.prompt(prompt, hide_input=True, err=True))
+        return str(typer.prompt("Password of the recovery kit", hide_input=True, err=True))
     try:
-        return keys.parse_identity(path.read_text(encoding="utf-8"))
+        return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise BadInput(what=f"{path} cannot be read: {error}") from error

@@ -32,14 +32,16 @@ PURPOSES = {
     "llm_api_key": "the key of the language model's server",
     "nas_ssh_key": "the private SSH key with which recordings are copied to the NAS",
     "rclone_conf": "rclone's configuration of the off-site destination for snapshots",
+    "restic_password": "the password of the snapshots; any long random text",
     "smtp_password": "the password of the mail server for alerts",
-    "snapshot_key": "an age key (AGE-SECRET-KEY-1…) that opens the off-site snapshots",
     "tls_certificate": "the certificate of the page, the same on all hosts (PEM)",
     "tls_key": "the key of that certificate (PEM)",
 }
-_RANDOM = frozenset({"api_token", "grafana_admin_password", "grafana_secret_key"})
+_RANDOM = frozenset(
+    {"api_token", "grafana_admin_password", "grafana_secret_key", "restic_password"}
+)
 _TLS = frozenset({"tls_certificate", "tls_key"})
-_SHARED = _TLS | {"api_token"}
+_SHARED = _TLS | {"api_token", "restic_password"}
 _OPENSSL_S = 30.0
 _POLL_S = 2.0
 _START_S = 30.0

@@ -27,7 +27,7 @@ _BACKUP = "backup"
 # Secrets for snapshots, drills and restores; those that do not exist are left out.
 _BACKUP_CREDENTIALS = (
     *(secrets.B2_KEY_ID, secrets.B2_KEY),
-    *("recovery_recipient", "rclone_conf", "snapshot_key"),
+    *("rclone_conf", "restic_password"),
 )
 # Variables of the user that a service gets besides those of core.settings. No secret is among them.
 _PASSED_VARIABLES = (

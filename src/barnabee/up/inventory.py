@@ -39,7 +39,6 @@ TEST_PACKAGES = {  # program -> Debian package
     "nginx": "nginx-light",
     "chromium": "chromium",
     "rsync": "rsync",
-    "age": "age",
     "debootstrap": "debootstrap",
     "slirp4netns": "slirp4netns",
 }
@@ -64,6 +63,7 @@ def list_parts(system: System) -> list[Part]:
         *list_downloads(system, demo_home=True),
         _describe_space(system),
         _describe_redis(),
+        _describe_restic(),
         *_describe_ports(system),
         *_describe_optional(),
     ]
@@ -169,6 +169,15 @@ def _describe_redis() -> Part:
     except ImportError:
         return Part("Redis", "missing", "not installed", "sudo apt-get install redis-server")
     return Part("Redis", "there", "the packaged Valkey; Debian's redis-server is used if installed")
+
+
+def _describe_restic() -> Part:
+    if found := shutil.which("restic"):
+        return Part("restic", "there", found)
+    if packages.can_install_packages():
+        return Part("restic", "fetched", "not yet", "`./barnabee up` installs it")
+    remedy = "sudo apt-get install restic"
+    return Part("restic", "optional", "snapshots are plain copies on this disk", remedy)
 
 
 def _describe_ports(system: System) -> Iterator[Part]:

@@ -124,6 +124,7 @@ def _describe_own_model(name: str, error: BarnabeeError) -> str:
 async def _install_packages(steps: ProgressSteps, *, monitoring: bool) -> None:
     """Install one package after the other: dpkg has a global lock."""
     await _install_redis(steps)
+    await _install_restic(steps)
     for name in monitoring_services.PROGRAMS.values() if monitoring else ():
         if shutil.which(name):
             continue
@@ -141,3 +142,13 @@ async def _install_redis(steps: ProgressSteps) -> None:
         return
     reason = "apt-get is missing" if os.geteuid() == 0 else "only root may install Debian packages"
     steps.print_line(f"redis-server: not installed ({reason}); the packaged Valkey runs instead")
+
+
+async def _install_restic(steps: ProgressSteps) -> None:
+    """Without it snapshots are plain copies, and the status tells."""
+    if shutil.which("restic"):
+        return
+    if packages.can_install_packages():
+        await packages.install_package("restic", steps.print_line)
+    else:
+        steps.print_line("restic: not installed; snapshots are plain copies on this disk")

@@ -95,10 +95,9 @@ class BackupMonitor:
 
     async def measure_copies(self) -> None:
         """Export the age of snapshots and recordings' copies, and the results of drills."""
-        folder = snapshots.snapshots_folder(self._settings)
-        local = await asyncio.to_thread(snapshots.list_snapshots, folder)
-        if local:
-            self._metrics.set("last_snapshot_timestamp_seconds", local[-1].at.timestamp())
+        state = await asyncio.to_thread(snapshots.read_state, self._settings)
+        if state.made_at is not None:
+            self._metrics.set("last_snapshot_timestamp_seconds", state.made_at.timestamp())
         copied = await asyncio.to_thread(recordings_copy.read_state, self._settings.data_dir)
         if copied.copied_before is not None:
             self._metrics.set("audio_copied_timestamp_seconds", copied.copied_before.timestamp())

@@ -140,8 +140,7 @@ class BackupScheduler:
     def _read_last_runs(self) -> LastRuns:
         # Ignore times in the future, from a clock that was wrong: tasks would wait until then.
         latest = self._now() + MAX_CLOCK_SKEW
-        local = snapshots.list_snapshots(snapshots.snapshots_folder(self._settings))
-        snapshot_times = [snapshot.at for snapshot in local if snapshot.at <= latest]
+        made_at = snapshots.read_state(self._settings).made_at
         copied = recordings_copy.read_state(self._settings.data_dir)
         path = self._settings.database_path
         try:
@@ -151,7 +150,7 @@ class BackupScheduler:
             last = None
         drilled = datetime.fromisoformat(last.started_at) if last else None
         return LastRuns(
-            snapshot_times[-1] if snapshot_times else None,
+            made_at if made_at and made_at <= latest else None,
             drilled if drilled and drilled <= latest else None,
             copied.copied_before,
         )

@@ -15,7 +15,7 @@ export interface BackupsResponse {
   snapshot: SnapshotResponse;
   drill: DrillsResponse;
   calls_today: Record<string, number>;
-  recovery_key: boolean;
+  recovery_kit: boolean;
   offsite: string | null;
   warnings: Array<string>;
 }
@@ -193,13 +193,14 @@ export interface ServiceStatus {
   needs: Array<DependencyStatus>;
 }
 
-/** Newest daily snapshot, and the number of snapshots. */
+/** Newest daily snapshot, the number of snapshots, and why it is only a plain copy. */
 export interface SnapshotResponse {
   newest: string | null;
   at: string | null;
   bytes: number | null;
   encrypted: boolean | null;
   count: number;
+  missing: string | null;
   next_at: string;
 }
 

@@ -11,7 +11,7 @@ import pytest
 from barnabee.api.health import BACKUPS_EVERY_S, BackupProbe
 from barnabee.backup import drill, status
 from barnabee.backup.drill import DrillResult
-from barnabee.backup.snapshots import make_snapshot, snapshots_folder
+from barnabee.backup.snapshots import SnapshotState, write_state
 from barnabee.core import system as system_module
 from barnabee.core.settings import Settings
 from barnabee.store import db
@@ -39,11 +39,9 @@ def record_drill(settings: Settings, hours_ago: float, step: str | None = None) 
     drill.record_drill(settings.database_path, result)
 
 
-def take_snapshot(settings: Settings, hours_ago: float) -> None:
-    make_snapshot(
-        *(settings.database_path, snapshots_folder(settings), []),
-        now=lambda: NOW - timedelta(hours=hours_ago),
-    )
+def take_snapshot(settings: Settings, hours_ago: float, missing: str | None = None) -> None:
+    at = (NOW - timedelta(hours=hours_ago)).isoformat()
+    write_state(settings, SnapshotState("4c7de640", at, missing=missing))
 
 
 def find_problem(settings: Settings, up_s: float = DAY_S) -> str | None:
@@ -55,6 +53,8 @@ def test_recent_copies_are_healthy(settings: Settings) -> None:
     record_drill(settings, 5)
     take_snapshot(settings, 5)
     assert find_problem(settings) is None
+    take_snapshot(settings, 5, "restic is not installed")
+    assert find_problem(settings) == "restic is not installed"
 
 
 def test_failed_drill_is_a_problem_except_right_after_the_start(settings: Settings) -> None:

@@ -20,14 +20,18 @@ def test_the_next_time_of_day_is_today_or_tomorrow() -> None:
 def test_each_problem_has_a_warning() -> None:
     found = {
         "replica": {"error": None, "lag_transactions": 4},
-        "snapshot": {"newest": "x", "at": (NOON - timedelta(hours=40)).isoformat()},
-        "recovery_key": True,
+        "snapshot": {
+            "at": (NOON - timedelta(hours=40)).isoformat(),
+            "encrypted": True,
+            "missing": "restic is not installed",
+        },
+        "recovery_kit": False,
         "offsite": None,
         "drill": {"last": {"success": False, "step": "replica: fetch", "reason": "lz4"}},
         "calls_today": {"b": 1, "free_b": 10, "c": 11, "free_c": 10},
         "audio": {"failures": 2, "reason": "the NAS is away"},
     }
     warnings = status.list_warnings(found, SYSTEM, NOON)
-    assert len(warnings) == 6
-    assert warnings[3] == "the last drill failed at the step `replica: fetch`: lz4"
+    assert len(warnings) == 8
+    assert warnings[5] == "the last drill failed at the step `replica: fetch`: lz4"
     assert "11 calls of class C today, 10 are free" in warnings

@@ -100,3 +100,4 @@ def test_redis_comes_from_debian_or_from_the_environment(
     monkeypatch.setattr(shutil, "which", lambda *_, **__: None)
     monkeypatch.setattr(packages, "can_install_packages", lambda: is_root)
     assert find(graph, "Redis").state == ("fetched" if is_root else "there")
+    assert find(graph, "restic").state == ("fetched" if is_root else "optional")

@@ -38,12 +38,13 @@ async def test_an_own_model_is_only_verified(models: Path) -> None:
 async def test_monitoring_packages_are_installed_in_sequence(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    installed = []
+    installed: list[str] = []
+    there = {"redis-server", "restic"}
 
     async def install(package: str, print_line: object) -> None:
         installed.append(package)
 
-    monkeypatch.setattr(setup.shutil, "which", lambda name: name == "redis-server" or None)
+    monkeypatch.setattr(setup.shutil, "which", lambda name: name in there or None)
     monkeypatch.setattr(setup.packages, "can_install_packages", lambda: True)
     monkeypatch.setattr(setup.packages, "install_package", install)
     steps = ProgressSteps(Console(file=io.StringIO()))
@@ -54,6 +55,24 @@ async def test_monitoring_packages_are_installed_in_sequence(
     monkeypatch.setattr(setup.packages, "can_install_packages", lambda: False)
     with pytest.raises(SetupFailed, match="only root may install"):
         await setup._install_packages(steps, monitoring=True)
+
+
+@pytest.mark.parametrize("is_root", [True, False])
+async def test_redis_and_restic_are_installed_where_apt_may_be_used(
+    monkeypatch: pytest.MonkeyPatch, is_root: bool
+) -> None:
+    installed: list[str] = []
+
+    async def install(package: str, print_line: object) -> None:
+        installed.append(package)
+
+    monkeypatch.setattr(setup.shutil, "which", lambda _: None)
+    monkeypatch.setattr(setup.packages, "can_install_packages", lambda: is_root)
+    monkeypatch.setattr(setup.packages, "install_package", install)
+    printed = io.StringIO()
+    await setup._install_packages(ProgressSteps(Console(file=printed)), monitoring=False)
+    assert installed == (["redis-server", "restic"] if is_root else [])
+    assert ("snapshots are plain copies" in printed.getvalue()) is not is_root
 
 
 def test_the_seal_command_writes_a_manifest(models: Path) -> None:

@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 from prometheus_client import generate_latest
 
-from barnabee.backup import api_usage, drill, litestream, recordings_copy, snapshot_job, status
+from barnabee.backup import api_usage, drill, litestream, recordings_copy, snapshots, status
 from barnabee.backup.drill import DrillResult
 from barnabee.backup.litestream import ReplicationLag
+from barnabee.backup.snapshots import SnapshotState
 from barnabee.core import settings as settings_module
 from barnabee.core import system as system_module
 from barnabee.core.errors import DependencyDown
@@ -109,7 +110,8 @@ async def test_snapshots_copies_and_drills_are_exported(
 ) -> None:
     await fake.monitor.measure_copies()
     assert fake.read_series() == {"audio_failures": 0}
-    made = snapshot_job.run_snapshot_job(SYSTEM, settings)
+    made_at = datetime(2026, 1, 31, 3, 10, tzinfo=UTC)
+    snapshots.write_state(settings, SnapshotState("4c7de640", made_at.isoformat()))
     drill.record_drill(
         settings.database_path, DrillResult("2026-01-30T03:40:00.000Z", 9, 3, success=True)
     )
@@ -121,7 +123,7 @@ async def test_snapshots_copies_and_drills_are_exported(
     await fake.monitor.measure_copies()
 
     series = fake.read_series()
-    assert series["last_snapshot_timestamp_seconds"] == made.at.timestamp()
+    assert series["last_snapshot_timestamp_seconds"] == made_at.timestamp()
     assert series["drill_success"] == 0
     assert series["drill_last_run_timestamp_seconds"] == 1769830800
     assert series["last_verified_restore_timestamp_seconds"] == 1769744400
@@ -168,12 +170,12 @@ async def test_runs_recorded_in_the_future_do_not_delay_the_next_ones(settings: 
     ahead, now = datetime(2033, 1, 1, tzinfo=UTC), datetime(2026, 1, 31, 12, tzinfo=UTC)
     (settings.data_dir / "barnabee.db").unlink(missing_ok=True)
     DatabaseProvider(settings.database_path, before_migration=None).prepare()
-    snapshot_job.run_snapshot_job(SYSTEM, settings, now=lambda: ahead)
+    snapshots.write_state(settings, SnapshotState("4c7de640", ahead.isoformat()))
     drill.record_drill(settings.database_path, DrillResult(ahead.isoformat(), 9, 3, success=True))
     local = settings.model_copy(update={"backup_credentials": "/run/backup"})
     scheduler = BackupScheduler(SYSTEM, local, now=lambda: now)
 
     assert scheduler._read_last_runs().snapshot is None
     assert scheduler._read_last_runs().drill is None
-    snapshot_job.run_snapshot_job(SYSTEM, settings, now=lambda: now)
+    snapshots.write_state(settings, SnapshotState("4c7de640", now.isoformat()))
     assert scheduler._read_last_runs().snapshot == now

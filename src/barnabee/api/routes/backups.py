@@ -50,13 +50,14 @@ class ReplicaResponse(ExtensibleSchema):
 
 
 class SnapshotResponse(ExtensibleSchema):
-    """Newest daily snapshot, and the number of snapshots."""
+    """Newest daily snapshot, the number of snapshots, and why it is only a plain copy."""
 
     newest: str | None
     at: str | None
     bytes: int | None
     encrypted: bool | None
     count: int
+    missing: str | None
     next_at: str
 
 
@@ -67,7 +68,7 @@ class BackupsResponse(ExtensibleSchema):
     snapshot: SnapshotResponse
     drill: DrillsResponse
     calls_today: dict[str, int]
-    recovery_key: bool
+    recovery_kit: bool
     offsite: str | None
     warnings: list[str]
 

@@ -41,7 +41,6 @@ class BackupConfig(TomlTable):
     drill_at: Clock
     cpu_percent: Percent
     stale_after_h: Count
-    recovery_recipient: Annotated[str, Field(pattern="^(age1[0-9a-z]+)?$")]
     offsite: str
     audio_to: str
     audio_every_s: Seconds

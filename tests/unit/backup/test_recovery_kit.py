@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from barnabee.backup import recovery_kit, restic, snapshots
+from barnabee.core import system as system_module
+from barnabee.core.errors import BadInput
+from barnabee.core.settings import Settings
+from support.backup import with_backup_settings
+
+SYSTEM = system_module.load_system()
+
+
+@pytest.fixture
+def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    monkeypatch.delenv("CREDENTIALS_DIRECTORY", raising=False)
+    paths = {"BARNABEE_DATA": tmp_path, "DATABASE_PATH": tmp_path / "barnabee.db"}
+    return Settings.model_validate(paths)
+
+
+def test_the_kit_has_address_password_and_commands(settings: Settings) -> None:
+    away = with_backup_settings(SYSTEM, offsite="nas:barnabee")
+    printed = recovery_kit.print_kit(away, settings)
+    password = restic.read_password(settings)
+    assert password
+    assert recovery_kit.parse_password(printed) == password
+    assert recovery_kit.parse_password(f" {password}\n") == password
+    for text in ("restic -r rclone:nas:barnabee restore latest", "its remote `nas`", "sqlite3"):
+        assert text in printed
+    with pytest.raises(BadInput, match="recovery kit"):
+        recovery_kit.parse_password("the wrong paper")
+
+
+def test_a_changed_address_or_password_asks_to_print_again(settings: Settings) -> None:
+    assert not recovery_kit.is_printed(snapshots.read_state(settings))
+    recovery_kit.print_kit(SYSTEM, settings)
+    state = snapshots.read_state(settings)
+    assert recovery_kit.is_printed(state)
+    password = str(restic.read_password(settings))
+    away = with_backup_settings(SYSTEM, offsite="nas:barnabee")
+    for system, now in ((away, password), (SYSTEM, "another")):
+        digest = recovery_kit.make_digest(system, settings, now)
+        assert not recovery_kit.is_printed(replace(state, kit=digest))
+    same = recovery_kit.make_digest(SYSTEM, settings, password)
+    assert recovery_kit.is_printed(replace(state, kit=same))
+
+
+def test_a_password_is_made_once_and_a_credential_comes_first(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert restic.read_password(settings) is None
+    made = restic.make_password(settings)
+    assert len(made.replace("-", "")) == 32
+    assert restic.make_password(settings) == restic.read_password(settings) == made
+    (tmp_path / "credentials").mkdir()
+    (tmp_path / "credentials" / restic.PASSWORD).write_text("given")
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path / "credentials"))
+    assert restic.make_password(settings) == "given"
