@@ -1,5 +1,5 @@
-# Renamed keys of system.toml: `barnabee.system` accepts the old ones for one release, with one warning
-# each. The table is that of src/barnabee/core/renamed.py; tests/nix compares the two.
+# Renamed and removed keys of system.toml: `barnabee.system` accepts them for one release, with one warning
+# each. The tables are those of src/barnabee/core/renamed.py; tests/nix compares them.
 { lib }:
 let
   # `*` matches any key. Keys of one parent only: the last component differs.
@@ -17,8 +17,13 @@ let
     "trouble.dumb_done" = "trouble.tts_failed_done";
     "trouble.lost" = "trouble.api_failed";
   };
+  removed = [
+    "backup.cpu_percent"
+    "backup.downloads_per_day"
+    "backup.listings_per_day"
+  ];
 
-  # Moves `value.<parents>.<old>` to `<new>`, through mkIf, mkMerge and mkOverride. A definition that has
+  # Moves `value.<parents>.<old>` to `<new>`, or deletes it if that is null, through mkIf, mkMerge and mkOverride. A definition that has
   # both names keeps both; the option types then refuse the old one.
   renameAt =
     message: parents: old: new: value:
@@ -33,7 +38,9 @@ let
       // lib.optionalAttrs (value ? content) { content = renameIn value.content; }
       // lib.optionalAttrs (value ? contents) { contents = map renameIn value.contents; }
     else if parents == [ ] then
-      if value ? ${old} && !(value ? ${new}) then
+      if value ? ${old} && new == null then
+        lib.warn message (removeAttrs value [ old ])
+      else if value ? ${old} && !(value ? ${new}) then
         removeAttrs value [ old ] // { ${new} = lib.warn message value.${old}; }
       else
         value
@@ -53,10 +60,19 @@ let
       message = "barnabee.system.${old} is now called barnabee.system.${table.${old}}; the old name stops working with the next release";
     in
     renameAt message (lib.init path) (lib.last path) newKey value;
+
+  remove =
+    value: old:
+    let
+      path = lib.splitString "." old;
+      message = "barnabee.system.${old} is ignored; the next release refuses it";
+    in
+    renameAt message (lib.init path) (lib.last path) null value;
 in
 {
-  inherit table;
+  inherit table removed;
 
-  # A definition of `barnabee.system` with the new names.
-  renameKeys = definition: lib.foldl' rename definition (lib.attrNames table);
+  # A definition of `barnabee.system` with the new names and without the removed ones.
+  renameKeys =
+    definition: lib.foldl' remove (lib.foldl' rename definition (lib.attrNames table)) removed;
 }

@@ -57,6 +57,7 @@ let
           TimeoutStartSec = timeout;
           MemoryMax = "512M";
           Nice = 19;
+          CPUQuota = "25%"; # of one core
           IOSchedulingClass = "idle";
           CPUWeight = 20;
         }
@@ -117,7 +118,7 @@ in
       systemd.services.barnabee-restore.path = [ pkgs.rclone ];
 
       systemd.services.barnabee-snapshot = job {
-        command = "snapshot --gentle";
+        command = "snapshot";
         description = "BarnabeeNet: daily snapshot of the database";
         secrets = offsiteSecrets;
         outbound = offsite;
@@ -126,7 +127,7 @@ in
       systemd.timers.barnabee-snapshot = daily backup.snapshot_at;
 
       systemd.services.barnabee-drill = job {
-        command = "drill --gentle";
+        command = "drill";
         description = "BarnabeeNet: restore drill of the replica and the snapshot";
         secrets = replicaSecrets ++ offsiteSecrets;
         outbound = true;

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from barnabee.core import system
-from barnabee.core.renamed import RENAMED_SYSTEM_KEYS
+from barnabee.core.renamed import REMOVED_SYSTEM_KEYS, RENAMED_SYSTEM_KEYS
 from support.nix import NIXPKGS, ROOT, evaluate, needs_nixpkgs, try_evaluate
 
 pytestmark = [needs_nixpkgs, pytest.mark.timeout(400)]
@@ -22,6 +22,7 @@ OLD_OPTIONS = """{ lib, ... }: {
 OLD_KEYS = """{
     barnabee.system = {
         card.headroom_mib = 700; session.turns_kept = 7; external.smtp.away_most_s = 99;
+        backup.cpu_percent = 50;
     };
 }"""
 
@@ -37,6 +38,7 @@ def run_renamed_keys(expression: str) -> Any:
 
 def test_renamed_keys_are_those_of_python() -> None:
     assert json.loads(run_renamed_keys("renamed.table").stdout) == dict(RENAMED_SYSTEM_KEYS)
+    assert json.loads(run_renamed_keys("renamed.removed").stdout) == list(REMOVED_SYSTEM_KEYS)
 
 
 def test_renamed_keys_inside_mkif_and_mkmerge_get_their_new_names() -> None:
@@ -60,6 +62,7 @@ def test_old_keys_of_system_toml_are_options_for_one_release() -> None:
     for old, new in (("card", "gpu"), ("session.turns_kept", "session.turns_max")):
         warning = f"barnabee.system.{old} is now called barnabee.system.{new};"
         assert done.stderr.count(warning) == 1
+    assert done.stderr.count("barnabee.system.backup.cpu_percent is ignored") == 1
 
 
 def test_a_key_with_its_old_and_its_new_name_is_an_error() -> None:

@@ -11,7 +11,6 @@ import structlog
 
 from barnabee.backup import drill, keys, offsite, snapshots
 from barnabee.backup.consistent_copy import ReadTxid, unknown_txid
-from barnabee.backup.cpu_limit import CpuLimit
 from barnabee.backup.snapshots import Snapshot, StepProgress, ignore_progress
 from barnabee.core.errors import Overloaded
 from barnabee.core.files import lock_file
@@ -28,7 +27,6 @@ def run_snapshot_job(
     settings: Settings,
     read_txid: ReadTxid = unknown_txid,
     *,
-    cpu_limit: CpuLimit | None = None,
     on_progress: StepProgress = ignore_progress,
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> Snapshot:
@@ -47,7 +45,6 @@ def run_snapshot_job(
         snapshots.require_room(settings.database_path, folder)
         made = snapshots.make_snapshot(
             *(settings.database_path, folder, keys.snapshot_recipients(system, folder), read_txid),
-            cpu_limit=cpu_limit,
             on_progress=on_progress,
             now=now,
         )

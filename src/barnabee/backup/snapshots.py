@@ -24,7 +24,6 @@ import structlog
 from barnabee.backup import archive, consistent_copy, integrity
 from barnabee.backup.archive import ArchiveInfo
 from barnabee.backup.consistent_copy import ReadTxid, unknown_txid
-from barnabee.backup.cpu_limit import CpuLimit
 from barnabee.backup.integrity import DatabaseContent
 from barnabee.core.errors import BackupFailed, DatabaseFull
 from barnabee.core.files import write_atomically
@@ -126,7 +125,6 @@ def make_snapshot(
     recipients: Sequence[Recipient],
     read_txid: ReadTxid = unknown_txid,
     *,
-    cpu_limit: CpuLimit | None = None,
     on_progress: StepProgress = ignore_progress,
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> Snapshot:
@@ -134,7 +132,6 @@ def make_snapshot(
 
     Raises DatabaseFull when there is no room, BackupFailed naming the step; leaves no other files.
     """
-    cpu_limit = cpu_limit or CpuLimit()
     folder.mkdir(mode=0o770, exist_ok=True)
     require_room(database, folder)
     name = _free_name(folder, now())
@@ -144,19 +141,15 @@ def make_snapshot(
     try:
         with consistent_copy.open_read_transaction(database, read_txid) as read:
             report = partial(on_progress, "copy")
-            consistent_copy.copy_database(
-                read.connection, scratch, pause=cpu_limit.throttle, on_progress=report
-            )
+            consistent_copy.copy_database(read.connection, scratch, on_progress=report)
         step = "check"
         on_progress(step, 0, 0)
-        before = archive.hash_file(scratch, cpu_limit.throttle)
-        integrity.check_integrity(scratch, cpu_limit)
-        content = integrity.read_file_content(scratch, cpu_limit)
+        before = archive.hash_file(scratch)
+        integrity.check_integrity(scratch)
+        content = integrity.read_file_content(scratch)
         step = "pack"
         report = partial(on_progress, "pack")
-        packed = archive.pack_database(
-            scratch, sealed, recipients, pause=cpu_limit.throttle, on_progress=report
-        )
+        packed = archive.pack_database(scratch, sealed, recipients, on_progress=report)
         _require_same(before, packed.database_sha256)
         made = Snapshot(name, read.txid, bool(recipients), packed, content)
         _write_description(folder, made)

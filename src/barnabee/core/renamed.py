@@ -1,4 +1,4 @@
-"""Renamed names: the old ones keep working for one release and warn once each.
+"""Renamed and removed names: the old ones are accepted for one release and warn once each.
 
 The next release empties these tables.
 """
@@ -24,6 +24,11 @@ RENAMED_SYSTEM_KEYS: Final[Mapping[str, str]] = {
     "logs.unsent_max_mib": "logs.loki_buffer_max_mib",
     "logs.unwritten_max_lines": "logs.output_buffer_max_lines",
 }
+REMOVED_SYSTEM_KEYS: Final = (
+    "backup.cpu_percent",
+    "backup.downloads_per_day",
+    "backup.listings_per_day",
+)
 RENAMED_SETTINGS: Final[Mapping[str, str]] = {  # environment variables
     "AZURE_OPENAI_ENDPOINT": "LLM_URL",
     "AZURE_OPENAI_DEPLOYMENT": "LLM_MODEL",
@@ -38,24 +43,24 @@ RENAMED_ALERTS: Final[Mapping[str, str]] = {
     "JobsSetAside": "JobsDeadLettered",
     "RedisAway": "RedisDown",
 }
-RENAMED_COMMANDS: Final[Mapping[str, str]] = {}  # of the command line
 
 _warned: set[tuple[str, str]] = set()
 
 
 def warn_renamed(kind: str, old: str, new: str) -> None:
     """Write one warning per `kind` and old name to standard error."""
-    if (kind, old) in _warned:
-        return
-    _warned.add((kind, old))
-    sys.stderr.write(
-        f"warning: {kind} `{old}` is now called `{new}`; the old name stops working with the next"
-        " release\n"
-    )
+    what = f"is now called `{new}`; the old name stops working with the next release"
+    _warn(kind, old, what)
 
 
-def rename_system_keys(data: dict[str, Any]) -> None:
-    """Give the old keys in the parsed system file `data` their new names, in place.
+def _warn(kind: str, old: str, what: str) -> None:
+    if (kind, old) not in _warned:
+        _warned.add((kind, old))
+        sys.stderr.write(f"warning: {kind} `{old}` {what}\n")
+
+
+def accept_old_system_keys(data: dict[str, Any]) -> None:
+    """Rename renamed keys in the parsed system file `data` and delete removed ones, in place.
 
     A key whose new name is present too stays as it is; the schema then refuses it.
     """
@@ -66,6 +71,11 @@ def rename_system_keys(data: dict[str, Any]) -> None:
             if old_key in table and new_key not in table:
                 table[new_key] = table.pop(old_key)
                 warn_renamed("system.toml key", old, new)
+    for old in REMOVED_SYSTEM_KEYS:
+        *parents, old_key = old.split(".")
+        for table in _tables_at(data, parents):
+            if table.pop(old_key, None) is not None:
+                _warn("system.toml key", old, "is ignored; the next release refuses it")
 
 
 def _tables_at(table: object, path: list[str]) -> Iterator[dict[str, Any]]:

@@ -46,13 +46,13 @@ def find_system_file() -> Path:
 def parse_system(text: str, file: str = "system.toml") -> System | list[Problem]:
     """Return the validated system, or every problem of `text`.
 
-    Renamed keys are accepted under their old name, with a warning (`core.renamed`).
+    Renamed and removed keys are accepted, with a warning (`core.renamed`).
     """
     try:
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         return [Problem(file, "syntax", f"{error}; fix the TOML there")]
-    renamed.rename_system_keys(data)
+    renamed.accept_old_system_keys(data)
     try:
         system = System.model_validate(data)
     except ValidationError as error:

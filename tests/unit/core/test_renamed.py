@@ -1,4 +1,4 @@
-"""Renamed keys of the system file: accepted under the old name, with one warning."""
+"""Renamed and removed keys of the system file: accepted, with one warning each."""
 
 from __future__ import annotations
 
@@ -35,6 +35,9 @@ def with_old_names(names: Mapping[str, str] = renamed.RENAMED_SYSTEM_KEYS) -> st
     data = tomllib.loads(SHIPPED)
     for old, new in names.items():
         rename(data, new.split("."), old.rpartition(".")[2])
+    for old in renamed.REMOVED_SYSTEM_KEYS:
+        table, key = old.split(".")
+        data[table][key] = 5
     return tomli_w.dumps(data)
 
 
@@ -46,9 +49,11 @@ def test_each_old_key_is_warned_about_once(capsys: pytest.CaptureFixture[str]) -
     for _ in range(2):
         system.parse_system(with_old_names())
     warnings = capsys.readouterr().err.splitlines()
-    assert len(warnings) == len(renamed.RENAMED_SYSTEM_KEYS)
+    assert len(warnings) == len(renamed.RENAMED_SYSTEM_KEYS) + len(renamed.REMOVED_SYSTEM_KEYS)
     for old, new in renamed.RENAMED_SYSTEM_KEYS.items():
         assert sum(f"`{old}` is now called `{new}`" in line for line in warnings) == 1
+    for old in renamed.REMOVED_SYSTEM_KEYS:
+        assert sum(f"`{old}` is ignored" in line for line in warnings) == 1
 
 
 def test_the_shipped_file_has_no_old_keys(capsys: pytest.CaptureFixture[str]) -> None:

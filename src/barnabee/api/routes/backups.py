@@ -66,7 +66,6 @@ class BackupsResponse(ExtensibleSchema):
     replica: ReplicaResponse
     snapshot: SnapshotResponse
     drill: DrillsResponse
-    calls_today: dict[str, int]
     recovery_key: bool
     offsite: str | None
     warnings: list[str]
