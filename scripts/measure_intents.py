@@ -19,7 +19,7 @@ import numpy as np
 from barnabee.core import system
 from barnabee.gpu.engines.device import Device
 from barnabee.gpu.engines.minilm import MiniLm
-from barnabee.understanding import intents, lexical_matcher
+from barnabee.understanding import intent_recognizer, intents
 from barnabee.understanding.intents import ExampleIndex, IntentDecision, Thresholds, decide_intent
 from barnabee.understanding.interfaces import KnownFact, Vectors
 from barnabee.understanding.note_subjects import choose_similar, find_loosely, find_notes
@@ -84,7 +84,7 @@ def main() -> None:
     def embed(texts: list[str]) -> Vectors:
         return np.asarray(model.embed(texts).vectors, dtype=np.float32)
 
-    lexicon = lexical_matcher.LexicalIndex(intents.load_intents())
+    lexicon = intent_recognizer.LexicalIndex(intents.load_intents())
     for name in ("tuning", "heldout"):
         raw = read_labelled_sentences(DATA / f"intents_{name}.toml")
         sentences = [(label, clean_utterance(text)) for label, text in raw]
@@ -101,7 +101,7 @@ def main() -> None:
                 f"embeddings {accept}/{ask}{mark}", evaluate_limits(sentences, meaning, limits)
             )
         print_row(
-            "words *", evaluate_limits(sentences, by_words, lexical_matcher.LEXICAL_THRESHOLDS)
+            "words *", evaluate_limits(sentences, by_words, intent_recognizer.LEXICAL_THRESHOLDS)
         )
         if show_wrong:
             print_wrong(evaluate_limits(sentences, meaning, Thresholds.from_config(chosen)))

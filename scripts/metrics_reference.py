@@ -16,7 +16,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.metrics import MetricWrapperBase
 
 import barnabee.api.health
-import barnabee.gpu.health
+import barnabee.gpu.app
 import barnabee.voice.health
 import barnabee.workers.health
 from barnabee.api import language_model
@@ -105,7 +105,7 @@ def _api(metrics: Metrics) -> list[HealthCheck]:
 
 
 def _gpu(_metrics: Metrics) -> list[HealthCheck]:
-    return barnabee.gpu.health.make_checks(cast("Any", _Tasks()))
+    return barnabee.gpu.app.make_checks(cast("Any", _Tasks()))
 
 
 def _voice(metrics: Metrics) -> list[HealthCheck]:
@@ -121,7 +121,7 @@ def _worker(metrics: Metrics) -> list[HealthCheck]:
     ScheduleMetrics.register(metrics)
     backups = BackupMetrics.register(metrics)
     for name in SERIES:  # a series of which nothing is known is absent
-        backups.set(name, 0, "c")
+        backups.set(name, 0)
     some = cast("Any", _Redis())
     return barnabee.workers.health.make_checks(some, some, jobs, some)
 

@@ -17,7 +17,12 @@ let
     "trouble.dumb_done" = "trouble.tts_failed_done";
     "trouble.lost" = "trouble.api_failed";
   };
-  removed = [ "backup.recovery_recipient" ];
+  removed = [
+    "backup.cpu_percent"
+    "backup.downloads_per_day"
+    "backup.listings_per_day"
+    "backup.recovery_recipient"
+  ];
 
   # Moves `value.<parents>.<old>` to `<new>`, or deletes it if that is null, through mkIf, mkMerge and mkOverride.
   # A definition that has both names keeps both; the option types then refuse the old one.

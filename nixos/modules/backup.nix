@@ -118,7 +118,7 @@ in
       ];
 
       systemd.services.barnabee-snapshot = job {
-        command = "snapshot --gentle";
+        command = "snapshot";
         description = "BarnabeeNet: daily snapshot of the database";
         secrets = offsiteSecrets;
         outbound = offsite;
@@ -127,7 +127,7 @@ in
       systemd.timers.barnabee-snapshot = daily backup.snapshot_at;
 
       systemd.services.barnabee-drill = job {
-        command = "drill --gentle";
+        command = "drill";
         description = "BarnabeeNet: restore drill of the replica and the snapshot";
         secrets = replicaSecrets ++ offsiteSecrets;
         outbound = true;

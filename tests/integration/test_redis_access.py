@@ -15,7 +15,8 @@ import pytest
 from arq.connections import ArqRedis
 
 from barnabee.clients.queue import JobQueue
-from barnabee.core.redis_client import RedisClient, add_password, password_name
+from barnabee.core.redis_client import RedisClient, add_password
+from barnabee.core.settings import redis_password_name
 from barnabee.up.probe import PROBE_USER
 from barnabee.up.redis_server import USERS, ensure_passwords
 from support.redis import RedisServer, find_servers
@@ -81,7 +82,7 @@ class Deployment:
         return self.server.send(*words, login=login)
 
     def password(self, user: str) -> str:
-        return (self.credentials / password_name(user)).read_text(encoding="utf-8")
+        return (self.credentials / redis_password_name(user)).read_text(encoding="utf-8")
 
 
 @pytest.fixture(params=find_servers())
@@ -186,7 +187,7 @@ async def test_a_transaction_survives_a_restart(
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(deployment.credentials))
     client = RedisClient(add_password(deployment.server.url, "api"))
     keys = ("barnabee:session:one", "barnabee:session:two")
-    await client.transaction(*(("SET", key, "x") for key in keys))
+    await client.pipeline().set(keys[0], "x").set(keys[1], "x").execute()
     await client.aclose()
     deployment.server.kill()
     deployment.start()

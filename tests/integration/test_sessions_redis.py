@@ -17,7 +17,7 @@ async def test_a_session_expires_in_redis(redis_server: RedisServer) -> None:
 
     await sessions.save(Session("s", (ONE,)))
 
-    assert 1790 <= await link.command("TTL", KEY_PREFIX + "s") <= 1800
+    assert 1790 <= await link.ttl(KEY_PREFIX + "s") <= 1800
     assert await Sessions(link, 1800, 20).load("s") == Session("s", (ONE,))
     await link.aclose()
 

@@ -72,7 +72,7 @@ async def wait_for_running_job(worker: WorkerProcess, redis_server: RedisServer)
     queue = JobQueue(redis_server.url)
 
     async def claimed() -> object:
-        return await queue._link.command("EXISTS", f"arq:in-progress:{make_turn(1).trace_id}")
+        return await queue._link.exists(f"arq:in-progress:{make_turn(1).trace_id}")
 
     await eventually(claimed)
     await queue.aclose()
@@ -138,7 +138,7 @@ async def test_an_unknown_job_is_dead_lettered_and_counted(
         return "barnabee_jobs_set_aside 1.0" in await worker.metrics()
 
     await eventually(dead_lettered)
-    letter = await queue._link.command("HGET", "barnabee:set-aside", "strange")
+    letter = await queue._link.execute_command("HGET", "barnabee:set-aside", "strange")
     assert b"job_of_a_newer_program" in letter
     await eventually(lambda: is_empty(queue))
 
@@ -171,7 +171,7 @@ async def test_a_stopping_worker_returns_a_job_that_cannot_finish(
         assert worker.stop(signal.SIGTERM) == 0
 
     assert await recorded(worker) == []
-    assert await queue._link.command("EXISTS", f"arq:job:{make_turn(1).trace_id}") == 1
+    assert await queue._link.exists(f"arq:job:{make_turn(1).trace_id}") == 1
     worker.start()
     await eventually(has_recorded(worker, 1))  # type: ignore[arg-type]
 
@@ -192,7 +192,7 @@ async def test_a_killed_worker_repeats_the_job_after_a_restart(
 
     # the new worker must not wait until arq's claim expires (30 s, here an hour)
     link = queue._link
-    assert await link.command("EXPIRE", f"arq:in-progress:{make_turn(1).trace_id}", 3600) == 1
+    assert await link.expire(f"arq:in-progress:{make_turn(1).trace_id}", 3600) == 1
     worker.start()
     await eventually(has_recorded(worker, 1))  # type: ignore[arg-type]
 

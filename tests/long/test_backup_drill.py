@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from barnabee.backup import api_usage, consistent_copy, drill, litestream, restic
+from barnabee.backup import consistent_copy, drill, litestream, restic
 from barnabee.backup.drill import DrillResult
-from barnabee.backup.replica import LitestreamReplica, StoreRequests
+from barnabee.backup.replica import LitestreamReplica
 from barnabee.core.errors import BackupFailed
 from support.backup import (
     find_packs,
@@ -62,9 +62,8 @@ def list_ltx_files(deployment: ReplicatedDeployment, level: str = "*") -> list[P
 
 async def test_a_successful_drill_is_recorded(deployment: ReplicatedDeployment) -> None:
     await prepare(deployment)
-    requests = StoreRequests()
 
-    done = await drill.run_drill(deployment.system, deployment.settings, requests=requests)
+    done = await run_drill(deployment)
 
     assert (done.success, done.step, done.code) == (True, None, None), done
     assert done.rows >= 200
@@ -72,7 +71,6 @@ async def test_a_successful_drill_is_recorded(deployment: ReplicatedDeployment) 
     assert done.bytes > 100_000
     assert done.offsite
     assert read_last_drill(deployment) == done
-    assert 10 <= requests.c < 60
     assert not (deployment.settings.data_dir / drill.SCRATCH_FOLDER).exists()
     drill.require_success(done)
 
@@ -209,16 +207,6 @@ def forgetful_litestream(directory: Path) -> Path:
     )
     program.chmod(0o755)
     return program
-
-
-async def test_the_api_calls_of_a_drill_are_recorded(deployment: ReplicatedDeployment) -> None:
-    await prepare(deployment, 5)
-    requests = StoreRequests()
-    await drill.run_drill(deployment.system, deployment.settings, requests=requests)
-
-    usage = api_usage.read_usage(deployment.settings.data_dir)
-    assert sum(calls.c for calls in usage.days.values()) == requests.c > 0
-    assert usage.files[0] == len(list_ltx_files(deployment, "0000"))
 
 
 async def test_a_collapse_fails_the_drill_until_it_is_accepted(

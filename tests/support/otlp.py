@@ -31,9 +31,10 @@ class Span:
 
 @dataclass
 class SpanReceiver:
-    """URL of the receiver, and the received spans."""
+    """URL of the receiver, and what it received."""
 
     url: str = ""
+    raw: bytes = b""
     spans: list[Span] = field(default_factory=list)
 
     def list_trace(self, trace_id: str) -> list[Span]:
@@ -51,6 +52,7 @@ def run_receiver() -> Iterator[SpanReceiver]:
             body = self.rfile.read(int(self.headers["Content-Length"]))
             if self.headers.get("Content-Encoding") == "gzip":
                 body = gzip.decompress(body)
+            received.raw += body
             received.spans += _read(ExportTraceServiceRequest.FromString(body))
             response = ExportTraceServiceResponse().SerializeToString()
             self.send_response(200)

@@ -13,7 +13,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from barnabee.core.redis_client import password_name
+from barnabee.core.settings import redis_password_name
 from barnabee.up import redis_server
 from barnabee.up.probe import PROBE_USER
 from support.wait import LAST_RESORT_S, find_free_port
@@ -25,7 +25,7 @@ PASSWORDS = {user: f"password-of-{user}" for user in redis_server.USERS}
 def write_passwords(credentials: Path, passwords: Mapping[str, str] = PASSWORDS) -> None:
     """Add the passwords of Redis' users to a directory of credentials."""
     for user, password in passwords.items():
-        (credentials / password_name(user)).write_text(password, encoding="utf-8")
+        (credentials / redis_password_name(user)).write_text(password, encoding="utf-8")
 
 
 @dataclass

@@ -1,6 +1,6 @@
-"""Fault-injecting proxy in front of an S3 server, which also counts requests.
+"""Fault-injecting proxy in front of an S3 server.
 
-One request per connection, so that every request is counted. Runs on its own threads.
+One request per connection, so that a new mode applies to the next one. Runs on its own threads.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import socket
 import socketserver
 import threading
 import time
-from collections import Counter
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -29,22 +28,11 @@ class S3Proxy:
     port: int = field(default_factory=find_free_port)
     mode: Mode = "pass"
     slow_s: float = 0.5
-    requests: Counter[str] = field(default_factory=Counter)
-    paths: list[str] = field(default_factory=list)
     _server: socketserver.ThreadingTCPServer | None = None
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
-
-    @property
-    def classes(self) -> dict[str, int]:
-        """Requests by Backblaze's classes: a is free, b downloads, c lists."""
-        classes = {"PUT": "a", "DELETE": "a", "POST": "a", "GET": "b", "HEAD": "b", "LIST": "c"}
-        counts = {"a": 0, "b": 0, "c": 0}
-        for method, count in self.requests.items():
-            counts[classes[method]] += count
-        return counts
 
     def start(self) -> None:
         proxy = self
@@ -77,9 +65,6 @@ class S3Proxy:
             head += line
         if self.mode == "refuse":
             return
-        method, path = head.decode("latin-1").split(" ", 2)[:2]
-        self.requests["LIST" if method == "GET" and "list-type=2" in path else method] += 1
-        self.paths.append(f"{method} {path}")
         if re.search(rb"(?im)^expect: *100-continue\r\n", head):
             handler.wfile.write(b"HTTP/1.1 100 Continue\r\n\r\n")
             head = re.sub(rb"(?im)^expect:.*\r\n", b"", head)
@@ -87,7 +72,7 @@ class S3Proxy:
         body = handler.rfile.read(int(length[1])) if length else b""
         if self.mode == "slow":
             time.sleep(self.slow_s)
-        if self.mode == "error" or (self.mode == "full" and method == "PUT"):
+        if self.mode == "error" or (self.mode == "full" and head.startswith(b"PUT ")):
             status, code = ("500", "InternalError") if self.mode == "error" else ("507", "Full")
             text = f"<Error><Code>{code}</Code><Message>injected</Message></Error>"
             handler.wfile.write(

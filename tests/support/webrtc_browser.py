@@ -112,7 +112,7 @@ class Browser:
                     return data
 
         ice._send, ice._recv = lossy_send, lossy_receive
-        # A browser conceals a lost packet at once; the buffer of aiortc waits 320 ms for it.
+        # A browser conceals a lost packet at once; the buffer of aiortc waits 280 ms for it.
         loss_concealment.replace_jitter_buffer(self.peer.getTransceivers()[0].receiver)
 
     def record(self, track: MediaStreamTrack) -> None:

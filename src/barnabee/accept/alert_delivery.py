@@ -203,12 +203,6 @@ async def _wait_for_delivery(
     return ids[-1]
 
 
-def sum_delivery_s(report: DeliveryReport) -> float:
-    """Return how long it took from reporting the alert until Home Assistant showed it."""
-    hops = {ALERTMANAGER_HOP, HOME_ASSISTANT_HOP}
-    return sum(hop.took_ms for hop in report.hops if hop.name in hops) / 1000
-
-
 def notification_id(fingerprint: str) -> str:
     """Return the id that the Home Assistant package gives to the notification of an alert."""
     return f"barnabee_{fingerprint}"

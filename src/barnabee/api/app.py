@@ -74,7 +74,7 @@ from barnabee.understanding.intents import Thresholds
 
 KIB = 1024
 LOGIN_PATHS = frozenset({"/api/login"})
-# FastAPI's documentation pages load scripts from other hosts; tracing is done in core.http.
+# FastAPI's documentation pages load scripts from other hosts; the spans are those of core.spans.
 FASTAPI_OPTIONS: dict[str, Any] = {
     "docs_url": None,
     "redoc_url": None,

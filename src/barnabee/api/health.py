@@ -49,7 +49,7 @@ def make_checks(
     """Return the checks; `optional` are soft checks that this installation has configured."""
 
     async def check_worker() -> None:
-        if not await redis.command("EXISTS", WORKER_HEARTBEAT):
+        if not await redis.exists(WORKER_HEARTBEAT):
             raise DependencyDown(dependency="worker", reason="its heartbeat is missing")
 
     soft: dict[str, HealthProbe] = {

@@ -34,6 +34,7 @@ from barnabee.store.provider import DatabaseProvider
 from barnabee.store.sessions import Sessions
 from barnabee.understanding.home_recognizer import warm_up
 from barnabee.understanding.interfaces import HomeControl, LanguageModel, SentenceEmbedder
+from barnabee.understanding.spoken_forms import say_number
 
 ADMIN_TOKEN_CHECK_EVERY_S = 1.0
 END_ROOMS_ATTEMPTS = 5
@@ -111,6 +112,7 @@ class ApiService:
         if self.home is not None:
             self.home.start()
             self._start_task("home-sentences", partial(asyncio.to_thread, warm_up))
+        self._start_task("spoken-numbers", partial(asyncio.to_thread, say_number, 0))  # the import
         self.web_sessions.on_revoked = self._end_rooms
         self._start_task("admin-token", self._watch_admin_token)
         self._start_task("flush", self.turn_writer.flush_periodically)
@@ -167,7 +169,7 @@ class ApiService:
             else:
                 return
 
-    def _start_task(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
+    def _start_task(self, name: str, work: Callable[[], Awaitable[object]]) -> None:
         async def run() -> None:
             await work()
 

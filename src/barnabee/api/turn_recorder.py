@@ -28,7 +28,7 @@ import numpy as np
 import structlog
 
 from barnabee.api.request_bodies import TurnTimingsRequest
-from barnabee.clients.queue import JobQueue, make_enqueue_commands
+from barnabee.clients.queue import JobQueue
 from barnabee.core import tracing
 from barnabee.core.errors import Overloaded, Unavailable
 from barnabee.store.conversations import Conversations, Fact, Facts, TurnRecord, format_timestamp
@@ -98,8 +98,8 @@ class TurnWriter:
 
         Raises Unavailable only for a command that changed nothing outside (`acted` false).
         """
-        job = make_enqueue_commands(TURN_JOB, turn.as_dict(), job_id=turn.trace_id)
-        if await self._sessions.save(session, also=job):
+        pipeline = self._queue.make_pipeline(TURN_JOB, turn.as_dict(), job_id=turn.trace_id)
+        if await self._sessions.save(session, pipeline):
             return []
         entry = _Entry(TURN_JOB, turn.trace_id, turn)
         try:

@@ -159,8 +159,8 @@ class LoginLinks:
         if len(self._used) > MAX_USED_LINKS:
             self._used.popitem(last=False)
         try:
-            is_first = await self._redis.command(
-                "SET", LINK_KEY_PREFIX + nonce, "1", "NX", "EX", LINK_LIFETIME_S
+            is_first = await self._redis.set(
+                LINK_KEY_PREFIX + nonce, "1", nx=True, ex=LINK_LIFETIME_S
             )
         except Unavailable:
             return

@@ -15,7 +15,5 @@ restore           a restore, step by step
 cold_start        restore at start when there is no database
 drill             nightly restore drill and its log
 recordings_copy   copy of the recordings to local storage
-api_usage         calls to the object store per day
-cpu_limit         share of a core that a drill may use
 status            summary for the CLI and the dashboard
 """

@@ -22,7 +22,7 @@ ReadTxid = Callable[[], int]
 ByteProgress = Callable[[int, int], None]
 
 _BUSY_TIMEOUT_S = 5.0
-_PAGES_PER_STEP = 1024  # 4 MiB between two calls of `pause`
+_PAGES_PER_STEP = 1024  # 4 MiB between two calls of `on_progress`
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,6 @@ def copy_database(
     source: sqlite3.Connection,
     target: Path,
     *,
-    pause: Callable[[], None] = lambda: None,
     on_progress: ByteProgress = lambda _done, _total: None,
 ) -> None:
     """Write what `source` sees to the file `target`, which appears complete or not at all."""
@@ -78,7 +77,6 @@ def copy_database(
 
         def after_step(_status: int, remaining: int, total: int) -> None:
             on_progress((total - remaining) * page_bytes, total * page_bytes)
-            pause()
 
         with closing(sqlite3.connect(scratch, isolation_level=None)) as made:
             made.execute("PRAGMA synchronous = OFF")  # synced once, below

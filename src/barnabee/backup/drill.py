@@ -11,6 +11,7 @@ what retention deletes. The result is recorded in the database (table `drills`, 
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 import sqlite3
 import time
@@ -23,10 +24,9 @@ from typing import Any
 
 import structlog
 
-from barnabee.backup import api_usage, consistent_copy, integrity, litestream, restore_sources
-from barnabee.backup.cpu_limit import CpuLimit
+from barnabee.backup import consistent_copy, integrity, litestream, restore_sources
 from barnabee.backup.integrity import DatabaseContent, RowBaseline
-from barnabee.backup.replica import LitestreamReplica, LtxFile, StoreRequests
+from barnabee.backup.replica import LitestreamReplica
 from barnabee.backup.restore_sources import SnapshotSource
 from barnabee.backup.snapshots import StepProgress, ignore_progress
 from barnabee.core.errors import BackupFailed, BarnabeeError, DatabaseFull, DependencyDown
@@ -51,24 +51,16 @@ async def run_drill(
     system: System,
     settings: Settings,
     *,
-    cpu_limit: CpuLimit | None = None,
     on_progress: StepProgress = ignore_progress,
-    requests: StoreRequests | None = None,
     accept_collapse: bool = False,
 ) -> DrillResult:
-    """Run the drill; record and return its result, and record its API usage.
+    """Run the drill; record and return its result.
 
     A failed drill is a result; raises only when the result cannot be recorded. With
     `accept_collapse` the database's present content becomes the baseline.
     """
-    run = _DrillRun(
-        *(system, settings, cpu_limit or CpuLimit(), on_progress, requests or StoreRequests()),
-        accept_collapse=accept_collapse,
-    )
-    result = await run.run()
+    result = await _DrillRun(system, settings, on_progress, accept_collapse).run()
     await asyncio.to_thread(record_drill, settings.database_path, result)
-    now = datetime.now(UTC)
-    await asyncio.to_thread(api_usage.add_requests, settings.data_dir, run.requests, now, run.files)
     write = log.info if result.success else log.error
     write("drill", **result.as_dict())
     return result
@@ -84,13 +76,10 @@ def require_success(result: DrillResult) -> None:
 class _DrillRun:
     system: System
     settings: Settings
-    cpu_limit: CpuLimit
     on_progress: StepProgress
-    requests: StoreRequests
     accept_collapse: bool
     step: str = "begin"
     rows_by_day: dict[str, dict[str, int]] = field(default_factory=dict)
-    files: list[LtxFile] | None = None
     result: DrillResult = field(
         default_factory=lambda: DrillResult(
             f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S.000Z}", took_ms=0, cpu_ms=0, success=False
@@ -98,7 +87,7 @@ class _DrillRun:
     )
 
     async def run(self) -> DrillResult:
-        start_s = time.monotonic()
+        start_s, used_s = time.monotonic(), _cpu_time_s()
         try:
             with _scratch_folder(self.settings.data_dir, self.settings.database_path) as folder:
                 await self._check_replica(folder / "replica.db")
@@ -110,7 +99,8 @@ class _DrillRun:
             reason = str(error).rstrip(".") or type(error).__name__
             result = replace(self.result, step=self.step, code=code, reason=reason)
         took_ms = round((time.monotonic() - start_s) * 1000)
-        return replace(result, took_ms=took_ms, cpu_ms=round(self.cpu_limit.used_s * 1000))
+        cpu_ms = round((_cpu_time_s() - used_s) * 1000)
+        return replace(result, took_ms=took_ms, cpu_ms=cpu_ms)
 
     async def _check_replica(self, copy: Path) -> None:
         self._begin_step("replica: read")
@@ -121,8 +111,7 @@ class _DrillRun:
         self._begin_step("replica: read")
         await self._wait_until_replicated(txid)
         self._begin_step("replica: fetch")
-        replica = LitestreamReplica(self.system, self.settings, self.requests)
-        self.files = await replica.list_files()
+        replica = LitestreamReplica(self.system, self.settings)
         start_s = time.monotonic()
         await replica.fetch(copy, txid=txid, limit_s=FETCH_LIMIT_S)
         restore_ms = round((time.monotonic() - start_s) * 1000)
@@ -136,9 +125,8 @@ class _DrillRun:
             if not read.txid:
                 reason = "it did not return the transaction id"
                 raise DependencyDown(dependency="litestream", reason=reason)
-            self.cpu_limit.throttle_connection(read.connection)
             self.rows_by_day = integrity.count_rows_by_day(read.connection)
-            return read.txid, integrity.read_content(read.connection, self.cpu_limit.throttle)
+            return read.txid, integrity.read_content(read.connection)
 
     async def _wait_until_replicated(self, txid: int) -> None:
         socket, database = Path(self.settings.litestream_socket), self.settings.database_path
@@ -180,9 +168,9 @@ class _DrillRun:
     def _verify_copy(self, what: str, copy: Path, expected: DatabaseContent) -> None:
         self.result = replace(self.result, bytes=copy.stat().st_size)
         self._begin_step(f"{what}: check")
-        integrity.check_integrity(copy, self.cpu_limit)
+        integrity.check_integrity(copy)
         self._begin_step(f"{what}: compare")
-        content = integrity.read_file_content(copy, self.cpu_limit)
+        content = integrity.read_file_content(copy)
         differences = integrity.describe_differences(expected, content)
         if differences:
             raise ValueError("; ".join(differences))
@@ -193,7 +181,11 @@ class _DrillRun:
     def _begin_step(self, step: str) -> None:
         self.step = step
         self.on_progress(step, 0, 0)
-        self.cpu_limit.throttle()
+
+
+def _cpu_time_s() -> float:
+    """Return the CPU time of this process and of its children that have ended."""
+    return sum(os.times()[:4])
 
 
 def describe_collapse(system: System, settings: Settings, rows: Mapping[str, int]) -> list[str]:

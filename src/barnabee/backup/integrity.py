@@ -11,14 +11,13 @@ from __future__ import annotations
 import json
 import marshal
 import sqlite3
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import xxhash
 
-from barnabee.backup.cpu_limit import CpuLimit
 from barnabee.core.errors import BarnabeeError
 from barnabee.store import db, wal_checkpoint
 
@@ -56,12 +55,10 @@ class DatabaseContent:
 # --- Files that no other process has open, such as a restored copy -------------------------------
 
 
-def check_integrity(path: Path, cpu_limit: CpuLimit | None = None) -> None:
+def check_integrity(path: Path) -> None:
     """Raise ValueError with what SQLite finds wrong with the database file at `path` (blocks)."""
     try:
         with closing(_open_immutable(path)) as connection:
-            if cpu_limit is not None:
-                cpu_limit.throttle_connection(connection)
             rows = connection.execute(f"PRAGMA integrity_check({_MAX_ERRORS})")
             results = [row[0] for row in rows]
             if results != ["ok"]:
@@ -73,14 +70,11 @@ def check_integrity(path: Path, cpu_limit: CpuLimit | None = None) -> None:
         raise ValueError(str(error)) from error
 
 
-def read_file_content(path: Path, cpu_limit: CpuLimit | None = None) -> DatabaseContent:
+def read_file_content(path: Path) -> DatabaseContent:
     """Return the content of a file; ValueError when it cannot be read (blocks)."""
     try:
         with closing(_open_immutable(path)) as connection:
-            if cpu_limit is None:
-                return read_content(connection)
-            cpu_limit.throttle_connection(connection)
-            return read_content(connection, cpu_limit.throttle)
+            return read_content(connection)
     except sqlite3.Error as error:
         raise ValueError(str(error)) from error
 
@@ -125,10 +119,8 @@ def _open_immutable(path: Path) -> sqlite3.Connection:
 # --- Content of an open connection ---------------------------------------------------------------
 
 
-def read_content(
-    connection: sqlite3.Connection, pause: Callable[[], None] = lambda: None
-) -> DatabaseContent:
-    """Return the content that `connection` sees; `pause` is called for each chunk of rows.
+def read_content(connection: sqlite3.Connection) -> DatabaseContent:
+    """Return the content that `connection` sees.
 
     The caller holds a read transaction where others may write meanwhile.
     """
@@ -137,7 +129,7 @@ def read_content(
     try:
         schema = int(connection.execute("PRAGMA user_version").fetchone()[0])
         return DatabaseContent(
-            schema, {name: _hash_table(connection, name, pause) for name in list_tables(connection)}
+            schema, {name: _hash_table(connection, name) for name in list_tables(connection)}
         )
     finally:
         connection.text_factory = before
@@ -236,9 +228,7 @@ def count_rows_by_day(connection: sqlite3.Connection) -> dict[str, dict[str, int
     return counts
 
 
-def _hash_table(
-    connection: sqlite3.Connection, name: str, pause: Callable[[], None]
-) -> TableContent:
+def _hash_table(connection: sqlite3.Connection, name: str) -> TableContent:
     quoted = quote_name(name)
     columns = connection.execute(f"PRAGMA table_info({quoted})").fetchall()
     keys = sorted((row[5], bytes(row[1]).decode()) for row in columns if row[5])
@@ -254,7 +244,6 @@ def _hash_table(
     while chunk := cursor.fetchmany(ROWS_PER_CHUNK):
         rows += len(chunk)
         digest.update(marshal.dumps(chunk, _MARSHAL_VERSION))
-        pause()
     return TableContent(rows, digest.hexdigest())
 
 

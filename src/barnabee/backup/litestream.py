@@ -226,18 +226,6 @@ async def check_replica(socket: Path, database_path: Path, allowed_txids: int) -
     )
 
 
-async def fetch_metrics(host: str, port: int) -> str:
-    """Return litestream's metrics as text; OSError or TimeoutError when it does not answer."""
-    async with asyncio.timeout(REQUEST_TIMEOUT_S):
-        reader, writer = await asyncio.open_connection(host, port)
-        try:
-            writer.write(b"GET /metrics HTTP/1.0\r\n\r\n")
-            answer = await reader.read()
-        finally:
-            writer.close()
-    return answer.partition(b"\r\n\r\n")[2].decode(errors="replace")
-
-
 async def _sync(socket: Path, database_path: Path) -> ReplicationLag:
     # A sync request has no time limit: litestream lets it wait for the running one, also after we
     # disconnect. So none is sent while one hangs (an S3 server that accepts and never answers).

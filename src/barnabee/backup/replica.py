@@ -13,7 +13,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
@@ -29,9 +29,7 @@ REQUEST_LIMIT_S = 15.0
 # Litestream requests an object that is listed and unreadable again and again, without a message.
 STALL_LIMIT_S = 60.0
 STDERR_MAX_CHARS = 300
-LEVELS = 10
 SNAPSHOT_LEVEL = 9
-LIST_PAGE_FILES = 1000  # S3 returns a listing in pages of so many files, one call each
 _POLL_S = 0.2
 RESET_LIMIT_S = 1800.0
 _RCLONE_REMOTE = "replica"
@@ -53,21 +51,12 @@ class LtxFile:
     at: str
 
 
-@dataclass
-class StoreRequests:
-    """Number of requests to the object store, by Backblaze's classes."""
-
-    b: int = 0  # downloads
-    c: int = 0  # listings
-
-
 @dataclass(frozen=True)
 class LitestreamReplica:
     """The replica of this installation's database."""
 
     system: System
     settings: Settings
-    requests: StoreRequests = field(default_factory=StoreRequests)
     stall_s: float = STALL_LIMIT_S
 
     @property
@@ -79,9 +68,7 @@ class LitestreamReplica:
         """Return all LTX files; empty when there is no backup. Raises BackupUnreachable."""
         path = str(self.settings.database_path)
         answer = await self._query("ltx", "-level", "all", "-json", path, limit_s=limit_s)
-        files = [_parse_file(entry) for entry in json.loads(answer or "[]")]
-        self.requests.c += count_listings(files)
-        return files
+        return [_parse_file(entry) for entry in json.loads(answer or "[]")]
 
     async def plan_restore(
         self, *, txid: int = 0, at: str | None = None, limit_s: float = REQUEST_LIMIT_S
@@ -93,7 +80,6 @@ class LitestreamReplica:
             *("restore", "-dry-run", "-json", *target, "-o", "/dev/null/none", path),
             limit_s=limit_s,
         )
-        self.requests.c += LEVELS
         return [_parse_file(entry) for entry in json.loads(answer)["files"]]
 
     async def fetch(
@@ -118,7 +104,6 @@ class LitestreamReplica:
         finally:
             running.cancel()
             await asyncio.gather(running, return_exceptions=True)
-        self.requests.c += LEVELS
 
     async def _watch(
         self, running: asyncio.Task[str], scratch: Path, on_progress: Callable[[int], None]
@@ -168,12 +153,6 @@ class LitestreamReplica:
             reason = errors.decode(errors="replace").strip()[-STDERR_MAX_CHARS:]
             raise ValueError(reason or "litestream gave no reason")
         return output.decode()
-
-
-def count_listings(files: Sequence[LtxFile]) -> int:
-    """Return the number of calls that list all levels of a replica with these files. Pure."""
-    counts = [sum(file.level == level for file in files) for level in range(LEVELS)]
-    return sum(1 + count // LIST_PAGE_FILES for count in counts)
 
 
 def list_restorable_txids(files: Sequence[LtxFile]) -> list[int]:

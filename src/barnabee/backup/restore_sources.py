@@ -68,7 +68,6 @@ class ReplicaSource:
             limit_s=self.limit_s,
             on_progress=lambda done: on_progress(done, 0),
         )
-        self.replica.requests.b += len(self.plan)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Backup status: replica, snapshots, drills and API usage in one JSON object, with warnings."""
+"""Backup status: replica, snapshots and drills in one JSON object, with warnings."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from barnabee.backup import (
-    api_usage,
     consistent_copy,
     drill,
     litestream,
@@ -87,7 +86,6 @@ def list_warnings(found: dict[str, Any], system: System, now: datetime) -> list[
         found["snapshot"]["missing"],
         *_kit_warnings(found),
         _drill_warning(found["drill"]["last"], oldest),
-        *_call_warnings(found["calls_today"]),
         found["audio"]["failures"] and f"recordings are not copied: {found['audio']['reason']}",
     )
     return [warning for warning in candidates if warning]
@@ -146,14 +144,6 @@ def _drill_warning(last: dict[str, Any] | None, oldest: datetime) -> str | None:
     return f"the last drill was on {last['started_at']}" if old else None
 
 
-def _call_warnings(today: dict[str, int]) -> list[str]:
-    return [
-        f"{today[kind]} calls of class {kind.upper()} today, {today[f'free_{kind}']} are free"
-        for kind in ("b", "c")
-        if today[kind] > today[f"free_{kind}"]
-    ]
-
-
 async def _replica_status(system: System, settings: Settings) -> dict[str, Any]:
     url = litestream.replica_url(system, settings)
     empty = {"url": url, "txid": None, "lag_transactions": None, "error": None}
@@ -173,7 +163,6 @@ def _local_status(system: System, settings: Settings, now: datetime) -> dict[str
     state = snapshots.read_state(settings)
     history, good = _read_drills(database)
     last = history[-1] if history else None
-    today = api_usage.read_usage(data).calls_on(now.astimezone(UTC).date())
     return {
         "snapshot": _snapshot_status(state)
         | {"next_at": next_time_of_day(system.backup.snapshot_at, now).isoformat()},
@@ -183,11 +172,6 @@ def _local_status(system: System, settings: Settings, now: datetime) -> dict[str
             "next_at": next_time_of_day(system.backup.drill_at, now).isoformat(),
             "requested": is_drill_requested(settings),
             "history": [result.as_dict() for result in history],
-        },
-        "calls_today": asdict(today)
-        | {
-            "free_b": system.backup.downloads_per_day,
-            "free_c": system.backup.listings_per_day,
         },
         "recovery_kit": recovery_kit.is_printed(state),
         "offsite": system.backup.offsite or None,

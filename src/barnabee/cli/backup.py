@@ -11,22 +11,18 @@ import typer
 from barnabee.cli import echo
 
 if TYPE_CHECKING:
-    from barnabee.backup.cpu_limit import CpuLimit
     from barnabee.backup.snapshots import SnapshotState, StepProgress
     from barnabee.cli.database_context import DatabaseContext
 
 app = typer.Typer(help="Backups of the database.", no_args_is_help=True)
 
-Gentle = Annotated[
-    bool, typer.Option("--gentle", help="Use at most backup.cpu_percent of one CPU core.")
-]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 _MIB = 1024 * 1024
 
 
 @app.command("status")
 def show_backup_status(as_json: AsJson = False) -> None:
-    """Show replica lag, the last snapshot and drill, restore points and today's API calls."""
+    """Show replica lag, the last snapshot and drill, restore points."""
     import json
 
     from barnabee.backup import status as backup_status
@@ -57,14 +53,13 @@ def pin_database(
 
 
 @app.command("snapshot")
-def make_snapshot(gentle: Gentle = False) -> None:
+def make_snapshot() -> None:
     """Make a snapshot, copy it off-site and delete expired ones."""
     from barnabee.backup import snapshot_job
     from barnabee.cli import database_context
     from barnabee.up.console import show_steps
 
     with database_context.read_context(companions=False) as context, show_steps() as report:
-        _make_cpu_limit(context, gentle=gentle)
         made = snapshot_job.run_snapshot_job(context.system, context.settings, on_progress=report)
     echo(f"{_describe_made(made)}: {made.rows} rows, {made.bytes} bytes, {made.count} kept")
     if made.missing:
@@ -73,7 +68,6 @@ def make_snapshot(gentle: Gentle = False) -> None:
 
 @app.command("drill")
 def run_drill(
-    gentle: Gentle = False,
     accept_collapse: Annotated[
         bool,
         typer.Option(
@@ -90,12 +84,11 @@ def run_drill(
 
     with database_context.read_context() as context, show_steps() as report:
         backup_status.clear_drill_request(context.settings)
-        cpu_limit = _make_cpu_limit(context, gentle=gentle)
+
         _make_first_snapshot(context, report)
         result = asyncio.run(
             drill.run_drill(
                 *(context.system, context.settings),
-                cpu_limit=cpu_limit,
                 on_progress=report,
                 accept_collapse=accept_collapse,
             )
@@ -144,15 +137,6 @@ def _make_first_snapshot(context: DatabaseContext, report: StepProgress) -> None
             snapshot_job.run_snapshot_job(context.system, context.settings, on_progress=report)
 
 
-def _make_cpu_limit(context: DatabaseContext, *, gentle: bool) -> CpuLimit:
-    from barnabee.backup.cpu_limit import CpuLimit, lower_priority
-
-    if not gentle:
-        return CpuLimit()
-    lower_priority()
-    return CpuLimit(context.system.backup.cpu_percent)
-
-
 def _format_status(status: dict[str, Any]) -> str:
     replica, snapshot, drill = status["replica"], status["snapshot"], status["drill"]
     lag = replica["lag_transactions"]
@@ -163,7 +147,6 @@ def _format_status(status: dict[str, Any]) -> str:
         ("last drill", _format_drill(drill["last"])),
         ("last verified restore", drill["last_verified_at"] or "never"),
         ("next drill", drill["next_at"] + (" (requested now)" if drill["requested"] else "")),
-        ("calls today", _format_calls(status["calls_today"])),
         ("off-site", status["offsite"] or "not configured"),
     ]
     lines += [
@@ -176,12 +159,6 @@ def _format_status(status: dict[str, Any]) -> str:
         )
     lines += [("warning", warning) for warning in status["warnings"]]
     return "\n".join(f"{name:>21}  {value}" for name, value in lines)
-
-
-def _format_calls(calls: dict[str, int]) -> str:
-    downloads = f"{calls['b']} of {calls['free_b']} free downloads"
-    listings = f"{calls['c']} of {calls['free_c']} free listings"
-    return f"{calls['a']} uploads and deletions, {downloads}, {listings}"
 
 
 def _format_snapshot(snapshot: dict[str, Any]) -> str:

@@ -79,10 +79,7 @@ def keep_lease(
             limit_s=system.standby.request_limit_ms / 1000,
         )
         peers = Peers(host, tuple(other), DesiredRole(desired_role), writer)
-        try:
-            await LeaseKeeper(system, peers, files, bucket).run()
-        finally:
-            await bucket.aclose()
+        await LeaseKeeper(system, peers, files, bucket).run()
 
     asyncio.run(run_keeper())
 

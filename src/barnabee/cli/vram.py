@@ -1,8 +1,7 @@
-"""`barnabee vram`: the GPU memory plan of system.toml, and its simulation with a request trace."""
+"""`barnabee vram`: the GPU memory plan of system.toml."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -11,12 +10,10 @@ from barnabee.cli import echo
 
 if TYPE_CHECKING:
     from barnabee.core.schema import System
-    from barnabee.gpu.vram.types import LedgerEvent
 
-app = typer.Typer(help="Plan and simulate GPU memory.", no_args_is_help=True)
+app = typer.Typer(help="Plan GPU memory.", no_args_is_help=True)
 
 _MIB_PER_GB = 1024  # gigabytes as the specification and GPU vendors count them
-_ROUTINE_KINDS = {"grant", "release", "loaded", "unloaded"}
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -29,40 +26,6 @@ def show_plan(as_json: JsonOption = False) -> None:
 
     facts = _collect_facts(system.load_system())
     echo(json.dumps(facts, indent=2) if as_json else _format_table(facts))
-
-
-@app.command("simulate")
-def simulate_trace(
-    file: Annotated[
-        Path,
-        typer.Argument(help="Request trace, one JSON object per line; see docs/reference/vram.md."),
-    ],
-    as_json: JsonOption = False,
-) -> None:
-    """Replay the requests in FILE and print all loads, evictions, waits and refusals."""
-    import json
-    from dataclasses import asdict
-
-    from barnabee.core import system
-    from barnabee.core.errors import BadInput
-    from barnabee.gpu.vram.simulate import replay_trace
-    from barnabee.gpu.vram.workload import read_trace
-
-    graph = system.load_system()
-    try:
-        lines = file.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadInput(what=f"{file} cannot be read: {error}") from error
-    events, summary = replay_trace(graph, read_trace(lines, graph.model, str(file)))
-    if as_json:
-        result = {"entries": [asdict(event) for event in events], "summary": asdict(summary)}
-        echo(json.dumps(result, indent=2))
-        return
-    for event in events:
-        if event.kind not in _ROUTINE_KINDS:
-            echo(_format_event(event))
-    for name, value in asdict(summary).items():
-        echo(f"{name}: {_format_value(value)}")
 
 
 def _collect_facts(system: System) -> dict[str, Any]:
@@ -116,18 +79,3 @@ def _format_row(title: str, loaded_mib: int, peak_mib: int) -> str:
 
 def _format_size(mib: int) -> str:
     return f"{mib / _MIB_PER_GB:.1f} GB ({mib} MiB)"
-
-
-def _format_event(event: LedgerEvent) -> str:
-    seconds, millis = divmod(event.t_ms, 1000)
-    minutes, seconds = divmod(seconds, 60)
-    clock = f"{minutes // 60}:{minutes % 60:02}:{seconds:02}.{millis:03}"
-    session = f" ({event.request.session})" if event.request else ""
-    code = f" [{event.code}]" if event.code else ""
-    return f"{clock}  {event.kind:<12}{event.model}{session}: {event.why}{code}"
-
-
-def _format_value(value: object) -> str:
-    if isinstance(value, dict):
-        return ", ".join(f"{key} {count}" for key, count in value.items()) or "none"
-    return str(value)

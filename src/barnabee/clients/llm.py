@@ -30,7 +30,6 @@ NO_KEY = "none"  # the SDK requires one; servers on the local network do not
 _CHECK = ({"role": "user", "content": "Hi"},)
 _CHECK_TOKENS = 16  # reasoning models refuse fewer
 _FILTERED = "content_filter"
-_SERVER_ERROR = 500
 
 log = structlog.get_logger()
 OnSent = Callable[[Mapping[str, int]], None]

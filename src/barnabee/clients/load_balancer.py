@@ -194,10 +194,6 @@ class WakeServerPool:
         self._balancer = LoadBalancer(len(self.urls))
         self._clock = clock
 
-    def count_connections(self) -> list[int]:
-        """Return the open and pending connections of each server."""
-        return [state.outstanding for state in self._balancer.states]
-
     def begin(self, tried: Collection[int]) -> ServerAssignment | None:
         """Count a connection at the next server; None when all were tried.
 

@@ -1,7 +1,7 @@
 """Producer of arq jobs in Redis.
 
 arq's own `enqueue_job` takes four round trips and 450 us of CPU, and its jobs expire after a day.
-This writes the same two keys in one transaction (one round trip, 45 us), without expiry. Names and
+This writes the same two keys in one transaction (one round trip, 140 us), without expiry. Names and
 layout are arq's (tested against it); JSON instead of pickle, so that write access to Redis is not
 code execution.
 """
@@ -13,11 +13,12 @@ import time
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from barnabee.core.redis_client import CommandPart, RedisClient
+from arq import constants
 
-# Copied from `arq.constants` (0.28), because importing arq costs 5 MiB.
-QUEUE_KEY = "arq:queue"
-JOB_KEY_PREFIX = "arq:job:"
+from barnabee.core.redis_client import RedisClient, RedisPipeline
+
+QUEUE_KEY = constants.default_queue_name
+JOB_KEY_PREFIX = constants.job_key_prefix
 DEFERRED_PER_BATCH = 100
 
 
@@ -43,43 +44,35 @@ class JobQueue:
 
         A queued or running job with the same id is not replaced.
         """
-        await self._link.transaction(*make_enqueue_commands(job, payload, job_id=job_id))
+        await self.make_pipeline(job, payload, job_id=job_id).execute()
+
+    def make_pipeline(self, job: str, payload: dict[str, Any], *, job_id: str) -> RedisPipeline:
+        """Return the transaction that enqueues a job, for further commands."""
+        pipeline = self._link.pipeline()
+        _add_job(pipeline, job, payload, job_id, int(time.time() * 1000))
+        return pipeline
 
     async def defer(self, job: str, deferred: Sequence[DeferredJob]) -> None:
         """Store jobs that run later, as `enqueue` does, in few round trips."""
         for start in range(0, len(deferred), DEFERRED_PER_BATCH):
-            batch = deferred[start : start + DEFERRED_PER_BATCH]
-            await self._link.transaction(
-                *(
-                    command
-                    for one in batch
-                    for command in make_enqueue_commands(
-                        job, one.payload, job_id=one.job_id, due_ms=one.due_ms
-                    )
-                )
-            )
+            pipeline = self._link.pipeline()
+            for one in deferred[start : start + DEFERRED_PER_BATCH]:
+                _add_job(pipeline, job, one.payload, one.job_id, one.due_ms)
+            await pipeline.execute()
 
     async def depth(self) -> int:
         """Return the number of queued and running jobs."""
-        return int(await self._link.command("ZCARD", QUEUE_KEY))
-
-    async def ping(self) -> None:
-        """Raise DependencyDown unless Redis answers."""
-        await self._link.ping()
+        return int(await self._link.zcard(QUEUE_KEY))
 
     async def aclose(self) -> None:
         await self._link.aclose()
 
 
-def make_enqueue_commands(
-    job: str, payload: dict[str, Any], *, job_id: str, due_ms: int | None = None
-) -> tuple[tuple[CommandPart, ...], ...]:
-    """Return the Redis commands that enqueue a job, for a larger transaction."""
-    at_ms = int(time.time() * 1000) if due_ms is None else due_ms
-    return (
-        ("SET", JOB_KEY_PREFIX + job_id, encode_job(job, payload, at_ms), "NX"),
-        ("ZADD", QUEUE_KEY, "NX", at_ms, job_id),
-    )
+def _add_job(
+    pipeline: RedisPipeline, job: str, payload: dict[str, Any], job_id: str, at_ms: int
+) -> None:
+    pipeline.set(JOB_KEY_PREFIX + job_id, encode_job(job, payload, at_ms), nx=True)
+    pipeline.zadd(QUEUE_KEY, {job_id: at_ms}, nx=True)
 
 
 def encode_job(job: str, payload: dict[str, Any], at_ms: int) -> bytes:

@@ -32,7 +32,6 @@ from barnabee.core.errors import (
 )
 from barnabee.core.http_limits import AUTHENTICATED_KEY
 from barnabee.core.rate_limit import RateLimiter
-from barnabee.core.tracing import SPAN_RECORDER
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
@@ -137,8 +136,6 @@ class ServiceMiddleware:
             return
         headers = {key: value.decode("latin-1") for key, value in scope["headers"]}
         tracing.adopt_trace_id(headers.get(b"traceparent"))
-        if SPAN_RECORDER.sink is not None:
-            SPAN_RECORDER.start_request(headers.get(b"traceparent"))
         recorder = _RequestRecorder(scope, receive, send, self.body_max_bytes)
         try:
             try:

@@ -3,33 +3,136 @@
 Every line has component, level, event, timestamp, trace_id, session_id, user_id, stage and
 latency_ms (null where it does not apply), so that queries need no existence checks. Utterances are
 private: log them only with `make_utterance_fields`.
+
+Writing never blocks the event loop: a pipe or socket whose reader has stopped would, so a line is
+written directly if that cannot block, otherwise by a thread, in order. When the buffer is full, the
+newest lines are dropped and counted.
 """
 
 from __future__ import annotations
 
+import atexit
 import hashlib
+import io
 import json
 import logging
+import os
 import re
+import select
+import stat
 import sys
-from collections.abc import Mapping
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 import structlog
 from pydantic_core import to_json
 
 from barnabee.core import tracing
-from barnabee.core.nonblocking_writer import NonblockingWriter
 
 if TYPE_CHECKING:
     from structlog.typing import EventDict, Processor, WrappedLogger
 
+_FLUSH_LIMIT_S = 1.0
+_POLL_INTERVAL_S = 0.01
 # C0 except newline and tab, DEL, C1, marks and overrides of the writing direction, lone surrogates
 _CONTROLS = re.compile(
     "[\0-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
 )
 _COMMON_FIELDS = ("session_id", "user_id", "stage", "latency_ms")
+
+
+class NonblockingWriter:
+    """Writes lines to a stream's descriptor; usable as a structlog logger, from any thread.
+
+    `make_notice` makes the line that reports a number of dropped lines. A stream without a
+    descriptor is written to directly.
+    """
+
+    def __init__(self, stream: TextIO, max_lines: int, make_notice: Callable[[int], str]) -> None:
+        self.dropped = 0
+        self._stream = stream
+        self._max_lines = max_lines
+        self._make_notice = make_notice
+        self._buffer: deque[bytes] = deque()
+        self._reported = 0
+        self._lock = threading.Lock()
+        self._not_empty = threading.Condition(self._lock)
+        self._thread: threading.Thread | None = None
+        self._descriptor = _get_descriptor(stream)
+        if self._descriptor is not None:
+            # A writable pipe takes PIPE_BUF bytes without blocking (pipe(7)), but maybe not more.
+            is_pipe = stat.S_ISFIFO(os.fstat(self._descriptor).st_mode)
+            self._direct_max_bytes = select.PIPE_BUF if is_pipe else 1 << 30
+            self._poll = select.poll()
+            self._poll.register(self._descriptor, select.POLLOUT)
+
+    def write(self, line: str) -> None:
+        """Write or buffer a line; never raises and never blocks."""
+        if self._descriptor is None:
+            self._stream.write(line + "\n")
+            return
+        data = line.encode("utf-8", "replace") + b"\n"
+        with self._lock:
+            if not self._buffer and len(data) <= self._direct_max_bytes and self._is_writable():
+                self._write_blocking(data)
+            elif len(self._buffer) < self._max_lines:
+                self._buffer.append(data)
+                self._wake_thread()
+            else:
+                self.dropped += 1
+
+    # structlog calls the method that is named after the level.
+    msg = debug = info = warning = warn = error = critical = exception = fatal = failure = log = (
+        write
+    )
+
+    def flush(self, limit_s: float = _FLUSH_LIMIT_S) -> None:
+        """Wait until the buffer is empty, at most `limit_s`."""
+        until_s = time.monotonic() + limit_s
+        while self._buffer and time.monotonic() < until_s:
+            time.sleep(_POLL_INTERVAL_S)
+
+    def _is_writable(self) -> bool:
+        return bool(self._poll.poll(0))
+
+    def _write_blocking(self, data: bytes) -> None:
+        view = memoryview(data)
+        try:
+            while view:
+                view = view[os.write(self._descriptor or 0, view) :]
+        except OSError:  # the reader has closed the pipe, or the disk is full
+            self.dropped += 1
+
+    def _wake_thread(self) -> None:
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._drain, name="log", daemon=True)
+            self._thread.start()
+            atexit.register(self.flush)
+        self._not_empty.notify()
+
+    def _drain(self) -> None:
+        while True:
+            with self._lock:
+                while not self._buffer:
+                    self._not_empty.wait()
+                data = self._buffer[0]
+            self._write_blocking(data)  # without the lock: may wait for the reader
+            with self._lock:
+                self._buffer.popleft()
+                if not self._buffer and self.dropped > self._reported:
+                    new, self._reported = self.dropped - self._reported, self.dropped
+                    self._buffer.append(self._make_notice(new).encode() + b"\n")
+
+
+def _get_descriptor(stream: TextIO) -> int | None:
+    try:
+        return stream.fileno()
+    except (OSError, AttributeError, io.UnsupportedOperation):
+        return None
 
 
 class _Output:
@@ -49,16 +152,11 @@ def escape_controls(text: str) -> str:
 
 
 def configure_logging(
-    component: str,
-    *,
-    level: str = "info",
-    buffer_max_lines: int = 10_000,
-    extra_processor: Processor | None = None,
+    component: str, *, level: str = "info", buffer_max_lines: int = 10_000
 ) -> None:
     """Send every log line of this process to standard output as JSON with `component`.
 
-    While nothing reads the output, up to `buffer_max_lines` are buffered. `extra_processor` is the
-    last structlog processor before rendering; it does not see the lines of libraries.
+    While nothing reads the output, up to `buffer_max_lines` are buffered.
     """
 
     def make_notice(lines: int) -> str:
@@ -85,7 +183,7 @@ def configure_logging(
     structlog.configure(
         processors=[
             *shared,
-            *([extra_processor] if extra_processor else []),
+            tracing.record_log_event,
             structlog.processors.JSONRenderer(serializer=to_json_line),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(number),

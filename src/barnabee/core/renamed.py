@@ -24,7 +24,12 @@ RENAMED_SYSTEM_KEYS: Final[Mapping[str, str]] = {
     "logs.unsent_max_mib": "logs.loki_buffer_max_mib",
     "logs.unwritten_max_lines": "logs.output_buffer_max_lines",
 }
-REMOVED_SYSTEM_KEYS: Final = ("backup.recovery_recipient",)
+REMOVED_SYSTEM_KEYS: Final = (
+    "backup.cpu_percent",
+    "backup.downloads_per_day",
+    "backup.listings_per_day",
+    "backup.recovery_recipient",
+)
 RENAMED_SETTINGS: Final[Mapping[str, str]] = {  # environment variables
     "AZURE_OPENAI_ENDPOINT": "LLM_URL",
     "AZURE_OPENAI_DEPLOYMENT": "LLM_MODEL",
@@ -39,7 +44,6 @@ RENAMED_ALERTS: Final[Mapping[str, str]] = {
     "JobsSetAside": "JobsDeadLettered",
     "RedisAway": "RedisDown",
 }
-RENAMED_COMMANDS: Final[Mapping[str, str]] = {}  # of the command line
 
 _warned: set[tuple[str, str]] = set()
 

@@ -14,7 +14,7 @@ import signal
 import socket
 import sys
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NoReturn, cast
 
@@ -28,7 +28,6 @@ from barnabee.core.http_limits import LimitedHttpProtocol, LimitedWebSocketProto
 from barnabee.core.logging import configure_logging
 from barnabee.core.settings import Settings, read_settings, read_variable, split_proxies
 from barnabee.core.system import System, load_system
-from barnabee.core.tracing import SPAN_RECORDER
 from barnabee.core.trusted_proxies import trust_proxies
 
 if TYPE_CHECKING:
@@ -67,24 +66,31 @@ def run_service(component: str, factory: ServiceFactory) -> NoReturn:
     try:
         config = load_system()
         settings = read_settings(config)
-        SPAN_RECORDER.configure(component, settings.otlp_endpoint)
-        exports_spans = SPAN_RECORDER.sink is not None
         configure_logging(
             component,
             level=settings.log_level,
             buffer_max_lines=config.logs.output_buffer_max_lines,
-            extra_processor=SPAN_RECORDER.record_log_event if exports_spans else None,
         )
         listener = bind_socket(component, settings.bind, config.port(component))
-        service = factory(config, settings)
-        proxies = split_proxies(settings.trusted_proxies)
-        service = replace(service, app=trust_proxies(service.app, proxies))
-        with asyncio.Runner(loop_factory=make_loop_factory()) as runner:
-            runner.run(_serve(component, service, listener, proxies))
-        SPAN_RECORDER.close()
+        with _export_spans(component, settings.otlp_endpoint) as instrument:
+            service = factory(config, settings)
+            proxies = split_proxies(settings.trusted_proxies)
+            service = replace(service, app=trust_proxies(instrument(service.app), proxies))
+            with asyncio.Runner(loop_factory=make_loop_factory()) as runner:
+                runner.run(_serve(component, service, listener, proxies))
     except BarnabeeError as error:
         exit_with_error(error)
     sys.exit(0)
+
+
+def _export_spans(
+    component: str, endpoint: str
+) -> AbstractContextManager[Callable[[ASGIApp], ASGIApp]]:
+    if not endpoint:
+        return nullcontext(lambda app: app)
+    from barnabee.core.spans import export_spans  # noqa: PLC0415 - OpenTelemetry's SDK
+
+    return export_spans(component, endpoint)
 
 
 def exit_with_error(error: BarnabeeError) -> NoReturn:

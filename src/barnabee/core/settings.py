@@ -218,6 +218,11 @@ def read_credential(name: str) -> str | None:
         raise SettingInvalid(name=f"credential {name}", reason=str(error), hint=hint) from error
 
 
+def redis_password_name(user: str) -> str:
+    """Return the name of the credential with a Redis user's password."""
+    return f"redis_{user}_password"
+
+
 def require_credential(name: str) -> str:
     """Return the secret `name`; SettingMissing if this service does not have it."""
     value = read_credential(name)

@@ -1,8 +1,7 @@
-"""Trace ids of requests (W3C Trace Context, header `traceparent`), and their OpenTelemetry spans.
+"""Trace ids of requests (W3C Trace Context, header `traceparent`), and our own spans.
 
-The ids are context variables of the current task. Spans are made from log events that have a
-duration (requests, inferences, jobs), and exported by OTLP over HTTP. Without an endpoint the SDK
-is not imported, and a request pays for reading one variable (docs/reference/logs.md).
+The id is a context variable of the current task. OpenTelemetry is imported only while spans are
+exported (`core.spans`, docs/reference/logs.md).
 """
 
 from __future__ import annotations
@@ -12,21 +11,19 @@ import secrets
 import time
 from collections.abc import Mapping
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from opentelemetry.sdk.trace import ReadableSpan
-    from opentelemetry.sdk.trace.export import SpanExporter
+    from opentelemetry.trace import Span, Tracer
     from structlog.typing import EventDict, WrappedLogger
-
 
 HEADER = "traceparent"
 _TRACEPARENT = re.compile(r"00-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}")
-_ZEROS = "0" * 32
+# Fields that become span attributes; none of them holds what a person said.
+_ATTRIBUTES = ("stage", "engine", "code", "intent", "room", "outcome")
 
+tracer: Tracer | None = None  # while spans are exported
 trace_id_var: ContextVar[str] = ContextVar("trace_id", default="")
-# Span of the current request; empty unless spans are exported.
-span_id_var: ContextVar[str] = ContextVar("span_id", default="")
 
 
 def new_trace_id() -> str:
@@ -40,13 +37,7 @@ def is_trace_id(text: str) -> bool:
 def parse_trace_id(header: str | None) -> str | None:
     """Return the trace id of a `traceparent` value, or None if it is invalid."""
     match = _TRACEPARENT.fullmatch((header or "").strip())
-    return match[1] if match and match[1] != _ZEROS else None
-
-
-def parse_parent_id(header: str | None) -> str | None:
-    """Return the caller's span id of a `traceparent` value, or None if it is invalid."""
-    match = _TRACEPARENT.fullmatch((header or "").strip())
-    return match[2] if match and match[2] != _ZEROS[:16] else None
+    return match[1] if match and match[1] != "0" * 32 else None
 
 
 def adopt_trace_id(header: str | None) -> str:
@@ -63,132 +54,59 @@ def get_trace_id() -> str:
 
 def make_headers() -> dict[str, str]:
     """Return the headers that pass the trace id on to another service."""
-    trace_id = get_trace_id() or new_trace_id()
-    span_id = span_id_var.get() or secrets.token_hex(8)
-    return {HEADER: f"00-{trace_id}-{span_id}-01"}
+    headers = {HEADER: f"00-{get_trace_id() or new_trace_id()}-{secrets.token_hex(8)}-01"}
+    if tracer is not None:
+        from opentelemetry.propagate import inject  # noqa: PLC0415 - see the docstring
+
+        inject(headers)  # the current span, if there is one
+    return headers
 
 
-_EVENTS = frozenset({"request", "inference", "job_done"})
-_ROOT_EVENT = "request"  # the span of the request itself; the others are its children
-# Fields that become span attributes; none of them holds what a person said.
-_ATTRIBUTES = ("route", "method", "status", "stage", "engine", "job", "code", "intent", "room")
-_TOTALS = frozenset({"total"})
-_PATH = "/v1/traces"
+def start_root_span(name: str) -> Span | None:
+    """Start the first span of this task's trace and make it the current one of this context."""
+    if tracer is None:
+        return None
+    from opentelemetry import context, trace  # noqa: PLC0415 - see the docstring
 
-parent_id_var: ContextVar[str] = ContextVar("parent_id", default="")
-
-
-class SpanSink(Protocol):
-    """Receiver of finished spans."""
-
-    def on_end(self, span: ReadableSpan) -> None:
-        """Accept a span without blocking."""
-
-    def shutdown(self) -> None:
-        """Send what is buffered."""
+    span = tracer.start_span(name, context.Context())
+    context.attach(trace.set_span_in_context(span))
+    return span
 
 
-class SpanRecorder:
-    """Records the spans of one process; `sink` is None while export is off."""
+def pick_attributes(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of a log event that become attributes of a span."""
+    return {f"barnabee.{key}": fields[key] for key in _ATTRIBUTES if fields.get(key)}
 
-    def __init__(self) -> None:
-        self.sink: SpanSink | None = None
-        self._resource: Any = None
 
-    def configure(
-        self, component: str, endpoint: str, *, exporter: SpanExporter | None = None
-    ) -> None:
-        """Export to `endpoint` (OTEL_EXPORTER_OTLP_ENDPOINT); empty turns export off."""
-        if not endpoint and exporter is None:
-            self.sink = None
-            return
-        from opentelemetry.sdk.resources import Resource  # noqa: PLC0415 - see the docstring
-        from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415
+def describe_span(span: Span, fields: Mapping[str, Any]) -> None:
+    """Set the fields that may be attributes; a `code` marks the span as failed."""
+    span.set_attributes(pick_attributes(fields))
+    if fields.get("code"):
+        from opentelemetry.trace import StatusCode  # noqa: PLC0415 - see the docstring
 
-        self._resource = Resource({"service.name": f"barnabee-{component}"})
-        self.sink = BatchSpanProcessor(exporter or _make_exporter(endpoint))
+        span.set_status(StatusCode.ERROR)
 
-    def start_request(self, header: str | None) -> None:
-        """Begin the root span of this task as a child of the caller's span."""
-        parent_id_var.set(parse_parent_id(header) or "")
-        span_id_var.set(secrets.token_hex(8))
 
-    def record_log_event(self, _logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-        """Record a span for a log event that has a duration; a structlog processor."""
-        latency_ms = event.get("latency_ms")
-        if event.get("event") not in _EVENTS or not isinstance(latency_ms, int | float):
-            return event
-        attributes = {key: event[key] for key in _ATTRIBUTES if event.get(key) is not None}
-        is_root = event["event"] == _ROOT_EVENT
-        name = str(event.get("route") or event.get("job") or event.get("stage") or event["event"])
-        begin_ns = time.time_ns() - int(latency_ms * 1_000_000)
-        self.record_span(name, begin_ns, latency_ms, attributes, is_root=is_root)
-        if is_root and isinstance(event.get("stages_ms"), dict):
-            self.record_stages(begin_ns, event["stages_ms"])
+def record_span(
+    name: str, begin_ns: int, duration_ms: float, attributes: Mapping[str, Any]
+) -> None:
+    """Export a span that has ended, a child of the current one."""
+    if tracer is not None and get_trace_id():
+        span = tracer.start_span(name, start_time=begin_ns, attributes=attributes)
+        span.end(begin_ns + int(duration_ms * 1_000_000))
+
+
+def record_log_event(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Record spans of an inference and of a request's stages; a structlog processor."""
+    if tracer is None:
         return event
-
-    def record_stages(self, begin_ns: int, stages_ms: Mapping[str, float]) -> None:
-        """Record consecutive stages; totals and times to the first token are no stages."""
-        for name, duration_ms in stages_ms.items():
-            if name in _TOTALS or name.endswith("_first_token"):
-                continue
-            self.record_span(name, begin_ns, duration_ms, {"stage": name})
-            begin_ns += int(duration_ms * 1_000_000)
-
-    def record_span(
-        self,
-        name: str,
-        begin_ns: int,
-        duration_ms: float,
-        attributes: Mapping[str, Any],
-        *,
-        is_root: bool = False,
-    ) -> None:
-        """Export one span: the root span of this task, or a child of it."""
-        trace_id = get_trace_id()
-        if self.sink is None or not trace_id:
-            return
-        from opentelemetry.sdk.trace import ReadableSpan  # noqa: PLC0415 - see the docstring
-        from opentelemetry.trace import SpanKind  # noqa: PLC0415
-        from opentelemetry.trace.status import Status, StatusCode  # noqa: PLC0415
-
-        root_id, code = span_id_var.get(), attributes.get("code")
-        span_id, parent_id = (
-            (root_id, parent_id_var.get()) if is_root else (secrets.token_hex(8), root_id)
-        )
-        span = ReadableSpan(
-            name=name,
-            context=_context(trace_id, span_id or secrets.token_hex(8)),
-            parent=_context(trace_id, parent_id) if parent_id else None,
-            resource=self._resource,
-            attributes={f"barnabee.{key}": value for key, value in attributes.items()},
-            kind=SpanKind.SERVER if is_root else SpanKind.INTERNAL,
-            status=Status(StatusCode.ERROR, str(code)) if code else Status(),
-            start_time=begin_ns,
-            end_time=begin_ns + int(duration_ms * 1_000_000),
-        )
-        self.sink.on_end(span)
-
-    def close(self) -> None:
-        """Send what is buffered and turn export off."""
-        if self.sink is not None:
-            self.sink.shutdown()
-            self.sink = None
-
-
-SPAN_RECORDER = SpanRecorder()
-
-
-def _make_exporter(endpoint: str) -> SpanExporter:
-    from opentelemetry.exporter.otlp.proto.http.trace_exporter import (  # noqa: PLC0415
-        OTLPSpanExporter,
-    )
-
-    return OTLPSpanExporter(endpoint=endpoint.rstrip("/") + _PATH)
-
-
-def _context(trace_id: str, span_id: str) -> Any:
-    from opentelemetry.trace import SpanContext, TraceFlags  # noqa: PLC0415
-
-    flags = TraceFlags(TraceFlags.SAMPLED)
-    return SpanContext(int(trace_id, 16), int(span_id, 16), is_remote=False, trace_flags=flags)
+    name, latency_ms = event.get("event"), event.get("latency_ms") or 0
+    begin_ns = time.time_ns() - int(latency_ms * 1_000_000)
+    if name == "inference":
+        record_span(event["stage"], begin_ns, latency_ms, pick_attributes(event))
+    elif name == "request":
+        for stage, duration_ms in event.get("stages_ms", {}).items():
+            if stage != "total" and not stage.endswith("_first_token"):
+                record_span(stage, begin_ns, duration_ms, {"barnabee.stage": stage})
+                begin_ns += int(duration_ms * 1_000_000)
+    return event

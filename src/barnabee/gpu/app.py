@@ -7,7 +7,7 @@ import atexit
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import structlog
 from fastapi import FastAPI
@@ -15,21 +15,22 @@ from fastapi import FastAPI
 from barnabee import __version__
 from barnabee.audio.decode import AudioDecoder
 from barnabee.core.auth import Authenticator, RouteScopes, open_authenticator
-from barnabee.core.health import HealthMonitor
+from barnabee.core.errors import StillLoading
+from barnabee.core.health import Degraded, HealthCheck, HealthMonitor
 from barnabee.core.http import MIB, ServiceMiddleware, add_error_handlers, make_standard_routes
 from barnabee.core.rate_limit import make_login_limiter
 from barnabee.core.serve import ServiceApp
 from barnabee.core.tokens import Scope
 from barnabee.gpu import engine_factory
-from barnabee.gpu.health import make_checks
+from barnabee.gpu.capabilities import Capabilities, Capability
 from barnabee.gpu.metrics import GpuMetrics
+from barnabee.gpu.model_runtime import RuntimeState
 from barnabee.gpu.routes import chat, embeddings, models, speech, transcriptions, wake
 from barnabee.gpu.vram.probe import open_probe
 
 if TYPE_CHECKING:
     from barnabee.core.schema import System
     from barnabee.core.settings import Settings
-    from barnabee.gpu.capabilities import Capabilities
     from barnabee.gpu.vram.manager import VramManager
 
 SHUTDOWN_GRACE_S = 2  # running requests may end; with LAST_JOB_TIMEOUT_S less than the 4 s promised
@@ -52,6 +53,41 @@ ROUTE_SCOPES = RouteScopes(
 )
 
 log = structlog.get_logger()
+
+
+def make_checks(capabilities: Capabilities) -> list[HealthCheck]:
+    """Return a check of each preloaded capability, of the engines and of the VRAM manager.
+
+    A capability is a soft dependency: without speech, commands can still be typed. Hard are that
+    start-up has ended, that one engine works, and that neither an inference nor the manager hangs,
+    because all later requests would wait for them.
+    """
+
+    def make_capability_check(capability: Capability[Any]) -> HealthCheck:
+        async def check_capability() -> Degraded | None:
+            reading_error = capabilities.manager.memory.error
+            if reading_error and capability.preferred.state is RuntimeState.ABSENT:
+                raise reading_error  # the model waits for a memory reading, not for its files
+            return capability.check_health()
+
+        return HealthCheck(capability.name, check_capability, hard=False)
+
+    async def check_engines() -> None:
+        has_attempted_load = capabilities.manager.has_attempted_load
+        preferred = [capability.preferred for capability in capabilities.always_loaded()]
+        pending = [one.model_id for one in preferred if not has_attempted_load(one.name)]
+        if pending:
+            raise StillLoading(what=", ".join(pending))
+        capabilities.check_any_ready()
+
+    async def check_manager() -> None:
+        capabilities.manager.check()
+
+    return [
+        *(make_capability_check(capability) for capability in capabilities.always_loaded()),
+        HealthCheck("engines", check_engines, hard=True),
+        HealthCheck("card", check_manager, hard=True),
+    ]
 
 
 def build_inference_service(

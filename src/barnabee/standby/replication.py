@@ -153,7 +153,7 @@ async def follow_redis(own: RedisClient, holder: RedisAddress) -> bool:
         count = await hand_over_jobs(own, target)
     finally:
         await target.aclose()
-    await own.command("REPLICAOF", holder[0], holder[1])
+    await own.replicaof(*holder)
     log.info("redis_follows", holder=f"{holder[0]}:{holder[1]}", jobs_handed_over=count)
     return True
 
@@ -162,14 +162,14 @@ async def promote_redis(own: RedisClient) -> bool:
     """Make `own` a master; False if it was already. DependencyDown."""
     if await read_redis_master(own) is None:
         return False
-    await own.command("REPLICAOF", "NO", "ONE")
+    await own.replicaof("NO", "ONE")
     log.info("redis_promoted")
     return True
 
 
 async def read_redis_master(client: RedisClient) -> RedisAddress | None:
     """Return the address of the master that a Redis replicates; None when it is a master."""
-    return parse_redis_role(await client.command("ROLE"))
+    return parse_redis_role(await client.role())
 
 
 def parse_redis_role(response: Sequence[Any]) -> RedisAddress | None:
@@ -187,21 +187,18 @@ async def hand_over_jobs(own: RedisClient, target: RedisClient) -> int:
     if await read_redis_master(own) is not None:
         return 0
     count = 0
-    members = await own.command("ZRANGE", QUEUE_KEY, 0, -1, "WITHSCORES")
-    jobs = list(zip(members[::2], members[1::2], strict=True))
+    jobs = await own.zrange(QUEUE_KEY, 0, -1, withscores=True)
     for start in range(0, len(jobs), JOBS_PER_BATCH):
         batch = jobs[start : start + JOBS_PER_BATCH]
-        contents = await own.command(
-            "MGET", *(JOB_KEY_PREFIX.encode() + job_id for job_id, _ in batch)
-        )
+        contents = await own.mget([JOB_KEY_PREFIX.encode() + job_id for job_id, _ in batch])
         for (job_id, score), content in zip(batch, contents, strict=True):
             if content is not None:
-                await target.transaction(
-                    ("SET", JOB_KEY_PREFIX.encode() + job_id, content, "NX"),
-                    ("ZADD", QUEUE_KEY, "NX", score, job_id),
-                )
+                pipeline = target.pipeline()
+                pipeline.set(JOB_KEY_PREFIX.encode() + job_id, content, nx=True)
+                pipeline.zadd(QUEUE_KEY, {job_id: score}, nx=True)
+                await pipeline.execute()
                 count += 1
-    letters = await own.command("HGETALL", DEAD_LETTERS)
-    for job_id, letter in zip(letters[::2], letters[1::2], strict=True):
-        await target.command("HSETNX", DEAD_LETTERS, job_id, letter)
+    letters = await own.execute_command("HGETALL", DEAD_LETTERS)
+    for job_id, letter in letters.items():
+        await target.execute_command("HSETNX", DEAD_LETTERS, job_id, letter)
     return count

@@ -9,31 +9,21 @@ from __future__ import annotations
 import json
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any
 
 import structlog
 from pydantic_core import to_json
 
 from barnabee.core.errors import DependencyDown
-from barnabee.core.redis_client import CommandPart
+from barnabee.core.redis_client import RedisClient, RedisPipeline
 
 KEY_PREFIX = "barnabee:session:"
 MAX_IN_MEMORY = 512
 RETRY_EVERY_S = 0.5
 
 log = structlog.get_logger()
-
-
-class RedisCommands(Protocol):
-    """The methods of `core.redis_client.RedisClient` that are used here."""
-
-    async def command(self, *parts: CommandPart) -> Any:
-        """Return Redis's reply; DependencyDown when there is none."""
-
-    async def transaction(self, *commands: tuple[CommandPart, ...]) -> list[Any]:
-        """Execute all `commands` or none, in one round trip; return their replies."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +89,7 @@ class Sessions:
 
     def __init__(
         self,
-        redis: RedisCommands,
+        redis: RedisClient,
         ttl_s: int,
         max_turns: int,
         *,
@@ -120,7 +110,7 @@ class Sessions:
         if not await self._is_redis_available():
             return self._cached(session_id)
         try:
-            text = await self._redis.command("GET", KEY_PREFIX + session_id)
+            text = await self._redis.get(KEY_PREFIX + session_id)
         except DependencyDown as error:
             self._mark_degraded(error)
             return self._cached(session_id)
@@ -134,10 +124,10 @@ class Sessions:
         self._put_in_cache(session, text)
         return session
 
-    async def save(self, session: Session, *, also: Sequence[tuple[CommandPart, ...]] = ()) -> bool:
+    async def save(self, session: Session, pipeline: RedisPipeline | None = None) -> bool:
         """Save the session for another `ttl_s`, in memory when Redis does not answer.
 
-        `also` are further commands for the same round trip; returns whether Redis executed all.
+        `pipeline` has further commands for the same round trip; returns whether Redis executed all.
         """
         session = replace(session, turns=session.turns[-self._max_turns :])
         text = session.dumps()
@@ -146,7 +136,7 @@ class Sessions:
             self._unwritten.add(session.session_id)
             return False
         try:
-            await self._write(session.session_id, text, self._ttl_s, also)
+            await self._write(session.session_id, text, self._ttl_s, pipeline)
         except DependencyDown as error:
             self._mark_degraded(error)
             self._unwritten.add(session.session_id)
@@ -162,7 +152,7 @@ class Sessions:
         self._retry_at_s = self._clock() + RETRY_EVERY_S
         written = 0
         try:
-            await self._redis.command("PING")
+            await self._redis.ping()
             while self._unwritten:
                 session_id = next(iter(self._unwritten))
                 cached = self._cache[session_id]
@@ -178,13 +168,13 @@ class Sessions:
         return True
 
     async def _write(
-        self, session_id: str, text: bytes, ttl_s: int, also: Sequence[tuple[CommandPart, ...]] = ()
+        self, session_id: str, text: bytes, ttl_s: int, pipeline: RedisPipeline | None = None
     ) -> None:
-        command: tuple[CommandPart, ...] = ("SET", KEY_PREFIX + session_id, text, "EX", ttl_s)
-        if also:
-            await self._redis.transaction(command, *also)
+        if pipeline is None:
+            await self._redis.set(KEY_PREFIX + session_id, text, ex=ttl_s)
         else:
-            await self._redis.command(*command)
+            pipeline.set(KEY_PREFIX + session_id, text, ex=ttl_s)
+            await pipeline.execute()
 
     def _parse(self, session_id: str, text: bytes) -> Session:
         try:

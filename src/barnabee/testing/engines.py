@@ -25,8 +25,8 @@ from barnabee.core.errors import BadRequest, BarnabeeError, DependencyDown
 from barnabee.gpu.engines.protocols import Embeddings, Segment, Word
 from barnabee.gpu.phrases import split_phrases
 from barnabee.gpu.vram.probe import MemoryReading
+from barnabee.understanding.intent_recognizer import split_words
 from barnabee.understanding.interfaces import Vectors
-from barnabee.understanding.lexical_matcher import split_words
 
 
 @dataclass

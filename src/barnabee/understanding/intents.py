@@ -1,7 +1,7 @@
 """Intents: their example sentences, and the decision for one sentence.
 
 A sentence gets a score for each intent, the similarity to its nearest example: from embeddings with
-`ExampleIndex`, or from words with `lexical_matcher`. `decide_intent` turns scores into a decision.
+`ExampleIndex`, or from words with `LexicalIndex`. `decide_intent` turns scores into a decision.
 """
 
 from __future__ import annotations

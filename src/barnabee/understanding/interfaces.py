@@ -31,14 +31,6 @@ class HomeAnswer:
     actions: tuple[dict[str, str], ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class ModelAnswer:
-    """Answer of the language model, and its latency to the first token."""
-
-    text: str
-    first_token_ms: float
-
-
 class PastExchange(Protocol):
     """One earlier exchange of the conversation."""
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import date, datetime, time, timedelta
 
-from barnabee.understanding.spoken_numbers import ONES, TENS, make_ordinal
-
 _NOON, _EVENING, _NIGHT, _HALF_HOUR, _HOUR = 12, 18, 22, 30, 60
 _ROUND_MINUTES = {15: "quarter", _HALF_HOUR: "half"}
 _DURATION_UNITS = (("day", 86400), ("hour", 3600), ("minute", 60), ("second", 1))
@@ -15,23 +13,17 @@ _WEEK = 7
 
 
 def say_number(number: int) -> str:
-    """Return a number of 0 to 99 in words."""
-    if number < len(ONES):
-        return ONES[number]
-    tens, ones = divmod(number, 10)
-    return f"{TENS[tens]}-{ONES[ones]}" if ones else TENS[tens]
+    return _to_words(number, "cardinal")
 
 
 def say_ordinal(number: int) -> str:
-    """Return an ordinal of 1 to 99 in words."""
-    head, dash, last = say_number(number).rpartition("-")
-    return head + dash + make_ordinal(last)
+    return _to_words(number, "ordinal")
 
 
 def say_year(year: int) -> str:
-    century, rest = divmod(year, 100)
-    is_plain = rest < 10 or not 10 <= century < 100  # noqa: PLR2004 - two digits
-    return str(year) if is_plain else f"{say_number(century)} {say_number(rest)}"
+    """Return "nineteen ninety-nine", and figures where there is more than one way to say it."""
+    is_plain = year % 100 < 10 or not 1000 <= year < 10_000  # noqa: PLR2004
+    return str(year) if is_plain else _to_words(year, "year")
 
 
 def say_time(clock: time) -> str:
@@ -40,7 +32,7 @@ def say_time(clock: time) -> str:
     if minute == 0 and hour % _NOON == 0:
         return "twelve noon" if hour else "midnight"
     if minute % 5:
-        minutes = f"oh {ONES[minute]}" if minute < 10 else say_number(minute)  # noqa: PLR2004
+        minutes = f"{'oh ' if minute < 10 else ''}{say_number(minute)}"  # noqa: PLR2004
         return f"{_say_hour(hour)} {minutes} {_say_part_of_day(hour)}"
     if minute > _HALF_HOUR:
         minutes = _say_round_minutes(_HOUR - minute)
@@ -88,12 +80,18 @@ def join_spoken(items: Sequence[str], conjunction: str = "and") -> str:
     return f" {conjunction} ".join(filter(None, (", ".join(head), *last)))
 
 
+def _to_words(number: int, form: str) -> str:
+    from num2words import num2words  # noqa: PLC0415 - takes 0.1 s
+
+    return str(num2words(number, to=form))
+
+
 def _say_round_minutes(minutes: int) -> str:
     return _ROUND_MINUTES.get(minutes) or say_number(minutes)
 
 
 def _say_hour(hour: int) -> str:
-    return ONES[hour % _NOON or _NOON]
+    return say_number(hour % _NOON or _NOON)
 
 
 def _say_part_of_day(hour: int) -> str:

@@ -89,12 +89,6 @@ class SpokenText:
         return sentences
 
 
-def clean_for_speech(text: str) -> str:
-    """Return a whole answer as it is spoken."""
-    spoken = SpokenText()
-    return " ".join([*spoken.feed(text), *spoken.finish()])
-
-
 def clean_sentence(text: str) -> str:
     """Return one sentence without markup; "" when it has no letter or digit."""
     for _ in range(10):  # removing one mark may complete another

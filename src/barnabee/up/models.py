@@ -60,12 +60,6 @@ async def ensure_models(
         raise error from None
 
 
-def find_missing(names: Sequence[str], directory: Path, *, pins: Pins | None = None) -> list[str]:
-    """Return the models of `names` that are missing or damaged; reads every byte of them."""
-    pins = pins or model_pins.load_pins()
-    return [name for name in names if not _is_intact(directory / name, pins.model[name])]
-
-
 def _is_intact(directory: Path, model: model_pins.PinnedModel) -> bool:
     try:
         manifest.verify_directory(directory)

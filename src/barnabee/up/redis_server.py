@@ -24,9 +24,8 @@ import structlog
 from barnabee.core.errors import BarnabeeError, SettingMissing
 from barnabee.core.files import write_atomically
 from barnabee.core.logging import configure_logging
-from barnabee.core.redis_client import password_name
 from barnabee.core.schema import System
-from barnabee.core.settings import read_credential, read_variable
+from barnabee.core.settings import read_credential, read_variable, redis_password_name
 from barnabee.store import append_only_file
 from barnabee.up.probe import PROBE_USER
 
@@ -105,7 +104,7 @@ def ensure_passwords(directory: Path, users: Iterable[str], shared: bytes | None
     That of the peer is derived from `shared`, a secret of both machines.
     """
     for user in users:
-        file = directory / password_name(user)
+        file = directory / redis_password_name(user)
         if user == _PEER:
             password = hmac.new(shared or b"", b"redis peer", hashlib.sha256).hexdigest()
         elif file.is_file() and file.stat().st_size:
@@ -121,7 +120,7 @@ def ensure_passwords(directory: Path, users: Iterable[str], shared: bytes | None
 
 def read_passwords() -> dict[str, str]:
     """Return the passwords among this process's credentials, by user."""
-    found = {user: read_credential(password_name(user)) for user in USERS}
+    found = {user: read_credential(redis_password_name(user)) for user in USERS}
     return {user: password for user, password in found.items() if password}
 
 

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from barnabee.core.errors import SettingMissing
-from barnabee.core.redis_client import password_name
+from barnabee.core.settings import redis_password_name
 from barnabee.core.tokens import Scope, TokenStore, lock_tokens
 from barnabee.up.paths import Paths
 
@@ -37,7 +37,7 @@ def ensure_secrets(paths: Paths) -> None:
     open_token_store(paths.secrets, paths.run / "credentials").refresh()
     _create(paths.secrets / DEMO_WEBHOOK, secrets.token_hex(16))
     for user in _REDIS_USERS:
-        _create(paths.secrets / password_name(user), secrets.token_hex(32))
+        _create(paths.secrets / redis_password_name(user), secrets.token_hex(32))
     existing = [name for name in (B2_KEY_ID, B2_KEY) if (paths.secrets / name).is_file()]
     if len(existing) == 1:
         missing = B2_KEY if existing == [B2_KEY_ID] else B2_KEY_ID

@@ -34,7 +34,7 @@ from barnabee.voice.metrics import VoiceMetrics
 from barnabee.voice.pipeline import SharedServices
 from barnabee.voice.room_registry import RoomRegistry
 from barnabee.voice.routes import make_announcement_router
-from barnabee.voice.transports import ice_ports
+from barnabee.voice.transports import webrtc
 from barnabee.voice.turn_recorder import RecordingMetrics, RecordingWriter, TurnRecorder
 from barnabee.voice.vad import SileroPool
 
@@ -107,7 +107,7 @@ def build(
     redirect_pipecat_logs()
     metrics = metrics or VoiceMetrics("voice")
     talk = system.talk
-    ice_ports.restrict_ports(range(talk.media_port_first, talk.media_port_last + 1))
+    webrtc.restrict_ports(range(talk.media_port_first, talk.media_port_last + 1))
     phrases = RecordedPhrases.load(settings, system.voice.sample_rate_hz)
     components = _Components(system, settings, phrases, metrics)
     rooms = RoomRegistry(talk.rooms_max, metrics.sessions.set)

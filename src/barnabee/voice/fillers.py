@@ -30,7 +30,6 @@ MANIFEST = "manifest.json"
 RECIPE_VERSION = 1  # increase it to record all phrases again
 SILENCE_DBFS = -50.0  # the noise of the engines around a phrase is below
 FADE_S = 0.02  # silence kept at both ends and faded, to avoid clicks
-CATEGORIES = ("acknowledgment", "thinking", "clarification")
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,6 @@ from typing import Any, Literal
 import structlog
 
 from barnabee.core import tracing
-from barnabee.core.tracing import SPAN_RECORDER
 from barnabee.voice.metrics import VoiceMetrics
 
 TurnOutcome = Literal["answered", "interrupted", "failed", "nothing", "given_up"]
@@ -71,8 +70,7 @@ class Turn:
 
     def __post_init__(self) -> None:
         self._context.run(tracing.trace_id_var.set, self.trace_id)
-        if SPAN_RECORDER.sink is not None:
-            self._context.run(SPAN_RECORDER.start_request, None)
+        self._span = self._context.run(tracing.start_root_span, "turn")
 
     def mark(self, name: TurnMark, at_s: float | None = None) -> None:
         """Set a mark to now or to `at_s`; a mark that is set already stays."""
@@ -162,21 +160,14 @@ class Turn:
             first_sound_ms=round(first_s.get("anything", 0.0) * 1000, 1),
             **self.log_fields,
         )
-        if SPAN_RECORDER.sink is not None:
-            self._context.run(self._trace, room)
+        if self._span is not None:
+            fields = {"room": room, "outcome": self.outcome, "code": self.code}
+            tracing.describe_span(self._span, fields)
+            self._context.run(self._record_stages)
+            self._span.end()
 
-    def _trace(self, room: str) -> None:
-        """Export the turn and its stages as spans."""
-        now_s, now_ns = self.clock(), time.time_ns()
-        begin_s = min(self.marks.values())
-
-        def at_ns(moment_s: float) -> int:
-            return now_ns - int((now_s - moment_s) * 1e9)
-
-        attributes = {"room": room, "outcome": self.outcome, "code": self.code}
-        SPAN_RECORDER.record_span(
-            "turn", at_ns(begin_s), (now_s - begin_s) * 1000, attributes, is_root=True
-        )
+    def _record_stages(self) -> None:
+        begin_ns = time.time_ns() - int(self.clock() * 1e9)
         for name, took_s in self.stages_s().items():
-            begun_ns = at_ns(self.marks[STAGES[name][0]])
-            SPAN_RECORDER.record_span(name, begun_ns, took_s * 1000, {"stage": name})
+            begun_ns = begin_ns + int(self.marks[STAGES[name][0]] * 1e9)
+            tracing.record_span(name, begun_ns, took_s * 1000, {"barnabee.stage": name})

@@ -1,4 +1,4 @@
-"""Backup monitor: replication lag, age of snapshots, restore drills and API calls as metrics.
+"""Backup monitor: replication lag, age of snapshots, restore drills as metrics.
 
 Without systemd timers (the local runner sets `BARNABEE_BACKUP_CREDENTIALS`) it also runs the backup
 scheduler. On NixOS timers start backups, because only their units have the keys and network access.
@@ -10,23 +10,19 @@ import asyncio
 import sqlite3
 import time
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
-from datetime import UTC, datetime
 from pathlib import Path
 
 import structlog
 
-from barnabee.backup import api_usage, drill, litestream, recordings_copy, snapshots
-from barnabee.backup.api_usage import LitestreamSample
+from barnabee.backup import drill, litestream, recordings_copy, snapshots
 from barnabee.core.errors import BarnabeeError, DependencyDown
 from barnabee.core.schema import System
 from barnabee.core.settings import Settings
 from barnabee.store.provider import DatabaseProvider
 from barnabee.workers.backup_scheduler import BackupScheduler
-from barnabee.workers.metrics import API_CALLS, BackupMetrics
+from barnabee.workers.metrics import BackupMetrics
 
 LAG_EVERY_S = 5.0
-# Less than the shortest window in which litestream compacts (`api_usage.estimate_calls`).
 COPIES_EVERY_S = 60.0
 
 log = structlog.get_logger()
@@ -47,7 +43,6 @@ class BackupMonitor:
         self._system, self._settings, self._provider = system, settings, provider
         self._metrics, self._clock = metrics, clock
         self._behind_since_s: float | None = None
-        self._previous: LitestreamSample | None = None
         self._scheduler = BackupScheduler(system, settings) if settings.backup_credentials else None
 
     async def run_for_ever(self) -> None:
@@ -59,7 +54,6 @@ class BackupMonitor:
                 if self._clock() - copies_at_s >= COPIES_EVERY_S:
                     copies_at_s = self._clock()
                     await self._try(self.measure_copies)
-                    await self._try(self.count_api_calls)
                 if self._scheduler is not None:
                     await self._try(self._scheduler.step)
                 await asyncio.sleep(LAG_EVERY_S)
@@ -111,33 +105,6 @@ class BackupMonitor:
             )
         )
         self._metrics.record(last, good)
-
-    async def count_api_calls(self) -> None:
-        """Add litestream's calls to the object store since the last sample to the day's usage."""
-        now_s = self._clock()
-        sample = await self._sample_litestream(now_s)
-        if sample is None:
-            return
-        day = datetime.fromtimestamp(now_s, UTC).date()
-        previous, self._previous = self._previous, sample
-
-        def add(usage: api_usage.ApiUsage) -> None:
-            a, b, c = api_usage.estimate_calls(self._system.replica, previous, sample, usage.files)
-            usage.add(day, a=a, b=b, c=c)
-
-        usage = await asyncio.to_thread(api_usage.update_usage, self._settings.data_dir, add)
-        today = usage.calls_on(day)
-        for kind, count in (("a", today.a), ("b", today.b), ("c", today.c)):
-            self._metrics.set(API_CALLS, count, kind)
-
-    async def _sample_litestream(self, now_s: float) -> LitestreamSample | None:
-        port = self._system.port("litestream")
-        with suppress(OSError, TimeoutError, ValueError, DependencyDown):
-            text = await litestream.fetch_metrics(self._settings.bind, port)
-            socket = Path(self._settings.litestream_socket)
-            lag = await litestream.measure_lag(socket, self._settings.database_path)
-            return api_usage.parse_metrics(text, now_s, lag.local_txid)
-        return None
 
     async def _try(self, measure: Callable[[], Awaitable[None]]) -> None:
         try:

@@ -1,7 +1,7 @@
 """Backup scheduler of the local runner: daily snapshot, nightly drill and copies of recordings.
 
 A task missed while the machine was off runs some minutes after the start. Tasks run one at a time,
-as processes `barnabee backup … --gentle`.
+as processes `barnabee backup …` with the lowest priority.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import sqlite3
 import sys
 import time
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -31,6 +31,7 @@ AFTER_START_S = 600.0  # no tasks while the services start
 FIRST_EVER_AFTER_S = 3600.0
 RETRY_AFTER_S = 3600.0
 STOP_LIMIT_S = 2.0
+NICE = 19
 MAX_CLOCK_SKEW = timedelta(hours=1)
 _REASON_CHARS = 300
 
@@ -117,17 +118,18 @@ class BackupScheduler:
             await asyncio.gather(self._task, return_exceptions=True)
 
     async def _run(self, task: BackupTask) -> None:
-        arguments = [task] if task == "audio" else [task, "--gentle"]
         environment = {**os.environ, "CREDENTIALS_DIRECTORY": self._settings.backup_credentials}
         if task == "drill":
             await asyncio.to_thread(status.clear_drill_request, self._settings)
         self._process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "barnabee", "backup", *arguments),
+            *(sys.executable, "-m", "barnabee", "backup", task),
             env=environment,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.PIPE,
         )
+        with suppress(OSError):  # it has ended
+            os.setpriority(os.PRIO_PROCESS, self._process.pid, NICE)
         _, errors = await self._process.communicate()
         if self._process.returncode:
             self._failed_at_s[task] = self._clock()

@@ -6,6 +6,7 @@ import asyncio
 import json
 import time
 
+from barnabee.clients.queue import JOB_KEY_PREFIX, QUEUE_KEY
 from barnabee.core.errors import DependencyDown
 from barnabee.core.health import HealthCheck
 from barnabee.core.redis_client import RedisClient
@@ -15,8 +16,6 @@ from barnabee.workers.metrics import JobMetrics
 from barnabee.workers.retry import DEAD_LETTERS
 from barnabee.workers.voice_probe import VoiceProber
 
-QUEUE = b"arq:queue"  # as in `arq.constants`
-JOB = b"arq:job:"
 OLDEST_CANDIDATES = 100  # a retried job moves back in the queue, so the first may not be the oldest
 RETRIES_WITHIN_S = 10  # a job that is due later is a timer, and waits for nothing
 HEARTBEAT_ATTEMPTS = 10
@@ -34,7 +33,7 @@ def make_checks(
     async def queue() -> None:
         await _measure(redis, metrics)
         for _ in range(HEARTBEAT_ATTEMPTS):  # the loop may be starting; the next check is 2 s away
-            if await redis.command("EXISTS", HEARTBEAT):
+            if await redis.exists(HEARTBEAT):
                 return
             await asyncio.sleep(HEARTBEAT_POLL_S)
         raise DependencyDown(dependency="queue", reason="no jobs are being processed")
@@ -50,14 +49,14 @@ def make_checks(
 async def _measure(redis: RedisClient, metrics: JobMetrics) -> None:
     now_s = time.time()
     until_ms = round((now_s + RETRIES_WITHIN_S) * 1000)
-    depth, first, dead_lettered = await redis.transaction(
-        ("ZCOUNT", QUEUE, "-inf", until_ms),
-        ("ZRANGEBYSCORE", QUEUE, "-inf", until_ms, "LIMIT", 0, OLDEST_CANDIDATES),
-        ("HLEN", DEAD_LETTERS),
-    )
+    pipeline = redis.pipeline()
+    pipeline.zcount(QUEUE_KEY, "-inf", until_ms)
+    pipeline.zrangebyscore(QUEUE_KEY, "-inf", until_ms, 0, OLDEST_CANDIDATES)
+    pipeline.hlen(DEAD_LETTERS)
+    depth, first, dead_lettered = await pipeline.execute()
     metrics.depth.set(depth)
     metrics.dead_lettered.set(dead_lettered)
-    jobs = await redis.command("MGET", *(JOB + job_id for job_id in first)) if first else []
+    jobs = await redis.mget([JOB_KEY_PREFIX.encode() + job_id for job_id in first]) if first else []
     metrics.oldest_s.set(oldest_job_age_s(jobs, now_s))
 
 

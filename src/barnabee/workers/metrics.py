@@ -181,7 +181,6 @@ class ProbeMetrics:
             self.failures.labels(result.stage, result.code).inc()
 
 
-API_CALLS = "store_calls_today"
 SERIES = {
     "lag_transactions": "Transactions not yet in the replica; NaN while litestream is unreachable.",
     "lag_seconds": "Time since the replica fell behind or litestream stopped answering.",
@@ -193,7 +192,6 @@ SERIES = {
     "restore_bytes": "Size of the database that the last drill restored.",
     "drill_success": "1 when the last drill succeeded.",
     "drill_last_run_timestamp_seconds": "Start of the last drill.",
-    API_CALLS: "API calls to the object store since midnight (UTC), by Backblaze's class.",
     "audio_copied_timestamp_seconds": "Recordings older than this have been copied.",
     "audio_failures": "Consecutive failures to copy recordings.",
 }
@@ -206,7 +204,7 @@ class BackupMetrics(Collector):
     """
 
     def __init__(self) -> None:
-        self._values: dict[str, dict[str, float]] = {}
+        self._values: dict[str, float] = {}
 
     @classmethod
     def register(cls, metrics: Metrics) -> BackupMetrics:
@@ -214,10 +212,10 @@ class BackupMetrics(Collector):
         metrics.registry.register(collector)
         return collector
 
-    def set(self, name: str, value: float, kind: str = "") -> None:
-        """Set the value of a series, `kind` being its class label; KeyError for unknown names."""
+    def set(self, name: str, value: float) -> None:
+        """Set the value of a series; KeyError for unknown names."""
         _ = SERIES[name]
-        self._values.setdefault(name, {})[kind] = value
+        self._values[name] = value
 
     def record(self, last: DrillResult | None, good: DrillResult | None) -> None:
         """Set the series of the last drill and of the last successful one."""
@@ -234,12 +232,8 @@ class BackupMetrics(Collector):
         return ()
 
     def collect(self) -> Iterable[Metric]:
-        for name, values in self._values.items():
-            labels = ("class",) if name == API_CALLS else ()
-            family = GaugeMetricFamily(f"barnabee_backup_{name}", SERIES[name], labels=labels)
-            for kind, value in values.items():
-                family.add_metric((kind,) if labels else (), value)
-            yield family
+        for name, value in self._values.items():
+            yield GaugeMetricFamily(f"barnabee_backup_{name}", SERIES[name], value=value)
 
 
 def _seconds(time: str) -> float:

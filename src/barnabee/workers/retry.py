@@ -65,7 +65,7 @@ def with_retry(job: JobFunction) -> WorkerCoroutine:
     async def run(ctx: dict[Any, Any], payload: dict[str, Any]) -> None:
         context: JobContext = ctx[CONTEXT_KEY]
         tracing.trace_id_var.set(_trace_id(payload))
-        started = time.perf_counter()
+        span, code, started = tracing.start_root_span(name), "", time.perf_counter()
         try:
             async with asyncio.timeout(ATTEMPT_LIMIT_S):
                 await job(context, payload)
@@ -83,6 +83,9 @@ def with_retry(job: JobFunction) -> WorkerCoroutine:
             log.info("job_done", job=name, latency_ms=latency_ms, attempt=ctx["job_try"])
         finally:
             context.metrics.seconds.labels(name).observe(time.perf_counter() - started)
+            if span is not None:
+                tracing.describe_span(span, {"code": code})
+                span.end()
 
     return run
 
@@ -110,7 +113,7 @@ async def _dead_letter(
 ) -> None:
     letter = {"job": name, "code": code, "at": context.clock().isoformat(), "payload": payload}
     try:
-        await context.redis.command("HSET", DEAD_LETTERS, ctx["job_id"], json.dumps(letter))
+        await context.redis.execute_command("HSET", DEAD_LETTERS, ctx["job_id"], json.dumps(letter))
     except Unavailable as error:
         raise _make_retry(ctx) from error
 

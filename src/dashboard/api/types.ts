@@ -14,7 +14,6 @@ export interface BackupsResponse {
   replica: ReplicaResponse;
   snapshot: SnapshotResponse;
   drill: DrillsResponse;
-  calls_today: Record<string, number>;
   recovery_kit: boolean;
   offsite: string | null;
   warnings: Array<string>;

@@ -137,14 +137,3 @@ def test_a_stale_watchdog_is_ignored() -> None:
         == "its Watchdog came 0 s ago"
     )
     assert alert_delivery.describe_watchdog([alert("Other")], now) is None
-
-
-def test_delivery_time_is_from_report_to_notification() -> None:
-    took_ms = {
-        "Prometheus": 9000.0,
-        alert_delivery.ALERTMANAGER_HOP: 10.0,
-        alert_delivery.HOME_ASSISTANT_HOP: 490.0,
-        "dismissed": 5000.0,
-    }
-    hops = tuple(alert_delivery.Hop(name, took, "") for name, took in took_ms.items())
-    assert alert_delivery.sum_delivery_s(alert_delivery.DeliveryReport("id", hops, ok=True)) == 0.5

@@ -42,7 +42,7 @@ async def check_missing_home() -> None:
 
 async def test_healthy_with_all_dependencies(redis_server: RedisServer) -> None:
     redis = RedisClient(redis_server.url)
-    await redis.command("SET", WORKER_HEARTBEAT, "alive")
+    await redis.set(WORKER_HEARTBEAT, "alive")
     checks = make_checks(
         database=check_ok, redis=redis, gpu=check_ok, optional={"home_assistant": check_ok}
     )

@@ -41,7 +41,7 @@ async def test_an_entry_has_a_job_that_is_due_with_it(
     schedule = DatabaseSchedule(provider, queue, system.load_system().schedule)
     timer = make_timer(due=datetime.now(UTC) + SOON)
     await schedule.save(timer)
-    [job, score] = await queue._link.command("ZRANGE", "arq:queue", 0, -1, "WITHSCORES")
+    [(job, score)] = await queue._link.zrange("arq:queue", 0, -1, withscores=True)
     assert job.decode().startswith("ring-pasta-")
     assert int(score) == round(timer.due.timestamp() * 1000)
 

@@ -87,10 +87,10 @@ async def test_turn_is_queued_together_with_its_session(
     writer: TurnWriter, redis: RedisClient, databases: Databases
 ) -> None:
     assert await writer.record(make_turn(1), SESSION, acted=False) == []
-    assert await redis.command("ZRANGE", QUEUE_KEY, 0, -1) == [make_turn(1).trace_id.encode()]
-    job = json.loads(await redis.command("GET", JOB_KEY_PREFIX + make_turn(1).trace_id))
+    assert await redis.zrange(QUEUE_KEY, 0, -1) == [make_turn(1).trace_id.encode()]
+    job = json.loads(await redis.get(JOB_KEY_PREFIX + make_turn(1).trace_id))
     assert (job["f"], job["a"]) == ("record_turn", [make_turn(1).as_dict()])
-    assert await redis.command("EXISTS", "barnabee:session:s") == 1
+    assert await redis.exists("barnabee:session:s") == 1
     assert await list_turn_ids(databases) == []
 
 
@@ -167,12 +167,12 @@ async def test_timings_are_queued_beside_their_turn(
         assert await writer.record_timings(make_turn(1).trace_id, TIMINGS) == []
     await writer.record(make_turn(1), SESSION, acted=False)
 
-    waiting = await redis.command("ZRANGE", QUEUE_KEY, 0, -1)
+    waiting = await redis.zrange(QUEUE_KEY, 0, -1)
     assert set(waiting) == {
         make_turn(1).trace_id.encode(),
         f"spoken-{make_turn(1).trace_id}".encode(),
     }
-    job = json.loads(await redis.command("GET", f"{JOB_KEY_PREFIX}spoken-{make_turn(1).trace_id}"))
+    job = json.loads(await redis.get(f"{JOB_KEY_PREFIX}spoken-{make_turn(1).trace_id}"))
     assert job["f"] == "record_spoken"
     assert job["a"][0]["filler"] == REPORT_BODY["filler"]
     assert await list_timing_ids(databases) == []
@@ -253,8 +253,8 @@ async def test_without_the_database_the_fact_is_queued(
     trace_id = tracing.adopt_trace_id(None)
     databases.down = True
     assert await memory.remember(KEY, make_vector(KEY), "Emma") == ["database"]
-    (key,) = await redis.command("KEYS", f"{JOB_KEY_PREFIX}fact-{trace_id}-*")
-    job = json.loads(await redis.command("GET", key))
+    (key,) = await redis.keys(f"{JOB_KEY_PREFIX}fact-{trace_id}-*")
+    job = json.loads(await redis.get(key))
     assert job["f"] == "remember_fact"
     assert Fact.from_dict(job["a"][0]).text == KEY
 

@@ -112,7 +112,7 @@ async def test_used_link_stays_used_after_a_restart(redis_server: RedisServer) -
     await LoginLinks(redis).use("nonce")
     with pytest.raises(LinkInvalid):
         await LoginLinks(redis).use("nonce")
-    ttl_s = await redis.command("TTL", web_sessions.LINK_KEY_PREFIX + "nonce")
+    ttl_s = await redis.ttl(web_sessions.LINK_KEY_PREFIX + "nonce")
     assert 0 < ttl_s <= 900
     await redis.aclose()
 

@@ -28,10 +28,8 @@ def test_each_problem_has_a_warning() -> None:
         "recovery_kit": False,
         "offsite": None,
         "drill": {"last": {"success": False, "step": "replica: fetch", "reason": "lz4"}},
-        "calls_today": {"b": 1, "free_b": 10, "c": 11, "free_c": 10},
         "audio": {"failures": 2, "reason": "the NAS is away"},
     }
     warnings = status.list_warnings(found, SYSTEM, NOON)
-    assert len(warnings) == 8
+    assert len(warnings) == 7
     assert warnings[5] == "the last drill failed at the step `replica: fetch`: lz4"
-    assert "11 calls of class C today, 10 are free" in warnings

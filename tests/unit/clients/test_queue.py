@@ -1,18 +1,9 @@
 from __future__ import annotations
 
-import arq.constants
 import arq.jobs
 
 from barnabee.clients import queue
-from barnabee.workers import health
 from barnabee.workers.jobs import load_job
-
-
-def test_key_names_are_those_of_arq() -> None:
-    assert arq.constants.default_queue_name == queue.QUEUE_KEY
-    assert arq.constants.job_key_prefix == queue.JOB_KEY_PREFIX
-    assert queue.QUEUE_KEY.encode() == health.QUEUE
-    assert queue.JOB_KEY_PREFIX.encode() == health.JOB
 
 
 def test_arq_reads_an_enqueued_job() -> None:

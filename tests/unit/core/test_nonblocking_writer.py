@@ -10,7 +10,7 @@ from typing import TextIO
 
 import pytest
 
-from barnabee.core.nonblocking_writer import NonblockingWriter
+from barnabee.core.logging import NonblockingWriter
 from support.wait import wait_until
 
 MANY = 10_000

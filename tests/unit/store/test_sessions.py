@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from barnabee.core.errors import DependencyDown
+from barnabee.core.redis_client import RedisClient
 from barnabee.store.sessions import KEY_PREFIX, MAX_IN_MEMORY, Exchange, Session, Sessions
 from support.clock import FakeClock
 
@@ -14,16 +15,17 @@ contexts = st.dictionaries(st.text(), st.lists(st.text() | st.integers(-(2**53),
 exchanges = st.builds(Exchange, st.text(), st.text(), st.text(), contexts)
 
 
-class FakeRedis:
+class FakeRedis(RedisClient):
     """GET, SET and PING over a dictionary; `down` makes them fail."""
 
     def __init__(self) -> None:
+        super().__init__("redis://")
         self.values: dict[str, bytes] = {}
         self.ttls_s: dict[str, int] = {}
         self.down = False
         self.calls = 0
 
-    async def command(self, *parts: Any) -> Any:
+    async def execute_command(self, *parts: Any, **_options: Any) -> Any:
         self.calls += 1
         if self.down:
             raise DependencyDown(dependency="redis", reason="stopped by the test")

@@ -16,7 +16,7 @@ import pytest
 from barnabee.core import system
 from barnabee.gpu.engines.device import Device
 from barnabee.gpu.engines.minilm import MiniLm
-from barnabee.understanding import intents, lexical_matcher
+from barnabee.understanding import intent_recognizer, intents
 from barnabee.understanding.intents import ExampleIndex, IntentDecision, Thresholds, decide_intent
 from barnabee.understanding.interfaces import KnownFact, Vectors
 from barnabee.understanding.note_subjects import choose_similar, find_loosely, find_notes
@@ -83,9 +83,11 @@ def test_conversation_is_not_taken_for_a_command(by_embeddings: Decide) -> None:
 
 
 def test_words_alone_recognize_most_commands() -> None:
-    index = lexical_matcher.LexicalIndex(INTENTS)
+    index = intent_recognizer.LexicalIndex(INTENTS)
     result = heldout(
-        lambda text: decide_intent(index.scores(text), INTENTS, lexical_matcher.LEXICAL_THRESHOLDS)
+        lambda text: decide_intent(
+            index.scores(text), INTENTS, intent_recognizer.LEXICAL_THRESHOLDS
+        )
     )
     assert result.share("right", conversation=False) >= 0.72  # measured 0.756
     assert result.share("wrong", conversation=False) <= 0.03  # measured 0.011

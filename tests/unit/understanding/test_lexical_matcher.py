@@ -6,16 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from barnabee.understanding.intent_recognizer import (
+    LEXICAL_THRESHOLDS,
+    LexicalIndex,
+    split_words,
+)
 from barnabee.understanding.intents import (
     ConfidenceBand,
     decide_intent,
     list_examples,
     load_intents,
-)
-from barnabee.understanding.lexical_matcher import (
-    LEXICAL_THRESHOLDS,
-    LexicalIndex,
-    split_words,
 )
 
 INDEX = LexicalIndex(load_intents())

@@ -8,10 +8,15 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from barnabee.understanding.spoken_text import SpokenText, clean_for_speech
+from barnabee.understanding.spoken_text import SpokenText
 
 PARTS = [*"aB1 .!?\n*_`#<>/[]()|-…", "think", "https://", "www.", "❤️", "🌮", "fine"]
 TEXT = st.lists(st.sampled_from(PARTS), max_size=60).map("".join)
+
+
+def clean_for_speech(text: str) -> str:
+    spoken = SpokenText()
+    return " ".join([*spoken.feed(text), *spoken.finish()])
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from barnabee.core.errors import Misconfigured
-from barnabee.voice.transports import ice_ports
+from barnabee.voice.transports import webrtc
 from support.asgi_server import serve_app
 from support.gpu_app import ServiceStarter
 from support.voice import (
@@ -81,10 +81,13 @@ async def test_ports_are_released_after_the_browser_disconnects(service: VoiceSe
     )
 
 
-async def test_browser_with_mdns_candidates_only_is_reached(service: VoiceService) -> None:
+@pytest.mark.parametrize("end", ["", "a=end-of-candidates\r\n"])
+async def test_browser_with_mdns_candidates_only_is_reached(
+    service: VoiceService, end: str
+) -> None:
     def hide_addresses(sdp: str) -> str:
         sdp = re.sub(r"(a=candidate:\S+ \d udp \d+) \S+", r"\1 0b1c2d3e-4f50.local", sdp)
-        return sdp.replace("a=end-of-candidates\r\n", "")
+        return sdp.replace("a=end-of-candidates\r\n", end)
 
     async with open_browser(service.url, munge=hide_addresses) as browser:
         assert browser.get_messages("ready")
@@ -195,9 +198,9 @@ async def test_damaged_offers_are_refused_and_the_service_survives(
 
 
 def test_exhausted_port_range_gives_no_socket() -> None:
-    bound = ice_ports.bind_socket("127.0.0.1", range(10_090, 10_091))
+    bound = webrtc.bind_socket("127.0.0.1", range(10_090, 10_091))
     assert bound is not None
-    assert ice_ports.bind_socket("127.0.0.1", range(10_090, 10_091)) is None
+    assert webrtc.bind_socket("127.0.0.1", range(10_090, 10_091)) is None
     assert bound.getsockname() == ("127.0.0.1", 10_090)
     assert bound.type == socket.SOCK_DGRAM
     bound.close()
@@ -206,8 +209,8 @@ def test_exhausted_port_range_gives_no_socket() -> None:
 def test_unknown_aioice_version_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(aiortc.rtcicetransport, "Connection", object)
     with pytest.raises(Misconfigured, match="aiortc or aioice"):
-        ice_ports.restrict_ports(range(10_000, 10_101))
+        webrtc.restrict_ports(range(10_000, 10_101))
     monkeypatch.undo()
     monkeypatch.setattr(aioice.Connection, "get_component_candidates", lambda self: [])
     with pytest.raises(Misconfigured):
-        ice_ports.restrict_ports(range(10_000, 10_101))
+        webrtc.restrict_ports(range(10_000, 10_101))

@@ -12,11 +12,13 @@ import pytest
 
 from barnabee.core import system, tracing
 from barnabee.core.errors import DependencyDown, MicrophoneReplaced, Overloaded
+from barnabee.core.spans import export_spans
 from barnabee.voice.metrics import VoiceMetrics
 from barnabee.voice.room_events import ConversationState, Effect, RoomEvent
 from barnabee.voice.room_registry import RoomRegistry, RoomSlot
 from barnabee.voice.room_session import RoomSession
 from barnabee.voice.turn import Turn
+from support.otlp import run_receiver
 from support.wait import LAST_RESORT_S, wait_until
 
 TALK = system.load_system(Path(__file__).resolve().parents[3] / "system.toml").talk
@@ -119,6 +121,26 @@ async def test_turn_without_speech_is_not_counted() -> None:
     metrics = VoiceMetrics("voice")
     Turn(1, "a" * 32, "s").report(metrics, "kitchen")
     assert "barnabee_turns_total{" not in metrics.render().decode()
+
+
+async def test_turn_is_the_root_of_its_stages_and_calls() -> None:
+    async def call() -> dict[str, str]:
+        return tracing.make_headers()
+
+    with run_receiver() as received, export_spans("voice", received.url):
+        tracing.adopt_trace_id(None)
+        tracing.start_root_span("connection")  # of the room, longer than its turns
+        turn = Turn(1, "a" * 32, "s", clock=lambda: 9.0)
+        turn.mark("speech_end", 1.0)
+        turn.mark("turn_end", 1.25)
+        passed_on = await turn.spawn(call())
+        turn.outcome, turn.code = "failed", "stt_failed"
+        turn.report(VoiceMetrics("voice"), "kitchen")
+    vad, root = received.spans
+    assert (root.name, root.trace_id, root.parent_id, root.failed) == ("turn", "a" * 32, "", True)
+    assert root.attributes["barnabee.room"] == "kitchen"
+    assert (vad.name, vad.parent_id, vad.took_ms) == ("vad", root.span_id, 250)
+    assert passed_on[tracing.HEADER].startswith(f"00-{root.trace_id}-{root.span_id}-")
 
 
 # ---- registry ----

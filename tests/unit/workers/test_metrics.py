@@ -6,7 +6,7 @@ from prometheus_client import generate_latest
 
 from barnabee.backup.drill import DrillResult
 from barnabee.core.metrics import Metrics
-from barnabee.workers.metrics import API_CALLS, BackupMetrics
+from barnabee.workers.metrics import BackupMetrics
 
 
 def read_series(metrics: Metrics) -> dict[str, float]:
@@ -24,7 +24,6 @@ def test_unknown_values_are_absent_and_a_failure_is_zero() -> None:
     good = DrillResult("2026-01-30T03:40:00.000Z", 5000, 900, success=True)
     backups.record(failed, good)
     backups.set("lag_transactions", 0)
-    backups.set(API_CALLS, 17, "c")
 
     assert read_series(metrics) == {
         "barnabee_backup_drill_success": 0,
@@ -33,7 +32,6 @@ def test_unknown_values_are_absent_and_a_failure_is_zero() -> None:
         "barnabee_backup_restore_seconds": 1.5,
         "barnabee_backup_restore_bytes": 0,
         "barnabee_backup_lag_transactions": 0,
-        'barnabee_backup_store_calls_today{class="c"}': 17,
     }
 
 

@@ -12,6 +12,7 @@ from arq import Retry
 from barnabee.core import tracing
 from barnabee.core.errors import DatabaseFull, DatabaseReadOnly, Overloaded, SettingInvalid
 from barnabee.core.metrics import Metrics
+from barnabee.core.spans import export_spans
 from barnabee.workers import retry
 from barnabee.workers.retry import (
     CONTEXT_KEY,
@@ -20,6 +21,7 @@ from barnabee.workers.retry import (
     JobContext,
     with_retry,
 )
+from support.otlp import run_receiver
 
 PAYLOAD = {"trace_id": "a" * 32}
 
@@ -111,3 +113,14 @@ async def test_a_job_runs_with_the_trace_id_of_its_payload(
     await with_retry(capture)(arq_context(context), payload)
 
     assert seen == [PAYLOAD["trace_id"] if payload == PAYLOAD else ""]
+
+
+async def test_the_span_of_a_failed_job_has_its_code(context: JobContext) -> None:
+    async def failing(_context: JobContext, _payload: dict[str, Any]) -> None:
+        raise DatabaseFull(path="x")
+
+    with run_receiver() as received, export_spans("worker", received.url), pytest.raises(Retry):
+        await with_retry(failing)(arq_context(context), PAYLOAD)
+    (span,) = received.spans
+    assert (span.name, span.trace_id, span.failed) == ("failing", PAYLOAD["trace_id"], True)
+    assert span.attributes == {"barnabee.code": DatabaseFull.code}

@@ -67,7 +67,6 @@ class BackupsResponse(ExtensibleSchema):
     replica: ReplicaResponse
     snapshot: SnapshotResponse
     drill: DrillsResponse
-    calls_today: dict[str, int]
     recovery_kit: bool
     offsite: str | None
     warnings: list[str]

@@ -9,7 +9,17 @@ from typing import Literal
 
 from pydantic import Field
 
-from barnabee.core.schema.assistant import LlmConfig, RoutineConfig, ScheduleConfig
+from barnabee.core.schema.assistant import (
+    FillerConfig,
+    LlmConfig,
+    ProbeConfig,
+    RecordingConfig,
+    RoutineConfig,
+    ScheduleConfig,
+    TalkConfig,
+    TroubleConfig,
+    VoiceConfig,
+)
 from barnabee.core.schema.retention import (
     AcceptanceConfig,
     AlertConfig,
@@ -33,14 +43,6 @@ from barnabee.core.schema.services import (
     StageConfig,
     TomlTable,
     WakeConfig,
-)
-from barnabee.core.schema.speech import (
-    FillerConfig,
-    ProbeConfig,
-    RecordingConfig,
-    TalkConfig,
-    TroubleConfig,
-    VoiceConfig,
 )
 
 __all__ = [

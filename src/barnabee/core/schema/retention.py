@@ -39,13 +39,10 @@ class BackupConfig(TomlTable):
 
     snapshot_at: Clock
     drill_at: Clock
-    cpu_percent: Percent
     stale_after_h: Count
     offsite: str
     audio_to: str
     audio_every_s: Seconds
-    listings_per_day: Count
-    downloads_per_day: Count
 
 
 class RetentionConfig(TomlTable):

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from barnabee.audio.samples import STT_RATE_HZ, Samples
+from barnabee.audio.samples import STT_RATE_HZ, Samples, split_windows
 from barnabee.core import manifest
 from barnabee.core.errors import Misconfigured
 from barnabee.gpu.engines.device import (
@@ -25,7 +25,6 @@ from barnabee.gpu.engines.device import (
     select_providers,
 )
 from barnabee.gpu.engines.protocols import Segment, Word
-from barnabee.gpu.engines.windows import split_windows
 
 if TYPE_CHECKING:
     from onnx_asr.adapters import TimestampedResultsAsrAdapter

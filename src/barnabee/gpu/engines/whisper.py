@@ -9,12 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from barnabee.audio.samples import STT_RATE_HZ, Samples
+from barnabee.audio.samples import STT_RATE_HZ, Samples, is_silent
 from barnabee.core import manifest
 from barnabee.core.errors import Misconfigured
 from barnabee.gpu.engines.device import Device
 from barnabee.gpu.engines.protocols import Segment, Word
-from barnabee.gpu.engines.windows import is_silent
 
 # Greedy first and one retry: with the library's six temperatures noise takes six times as long.
 TEMPERATURES = [0.0, 0.4]
@@ -24,8 +23,10 @@ WINDOW_S = 30
 # The encoder takes 30 s for any audio, on a CPU four fifths of the time. Short audio gets a shorter
 # window: its length and some padding, at least MIN_WINDOW_S. The model was trained on 30 s and may
 # then repeat itself ("turn turn turn"): a doubtful result is decoded again with the full window.
-# docs/reference/gpu.md has the frequency and the effect on word errors.
+# Speech at its very beginning is lost ("No wait, the bedroom light" becomes "No"), so silence goes
+# before it. docs/reference/gpu.md has the frequency and the effect on word errors.
 PADDING_S, MIN_WINDOW_S = 5, 15
+LEAD_S = 0.6
 # The library's own criteria of a failed decoding: repetitive text, improbable tokens.
 MAX_COMPRESSION_RATIO, MIN_LOG_PROBABILITY = 2.4, -1.0
 FRAMES_PER_S = 100
@@ -80,17 +81,16 @@ class Whisper:
         if is_silent(samples):
             return
         duration_s = len(samples) / STT_RATE_HZ
-        window_s = choose_window_s(duration_s) if self._short_windows else WINDOW_S
+        window_s = choose_window_s(LEAD_S + duration_s) if self._short_windows else WINDOW_S
+        lead_s = LEAD_S if window_s < WINDOW_S else 0.0
+        samples = np.pad(samples, (int(lead_s * STT_RATE_HZ), 0))
         segments: Iterable[Any] = self._decode(samples, language, words, window_s)
         if window_s < WINDOW_S:
             segments = list(segments)
             if any(map(is_doubtful, segments)):
                 segments = self._decode(samples, language, words, WINDOW_S)
         for one in segments:
-            timed = tuple(
-                Word(word.start, word.end, word.word, word.probability) for word in one.words or ()
-            )
-            yield Segment(one.start, one.end, one.text, one.avg_logprob, one.no_speech_prob, timed)
+            yield _make_segment(one, lead_s)
 
     def _decode(
         self, samples: Samples, language: str, words: bool, window_s: float
@@ -111,6 +111,20 @@ class Whisper:
 def choose_window_s(duration_s: float) -> float:
     """Return the encoder's window for audio of this duration. Pure."""
     return min(float(WINDOW_S), max(float(MIN_WINDOW_S), duration_s + PADDING_S))
+
+
+def _make_segment(segment: Any, lead_s: float) -> Segment:
+    """Return the library's segment with its times from the end of the lead."""
+
+    def shift(time_s: float) -> float:
+        return max(0.0, time_s - lead_s)
+
+    words = tuple(
+        Word(shift(word.start), shift(word.end), word.word, word.probability)
+        for word in segment.words or ()
+    )
+    start_s, end_s = shift(segment.start), shift(segment.end)
+    return Segment(start_s, end_s, segment.text, segment.avg_logprob, segment.no_speech_prob, words)
 
 
 def is_doubtful(segment: Any) -> bool:

@@ -4,7 +4,7 @@ It has no clock and does no I/O: the driver passes the time and the measured mem
 returned events (LOAD and the kinds of unload) and reports the outcome with `record_loaded` and so
 on. One load or one set of unloads is in transition at a time. A model is charged from the start of
 its load to the end of its unload. Preloaded models are loaded when there is room and no request
-waits. `simulate` is a driver with a virtual clock.
+waits.
 """
 
 from __future__ import annotations

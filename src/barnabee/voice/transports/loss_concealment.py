@@ -51,7 +51,7 @@ def synthesize_gap(pcm: bytes, samples: int) -> bytes:
 class PassthroughJitterBuffer(JitterBuffer):
     """Jitter buffer of aiortc that passes every packet on at once.
 
-    The one in aiortc is made for video: it delays audio by 80 ms, by 320 ms for good after a lost
+    The one in aiortc is made for video: it delays audio by 80 ms, by 280 ms for good after a lost
     packet, and drops good packets with lost ones; of a sentence through 20 % loss it left "but do".
     An audio packet is complete in itself, and reordering on a LAN is rare enough to count as loss.
     """

@@ -1,4 +1,4 @@
-/** Backups view: replica, snapshots, storage usage and restore drills. */
+/** Backups view: replica, snapshots and restore drills. */
 import { useEffect, useState } from "preact/hooks";
 import { type Api, ApiError } from "../../api/client";
 import type { BackupsResponse } from "../../api/types";
@@ -8,7 +8,6 @@ import { Notice } from "../../components/Notice";
 import { StateBadge } from "../../components/StateBadge";
 import { formatAge, formatBytes, formatExactTime, formatNumber, formatTime } from "../../format";
 import { useAppState } from "../../state";
-import { StorageUsage } from "./usage";
 import { Drills } from "./drills";
 import "./style.css";
 
@@ -63,7 +62,6 @@ export function Backups({ api }: { api: Pick<Api, "getBackups" | "requestDrill">
           <div class="backup-columns">
             <Replica backups={backups} />
             <Snapshot backups={backups} />
-            <StorageUsage calls={backups.calls_today} />
           </div>
           <Drills backups={backups} onRequest={() => setConfirming(true)} />
         </>

@@ -10,10 +10,10 @@ import numpy as np
 import onnx
 import pytest
 
+from barnabee.audio.samples import WINDOW_S
 from barnabee.core.errors import Misconfigured, ModelDamaged, ModelMissing
 from barnabee.gpu.engines.device import Device
 from barnabee.gpu.engines.parakeet import EUROPEAN, Parakeet, read_languages
-from barnabee.gpu.engines.windows import WINDOW_S
 from support import parakeet_tdt
 
 CPU = Device("cpu", 1)

@@ -35,7 +35,7 @@ class FakeWhisperModel:
             compression_ratio=compression,
             avg_logprob=probability,
             no_speech_prob=0.0,
-            words=None,
+            words=[SimpleNamespace(start=0.5, end=0.9, word=text, probability=0.9)],
         )
         return [segment], None
 
@@ -73,6 +73,19 @@ def test_gpu_uses_the_full_window() -> None:
     model = FakeWhisperModel({3000: ("turn on the light", 1.0, -0.2)})
     assert transcribe_text(model, 2, short_windows=False) == "turn on the light"
     assert model.windows == [3000]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "end_s", "word"), [(2, 2.0, (0.0, 0.3)), (28, 28.0, (0.5, 0.9))]
+)
+def test_times_are_those_of_the_audio(
+    seconds: float, end_s: float, word: tuple[float, float]
+) -> None:
+    model = FakeWhisperModel(dict.fromkeys((1500, 3000), ("light", 1.0, -0.2)))
+    samples = np.ones(int(seconds * RATE), np.float32)
+    (segment,) = whisper.Whisper(model, short_windows=True).transcribe(samples, language="en")
+    assert (segment.start_s, segment.end_s) == (0.0, pytest.approx(end_s))
+    assert (segment.words[0].start_s, segment.words[0].end_s) == pytest.approx(word)
 
 
 @given(st.floats(0.01, 3600))

@@ -1,8 +1,10 @@
-"""Simulation of a request trace against the ledger, with a virtual clock and a simulated GPU.
+"""Simulation of a request trace against the VRAM ledger: virtual clock, simulated GPU.
 
-A load takes `reload_cost_ms`; a model holds its reserved memory at rest and its peak while it is
-leased, unless the trace says otherwise. A turn holds all its models until the last of its requests
-has ended.
+A trace has one JSON object per line; `tests/data/evening.jsonl` is a synthetic one: four
+rooms, 310 turns in two hours, Whisper forced for all rooms twice, other programs that take memory
+three times, models that take more than declared. A load takes `reload_cost_ms`; a model holds its
+reserved memory at rest and its peak while it is leased, unless the trace says otherwise. A turn
+holds all its models until the last of its requests has ended.
 """
 
 from __future__ import annotations
@@ -13,18 +15,59 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from itertools import count
+from pathlib import Path
+from typing import Literal
+
+from pydantic import TypeAdapter
 
 from barnabee.core.schema import System
 from barnabee.gpu.vram.ledger import Ledger
 from barnabee.gpu.vram.types import UNLOAD_KINDS, EventKind, LedgerEvent, MeasuredMemory
-from barnabee.gpu.vram.workload import (
-    MeasurementEvent,
-    OtherProgramsEvent,
-    RequestEvent,
-    TraceEvent,
-)
 
 UNLOAD_MS = 500  # duration of an unload until its memory is free
+
+
+@dataclass(frozen=True, kw_only=True)
+class RequestEvent:
+    """Request for a model, used for `hold_ms`; requests with the same `turn` are one turn."""
+
+    t_ms: int
+    model: str
+    hold_ms: int
+    session: str
+    turn: str | None = None
+    event: Literal["ask"] = "ask"
+
+
+@dataclass(frozen=True, kw_only=True)
+class OtherProgramsEvent:
+    """Memory held by other programs from now on."""
+
+    t_ms: int
+    other_mib: int
+    event: Literal["others"] = "others"
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeasurementEvent:
+    """Memory of a model from now on: at rest, at its peak, and not freed by an unload."""
+
+    t_ms: int
+    model: str
+    held_mib: int
+    highest_mib: int
+    left_mib: int = 0
+    event: Literal["measured"] = "measured"
+
+
+TraceEvent = RequestEvent | OtherProgramsEvent | MeasurementEvent
+
+
+def read_trace(file: Path) -> list[TraceEvent]:
+    """Return the events by time."""
+    parse = TypeAdapter[TraceEvent](TraceEvent).validate_json
+    events = [parse(line) for line in file.read_text(encoding="utf-8").splitlines()]
+    return sorted(events, key=lambda event: event.t_ms)
 
 
 @dataclass

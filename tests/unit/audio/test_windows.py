@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from barnabee.gpu.engines.windows import SEARCH_S, WINDOW_S, is_silent, split_windows
+from barnabee.audio.samples import SEARCH_S, WINDOW_S, is_silent, split_windows
 
 RATE = 16_000
 

@@ -1,8 +1,7 @@
-"""Replay of request traces: all turns are answered and no leased model is unloaded."""
+"""VRAM ledger with replayed traces: turns are answered, no leased model is unloaded."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection
 from pathlib import Path
 
@@ -11,22 +10,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from barnabee.core import system
-from barnabee.core.errors import BadInput
-from barnabee.gpu.vram.simulate import UNLOAD_MS, ReplaySummary, Simulation, replay_trace
 from barnabee.gpu.vram.types import UNLOAD_KINDS, EventKind, LedgerEvent
-from barnabee.gpu.vram.workload import (
+from support.vram_simulation import (
+    UNLOAD_MS,
     MeasurementEvent,
     OtherProgramsEvent,
+    ReplaySummary,
     RequestEvent,
+    Simulation,
     TraceEvent,
     read_trace,
+    replay_trace,
 )
 
 GRAPH = system.load_system()
-EVENING = read_trace(
-    (Path(__file__).parents[2] / "data/evening.jsonl").read_text(encoding="utf-8").splitlines(),
-    GRAPH.model,
-)
+EVENING = read_trace(Path(__file__).parents[2] / "data/evening.jsonl")
 
 
 @pytest.fixture(scope="module")
@@ -102,9 +100,7 @@ def test_turn_holds_all_its_models_until_it_ends() -> None:
 
 def test_unreclaimed_memory_does_not_block_its_own_model() -> None:
     trace: list[TraceEvent] = [
-        MeasurementEvent(
-            t_ms=0, event="measured", model="whisper", held_mib=4000, highest_mib=5000, left_mib=900
-        ),
+        MeasurementEvent(t_ms=0, model="whisper", held_mib=4000, highest_mib=5000, left_mib=900),
         make_request(60_000, "whisper"),
         make_request(3_600_000, "whisper"),
     ]
@@ -131,24 +127,6 @@ def test_replay_is_deterministic(
     assert replay_trace(GRAPH, EVENING) == replayed
 
 
-@pytest.mark.parametrize(
-    ("line", "message"),
-    [
-        ("{", "line 2 is not JSON"),
-        ("[1]", "line 2 has no event ask, others or measured"),
-        ('{"event": "dance", "t_ms": 1}', "line 2 has no event"),
-        ('{"t_ms": 1, "model": "kokoro", "session": "x"}', "line 2: hold_ms: Field required"),
-        ('{"t_ms": -1, "model": "kokoro", "hold_ms": 1, "session": "x"}', "line 2: t_ms"),
-        ('{"t_ms": 1, "model": "ghost", "hold_ms": 1, "session": "x"}', "no model 'ghost'"),
-        ('{"t_ms": 1, "event": "others", "other_mib": "9"}', "line 2: other_mib"),
-    ],
-)
-def test_invalid_line_is_named(line: str, message: str) -> None:
-    good = '{"t_ms": 1, "model": "kokoro", "hold_ms": 1, "session": "x"}'
-    with pytest.raises(BadInput, match=message):
-        read_trace([good, line, ""], GRAPH.model)
-
-
 TRACES = st.lists(
     st.one_of(
         st.builds(
@@ -161,7 +139,6 @@ TRACES = st.lists(
         st.builds(
             OtherProgramsEvent,
             t_ms=st.integers(0, 200_000),
-            event=st.just("others"),
             other_mib=st.integers(0, 9_000),
         ),
     ),
@@ -182,4 +159,3 @@ def test_every_request_of_any_trace_is_granted_or_refused(
     assert summary.granted + sum(summary.refused.values()) == len(asked)
     assert summary.longest_wait_ms <= GRAPH.gpu.wait_limit_ms
     assert unloaded_while_held(events) == []
-    assert json.dumps(summary.refused)
