@@ -40,7 +40,9 @@ with subtest("without database and replica no service starts on an empty databas
 
 with subtest("once the replica can be reached, all services start"):
     backup.succeed("systemctl start s3.service")
-    wait_for(core, "barnabee-healthy.target", COLD_START_S)
+    for service in SERVICES:
+        wait_for(core, f"barnabee-{service}.service", COLD_START_S)
+    core.succeed("systemctl restart barnabee-health.service")
 
 with subtest("no unit has failed, and no journal has a traceback"):
     assert_sound()

@@ -42,7 +42,7 @@ def start_services() -> None:
 def stop_services() -> None:
     """Stop the services of core, and wait for each, for which naming the target is not enough."""
     units = " ".join(f"barnabee-{name}.service" for name in SERVICES)
-    core.succeed(f"systemctl stop barnabee.target {units}")
+    core.succeed(f"systemctl stop barnabee-healthy.target barnabee.target {units}")
 
 
 def service_url(machine: Any, service: str) -> str:
