@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -98,6 +99,18 @@ def delete_replica_files(deployment: ReplicatedDeployment) -> None:
         file.unlink()
     deployment.s3.kill()  # it caches its listings
     deployment.s3.start()
+
+
+async def test_a_drill_after_the_loss_of_the_local_repository(
+    deployment: ReplicatedDeployment,
+) -> None:
+    await prepare(deployment)
+    shutil.rmtree(deployment.settings.data_dir / restic.FOLDER)
+    done = await run_drill(deployment)
+    assert (done.success, done.offsite) == (True, True), done
+    shutil.rmtree(find_offsite(deployment))
+    done = await run_drill(deployment)
+    assert (done.success, done.step, done.code) == (False, "snapshot: find", "not_found"), done
 
 
 def find_offsite(deployment: ReplicatedDeployment) -> Path:

@@ -16,7 +16,7 @@ import shutil
 import sqlite3
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -29,7 +29,13 @@ from barnabee.backup.integrity import DatabaseContent, RowBaseline
 from barnabee.backup.replica import LitestreamReplica
 from barnabee.backup.restore_sources import SnapshotSource
 from barnabee.backup.snapshots import StepProgress, ignore_progress
-from barnabee.core.errors import BackupFailed, BarnabeeError, DatabaseFull, DependencyDown
+from barnabee.core.errors import (
+    BackupFailed,
+    BarnabeeError,
+    DatabaseFull,
+    DependencyDown,
+    NotFound,
+)
 from barnabee.core.files import write_atomically
 from barnabee.core.schema import System
 from barnabee.core.settings import Settings
@@ -42,6 +48,7 @@ EXPIRING_TABLES = ("turns", "spoken")  # deleted by the worker after retention.t
 REPLICATION_LIMIT_S = 60.0
 FETCH_LIMIT_S = 3600.0
 MAX_DRILLS = 400  # more than a year of nights
+_TXID_ATTEMPTS = 4  # each holds the write lock for litestream's answer, at most 1.5 s
 _POLL_S = 0.25
 
 log = structlog.get_logger()
@@ -121,12 +128,13 @@ class _DrillRun:
     def _read_live_content(self) -> tuple[int, DatabaseContent]:
         read_txid = litestream.make_txid_reader(self.settings)
         database = self.settings.database_path
-        with consistent_copy.open_read_transaction(database, read_txid) as read:
-            if not read.txid:
-                reason = "it did not return the transaction id"
-                raise DependencyDown(dependency="litestream", reason=reason)
-            self.rows_by_day = integrity.count_rows_by_day(read.connection)
-            return read.txid, integrity.read_content(read.connection)
+        for _ in range(_TXID_ATTEMPTS):
+            with consistent_copy.open_read_transaction(database, read_txid) as read:
+                if read.txid:
+                    self.rows_by_day = integrity.count_rows_by_day(read.connection)
+                    return read.txid, integrity.read_content(read.connection)
+        reason = "it did not return the transaction id"
+        raise DependencyDown(dependency="litestream", reason=reason)
 
     async def _wait_until_replicated(self, txid: int) -> None:
         socket, database = Path(self.settings.litestream_socket), self.settings.database_path
@@ -150,8 +158,12 @@ class _DrillRun:
             return
         self.result = replace(self.result, snapshot=source.snapshot.id, offsite=source.is_offsite)
         self._begin_step("snapshot: check")
-        for repository in restore_sources.open_repositories(self.system, self.settings):
-            await asyncio.to_thread(repository.check, datetime.now(UTC).date())
+        local, *others = restore_sources.open_repositories(self.system, self.settings)
+        today = datetime.now(UTC).date()
+        for repository in others:
+            await asyncio.to_thread(repository.check, today)
+        with suppress(NotFound):  # a lost disk: the next snapshot makes it
+            await asyncio.to_thread(local.check, today)
 
     def _require_no_collapse(self, content: DatabaseContent) -> None:
         if self.accept_collapse:
