@@ -44,7 +44,8 @@ class RedisClient(Redis):
                 lib_name=None,  # no CLIENT SETINFO, for which no user has the permission
                 lib_version=None,
             )
-        except ValueError as error:
+            pool.make_connection()  # type: ignore[no-untyped-call] # takes the URL's options
+        except (TypeError, ValueError) as error:
             hint = "write redis://host:port/0"
             raise SettingInvalid(name="REDIS_URL", reason=str(error), hint=hint) from error
         super().__init__(connection_pool=pool)

@@ -14,7 +14,7 @@ from barnabee.core.redis_client import RedisClient
 from support.wait import find_free_port
 
 
-@pytest.mark.parametrize("url", ["", "http://x", "redis://x:notaport"])
+@pytest.mark.parametrize("url", ["", "http://x", "redis://x:notaport", "redis://x?foo=1"])
 def test_an_invalid_url_names_the_setting(url: str) -> None:
     with pytest.raises(SettingInvalid, match="REDIS_URL"):
         RedisClient(url)
