@@ -31,6 +31,8 @@ from barnabee.core.health import Degraded
 from barnabee.core.schema import System
 from barnabee.core.settings import Settings, read_variable, require_credential
 
+# Its default of 1 s twice (its own sync, then ours) is longer than a request may take.
+BUSY_TIMEOUT_MS = 200
 # Longer than the sync interval and one upload, shorter than the limit of a health check.
 REQUEST_TIMEOUT_S = 1.5
 POLL_S = 0.25
@@ -106,6 +108,9 @@ def litestream_config(
         "dbs": [
             {
                 "path": str(database_path),
+                # For its checkpoints, which it tries again: `_sync` waits for them while the caller
+                # has the write lock.
+                "busy-timeout": f"{BUSY_TIMEOUT_MS}ms",
                 # As often as it uploads; the default is once a second.
                 "monitor-interval": f"{replica.sync_interval_ms}ms",
                 "replica": {
