@@ -15,7 +15,7 @@ from barnabee.audio import wav
 from barnabee.audio.samples import resample, to_pcm16
 from barnabee.clients import probe
 from barnabee.core import system
-from barnabee.gpu.engines.device import Device
+from barnabee.gpu.engines.base import Device
 from barnabee.gpu.engines.kokoro import Kokoro
 
 SENTENCES = {

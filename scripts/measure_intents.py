@@ -17,10 +17,15 @@ from pathlib import Path
 import numpy as np
 
 from barnabee.core import system
-from barnabee.gpu.engines.device import Device
+from barnabee.gpu.engines.base import Device
 from barnabee.gpu.engines.minilm import MiniLm
-from barnabee.understanding import intent_recognizer, intents
-from barnabee.understanding.intents import ExampleIndex, IntentDecision, Thresholds, decide_intent
+from barnabee.understanding import intent_recognizer
+from barnabee.understanding.intent_recognizer import (
+    ExampleIndex,
+    IntentDecision,
+    Thresholds,
+    decide_intent,
+)
 from barnabee.understanding.interfaces import KnownFact, Vectors
 from barnabee.understanding.note_subjects import choose_similar, find_loosely, find_notes
 from barnabee.understanding.utterance import clean_utterance
@@ -40,8 +45,8 @@ def compute_scores(
     texts: list[str], embed: Callable[[list[str]], Vectors]
 ) -> dict[str, dict[str, float]]:
     """Return the intent scores of each sentence by embeddings."""
-    known = intents.load_intents()
-    index = ExampleIndex(known, embed(intents.list_examples(known)))
+    known = intent_recognizer.load_intents()
+    index = ExampleIndex(known, embed(intent_recognizer.list_examples(known)))
     return {text: index.scores(row) for text, row in zip(texts, embed(texts), strict=True)}
 
 
@@ -49,7 +54,7 @@ def evaluate_limits(
     sentences: list[tuple[str, str]], scores: dict[str, dict[str, float]], limits: Thresholds
 ) -> EvaluationResult:
     """Return the evaluation of labelled sentences with `limits`."""
-    known = intents.load_intents()
+    known = intent_recognizer.load_intents()
 
     def decide(text: str) -> IntentDecision:
         return decide_intent(scores[text], known, limits)
@@ -84,7 +89,7 @@ def main() -> None:
     def embed(texts: list[str]) -> Vectors:
         return np.asarray(model.embed(texts).vectors, dtype=np.float32)
 
-    lexicon = intent_recognizer.LexicalIndex(intents.load_intents())
+    lexicon = intent_recognizer.LexicalIndex(intent_recognizer.load_intents())
     for name in ("tuning", "heldout"):
         raw = read_labelled_sentences(DATA / f"intents_{name}.toml")
         sentences = [(label, clean_utterance(text)) for label, text in raw]

@@ -17,10 +17,10 @@ from prometheus_client.metrics import MetricWrapperBase
 
 import barnabee.api.health
 import barnabee.gpu.app
-import barnabee.voice.health
+import barnabee.voice.app
 import barnabee.workers.health
 from barnabee.api import language_model
-from barnabee.api.metrics import CommandMetrics
+from barnabee.api.command_handler import CommandMetrics
 from barnabee.core import system
 from barnabee.core.health import HealthCheck, HealthMonitor
 from barnabee.core.metrics import Metrics
@@ -110,7 +110,7 @@ def _gpu(_metrics: Metrics) -> list[HealthCheck]:
 
 def _voice(metrics: Metrics) -> list[HealthCheck]:
     RecordingMetrics.register(metrics)
-    return barnabee.voice.health.make_checks(
+    return barnabee.voice.app.make_checks(
         gpu=_nothing, api=_nothing, recordings=_nothing, ready=lambda: True
     )
 

@@ -18,6 +18,7 @@ let
     "trouble.lost" = "trouble.api_failed";
   };
   removed = [
+    "acceptance.detect_failure_s"
     "backup.cpu_percent"
     "backup.downloads_per_day"
     "backup.listings_per_day"

@@ -122,7 +122,7 @@ in
         "barnabee-healthy.target"
         "barnabee-supervisor.service"
       ];
-    # For units that read or write the replica (core/replica_epoch.py).
+    # For units that read or write the replica (store/fence.py).
     replicaEnvironment = lib.optionalAttrs (
       cfg.standby.enable && lib.elem cfg.name cfg.standby.members
     ) { BARNABEE_LINE = "${cfg.dataDir}/line"; };

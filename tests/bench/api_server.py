@@ -19,8 +19,8 @@ from barnabee.core.health import HealthMonitor
 from barnabee.core.metrics import Metrics
 from barnabee.core.schema import System
 from barnabee.core.settings import Settings
-from barnabee.testing.engines import FakeGpuClient
 from barnabee.understanding.interfaces import Area, Entity, Home, HomeAnswer
+from support.fake_engines import FakeGpuClient
 
 REPLY = {
     "reply": "Turned on the light",

@@ -17,7 +17,7 @@ from statistics import median
 import httpx
 import pytest
 
-from barnabee.gpu.engines.device import Device
+from barnabee.gpu.engines.base import Device
 from barnabee.gpu.engines.minilm import MiniLm
 from support.benchmark import choose_size, is_at_most
 from support.gpu import TOKEN, GpuProcess, find_models_dir

@@ -20,11 +20,11 @@ import numpy as np
 import pytest
 
 from barnabee.clients.api import ApiClient, CommandReply
-from barnabee.testing import engines
-from barnabee.testing.llm import FakeLlmServer, ScriptedAnswer
+from support import fake_engines
 from support.api import TOKEN, ApiProcess
 from support.asgi_server import serve_app
 from support.benchmark import choose_size, is_at_most
+from support.fake_llm import FakeLlmServer, ScriptedAnswer
 from support.gpu import TOKEN as GPU_TOKEN
 from support.gpu import GpuProcess
 from support.redis import RedisServer
@@ -82,7 +82,7 @@ async def test_first_sentence_reaches_the_synthesis_at_once(
 ) -> None:
     server = FakeLlmServer(answer=ScriptedAnswer(CHUNKS, gap_s=1 / TOKENS_PER_S))
     async with (
-        serve_app(engines.make_gpu_app()) as gpu_url,
+        serve_app(fake_engines.make_gpu_app()) as gpu_url,
         run_api(tmp_path / "api", redis_server, server, gpu_url) as process,
     ):
         client = ApiClient(process.url, TOKEN, timeout_s=120)

@@ -26,8 +26,8 @@ from barnabee.gpu.vram.types import (
     VramLease,
     Wait,
 )
-from barnabee.testing.engines import FakeGpuMemory, FakeSynthesizer
 from support.benchmark import choose_size, is_at_least, is_at_most
+from support.fake_engines import FakeGpuMemory, FakeSynthesizer
 from support.vram import make_gpu, make_model
 from support.wait import wait_until
 

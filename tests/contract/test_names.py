@@ -15,7 +15,7 @@ SOURCES = sorted((ROOT / "src/barnabee").rglob("*.py"))
 TREES = {path: ast.parse(path.read_text(encoding="utf-8")) for path in SOURCES}
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
-MAX_FILES = 400  # raise it with a new service or process, not with a fragment
+MAX_FILES = 345  # raise it with a new service or process, not with a fragment
 MAX_FILE_LINES = 300
 MAX_FUNCTION_LINES, P90_FUNCTION_LINES = 50, 20
 MAX_DUPLICATE_CLASSES = 10
@@ -45,9 +45,9 @@ TEXTS = {
 }
 # Sentences that people say to the assistant or hear from it.
 SENTENCES = {
-    *("intents.toml", "home.toml", "home_sentences.toml", "home_targets.py", "home_phrases.py"),
+    *("intents.toml", "home.toml", "home_sentences.toml", "home_targets.py"),
     *("home_answers.py", "home_plan.py", "home_registry.py"),
-    *("command_words.py", "schedule_phrases.py", "note_subjects.py"),
+    *("words.py", "schedule_phrases.py", "note_subjects.py"),
     *("sentences.md", "broadcast.py"),
 }
 # Old names that work for one release, and files of a deployment that keep their name.

@@ -28,7 +28,7 @@ def main() -> int:
 
 
 def _run(name: str, settings: dict[str, Any], recorder: Recorder) -> None:
-    from barnabee.gpu.engines.device import Device  # noqa: PLC0415 - may be missing
+    from barnabee.gpu.engines.base import Device  # noqa: PLC0415 - may be missing
     from gpu.context import Bench, count_cores  # noqa: PLC0415
 
     bench = Bench(

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from barnabee.core import system
 from barnabee.core.schema import GpuConfig, ModelConfig, System
 from barnabee.gpu.engine_factory import select_models
-from barnabee.gpu.engines.device import Device
+from barnabee.gpu.engines.base import Device
 from barnabee.gpu.vram.probe import VramProbe, open_probe
 from gpu.report import Recorder
 

@@ -13,11 +13,10 @@ import numpy as np
 
 from barnabee.audio.samples import STT_RATE_HZ
 from barnabee.core.schema import VoiceConfig
-from barnabee.gpu.engines.device import Device
+from barnabee.gpu.engines.base import WAKE_FRAME_SAMPLES, Device
 from barnabee.gpu.engines.kokoro import Kokoro, KokoroTorch
 from barnabee.gpu.engines.minilm import MiniLm, MiniLmTorch
 from barnabee.gpu.engines.parakeet import Parakeet
-from barnabee.gpu.engines.protocols import WAKE_FRAME_SAMPLES
 from barnabee.gpu.engines.wakeword import OpenWakeWord
 from barnabee.gpu.engines.whisper import Whisper
 from barnabee.gpu.model_runtime import ModelRuntime

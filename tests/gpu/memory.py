@@ -11,11 +11,11 @@ from typing import Any
 from barnabee.core.errors import BarnabeeError, VramExhausted
 from barnabee.gpu.model_runtime import release_pooled_memory
 from barnabee.gpu.vram.probe import MIB, NvmlProbe
-from barnabee.testing.engines import FakeGpuMemory
 from gpu import engines, simulation
 from gpu.context import Bench, read_wav, time_runs
 from gpu.report import MISSING, CheckFailed
 from gpu.stack import ENGINES, Stack, lease_with_retries, make_stack
+from support.fake_engines import FakeGpuMemory
 
 SPARE_MIB = 24  # left free by the ballast: less than any model needs
 

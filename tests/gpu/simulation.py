@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from barnabee.gpu.vram.probe import MIB
-from barnabee.testing.engines import FakeGpuMemory
+from support.fake_engines import FakeGpuMemory
 
 
 def count_memory(

@@ -22,11 +22,11 @@ from barnabee.gpu.model_runtime import ModelRuntime
 from barnabee.gpu.vram.ledger import Ledger
 from barnabee.gpu.vram.manager import VramManager
 from barnabee.gpu.vram.probe import VramProbe
-from barnabee.testing.engines import FakeGpuMemory
 from gpu import simulation
 from gpu.context import Bench
 from gpu.doctor import REQUIREMENTS
 from support import kokoro_network
+from support.fake_engines import FakeGpuMemory
 from support.wait import wait_until
 
 SIMULATED_MIB = 16_384

@@ -15,10 +15,10 @@ import pytest
 import pytest_asyncio
 
 from barnabee.core.auth import COOKIE_NAME, Authenticator
-from barnabee.testing import engines
-from barnabee.testing.home_assistant import FakeHomeAssistant
+from support import fake_engines
 from support.api import HOME_TOKEN, TOKEN, ApiProcess
 from support.asgi_server import serve_app
+from support.fake_home_assistant import FakeHomeAssistant
 from support.redis import RedisServer
 from support.wait import eventually
 
@@ -45,7 +45,7 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServ
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def gpu_url() -> AsyncIterator[str]:
-    async with serve_app(engines.make_gpu_app()) as url:
+    async with serve_app(fake_engines.make_gpu_app()) as url:
         yield url
 
 

@@ -14,11 +14,11 @@ from barnabee.backup import (
     cold_start,
     integrity,
     litestream,
-    recovery_kit,
     restic,
     restore,
     restore_points,
     restore_sources,
+    snapshot_job,
 )
 from barnabee.backup.restore_sources import RestoreSource
 from barnabee.backup.snapshots import ignore_progress
@@ -188,12 +188,12 @@ async def test_an_offsite_snapshot_is_restored_with_the_kit_alone(
     await deployment.wait_until_replicated()
     take_snapshot(deployment)
     before = read_live_content(deployment.path)
-    kit = recovery_kit.print_kit(deployment.system, deployment.settings)
+    kit = snapshot_job.print_kit(deployment.system, deployment.settings)
     deployment.stop_litestream()
     deployment.delete_data()
 
     source = restore_sources.find_snapshot_source(
-        *(deployment.system, deployment.settings), password=recovery_kit.parse_password(kit)
+        *(deployment.system, deployment.settings), password=snapshot_job.parse_password(kit)
     )
     assert isinstance(source, restore_sources.SnapshotSource)
     assert source.is_offsite
@@ -248,19 +248,19 @@ async def test_only_the_right_recovery_kit_opens_the_snapshot(
 ) -> None:
     await record_turns(deployment, range(10))
     take_snapshot(deployment)
-    kit = recovery_kit.print_kit(deployment.system, deployment.settings)
+    kit = snapshot_job.print_kit(deployment.system, deployment.settings)
 
-    def verify(password: str) -> recovery_kit.RecoveryKitResult:
-        return recovery_kit.verify_kit(
+    def verify(password: str) -> snapshot_job.RecoveryKitResult:
+        return snapshot_job.verify_kit(
             deployment.system, deployment.settings, password, ignore_progress
         )
 
-    password = recovery_kit.parse_password(kit)
+    password = snapshot_job.parse_password(kit)
     (deployment.settings.data_dir / restic.PASSWORD).unlink()  # the kit alone has to open it
     assert (await asyncio.to_thread(verify, password)).rows == 10 + len(load_migrations())
     with pytest.raises(SettingInvalid, match="does not open"):
         await asyncio.to_thread(verify, f"{password[:-1]}x")
-    assert not (deployment.settings.data_dir / recovery_kit.TEST_FOLDER).exists()
+    assert not (deployment.settings.data_dir / snapshot_job.TEST_FOLDER).exists()
 
 
 @needs_program("restic", "restic")

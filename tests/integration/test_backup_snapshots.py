@@ -19,7 +19,6 @@ from barnabee.backup import (
     consistent_copy,
     drill,
     integrity,
-    recovery_kit,
     restic,
     restore_sources,
     snapshot_job,
@@ -107,7 +106,7 @@ def test_a_snapshot_has_the_database_and_restic_alone_restores_it(
     for path in get_repository(settings).rglob("*"):
         assert path.stat().st_mode & 0o077 == (0o070 if path.is_dir() else 0o040), path
 
-    printed = recovery_kit.print_kit(SYSTEM, settings)
+    printed = snapshot_job.print_kit(SYSTEM, settings)
     commands = [line.strip() for line in printed.splitlines() if line.startswith("    export")]
     commands += [line.strip() for line in printed.splitlines() if line.startswith("    restic")]
     subprocess.run(["sh", "-euc", "\n".join(commands)], cwd=tmp_path, check=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from barnabee.gpu.engines.device import Device
+from barnabee.gpu.engines.base import Device
 from barnabee.gpu.engines.minilm import MiniLm
 from barnabee.understanding.intent_recognizer import IntentRecognizer
 from barnabee.understanding.interfaces import Entity, Vectors

@@ -11,10 +11,10 @@ from typing import Any
 import httpx
 import pytest
 
-from barnabee.testing import engines
-from barnabee.testing.home_assistant import FakeHomeAssistant
+from support import fake_engines
 from support.api import HOME_TOKEN, ApiProcess
 from support.asgi_server import serve_app
+from support.fake_home_assistant import FakeHomeAssistant
 from support.redis import RedisServer
 from support.wait import eventually
 
@@ -38,7 +38,7 @@ def redis_server(tmp_path: Path) -> RedisServer:
 async def api(
     tmp_path: Path, redis_server: RedisServer, home_assistant: FakeHomeAssistant
 ) -> AsyncIterator[ApiProcess]:
-    async with serve_app(engines.make_gpu_app()) as gpu_url:
+    async with serve_app(fake_engines.make_gpu_app()) as gpu_url:
         urls = {"HOME_ASSISTANT_URL": home_assistant.url, "GPU_SERVICE_URL": gpu_url}
         process = ApiProcess(tmp_path / "api", redis_server.url, environment=urls).start()
         await process.wait_until_unhealthy()

@@ -18,7 +18,7 @@ from barnabee.clients.service_client import ServiceClient
 from barnabee.core.auth import COOKIE_NAME
 from barnabee.core.files import WatchedFile
 from barnabee.core.tokens import TOKENS_FILE, Scope, TokenStore
-from barnabee.testing import engines as fakes
+from support import fake_engines as fakes
 from support.api import TOKEN, ApiProcess
 from support.asgi_server import serve_app
 from support.dashboard_api import SAME_ORIGIN, log_in

@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from barnabee.clients.api import StageTiming, TurnReport, send_turn_report
-from barnabee.testing import engines as fakes
+from support import fake_engines as fakes
 from support.api import ApiProcess
 from support.asgi_server import serve_app
 from support.redis import RedisServer

@@ -13,11 +13,11 @@ import httpx
 import psutil
 import pytest
 
-from barnabee.testing import engines
-from barnabee.testing.home_assistant import FakeHomeAssistant
-from barnabee.testing.llm import FakeLlmServer, ScriptedAnswer
+from support import fake_engines
 from support.api import HOME_TOKEN, ApiProcess
 from support.asgi_server import serve_app
+from support.fake_home_assistant import FakeHomeAssistant
+from support.fake_llm import FakeLlmServer, ScriptedAnswer
 from support.redis import RedisServer
 from support.wait import eventually
 
@@ -34,7 +34,7 @@ async def home_assistant() -> AsyncIterator[FakeHomeAssistant]:
 
 @pytest.fixture
 async def gpu_url() -> AsyncIterator[str]:
-    async with serve_app(engines.make_gpu_app()) as url:
+    async with serve_app(fake_engines.make_gpu_app()) as url:
         yield url
 
 

@@ -21,11 +21,11 @@ import pytest
 
 from barnabee.audio import wav
 from barnabee.clients.gpu import GpuClient
-from barnabee.testing.llm import FakeLlmServer, ScriptedAnswer
 from barnabee.up.demo_home.websocket_api import open_connection
 from support.api import ApiProcess
 from support.asgi_server import serve_app
 from support.demo_home import DemoHomeProcess
+from support.fake_llm import FakeLlmServer, ScriptedAnswer
 from support.filler_recordings import record_fillers
 from support.first_week import Dialogue, find_item_problems, find_state_problems
 from support.first_week_api import ApiHousehold

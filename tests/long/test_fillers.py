@@ -12,7 +12,7 @@ import pyloudnorm
 import pytest
 
 from barnabee.audio.samples import resample
-from barnabee.gpu.engines.device import Device
+from barnabee.gpu.engines.base import Device
 from barnabee.gpu.engines.whisper import Whisper
 from barnabee.voice import fillers
 from barnabee.voice.fillers import Clip

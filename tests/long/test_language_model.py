@@ -14,12 +14,12 @@ import pytest
 from barnabee.clients.api import ApiClient
 from barnabee.clients.llm import LlmClient
 from barnabee.core.system import get_system
-from barnabee.testing import engines
-from barnabee.testing.llm import FakeLlmServer, ScriptedAnswer
 from barnabee.understanding.model_turn import ask_model
-from barnabee.up import local_llm, paths
+from barnabee.up import model_pins, paths
+from support import fake_engines
 from support.api import TOKEN, ApiProcess
 from support.asgi_server import serve_app
+from support.fake_llm import FakeLlmServer, ScriptedAnswer
 from support.gpu import TOKEN as GPU_TOKEN
 from support.gpu import GpuProcess
 from support.language_model import RecordedSink, make_context
@@ -38,7 +38,10 @@ async def run_api(
     model: str = "family",
     unhealthy: tuple[str, ...] = (),
 ) -> AsyncIterator[tuple[ApiProcess, ApiClient]]:
-    async with serve_app(server.make_app()) as url, serve_app(engines.make_gpu_app()) as gpu_url:
+    async with (
+        serve_app(server.make_app()) as url,
+        serve_app(fake_engines.make_gpu_app()) as gpu_url,
+    ):
         process = ApiProcess(
             directory / "api",
             redis.url,
@@ -104,15 +107,15 @@ async def test_a_wrong_model_name_is_red(tmp_path: Path, redis_server: RedisServ
 def run_gpu_service(directory: Path) -> Iterator[GpuProcess]:
     """Run the service with the small model, in memory that holds it or a second STT model."""
     models = paths.models_directory()
-    if not all((models / folder / "manifest.json").is_file() for folder in local_llm.FOLDERS):
+    if not all((models / folder / "manifest.json").is_file() for folder in model_pins.FOLDERS):
         pytest.skip("the small language model is not fetched: ./barnabee up --llm")
 
     def change(graph: dict[str, Any]) -> None:
         graph["model"]["second"] = graph["model"]["whisper"] | {"priority": 4, "vram_peak_mib": 512}
-        graph["model"] |= tomllib.loads(local_llm.TABLE)["model"]
+        graph["model"] |= tomllib.loads(model_pins.TABLE)["model"]
         graph["service"]["gpu"]["memory_max_mib"] = 3400
 
-    settings = local_llm.make_settings(models)
+    settings = model_pins.make_settings(models)
     settings["LLAMA_ARG_TOP_K"] = "1"  # the same answer each time
     service = GpuProcess(directory, models, change=change, environment=settings).start()
     try:

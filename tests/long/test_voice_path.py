@@ -23,7 +23,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from barnabee.clients.api import StageTiming, TurnReport, send_turn_report
-from barnabee.testing import engines as fakes
+from support import fake_engines as fakes
 from support.api import TOKEN, ApiProcess
 from support.asgi_server import serve_app
 from support.redis import RedisServer

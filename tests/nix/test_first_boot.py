@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from barnabee.deploy import hardware, host_check, host_file
+from barnabee.deploy import hardware, host_check
 from barnabee.deploy.host_check import InstallFacts
 from barnabee.deploy.host_secrets import HostSecrets
 from support.hardware_tree import HardwareTree
@@ -57,8 +57,8 @@ def test_the_printed_host_file_is_a_host_that_fits_its_machine(
     HardwareTree(tmp_path).add_workstation()
     monkeypatch.setenv("ROOT", str(tmp_path))
     machine = hardware.read_hardware()
-    kind = host_file.HostKind.HYPERVISOR if host == "beast" else host_file.HostKind.STANDBY
-    text = host_file.render_host_file(host, kind, machine).replace("../..", str(ROOT))
+    kind = hardware.HostKind.HYPERVISOR if host == "beast" else hardware.HostKind.STANDBY
+    text = hardware.render_host_file(host, kind, machine).replace("../..", str(ROOT))
     file = tmp_path / "default.nix"
     file.write_text(text, encoding="utf-8")
     module = f"{{ lib, ... }}: {{ barnabee.placeholders = lib.mkForce [ ]; {LOGIN} }}"

@@ -19,7 +19,7 @@ from playwright.async_api import Browser, BrowserContext, Page, async_playwright
 
 from barnabee.core.errors import SetupFailed
 from barnabee.up import dashboard
-from barnabee.up.node import NodeProvider, NodeRuntime
+from barnabee.up.dashboard import NodeProvider, NodeRuntime
 from support.api import ApiProcess
 from support.asgi_server import serve_app
 from support.gpu_app import ServiceStarter

@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from barnabee.testing import engines as fakes
+from support import fake_engines as fakes
 from support.api import TOKEN, ApiProcess
 from support.asgi_server import serve_app
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from barnabee.core import logging
-from barnabee.deploy import gate, switch, switch_recovery
+from barnabee.deploy import gate, switch
 from barnabee.deploy.journal import SwitchJournal, SwitchRecord
 from barnabee.deploy.nixos import NixosMachine
 from barnabee.deploy.plan import SwitchRequest
@@ -89,7 +89,7 @@ def main() -> None:
         request = SwitchRequest(given.target, given.kind, with_data=given.with_data)
         switch.run_switch(machine, journal, request, "switch-1")
     elif given.what == "watch":
-        switch_recovery.recover_switch(machine, journal)
+        gate.recover_switch(machine, journal)
     else:
         gate.run_gate(machine, journal)
     sys.stdout.write(f"moments {kill_switch.points}\n")

@@ -12,11 +12,10 @@ from typing import Any
 from barnabee.api.assistant import make_skills
 from barnabee.core import system
 from barnabee.store.sessions import Exchange
+from barnabee.understanding.command_context import CommandServices, CommandSource
 from barnabee.understanding.command_processor import process_command
-from barnabee.understanding.command_services import CommandServices, CommandSource
 from barnabee.understanding.home_controller import HomeController
-from barnabee.understanding.intent_recognizer import IntentRecognizer
-from barnabee.understanding.intents import Thresholds
+from barnabee.understanding.intent_recognizer import IntentRecognizer, Thresholds
 from barnabee.understanding.interfaces import (
     Entity,
     KnownFact,

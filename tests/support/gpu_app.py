@@ -20,8 +20,8 @@ from barnabee.core.settings import Settings
 from barnabee.gpu import engine_factory
 from barnabee.gpu.app import build_inference_service
 from barnabee.gpu.capabilities import Capabilities
-from barnabee.gpu.engines.device import Device
-from barnabee.gpu.engines.protocols import (
+from barnabee.gpu.engines.base import (
+    Device,
     LanguageModel,
     SpeechToText,
     TextEmbedder,
@@ -31,7 +31,7 @@ from barnabee.gpu.engines.protocols import (
 from barnabee.gpu.metrics import GpuMetrics
 from barnabee.gpu.model_runtime import ModelRuntime
 from barnabee.gpu.vram.ledger import Ledger
-from barnabee.testing.engines import (
+from support.fake_engines import (
     FakeEmbedder,
     FakeGpuMemory,
     FakeSynthesizer,

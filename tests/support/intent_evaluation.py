@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from barnabee.skills import load_skills
-from barnabee.understanding.intents import ConfidenceBand, Intent, IntentDecision
+from barnabee.understanding.intent_recognizer import ConfidenceBand, Intent, IntentDecision
 from barnabee.understanding.sentence_matcher import SentenceMatcher
 
 CONVERSATION = frozenset({"chat", "none"})

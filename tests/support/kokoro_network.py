@@ -106,7 +106,7 @@ def _set_duration(network: Any, max_frames: int) -> None:
 def run_engine(folder: Path) -> dict[str, Any]:
     """Load the engine from `folder` and return measurements of it."""
     from barnabee.core.schema import VoiceConfig  # noqa: PLC0415
-    from barnabee.gpu.engines.device import Device  # noqa: PLC0415
+    from barnabee.gpu.engines.base import Device  # noqa: PLC0415
     from barnabee.gpu.engines.kokoro import (  # noqa: PLC0415
         KokoroTorch,
         mix_voices,
@@ -167,7 +167,7 @@ def _measure_leak(engine: Any, folder: Path, voice_config: Any) -> dict[str, flo
     """Return MiB of main memory with the engine, after closing it, and after a second one."""
     import psutil  # noqa: PLC0415
 
-    from barnabee.gpu.engines.device import Device  # noqa: PLC0415
+    from barnabee.gpu.engines.base import Device  # noqa: PLC0415
     from barnabee.gpu.engines.kokoro import KokoroTorch  # noqa: PLC0415
     from barnabee.gpu.model_runtime import release_pooled_memory  # noqa: PLC0415
 

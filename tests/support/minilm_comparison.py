@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from sentence_transformers import SentenceTransformer
 
-from barnabee.gpu.engines.device import Device
+from barnabee.gpu.engines.base import Device
 from barnabee.gpu.engines.minilm import MiniLm, MiniLmTorch
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 
-from barnabee.up.node import NodeProvider, NodeRuntime
+from barnabee.up.dashboard import NodeProvider, NodeRuntime
 
 
 class NodeOnPath(NodeProvider):

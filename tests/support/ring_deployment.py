@@ -18,7 +18,7 @@ from pathlib import Path
 
 from websockets.exceptions import InvalidHandshake
 
-from barnabee.api.schedule import DatabaseSchedule
+from barnabee.api.assistant import DatabaseSchedule
 from barnabee.clients.queue import JobQueue
 from barnabee.core import system
 from barnabee.store.provider import DatabaseProvider

@@ -10,8 +10,8 @@ from pathlib import Path
 from barnabee.core.http import ServiceMiddleware
 from barnabee.core.schema import System
 from barnabee.gpu.metrics import GpuMetrics
-from barnabee.testing.engines import FakeSynthesizer, FakeTranscriber, FakeWakeWordEngine
 from support.asgi_server import serve_app
+from support.fake_engines import FakeSynthesizer, FakeTranscriber, FakeWakeWordEngine
 from support.gpu_app import ServiceStarter
 from support.voice import FakeApi, Microphone, VoiceService, make_silence, run_voice_service
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from barnabee.audio.samples import resample, to_pcm16
 from barnabee.core import system
-from barnabee.gpu.engines.device import Device
+from barnabee.gpu.engines.base import Device
 from barnabee.gpu.engines.kokoro import Kokoro
 
 Pcm = NDArray[np.int16]

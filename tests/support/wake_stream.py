@@ -16,8 +16,8 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from barnabee.audio import wav
 from barnabee.audio.samples import to_pcm16
-from barnabee.testing.engines import FakeWakeWordEngine
 from support.asgi_server import serve_app
+from support.fake_engines import FakeWakeWordEngine
 from support.gpu_app import TOKEN, RunningService, ServiceStarter
 
 

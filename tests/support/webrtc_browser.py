@@ -24,7 +24,7 @@ from aiortc.mediastreams import MediaStreamError
 from av import AudioFrame, AudioResampler
 from numpy.typing import NDArray
 
-from barnabee.voice.transports import loss_concealment
+from barnabee.voice.transports import webrtc
 from support.voice import TOKEN, Samples
 from support.wait import LAST_RESORT_S, wait_until
 
@@ -113,7 +113,7 @@ class Browser:
 
         ice._send, ice._recv = lossy_send, lossy_receive
         # A browser conceals a lost packet at once; the buffer of aiortc waits 280 ms for it.
-        loss_concealment.replace_jitter_buffer(self.peer.getTransceivers()[0].receiver)
+        webrtc.replace_jitter_buffer(self.peer.getTransceivers()[0].receiver)
 
     def record(self, track: MediaStreamTrack) -> None:
         self._recording = asyncio.create_task(self._record(track))

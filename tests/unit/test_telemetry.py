@@ -23,7 +23,7 @@ from pathlib import Path
 
 import numpy
 
-from barnabee.gpu.engines.device import Device, open_session
+from barnabee.gpu.engines.base import Device, open_session
 
 session = open_session(Path(sys.argv[1]), device=Device())
 session.run(None, {"x": numpy.zeros(1, numpy.float32)})

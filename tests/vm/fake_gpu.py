@@ -14,13 +14,12 @@ from barnabee.clients import probe
 from barnabee.core import serve, system
 from barnabee.core.settings import Settings
 from barnabee.gpu import app, engine_factory
-from barnabee.gpu.engines.device import Device
-from barnabee.gpu.engines.protocols import Embeddings
+from barnabee.gpu.engines.base import Device, Embeddings
 from barnabee.gpu.metrics import GpuMetrics
 from barnabee.gpu.model_runtime import ModelRuntime
 from barnabee.gpu.vram.ledger import Ledger
-from barnabee.testing import engines
-from barnabee.testing.engines import (
+from support import fake_engines
+from support.fake_engines import (
     FakeEmbedder,
     FakeGpuMemory,
     FakeSynthesizer,
@@ -33,7 +32,7 @@ class WordEmbedder(FakeEmbedder):
     """Embeds texts by their words without punctuation, as the tests of understanding do."""
 
     def embed(self, texts: Sequence[str]) -> Embeddings:
-        rows = np.stack([engines.make_vector(text) for text in texts])
+        rows = np.stack([fake_engines.make_vector(text) for text in texts])
         return Embeddings(rows, tuple(len(text.split()) for text in texts))
 
 

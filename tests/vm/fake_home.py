@@ -1,5 +1,5 @@
 """Fake Home Assistant of the flake's checks: the alert webhook and the part of the WebSocket API
-that `barnabee alert test` uses. Tests: tests/unit/testing/test_vm_home.py.
+that `barnabee alert test` uses. Tests: tests/unit/support/test_vm_home.py.
 """
 
 from __future__ import annotations

@@ -67,10 +67,19 @@ let
     };
 
   fakeGpu =
-    { config, lib, ... }:
     {
-      systemd.services.barnabee-gpu.serviceConfig.ExecStart =
-        lib.mkForce "${config.barnabee.package.env}/bin/python ${./fake_gpu.py}";
+      config,
+      lib,
+      pkgs,
+      ...
+    }:
+    {
+      systemd.services.barnabee-gpu = {
+        environment.PYTHONPATH = pkgs.linkFarm "fakes" {
+          "support/fake_engines.py" = ../support/fake_engines.py;
+        };
+        serviceConfig.ExecStart = lib.mkForce "${config.barnabee.package.env}/bin/python ${./fake_gpu.py}";
+      };
     };
 
   named = name: { barnabee.name = "barnabee-${name}"; };

@@ -15,13 +15,17 @@ from starlette.routing import Mount
 
 from barnabee import __version__
 from barnabee.api import health, static_files
-from barnabee.api.assistant import HomeClock, make_command_services
+from barnabee.api.assistant import (
+    DatabaseSchedule,
+    HomeClock,
+    make_command_services,
+    make_zone_reader,
+)
 from barnabee.api.cascade import Cascade, HealthSources
-from barnabee.api.command_handler import CommandHandler
+from barnabee.api.command_handler import CommandHandler, CommandMetrics
 from barnabee.api.embedding_cache import EmbeddingCache
 from barnabee.api.language_model import make_llm_client
 from barnabee.api.log_reader import TurnLogReader
-from barnabee.api.metrics import CommandMetrics
 from barnabee.api.routes import (
     backups,
     commands,
@@ -32,7 +36,6 @@ from barnabee.api.routes import (
     turns,
     voice_offer,
 )
-from barnabee.api.schedule import DatabaseSchedule, make_zone_reader
 from barnabee.api.service import (
     ApiService,
     GpuService,
@@ -50,7 +53,7 @@ from barnabee.clients.alertmanager import AlertmanagerClient
 from barnabee.clients.gpu import GpuClient, ModelNames
 from barnabee.clients.home_assistant import HomeAssistant
 from barnabee.clients.queue import JobQueue
-from barnabee.clients.voice import VoiceClient
+from barnabee.clients.service_client import VoiceClient
 from barnabee.core.auth import RouteScopes, make_token_reader, open_authenticator
 from barnabee.core.health import HealthMonitor, HealthProbe
 from barnabee.core.http import (
@@ -62,15 +65,14 @@ from barnabee.core.http import (
 from barnabee.core.metrics import Metrics
 from barnabee.core.rate_limit import make_command_limiter, make_login_limiter
 from barnabee.core.redis_client import RedisClient, add_password
-from barnabee.core.replica_epoch import with_current_epoch
 from barnabee.core.schema import System
 from barnabee.core.serve import ServiceApp
 from barnabee.core.settings import Settings, read_credential, require_credential
 from barnabee.core.tokens import Scope
+from barnabee.store.fence import with_current_epoch
 from barnabee.store.provider import DatabaseProvider
 from barnabee.store.sessions import Sessions
-from barnabee.understanding.intent_recognizer import IntentRecognizer
-from barnabee.understanding.intents import Thresholds
+from barnabee.understanding.intent_recognizer import IntentRecognizer, Thresholds
 
 KIB = 1024
 LOGIN_PATHS = frozenset({"/api/login"})

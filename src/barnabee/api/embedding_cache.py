@@ -15,10 +15,10 @@ from pathlib import Path
 import numpy as np
 import structlog
 
-from barnabee.core.backoff import backoff_s
 from barnabee.core.errors import BarnabeeError
 from barnabee.core.files import write_atomically
-from barnabee.understanding import intents
+from barnabee.core.rate_limit import backoff_s
+from barnabee.understanding import intent_recognizer
 from barnabee.understanding.intent_recognizer import IntentRecognizer
 from barnabee.understanding.interfaces import Vectors
 
@@ -33,7 +33,7 @@ class EmbeddingCache:
     def __init__(self, recognizer: IntentRecognizer, directory: Path, model: str) -> None:
         """Store the file in `directory`; `model` identifies the embedding model."""
         self._recognizer = recognizer
-        sentences = intents.hash_examples(recognizer.intents)
+        sentences = intent_recognizer.hash_examples(recognizer.intents)
         name = sha256(f"{sentences} {model}".encode()).hexdigest()[:16]
         self._path = directory / f"intents-{name}.npy"
 

@@ -18,10 +18,10 @@ from prometheus_client import Gauge
 
 from barnabee.api.service import HomeAssistantService, LanguageModelService
 from barnabee.backup import status as backup_status
-from barnabee.core.backoff import backoff_s
 from barnabee.core.errors import BackupFailed, BarnabeeError, DependencyDown, SettingInvalid
 from barnabee.core.health import Degraded, HealthCheck, HealthProbe, Unknown
 from barnabee.core.metrics import Metrics
+from barnabee.core.rate_limit import backoff_s
 from barnabee.core.redis_client import RedisClient
 from barnabee.core.schema import ExternalConfig, System
 from barnabee.core.settings import Settings

@@ -14,9 +14,8 @@ from fastapi import Request
 
 from barnabee.api.command_handler import CommandHandler
 from barnabee.api.embedding_cache import EmbeddingCache
-from barnabee.api.event_bus import EventBus
 from barnabee.api.log_reader import TurnLogReader
-from barnabee.api.status_watcher import StatusWatcher
+from barnabee.api.status_watcher import EventBus, StatusWatcher
 from barnabee.api.turn_recorder import TurnWriter
 from barnabee.api.web_sessions import LoginLinks, WebSessions
 from barnabee.clients.alertmanager import AlertmanagerClient

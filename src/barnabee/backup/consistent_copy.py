@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from barnabee.core.files import sync_file
-from barnabee.store import wal_checkpoint
+from barnabee.store import sqlite
 
 # Returns the transaction id of what is in the database now, 0 when it is unknown.
 ReadTxid = Callable[[], int]
@@ -100,5 +100,5 @@ def connect_live(path: Path, mode: str) -> sqlite3.Connection:
     connection = sqlite3.connect(
         uri, uri=True, isolation_level=None, timeout=_BUSY_TIMEOUT_S, check_same_thread=False
     )
-    wal_checkpoint.disable_autocheckpoint(connection)
+    sqlite.disable_autocheckpoint(connection)
     return connection

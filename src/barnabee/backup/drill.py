@@ -39,7 +39,7 @@ from barnabee.core.errors import (
 from barnabee.core.files import write_atomically
 from barnabee.core.schema import System
 from barnabee.core.settings import Settings
-from barnabee.store.sqlite_errors import MIN_FREE_BYTES, free_bytes
+from barnabee.store.sqlite import MIN_FREE_BYTES, free_bytes
 
 SCRATCH_FOLDER = ".drill"
 BASELINE_FILE = "drill-baseline.json"

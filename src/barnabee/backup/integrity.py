@@ -19,7 +19,7 @@ from pathlib import Path
 import xxhash
 
 from barnabee.core.errors import BarnabeeError
-from barnabee.store import db, wal_checkpoint
+from barnabee.store import db, sqlite
 
 ROWS_PER_CHUNK = 2000  # fewer cost more calls, more cost memory
 # The oldest format of marshal: no references, nothing that depends on Python's representation.
@@ -102,7 +102,7 @@ def open_with_application(path: Path) -> int:
             ).fetchone()[0]
             if bool(turns) != bool(newest):
                 raise ValueError("its turns cannot be read in the order of time")
-            wal_checkpoint.merge_wal(connection)
+            sqlite.merge_wal(connection)
             return int(connection.execute("PRAGMA user_version").fetchone()[0])
     except (BarnabeeError, sqlite3.Error) as error:
         raise ValueError(str(error)) from error

@@ -31,7 +31,7 @@ from barnabee.core.errors import (
     SettingInvalid,
 )
 from barnabee.store import database_files
-from barnabee.store.sqlite_errors import MIN_FREE_BYTES, free_bytes
+from barnabee.store.sqlite import MIN_FREE_BYTES, free_bytes
 
 RESTORE_LOG = "restores.jsonl"
 

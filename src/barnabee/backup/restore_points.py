@@ -27,7 +27,7 @@ from barnabee.core.errors import DatabaseFull, NotFound
 from barnabee.core.files import write_atomically
 from barnabee.store.db import BeforeMigration
 from barnabee.store.migrations import lock_migrations
-from barnabee.store.sqlite_errors import MIN_FREE_BYTES, free_bytes, translate_error
+from barnabee.store.sqlite import MIN_FREE_BYTES, free_bytes, translate_error
 
 LIST_FILE, FOLDER = "pins.json", "pins"
 MAX_COPIES = 3

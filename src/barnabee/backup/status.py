@@ -16,9 +16,9 @@ from barnabee.backup import (
     drill,
     litestream,
     recordings_copy,
-    recovery_kit,
     restore,
     restore_points,
+    snapshot_job,
     snapshots,
 )
 from barnabee.core.errors import DependencyDown, SettingInvalid
@@ -173,7 +173,7 @@ def _local_status(system: System, settings: Settings, now: datetime) -> dict[str
             "requested": is_drill_requested(settings),
             "history": [result.as_dict() for result in history],
         },
-        "recovery_kit": recovery_kit.is_printed(state),
+        "recovery_kit": snapshot_job.is_printed(state),
         "offsite": system.backup.offsite or None,
         "audio": asdict(recordings_copy.read_state(data)) | {"to": system.backup.audio_to or None},
         "pins": [

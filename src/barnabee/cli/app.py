@@ -13,11 +13,8 @@ from typer.core import TyperGroup
 
 from barnabee import __version__
 from barnabee.cli import (
-    accept,
     alert,
     backup,
-    check,
-    compose,
     deploy,
     deploys,
     dev,
@@ -27,17 +24,15 @@ from barnabee.cli import (
     health,
     install,
     logs,
-    models,
-    probe,
     replicate,
     restore,
     say,
     secrets,
     standby,
+    system_file,
     token,
     trace,
     up,
-    vram,
 )
 from barnabee.core.errors import BarnabeeError
 
@@ -92,14 +87,14 @@ app.command("status")(health.show_status)
 app.command("health")(health.check_health)
 app.command("doctor")(doctor.check_machine)
 app.command("uninstall")(doctor.remove_installation)
-app.command("accept")(accept.run_acceptance)
+app.command("accept")(health.run_acceptance)
 app.command("logs")(logs.show_logs)
 app.command("say")(say.say_command)
 app.command("trace")(trace.show_trace)
-app.command("probe")(probe.run_probe)
+app.command("probe")(say.run_probe)
 app.command("link")(up.print_login_link)
-app.command("check")(check.check_system_file)
-app.command("compose")(compose.write_compose_file)
+app.command("check")(system_file.check_system_file)
+app.command("compose")(system_file.write_compose_file)
 app.command("restore")(restore.restore_database)
 app.command("rollback-data")(restore.restore_pin)
 app.command("replicate")(replicate.run_litestream)
@@ -113,8 +108,8 @@ app.add_typer(deploys.app, name="deploys")
 app.add_typer(secrets.app, name="secrets")
 app.add_typer(alert.app, name="alert")
 app.add_typer(fillers.app, name="fillers")
-app.add_typer(models.app, name="models")
-app.add_typer(vram.app, name="vram")
+app.add_typer(doctor.app, name="models")
+app.add_typer(system_file.app, name="vram")
 app.add_typer(standby.app, name="standby")
 app.add_typer(token.app, name="token")
 app.command("test", context_settings=_PASS_ARGUMENTS)(dev.run_tests)

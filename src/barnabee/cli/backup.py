@@ -104,11 +104,11 @@ def run_drill(
 @app.command("kit")
 def make_recovery_kit() -> None:
     """Print the recovery kit: where the snapshots are, and their password."""
-    from barnabee.backup import recovery_kit
+    from barnabee.backup import snapshot_job
     from barnabee.cli import database_context
 
     with database_context.read_context(companions=False) as context:
-        echo(recovery_kit.print_kit(context.system, context.settings))
+        echo(snapshot_job.print_kit(context.system, context.settings))
 
 
 @app.command("audio")

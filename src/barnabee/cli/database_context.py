@@ -41,12 +41,13 @@ def read_context(*, companions: bool = True) -> Iterator[DatabaseContext]:
     With `companions` the deployment's own S3 server is started if it is needed and not running.
     """
     from barnabee.backup.restore import NoWriters
-    from barnabee.core import replica_epoch, settings, system
+    from barnabee.core import settings, system
+    from barnabee.store import fence
 
     if runs_as_unit():
         from barnabee.core import logging
 
-        graph = replica_epoch.with_current_epoch(system.load_system())
+        graph = fence.with_current_epoch(system.load_system())
         configured = settings.read_settings(graph)
         logging.configure_logging("backup", level=configured.log_level)
         yield DatabaseContext(graph, configured, NoWriters())

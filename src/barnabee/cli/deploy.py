@@ -169,9 +169,8 @@ def _run_switch(request: SwitchRequest, *, detach: bool, dry_run: bool) -> None:
 def _finish_earlier_switch(machine: Machine, journal: SwitchJournal) -> None:
     """Finish an earlier switch whose executor is gone; DeployBusy if one is in progress."""
     from barnabee.deploy.command import DeployBusy
-    from barnabee.deploy.gate import run_gate
+    from barnabee.deploy.gate import recover_switch, run_gate
     from barnabee.deploy.journal import SwitchState
-    from barnabee.deploy.switch_recovery import recover_switch
 
     earlier = journal.in_flight()
     if earlier is not None and earlier.boot_id != machine.read_state().boot_id:

@@ -87,12 +87,12 @@ def run_switch(
 def recover_switch() -> None:
     """Finish an interrupted switch; a timer runs this while one is in progress."""
     from barnabee.core import logging
-    from barnabee.deploy import switch_recovery
+    from barnabee.deploy import gate
     from barnabee.deploy.journal import SwitchJournal
     from barnabee.deploy.nixos import NixosMachine
 
     logging.configure_logging("deploy")
-    switch_recovery.recover_switch(NixosMachine(), SwitchJournal())
+    gate.recover_switch(NixosMachine(), SwitchJournal())
 
 
 @app.command("gate", hidden=True)

@@ -1,4 +1,4 @@
-"""`barnabee doctor` and `barnabee uninstall`: what is on this machine, and its removal."""
+"""`barnabee doctor`, `uninstall` and `models`: what is on this machine, and its removal."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ from typing import Annotated
 
 import typer
 
+from barnabee.cli import echo
 from barnabee.core.errors import Misconfigured
+
+app = typer.Typer(help="Fetch and seal model files.", no_args_is_help=True)
 
 
 def check_machine() -> None:
@@ -46,3 +49,40 @@ def remove_installation(
     if not script.is_file():
         raise Misconfigured(what="Only a checkout can be uninstalled")
     os.execv(script, [str(script), *(["--data"] if data else [])])  # noqa: S606 - replaces this process
+
+
+@app.command("fetch")
+def fetch_models() -> None:
+    """Fetch missing and damaged models and verify all files.
+
+    The models for a CPU; with BARNABEE_DEVICE=cuda those for a GPU, about 5 GB.
+    """
+    import asyncio
+
+    from rich.console import Console
+
+    from barnabee.core import settings, system
+    from barnabee.up import inventory, paths, setup
+    from barnabee.up.console import show_progress
+
+    graph = system.load_system()
+    names = inventory.list_model_folders(graph, settings.read_settings(graph).device)
+    with show_progress(Console()) as steps:
+        names = asyncio.run(setup.fetch_models(names, steps))
+    echo(f"{paths.models_directory()}: {', '.join(names)} verified")
+
+
+@app.command("seal")
+def seal_model(
+    name: Annotated[str, typer.Argument(help="The model's directory, as in system.toml.")],
+) -> None:
+    """Write the manifest of a model that you made yourself: size and hash of every file.
+
+    The inference service only loads models whose files match their manifest.
+    """
+    from barnabee.core import manifest
+    from barnabee.up import paths
+
+    directory = paths.models_directory() / name
+    for file, entry in manifest.write_manifest(directory).items():
+        echo(f"{entry.sha256}  {directory / file}")

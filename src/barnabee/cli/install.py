@@ -10,8 +10,8 @@ import typer
 from barnabee.cli import echo
 
 if TYPE_CHECKING:
+    from barnabee.deploy.hardware import HostKind
     from barnabee.deploy.host_check import InstallFacts
-    from barnabee.deploy.host_file import HostKind
     from barnabee.deploy.install import HostKeys, InstallPlan
 
 
@@ -169,10 +169,10 @@ def print_host_file(
     """
     from barnabee.core.errors import BadRequest
     from barnabee.core.files import write_atomically
-    from barnabee.deploy import hardware, host_file
+    from barnabee.deploy import hardware
 
     kind = _find_kind(host)
-    text = host_file.render_host_file(host, kind, hardware.read_hardware(on))
+    text = hardware.render_host_file(host, kind, hardware.read_hardware(on))
     if output is None:
         echo(text, nl=False)
         return
@@ -186,7 +186,7 @@ def print_host_file(
 def _find_kind(host: str) -> HostKind:
     from barnabee.core.errors import BadRequest
     from barnabee.core.system import load_system
-    from barnabee.deploy.host_file import HostKind
+    from barnabee.deploy.hardware import HostKind
 
     hosts = load_system().host
     kinds = {

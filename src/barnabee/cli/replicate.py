@@ -27,12 +27,13 @@ def run_litestream() -> None:
     from contextlib import suppress
 
     from barnabee.backup import litestream
-    from barnabee.core import replica_epoch, settings, system
+    from barnabee.core import settings, system
     from barnabee.core.errors import SettingMissing
     from barnabee.core.logging import configure_logging
+    from barnabee.store import fence
     from barnabee.store.database_files import report_missing_frames
 
-    graph = replica_epoch.with_current_epoch(system.load_system())
+    graph = fence.with_current_epoch(system.load_system())
     configured = settings.read_settings(graph)
     runtime = settings.read_variable("RUNTIME_DIRECTORY")
     if not runtime:

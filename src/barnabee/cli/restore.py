@@ -123,10 +123,10 @@ async def _find_source(
     file: Path | None,
     kit: str | None,
 ) -> RestoreSource:
-    from barnabee.backup import legacy_snapshots, recovery_kit, restore_sources
+    from barnabee.backup import restore_sources, snapshot_job
 
     if file is not None:
-        return legacy_snapshots.find_legacy_source(file, kit)
+        return restore_sources.find_legacy_source(file, kit)
     if source == "litestream":
         return await restore_sources.find_replica_source(
             context.system, context.settings, txid=txid, at=at
@@ -137,7 +137,7 @@ async def _find_source(
         context.system,
         context.settings,
         at=at,
-        password=recovery_kit.parse_password(kit) if kit else None,
+        password=snapshot_job.parse_password(kit) if kit else None,
     )
 
 
@@ -224,19 +224,19 @@ def _restore_if_missing(context: DatabaseContext) -> None:
 
 
 def _test_recovery_kit(context: DatabaseContext, key: Path | None) -> None:
-    from barnabee.backup import recovery_kit
+    from barnabee.backup import snapshot_job
     from barnabee.up.console import show_steps
 
-    password = recovery_kit.parse_password(read_kit(key or Path("-")))
+    password = snapshot_job.parse_password(read_kit(key or Path("-")))
     with show_steps() as report:
-        result = recovery_kit.verify_kit(context.system, context.settings, password, report)
+        result = snapshot_job.verify_kit(context.system, context.settings, password, report)
     echo(f"the recovery kit opens {result.name}: {result.rows} rows, intact and identical")
 
 
 def _list_snapshots(context: DatabaseContext, kit: str | None) -> None:
-    from barnabee.backup import recovery_kit, restore_sources
+    from barnabee.backup import restore_sources, snapshot_job
 
-    password = recovery_kit.parse_password(kit) if kit else None
+    password = snapshot_job.parse_password(kit) if kit else None
     for repository in restore_sources.open_repositories(context.system, context.settings, password):
         for snapshot in repository.list_snapshots():
             echo(f"{snapshot.id}  {snapshot.at.isoformat()}  {repository.address}")

@@ -158,7 +158,7 @@ def show_status(
 ) -> None:
     """Show who holds the lease, what this machine does, and how current its copy is."""
     from barnabee.core.errors import DependencyDown
-    from barnabee.standby import divergence
+    from barnabee.standby import bootstrap
     from barnabee.standby.follower import read_follow_status
 
     system, settings, files = _load(None, state)
@@ -168,7 +168,7 @@ def show_status(
         raise DependencyDown(dependency="the lease keeper", reason=reason)
     status: dict[str, Any] = {**keeper_status, "aside": files.is_address_yielded}
     status["follow"] = read_follow_status(settings.database_path.parent)
-    status["set_aside"] = divergence.list_set_aside(settings.database_path)
+    status["set_aside"] = bootstrap.list_set_aside(settings.database_path)
     if as_json:
         echo(json.dumps(status))
         return

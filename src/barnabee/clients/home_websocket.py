@@ -17,8 +17,8 @@ import structlog
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, WebSocketException
 
-from barnabee.core.backoff import jittered_backoff_s
 from barnabee.core.errors import DependencyDown, SettingInvalid, TimedOut
+from barnabee.core.rate_limit import jittered_backoff_s
 
 NAME = "home_assistant"
 FIRST_BACKOFF_S, MAX_BACKOFF_S = 0.25, 5.0

@@ -20,8 +20,8 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from barnabee.core.backoff import backoff_s
 from barnabee.core.errors import DependencyDown
+from barnabee.core.rate_limit import backoff_s
 
 FIRST_BACKOFF_S, MAX_BACKOFF_S = 0.5, 30.0
 MAX_BUSY_S = 60.0  # limit of a server's Retry-After

@@ -18,8 +18,8 @@ import httpx
 from pydantic_core import to_json
 
 from barnabee.clients.loki import PUSH_PATH, LogEntry
-from barnabee.core.backoff import jittered_backoff_s
 from barnabee.core.logging import to_json_line
+from barnabee.core.rate_limit import jittered_backoff_s
 
 EventCallback = Callable[[str, dict[str, object]], None]
 

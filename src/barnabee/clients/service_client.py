@@ -1,11 +1,13 @@
-"""Client of one of our services for the api: voice, gpu, worker or litestream.
+"""Clients of our own services: voice, gpu, worker or litestream.
 
 Every request has a time limit and every failure an error code.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Collection, Generator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx
@@ -19,6 +21,8 @@ _UNAUTHORIZED = 401
 
 
 TokenSource = str | Callable[[], str]
+NAME = "voice"
+REQUEST_LIMIT_S = 2.0
 
 
 class BearerAuth(httpx.Auth):
@@ -127,3 +131,76 @@ class ServiceClient:
         error = BadInput(what=message.rstrip("."))
         error.code, error.status = code, response.status_code  # type: ignore[misc]
         return error
+
+
+@dataclass(frozen=True, slots=True)
+class RingRequest:
+    """A ring for `room`, or for all rooms if that is None or not connected.
+
+    It is dropped at `until` (Unix time in s), even if the caller does not ask for that.
+    """
+
+    ring_id: str
+    text: str
+    room: str | None
+    until: float
+
+
+@dataclass(frozen=True, slots=True)
+class RingStatus:
+    """What the voice knows of a ring: when it was first heard, and whether a user reacted."""
+
+    sounded_at: datetime | None
+    is_silenced: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RingReport:
+    """State of the rings by their id, and the rooms that are connected."""
+
+    rooms: Sequence[str]
+    rings: Mapping[str, RingStatus]
+
+
+class VoiceClient:
+    """Rings and announcements; raises Unavailable when the voice service does not answer."""
+
+    def __init__(self, service: ServiceClient) -> None:
+        self._service = service
+
+    async def set_rings(self, rings: Collection[RingRequest]) -> RingReport:
+        """Let exactly `rings` ring; one that rings already continues."""
+        body = {"rings": [asdict(ring) for ring in rings]}
+        found = await self._service.request_json(
+            "PUT", "/v1/rings", limit_s=REQUEST_LIMIT_S, json=body
+        )
+        with responses.wrap_parse_errors(NAME):
+            return RingReport(
+                rooms=[str(room) for room in found["rooms"]],
+                rings={
+                    str(ring["ring_id"]): RingStatus(
+                        sounded_at=_parse_time(ring["sounded_at_s"]),
+                        is_silenced=bool(ring["is_silenced"]),
+                    )
+                    for ring in found["rings"]
+                },
+            )
+
+    async def announce(
+        self, text: str, rooms: Collection[str] = (), *, besides: str | None = None
+    ) -> Sequence[str]:
+        """Implement `understanding.interfaces.Announcer`."""
+        body = {"text": text, "rooms": sorted(rooms), "besides": besides}
+        found = await self._service.request_json(
+            "POST", "/v1/announcements", limit_s=REQUEST_LIMIT_S, json=body
+        )
+        with responses.wrap_parse_errors(NAME):
+            return [str(room) for room in found["rooms"]]
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._service.aclose()
+
+
+def _parse_time(seconds: float | None) -> datetime | None:
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC)

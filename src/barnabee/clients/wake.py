@@ -25,8 +25,8 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketExce
 from barnabee.clients.load_balancer import ServerAssignment, WakeServerPool
 from barnabee.clients.service_client import TokenSource, read_token
 from barnabee.core import tracing
-from barnabee.core.backoff import jittered_backoff_s
 from barnabee.core.errors import DependencyDown, SettingInvalid
+from barnabee.core.rate_limit import jittered_backoff_s
 
 NAME = "wake"
 BYTES_PER_MS = 32

@@ -1,8 +1,9 @@
-"""Rate limit: one token bucket for each client, with a bounded number of buckets."""
+"""Rates: one token bucket for each client, and the back-off before the next attempt."""
 
 from __future__ import annotations
 
 import math
+import random
 import time
 from collections import OrderedDict
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from barnabee.core.errors import RateLimited
 from barnabee.core.schema import LimitsConfig
 
 MAX_CLIENTS = 1024
+_MAX_DOUBLINGS = 30  # keeps 2.0**n finite; every limit in use is reached far earlier
 
 
 class RateLimiter:
@@ -50,3 +52,14 @@ def make_command_limiter(limits: LimitsConfig) -> RateLimiter:
 def make_login_limiter(limits: LimitsConfig) -> RateLimiter:
     """Return the limiter of logins by token, whose burst is one minute's quota."""
     return RateLimiter(limits.logins_per_minute, limits.logins_per_minute, time.monotonic)
+
+
+def backoff_s(failures: int, first_s: float, max_s: float) -> float:
+    """Return `first_s` after the first failure, doubled with each further one, at most `max_s`."""
+    doublings = min(max(failures - 1, 0), _MAX_DOUBLINGS)
+    return min(first_s * 2.0**doublings, max_s)
+
+
+def jittered_backoff_s(failures: int, first_s: float, max_s: float) -> float:
+    """Return a random time of 50 to 100 % of `backoff_s`, so that clients do not retry in step."""
+    return backoff_s(failures, first_s, max_s) * random.uniform(0.5, 1.0)  # noqa: S311 - no secret

@@ -25,6 +25,7 @@ RENAMED_SYSTEM_KEYS: Final[Mapping[str, str]] = {
     "logs.unwritten_max_lines": "logs.output_buffer_max_lines",
 }
 REMOVED_SYSTEM_KEYS: Final = (
+    "acceptance.detect_failure_s",
     "backup.cpu_percent",
     "backup.downloads_per_day",
     "backup.listings_per_day",

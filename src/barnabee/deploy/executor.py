@@ -17,7 +17,7 @@ from typing import Any
 import psutil
 
 from barnabee.core.settings import read_variable
-from barnabee.deploy import systemd
+from barnabee.deploy import command
 from barnabee.deploy.command import StepFailed, run_checked, run_command
 from barnabee.deploy.journal import SwitchJournal, SwitchRecord, SwitchState
 from barnabee.deploy.plan import SwitchRequest
@@ -91,7 +91,7 @@ def follow_switch(
 
 
 def _is_unit_alive(record_id: str) -> bool:
-    return systemd.show_property(unit_name(record_id), "ActiveState") in {"active", "activating"}
+    return command.show_property(unit_name(record_id), "ActiveState") in {"active", "activating"}
 
 
 def _find_record(journal: SwitchJournal, record_id: str) -> SwitchRecord | None:
@@ -113,8 +113,8 @@ def is_executor_alive(name: str) -> bool:
     kind, identity, instance = name.split(" ", 2)
     if kind == "unit":
         return (
-            systemd.show_property(identity, "InvocationID") == instance
-            and systemd.show_property(identity, "ActiveState") in _RUNNING_STATES
+            command.show_property(identity, "InvocationID") == instance
+            and command.show_property(identity, "ActiveState") in _RUNNING_STATES
         )
     return _find_process(int(identity), float(instance)) is not None
 

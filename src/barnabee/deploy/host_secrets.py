@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict
 
 from barnabee.core.errors import BadInput, Misconfigured
 from barnabee.core.files import write_atomically
-from barnabee.deploy import systemd
+from barnabee.deploy import command
 from barnabee.deploy.command import StepFailed, run_checked
 
 SECRETS_FILE = Path("etc/barnabee/secrets.json")
@@ -176,8 +176,8 @@ def wait_for_secrets(
 def _start(units: list[str]) -> None:
     if units:
         for unit in units:  # it may have reached its start limit
-            systemd.reset_failed(unit)
-        systemd.control_units("start", "--no-block", *units, limit_s=_START_S)
+            command.reset_failed(unit)
+        command.control_units("start", "--no-block", *units, limit_s=_START_S)
 
 
 def _describe_waiting(

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from barnabee.deploy import executor, systemd
+from barnabee.deploy import command, executor
 from barnabee.deploy.bootloader import BootLoader, list_generations
 from barnabee.deploy.command import CommandResult, StepFailed, run_checked, run_command
 from barnabee.deploy.machine import (
@@ -110,7 +110,7 @@ class NixosMachine:
         return [PinRef(id=p.id, txid=p.txid, data_schema=p.schema, at=p.at) for p in points]
 
     def list_failed_units(self) -> frozenset[str]:
-        return systemd.list_failed_units()
+        return command.list_failed_units()
 
     def protect_from_gc(self, systems: Iterable[Path]) -> None:
         roots = self.root / "nix/var/nix/gcroots/barnabee"
@@ -125,10 +125,10 @@ class NixosMachine:
 
     def pin_database(self, data: DatabaseFacts, reason: str, limit_s: float) -> PinRef | None:
         del reason  # the unit records its own
-        if not Path(data.database).exists() or not systemd.unit_exists(data.pin_unit, data.machine):
+        if not Path(data.database).exists() or not command.unit_exists(data.pin_unit, data.machine):
             return None
         known = {pin.id for pin in self.list_pins(data)}
-        systemd.control_units("start", data.pin_unit, limit_s=limit_s, machine=data.machine)
+        command.control_units("start", data.pin_unit, limit_s=limit_s, machine=data.machine)
         new = [pin for pin in self.list_pins(data) if pin.id not in known]
         if not new:
             raise StepFailed(what=data.pin_unit, reason="it succeeded, but there is no new pin")
@@ -136,15 +136,15 @@ class NixosMachine:
 
     def restore_database(self, data: DatabaseFacts, pin: PinRef, limit_s: float) -> None:
         unit = f"{data.restore_unit}{pin.id}.service"  # conflicts with the writers, and runs after
-        systemd.control_units("start", unit, limit_s=limit_s, machine=data.machine)
+        command.control_units("start", unit, limit_s=limit_s, machine=data.machine)
 
     def start_services(self, data: DatabaseFacts) -> None:
-        systemd.reset_failed("barnabee-*", data.machine)
+        command.reset_failed("barnabee-*", data.machine)
         units = data.start or (data.services_unit,)
-        systemd.control_units("start", "--no-block", *units, limit_s=_ARM_S, machine=data.machine)
+        command.control_units("start", "--no-block", *units, limit_s=_ARM_S, machine=data.machine)
 
     def activate(self, system: Path, limit_s: float) -> str:
-        systemd.reset_failed("barnabee-*")
+        command.reset_failed("barnabee-*")
         program = str(system / "bin" / "switch-to-configuration")
         result = run_command(program, "test", limit_s=limit_s)
         if result.status == _UNITS_FAILED:
@@ -155,7 +155,7 @@ class NixosMachine:
         return ""
 
     def run_check(self, unit: str, limit_s: float) -> str | None:
-        return systemd.run_oneshot(unit, limit_s)
+        return command.run_oneshot(unit, limit_s)
 
     def set_boot_default(self, system: Path) -> None:
         self.loader.set_default(system)
@@ -164,7 +164,7 @@ class NixosMachine:
         return self.loader.set_oneshot(system, otherwise)
 
     def reboot(self) -> None:
-        systemd.control_units("reboot", "--no-block", limit_s=_ARM_S)
+        command.control_units("reboot", "--no-block", limit_s=_ARM_S)
 
     def current_executor(self) -> str:
         return executor.current_executor()
@@ -178,7 +178,7 @@ class NixosMachine:
     def arm_watchdog(self, limits: DeployLimits, program: str) -> None:
         """Start a transient timer, which activations leave alone."""
         self.disarm_watchdog()
-        systemd.reset_failed(f"{WATCHDOG_UNIT}.service")
+        command.reset_failed(f"{WATCHDOG_UNIT}.service")
         limit_s = 2 * limits.switch_s + limits.data_s + 4 * limits.settle_s + 60
         interval = f"{limits.watch_every_s}s"
         run_checked(

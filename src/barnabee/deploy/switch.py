@@ -25,7 +25,7 @@ from barnabee.deploy.plan import (
     SwitchRequest,
     plan_switch,
 )
-from barnabee.deploy.steps import StepRunner, protected_systems, wait_until_healthy
+from barnabee.deploy.rollback import StepRunner, protected_systems, wait_until_healthy
 
 _PREFLIGHT_CHECK_S = 20.0  # short: only the choice of the fallback depends on the result
 _CONFIRM_EVERY_S = 0.5

@@ -29,7 +29,7 @@ from barnabee.gpu.batch_policy import (
     estimate_tokens,
     split_batch,
 )
-from barnabee.gpu.engines.protocols import Embeddings, TextEmbedder
+from barnabee.gpu.engines.base import Embeddings, TextEmbedder
 from barnabee.gpu.model_lease import ModelLease
 from barnabee.gpu.model_runtime import ModelRuntime, TimedResult
 

@@ -8,7 +8,7 @@ from typing import Any, Generic, TypeVar
 
 from barnabee.core.errors import BarnabeeError, DependencyDown, NotFound
 from barnabee.core.health import Degraded
-from barnabee.gpu.engines.protocols import (
+from barnabee.gpu.engines.base import (
     Engine,
     LanguageModel,
     SpeechToText,

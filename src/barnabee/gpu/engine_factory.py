@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from barnabee.core.errors import SystemFileInvalid
 from barnabee.gpu.capabilities import Capabilities, Capability
-from barnabee.gpu.engines.device import Device
+from barnabee.gpu.engines.base import Device
 from barnabee.gpu.engines.kokoro import Kokoro, KokoroTorch
 from barnabee.gpu.engines.llama_server import LlamaServer, ServerOptions
 from barnabee.gpu.engines.minilm import MiniLm, MiniLmTorch

@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 
 import structlog
 
-from barnabee.gpu.engines.protocols import Engine
+from barnabee.gpu.engines.base import Engine
 from barnabee.gpu.model_runtime import ModelRuntime
 from barnabee.gpu.oom_retry import iterate_with_retry, run_with_retry
 

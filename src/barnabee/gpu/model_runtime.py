@@ -29,7 +29,7 @@ from barnabee.core.errors import (
     StillLoading,
     VramExhausted,
 )
-from barnabee.gpu.engines.protocols import Engine
+from barnabee.gpu.engines.base import Engine
 from barnabee.gpu.oom_retry import is_out_of_memory
 
 E = TypeVar("E", bound=Engine)

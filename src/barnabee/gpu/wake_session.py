@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from barnabee.audio.samples import STT_RATE_HZ
 from barnabee.core.errors import BadRequest, TooLarge
 from barnabee.core.schema import WakeConfig
-from barnabee.gpu.engines.protocols import WAKE_FRAME_SAMPLES
+from barnabee.gpu.engines.base import WAKE_FRAME_SAMPLES
 
 FRAME_MS = WAKE_FRAME_SAMPLES * 1000 // STT_RATE_HZ
 FRAME_BYTES = WAKE_FRAME_SAMPLES * 2

@@ -8,14 +8,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, time, timedelta
 
-from barnabee.skills.entry_choice import (
+from barnabee.skills.ringing import (
     NOT_CONFIGURED,
     find_by_label,
     list_kept,
     names_all,
+    stop,
     tell_entry,
 )
-from barnabee.skills.ringing import stop
 from barnabee.understanding.entity_lookup import join_names
 from barnabee.understanding.interfaces import Schedule, ScheduleEntry
 from barnabee.understanding.schedule_phrases import (

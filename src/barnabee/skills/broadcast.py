@@ -7,7 +7,6 @@ from collections.abc import Collection
 
 from barnabee.core.errors import Unavailable
 from barnabee.understanding.entity_lookup import capitalize, join_names
-from barnabee.understanding.names import fold_name
 from barnabee.understanding.skill import (
     Question,
     Skill,
@@ -17,6 +16,7 @@ from barnabee.understanding.skill import (
     SkillReply,
     Slot,
 )
+from barnabee.understanding.words import fold_name
 
 NOT_CONFIGURED = SkillReply("No room has a speaker of mine.", code="not_configured")
 _EVERYWHERE = frozenset(

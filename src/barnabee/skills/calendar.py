@@ -22,7 +22,6 @@ from barnabee.understanding.entity_lookup import (
     list_entities,
 )
 from barnabee.understanding.interfaces import Entity, HomeControl
-from barnabee.understanding.names import fold_name
 from barnabee.understanding.skill import (
     Skill,
     SkillCall,
@@ -31,6 +30,7 @@ from barnabee.understanding.skill import (
     SkillReply,
     Slot,
 )
+from barnabee.understanding.words import fold_name
 
 NO_CALENDAR = (
     "I don't know your appointments. Add a calendar in Home Assistant and expose it to Assist."

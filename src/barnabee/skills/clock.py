@@ -10,7 +10,6 @@ from functools import cache
 from pathlib import Path
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from barnabee.understanding.names import fold_name
 from barnabee.understanding.skill import (
     Skill,
     SkillCall,
@@ -20,6 +19,7 @@ from barnabee.understanding.skill import (
     Slot,
 )
 from barnabee.understanding.spoken_forms import say_duration, say_near_day, say_time
+from barnabee.understanding.words import fold_name
 
 
 def tell_time(call: SkillCall, context: SkillContext) -> str:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, time
 
 from barnabee.skills.alarms import REPEATED, find_next
-from barnabee.skills.entry_choice import (
+from barnabee.skills.ringing import (
     NOT_CONFIGURED,
     add_time,
     ask_which,

@@ -8,7 +8,6 @@ from barnabee.core.errors import HomeRefused, Unavailable
 from barnabee.core.schema import RoutineConfig
 from barnabee.understanding.entity_lookup import NOT_CONNECTED, join_names
 from barnabee.understanding.interfaces import Entity, Home, HomeControl
-from barnabee.understanding.names import fold_name
 from barnabee.understanding.skill import (
     Skill,
     SkillCall,
@@ -17,6 +16,7 @@ from barnabee.understanding.skill import (
     SkillReply,
     Slot,
 )
+from barnabee.understanding.words import fold_name
 
 _INTENT_PREFIX = "routine_"
 _KINDS = ("scene", "script")

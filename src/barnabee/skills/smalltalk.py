@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from barnabee.skills import load_skills
-from barnabee.understanding.names import fold_name
 from barnabee.understanding.skill import (
     Skill,
     SkillCall,
@@ -15,6 +14,7 @@ from barnabee.understanding.skill import (
     Slot,
 )
 from barnabee.understanding.spoken_forms import join_spoken
+from barnabee.understanding.words import fold_name
 
 NAME = "smalltalk"
 HOME = "control the things in your home"

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from barnabee.skills.entry_choice import (
+from barnabee.skills.ringing import (
     NOT_CONFIGURED,
     add_time,
     ask_which,

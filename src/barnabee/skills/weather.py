@@ -9,7 +9,6 @@ from datetime import date, timedelta
 from barnabee.core.errors import HomeRefused
 from barnabee.understanding.entity_lookup import NOT_CONNECTED, find_area, list_entities
 from barnabee.understanding.interfaces import Entity, Home, HomeControl
-from barnabee.understanding.names import fold_name
 from barnabee.understanding.skill import (
     Skill,
     SkillCall,
@@ -27,6 +26,7 @@ from barnabee.understanding.weather_report import (
     parse_forecasts,
     say_degrees,
 )
+from barnabee.understanding.words import fold_name
 
 NO_WEATHER = (
     "I don't know the weather. Add a weather service in Home Assistant and expose it to Assist."

@@ -15,13 +15,13 @@ from pathlib import Path
 
 import structlog
 
-from barnabee.core import replica_epoch
 from barnabee.core.errors import BarnabeeError
 from barnabee.core.redis_client import RedisClient
 from barnabee.core.schema import System
 from barnabee.core.settings import Settings
-from barnabee.standby import bootstrap, divergence, replication
+from barnabee.standby import bootstrap, replication
 from barnabee.standby.roles import StateFiles
+from barnabee.store import fence
 
 POLL_S = 1.0
 RETRY_AFTER_S = 5.0
@@ -93,8 +93,8 @@ class Follower:
         status = {"line": epoch, "txid": txid, "at": time.time()}
         (self._folder / _STATUS_NAME).write_text(json.dumps(status), encoding="utf-8")
         path = self._settings.database_path
-        if path.exists() and replica_epoch.read_epoch(self._data) < epoch:
-            await asyncio.to_thread(divergence.set_aside_database, path, self._copy)
+        if path.exists() and fence.read_epoch(self._data) < epoch:
+            await asyncio.to_thread(bootstrap.set_aside_database, path, self._copy)
 
     async def _follow_redis(self) -> None:
         holder = self._files.read_status().get("holder")

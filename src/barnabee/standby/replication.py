@@ -19,11 +19,11 @@ import structlog
 
 from barnabee.backup import integrity, litestream
 from barnabee.clients.queue import JOB_KEY_PREFIX, QUEUE_KEY
-from barnabee.core import replica_epoch
 from barnabee.core.errors import BackupDamaged, BackupUnreachable
 from barnabee.core.redis_client import RedisClient, add_password
 from barnabee.core.schema import System
 from barnabee.core.settings import Settings
+from barnabee.store import fence
 
 LIST_LIMIT_S = 15.0
 ERROR_CHARS = 300
@@ -58,7 +58,7 @@ async def fetch_database(
     try:
         await asyncio.to_thread(integrity.check_integrity, copy)
     except ValueError as error:
-        url = litestream.replica_url(replica_epoch.with_epoch(system, epoch), settings)
+        url = litestream.replica_url(fence.with_epoch(system, epoch), settings)
         raise BackupDamaged(url=url, reason=str(error)) from error
 
 
@@ -107,7 +107,7 @@ def read_txid(copy: Path) -> int:
 async def _run(
     system: System, settings: Settings, epoch: int, command: str, *arguments: str, limit_s: float
 ) -> str:
-    url = litestream.replica_url(replica_epoch.with_epoch(system, epoch), settings)
+    url = litestream.replica_url(fence.with_epoch(system, epoch), settings)
     with _litestream_config_file(system, settings, epoch) as config:
         process = await asyncio.create_subprocess_exec(
             litestream.find_program(),
@@ -136,7 +136,7 @@ async def _run(
 def _litestream_config_file(system: System, settings: Settings, epoch: int) -> Iterator[str]:
     """Write litestream's configuration for one epoch; yield its path."""
     text = litestream.litestream_config(
-        replica_epoch.with_epoch(system, epoch), settings, settings.database_path, None
+        fence.with_epoch(system, epoch), settings, settings.database_path, None
     )
     with tempfile.NamedTemporaryFile("w", suffix=".yml") as config:
         config.write(text)

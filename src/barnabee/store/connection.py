@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from barnabee.core.errors import DependencyDown
-from barnabee.store import database_files, wal_checkpoint
-from barnabee.store.sqlite_errors import translate_error
+from barnabee.store import database_files, sqlite
+from barnabee.store.sqlite import translate_error
 
 T = TypeVar("T")
 Work = Callable[[sqlite3.Connection], T]
@@ -99,6 +99,6 @@ def open_connection(path: Path, busy_timeout_ms: int, *, mode: str) -> sqlite3.C
     connection.execute("PRAGMA foreign_keys = ON")
     # The job of a turn is removed from Redis after the commit: a power cut must not undo it.
     connection.execute("PRAGMA synchronous = FULL")
-    wal_checkpoint.disable_autocheckpoint(connection)
+    sqlite.disable_autocheckpoint(connection)
     connection.row_factory = sqlite3.Row
     return connection

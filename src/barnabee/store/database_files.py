@@ -19,7 +19,7 @@ from pathlib import Path
 import structlog
 
 from barnabee.core.files import sync_directory, sync_file
-from barnabee.store.sqlite_errors import SHARED_MODE
+from barnabee.store.sqlite import SHARED_MODE
 
 FileId = tuple[int, int]  # device and inode
 LogIds = tuple[FileId | None, FileId | None]  # of the write-ahead log and its index

@@ -23,7 +23,7 @@ from barnabee.core.errors import (
 )
 from barnabee.store import database_files, fence, migrations
 from barnabee.store.connection import ConnectionThread, T, Work, open_connection
-from barnabee.store.sqlite_errors import (
+from barnabee.store.sqlite import (
     MIN_FREE_BYTES,
     create_shared_file,
     free_bytes,

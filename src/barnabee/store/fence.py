@@ -1,8 +1,12 @@
-"""Write fence: whether this machine may write to the database now, according to `permit.json`.
+"""Write fence: whether this machine may write to the database now, and the database's epoch.
 
 The lease keeper grants the permit. Without a standby machine there is no permit and every write is
 allowed. With one, a missing, unreadable or expired permit means no. Expiry is measured by a clock
 that includes suspend, so that a machine wakes from sleep without a valid permit.
+
+Each failover begins a new epoch with its own path in the bucket, so that a former primary that has
+not noticed the failover cannot damage the current replica (docs/reference/standby.md). Epoch 1 is
+the path in system.toml; a deployment without a standby has no other.
 """
 
 from __future__ import annotations
@@ -15,10 +19,14 @@ from pathlib import Path
 
 from barnabee.core.errors import LeaseNotHeld
 from barnabee.core.files import write_atomically
+from barnabee.core.schema import System
+from barnabee.core.settings import read_variable
 
 PERMIT_FILE = "permit.json"
 
 Fence = Callable[[], None]  # raises LeaseNotHeld
+EPOCH_VARIABLE = "BARNABEE_LINE"
+EPOCH_FILE = "line"
 
 
 @dataclass(frozen=True)
@@ -73,3 +81,37 @@ def make_fence(lease_dir: str) -> Fence:
 
 def no_fence() -> None:
     """Allow every write: there is no standby machine."""
+
+
+def with_epoch(system: System, epoch: int) -> System:
+    """Return `system` (of epoch 1) with the replica path of `epoch`. Pure."""
+    if epoch <= 1:
+        return system
+    replica = system.replica.model_copy(update={"path": f"{system.replica.path}-{epoch}"})
+    return system.model_copy(update={"replica": replica})
+
+
+def read_epoch(directory: Path) -> int:
+    """Return the epoch of the database in the data directory; 1 without a readable file."""
+    return _read_number(directory / EPOCH_FILE)
+
+
+def write_epoch(directory: Path, epoch: int) -> None:
+    """Store the epoch of the database in the data directory."""
+    write_atomically(directory / EPOCH_FILE, f"{epoch}\n")
+
+
+def with_current_epoch(system: System) -> System:
+    """Return `system` with the epoch in the file that `$BARNABEE_LINE` names, if it is set.
+
+    For programs that read or write the replica: others may not be allowed to read the file.
+    """
+    path = read_variable(EPOCH_VARIABLE)
+    return with_epoch(system, _read_number(Path(path))) if path else system
+
+
+def _read_number(path: Path) -> int:
+    try:
+        return int(path.read_text(encoding="ascii"))
+    except (FileNotFoundError, ValueError):
+        return 1

@@ -7,16 +7,16 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import cache, lru_cache
 
-from barnabee.understanding.command_words import (
+from barnabee.understanding.words import (
     QUESTION_WORDS,
     STRONG_VERBS,
     THINGS,
     VERBS,
     first_word,
+    fold_name,
     is_dictation,
     make_word_set,
 )
-from barnabee.understanding.names import fold_name
 
 _SENTENCE_END = re.compile(r"(?<=[\w\"')][.!?;])\s+")
 _CONNECTOR = re.compile(

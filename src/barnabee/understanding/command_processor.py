@@ -1,7 +1,6 @@
 """Command processing: from one utterance to one reply.
 
-An open question of the last exchange gets the sentence first. Else each of its clauses is tried, in
-this order, until one knows it:
+An open question gets the sentence first. Else each of its clauses is tried in this order:
 
     the sentences of the skills
     home control: Home Assistant, then the recognizer of our own
@@ -18,26 +17,28 @@ from dataclasses import dataclass, replace
 
 from barnabee.core.errors import BarnabeeError, Unavailable
 from barnabee.understanding import questions
-from barnabee.understanding.command_outcome import CommandOutcome, read_question
-from barnabee.understanding.command_services import CommandServices, CommandSource
-from barnabee.understanding.command_words import HOME_VERBS, first_word
+from barnabee.understanding.command_context import (
+    CommandOutcome,
+    CommandServices,
+    CommandSource,
+    read_question,
+)
 from barnabee.understanding.ellipsis import (
     LastCommand,
     find_last_command,
     follow_command,
     resolve_references,
 )
-from barnabee.understanding.failures import describe_failure, get_failure_phrase
-from barnabee.understanding.intents import ConfidenceBand, IntentDecision
+from barnabee.understanding.entity_lookup import describe_failure, get_failure_phrase
+from barnabee.understanding.intent_recognizer import ConfidenceBand, IntentDecision
 from barnabee.understanding.interfaces import Home, HomeControl, SentenceSink
 from barnabee.understanding.model_turn import ask_model
 from barnabee.understanding.skill import Question, SkillCall, SkillContext, SkillReply
 from barnabee.understanding.utterance import clean_utterance, normalise
+from barnabee.understanding.words import HOME_VERBS, first_word
 
 HOME = "home"  # in the place of a skill's name in `Question`
-HOME_CONTROL, HOME_QUERY = "home_control", "home_query"
-CHAT = "chat"
-RECALL = "recall"
+HOME_CONTROL, HOME_QUERY, CHAT, RECALL = "home_control", "home_query", "chat", "recall"
 HOME_ASSISTANT = "home_assistant"  # the name of the dependency
 ONE_QUESTION = "Please answer that first, then tell me the rest again."
 _ASKED_OF_NOTES = frozenset({"what", "what's", "where", "where's", "when", "when's", "who"})

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from barnabee.understanding.command_words import (
+from barnabee.understanding.words import (
     NUMBER,
     QUESTION_WORDS,
     THINGS,

@@ -11,15 +11,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from barnabee.understanding.command_words import (
+from barnabee.understanding.corrections import replace_part, replace_value
+from barnabee.understanding.interfaces import Home, PastExchange
+from barnabee.understanding.words import (
     VERBS,
     first_word,
     is_noun_phrase,
     is_thing,
     make_word_set,
 )
-from barnabee.understanding.corrections import replace_part, replace_value
-from barnabee.understanding.interfaces import Home, PastExchange
 
 TEXT = "text"  # key of the sentence in `Exchange.context`
 TARGETS = "targets"

@@ -6,17 +6,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from barnabee.understanding.entity_lookup import find_area, join_names
-from barnabee.understanding.home_phrases import (
-    choose_verb,
-    count_things,
-    is_plural,
-    is_short,
-    make_sentence,
-    name_entities,
-    name_entity,
-    name_kind,
-    say_number,
-)
 from barnabee.understanding.home_recognizer import HomeRequest, fold_spelling
 from barnabee.understanding.home_targets import (
     Choice,
@@ -24,11 +13,20 @@ from barnabee.understanding.home_targets import (
     Refusal,
     RoomMissing,
     Targets,
+    choose_verb,
+    count_things,
     find_targets,
+    is_plural,
+    is_short,
     list_openings,
+    make_sentence,
+    name_entities,
+    name_entity,
+    name_kind,
+    say_number,
 )
 from barnabee.understanding.interfaces import Entity, Home
-from barnabee.understanding.names import fold_name
+from barnabee.understanding.words import fold_name
 
 QUESTIONS = frozenset({"HassGetState", "HassClimateGetTemperature", "HumidityQuery"})
 _OUTSIDE = frozenset({"outside", "outdoor", "outdoors", "garden", "terrace", "balcony"})

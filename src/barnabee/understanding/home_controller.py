@@ -18,11 +18,11 @@ from barnabee.understanding import home_questions, home_report
 from barnabee.understanding.home_answers import QUESTIONS, answer_question, asks_unknown_place
 from barnabee.understanding.home_plan import Plan, Step, is_guarded, make_plan
 from barnabee.understanding.home_recognizer import HomeRecognizer, HomeRequest, fold_sentence
+from barnabee.understanding.home_report import list_undo, make_undo_plan
 from barnabee.understanding.home_targets import Targets, find_targets
-from barnabee.understanding.home_undo import list_undo, make_undo_plan
 from barnabee.understanding.interfaces import Home, HomeAnswer, HomeControl
-from barnabee.understanding.names import fold_name
 from barnabee.understanding.skill import Question, SkillContext, SkillReply
+from barnabee.understanding.words import fold_name
 
 SETTLE_S = 1.5  # a lamp that reports later is said to be slow
 NOTHING_TO_UNDO = "There is nothing that I could undo."

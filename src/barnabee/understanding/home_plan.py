@@ -6,9 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from barnabee.understanding.home_phrases import say_number
 from barnabee.understanding.home_recognizer import HomeRequest
-from barnabee.understanding.home_targets import Targets
+from barnabee.understanding.home_targets import Targets, say_number
 from barnabee.understanding.interfaces import Entity, Home
 
 _ON_SERVICES = {

@@ -10,14 +10,19 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from barnabee.understanding.entity_lookup import join_names
-from barnabee.understanding.home_phrases import name_entities, name_with_room
 from barnabee.understanding.home_plan import Plan, is_guarded
 from barnabee.understanding.home_recognizer import (
     HomeRequest,
     fold_sentence,
     fold_spelling,
 )
-from barnabee.understanding.home_targets import Choice, Refusal, RoomMissing
+from barnabee.understanding.home_targets import (
+    Choice,
+    Refusal,
+    RoomMissing,
+    name_entities,
+    name_with_room,
+)
 from barnabee.understanding.interfaces import Entity, Home
 from barnabee.understanding.questions import parse_yes_no
 from barnabee.understanding.skill import Question, SkillReply

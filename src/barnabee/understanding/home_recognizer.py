@@ -21,9 +21,9 @@ from hassil.recognize import RecognizeResult
 from home_assistant_intents import get_intents
 
 from barnabee.understanding.interfaces import Home
-from barnabee.understanding.names import fold_name
 from barnabee.understanding.sentence_index import Clause, SentenceIndex
 from barnabee.understanding.spoken_numbers import NUMBER_FRAGMENTS
+from barnabee.understanding.words import fold_name
 
 _OWN = "own"  # key of the metadata of our sentences
 _OWN_SENTENCES = Path(__file__).with_name("home_sentences.toml")

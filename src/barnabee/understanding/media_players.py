@@ -15,8 +15,8 @@ from barnabee.understanding.entity_lookup import (
 )
 from barnabee.understanding.home_controller import SETTLE_S, ObservableHome
 from barnabee.understanding.interfaces import Entity, Home, HomeControl
-from barnabee.understanding.names import fold_name
 from barnabee.understanding.skill import SkillReply
+from barnabee.understanding.words import fold_name
 
 NO_PLAYER = (
     "There is no music player that I can control. Add a media player in Home Assistant and expose "

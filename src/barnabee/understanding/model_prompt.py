@@ -16,9 +16,9 @@ import numpy as np
 
 from barnabee.core.errors import Unavailable
 from barnabee.understanding.interfaces import Home, ModelRules, SentenceEmbedder, Vectors
-from barnabee.understanding.names import fold_name
 from barnabee.understanding.skill import SkillContext
 from barnabee.understanding.tools import Tool
+from barnabee.understanding.words import fold_name
 
 Item = TypeVar("Item")
 HISTORY_LENGTH = 8

@@ -14,7 +14,7 @@ from contextlib import aclosing, suppress
 from typing import Any
 
 from barnabee.core.errors import LlmFailed, Unavailable
-from barnabee.understanding.failures import get_failure_phrase
+from barnabee.understanding.entity_lookup import get_failure_phrase
 from barnabee.understanding.interfaces import (
     Home,
     LanguageModel,

@@ -6,8 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from barnabee.understanding.intent_recognizer import split_words
-from barnabee.understanding.intents import Intent, IntentDecision
+from barnabee.understanding.intent_recognizer import Intent, IntentDecision, split_words
 from barnabee.understanding.skill import Question
 
 CLARIFICATION = "clarification"  # in the place of a skill's name in `Question`

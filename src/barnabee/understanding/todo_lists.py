@@ -9,7 +9,7 @@ from typing import Any
 
 from barnabee.understanding.entity_lookup import find_by_name, join_names, list_entities
 from barnabee.understanding.interfaces import Entity, Home, HomeControl
-from barnabee.understanding.names import fold_name
+from barnabee.understanding.words import fold_name
 
 NO_LIST = "I have no list to write on. Add a to-do list in Home Assistant and expose it to Assist."
 OPEN, DONE = "needs_action", "completed"

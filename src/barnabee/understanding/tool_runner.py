@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import structlog
 
 from barnabee.core.errors import HomeRefused, Unavailable
-from barnabee.understanding.failures import describe_failure
+from barnabee.understanding.entity_lookup import describe_failure
 from barnabee.understanding.interfaces import ToolRequest
 from barnabee.understanding.model_prompt import clean_data
 from barnabee.understanding.questions import parse_yes_no

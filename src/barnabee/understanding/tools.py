@@ -15,9 +15,9 @@ from datetime import datetime
 from typing import Any, Final
 
 from barnabee.understanding.interfaces import ToolRequest
-from barnabee.understanding.names import fold_name
 from barnabee.understanding.skill import Skill, SkillCall, SkillIntent, SlotKind
 from barnabee.understanding.slots import parse_slot
+from barnabee.understanding.words import fold_name
 
 HOME_CONTROL: Final = "home_control"
 HOME_STATE: Final = "home_state"

@@ -11,7 +11,9 @@ from collections.abc import Callable, Collection
 from functools import lru_cache
 
 from barnabee.understanding.clauses import protect_names, split_clauses
-from barnabee.understanding.command_words import (
+from barnabee.understanding.corrections import CANCELLED, resolve_correction
+from barnabee.understanding.spoken_numbers import parse_number
+from barnabee.understanding.words import (
     NUMBER,
     STARTS,
     VERBS,
@@ -20,8 +22,6 @@ from barnabee.understanding.command_words import (
     make_word_set,
     to_verb,
 )
-from barnabee.understanding.corrections import CANCELLED, resolve_correction
-from barnabee.understanding.spoken_numbers import parse_number
 
 _NAME = r"(?:barnabee|barnaby|barnabie|barney)"
 _OTHER_NAME = r"(?:jarvis|alexa|siri|mycroft|nabu)"

@@ -18,7 +18,7 @@ from barnabee.core.renamed import RENAMED_SETTINGS
 from barnabee.core.schema import ServiceConfig, System
 from barnabee.core.settings import Settings, read_variable
 from barnabee.core.tokens import TOKENS_FILE
-from barnabee.up import dashboard, home_assistant, local_llm, paths, plan, secrets
+from barnabee.up import dashboard, home_assistant, model_pins, paths, plan, secrets
 from barnabee.up.orphans import NODE_VARIABLE, RUN_ID_VARIABLE
 from barnabee.up.paths import Paths
 
@@ -62,7 +62,7 @@ class LocalDeployment:
     environment: Mapping[str, str]  # the user's
     demo_home: Path | None = None  # Home Assistant's virtual environment, with --demo-home
     monitoring: bool = False
-    llm: bool = False  # the small language model of `local_llm`
+    llm: bool = False  # the small language model of `model_pins`
     requested_at: float = field(default_factory=lambda: psutil.Process().create_time())
 
     @property
@@ -102,7 +102,7 @@ def make_local_deployment(
     file = system.find_system_file().resolve()
     places = paths.local_paths()
     if llm:
-        file = local_llm.write_system_file(file, places.root)
+        file = model_pins.write_system_file(file, places.root)
     if loki_url := read_variable("LOKI_URL"):
         parse_base_url(loki_url)  # fails here, on the user's terminal, and not in the runner
     return LocalDeployment(
@@ -142,7 +142,7 @@ def make_settings(deployment: LocalDeployment) -> dict[str, str]:
     if deployment.demo_home is not None:
         variables["HOME_ASSISTANT_URL"] = f"http://127.0.0.1:{deployment.system.port('home')}"
     if deployment.llm:
-        variables |= local_llm.make_settings(deployment.models)
+        variables |= model_pins.make_settings(deployment.models)
     build = dashboard.find_build()
     if build is not None:
         variables.setdefault("BARNABEE_DASHBOARD", str(build))

@@ -20,7 +20,6 @@ from barnabee.up import (
     dashboard,
     home_assistant,
     launch,
-    local_llm,
     model_pins,
     monitoring_services,
     packages,
@@ -75,7 +74,7 @@ def list_parts(system: System) -> list[Part]:
 def list_downloads(system: System, *, demo_home: bool, llm: bool = False) -> list[Part]:
     """Return models, dashboard and demo home with the disk space that the missing ones need."""
     device = settings.read_settings(system).device
-    folders = [*list_model_folders(system, device), *(local_llm.FOLDERS if llm else ())]
+    folders = [*list_model_folders(system, device), *(model_pins.FOLDERS if llm else ())]
     parts = [_describe_model(name) for name in folders]
     if dashboard.find_build() or settings.read_variable("BARNABEE_DASHBOARD"):
         parts.append(Part("dashboard", "there", "built"))

@@ -21,8 +21,8 @@ from barnabee.core import manifest
 from barnabee.core.errors import DependencyDown, Misconfigured, ModelDamaged, ModelMissing, NotFound
 from barnabee.core.files import sync_directory
 from barnabee.up import model_files, model_pins
+from barnabee.up.dashboard import NodeProvider
 from barnabee.up.model_pins import NpmPackage, Pins, PyPiPackage
-from barnabee.up.node import NodeProvider
 from barnabee.up.packages import hold_lock, make_index_environment
 
 Report = Callable[[str, int, int], None]

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from barnabee.core.backoff import backoff_s
+from barnabee.core.rate_limit import backoff_s
 from barnabee.core.schema import ServiceConfig
 
 DELAY_MAX_S = 10.0  # a service must be ready again within 15 s of its failure

@@ -26,13 +26,13 @@ from barnabee.up import (
     dashboard,
     home_assistant,
     inventory,
-    local_llm,
+    model_pins,
     monitoring_services,
     packages,
     paths,
 )
 from barnabee.up.console import ProgressSteps, show_progress
-from barnabee.up.node import NodeProvider
+from barnabee.up.dashboard import NodeProvider
 
 _LEFTOVER_AGE_S = 3600.0
 
@@ -51,10 +51,10 @@ def prepare_machine(
     ModelDamaged.
     """
     if llm:
-        local_llm.require_processor()
+        model_pins.require_processor()
     inventory.require_space(inventory.list_downloads(system, demo_home=demo_home, llm=llm))
     folders = inventory.list_model_folders(system, settings.read_settings(system).device)
-    folders += local_llm.FOLDERS if llm else ()
+    folders += model_pins.FOLDERS if llm else ()
     with show_progress(console) as steps:
         return asyncio.run(_prepare(folders, steps, demo_home=demo_home, monitoring=monitoring))
 

@@ -1,9 +1,9 @@
-"""Application factory of the voice service."""
+"""Application factory of the voice service, and its health checks."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,24 +19,22 @@ from barnabee.clients.gpu import GpuClient, ModelNames
 from barnabee.clients.load_balancer import WakeServerPool
 from barnabee.core.auth import RouteScopes, make_token_reader, open_authenticator
 from barnabee.core.errors import Misconfigured, StillLoading
-from barnabee.core.health import HealthMonitor
+from barnabee.core.health import Degraded, HealthCheck, HealthMonitor, HealthProbe
 from barnabee.core.http import ServiceMiddleware, add_error_handlers, make_standard_routes
 from barnabee.core.rate_limit import make_login_limiter
 from barnabee.core.serve import ServiceApp
 from barnabee.core.tokens import Scope
 from barnabee.store.recordings import FOLDER
-from barnabee.voice import fillers, health, routes
+from barnabee.voice import fillers, routes
 from barnabee.voice.announcements import AnnouncementBoard
-from barnabee.voice.endpointing import TurnAnalyzer
-from barnabee.voice.fillers import Clip
-from barnabee.voice.latency_estimator import LatencyEstimator
+from barnabee.voice.fillers import Clip, LatencyEstimator
 from barnabee.voice.metrics import VoiceMetrics
 from barnabee.voice.pipeline import SharedServices
 from barnabee.voice.room_registry import RoomRegistry
 from barnabee.voice.routes import make_announcement_router
 from barnabee.voice.transports import webrtc
 from barnabee.voice.turn_recorder import RecordingMetrics, RecordingWriter, TurnRecorder
-from barnabee.voice.vad import SileroPool
+from barnabee.voice.vad import SileroPool, TurnAnalyzer
 
 if TYPE_CHECKING:
     from loguru import Message
@@ -45,6 +43,41 @@ if TYPE_CHECKING:
     from barnabee.core.settings import Settings
 
 BODY_MAX_BYTES = 64 * 1024
+
+log = structlog.get_logger()
+
+
+def make_checks(
+    *,
+    gpu: HealthProbe,
+    api: HealthProbe,
+    recordings: Callable[[], Awaitable[Degraded | None]],
+    ready: Callable[[], bool],
+) -> list[HealthCheck]:
+
+    async def pipeline() -> Degraded | None:
+        if not ready():
+            raise StillLoading(what="the voice pipeline")
+        return None
+
+    return [
+        HealthCheck("pipeline", pipeline, hard=True),
+        HealthCheck("gpu", gpu, hard=False),
+        HealthCheck("api", api, hard=False),
+        HealthCheck("recordings", recordings, hard=False),
+    ]
+
+
+def make_recordings_probe(
+    folder: Path, problem: str | None
+) -> Callable[[], Awaitable[Degraded | None]]:
+
+    async def probe() -> Degraded | None:
+        return Degraded("recordings_missing", f"{folder}: {problem}") if problem else None
+
+    return probe
+
+
 ROUTE_SCOPES = RouteScopes(
     {
         "POST /v1/offer": Scope.TALK,
@@ -67,8 +100,6 @@ EXPECTED_WARNINGS = (
     "No screen video transceiver",
     "Media stream error while",
 )
-
-log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
@@ -111,10 +142,10 @@ def build(
     phrases = RecordedPhrases.load(settings, system.voice.sample_rate_hz)
     components = _Components(system, settings, phrases, metrics)
     rooms = RoomRegistry(talk.rooms_max, metrics.sessions.set)
-    checks = health.make_checks(
+    checks = make_checks(
         gpu=components.gpu.ready,
         api=components.api.ready,
-        recordings=health.make_recordings_probe(phrases.folder, phrases.problem),
+        recordings=make_recordings_probe(phrases.folder, phrases.problem),
         ready=lambda: components.shared is not None,
     )
     monitor = HealthMonitor("voice", checks, metrics)

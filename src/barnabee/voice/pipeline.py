@@ -39,11 +39,9 @@ from barnabee.clients.wake import WakeClient
 from barnabee.core.errors import BarnabeeError
 from barnabee.core.schema import System
 from barnabee.voice.announcements import AnnouncementBoard
-from barnabee.voice.echo import EchoDetector
-from barnabee.voice.endpointing import TurnAnalyzer
-from barnabee.voice.fillers import Clip, FillerSelector
-from barnabee.voice.latency_estimator import LatencyEstimator
+from barnabee.voice.fillers import Clip, FillerSelector, LatencyEstimator
 from barnabee.voice.metrics import VoiceMetrics
+from barnabee.voice.playback import EchoDetector
 from barnabee.voice.room_registry import RoomSlot
 from barnabee.voice.room_session import RoomSession
 from barnabee.voice.stages.command import CommandStage
@@ -52,7 +50,7 @@ from barnabee.voice.stages.tts import TtsStage
 from barnabee.voice.stages.vad import VadStage
 from barnabee.voice.stages.wake_word import WakeWordStage
 from barnabee.voice.turn_recorder import TurnRecorder
-from barnabee.voice.vad import SileroPool, SpeechProbability
+from barnabee.voice.vad import SileroPool, SpeechProbability, TurnAnalyzer
 
 INPUT_RATE_HZ = 16_000
 FINAL_MESSAGES_TIMEOUT_S = 0.5  # to send the client the reason of the disconnection

@@ -19,8 +19,7 @@ from barnabee.backup import recordings_copy
 from barnabee.backup.litestream import make_txid_reader
 from barnabee.backup.restore_points import make_migration_hook
 from barnabee.clients.queue import JobQueue
-from barnabee.clients.service_client import ServiceClient, make_service_url
-from barnabee.clients.voice import VoiceClient
+from barnabee.clients.service_client import ServiceClient, VoiceClient, make_service_url
 from barnabee.core import serve
 from barnabee.core.auth import make_token_reader, open_authenticator
 from barnabee.core.errors import BarnabeeError
@@ -29,18 +28,23 @@ from barnabee.core.http import ServiceMiddleware, add_error_handlers, make_stand
 from barnabee.core.logging import configure_logging
 from barnabee.core.metrics import Metrics
 from barnabee.core.redis_client import RedisClient, add_password
-from barnabee.core.replica_epoch import with_current_epoch
 from barnabee.core.schema import System
 from barnabee.core.serve import ServiceApp
 from barnabee.core.settings import Settings, read_settings
 from barnabee.core.system import load_system
 from barnabee.core.tokens import Scope
 from barnabee.store import recordings
+from barnabee.store.fence import with_current_epoch
 from barnabee.store.provider import DatabaseProvider
 from barnabee.workers import health
-from barnabee.workers.backup_monitor import BackupMonitor
-from barnabee.workers.jobs import make_arq_options
-from barnabee.workers.loop import FINISH_S, WorkerLoop, make_worker, release_claims
+from barnabee.workers.backups import BackupMonitor
+from barnabee.workers.jobs import (
+    FINISH_S,
+    WorkerLoop,
+    make_arq_options,
+    make_worker,
+    release_claims,
+)
 from barnabee.workers.metrics import BackupMetrics, JobMetrics, ProbeMetrics, ScheduleMetrics
 from barnabee.workers.retry import CONTEXT_KEY, JobContext
 from barnabee.workers.ring_scheduler import RingScheduler, RingTargets

@@ -23,8 +23,8 @@ from arq import Retry
 from arq.typing import WorkerCoroutine
 
 from barnabee.core import tracing
-from barnabee.core.backoff import backoff_s
 from barnabee.core.errors import BadRequest, BarnabeeError, Misconfigured, Unavailable
+from barnabee.core.rate_limit import backoff_s
 from barnabee.core.redis_client import RedisClient
 from barnabee.core.schema import RetentionConfig
 from barnabee.store.provider import DatabaseProvider

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from barnabee.clients.voice import RingReport, RingRequest
+from barnabee.clients.service_client import RingReport, RingRequest
 from barnabee.core.errors import BarnabeeError, Misconfigured, Unavailable
 from barnabee.store.rings import DueEntries, Ring, RingStore
 from barnabee.store.schedule import RING_JOB, Clocks, DueTime, ScheduleStore, to_ms
@@ -25,8 +25,7 @@ from barnabee.understanding.schedule_phrases import say_ring
 
 if TYPE_CHECKING:
     from barnabee.clients.queue import JobQueue
-    from barnabee.clients.service_client import ServiceClient
-    from barnabee.clients.voice import VoiceClient
+    from barnabee.clients.service_client import ServiceClient, VoiceClient
     from barnabee.core.schema import ScheduleConfig
     from barnabee.store.provider import DatabaseProvider
     from barnabee.workers.metrics import ScheduleMetrics

@@ -20,9 +20,9 @@ import structlog
 from barnabee.clients import probe
 from barnabee.clients.gpu import GpuClient, ModelNames
 from barnabee.clients.service_client import BearerAuth
-from barnabee.core.backoff import backoff_s
 from barnabee.core.errors import BarnabeeError
 from barnabee.core.health import Degraded, Unknown
+from barnabee.core.rate_limit import backoff_s
 
 if TYPE_CHECKING:
     from barnabee.clients.probe import ProbeResult

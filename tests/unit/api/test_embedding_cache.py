@@ -7,9 +7,8 @@ import pytest
 
 from barnabee.api import embedding_cache
 from barnabee.api.embedding_cache import EmbeddingCache
-from barnabee.testing.engines import FakeGpuClient
-from barnabee.understanding.intent_recognizer import IntentRecognizer
-from barnabee.understanding.intents import Thresholds
+from barnabee.understanding.intent_recognizer import IntentRecognizer, Thresholds
+from support.fake_engines import FakeGpuClient
 from support.wait import eventually
 
 

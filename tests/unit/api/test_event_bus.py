@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 
-from barnabee.api import event_bus
-from barnabee.api.event_bus import EventBus, format_event
+from barnabee.api import status_watcher
+from barnabee.api.status_watcher import EventBus, format_event
 from barnabee.core.errors import Overloaded
 
 
@@ -30,7 +30,7 @@ async def test_subscriber_receives_published_events() -> None:
 
 
 async def test_slow_subscriber_is_disconnected(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(event_bus, "MAX_QUEUED_EVENTS", 3)
+    monkeypatch.setattr(status_watcher, "MAX_QUEUED_EVENTS", 3)
     bus = EventBus()
     stream = await bus.subscribe()
     for number in range(10):
@@ -42,11 +42,13 @@ async def test_slow_subscriber_is_disconnected(monkeypatch: pytest.MonkeyPatch) 
 
 async def test_subscribers_are_limited_and_refused_after_close() -> None:
     bus = EventBus()
-    streams = [await bus.subscribe() for _ in range(event_bus.MAX_SUBSCRIBERS)]
+    streams = [await bus.subscribe() for _ in range(status_watcher.MAX_SUBSCRIBERS)]
     with pytest.raises(Overloaded):
         await bus.subscribe()
     bus.close()
     async with asyncio.timeout(60):
-        assert [[text async for text in one] for one in streams] == [[]] * event_bus.MAX_SUBSCRIBERS
+        assert [[text async for text in one] for one in streams] == [
+            []
+        ] * status_watcher.MAX_SUBSCRIBERS
     with pytest.raises(Overloaded):
         await bus.subscribe()

@@ -16,8 +16,8 @@ from barnabee.core.health import Degraded, HealthMonitor, HealthState
 from barnabee.core.metrics import Metrics
 from barnabee.core.redis_client import RedisClient
 from barnabee.core.settings import Settings
-from barnabee.testing.llm import FakeLanguageModel
 from barnabee.workers import jobs
+from support.fake_llm import FakeLanguageModel
 from support.redis import RedisServer
 from support.wait import find_free_port, wait_until
 

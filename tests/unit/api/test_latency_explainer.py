@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from barnabee.api.latency_explainer import MAX_SENTENCES, explain_latency
-from barnabee.store.waterfall import Bar, Fault, Waterfall
+from barnabee.store.waterfall import MAX_SENTENCES, Bar, Fault, Waterfall, explain_latency
 
 
 def make_waterfall(*bars: Bar, **fields: Any) -> Waterfall:

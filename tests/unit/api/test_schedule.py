@@ -10,8 +10,8 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from barnabee.api import schedule as schedule_module
-from barnabee.api.schedule import DatabaseSchedule, make_zone_reader
+from barnabee.api import assistant as schedule_module
+from barnabee.api.assistant import DatabaseSchedule, make_zone_reader
 from barnabee.clients.queue import JobQueue
 from barnabee.core import system
 from barnabee.core.errors import DependencyDown

@@ -10,9 +10,13 @@ import pytest
 
 from barnabee.api import status_watcher
 from barnabee.api.cascade import Cascade, HealthSources
-from barnabee.api.event_bus import EventBus
 from barnabee.api.schemas import AlertStatus
-from barnabee.api.status_watcher import StatusWatcher, make_alert_reader, parse_probe_metrics
+from barnabee.api.status_watcher import (
+    EventBus,
+    StatusWatcher,
+    make_alert_reader,
+    parse_probe_metrics,
+)
 from barnabee.clients.alertmanager import AlertmanagerClient
 from barnabee.clients.probe import ProbeResult
 from barnabee.clients.service_client import ServiceClient

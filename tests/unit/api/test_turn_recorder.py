@@ -20,7 +20,7 @@ from barnabee.store.conversations import Conversations, Fact, TurnRecord
 from barnabee.store.db import Database, open_database
 from barnabee.store.sessions import Exchange, Session, Sessions
 from barnabee.store.turn_timings import TurnTimingsStore
-from barnabee.testing.engines import make_vector
+from support.fake_engines import make_vector
 from support.redis import RedisServer
 from support.turn_records import REPORT_BODY
 

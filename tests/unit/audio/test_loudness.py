@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from barnabee.audio.loudness import (
+from barnabee.audio.samples import (
     MAX_GAIN_DB,
     MAX_GAIN_STEP_DB,
     PEAK_DB,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from barnabee.backup import integrity, legacy_snapshots
+from barnabee.backup import integrity, restore_sources
 from barnabee.core.errors import BadInput, NotFound
 from support.backup import flip_bits, truncate_file
 
@@ -25,7 +25,7 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize(("name", "key"), [(ENCRYPTED, KIT), (ENCRYPTED, KIT.lower()), (PLAIN, "")])
 def test_an_archive_is_restored(folder: Path, tmp_path: Path, name: str, key: str) -> None:
-    source = legacy_snapshots.find_legacy_source(folder / name, key)
+    source = restore_sources.find_legacy_source(folder / name, key)
     assert name in source.describe()[0]
     asyncio.run(source.fetch(tmp_path / "x.db", lambda _done, _total: None))
     integrity.check_integrity(tmp_path / "x.db")
@@ -40,15 +40,15 @@ def test_a_damaged_archive_is_refused(
 ) -> None:
     damage(folder / name)  # type: ignore[operator]
     with pytest.raises(ValueError, match=r"damaged|not the one|cannot be opened"):
-        legacy_snapshots.read_archive(folder / name, KIT, tmp_path / "x.db")
+        restore_sources.read_archive(folder / name, KIT, tmp_path / "x.db")
 
 
 def test_a_wrong_or_missing_key_is_named(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="cannot be opened with this key"):
-        legacy_snapshots.read_archive(folder / ENCRYPTED, OTHER_KEY, tmp_path / "x.db")
+        restore_sources.read_archive(folder / ENCRYPTED, OTHER_KEY, tmp_path / "x.db")
     with pytest.raises(BadInput, match="--key"):
-        legacy_snapshots.find_legacy_source(folder / ENCRYPTED, None)
+        restore_sources.find_legacy_source(folder / ENCRYPTED, None)
     with pytest.raises(BadInput, match="a letter is wrong"):
-        legacy_snapshots.find_legacy_source(folder / ENCRYPTED, OTHER_KEY[:-1] + "Q")
+        restore_sources.find_legacy_source(folder / ENCRYPTED, OTHER_KEY[:-1] + "Q")
     with pytest.raises(NotFound, match="nowhere"):
-        legacy_snapshots.find_legacy_source(folder / "nowhere.db.zst", None)
+        restore_sources.find_legacy_source(folder / "nowhere.db.zst", None)

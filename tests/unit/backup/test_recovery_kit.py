@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from barnabee.backup import recovery_kit, restic, snapshots
+from barnabee.backup import restic, snapshot_job, snapshots
 from barnabee.core import system as system_module
 from barnabee.core.errors import BadInput
 from barnabee.core.settings import Settings
@@ -23,29 +23,29 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
 
 def test_the_kit_has_address_password_and_commands(settings: Settings) -> None:
     away = with_backup_settings(SYSTEM, offsite="nas:barnabee")
-    printed = recovery_kit.print_kit(away, settings)
+    printed = snapshot_job.print_kit(away, settings)
     password = restic.read_password(settings)
     assert password
-    assert recovery_kit.parse_password(printed) == password
-    assert recovery_kit.parse_password(f" {password}\n") == password
+    assert snapshot_job.parse_password(printed) == password
+    assert snapshot_job.parse_password(f" {password}\n") == password
     for text in ("restic -r rclone:nas:barnabee restore latest", "its remote `nas`", "sqlite3"):
         assert text in printed
     with pytest.raises(BadInput, match="recovery kit"):
-        recovery_kit.parse_password("the wrong paper")
+        snapshot_job.parse_password("the wrong paper")
 
 
 def test_a_changed_address_or_password_asks_to_print_again(settings: Settings) -> None:
-    assert not recovery_kit.is_printed(snapshots.read_state(settings))
-    recovery_kit.print_kit(SYSTEM, settings)
+    assert not snapshot_job.is_printed(snapshots.read_state(settings))
+    snapshot_job.print_kit(SYSTEM, settings)
     state = snapshots.read_state(settings)
-    assert recovery_kit.is_printed(state)
+    assert snapshot_job.is_printed(state)
     password = str(restic.read_password(settings))
     away = with_backup_settings(SYSTEM, offsite="nas:barnabee")
     for system, now in ((away, password), (SYSTEM, "another")):
-        digest = recovery_kit.make_digest(system, settings, now)
-        assert not recovery_kit.is_printed(replace(state, kit=digest))
-    same = recovery_kit.make_digest(SYSTEM, settings, password)
-    assert recovery_kit.is_printed(replace(state, kit=same))
+        digest = snapshot_job.make_digest(system, settings, now)
+        assert not snapshot_job.is_printed(replace(state, kit=digest))
+    same = snapshot_job.make_digest(SYSTEM, settings, password)
+    assert snapshot_job.is_printed(replace(state, kit=same))
 
 
 def test_a_password_is_made_once_and_a_credential_comes_first(

@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from barnabee.accept.criteria import Criterion, CriterionResult
-from barnabee.cli import accept
+from barnabee.cli import health
 from barnabee.cli.app import app
 
 GOOD = Criterion("health cascade", 60, "s").judge(8.7, "the runner's record")
@@ -24,7 +24,7 @@ def results(monkeypatch: pytest.MonkeyPatch) -> list[CriterionResult]:
     async def measure(*_: object) -> list[CriterionResult]:
         return measured
 
-    monkeypatch.setattr(accept, "_measure", measure)
+    monkeypatch.setattr(health, "_measure", measure)
     return measured
 
 

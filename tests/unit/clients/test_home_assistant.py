@@ -9,8 +9,8 @@ from structlog.testing import capture_logs
 from barnabee.clients.home_assistant import HomeAssistant, parse_answer
 from barnabee.clients.home_websocket import MAX_BACKOFF_S, make_websocket_url, reconnect_delay_s
 from barnabee.core.errors import DependencyDown, HomeRefused, SettingInvalid, TimedOut
-from barnabee.testing.home_assistant import FakeHomeAssistant
 from barnabee.understanding.interfaces import Home, HomeAnswer
+from support.fake_home_assistant import FakeHomeAssistant
 from support.wait import eventually
 
 KITCHEN = {"type": "entity", "name": "Kitchen Light", "id": "light.kitchen_light"}

@@ -13,9 +13,9 @@ from barnabee.clients.llm import LlmClient
 from barnabee.core.errors import LlmFailed
 from barnabee.core.schema import LlmConfig
 from barnabee.core.system import get_system
-from barnabee.testing.llm import FakeLlmServer, ScriptedAnswer
 from barnabee.understanding.interfaces import ModelRequest, ToolRequest
 from support.asgi_server import serve_app
+from support.fake_llm import FakeLlmServer, ScriptedAnswer
 from support.wait import find_free_port
 
 QUESTION = ModelRequest([{"role": "user", "content": "capital of france"}], (), {"sentence": 17})

@@ -11,8 +11,8 @@ import pytest
 
 from barnabee.clients.wake import MAX_BUFFERED_BYTES, WakeClient, make_wake_url, reconnect_delay_s
 from barnabee.core.errors import DependencyDown, SettingInvalid
-from barnabee.testing.engines import FakeWakeWordEngine, JobGate
 from support.asgi_server import serve_app
+from support.fake_engines import FakeWakeWordEngine, JobGate
 from support.gpu_app import TOKEN, RunningService, ServiceStarter
 from support.wait import eventually, find_free_port, wait_until
 

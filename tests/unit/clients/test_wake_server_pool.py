@@ -17,9 +17,9 @@ from barnabee.clients.load_balancer import (
     WakeServerPool,
 )
 from barnabee.clients.wake import WakeClient
-from barnabee.testing.engines import FakeWakeWordEngine
 from support.asgi_server import serve_app
 from support.clock import FakeClock
+from support.fake_engines import FakeWakeWordEngine
 from support.gpu_app import TOKEN, ServiceStarter
 from support.wait import find_free_port, wait_until
 

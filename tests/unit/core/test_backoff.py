@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from barnabee.core.backoff import backoff_s, jittered_backoff_s
+from barnabee.core.rate_limit import backoff_s, jittered_backoff_s
 
 
 @pytest.mark.parametrize(("failures", "expected_s"), [(0, 1), (1, 1), (2, 2), (4, 8), (99, 60)])

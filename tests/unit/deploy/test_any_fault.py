@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from barnabee.core.errors import BarnabeeError
-from barnabee.deploy import gate, switch, switch_recovery
+from barnabee.deploy import gate, switch
 from barnabee.deploy.journal import SwitchRecord, SwitchState
 from barnabee.deploy.machine import PinRef
 from barnabee.deploy.plan import SwitchRequest
@@ -50,7 +50,7 @@ def play(machine: MachineState, request: SwitchRequest) -> SwitchRecord | None:
         gate.run_gate(MemoryMachine(machine), journal)
 
     def watched() -> None:
-        switch_recovery.recover_switch(MemoryMachine(machine), journal)
+        gate.recover_switch(MemoryMachine(machine), journal)
 
     work = begin
     for _ in range(60):

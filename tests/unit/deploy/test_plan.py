@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from barnabee.deploy import bootloader, gate, switch_recovery
+from barnabee.deploy import bootloader, gate
 from barnabee.deploy.command import DeployRefused
-from barnabee.deploy.gate import GateAction
+from barnabee.deploy.gate import GateAction, RecoveryAction
 from barnabee.deploy.journal import SwitchRecord, SwitchState
 from barnabee.deploy.machine import HostState, PinRef, SystemFacts
 from barnabee.deploy.plan import (
@@ -20,7 +20,6 @@ from barnabee.deploy.plan import (
     SwitchRequest,
     plan_switch,
 )
-from barnabee.deploy.switch_recovery import RecoveryAction
 from support.deploy_memory import DATA, LIMITS, make_record
 
 OLD, NEW, LAST = Path("/nix/store/old"), Path("/nix/store/new"), Path("/nix/store/last")
@@ -180,9 +179,7 @@ def test_the_recovery_action(
     state: SwitchState, boot_id: str, alive: bool, now_s: float, expected: RecoveryAction
 ) -> None:
     assert (
-        switch_recovery.decide_recovery(
-            make_record(state), boot_id=boot_id, alive=alive, now_s=now_s
-        )
+        gate.decide_recovery(make_record(state), boot_id=boot_id, alive=alive, now_s=now_s)
         == expected
     )
 

@@ -11,8 +11,8 @@ import pytest
 from barnabee.audio import wav
 from barnabee.audio.samples import Samples, to_pcm16
 from barnabee.core.errors import ModelDamaged
-from barnabee.gpu.engines.protocols import Embeddings, Segment
-from barnabee.testing.engines import FakeEmbedder, FakeSynthesizer, FakeTranscriber, JobGate
+from barnabee.gpu.engines.base import Embeddings, Segment
+from support.fake_engines import FakeEmbedder, FakeSynthesizer, FakeTranscriber, JobGate
 from support.gpu_app import RunningService, ServiceStarter
 from support.media import FOLDER as MEDIA_FOLDER
 from support.wait import wait_until

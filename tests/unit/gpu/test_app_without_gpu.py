@@ -15,7 +15,7 @@ from barnabee.core.settings import Settings
 from barnabee.gpu import engine_factory
 from barnabee.gpu.app import build_inference_service
 from barnabee.gpu.metrics import GpuMetrics
-from barnabee.testing.engines import FakeGpuMemory
+from support.fake_engines import FakeGpuMemory
 from support.wait import wait_until
 
 GRAPH = system.load_system(Path(__file__).parents[3] / "system.toml")

@@ -14,11 +14,11 @@ from barnabee.core.errors import BadRequest, EngineStuck, Overloaded, VramExhaus
 from barnabee.gpu import batcher
 from barnabee.gpu.batch_policy import MAX_TEXTS
 from barnabee.gpu.batcher import Batcher
-from barnabee.gpu.engines.protocols import Embeddings, TextEmbedder
+from barnabee.gpu.capabilities import ModelLease
+from barnabee.gpu.engines.base import Embeddings, TextEmbedder
 from barnabee.gpu.metrics import GpuMetrics
-from barnabee.gpu.model_lease import ModelLease
 from barnabee.gpu.model_runtime import ModelRuntime
-from barnabee.testing.engines import FakeEmbedder, JobGate
+from support.fake_engines import FakeEmbedder, JobGate
 from support.wait import wait_until
 
 HELD_S = 0.02

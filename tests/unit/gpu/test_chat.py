@@ -16,12 +16,12 @@ import pytest
 
 from barnabee.audio import wav
 from barnabee.core.errors import Misconfigured
-from barnabee.gpu.engines.device import Device
+from barnabee.gpu.engines.base import Device
 from barnabee.gpu.engines.llama_server import LlamaServer, ServerOptions
 from barnabee.gpu.model_runtime import RuntimeState
-from barnabee.testing.engines import FakeTranscriber
 from support import fake_llama_server
 from support.asgi_server import serve_app
+from support.fake_engines import FakeTranscriber
 from support.gpu_app import TOKEN, RunningService, ServiceStarter
 from support.wait import LAST_RESORT_S, wait_until
 

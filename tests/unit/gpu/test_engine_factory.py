@@ -9,11 +9,11 @@ from barnabee.core.errors import Misconfigured, ModelMissing, SystemFileInvalid
 from barnabee.core.settings import Settings
 from barnabee.gpu import engine_factory
 from barnabee.gpu.capabilities import Capabilities
-from barnabee.gpu.engines.device import Device
+from barnabee.gpu.engines.base import Device
 from barnabee.gpu.metrics import GpuMetrics
 from barnabee.gpu.model_runtime import RuntimeState
-from barnabee.testing.engines import FakeGpuMemory
 from support import parakeet_tdt
+from support.fake_engines import FakeGpuMemory
 
 GRAPH = system.load_system(Path(__file__).parents[3] / "system.toml")
 

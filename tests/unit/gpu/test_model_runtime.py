@@ -19,7 +19,7 @@ from barnabee.core.errors import (
     VramExhausted,
 )
 from barnabee.gpu.model_runtime import EngineThread, ModelRuntime, RuntimeState
-from barnabee.testing.engines import FakeEmbedder, JobGate
+from support.fake_engines import FakeEmbedder, JobGate
 from support.wait import wait_until
 
 HELD_S = 0.02

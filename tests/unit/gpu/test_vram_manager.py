@@ -25,8 +25,8 @@ from barnabee.gpu.model_runtime import ModelRuntime, RuntimeState
 from barnabee.gpu.vram.ledger import Ledger
 from barnabee.gpu.vram.manager import VramManager
 from barnabee.gpu.vram.types import EventKind
-from barnabee.testing.engines import FakeGpuMemory, FakeSynthesizer, JobGate
 from support.clock import FakeClock
+from support.fake_engines import FakeGpuMemory, FakeSynthesizer, JobGate
 from support.vram import make_gpu, make_model
 from support.wait import wait_until
 

@@ -16,7 +16,7 @@ import pytest
 from barnabee.core.errors import DependencyDown
 from barnabee.core.settings import Settings
 from barnabee.gpu import engine_factory
-from barnabee.gpu.engines.device import Device
+from barnabee.gpu.engines.base import Device
 from barnabee.gpu.vram.probe import MIB, GpuSensors, MainMemoryProbe, NvmlProbe, open_probe
 
 HANDLE = object()

@@ -8,9 +8,9 @@ import pytest
 
 from barnabee.core.errors import DependencyDown, EngineStuck, TimedOut
 from barnabee.gpu.model_runtime import ModelRuntime
-from barnabee.gpu.vram.watchdog import LOAD_TIMEOUT_S, MANAGER_TIMEOUT_S, ManagerWatchdog
-from barnabee.testing.engines import FakeSynthesizer, JobGate
+from barnabee.gpu.vram.memory_monitor import LOAD_TIMEOUT_S, MANAGER_TIMEOUT_S, ManagerWatchdog
 from support.clock import FakeClock
+from support.fake_engines import FakeSynthesizer, JobGate
 from support.wait import wait_until
 
 

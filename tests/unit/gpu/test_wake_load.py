@@ -10,7 +10,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 
 from barnabee.gpu.routes import wake as route
-from barnabee.testing.engines import FakeWakeWordEngine, JobGate
+from support.fake_engines import FakeWakeWordEngine, JobGate
 from support.gpu_app import TOKEN, ServiceStarter
 from support.wait import wait_until
 from support.wake_stream import WakeConnection, serve_wake_words

@@ -11,8 +11,8 @@ from websockets.exceptions import ConnectionClosed
 
 from barnabee.core.errors import ModelDamaged
 from barnabee.gpu.routes import wake as route
-from barnabee.testing.engines import FakeWakeWordEngine, JobGate
 from support.asgi_server import serve_app
+from support.fake_engines import FakeWakeWordEngine, JobGate
 from support.gpu_app import TOKEN, ServiceStarter
 from support.wait import eventually, wait_until
 from support.wake_stream import expect_refusal, serve_wake_words

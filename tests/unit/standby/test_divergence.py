@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from barnabee.standby import divergence
+from barnabee.standby import bootstrap
 
 
 def make_database(path: Path, turns: list[str], *, killed: bool = False) -> Path:
@@ -30,10 +30,10 @@ def test_missing_rows_are_reported_and_neither_database_changes(tmp_path: Path) 
     old = make_database(tmp_path / "old.db", ["a", "b", "c"], killed=True)
     new = make_database(tmp_path / "new.db", ["a", "d"])
     before = old.read_bytes(), old.with_name("killed.db-wal").read_bytes()
-    missing = divergence.find_missing_rows(old, new)
+    missing = bootstrap.find_missing_rows(old, new)
     assert missing == {"turns": ["b", "c"]}
     assert (old.read_bytes(), old.with_name("killed.db-wal").read_bytes()) == before
-    report = divergence.write_report(tmp_path, missing).read_text()
+    report = bootstrap.write_report(tmp_path, missing).read_text()
     assert report == '{\n  "turns": [\n    "b",\n    "c"\n  ]\n}\n'
 
 
@@ -41,4 +41,4 @@ def test_a_file_that_is_no_database_cannot_be_compared(tmp_path: Path) -> None:
     (tmp_path / "old.db").write_bytes(b"not a database at all" * 99)
     new = make_database(tmp_path / "new.db", [])
     with pytest.raises(ValueError, match="not a database"):
-        divergence.find_missing_rows(tmp_path / "old.db", new)
+        bootstrap.find_missing_rows(tmp_path / "old.db", new)

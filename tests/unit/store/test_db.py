@@ -19,7 +19,7 @@ from barnabee.core.errors import (
 from barnabee.store.conversations import Conversations
 from barnabee.store.db import Database, open_database
 from barnabee.store.provider import DatabaseProvider
-from barnabee.store.sqlite_errors import translate_error
+from barnabee.store.sqlite import translate_error
 from support.turn_records import make_turn
 
 

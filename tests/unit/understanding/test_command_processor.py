@@ -20,15 +20,11 @@ from barnabee.core.errors import (
 )
 from barnabee.skills import load_skills
 from barnabee.store.sessions import Exchange
-from barnabee.testing.engines import FakeGpuClient
-from barnabee.testing.llm import FakeLanguageModel
-from barnabee.understanding.command_outcome import CommandOutcome
+from barnabee.understanding.command_context import CommandOutcome, CommandServices, CommandSource
 from barnabee.understanding.command_processor import process_command
-from barnabee.understanding.command_services import CommandServices, CommandSource
-from barnabee.understanding.failures import get_failure_phrase
+from barnabee.understanding.entity_lookup import get_failure_phrase
 from barnabee.understanding.home_controller import HomeController
-from barnabee.understanding.intent_recognizer import IntentRecognizer
-from barnabee.understanding.intents import ConfidenceBand, Thresholds
+from barnabee.understanding.intent_recognizer import ConfidenceBand, IntentRecognizer, Thresholds
 from barnabee.understanding.interfaces import KnownFact, Vectors
 from barnabee.understanding.sentence_matcher import SentenceMatcher
 from barnabee.understanding.skill import (
@@ -40,6 +36,8 @@ from barnabee.understanding.skill import (
     SkillReply,
     Slot,
 )
+from support.fake_engines import FakeGpuClient
+from support.fake_llm import FakeLanguageModel
 from support.home import FakeHome
 
 NOW = datetime(2026, 11, 23, 14, 20, tzinfo=UTC)

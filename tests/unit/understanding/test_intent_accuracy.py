@@ -14,10 +14,15 @@ import numpy as np
 import pytest
 
 from barnabee.core import system
-from barnabee.gpu.engines.device import Device
+from barnabee.gpu.engines.base import Device
 from barnabee.gpu.engines.minilm import MiniLm
-from barnabee.understanding import intent_recognizer, intents
-from barnabee.understanding.intents import ExampleIndex, IntentDecision, Thresholds, decide_intent
+from barnabee.understanding import intent_recognizer
+from barnabee.understanding.intent_recognizer import (
+    ExampleIndex,
+    IntentDecision,
+    Thresholds,
+    decide_intent,
+)
 from barnabee.understanding.interfaces import KnownFact, Vectors
 from barnabee.understanding.note_subjects import choose_similar, find_loosely, find_notes
 from barnabee.understanding.utterance import clean_utterance
@@ -29,7 +34,7 @@ from support.intent_evaluation import (
 )
 
 DATA = Path(__file__).parents[2] / "data"
-INTENTS = intents.load_intents()
+INTENTS = intent_recognizer.load_intents()
 Embed = Callable[[list[str]], Vectors]
 
 
@@ -43,7 +48,7 @@ def embed() -> Embed:
 
 @pytest.fixture(scope="module")
 def by_embeddings(embed: Embed) -> Decide:
-    index = ExampleIndex(INTENTS, embed(intents.list_examples(INTENTS)))
+    index = ExampleIndex(INTENTS, embed(intent_recognizer.list_examples(INTENTS)))
     thresholds = Thresholds.from_config(system.load_system().intent)
 
     def decide(text: str) -> IntentDecision:
@@ -60,7 +65,7 @@ def heldout(decide_text: Decide) -> EvaluationResult:
 
 def test_the_held_out_sentences_are_no_examples() -> None:
     sentences = read_labelled_sentences(DATA / "intents_heldout.toml")
-    used = set(intents.list_examples(INTENTS)) | {
+    used = set(intent_recognizer.list_examples(INTENTS)) | {
         text for _, text in read_labelled_sentences(DATA / "intents_tuning.toml")
     }
     assert len(sentences) >= 120

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from barnabee.understanding.intents import ConfidenceBand, Intent, IntentDecision
+from barnabee.understanding.intent_recognizer import ConfidenceBand, Intent, IntentDecision
 from support.intent_evaluation import evaluate_sentences
 
 INTENTS = {

@@ -8,12 +8,17 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from barnabee.testing.engines import FakeGpuClient
 from barnabee.understanding import intent_recognizer
-from barnabee.understanding.intent_recognizer import IntentRecognizer
-from barnabee.understanding.intents import ConfidenceBand, Thresholds, list_examples, load_intents
+from barnabee.understanding.intent_recognizer import (
+    ConfidenceBand,
+    IntentRecognizer,
+    Thresholds,
+    list_examples,
+    load_intents,
+)
 from barnabee.understanding.interfaces import Vectors
 from support.clock import FakeClock
+from support.fake_engines import FakeGpuClient
 
 THRESHOLDS = Thresholds(0.6, 0.5, 0.02)
 

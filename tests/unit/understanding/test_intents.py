@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from barnabee.core import system
-from barnabee.understanding.intents import (
+from barnabee.understanding.intent_recognizer import (
     ConfidenceBand,
     ExampleIndex,
     Intent,

@@ -8,14 +8,12 @@ from hypothesis import strategies as st
 
 from barnabee.understanding.intent_recognizer import (
     LEXICAL_THRESHOLDS,
-    LexicalIndex,
-    split_words,
-)
-from barnabee.understanding.intents import (
     ConfidenceBand,
+    LexicalIndex,
     decide_intent,
     list_examples,
     load_intents,
+    split_words,
 )
 
 INDEX = LexicalIndex(load_intents())

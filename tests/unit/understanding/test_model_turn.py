@@ -10,11 +10,11 @@ import pytest
 
 from barnabee.core.errors import LlmFailed
 from barnabee.store.sessions import Exchange
-from barnabee.testing.llm import FakeLanguageModel, Step
 from barnabee.understanding.interfaces import ModelRequest, ModelRules, ToolRequest
 from barnabee.understanding.model_turn import NOTHING_DONE, WAITING, ask_model
 from barnabee.understanding.skill import Question, SkillReply
 from barnabee.understanding.tool_runner import CONFIRMATION, make_confirmation_skill
+from support.fake_llm import FakeLanguageModel, Step
 from support.language_model import (
     FakeEmbedder,
     RecordedHome,

@@ -6,7 +6,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from barnabee.testing.engines import make_vector
 from barnabee.understanding.interfaces import KnownFact
 from barnabee.understanding.note_subjects import (
     choose_similar,
@@ -16,6 +15,7 @@ from barnabee.understanding.note_subjects import (
     find_replaced,
     parse_statement,
 )
+from support.fake_engines import make_vector
 
 
 def make_notes(*texts: str) -> list[KnownFact]:

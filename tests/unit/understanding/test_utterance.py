@@ -6,9 +6,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from barnabee.understanding.command_words import make_word_set
-from barnabee.understanding.names import fold_name
 from barnabee.understanding.utterance import clean_utterance, normalise
+from barnabee.understanding.words import fold_name, make_word_set
 
 NAMES = (
     "Kitchen Light",

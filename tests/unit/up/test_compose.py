@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from barnabee.cli.app import app
-from barnabee.cli.compose import to_yaml
+from barnabee.cli.system_file import to_yaml
 from barnabee.core import system
 from barnabee.core.settings import Settings
 from barnabee.up import compose

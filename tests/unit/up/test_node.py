@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from barnabee.core.errors import SetupFailed
-from barnabee.up import node, packages, paths
-from barnabee.up.node import NodeProvider
+from barnabee.up import dashboard, packages, paths
+from barnabee.up.dashboard import NodeProvider
 
 UV = """#!/bin/sh
 echo "$@" >> "$0.calls"
@@ -74,6 +74,6 @@ async def test_without_uv_the_wanted_version_is_named(
 ) -> None:
     monkeypatch.undo()
     monkeypatch.setenv("PATH", "/nonexistent")
-    monkeypatch.setattr(node.sys, "executable", "/nonexistent/python")
+    monkeypatch.setattr(dashboard.sys, "executable", "/nonexistent/python")
     with pytest.raises(SetupFailed, match=r"version 20\.19 or newer is missing"):
         await NodeProvider().get_runtime()

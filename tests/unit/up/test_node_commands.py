@@ -9,7 +9,7 @@ import pytest
 
 from barnabee.core import system
 from barnabee.core.errors import Misconfigured, SetupFailed
-from barnabee.up import deployment, local_llm, node_commands, secrets
+from barnabee.up import deployment, model_pins, node_commands, secrets
 from barnabee.up.deployment import LocalDeployment
 from barnabee.up.paths import Paths
 
@@ -128,23 +128,23 @@ def test_the_gpu_service_has_the_language_model_only_with_the_option(paths: Path
 
 def test_the_system_file_with_the_small_language_model_is_a_copy(tmp_path: Path) -> None:
     file = system.find_system_file()
-    copy = local_llm.write_system_file(file, tmp_path / "home")
+    copy = model_pins.write_system_file(file, tmp_path / "home")
     models = dict(system.load_system(copy).model)
     small = models.pop("llm")
     assert models == system.load_system(file).model
     assert (small.cpu_files, small.preload) == ("smollm2-135m", False)
-    assert local_llm.write_system_file(copy, tmp_path / "other") == copy
+    assert model_pins.write_system_file(copy, tmp_path / "other") == copy
 
 
 def test_the_small_language_model_needs_a_processor_with_a_server(tmp_path: Path) -> None:
     cpuinfo = tmp_path / "cpuinfo"
     cpuinfo.write_text("flags\t\t: fpu avx2 fma\n", encoding="utf-8")
-    local_llm.require_processor("x86_64", cpuinfo)
+    model_pins.require_processor("x86_64", cpuinfo)
     with pytest.raises(SetupFailed, match="LLM_URL"):
-        local_llm.require_processor("aarch64", cpuinfo)
+        model_pins.require_processor("aarch64", cpuinfo)
     cpuinfo.write_text("flags\t\t: fpu avx\n", encoding="utf-8")
     with pytest.raises(SetupFailed, match="x86_64 without AVX2"):
-        local_llm.require_processor("x86_64", cpuinfo)
+        model_pins.require_processor("x86_64", cpuinfo)
 
 
 def test_the_api_waits_for_the_first_start_of_the_demo_home(paths: Paths) -> None:

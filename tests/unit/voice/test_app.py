@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 from barnabee.core import system
 from barnabee.core.health import Degraded
 from barnabee.core.settings import Settings
-from barnabee.voice import fillers, health
+from barnabee.voice import app, fillers
 from barnabee.voice.app import (
     PIPECAT_LOG_LEVEL,
     RecordedPhrases,
@@ -44,7 +44,7 @@ async def test_missing_recordings_degrade_health_and_name_the_command(tmp_path: 
         Settings.model_validate({"BARNABEE_DATA": str(tmp_path)}), 24_000
     )
     assert not phrases.clips
-    answer = await health.make_recordings_probe(phrases.folder, phrases.problem)()
+    answer = await app.make_recordings_probe(phrases.folder, phrases.problem)()
     assert isinstance(answer, Degraded)
     assert "barnabee fillers generate" in answer.message
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from barnabee.voice.echo import EchoDetector, measure_echo_share
+from barnabee.voice.playback import EchoDetector, measure_echo_share
 
 AUDIO = Path(__file__).resolve().parents[2] / "audio"
 WINDOW = 512

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from barnabee.core import system
-from barnabee.voice.endpointing import (
+from barnabee.voice.vad import (
     MAX_SPECULATIVE_TRANSCRIPTS,
     EndpointAction,
     EndpointCandidate,

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from barnabee.voice.latency_estimator import (
+from barnabee.voice.fillers import (
     MAX_SAMPLES,
     LatencyEstimator,
     ModelState,

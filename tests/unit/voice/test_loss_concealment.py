@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from barnabee.core.errors import Misconfigured
-from barnabee.voice.transports.loss_concealment import (
+from barnabee.voice.transports.webrtc import (
     MAX_GAP_SAMPLES,
     PacketLossConcealment,
     PassthroughJitterBuffer,

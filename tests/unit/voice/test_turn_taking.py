@@ -13,12 +13,11 @@ import pytest
 from barnabee.audio.samples import Samples
 from barnabee.core import system
 from barnabee.core.schema import System
-from barnabee.gpu.engines.protocols import Segment
-from barnabee.testing.engines import FakeTranscriber, JobGate
+from barnabee.gpu.engines.base import Segment
 from barnabee.voice import fillers
-from barnabee.voice.endpointing import TurnAnalyzer
 from barnabee.voice.transports import websocket
-from barnabee.voice.vad import VadEvent, VoiceActivityDetector
+from barnabee.voice.vad import TurnAnalyzer, VadEvent, VoiceActivityDetector
+from support.fake_engines import FakeTranscriber, JobGate
 from support.voice import ROOT, Microphone, load_recording, make_silence
 from support.voice_stack import MAX_AHEAD_S, VoiceStack, open_woken_microphone, run_voice_stack
 

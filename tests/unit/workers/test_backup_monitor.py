@@ -22,9 +22,8 @@ from barnabee.core.errors import DependencyDown
 from barnabee.core.metrics import Metrics
 from barnabee.core.settings import Settings
 from barnabee.store.provider import DatabaseProvider
-from barnabee.workers import backup_scheduler as scheduler_module
-from barnabee.workers.backup_monitor import BackupMonitor
-from barnabee.workers.backup_scheduler import BackupScheduler
+from barnabee.workers import backups as scheduler_module
+from barnabee.workers.backups import BackupMonitor, BackupScheduler
 from barnabee.workers.metrics import BackupMetrics
 from support.backup import with_backup_settings
 from support.clock import FakeClock

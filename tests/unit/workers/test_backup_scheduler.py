@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from barnabee.core import system as system_module
-from barnabee.workers.backup_scheduler import (
+from barnabee.workers.backups import (
     AFTER_START_S,
     FIRST_EVER_AFTER_S,
     LastRuns,

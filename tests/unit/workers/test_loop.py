@@ -9,14 +9,14 @@ from unittest.mock import AsyncMock
 
 import pytest
 
-from barnabee.workers import loop
-from barnabee.workers.loop import WorkerLoop
+from barnabee.workers import jobs
+from barnabee.workers.jobs import WorkerLoop
 
 
 async def test_a_worker_that_loses_a_cancellation_is_cancelled_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(loop, "CANCEL_AGAIN_S", 0.01)
+    monkeypatch.setattr(jobs, "CANCEL_AGAIN_S", 0.01)
     running = asyncio.Event()
 
     async def lose_one_cancellation() -> None:
@@ -29,9 +29,9 @@ async def test_a_worker_that_loses_a_cancellation_is_cancelled_again(
     worker: Any = SimpleNamespace(
         async_run=lose_one_cancellation, tasks={}, pool=AsyncMock(), health_check_key="key"
     )
-    jobs = WorkerLoop(lambda: worker)
-    task = asyncio.create_task(jobs.run())
+    worker_loop = WorkerLoop(lambda: worker)
+    task = asyncio.create_task(worker_loop.run())
     await running.wait()
-    jobs.stop()
+    worker_loop.stop()
     await asyncio.wait_for(task, 60)
     worker.pool.aclose.assert_awaited_once()

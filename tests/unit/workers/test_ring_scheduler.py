@@ -11,8 +11,13 @@ from typing import Any, cast
 import pytest
 
 from barnabee.clients.queue import DeferredJob, JobQueue
-from barnabee.clients.service_client import ServiceClient
-from barnabee.clients.voice import RingReport, RingRequest, RingStatus, VoiceClient
+from barnabee.clients.service_client import (
+    RingReport,
+    RingRequest,
+    RingStatus,
+    ServiceClient,
+    VoiceClient,
+)
 from barnabee.core import system
 from barnabee.core.errors import DependencyDown
 from barnabee.core.metrics import Metrics

@@ -9,12 +9,12 @@ from starlette.responses import StreamingResponse
 
 from barnabee import __version__
 from barnabee.api.language_model import describe_config, merge_config
-from barnabee.api.latency_explainer import STAGE_TITLES
 from barnabee.api.schemas import StatusResponse, SystemResponse, TurnEvent, TurnTimingsEvent
 from barnabee.api.service import get_service
 from barnabee.clients.probe import read_budgets_ms
 from barnabee.core.errors import StillLoading
 from barnabee.core.schema import ServiceConfig, System
+from barnabee.store.waterfall import STAGE_TITLES
 
 router = APIRouter()
 

@@ -10,7 +10,6 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Query, Request
 from pydantic import BaseModel
 
-from barnabee.api.latency_explainer import explain_latency
 from barnabee.api.request_bodies import TurnTimingsRequest, parse_turn_timings
 from barnabee.api.schemas import (
     LogLine,
@@ -26,7 +25,7 @@ from barnabee.core.errors import NotFound, Unavailable
 from barnabee.store.conversations import Conversations, TurnRecord, make_cursor
 from barnabee.store.db import Database
 from barnabee.store.turn_timings import TurnTimingsStore
-from barnabee.store.waterfall import make_waterfall
+from barnabee.store.waterfall import explain_latency, make_waterfall
 
 router = APIRouter()
 

@@ -23,12 +23,12 @@ bodies, metric labels, log lines and the dashboard.
 
 from __future__ import annotations
 
-from barnabee.core.errors.base import BarnabeeError
 from barnabee.core.errors.permanent import (
     AlreadyRunning,
     AudioTooFast,
     BadInput,
     BadRequest,
+    BarnabeeError,
     CrossSiteRequest,
     Forbidden,
     InvalidAudio,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final, Literal
 
-from barnabee.core.errors.base import BarnabeeError
+from barnabee.core.errors.permanent import BarnabeeError
 
 
 class Unavailable(BarnabeeError):

@@ -10,24 +10,22 @@ from typing import Literal
 from pydantic import Field
 
 from barnabee.core.schema.assistant import (
-    FillerConfig,
-    LlmConfig,
-    ProbeConfig,
-    RecordingConfig,
-    RoutineConfig,
-    ScheduleConfig,
-    TalkConfig,
-    TroubleConfig,
-    VoiceConfig,
-)
-from barnabee.core.schema.retention import (
     AcceptanceConfig,
     AlertConfig,
     BackupConfig,
     DeployConfig,
+    FillerConfig,
+    LlmConfig,
+    ProbeConfig,
+    RecordingConfig,
     ReplicaConfig,
     RetentionConfig,
+    RoutineConfig,
+    ScheduleConfig,
     StandbyConfig,
+    TalkConfig,
+    TroubleConfig,
+    VoiceConfig,
 )
 from barnabee.core.schema.services import (
     ExternalConfig,

@@ -18,12 +18,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from barnabee.audio.loudness import normalise_loudness
-from barnabee.audio.samples import Samples
+from barnabee.audio.samples import Samples, normalise_loudness
 from barnabee.core import manifest
 from barnabee.core.errors import BadRequest, Misconfigured
 from barnabee.core.schema import VoiceConfig
-from barnabee.gpu.engines.device import Device, open_session, open_torch
+from barnabee.gpu.engines.base import Device, open_session, open_torch
 from barnabee.gpu.phrases import Phrase, split_phrases
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ import httpx
 
 from barnabee.core import manifest
 from barnabee.core.errors import DependencyDown, Misconfigured
-from barnabee.gpu.engines.device import Device
+from barnabee.gpu.engines.base import Device
 
 LOAD_LIMIT_S = 110.0  # the VRAM watchdog allows 120 s
 WARM_UP_LIMIT_S = 60.0

@@ -18,8 +18,7 @@ from numpy.typing import NDArray
 
 from barnabee.core import manifest
 from barnabee.core.errors import Misconfigured, ModelDamaged
-from barnabee.gpu.engines.device import Device, open_session
-from barnabee.gpu.engines.protocols import Embeddings
+from barnabee.gpu.engines.base import Device, Embeddings, open_session
 
 if TYPE_CHECKING:
     from tokenizers import Encoding, Tokenizer

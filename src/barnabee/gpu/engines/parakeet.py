@@ -18,13 +18,14 @@ import numpy as np
 from barnabee.audio.samples import STT_RATE_HZ, Samples, split_windows
 from barnabee.core import manifest
 from barnabee.core.errors import Misconfigured
-from barnabee.gpu.engines.device import (
+from barnabee.gpu.engines.base import (
     Device,
+    Segment,
+    Word,
     make_session_options,
     require_cuda,
     select_providers,
 )
-from barnabee.gpu.engines.protocols import Segment, Word
 
 if TYPE_CHECKING:
     from onnx_asr.adapters import TimestampedResultsAsrAdapter

@@ -19,8 +19,7 @@ from numpy.typing import NDArray
 from barnabee.audio.samples import STT_RATE_HZ
 from barnabee.core import manifest
 from barnabee.core.errors import Misconfigured, ModelDamaged
-from barnabee.gpu.engines.device import Device, open_session
-from barnabee.gpu.engines.protocols import WAKE_FRAME_SAMPLES
+from barnabee.gpu.engines.base import WAKE_FRAME_SAMPLES, Device, open_session
 
 # A frame of 80 ms takes one core 1.4 ms (1.6 with four words), most of it for the embedding. On a
 # GPU it would be dozens of tiny kernels and a copy per model, and memory that others need.

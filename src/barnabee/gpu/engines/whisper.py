@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 from barnabee.audio.samples import STT_RATE_HZ, Samples, is_silent
 from barnabee.core import manifest
 from barnabee.core.errors import Misconfigured
-from barnabee.gpu.engines.device import Device
-from barnabee.gpu.engines.protocols import Segment, Word
+from barnabee.gpu.engines.base import Device, Segment, Word
 
 # Greedy first and one retry: with the library's six temperatures noise takes six times as long.
 TEMPERATURES = [0.0, 0.4]

@@ -13,8 +13,8 @@ from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict
 
 from barnabee.core.errors import BarnabeeError, DependencyDown
+from barnabee.gpu.engines.base import LanguageModel
 from barnabee.gpu.engines.llama_server import CHAT_PATH
-from barnabee.gpu.engines.protocols import LanguageModel
 from barnabee.gpu.routes import SessionHeader
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from pydantic import BaseModel
 
 from barnabee.core.errors import BadRequest, DependencyDown, TooLarge
 from barnabee.gpu.batcher import Batcher
-from barnabee.gpu.engines.protocols import Embeddings, TextEmbedder
+from barnabee.gpu.engines.base import Embeddings, TextEmbedder
 from barnabee.gpu.routes import SessionHeader, require_text
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from pydantic import BaseModel, Field
 from barnabee.audio import encode
 from barnabee.audio.samples import to_pcm16
 from barnabee.core.errors import BadRequest
-from barnabee.gpu.engines.protocols import TextToSpeech
+from barnabee.gpu.engines.base import TextToSpeech
 from barnabee.gpu.routes import SessionHeader, require_text
 
 if TYPE_CHECKING:

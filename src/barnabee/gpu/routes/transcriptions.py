@@ -14,7 +14,7 @@ from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from barnabee.audio import wav
 from barnabee.audio.samples import STT_RATE_HZ
 from barnabee.core.errors import BadRequest, BarnabeeError, Misconfigured, Unavailable
-from barnabee.gpu.engines.protocols import Segment, SpeechToText, Word
+from barnabee.gpu.engines.base import Segment, SpeechToText, Word
 from barnabee.gpu.routes import SessionHeader
 
 if TYPE_CHECKING:

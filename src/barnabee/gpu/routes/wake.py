@@ -27,7 +27,7 @@ from barnabee.core.errors import (
     TooLarge,
     Unavailable,
 )
-from barnabee.gpu.engines.protocols import WAKE_FRAME_SAMPLES, WakeWordEngine, WakeWordStream
+from barnabee.gpu.engines.base import WAKE_FRAME_SAMPLES, WakeWordEngine, WakeWordStream
 from barnabee.gpu.wake_session import (
     FrameSplitter,
     WakeDetection,

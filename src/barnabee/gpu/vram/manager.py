@@ -22,9 +22,9 @@ from barnabee.gpu.model_lease import ModelLease
 from barnabee.gpu.model_runtime import ModelRuntime
 from barnabee.gpu.vram import memory_monitor, types
 from barnabee.gpu.vram.ledger import Ledger
-from barnabee.gpu.vram.turns import TurnRegistry
+from barnabee.gpu.vram.memory_monitor import LOAD_TIMEOUT_S, ManagerWatchdog
+from barnabee.gpu.vram.queue import TurnRegistry
 from barnabee.gpu.vram.types import UNLOAD_KINDS, EventKind, LedgerEvent
-from barnabee.gpu.vram.watchdog import LOAD_TIMEOUT_S, ManagerWatchdog
 
 if TYPE_CHECKING:
     from barnabee.gpu.metrics import GpuMetrics

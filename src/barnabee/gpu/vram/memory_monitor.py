@@ -1,4 +1,4 @@
-"""Memory monitor: reads the probe and attributes measured memory to models.
+"""Memory monitor and watchdog of the VRAM manager.
 
 The driver reports one sum for the process. What a model takes while it is loaded alone is its own;
 later growth belongs to the models used since all were idle. The probe is read in a thread, because
@@ -12,8 +12,8 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from barnabee.core.errors import BarnabeeError, DependencyDown
-from barnabee.gpu.model_runtime import ModelRuntime
+from barnabee.core.errors import BarnabeeError, DependencyDown, TimedOut
+from barnabee.gpu.model_runtime import ModelRuntime, RuntimeState
 from barnabee.gpu.vram.ledger import Ledger
 from barnabee.gpu.vram.types import MeasuredMemory
 
@@ -24,6 +24,8 @@ PROBE_TIMEOUT_S = 2.0
 RECLAIM_TIMEOUT_S = 5.0  # for the driver to free memory after an unload
 RECLAIMED_PERCENT = 90
 POLL_INTERVAL_S = 0.05
+MANAGER_TIMEOUT_S = 10.0  # between two cycles of the manager
+LOAD_TIMEOUT_S = 120.0
 
 
 class MemoryMonitor:
@@ -162,3 +164,35 @@ async def unload_and_measure(
         if freed_mib * 100 >= held_mib * RECLAIMED_PERCENT or clock() >= deadline_s:
             return max(0, held_mib - freed_mib)
         await asyncio.sleep(POLL_INTERVAL_S)
+
+
+class ManagerWatchdog:
+    """Time of the manager's last cycle and of the load in progress."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._last_cycle_s = clock()
+        self._loading: tuple[str, float] | None = None
+
+    def record_cycle(self) -> None:
+        self._last_cycle_s = self._clock()
+
+    def record_load(self, model: str | None) -> None:
+        """Record the start of a load, or its end with None."""
+        self._loading = (model, self._clock()) if model else None
+
+    def check(
+        self, runtimes: Iterable[ModelRuntime[Any]], driver_error: BarnabeeError | None
+    ) -> None:
+        """Raise the first problem; `driver_error` is the driver's last failure."""
+        for runtime in runtimes:
+            if runtime.state is RuntimeState.STUCK:
+                runtime.require_engine()
+        now_s = self._clock()
+        if now_s - self._last_cycle_s > MANAGER_TIMEOUT_S:
+            raise TimedOut(what="the GPU memory manager", limit_ms=int(MANAGER_TIMEOUT_S * 1000))
+        if self._loading and now_s - self._loading[1] > LOAD_TIMEOUT_S:
+            what = f"loading the model {self._loading[0]}"
+            raise TimedOut(what=what, limit_ms=int(LOAD_TIMEOUT_S * 1000))
+        if driver_error:
+            raise driver_error

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import psutil
 
 from barnabee.core.errors import DependencyDown
-from barnabee.gpu.engines.device import Device
+from barnabee.gpu.engines.base import Device
 
 MIB = 1024 * 1024
 

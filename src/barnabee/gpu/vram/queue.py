@@ -1,16 +1,22 @@
-"""Queue of requests that wait for a model, and list of models to preload.
+"""Requests that wait for a model, models to preload, and turns that hold leases.
 
 The functions are pure; `WaitQueue` and `PreloadList` hold the ledger's state.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import Protocol
 
+import structlog
+
+from barnabee.core.errors import BarnabeeError
 from barnabee.gpu.vram.types import ModelRequest, Reservation
 
 PRELOAD_RETRY_MS = 5_000  # wait after a failed load
+
+log = structlog.get_logger()
 
 
 def queue_order(request: ModelRequest) -> tuple[int, int, int]:
@@ -105,3 +111,74 @@ class PreloadList:
     def record_load(self, model: str) -> None:
         self._refusals.pop(model, None)
         self._excluded.discard(model)
+
+
+class AcquireLease(Protocol):
+    """Waits for a lease and returns its ticket; raises when it is refused."""
+
+    async def __call__(self, model: str, session: str, *, turn: bool) -> int: ...
+
+
+@dataclass
+class ActiveTurn:
+    """Session of a turn and the leases it holds until `until_ms` at the latest."""
+
+    session: str
+    until_ms: int
+    tickets: list[int] = field(default_factory=list)
+
+
+class TurnRegistry:
+    """Active turns by id."""
+
+    def __init__(
+        self, acquire: AcquireLease, release: Callable[[int], None], limit_ms: int
+    ) -> None:
+        self.limit_ms = limit_ms
+        self._acquire, self._release = acquire, release
+        self._open: dict[str, ActiveTurn] = {}
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def __iter__(self) -> Iterator[tuple[str, ActiveTurn]]:
+        return iter(self._open.items())
+
+    async def begin(
+        self, turn: str, session: str, models: Iterable[str], *, now_ms: int
+    ) -> list[str]:
+        """Lease `models` for `session` until `end`; return those that were granted."""
+        held = self._open.setdefault(turn, ActiveTurn(session, now_ms + self.limit_ms))
+        granted = []
+        for model in models:
+            try:
+                ticket = await self._acquire(model, session, turn=True)
+            except BarnabeeError as error:
+                log.warning("turn continues without model", engine=model, code=error.code)
+                continue
+            except BaseException:
+                self.end(turn)
+                raise
+            if turn not in self._open:  # ended while waiting
+                self._release(ticket)
+                break
+            held.tickets.append(ticket)
+            granted.append(model)
+        return granted
+
+    def held_tickets(self) -> set[int]:
+        """Return the tickets of all turns."""
+        return {ticket for held in self._open.values() for ticket in held.tickets}
+
+    def end(self, turn: str) -> bool:
+        """Release a turn's leases; return whether it existed."""
+        held = self._open.pop(turn, None)
+        for ticket in held.tickets if held else ():
+            self._release(ticket)
+        return held is not None
+
+    def end_overdue(self, now_ms: int) -> None:
+        """End the turns past their time limit."""
+        for turn in [name for name, held in self._open.items() if held.until_ms <= now_ms]:
+            log.warning("turn never ended", code="timed_out", turn=turn)
+            self.end(turn)

@@ -10,6 +10,7 @@ from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 
 from barnabee.clients.api import ApiClient, CommandReply, find_unspoken
 from barnabee.core.errors import BadInput, Unavailable
+from barnabee.voice.fillers import LatencyEstimator, ModelState
 from barnabee.voice.frames import (
     EndOfTurnFrame,
     FillerFrame,
@@ -18,7 +19,6 @@ from barnabee.voice.frames import (
     TranscriptFrame,
     UserResumedFrame,
 )
-from barnabee.voice.latency_estimator import LatencyEstimator, ModelState
 from barnabee.voice.room_events import Effect
 
 if TYPE_CHECKING:

@@ -26,7 +26,7 @@ from barnabee.voice.room_events import ConversationState, RoomEvent
 
 if TYPE_CHECKING:
     from barnabee.clients.gpu import GpuClient
-    from barnabee.voice.latency_estimator import LatencyEstimator
+    from barnabee.voice.fillers import LatencyEstimator
     from barnabee.voice.room_session import RoomSession
     from barnabee.voice.turn import Turn
 

@@ -39,8 +39,7 @@ if TYPE_CHECKING:
     from barnabee.clients.gpu import GpuClient
     from barnabee.core.schema import VoiceConfig
     from barnabee.voice.announcements import UnpromptedSpeech
-    from barnabee.voice.fillers import Clip
-    from barnabee.voice.latency_estimator import LatencyEstimator
+    from barnabee.voice.fillers import Clip, LatencyEstimator
     from barnabee.voice.metrics import FillerVerdict
     from barnabee.voice.room_session import RoomSession
     from barnabee.voice.turn import Turn

@@ -1,7 +1,7 @@
 """Voice activity stage: turns audio into utterances and decides the end of the turn.
 
 Silero gives the speech probability of each window, `voice.vad` turns it into events, and
-`voice.endpointing` decides in a pause, with smart-turn and the speculative transcript, whether the
+`voice.vad` decides in a pause, with smart-turn and the speculative transcript, whether the
 turn has ended. `UserResumedFrame` voids an utterance, and even an end of turn until its transcript
 is known.
 """
@@ -17,25 +17,23 @@ import numpy as np
 from pipecat.frames.frames import Frame, InputAudioRawFrame
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 
-from barnabee.voice.echo import EchoDetector
-from barnabee.voice.endpointing import (
-    EndpointAction,
-    EndpointCandidate,
-    TurnAnalyzer,
-    TurnVerdict,
-    choose_action,
-    is_complete_sentence,
-)
 from barnabee.voice.frames import EndOfTurnFrame, UserResumedFrame, UtteranceFrame
+from barnabee.voice.playback import EchoDetector
 from barnabee.voice.room_events import ConversationState, Effect, RoomEvent
 from barnabee.voice.room_session import RoomSession
 from barnabee.voice.turn import Turn
 from barnabee.voice.vad import (
     WINDOW_MS,
     WINDOW_SAMPLES,
+    EndpointAction,
+    EndpointCandidate,
     SpeechProbability,
+    TurnAnalyzer,
+    TurnVerdict,
     VadEvent,
     VoiceActivityDetector,
+    choose_action,
+    is_complete_sentence,
 )
 
 WINDOW_BYTES = WINDOW_SAMPLES * 2

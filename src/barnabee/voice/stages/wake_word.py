@@ -20,7 +20,7 @@ from barnabee.clients.wake import DetectedWakeWord, WakeClient
 from barnabee.core.errors import BadRequest
 from barnabee.voice.room_events import Effect, RoomEvent
 from barnabee.voice.room_session import RoomSession
-from barnabee.voice.transports.loss_concealment import PacketLossConcealment
+from barnabee.voice.transports.webrtc import PacketLossConcealment
 
 BYTES_PER_MS = 32  # int16 mono 16 kHz
 PRE_ROLL_MS = 4000  # a wake word reported later than this loses the start of the turn

@@ -11,7 +11,7 @@ import pytest
 
 from barnabee.core.errors import Misconfigured
 from barnabee.core.schema import VoiceConfig
-from barnabee.gpu.engines.device import Device
+from barnabee.gpu.engines.base import Device
 from barnabee.gpu.engines.kokoro import KokoroTorch, TorchSession, read_voices
 from barnabee.up import model_pins
 from support import kokoro_network

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from barnabee.core.errors import ModelDamaged, ModelMissing
-from barnabee.gpu.engines.device import Device
+from barnabee.gpu.engines.base import Device
 from barnabee.gpu.engines.minilm import GRAPH, MAX_TOKENS, MiniLm, MiniLmTorch
 from support.gpu import find_models_dir
 from support.minilm_texts import make_texts

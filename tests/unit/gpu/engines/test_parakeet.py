@@ -12,7 +12,7 @@ import pytest
 
 from barnabee.audio.samples import WINDOW_S
 from barnabee.core.errors import Misconfigured, ModelDamaged, ModelMissing
-from barnabee.gpu.engines.device import Device
+from barnabee.gpu.engines.base import Device
 from barnabee.gpu.engines.parakeet import EUROPEAN, Parakeet, read_languages
 from support import parakeet_tdt
 

@@ -23,7 +23,7 @@ _STATE = re.compile(r"is (?:the )?(?P<name>.+) (?P<to>on|off)", re.IGNORECASE)
 class FakeHomeAssistant:
     """The server; its public fields may change while it runs."""
 
-    token: str = "home-token"  # noqa: S105 - made up
+    token: str = "home-token"
     lights: dict[str, bool] = field(
         default_factory=lambda: {"kitchen light": False, "hall light": True}
     )

@@ -22,7 +22,7 @@ from starlette.routing import Route
 
 from barnabee.audio.samples import STT_RATE_HZ, Samples
 from barnabee.core.errors import BadRequest, BarnabeeError, DependencyDown
-from barnabee.gpu.engines.protocols import Embeddings, Segment, Word
+from barnabee.gpu.engines.base import Embeddings, Segment, Word
 from barnabee.gpu.phrases import split_phrases
 from barnabee.gpu.vram.probe import MemoryReading
 from barnabee.understanding.intent_recognizer import split_words

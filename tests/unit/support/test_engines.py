@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from barnabee.core.errors import BadRequest
-from barnabee.gpu.engines.protocols import SpeechToText, TextEmbedder, TextToSpeech, WakeWordEngine
-from barnabee.testing.engines import (
+from barnabee.gpu.engines.base import SpeechToText, TextEmbedder, TextToSpeech, WakeWordEngine
+from support.fake_engines import (
     FakeEmbedder,
     FakeSynthesizer,
     FakeTranscriber,

@@ -7,9 +7,9 @@ import pytest
 
 from barnabee.clients.gpu import GpuClient
 from barnabee.core.errors import DependencyDown
-from barnabee.testing import engines
-from barnabee.testing.engines import FakeGpuClient, make_vector
+from support import fake_engines
 from support.asgi_server import serve_app
+from support.fake_engines import FakeGpuClient, make_vector
 
 
 def test_a_vector_has_length_1_and_depends_on_the_words() -> None:
@@ -28,7 +28,7 @@ async def test_a_client_that_is_down_raises() -> None:
 
 
 async def test_the_real_client_works_with_the_fake_service() -> None:
-    async with serve_app(engines.make_gpu_app()) as url:
+    async with serve_app(fake_engines.make_gpu_app()) as url:
         client = GpuClient(url, "any")
         rows = await client.embed(["the light", "rain tomorrow"])
         assert await client.ready() is None

@@ -1,1 +1,0 @@
-"""Fakes of engines, services and the language model, for tests and benchmarks."""
