@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 Samples = NDArray[np.float32]  # (n,), mono, in [-1, 1]
 
 STT_RATE_HZ = 16_000  # of speech-to-text and wake word engines
-_BLOCK_S = 10
+_RESAMPLING_BLOCK_S = 10
 # Attention memory grows with the square of the length; a limit keeps GPU memory independent of the
 # request. 30 s is longer than any spoken command.
 WINDOW_S = 30
@@ -36,7 +36,7 @@ TARGET_LUFS = -21.0
 PEAK_DB = -1.0  # true peak, dBTP: no player clips below it
 MAX_GAIN_DB = 9.0  # anything quieter is noise, not speech
 MAX_GAIN_STEP_DB = 3.0  # between two phrases, so that the change is not audible
-BLOCK_S = 0.4  # block length of BS.1770
+LOUDNESS_BLOCK_S = 0.4  # block length of BS.1770
 MIN_DURATION_S = 0.05
 OVERSAMPLING = 4
 OVERSHOOT_DB = 6.0  # upper bound of true peak over sample peak: speech had 0.3, clipped noise 4
@@ -59,12 +59,14 @@ def resample(samples: Samples, from_hz: int, to_hz: int) -> Samples:
     padded = np.concatenate([silence, samples, silence])
     count = round(len(samples) * to_hz / from_hz)
     blocks: list[Samples] = []
-    for start in range(0, len(samples), _BLOCK_S * from_hz):
-        block = padded[start : start + (_BLOCK_S + 2) * from_hz]
+    for start in range(0, len(samples), _RESAMPLING_BLOCK_S * from_hz):
+        block = padded[start : start + (_RESAMPLING_BLOCK_S + 2) * from_hz]
         length = round(len(block) * to_hz / from_hz)
         spectrum = _resize_spectrum(np.fft.rfft(block), length // 2 + 1)
         resampled = np.fft.irfft(spectrum, length)
-        body = resampled[to_hz : to_hz + _BLOCK_S * to_hz] * np.float32(length / len(block))
+        body = resampled[to_hz : to_hz + _RESAMPLING_BLOCK_S * to_hz] * np.float32(
+            length / len(block)
+        )
         blocks.append(body.astype(np.float32, copy=False))
     return np.concatenate(blocks)[:count] if blocks else samples
 
@@ -126,7 +128,7 @@ def measure_loudness(samples: Samples, rate_hz: int) -> float | None:
     seconds = (len(samples) - 1) / rate_hz
     if seconds < MIN_DURATION_S:
         return None
-    measured = float(_meter(rate_hz, min(BLOCK_S, seconds)).integrated_loudness(samples))
+    measured = float(_meter(rate_hz, min(LOUDNESS_BLOCK_S, seconds)).integrated_loudness(samples))
     return measured if np.isfinite(measured) else None
 
 

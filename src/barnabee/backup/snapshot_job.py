@@ -1,6 +1,6 @@
 """Daily snapshot job, and the recovery kit that it keeps current.
 
-It has the address of the repository, its password and the commands. A digest of address and
+The kit has the address of the repository, its password and the commands. A digest of address and
 password shows whether the printed page is still right.
 """
 

@@ -18,11 +18,10 @@ from barnabee.core.errors import BadInput, BarnabeeError, DependencyDown, TimedO
 
 _CLIENT_ERRORS = range(400, 500)
 _UNAUTHORIZED = 401
-
+_VOICE = "voice"
+_VOICE_LIMIT_S = 2.0
 
 TokenSource = str | Callable[[], str]
-NAME = "voice"
-REQUEST_LIMIT_S = 2.0
 
 
 class BearerAuth(httpx.Auth):
@@ -172,9 +171,9 @@ class VoiceClient:
         """Let exactly `rings` ring; one that rings already continues."""
         body = {"rings": [asdict(ring) for ring in rings]}
         found = await self._service.request_json(
-            "PUT", "/v1/rings", limit_s=REQUEST_LIMIT_S, json=body
+            "PUT", "/v1/rings", limit_s=_VOICE_LIMIT_S, json=body
         )
-        with responses.wrap_parse_errors(NAME):
+        with responses.wrap_parse_errors(_VOICE):
             return RingReport(
                 rooms=[str(room) for room in found["rooms"]],
                 rings={
@@ -192,9 +191,9 @@ class VoiceClient:
         """Implement `understanding.interfaces.Announcer`."""
         body = {"text": text, "rooms": sorted(rooms), "besides": besides}
         found = await self._service.request_json(
-            "POST", "/v1/announcements", limit_s=REQUEST_LIMIT_S, json=body
+            "POST", "/v1/announcements", limit_s=_VOICE_LIMIT_S, json=body
         )
-        with responses.wrap_parse_errors(NAME):
+        with responses.wrap_parse_errors(_VOICE):
             return [str(room) for room in found["rooms"]]
 
     async def aclose(self) -> None:

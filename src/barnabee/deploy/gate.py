@@ -3,7 +3,8 @@
 A system that was tried by a boot becomes the default only here. A system that was healthy before is
 never replaced because of an outage elsewhere: the gate then fails and states the reason.
 
-Run periodically by a transient timer (the watchdog), with the programs of the previous system.
+Recovery is run periodically by a transient timer (the watchdog), with the programs of the previous
+system.
 """
 
 from __future__ import annotations

@@ -5,8 +5,8 @@ is slow or down. Each phrase of system.toml is trimmed and written as `<category
 manifest records what each was made of, unchanged phrases are not recorded again, and equal input
 gives equal bytes.
 
-The same sentence takes 200 ms when all models are in VRAM, and seconds when one has to be loaded or
-is busy with another room, so a constant would not do.
+The estimate: a sentence takes 200 ms when all models are in VRAM, and seconds when one has to
+be loaded or is busy with another room, so a constant would not do.
 """
 
 from __future__ import annotations
