@@ -4,10 +4,9 @@ python -m barnabee.workers            the service
 arq barnabee.workers.WorkerSettings   the same jobs, health and metrics under arq's own program
 
 app              assembly; health and metrics over HTTP; `WorkerSettings`
-loop             arq's worker, restarted when Redis has been away
-jobs, retry      the jobs; retries of transient errors, dead letters
+jobs, retry      the jobs and their loop; retries of transient errors, dead letters
 ring_scheduler   timers, alarms and reminders that are due
-backup_monitor   metrics of backups, and with backup_scheduler their schedule
+backups          metrics of backups, and their schedule in a local deployment
 voice_probe      periodic deep probe of the voice path
 """
 
