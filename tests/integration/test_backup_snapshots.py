@@ -49,6 +49,7 @@ from support.backup import (
 )
 from support.disk import SmallDisk
 from support.programs import needs_program
+from support.s3 import S3Server
 
 pytestmark = needs_program("restic", "restic")
 SYSTEM = system_module.load_system()
@@ -106,13 +107,46 @@ def test_a_snapshot_has_the_database_and_restic_alone_restores_it(
     for path in get_repository(settings).rglob("*"):
         assert path.stat().st_mode & 0o077 == (0o070 if path.is_dir() else 0o040), path
 
-    printed = snapshot_job.print_kit(SYSTEM, settings)
-    commands = [line.strip() for line in printed.splitlines() if line.startswith("    export")]
-    commands += [line.strip() for line in printed.splitlines() if line.startswith("    restic")]
-    subprocess.run(["sh", "-euc", "\n".join(commands)], cwd=tmp_path, check=True)
+    follow_kit(snapshot_job.print_kit(SYSTEM, settings), tmp_path / "another machine")
+
+
+def follow_kit(printed: str, folder: Path) -> None:
+    """Write the files and run the commands of the page, in `folder` and without our environment."""
+    folder.mkdir()
+    before, _, after = printed.partition("On Debian or Ubuntu:")
+    _, _, remotes = before.partition("rclone.conf:")
+    (folder / "rclone.conf").write_text(remotes)
+    programs = ("    export", "    restic")
+    commands = [line for line in after.splitlines() if line.startswith(programs)]
+    assert len(commands) == (4 if remotes else 3)
+    path = f"{os.environ['PATH']}:{Path(restic.find_rclone()).parent}"
+    environment = {"PATH": path, "HOME": str(folder)}
+    script = ["sh", "-euc", "\n".join(commands)]
+    subprocess.run(script, cwd=folder, env=environment, check=True)
     with closing(sqlite3.connect(":memory:")) as connection:
-        connection.executescript((tmp_path / "recovered" / snapshots.DUMP).read_text())
+        connection.executescript((folder / "recovered" / snapshots.DUMP).read_text())
         assert connection.execute("SELECT count(*) FROM turns").fetchone()[0] == 400
+
+
+def test_the_kit_has_all_that_an_offsite_repository_needs(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    away, s3 = with_backup_settings(SYSTEM, offsite="nas:family/home"), S3Server(tmp_path, "family")
+    remote = (
+        f"# a comment\n[nas]\ntype = s3\nprovider = Other\nendpoint = {s3.url}\n"
+        f"access_key_id = {s3.key_id}\nsecret_access_key = {s3.application_key}\n"
+    )
+    (tmp_path / "credentials").mkdir()
+    (tmp_path / "credentials" / restic.RCLONE_CREDENTIAL).write_text(remote)
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path / "credentials"))
+    s3.start()
+    try:
+        snapshot_job.run_snapshot_job(away, settings, now=lambda: AT)
+        printed = snapshot_job.print_kit(away, settings)
+        shutil.rmtree(settings.data_dir)
+        follow_kit(printed, tmp_path / "another machine")
+    finally:
+        s3.kill()
 
 
 def test_a_snapshot_is_consistent_while_turns_are_written(

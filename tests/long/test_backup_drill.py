@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from barnabee.backup import consistent_copy, drill, litestream, restic
+from barnabee.backup import consistent_copy, drill, integrity, litestream, restic
 from barnabee.backup.drill import DrillResult
 from barnabee.backup.replica import LitestreamReplica
 from barnabee.core.errors import BackupFailed
@@ -63,8 +63,12 @@ def list_ltx_files(deployment: ReplicatedDeployment, level: str = "*") -> list[P
     return sorted(deployment.s3.directory.rglob(f"{level}/*.ltx"))
 
 
-async def test_a_successful_drill_is_recorded(deployment: ReplicatedDeployment) -> None:
+async def test_a_successful_drill_is_recorded(
+    deployment: ReplicatedDeployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
     await prepare(deployment)
+    # The pages are equal: comparing the rows takes three times as long.
+    monkeypatch.delattr(integrity, "describe_differences")
 
     done = await run_drill(deployment)
 

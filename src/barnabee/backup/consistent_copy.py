@@ -67,8 +67,12 @@ def copy_database(
     target: Path,
     *,
     on_progress: ByteProgress = lambda _done, _total: None,
+    durable: bool = True,
 ) -> None:
-    """Write what `source` sees to the file `target`, which appears complete or not at all."""
+    """Write what `source` sees to the file `target`, which appears complete or not at all.
+
+    The pages are the same, apart from some fields of the header.
+    """
     scratch = target.with_name(f".{target.name}.part")
     scratch.unlink(missing_ok=True)
     try:
@@ -82,7 +86,8 @@ def copy_database(
             made.execute("PRAGMA synchronous = OFF")  # synced once, below
             source.backup(made, pages=_PAGES_PER_STEP, progress=after_step, sleep=0)
             made.execute("PRAGMA journal_mode = DELETE")
-        sync_file(scratch)
+        if durable:
+            sync_file(scratch)
         scratch.replace(target)
     finally:
         scratch.unlink(missing_ok=True)

@@ -197,26 +197,40 @@ async def measure_lag(
 def make_txid_reader(settings: Settings) -> Callable[[], int]:
     """Return a function that returns the database's transaction id now (blocks); 0 if unknown.
 
-    It uses a thread of its own, because its caller may be inside an event loop, and does not wait
-    for the replica, because its caller holds the write lock.
+    It does not wait for the replica, because its caller holds the write lock.
+    """
+
+    def read() -> int:
+        try:
+            return read_txid(settings) if settings.litestream_socket else 0
+        except DependencyDown as error:
+            log.warning("txid_unknown", code=error.code, reason=str(error))
+            return 0
+
+    return read
+
+
+def read_txid(settings: Settings) -> int:
+    """Return the database's transaction id now (blocks); DependencyDown says why it cannot.
+
+    It uses a thread of its own, because its caller may be inside an event loop.
     """
 
     async def read_async() -> int:
         try:
             async with asyncio.timeout(REQUEST_TIMEOUT_S):
                 found = await _sync(Path(settings.litestream_socket), settings.database_path)
-        except (DependencyDown, OSError, ValueError, EOFError) as error:  # also TimeoutError
-            log.warning("txid_unknown", code=DependencyDown.code, reason=str(error))
-            return 0
+        except TimeoutError as error:
+            reason = f"no answer within {REQUEST_TIMEOUT_S:g} s"
+            raise DependencyDown(dependency="litestream", reason=reason) from error
+        except (OSError, ValueError, EOFError) as error:
+            raise DependencyDown(dependency="litestream", reason=str(error)) from error
+        if not found.local_txid:
+            raise DependencyDown(dependency="litestream", reason="it has read nothing yet")
         return found.local_txid
 
-    def read_txid() -> int:
-        if not settings.litestream_socket:
-            return 0
-        with ThreadPoolExecutor(max_workers=1) as thread:
-            return thread.submit(asyncio.run, read_async()).result()
-
-    return read_txid
+    with ThreadPoolExecutor(max_workers=1) as thread:
+        return thread.submit(asyncio.run, read_async()).result()
 
 
 async def check_replica(socket: Path, database_path: Path, allowed_txids: int) -> Degraded | None:

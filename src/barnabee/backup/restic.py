@@ -226,15 +226,19 @@ def open_offsite(
     """
     if not system.backup.offsite:
         return None
-    directory = read_variable("CREDENTIALS_DIRECTORY")
-    config = Path(directory) / RCLONE_CREDENTIAL if directory else Path("/dev/null")
-    if not config.exists():
-        if not system.backup.offsite.startswith(":"):
-            hint = f"put rclone's configuration into the file `{RCLONE_CREDENTIAL}`"
-            raise SettingMissing(name=f"credential {RCLONE_CREDENTIAL}", hint=hint)
-        config = Path("/dev/null")
+    config = find_rclone_config()
+    if config is None and not system.backup.offsite.startswith(":"):
+        hint = f"put rclone's configuration into the file `{RCLONE_CREDENTIAL}`"
+        raise SettingMissing(name=f"credential {RCLONE_CREDENTIAL}", hint=hint)
     known = password or read_password(settings) or _NO_PASSWORD
-    return Repository(f"rclone:{system.backup.offsite}", known, config)
+    return Repository(f"rclone:{system.backup.offsite}", known, config or Path("/dev/null"))
+
+
+def find_rclone_config() -> Path | None:
+    """Return the file of the credential `rclone_conf`, None when there is none."""
+    directory = read_variable("CREDENTIALS_DIRECTORY")
+    config = Path(directory) / RCLONE_CREDENTIAL if directory else None
+    return config if config and config.exists() else None
 
 
 def read_password(settings: Settings) -> str | None:

@@ -1,7 +1,7 @@
 """Daily snapshot job, and the recovery kit that it keeps current.
 
-The kit has the address of the repository, its password and the commands. A digest of address and
-password shows whether the printed page is still right.
+The kit has the address of the repository, its password, rclone's configuration where there is one,
+and the commands. A digest of the first three shows whether the printed page is still right.
 """
 
 from __future__ import annotations
@@ -56,30 +56,49 @@ def repository_address(system: System, settings: Settings) -> str:
     return f"rclone:{offsite}" if offsite else str(settings.data_dir / restic.FOLDER)
 
 
+def read_remotes(system: System) -> str:
+    """Return rclone's configuration without comments; empty when the repository needs none."""
+    config = restic.find_rclone_config() if system.backup.offsite else None
+    lines = [line.strip() for line in config.read_text().splitlines()] if config else []
+    return "\n".join(line for line in lines if line and line[0] not in "#;")
+
+
 def make_digest(system: System, settings: Settings, password: str) -> str:
-    text = f"{repository_address(system, settings)}\n{password}"
-    return hashlib.sha256(text.encode()).hexdigest()
+    parts = (repository_address(system, settings), password, read_remotes(system))
+    return hashlib.sha256("\n".join(filter(None, parts)).encode()).hexdigest()
 
 
 def print_kit(system: System, settings: Settings) -> str:
-    """Return the page, and record that it was printed; makes the password when there is none."""
+    """Return the page, and record that it was printed; makes the password when there is none.
+
+    Raises SettingMissing when the off-site remote is not defined.
+    """
     password = restic.make_password(settings)
+    restic.open_offsite(system, settings)  # raises
     digest = make_digest(system, settings, password)
     state = replace(snapshots.read_state(settings), kit=digest, printed_kit=digest)
     snapshots.write_state(settings, state)
-    return format_kit(repository_address(system, settings), password)
+    return format_kit(repository_address(system, settings), password, read_remotes(system))
 
 
 def is_printed(state: SnapshotState) -> bool:
-    """Return whether the kit was printed since address and password last changed."""
+    """Return whether the kit was printed since what is on it last changed."""
     return state.printed_kit is not None and state.printed_kit == state.kit
 
 
-def format_kit(address: str, password: str) -> str:
-    remote = address.removeprefix("rclone:").partition(":")[0]
-    needed = "restic (0.14 or newer) and sqlite3"
-    if address.startswith("rclone:") and remote:
-        needed += f", and rclone with its remote `{remote}` (secret rclone_conf, `rclone config`)"
+def format_kit(address: str, password: str, remotes: str = "") -> str:
+    """Return the page; `remotes` is rclone's configuration."""
+    rclone = " rclone" if address.startswith("rclone:") else ""
+    needs = config = export = ""
+    if not rclone:
+        needs = (
+            "Mount the disk of this machine, or a copy of that folder, at the same path. If it is\n"
+            "read-only, add `--no-lock` to the commands of restic.\n"
+        )
+    if remotes:
+        lines = "".join(f"    {line}\n" for line in remotes.splitlines())
+        config = f"Write these lines into a new file rclone.conf:\n\n{lines}\n"
+        export = "    export RCLONE_CONFIG=rclone.conf\n"
     return f"""BarnabeeNet recovery kit
 
 With this page anyone can read the snapshots. Print it and store it secretly, away from the machine.
@@ -90,12 +109,17 @@ With this page anyone can read the snapshots. Print it and store it secretly, aw
 To test it now and every few months:   barnabee restore --rehearse-recovery-kit
 To restore from the newest snapshot:   barnabee restore --from snapshot --key FILE --force
                                        (with `--key -` you enter the password)
-Without BarnabeeNet, on any machine with {needed}:
 
-    export RESTIC_PASSWORD={password}
+Without BarnabeeNet: as root, on any machine with restic (0.14 or newer), in an empty folder.
+{needs}{config}On Debian or Ubuntu:
+
+    apt-get install restic{rclone} sqlite3 ca-certificates
+{export}    export RESTIC_PASSWORD={password}
     restic -r {address} snapshots
     restic -r {address} restore latest --target recovered
-    sqlite3 barnabee.db < recovered/{snapshots.DUMP}
+    sqlite3 -bail barnabee.db < recovered/{snapshots.DUMP}
+
+Then barnabee.db is the database as it was at the time of the newest snapshot.
 """
 
 

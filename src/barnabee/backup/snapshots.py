@@ -82,6 +82,8 @@ def ignore_progress(_step: str, _done: int, _all: int) -> None:
 def write_files(database: Path, folder: Path, at: datetime) -> dict[str, int]:
     """Write the files of a snapshot of the live `database`; return the rows by table (blocks)."""
     with closing(consistent_copy.connect_live(database, "ro")) as connection:
+        # Time order is not key order: rows are read all over the file.
+        connection.execute(f"PRAGMA mmap_size = {integrity.MMAP_BYTES}")
         connection.execute("BEGIN")
         rows = write_dump(connection, folder / DUMP)
         schema = int(connection.execute("PRAGMA user_version").fetchone()[0])

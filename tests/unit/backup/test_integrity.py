@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from barnabee.backup import integrity
+from barnabee.backup import consistent_copy, integrity
 
 
 def database(*statements: str) -> sqlite3.Connection:
@@ -93,3 +93,24 @@ def test_a_reference_to_a_missing_row_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(ValueError, match="child refers to a missing row of parent"):
         integrity.check_integrity(path)
+
+
+def test_a_copy_has_the_pages_of_the_original_until_one_bit_changes(tmp_path: Path) -> None:
+    original, copy = tmp_path / "original.db", tmp_path / "copy.db"
+    make_database(original)
+    with closing(sqlite3.connect(original)) as connection:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("DELETE FROM parent WHERE id > 1000")  # leaves free pages
+        connection.commit()
+        consistent_copy.copy_database(connection, copy, durable=False)
+    assert original.read_bytes() != copy.read_bytes()
+    assert integrity.has_equal_pages(original, copy)
+
+    intact = copy.read_bytes()
+    bits = [bytearray(intact) for _ in range(3)]
+    for changed, at in zip(bits, (63, 101, len(intact) - 1), strict=True):  # 63: the schema
+        changed[at] ^= 1
+    for content in (*map(bytes, bits), intact[:-4096], intact + b"x"):
+        copy.write_bytes(content)
+        assert not integrity.has_equal_pages(original, copy)
+        assert not integrity.has_equal_pages(copy, original)

@@ -55,6 +55,8 @@ def test_text_that_is_not_utf8_and_odd_names_are_loaded(tmp_path: Path) -> None:
     statements = (
         'CREATE TABLE "a ""b" ("x;\n y" TEXT, created_at TEXT)',
         "INSERT INTO \"a \"\"b\" VALUES (CAST(x'2761ff00' AS TEXT), 'a;\n'), (x'ff', NULL)",
+        'CREATE TABLE "it\'s" (a)',
+        "INSERT INTO \"it's\" VALUES (''';\n'), (''''), (';\n')",
         'CREATE TRIGGER w AFTER INSERT ON "a ""b" BEGIN SELECT 1; SELECT \';\'; END',
         "CREATE TABLE _litestream_seq (id INTEGER PRIMARY KEY)",
         "PRAGMA user_version = 7",
@@ -64,7 +66,7 @@ def test_text_that_is_not_utf8_and_odd_names_are_loaded(tmp_path: Path) -> None:
         assert integrity.read_file_content(loaded) == integrity.read_content(connection)
     with closing(sqlite3.connect(loaded)) as connection:
         names = [row[0] for row in connection.execute("SELECT name FROM sqlite_schema")]
-    assert names == ['a "b', "w"]
+    assert names == ['a "b', "it's", "w"]
 
 
 def test_rows_are_in_time_order_so_that_new_ones_are_at_the_end(tmp_path: Path) -> None:
