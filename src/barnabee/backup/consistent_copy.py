@@ -8,11 +8,13 @@ That connection sees what the replica holds under that id. Writers wait for a fe
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from barnabee.core.errors import DependencyDown
 from barnabee.core.files import sync_file
 from barnabee.store import sqlite
 
@@ -22,6 +24,7 @@ ReadTxid = Callable[[], int]
 ByteProgress = Callable[[int, int], None]
 
 _BUSY_TIMEOUT_S = 5.0
+_RETRY_S = 0.25
 _PAGES_PER_STEP = 1024  # 4 MiB between two calls of `on_progress`
 
 
@@ -60,6 +63,26 @@ def open_read_transaction(
         finally:
             lock.execute("ROLLBACK")
         yield ReadTransaction(reader, txid, schema)
+
+
+def copy_at_transaction(database: Path, target: Path, read_txid: ReadTxid, limit_s: float) -> int:
+    """Copy the live `database` to `target`; return its transaction id.
+
+    `read_txid` is asked again for `limit_s` while it raises DependencyDown, but not when litestream
+    does not run.
+    """
+    deadline_s = time.monotonic() + limit_s
+    while True:
+        try:
+            read_txid()  # what litestream has to write is written before it is locked out
+            with open_read_transaction(database, read_txid) as read:
+                copy_database(read.connection, target, durable=False)
+                return read.txid
+        except DependencyDown as error:
+            is_gone = isinstance(error.__cause__, ConnectionError | FileNotFoundError)
+            if is_gone or time.monotonic() > deadline_s:
+                raise
+            time.sleep(_RETRY_S)
 
 
 def copy_database(

@@ -49,7 +49,7 @@ EXPIRING_TABLES = ("turns", "spoken")  # deleted by the worker after retention.t
 REPLICATION_LIMIT_S = 60.0
 FETCH_LIMIT_S = 3600.0
 MAX_DRILLS = 400  # more than a year of nights
-_TXID_ATTEMPTS = 4  # each holds the write lock for litestream's answer, at most 1.5 s
+TXID_LIMIT_S = 30.0  # a busy disk keeps litestream from answering for seconds
 _POLL_S = 0.25
 
 log = structlog.get_logger()
@@ -129,19 +129,14 @@ class _DrillRun:
 
     def _copy_live_database(self, target: Path) -> int:
         """Copy the live database; return its transaction in the replica."""
-        for _ in range(_TXID_ATTEMPTS - 1):
-            with suppress(DependencyDown):
-                return self._copy_at_transaction(target)
-        return self._copy_at_transaction(target)
-
-    def _copy_at_transaction(self, target: Path) -> int:
-        read_txid = partial(litestream.read_txid, self.settings)
-        read_txid()  # what litestream has to write is written before it is locked out
-        database = self.settings.database_path
-        with consistent_copy.open_read_transaction(database, read_txid) as read:
-            consistent_copy.copy_database(read.connection, target, durable=False)
-            self.rows_by_day = integrity.count_rows_by_day(read.connection)
-            return read.txid
+        database, read_txid = (
+            self.settings.database_path,
+            partial(litestream.read_txid, self.settings),
+        )
+        txid = consistent_copy.copy_at_transaction(database, target, read_txid, TXID_LIMIT_S)
+        with closing(consistent_copy.connect_live(target, "ro")) as connection:
+            self.rows_by_day = integrity.count_rows_by_day(connection)
+        return txid
 
     async def _wait_until_replicated(self, txid: int) -> None:
         socket, database = Path(self.settings.litestream_socket), self.settings.database_path
