@@ -28,6 +28,7 @@ class WyomingStack:
     """Running server and the fakes behind it."""
 
     port: int
+    services: Services
     server: WyomingServer
     metrics: Metrics
     api: FakeApi
@@ -87,4 +88,4 @@ async def run_wyoming_stack(
         listener = socket.create_server(("127.0.0.1", 0))
         await server.start(listener)
         stack.push_async_callback(server.stop)
-        yield WyomingStack(listener.getsockname()[1], server, metrics, api, stt, wake)
+        yield WyomingStack(listener.getsockname()[1], services, server, metrics, api, stt, wake)
