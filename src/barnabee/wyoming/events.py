@@ -81,7 +81,10 @@ def _parse_object(text: bytes, name: str) -> dict[str, Any]:
 
 
 def make_info(voices: Sequence[str], wake_words: Sequence[str]) -> Info:
-    """Return the answer to `describe`; the first voice is the default. Pure."""
+    """Return the answer to `describe`; the first voice is the default. Pure.
+
+    Home Assistant sorts voices by their descriptions and chooses the first: capitals come first.
+    """
 
     def describe(description: str) -> dict[str, Any]:
         return {
@@ -100,7 +103,10 @@ def make_info(voices: Sequence[str], wake_words: Sequence[str]) -> Info:
         tts=[
             TtsProgram(
                 **describe("BarnabeeNet"),
-                voices=[TtsVoice(**model(voice, voice)) for voice in voices],
+                voices=[
+                    TtsVoice(**model(voice, voice if number else f"{voice.capitalize()} (default)"))
+                    for number, voice in enumerate(voices)
+                ],
                 supports_synthesize_streaming=True,
             )
         ],

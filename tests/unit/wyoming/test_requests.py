@@ -54,6 +54,8 @@ async def test_the_programs_voices_and_wake_words_are_described(stack: WyomingSt
     assert [model.languages for model in info.asr[0].models] == [["en"]]
     assert info.tts[0].voices[0].name == graph.voice.name
     assert len(info.tts[0].voices) > 1
+    by_description = sorted(info.tts[0].voices, key=lambda voice: str(voice.description))
+    assert by_description[0].name == graph.voice.name  # which Home Assistant then chooses
     assert info.tts[0].supports_synthesize_streaming
     assert [model.name for model in info.wake[0].models] == graph.wake.words
     assert info.handle[0].supports_home_control
