@@ -19,6 +19,7 @@ import barnabee.api.health
 import barnabee.gpu.app
 import barnabee.voice.app
 import barnabee.workers.health
+import barnabee.wyoming.app
 from barnabee.api import language_model
 from barnabee.api.command_handler import CommandMetrics
 from barnabee.core import system
@@ -34,6 +35,7 @@ from barnabee.workers.metrics import (
     ProbeMetrics,
     ScheduleMetrics,
 )
+from barnabee.wyoming.server import WyomingServer
 
 TARGET = Path(__file__).resolve().parents[1] / "docs/reference/metrics.md"
 # Soft dependencies that `api/app.py` adds where they are configured.
@@ -126,6 +128,11 @@ def _worker(metrics: Metrics) -> list[HealthCheck]:
     return barnabee.workers.health.make_checks(some, some, jobs, some)
 
 
+def _wyoming(metrics: Metrics) -> list[HealthCheck]:
+    server = WyomingServer(cast("Any", None), metrics)
+    return barnabee.wyoming.app.make_checks(server, api=_nothing, gpu=_nothing)
+
+
 class _Redis:
     """A placeholder for clients that the checks never use here."""
 
@@ -138,6 +145,7 @@ SERVICES: dict[str, tuple[type[Metrics], Callable[[Metrics], list[HealthCheck]]]
     "gpu": (GpuMetrics, _gpu),
     "voice": (VoiceMetrics, _voice),
     "worker": (Metrics, _worker),
+    "wyoming": (Metrics, _wyoming),
 }
 
 

@@ -6,6 +6,7 @@ let
     guests
     network
     uplink
+    wyoming
     ;
   core = network.addresses.barnabee-core;
   forwardTcp = port: {
@@ -25,7 +26,12 @@ in
       enable = true;
       internalInterfaces = [ bridge ];
       externalInterface = uplink;
-      forwardPorts = map forwardTcp network.public.tcp ++ map forwardUdp network.public.udp;
+      forwardPorts =
+        map forwardTcp (
+          # core's firewall lets in the clients alone
+          network.public.tcp ++ lib.optional (wyoming.clients != [ ]) config.barnabee.system.wyoming.port
+        )
+        ++ map forwardUdp network.public.udp;
     };
     # Outgoing traffic of guests passes; incoming traffic only to the ports forwarded above.
     networking.firewall.filterForward = true;

@@ -62,6 +62,34 @@ def test_only_the_proxy_and_webrtc_media_are_open_to_the_home_network() -> None:
     assert set(found["gateway"]) == {80, 443, f"{media[0]}:{media[1]}"}
 
 
+def test_the_wyoming_server_is_open_to_the_named_clients_only() -> None:
+    found = evaluate(
+        """let
+            shared.barnabee = {
+                network.addresses.home-assistant = "192.168.1.20";
+                wyoming.clients = [ "home-assistant" ];
+            };
+            extend = host: (hosts.hosts.${host}.extendModules { modules = [ shared ]; }).config;
+            describe = core: {
+                rules = core.networking.firewall.extraInputRules;
+                environment = core.systemd.services.barnabee-wyoming.environment;
+                address = core.barnabee.network.addresses.barnabee-core;
+            };
+        in {
+            closed = describe hosts.hosts.barnabee-core.config;
+            open = describe (extend "barnabee-core");
+            gateway = map (one: one.sourcePort) (extend "beast").networking.nat.forwardPorts;
+        }"""
+    )
+    port = GRAPH.wyoming.port
+    assert f"dport {port}" not in found["closed"]["rules"]
+    assert "BARNABEE_WYOMING_BIND" not in found["closed"]["environment"]
+    rule = f"ip saddr {{ 192.168.1.20 }} tcp dport {port} accept"
+    assert rule in found["open"]["rules"].splitlines()
+    assert found["open"]["environment"]["BARNABEE_WYOMING_BIND"] == found["open"]["address"]
+    assert port in found["gateway"]
+
+
 def test_services_behind_the_proxy_trust_the_address_that_it_connects_from() -> None:
     found = evaluate(
         """let

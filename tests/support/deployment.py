@@ -30,7 +30,17 @@ from support.filler_recordings import keep_recordings, restore_recordings
 from support.wait import LAST_RESORT_S, eventually, find_free_port
 
 ROOT = Path(__file__).resolve().parents[2]
-KILLABLE_SERVICES = ("redis", "api", "worker", "gpu", "voice", "litestream", "s3", "home")
+KILLABLE_SERVICES = (
+    "redis",
+    "api",
+    "worker",
+    "gpu",
+    "voice",
+    "wyoming",
+    "litestream",
+    "s3",
+    "home",
+)
 # Names in the API's readiness report; the runner alone watches the other services.
 API_DEPENDENCIES = {"redis": "redis", "gpu": "gpu", "worker": "worker", "home": "home_assistant"}
 
@@ -55,6 +65,7 @@ class Deployment:
                 if "port" in node:
                     node["port"] = self.ports[name] = find_free_port()
                 node.update(self.service.get(name, {}))
+        graph["wyoming"]["port"] = self.ports["wyoming_server"] = find_free_port()
         for table, keys in self.tables.items():
             graph[table].update(keys)
         self.directory.mkdir(parents=True, exist_ok=True)

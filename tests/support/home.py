@@ -56,6 +56,7 @@ class FakeHome:
     floors: dict[str, tuple[str, ...]] = field(default_factory=dict)
     time_zone: str | None = "Europe/Amsterdam"
     is_metric: bool = True
+    device_areas: dict[str, str] = field(default_factory=dict)
     answer: HomeAnswer | Callable[[str], HomeAnswer] = NO_MATCH
     responses: dict[str, Mapping[str, Any] | Response] = field(default_factory=dict)
     refusals: dict[str, str] = field(default_factory=dict)
@@ -108,6 +109,7 @@ class FakeHome:
             floors=dict(self.floors),
             time_zone=self.time_zone,
             is_metric=self.is_metric,
+            device_areas=dict(self.device_areas),
         )
 
     async def call_service(

@@ -7,7 +7,7 @@ the requests (`servers.py`). Imports no inference library.
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -114,7 +114,7 @@ class GpuClient:
         *,
         voice: str | None = None,
         format: Literal["wav", "pcm"] = "wav",  # noqa: A002 - the standard term
-    ) -> AsyncIterator[bytes]:
+    ) -> AsyncGenerator[bytes, None]:
         """Yield synthesized speech (24 kHz, 16 bit, mono) as it is computed.
 
         The header of a streamed WAV has no length: see `audio.wav.set_length`.
@@ -141,7 +141,13 @@ class GpuClient:
 
     async def read_vram(self) -> dict[str, Any]:
         """Return GET /v1/vram of the next server; empty when it does not answer or has none."""
-        return await self._pool.read_vram()
+        return await self._pool.read_json("/v1/vram")
+
+    async def read_voices(self) -> list[str]:
+        """Return the names of the next server's voices; empty when it does not answer."""
+        body = await self._pool.read_json("/v1/audio/voices")
+        voices = body.get("voices")
+        return [str(voice) for voice in voices] if isinstance(voices, list) else []
 
     async def ready(self) -> Degraded | None:
         """Return None when all engines of all servers are ready, Degraded when some are.

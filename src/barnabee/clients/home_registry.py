@@ -180,6 +180,11 @@ class HomeRegistry:
             floors=floors,
             time_zone=registries.config.get("time_zone"),
             is_metric=unit == _CELSIUS,
+            device_areas={
+                str(row["id"]): str(row["area_id"])
+                for row in registries.devices
+                if row.get("area_id")
+            },
         )
 
 

@@ -173,14 +173,14 @@ class ServerPool:
             raise DependencyDown(dependency=server.name, reason=reason)
         return None
 
-    async def read_vram(self) -> dict[str, Any]:
-        """Return GET /v1/vram of the next server; empty when it does not answer or has none."""
+    async def read_json(self, path: str) -> dict[str, Any]:
+        """Return what GET answers at the next server; empty when it does not answer."""
         server = self.choose()
         if server is None:
             return {}
         try:
             response = await server.http.get(
-                "/v1/vram", headers=tracing.make_headers(), timeout=READY_TIMEOUT_S
+                path, headers=tracing.make_headers(), timeout=READY_TIMEOUT_S
             )
             body = response.raise_for_status().json()
         except (httpx.HTTPError, ValueError):

@@ -66,6 +66,8 @@ class Settings(BaseSettings):
     loki_url: str = Field("", validation_alias="LOKI_URL")  # for `barnabee up` and the CLI
     otlp_endpoint: str = Field("", validation_alias="OTEL_EXPORTER_OTLP_ENDPOINT")
     bind: str = Field("127.0.0.1", validation_alias="BARNABEE_BIND")
+    # Address of the Wyoming server; empty: `wyoming.bind` of system.toml.
+    wyoming_bind: str = Field("", validation_alias="BARNABEE_WYOMING_BIND")
     # Addresses and networks of reverse proxies whose forwarded headers are believed.
     trusted_proxies: str = Field("", validation_alias="BARNABEE_TRUSTED_PROXIES")
     device: Literal["cpu", "cuda"] = Field("cpu", validation_alias="BARNABEE_DEVICE")

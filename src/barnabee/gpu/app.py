@@ -39,6 +39,7 @@ ROUTE_SCOPES = RouteScopes(
     {
         "POST /v1/audio/transcriptions": Scope.INFER,
         "POST /v1/audio/speech": Scope.INFER,
+        "GET /v1/audio/voices": Scope.INFER,
         "POST /v1/embeddings": Scope.INFER,
         "POST /v1/chat/completions": Scope.INFER,
         "WEBSOCKET /v1/wake": Scope.INFER,

@@ -29,7 +29,7 @@ from barnabee.understanding.ellipsis import (
     follow_command,
     resolve_references,
 )
-from barnabee.understanding.entity_lookup import describe_failure, get_failure_phrase
+from barnabee.understanding.entity_lookup import describe_failure, get_failure_phrase, name_room
 from barnabee.understanding.intent_recognizer import ConfidenceBand, IntentDecision
 from barnabee.understanding.interfaces import Home, HomeControl, SentenceSink
 from barnabee.understanding.model_turn import ask_model
@@ -61,7 +61,7 @@ async def process_command(
     home = await _read_home(services.home)
     context = SkillContext(
         now=services.now(home.time_zone if home else None),
-        room=source.room,
+        room=name_room(home, source.room),
         speaker=source.speaker,
         history=source.history,
         memory=services.memory,

@@ -120,6 +120,11 @@ def find_area(home: Home, room: str | None) -> Area | None:
     return next(named, None)
 
 
+def name_room(home: Home | None, room: str | None) -> str | None:
+    """Return the id of the area of a device, such as a satellite; any other room unchanged."""
+    return home.device_areas.get(room, room) if home is not None and room is not None else room
+
+
 def join_names(names: Sequence[str], conjunction: str = "and") -> str:
     """Return names as they are spoken: "milk, eggs and bread"."""
     if len(names) < 2:  # noqa: PLR2004 - one name needs no conjunction

@@ -99,13 +99,17 @@ class Area:
 
 @dataclass(frozen=True, slots=True)
 class Home:
-    """Everything that Home Assistant exposes, as it is now. `floors` has the names by id."""
+    """Everything that Home Assistant exposes, as it is now.
+
+    `floors` has the names by id, `device_areas` the ids of areas by those of devices.
+    """
 
     entities: Mapping[str, Entity]
     areas: Mapping[str, Area]
     floors: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     time_zone: str | None = None
     is_metric: bool = True
+    device_areas: Mapping[str, str] = field(default_factory=dict)
 
 
 class HomeControl(Protocol):

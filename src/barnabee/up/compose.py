@@ -114,6 +114,7 @@ def make_environment(system: System) -> dict[str, str]:
         "BARNABEE_SYSTEM": SYSTEM_FILE,
         "BARNABEE_TOKENS": TOKENS_DIRECTORY,
         "BARNABEE_TRUSTED_PROXIES": PROXY_ADDRESS,
+        "BARNABEE_WYOMING_BIND": "0.0.0.0",
         "CREDENTIALS_DIRECTORY": SECRETS,
         "DATABASE_PATH": "/data/barnabee.db",
         "GPU_SERVICE_URL": f"http://gpu:{system.port('gpu')}",
@@ -253,23 +254,16 @@ def _ports(name: str, node: ServiceConfig, system: System) -> list[str]:
     if name == "voice":
         media = f"{system.talk.media_port_first}-{system.talk.media_port_last}"
         ports.append(f"{media}:{media}/udp")
+    if name == "wyoming":
+        ports.append(f"{system.wyoming.bind}:{system.wyoming.port}:{system.wyoming.port}")
     return ports
 
 
 def _healthcheck(name: str, node: ServiceConfig) -> dict[str, Any]:
     test = ["CMD", "barnabee", "health", "--ready", "--kill-hung", "--at", f"{name}=127.0.0.1"]
     if node.probe == "redis":
-        test = [
-            "CMD",
-            "valkey-cli",
-            "--user",
-            PROBE_USER,
-            "--pass",
-            "any",
-            "-p",
-            str(node.port),
-            "ping",
-        ]
+        port = str(node.port)
+        test = ["CMD", "valkey-cli", "--user", PROBE_USER, "--pass", "any", "-p", port, "ping"]
     return _timing(test, start_s=node.startup_budget_s)
 
 

@@ -82,15 +82,17 @@ def test_home_is_built_once_for_each_change(registry: HomeRegistry) -> None:
     assert registry.home is registry.home
 
 
-def test_floors_and_units_are_read(registry: HomeRegistry) -> None:
+def test_floors_devices_and_units_are_read(registry: HomeRegistry) -> None:
     registry.set_registries(
         Registries(
             areas=({"area_id": "hall", "name": "Hall", "floor_id": "g", "aliases": ["hallway"]},),
             floors=({"floor_id": "g", "name": "Ground floor", "aliases": ["downstairs"]},),
             config={"time_zone": "America/Denver", "unit_system": {"temperature": "°F"}},
+            devices=({"id": "d1", "area_id": "hall"}, {"id": "d2", "area_id": None}),
         )
     )
     home = registry.home
+    assert home.device_areas == {"d1": "hall"}
     assert home.areas["hall"].names == ("Hall", "hallway")
     assert home.floors == {"g": ("Ground floor", "downstairs")}
     assert (home.time_zone, home.is_metric) == ("America/Denver", False)

@@ -79,6 +79,7 @@ EXPECTED: dict[str, dict[str, Scope | None]] = {
     | {
         "POST /v1/audio/transcriptions": INFER,
         "POST /v1/audio/speech": INFER,
+        "GET /v1/audio/voices": INFER,
         "POST /v1/embeddings": INFER,
         "GET /v1/models": INFER,
         "GET /v1/models/{model}": INFER,

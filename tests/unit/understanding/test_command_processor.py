@@ -483,3 +483,10 @@ def test_a_required_slot_is_never_called_without_a_value() -> None:
         now=lambda _zone: NOW,
     )
     assert services.find_intent("time") is None
+
+
+async def test_the_room_of_a_satellite_is_the_area_of_its_device(assistant: Assistant) -> None:
+    get_home(assistant).device_areas["0af7651916cd43dd"] = "bedroom"
+    await assistant.say("turn on the lights", room="0af7651916cd43dd")
+    assert get_home(assistant).state("light.bedroom") == "on"
+    assert get_home(assistant).state("light.kitchen") == "off"

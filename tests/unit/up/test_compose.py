@@ -50,6 +50,7 @@ def test_only_the_proxy_and_webrtc_media_face_the_home_network() -> None:
         "api": ["127.0.0.1:8000:8000"],
         "gpu": ["127.0.0.1:8001:8001"],
         "voice": ["127.0.0.1:8080:8080", "10000-10100:10000-10100/udp"],
+        "wyoming": ["127.0.0.1:10300:10300"],
         "proxy": ["80:80", "443:443"],
     }
 
@@ -179,6 +180,7 @@ def test_environment_gives_valid_settings_with_defaults(monkeypatch: pytest.Monk
         "device",
         "fillers_dir",
         "trusted_proxies",
+        "wyoming_bind",
     }
     for field, about in Settings.model_fields.items():
         if field not in changed_fields:

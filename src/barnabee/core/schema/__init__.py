@@ -26,6 +26,7 @@ from barnabee.core.schema.assistant import (
     TalkConfig,
     TroubleConfig,
     VoiceConfig,
+    WyomingConfig,
 )
 from barnabee.core.schema.services import (
     ExternalConfig,
@@ -73,6 +74,7 @@ __all__ = [
     "TroubleConfig",
     "VoiceConfig",
     "WakeConfig",
+    "WyomingConfig",
 ]
 
 
@@ -94,6 +96,7 @@ class System(TomlTable):
     filler: FillerConfig
     trouble: TroubleConfig
     talk: TalkConfig
+    wyoming: WyomingConfig
     schedule: ScheduleConfig
     routine: dict[Name, RoutineConfig] = {}
     replica: ReplicaConfig

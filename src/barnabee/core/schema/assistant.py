@@ -92,6 +92,13 @@ class TalkConfig(TomlTable):
     filler_after_ms: Milliseconds
 
 
+class WyomingConfig(TomlTable):
+    """Address of the Wyoming server; the protocol has no authentication."""
+
+    bind: Text
+    port: Port
+
+
 class RecordingConfig(TomlTable):
     """Audio recording of utterances, by room; `retention.audio_days` limits the age."""
 

@@ -83,6 +83,12 @@ def make_router(
         media_type = encode.MEDIA_TYPES[request.response_format]
         return StreamingResponse(_encode_stream(encoder, first, pcm), media_type=media_type)
 
+    @routes.get("/v1/audio/voices")
+    async def list_voices() -> dict[str, list[str]]:
+        """Return the names of the voices, the default first."""
+        async with capability.lease() as lease:
+            return {"voices": list(lease.engine.voices)}
+
     return routes
 
 

@@ -161,7 +161,7 @@ class TtsStage(FrameProcessor):
         self._segments += segments
         started_s = turn.clock()
         for segment in segments:
-            async with aclosing(self._gpu.speak(segment.text, format="pcm")) as audio:  # type: ignore[type-var]
+            async with aclosing(self._gpu.speak(segment.text, format="pcm")) as audio:
                 async for pcm in audio:
                     if segment is first and not segment.synthesized_s:
                         self._estimator.add_sample("tts", (turn.clock() - started_s) * 1000)
