@@ -57,8 +57,9 @@ def find_sockets(deployment: Deployment, kind: str) -> list[Any]:
 
 
 def test_every_listening_socket_is_declared_and_on_loopback(deployment: Deployment) -> None:
-    nodes = load_graph(deployment).nodes()
-    declared = {node.port: name for name, node in nodes.items() if node.port is not None}
+    graph = load_graph(deployment)
+    services = {node.port for node in graph.service.values() if node.port}
+    declared = {node.port for node in graph.nodes().values()} | {graph.wyoming.port}
     listening = {
         (connection.laddr.ip, connection.laddr.port)
         for connection in find_sockets(deployment, "tcp")
@@ -66,9 +67,8 @@ def test_every_listening_socket_is_declared_and_on_loopback(deployment: Deployme
     }
     assert {address for address, _ in listening} == {"127.0.0.1"}
     found = {port for _, port in listening}
-    assert found <= set(declared), f"undeclared ports {found - set(declared)}"
-    services = load_graph(deployment).service
-    assert {node.port for node in services.values() if node.port} <= found
+    assert found <= declared, f"undeclared ports {found - declared}"
+    assert services | {graph.wyoming.port} <= found
 
 
 def test_without_a_call_no_udp_socket_receives(deployment: Deployment) -> None:
