@@ -24,10 +24,10 @@ from typing import Any
 
 import structlog
 
-from barnabee.backup import consistent_copy, integrity, litestream, restore_sources
+from barnabee.backup import consistent_copy, integrity, litestream, restore, store_probe
 from barnabee.backup.integrity import DatabaseContent, RowBaseline
 from barnabee.backup.replica import LitestreamReplica
-from barnabee.backup.restore_sources import SnapshotSource
+from barnabee.backup.restore_sources import SnapshotSource, find_snapshot_source, open_repositories
 from barnabee.backup.snapshots import StepProgress, ignore_progress
 from barnabee.core.errors import (
     BackupFailed,
@@ -70,6 +70,8 @@ async def run_drill(
     await asyncio.to_thread(record_drill, settings.database_path, result)
     write = log.info if result.success else log.error
     write("drill", **result.as_dict())
+    if result.success:
+        await asyncio.to_thread(restore.delete_expired, system, settings, datetime.now(UTC))
     return result
 
 
@@ -111,6 +113,7 @@ class _DrillRun:
 
     async def _check_replica(self, copy: Path) -> None:
         self._begin_step("replica: read")
+        store_probe.require_same_keys(self.settings)
         txid, expected = await asyncio.to_thread(self._read_live_content)
         self.result = replace(self.result, txid=txid, rows=expected.rows)
         self._begin_step("database: compare")
@@ -120,7 +123,7 @@ class _DrillRun:
         self._begin_step("replica: fetch")
         replica = LitestreamReplica(self.system, self.settings)
         start_s = time.monotonic()
-        await replica.fetch(copy, txid=txid, limit_s=FETCH_LIMIT_S)
+        await replica.fetch_intact(copy, txid=txid, limit_s=FETCH_LIMIT_S, is_checked=False)
         restore_ms = round((time.monotonic() - start_s) * 1000)
         self.result = replace(self.result, restore_ms=restore_ms)
         await asyncio.to_thread(self._verify_copy, "replica", copy, expected)
@@ -134,21 +137,22 @@ class _DrillRun:
                     self.rows_by_day = integrity.count_rows_by_day(read.connection)
                     return read.txid, integrity.read_content(read.connection)
         reason = "it did not return the transaction id"
-        raise DependencyDown(dependency="litestream", reason=reason)
+        failure = litestream.read_store_failure(Path(self.settings.litestream_socket))
+        raise failure or DependencyDown(dependency="litestream", reason=reason)
 
     async def _wait_until_replicated(self, txid: int) -> None:
         socket, database = Path(self.settings.litestream_socket), self.settings.database_path
         deadline_s = time.monotonic() + REPLICATION_LIMIT_S
-        while (await litestream.measure_lag(socket, database)).replica_txid < txid:
+        while (lag := await litestream.measure_lag(socket, database)).replica_txid < txid:
             if time.monotonic() > deadline_s:
                 reason = f"transaction {txid} did not reach it in {REPLICATION_LIMIT_S:.0f} s"
-                raise DependencyDown(dependency="replica", reason=reason)
+                raise lag.failure or DependencyDown(dependency="replica", reason=reason)
             await asyncio.sleep(_POLL_S)
 
     async def _check_snapshot(self, copy: Path) -> None:
         self._begin_step("snapshot: find")
         source = await asyncio.to_thread(
-            restore_sources.find_snapshot_source, self.system, self.settings, prefer_offsite=True
+            find_snapshot_source, self.system, self.settings, prefer_offsite=True
         )
         self._begin_step("snapshot: fetch")
         await source.fetch(copy, lambda _done, _total: None)
@@ -158,7 +162,7 @@ class _DrillRun:
             return
         self.result = replace(self.result, snapshot=source.snapshot.id, offsite=source.is_offsite)
         self._begin_step("snapshot: check")
-        local, *others = restore_sources.open_repositories(self.system, self.settings)
+        local, *others = open_repositories(self.system, self.settings)
         today = datetime.now(UTC).date()
         for repository in others:
             await asyncio.to_thread(repository.check, today)
