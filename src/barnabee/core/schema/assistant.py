@@ -202,6 +202,7 @@ class RetentionConfig(TomlTable):
     audio_days: Count
     replica_hours: Count
     snapshots_days: Count
+    set_aside_days: Count
     metrics_days: Count
     logs_days: Count
 
