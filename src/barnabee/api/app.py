@@ -86,6 +86,7 @@ FASTAPI_OPTIONS: dict[str, Any] = {
 ROUTE_SCOPES = RouteScopes(
     {
         "POST /v1/command": Scope.TALK,
+        "GET /v1/names": Scope.TALK,
         "POST /v1/turns/{trace_id}/spoken": Scope.TALK,
         "POST /v1/notifications": Scope.TALK,
         "POST /api/talk/offer": Scope.TALK,
