@@ -132,10 +132,8 @@ class _DrillRun:
 
     def _copy_live_database(self, target: Path) -> int:
         """Copy the live database; return its transaction in the replica."""
-        database, read_txid = (
-            self.settings.database_path,
-            partial(litestream.read_txid, self.settings),
-        )
+        database = self.settings.database_path
+        read_txid = partial(litestream.read_txid, self.settings)
         try:
             txid = consistent_copy.copy_at_transaction(database, target, read_txid, TXID_LIMIT_S)
         except DependencyDown as error:

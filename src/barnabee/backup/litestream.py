@@ -27,7 +27,6 @@ from typing import Any
 import structlog
 
 from barnabee.core.errors import DependencyDown, SettingInvalid, SettingMissing, StoreFailed
-from barnabee.core.health import Degraded
 from barnabee.core.schema import System
 from barnabee.core.settings import Settings, read_variable, require_credential
 
@@ -258,19 +257,6 @@ def read_txid(settings: Settings) -> int:
 
     with ThreadPoolExecutor(max_workers=1) as thread:
         return thread.submit(asyncio.run, read_async()).result()
-
-
-async def check_replica(socket: Path, database_path: Path, allowed_txids: int) -> Degraded | None:
-    """Health check of the replica (soft): Degraded while more than `allowed_txids` are missing."""
-    found = await measure_lag(socket, database_path)
-    if found.transactions <= allowed_txids:
-        return None
-    if not found.replica_txid:
-        raise found.failure or DependencyDown(
-            dependency="replica", reason="litestream cannot reach it"
-        )
-    code = found.failure.code if found.failure else "replica_behind"
-    return Degraded(code, found.describe())
 
 
 async def _sync(socket: Path, database_path: Path) -> ReplicationLag:

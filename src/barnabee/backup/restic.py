@@ -41,9 +41,7 @@ RCLONE_CREDENTIAL = "rclone_conf"
 HOST = "barnabee"
 KEPT_MIN = 30  # whatever their times: the clock may have been years ahead
 CHECK_PARTS = 30  # each night's check reads one part: all data in a month
-REQUEST_LIMIT_S = 120
-WORK_LIMIT_S = 3600
-ASK_LIMIT_S = 15.0
+REQUEST_LIMIT_S, WORK_LIMIT_S, ASK_LIMIT_S = 120, 3600, 15.0
 STDERR_MAX_CHARS = 300
 # Exit statuses since restic 0.17; before, the status is 1 and the text tells.
 _NO_REPOSITORY, _LOCKED, _WRONG_PASSWORD = 10, 11, 12

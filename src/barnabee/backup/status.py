@@ -23,6 +23,7 @@ from barnabee.backup import (
     snapshots,
 )
 from barnabee.core.errors import DependencyDown, SettingInvalid
+from barnabee.core.health import Degraded
 from barnabee.core.schema import System
 from barnabee.core.settings import Settings
 
@@ -256,3 +257,16 @@ def _created_at(database: Path) -> datetime:
         return datetime.fromisoformat(row[0])
     except (sqlite3.Error, TypeError, ValueError):
         return datetime.max.replace(tzinfo=UTC)
+
+
+async def check_replica(socket: Path, database_path: Path, allowed_txids: int) -> Degraded | None:
+    """Health check of the replica (soft): Degraded while more than `allowed_txids` are missing."""
+    found = await litestream.measure_lag(socket, database_path)
+    if found.transactions <= allowed_txids:
+        return None
+    if not found.replica_txid:
+        raise found.failure or DependencyDown(
+            dependency="replica", reason="litestream cannot reach it"
+        )
+    code = found.failure.code if found.failure else "replica_behind"
+    return Degraded(code, found.describe())

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from barnabee.backup import litestream, store_probe
+from barnabee.backup import litestream, status, store_probe
 from barnabee.backup.litestream import ReplicationLag
 from barnabee.core import settings as settings_module
 from barnabee.core import system as system_module
@@ -100,16 +100,16 @@ async def test_health_and_status_name_how_the_store_fails(
 
     monkeypatch.setattr(litestream, "_measure_lag", measure)
     store_probe.publish_failure(socket, StoreFailed("refused", "status 403: InvalidAccessKeyId"))
-    found = await litestream.check_replica(socket, database, 0)
+    found = await status.check_replica(socket, database, 0)
     assert found is not None
     assert found.code == "store_refused"
     assert "4 transactions are not in the replica yet" in found.message
     assert "InvalidAccessKeyId" in found.message
     with pytest.raises(StoreFailed, match="InvalidAccessKeyId"):
-        await litestream.check_replica(socket, database, 0)
-    assert await litestream.check_replica(socket, database, 0) is None
+        await status.check_replica(socket, database, 0)
+    assert await status.check_replica(socket, database, 0) is None
     with pytest.raises(StoreFailed, match="InvalidAccessKeyId"):
-        await litestream.check_replica(socket, database, 0)
+        await status.check_replica(socket, database, 0)
     store_probe.publish_failure(socket, None)
     with pytest.raises(DependencyDown, match="litestream hangs"):
-        await litestream.check_replica(socket, database, 0)
+        await status.check_replica(socket, database, 0)
