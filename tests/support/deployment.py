@@ -52,6 +52,7 @@ class Deployment:
     directory: Path
     demo_home: bool = True
     monitoring: bool = False
+    source: Path = ROOT / "src"  # of the program
     # changed keys of system.toml: of services, and of other tables
     service: dict[str, dict[str, Any]] = field(default_factory=dict)
     tables: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -90,7 +91,7 @@ class Deployment:
         """Return the environment of a `barnabee` command."""
         return {
             **os.environ,
-            "PYTHONPATH": str(ROOT / "src"),
+            "PYTHONPATH": str(self.source),
             "BARNABEE_HOME": str(self.paths.root),
             "BARNABEE_SYSTEM": str(self.system_file),
         }

@@ -110,7 +110,8 @@ def build_stages(
     wake_words = tuple(shared.system.wake.words)
     fillers = FillerSelector(shared.clips, limits)
     is_recorded = shared.recorder.recordings.is_enabled(room.name)
-    wake_stage = WakeWordStage(room, wake_client)
+    checked_by = shared.gpu if shared.system.wake.confirm else None
+    wake_stage = WakeWordStage(room, wake_client, checked_by)
     vad_stage = VadStage(room, speech_probability, shared.turn_analyzer, echo)
     tts_stage = TtsStage(
         room,
@@ -127,6 +128,7 @@ def build_stages(
         SttStage(
             room,
             shared.gpu,
+            shared.api,
             shared.estimator,
             wake_words,
             on_transcript=vad_stage.add_transcript,

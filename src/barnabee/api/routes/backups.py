@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -82,8 +83,7 @@ class DrillRequested(BaseModel):
 async def get_backups(request: Request) -> dict[str, Any]:
     """Return the same as `barnabee backup status --json`."""
     service = get_service(request)
-    now = status.local_now(service.settings)
-    return await status.collect_status(service.system, service.settings, now)
+    return await status.collect_status(service.system, service.settings, datetime.now(UTC))
 
 
 @router.post("/v1/backups/rehearse", status_code=202)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -26,6 +27,10 @@ if TYPE_CHECKING:
 ResponseFormat = Literal["json", "text", "verbose_json"]
 Granularity = Literal["word", "segment"]
 
+DEFAULT_LANGUAGE = "en"
+AUTO = "auto"
+_LANGUAGE_TAG = re.compile(r"(?P<language>[a-z]{2,3})(?:[-_][a-z0-9]+)*", re.IGNORECASE)
+
 log = structlog.get_logger()
 
 
@@ -38,7 +43,8 @@ def make_router(
     async def transcribe(
         file: Annotated[UploadFile, File()],
         model: Annotated[str, Form()],
-        language: Annotated[str, Form()] = "en",
+        language: Annotated[str, Form()] = DEFAULT_LANGUAGE,
+        prompt: Annotated[str, Form()] = "",
         response_format: Annotated[ResponseFormat, Form()] = "json",
         granularities: Annotated[
             list[Granularity] | None, Form(alias="timestamp_granularities[]")
@@ -48,7 +54,8 @@ def make_router(
     ) -> Response:
         """Transcribe `file` (WAV, FLAC, MP3, MP4, AAC, Ogg or WebM).
 
-        Other fields of OpenAI's API, such as `prompt` and `temperature`, are accepted and ignored.
+        `prompt` has names that may be said. Other fields of OpenAI's API, such as `temperature`,
+        are accepted and ignored.
         """
         runtimes = capability.find_runtimes(model)
         if stream:
@@ -58,7 +65,8 @@ def make_router(
             audio = wav.parse(content, max_s=limits.audio_max_s)
         else:
             audio = await decoder.decode(content)
-        request = TranscriptionRequest(audio, language, session, "word" in (granularities or ()))
+        words = "word" in (granularities or ())
+        request = TranscriptionRequest(audio, parse_language(language), session, words, prompt)
         transcription = await _transcribe_with_fallback(capability, runtimes, request)
         if response_format == "text":
             return PlainTextResponse(transcription.text + "\n")
@@ -69,14 +77,26 @@ def make_router(
     return routes
 
 
+def parse_language(tag: str) -> str | None:
+    """Return the language of "en", "EN" or "en-US"; None for "auto"; BadRequest for no tag."""
+    if tag.lower() == AUTO:
+        return None
+    match = _LANGUAGE_TAG.fullmatch(tag or DEFAULT_LANGUAGE)
+    if match is None:
+        reason = 'it is no language tag; write "en", "en-US" or "auto"'
+        raise BadRequest(field="field `language`", reason=reason)
+    return match["language"].lower()
+
+
 @dataclass(frozen=True, slots=True)
 class TranscriptionRequest:
     """Audio to transcribe; `words` asks for the time of each word."""
 
     audio: wav.Wav
-    language: str
+    language: str | None  # None: to be detected
     session: str
     words: bool
+    prompt: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +104,7 @@ class Transcription:
     """Result of one engine; `degraded` when a preferred engine failed."""
 
     segments: Sequence[Segment]
-    language: str
+    language: str | None  # None if the engine did not tell which one it detected
     duration_s: float
     engine: str
     degraded: bool
@@ -124,7 +144,7 @@ async def _transcribe_with_fallback(
         else:
             return Transcription(
                 segments,
-                request.language,
+                request.language or next((one.language for one in segments), None),
                 request.audio.duration_s,
                 runtime.model_id,
                 degraded=first_error is not None,
@@ -143,12 +163,18 @@ async def _transcribe(
 ) -> list[Segment]:
     async with capability.lease(runtime, request.session) as lease:
         engine = lease.engine
-        if request.language not in engine.languages:
-            raise BadRequest(field="field `language`", reason="it is not a known code")
+        if request.language is not None and request.language not in engine.languages:
+            reason = f"this model does not know {request.language!r}; send a code of ISO 639-1"
+            raise BadRequest(field="field `language`", reason=reason)
         lease.audio_s = request.audio.duration_s
         samples = await lease.run(lambda: wav.decode(request.audio, STT_RATE_HZ))
         segments = lease.iterate(
-            lambda: engine.transcribe(samples, language=request.language, words=request.words)
+            lambda: engine.transcribe(
+                samples,
+                language=request.language,
+                prompt=request.prompt,
+                words=request.words,
+            )
         )
         return [segment async for segment in segments]
 
