@@ -37,7 +37,6 @@ in
       directory = if cfg.sopsFile != null then null else cfg.directory;
       files = lib.genAttrs cfg.used cfg.fileOf;
       inherit (cfg) guests;
-      units = lib.genAttrs cfg.used cfg.unitsOf;
       inherit (config.barnabee.installFacts) is_primary page_hosts;
       failing = failing ++ [ "barnabee-boot-gate.service" ];
     };

@@ -60,13 +60,6 @@ in
       description = "Secrets that tokens.nix makes from `api_token` on the host itself.";
       example = [ "talk_token" ];
     };
-    unitsOf = lib.mkOption {
-      type = lib.types.functionTo (lib.types.listOf lib.types.str);
-      internal = true;
-      readOnly = true;
-      description = "Units that run with a secret and get a new value when they restart.";
-      example = lib.literalExpression ''name: [ "barnabee-litestream.service" ]'';
-    };
     fileOf = lib.mkOption {
       type = lib.types.functionTo (lib.types.nullOr lib.types.str);
       internal = true;
@@ -87,32 +80,16 @@ in
       else if isRedisPassword name then
         "/run/barnabee-redis-passwords/${name}"
       else if encrypted then
-        "/run/secrets/${name}" # sops-nix's default; to ask it would need `needed`, which asks for this
+        config.sops.secrets.${name}.path
       else
         "${toString cfg.directory}/${name}";
-
-    # A oneshot reads it each time; `restart` would start one that waits for its timer.
-    barnabee.secrets.unitsOf =
-      name:
-      let
-        loads = service: lib.toList (service.serviceConfig.LoadCredential or [ ]);
-        runsWith =
-          service:
-          (service.serviceConfig.Type or "") != "oneshot"
-          && lib.any (lib.hasPrefix "${name}:") (loads service);
-        services = lib.attrNames (lib.filterAttrs (_: runsWith) config.systemd.services);
-        guests = lib.attrNames (lib.filterAttrs (_: lib.elem name) cfg.guests);
-      in
-      lib.unique (map (service: "${service}.service") services ++ guests);
 
     sops = lib.mkIf encrypted {
       defaultSopsFile = cfg.sopsFile;
       age.keyFile = lib.mkDefault "/var/lib/sops-nix/key.txt";
       age.sshKeyPaths = lib.mkDefault [ ];
       gnupg.sshKeyPaths = lib.mkDefault [ ];
-      secrets = lib.genAttrs used (name: {
-        restartUnits = cfg.unitsOf name;
-      });
+      secrets = lib.genAttrs used (_: { });
     };
 
     systemd.tmpfiles.rules = lib.optional (

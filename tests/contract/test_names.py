@@ -15,7 +15,7 @@ SOURCES = sorted((ROOT / "src/barnabee").rglob("*.py"))
 TREES = {path: ast.parse(path.read_text(encoding="utf-8")) for path in SOURCES}
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
-MAX_FILES = 357  # raise it with a new service or process, not with a fragment
+MAX_FILES = 352  # raise it with a new service or process, not with a fragment
 MAX_FILE_LINES = 300
 MAX_FUNCTION_LINES, P90_FUNCTION_LINES = 50, 20
 MAX_DUPLICATE_CLASSES = 10

@@ -56,11 +56,6 @@ SYSTEM = system_module.load_system()
 AT = datetime(2026, 1, 31, 3, 10, tzinfo=UTC)
 
 
-@pytest.fixture(autouse=True)
-def keep_few(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(restic, "KEPT_MIN", 1)
-
-
 @pytest.fixture
 def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     (tmp_path / "data").mkdir(exist_ok=True)
@@ -234,19 +229,6 @@ def test_a_collapsed_database_deletes_no_older_snapshot(settings: Settings) -> N
     later = late + timedelta(days=1)
     assert snapshot_job.run_snapshot_job(SYSTEM, settings, now=lambda: later).count == 2
     assert list_times(open_local(settings)) == [late, later]
-
-
-def test_a_clock_that_was_ahead_deletes_no_snapshots(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(restic, "KEPT_MIN", 3)
-    times = [AT, AT + timedelta(days=3000), AT + timedelta(days=1)]
-    for at in times:
-        snapshot_job.run_snapshot_job(SYSTEM, settings, now=lambda at=at: at)
-    assert list_times(open_local(settings)) == sorted(times)
-    newest = restore_sources.find_snapshot_source(SYSTEM, settings)
-    assert isinstance(newest, restore_sources.SnapshotSource)
-    assert newest.snapshot.at == times[2]  # the future one is not the newest
 
 
 def test_damaged_data_is_found_by_check_and_restore(

@@ -150,7 +150,6 @@ async def test_litestream_opens_a_log_that_was_put_back(
         ("cannot verify wal state: last page match: decode ltx page: unexpected EOF", True),
         ("no answer within 1.5 s", False),
         ("upload: operation error S3: PutObject, connection refused", False),
-        ("write ltx file: s3: put object 0000/2-2.ltx: api error AccessDenied", False),
     ],
 )
 def test_only_local_damage_counts(reason: str, expected: bool) -> None:

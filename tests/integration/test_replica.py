@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import httpx
 
-from barnabee.backup import litestream, status
+from barnabee.backup import litestream
 from barnabee.backup.cold_start import ColdStartOutcome
 from barnabee.core.health import Degraded, HealthCheck, HealthMonitor, HealthState
 from barnabee.core.metrics import Metrics
@@ -122,7 +122,7 @@ async def test_health_reports_the_state_of_the_replica(deployment: ReplicatedDep
     await record_turns(deployment, range(3))
 
     async def probe() -> Degraded | None:
-        return await status.check_replica(deployment.socket, deployment.path, allowed_txids=0)
+        return await litestream.check_replica(deployment.socket, deployment.path, allowed_txids=0)
 
     health = HealthMonitor("api", [HealthCheck("replica", probe, hard=False)], Metrics("api"))
 

@@ -17,8 +17,6 @@ from support.gpu import GpuProcess, find_models_dir, synthesize
 from support.wait import LAST_RESORT_S
 
 LONG = "The heating is set to twenty degrees, and the front door is locked. " * 2
-NUMBERS = ", ".join(map(str, range(1, 101)))
-STEP_MAX_S = 5.3  # of sound; the model's speed varies
 
 
 @pytest.mark.alone
@@ -35,17 +33,6 @@ def test_a_short_text_does_not_wait_for_a_long_one(http: httpx.Client) -> None:
         assert short_s < time.monotonic() - begun
 
 
-@pytest.mark.timeout(900)
-def test_no_step_of_a_list_of_numbers_is_long(http: httpx.Client) -> None:
-    body = {"model": "kokoro", "input": NUMBERS, "response_format": "pcm"}
-    pieces = []
-    with http.stream("POST", "/v1/audio/speech", json=body) as response:
-        assert response.is_success
-        pieces = [len(piece) / 48_000 for piece in response.iter_raw()]
-    print(f"{len(pieces)} pieces, {sum(pieces):.1f} s, longest {max(pieces):.2f} s")
-    assert max(pieces) <= STEP_MAX_S
-
-
 @pytest.mark.parametrize(
     "text",
     [
@@ -57,9 +44,9 @@ def test_no_step_of_a_list_of_numbers_is_long(http: httpx.Client) -> None:
         "\\n\t<b>x</b>",
     ],
 )
-def test_unusual_texts_are_synthesized(http: httpx.Client, text: str) -> None:
+def test_unusual_texts_are_synthesized_or_refused(http: httpx.Client, text: str) -> None:
     body = {"model": "kokoro", "input": text, "response_format": "pcm"}
-    assert http.post("/v1/audio/speech", json=body).status_code == 200
+    assert http.post("/v1/audio/speech", json=body).status_code in {200, 400}
     assert (
         http.post("/v1/embeddings", json={"model": "embeddings", "input": text}).status_code == 200
     )

@@ -24,10 +24,6 @@ let
                     type = lib.types.str;
                     default = "/run/secrets/${name}";
                   };
-                  options.restartUnits = lib.mkOption {
-                    type = lib.types.listOf lib.types.str;
-                    default = [ ];
-                  };
                 }
               )
             );

@@ -92,25 +92,3 @@ def test_a_guest_starts_only_with_its_secrets() -> None:
 def test_a_standby_does_not_start_the_services_when_its_secrets_come() -> None:
     text = evaluate('hosts.hosts.manofwar.config.environment.etc."barnabee/secrets.json".text')
     assert "barnabee-healthy.target" not in json.loads(text)["failing"]
-
-
-def test_a_changed_secret_restarts_the_units_that_run_with_it() -> None:
-    found = evaluate("""
-        let
-          all = hosts.hosts;
-          module = { lib, ... }: { barnabee.secrets.sopsFile = lib.mkForce ./secrets.yaml; };
-          inherit (all.manofwar.extendModules { modules = [ module ]; }) config;
-        in
-        {
-          key = config.sops.secrets.b2_key_id.restartUnits;
-          token = config.sops.secrets.home_assistant_token.restartUnits;
-          file = config.environment.etc."barnabee/secrets.json".text;
-          hypervisor = all.beast.config.barnabee.secrets.unitsOf "b2_key_id";
-        }
-    """)
-    assert "barnabee-litestream.service" in found["key"]
-    assert not {"barnabee-drill.service", "barnabee-restore.service"} & set(found["key"])
-    assert found["token"] == ["barnabee-api.service"]
-    assert found["hypervisor"] == ["container@barnabee-core.service"]
-    host = HostSecrets.model_validate_json(found["file"])
-    assert host.units["b2_key_id"] == tuple(found["key"])

@@ -52,7 +52,6 @@ class Deployment:
     directory: Path
     demo_home: bool = True
     monitoring: bool = False
-    source: Path = ROOT / "src"  # of the program
     # changed keys of system.toml: of services, and of other tables
     service: dict[str, dict[str, Any]] = field(default_factory=dict)
     tables: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -91,7 +90,7 @@ class Deployment:
         """Return the environment of a `barnabee` command."""
         return {
             **os.environ,
-            "PYTHONPATH": str(self.source),
+            "PYTHONPATH": str(ROOT / "src"),
             "BARNABEE_HOME": str(self.paths.root),
             "BARNABEE_SYSTEM": str(self.system_file),
         }

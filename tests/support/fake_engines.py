@@ -21,7 +21,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from barnabee.audio.samples import STT_RATE_HZ, Samples
-from barnabee.core.errors import BarnabeeError, DependencyDown
+from barnabee.core.errors import BadRequest, BarnabeeError, DependencyDown
 from barnabee.gpu.engines.base import Embeddings, Segment, Word
 from barnabee.gpu.phrases import split_phrases
 from barnabee.gpu.vram.probe import MemoryReading
@@ -35,18 +35,16 @@ class FakeTranscriber:
 
     text: str = "turn on the kitchen light"
     languages: frozenset[str] = frozenset({"en", "de"})
-    transcribed: list[tuple[float, str | None]] = field(default_factory=list)  # seconds, language
-    prompts: list[str] = field(default_factory=list)
+    transcribed: list[tuple[float, str]] = field(default_factory=list)  # (seconds, language)
 
     def warm_up(self) -> None: ...
 
     def close(self) -> None: ...
 
     def transcribe(
-        self, samples: Samples, *, language: str | None, prompt: str = "", words: bool = False
+        self, samples: Samples, *, language: str, words: bool = False
     ) -> Iterator[Segment]:
         """Yield one segment per sentence of `text`, evenly over the duration."""
-        self.prompts.append(prompt)
         duration_s = len(samples) / STT_RATE_HZ
         self.transcribed.append((duration_s, language))
         if not np.any(samples):
@@ -67,7 +65,6 @@ class FakeSynthesizer:
     sample_rate_hz: int = 24_000
     voices: Sequence[str] = ("barnabee", "af_heart")
     spoken: list[str] = field(default_factory=list)
-    requests: list[tuple[str, float]] = field(default_factory=list)  # (voice, speed)
 
     def warm_up(self) -> None: ...
 
@@ -75,9 +72,10 @@ class FakeSynthesizer:
 
     def speak(self, text: str, *, voice: str, speed: float) -> Iterator[Samples]:
         """Yield one tone per phrase."""
-        self.requests.append((voice, speed))
+        if not any(character.isalnum() for character in text):
+            raise BadRequest(field="field `input`", reason="it contains nothing that can be spoken")
         pitch_hz = 220 * (1 + self.voices.index(voice))
-        for phrase in split_phrases(text, speed=speed):
+        for phrase in split_phrases(text):
             self.spoken.append(phrase.text)
             count = int(len(phrase.text) * 0.01 * self.sample_rate_hz / speed)
             angle = 2 * np.pi * pitch_hz * np.arange(count) / self.sample_rate_hz

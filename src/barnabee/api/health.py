@@ -11,7 +11,6 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
 import httpx
@@ -101,7 +100,7 @@ class BackupProbe:
         if now_s - self._read_at_s >= BACKUPS_EVERY_S:
             self._problem = await asyncio.to_thread(
                 backup_status.find_problem,
-                *(self._system, self._settings, datetime.now(UTC)),
+                *(self._system, self._settings, backup_status.local_now(self._settings)),
                 now_s - self._started_s,
             )
             self._read_at_s = now_s

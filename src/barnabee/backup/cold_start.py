@@ -1,26 +1,22 @@
 """Cold start: restores the database when there is none, and starts empty only without a backup.
 
-The replica comes first. While the object store refuses or does not answer, it is asked again. Only
-if the replica is damaged, which a second read with another client has to confirm, or if it is empty
-although there are off-site snapshots, the newest snapshot that this machine can open is used, and a
-damaged replica is renamed in its bucket. What was used instead is recorded until an operator
-acknowledges it (`barnabee backup acknowledge`).
+The replica comes first. If it is damaged, or empty although there are off-site snapshots, the
+newest snapshot that this machine can open is used, and a damaged replica is renamed in its bucket.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
-from pathlib import Path
+from typing import TypeVar
 
 import structlog
 
-from barnabee.backup import restore, restore_sources, store_probe
+from barnabee.backup import replica, restore, restore_sources
 from barnabee.backup.replica import REQUEST_LIMIT_S, LitestreamReplica
 from barnabee.backup.restore_sources import ReplicaSource, RestoreSource
 from barnabee.backup.snapshots import ignore_progress
@@ -30,17 +26,19 @@ from barnabee.core.errors import (
     BackupUnreachable,
     Misconfigured,
     NotFound,
-    StoreFailed,
     Unavailable,
 )
-from barnabee.core.files import write_atomically
 from barnabee.core.schema import System
 from barnabee.core.settings import Settings
 from barnabee.store import database_files
 
+RETRY_DELAY_S = 1.0
 # Part of the start-up budget for checking the copy and reporting the failure.
 MARGIN_S = 5.0
-SUBSTITUTE_FILE = "substitute.json"
+# A replica that can be listed but fails to restore so often in a row counts as damaged.
+FETCH_ATTEMPTS = 2
+
+T = TypeVar("T")
 
 log = structlog.get_logger()
 
@@ -52,41 +50,6 @@ class ColdStartOutcome(StrEnum):
     RESTORED = "restored"
     SNAPSHOT = "restored from a snapshot, because the replica could not be restored"
     EMPTY = "empty"
-
-
-@dataclass(frozen=True)
-class Substitute:
-    """What was restored instead of the newest state, when, and why."""
-
-    at: str
-    source: str
-    reason: str
-
-
-def record_substitute(data: Path, source: str, reason: str) -> None:
-    """Record that `source` was used, until `acknowledge_substitute`."""
-    entry = Substitute(f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}", source, reason)
-    text = json.dumps(asdict(entry))
-    write_atomically(data / SUBSTITUTE_FILE, text, mode=0o640, durable=True)
-
-
-def read_substitute(data: Path) -> Substitute | None:
-    """Return what was used instead of the newest state; None when nothing was."""
-    try:
-        return Substitute(**json.loads((data / SUBSTITUTE_FILE).read_text(encoding="utf-8")))
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, TypeError) as error:
-        return Substitute("", "an unknown copy", f"{SUBSTITUTE_FILE} cannot be read: {error}")
-
-
-def acknowledge_substitute(data: Path) -> bool:
-    """Delete the record; False when there was none."""
-    try:
-        (data / SUBSTITUTE_FILE).unlink()
-    except FileNotFoundError:
-        return False
-    return True
 
 
 async def restore_if_missing(
@@ -114,7 +77,7 @@ async def restore_if_missing(
     except BackupDamaged as error:
         log.error("replica_damaged", code=error.code, reason=str(error))  # noqa: TRY400 - no traceback needed
         await cold.from_snapshot(error)
-        await asyncio.to_thread(store_probe.reset_replica, system, settings, datetime.now(UTC))
+        await asyncio.to_thread(replica.reset_replica, system, settings, datetime.now(UTC))
         return ColdStartOutcome.SNAPSHOT
     if system.backup.offsite and await cold.from_snapshot(None):
         return ColdStartOutcome.SNAPSHOT
@@ -137,33 +100,23 @@ class _ColdStart:
 
     async def from_replica(self) -> bool:
         """Restore the replica; returns False when it is empty."""
-        while True:
-            try:
-                return await self._restore_replica()
-            except StoreFailed as error:
-                wait_s = float(error.retry_after_s or 1)
-                if self.clock() + wait_s >= self.deadline_s:
-                    raise BackupUnreachable(reason=str(error)) from error
-                log.warning("replica_not_restored", code=error.code, reason=str(error))
-            await asyncio.sleep(wait_s)
-
-    async def _restore_replica(self) -> bool:
-        """Restore the replica; StoreFailed when that may succeed later."""
         remote = self.remote
-        files = await remote.list_files(limit_s=min(REQUEST_LIMIT_S, self._left_s()))
-        await remote.require_honest_list(files)
-        if not files:
-            return False
-        try:
-            await self._restore(ReplicaSource(remote, (), limit_s=self._left_s(), is_checked=True))
-        except BackupFailed as error:
-            if isinstance(error.__cause__, StoreFailed | BackupDamaged):
-                raise error.__cause__ from error
-            raise
+        for attempt in range(1, FETCH_ATTEMPTS + 1):
+            if not await self._retry(lambda limit_s: remote.list_files(limit_s=limit_s)):
+                return False
+            left_s = max(self.deadline_s - self.clock(), 1.0)
+            try:
+                await self._restore(ReplicaSource(remote, (), limit_s=left_s))
+            except BackupFailed as error:
+                step, reason = error.fields["step"], error.fields["reason"]
+                if step not in {"fetch", "check", "open"}:
+                    raise
+                if attempt < FETCH_ATTEMPTS and step == "fetch":
+                    log.warning("replica_not_restored", code=error.code, reason=reason)
+                    continue
+                raise BackupDamaged(url=remote.url, reason=reason) from error
+            return True
         return True
-
-    def _left_s(self) -> float:
-        return max(self.deadline_s - self.clock(), 1.0)
 
     async def from_snapshot(self, damage: BackupDamaged | None) -> bool:
         """Restore the newest snapshot; without any, raise `damage` or return False."""
@@ -176,7 +129,9 @@ class _ColdStart:
                 return False
             raise damage from error
         except Unavailable as error:
-            raise damage or BackupUnreachable(reason=str(error)) from error
+            raise damage or BackupUnreachable(
+                url=self.system.backup.offsite, reason=str(error)
+            ) from error
         except Misconfigured as error:  # no password here opens it
             reason = f"{damage or 'the replica is empty'}; and {error}"
             raise BackupDamaged(url=self.remote.url, reason=reason) from error
@@ -186,11 +141,21 @@ class _ColdStart:
             reason = f"{damage or 'the replica is empty'}; and {source.name}: {error}"
             raise BackupDamaged(url=self.remote.url, reason=reason) from error
         log.error("snapshot_used", code=BackupDamaged.code, source=source.name)
-        why = str(damage or f"The replica {self.remote.url} is empty, but there are snapshots.")
-        record_substitute(self.settings.data_dir, source.name, why)
         return True
 
     async def _restore(self, source: RestoreSource) -> None:
         await restore.restore_in_place(
             *(self.settings.database_path, source, restore.NoWriters(), ignore_progress), force=True
         )
+
+    async def _retry(self, request: Callable[[float], Awaitable[T]]) -> T:
+        """Repeat `request(limit_s)` while the backup is unreachable, until the deadline."""
+        while True:
+            left_s = self.deadline_s - self.clock()
+            try:
+                return await request(max(1.0, min(REQUEST_LIMIT_S, left_s)))
+            except BackupUnreachable as error:
+                if self.clock() + RETRY_DELAY_S >= self.deadline_s:
+                    raise
+                log.warning("replica_unreachable", code=error.code, reason=str(error))
+            await asyncio.sleep(RETRY_DELAY_S)

@@ -25,10 +25,10 @@ from typing import Any
 
 import structlog
 
-from barnabee.backup import consistent_copy, integrity, litestream, restore, store_probe
+from barnabee.backup import consistent_copy, integrity, litestream, restore_sources
 from barnabee.backup.integrity import RowBaseline
 from barnabee.backup.replica import LitestreamReplica
-from barnabee.backup.restore_sources import SnapshotSource, find_snapshot_source, open_repositories
+from barnabee.backup.restore_sources import SnapshotSource
 from barnabee.backup.snapshots import StepProgress, ignore_progress
 from barnabee.core.errors import (
     BackupFailed,
@@ -71,8 +71,6 @@ async def run_drill(
     await asyncio.to_thread(record_drill, settings.database_path, result)
     write = log.info if result.success else log.error
     write("drill", **result.as_dict())
-    if result.success:
-        await asyncio.to_thread(restore.delete_expired, system, settings, datetime.now(UTC))
     return result
 
 
@@ -114,7 +112,6 @@ class _DrillRun:
 
     async def _check_replica(self, live: Path, copy: Path) -> None:
         self._begin_step("replica: read")
-        store_probe.require_same_keys(self.settings)
         txid = await asyncio.to_thread(self._copy_live_database, live)
         rows = {name: sum(days.values()) for name, days in self.rows_by_day.items()}
         self.result = replace(self.result, txid=txid, rows=sum(rows.values()))
@@ -125,20 +122,18 @@ class _DrillRun:
         await self._wait_until_replicated(txid)
         self._begin_step("replica: fetch")
         replica, start_s = LitestreamReplica(self.system, self.settings), time.monotonic()
-        await replica.fetch_intact(copy, txid=txid, limit_s=FETCH_LIMIT_S, is_checked=False)
+        await replica.fetch(copy, txid=txid, limit_s=FETCH_LIMIT_S)
         restore_ms = round((time.monotonic() - start_s) * 1000)
         self.result = replace(self.result, restore_ms=restore_ms)
         await asyncio.to_thread(self._verify_replica, copy, live)
 
     def _copy_live_database(self, target: Path) -> int:
         """Copy the live database; return its transaction in the replica."""
-        database = self.settings.database_path
-        read_txid = partial(litestream.read_txid, self.settings)
-        try:
-            txid = consistent_copy.copy_at_transaction(database, target, read_txid, TXID_LIMIT_S)
-        except DependencyDown as error:
-            known = litestream.read_store_failure(Path(self.settings.litestream_socket))
-            raise known or error from error
+        database, read_txid = (
+            self.settings.database_path,
+            partial(litestream.read_txid, self.settings),
+        )
+        txid = consistent_copy.copy_at_transaction(database, target, read_txid, TXID_LIMIT_S)
         with closing(consistent_copy.connect_live(target, "ro")) as connection:
             self.rows_by_day = integrity.count_rows_by_day(connection)
         return txid
@@ -146,16 +141,16 @@ class _DrillRun:
     async def _wait_until_replicated(self, txid: int) -> None:
         socket, database = Path(self.settings.litestream_socket), self.settings.database_path
         deadline_s = time.monotonic() + REPLICATION_LIMIT_S
-        while (lag := await litestream.measure_lag(socket, database)).replica_txid < txid:
+        while (await litestream.measure_lag(socket, database)).replica_txid < txid:
             if time.monotonic() > deadline_s:
                 reason = f"transaction {txid} did not reach it in {REPLICATION_LIMIT_S:.0f} s"
-                raise lag.failure or DependencyDown(dependency="replica", reason=reason)
+                raise DependencyDown(dependency="replica", reason=reason)
             await asyncio.sleep(_POLL_S)
 
     async def _check_snapshot(self, copy: Path) -> None:
         self._begin_step("snapshot: find")
         source = await asyncio.to_thread(
-            find_snapshot_source, self.system, self.settings, prefer_offsite=True
+            restore_sources.find_snapshot_source, self.system, self.settings, prefer_offsite=True
         )
         self._begin_step("snapshot: fetch")
         await source.fetch(copy, lambda _done, _total: None)
@@ -165,7 +160,7 @@ class _DrillRun:
             return
         self.result = replace(self.result, snapshot=source.snapshot.id, offsite=source.is_offsite)
         self._begin_step("snapshot: check")
-        local, *others = open_repositories(self.system, self.settings)
+        local, *others = restore_sources.open_repositories(self.system, self.settings)
         today = datetime.now(UTC).date()
         for repository in others:
             await asyncio.to_thread(repository.check, today)

@@ -20,13 +20,14 @@ import shutil
 import sysconfig
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import structlog
 
-from barnabee.core.errors import DependencyDown, SettingInvalid, SettingMissing, StoreFailed
+from barnabee.core.errors import DependencyDown, SettingInvalid, SettingMissing
+from barnabee.core.health import Degraded
 from barnabee.core.schema import System
 from barnabee.core.settings import Settings, read_variable, require_credential
 
@@ -37,7 +38,6 @@ REQUEST_TIMEOUT_S = 1.5
 POLL_S = 0.25
 SOCKET_MODE = 0o660
 RESPONSE_MAX_BYTES = 64 * 1024
-STORE_FAILURE_FILE = "store.json"  # beside the socket
 # Lower priority than the writers: on few cores it cost a quarter of the writes otherwise.
 NICE = 10
 
@@ -50,17 +50,11 @@ class ReplicationLag:
 
     local_txid: int
     replica_txid: int
-    failure: StoreFailed | None = None  # why the store fails, as far as is known
 
     @property
     def transactions(self) -> int:
         """Return the number of transactions that are not in the replica yet."""
         return self.local_txid - self.replica_txid
-
-    def describe(self) -> str:
-        """Return the lag, and its cause where it is known."""
-        cause = f": {self.failure}" if self.failure else ""
-        return f"{self.transactions} transactions are not in the replica yet{cause}"
 
 
 def find_program() -> Path:
@@ -175,34 +169,14 @@ def environment_with_credentials() -> dict[str, str]:
     )
 
 
-def read_store_failure(socket: Path) -> StoreFailed | None:
-    """Return how the store fails; None when it does not, or when that is unknown."""
-    try:
-        found = json.loads(socket.with_name(STORE_FAILURE_FILE).read_text(encoding="utf-8"))
-        return StoreFailed(found["fault"], found["reason"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-
-
 async def measure_lag(
     socket: Path, database_path: Path, *, timeout_s: float = REQUEST_TIMEOUT_S
 ) -> ReplicationLag:
     """Return how far the replica is behind what is in the database now.
 
     Waits up to `timeout_s` for it to catch up. DependencyDown when litestream does not answer or
-    cannot read the database or the replica: StoreFailed when it is known how the store fails.
+    cannot read the database or the replica.
     """
-    try:
-        found = await _measure_lag(socket, database_path, timeout_s)
-    except DependencyDown as error:
-        failure = read_store_failure(socket)
-        if failure is None:
-            raise
-        raise failure from error
-    return replace(found, failure=read_store_failure(socket)) if found.transactions else found
-
-
-async def _measure_lag(socket: Path, database_path: Path, timeout_s: float) -> ReplicationLag:
     found: ReplicationLag | None = None
     try:
         async with asyncio.timeout(timeout_s):
@@ -257,6 +231,18 @@ def read_txid(settings: Settings) -> int:
 
     with ThreadPoolExecutor(max_workers=1) as thread:
         return thread.submit(asyncio.run, read_async()).result()
+
+
+async def check_replica(socket: Path, database_path: Path, allowed_txids: int) -> Degraded | None:
+    """Health check of the replica (soft): Degraded while more than `allowed_txids` are missing."""
+    found = await measure_lag(socket, database_path)
+    if found.transactions <= allowed_txids:
+        return None
+    if not found.replica_txid:
+        raise DependencyDown(dependency="replica", reason="litestream cannot reach it")
+    return Degraded(
+        "replica_behind", f"{found.transactions} transactions are not in the replica yet"
+    )
 
 
 async def _sync(socket: Path, database_path: Path) -> ReplicationLag:

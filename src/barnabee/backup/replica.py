@@ -1,38 +1,54 @@
-"""Replica of the database in the object store, read through the litestream program."""
+"""Replica of the database in the object store, read through the litestream program.
+
+Litestream compacts transactions (`replica.compact_every_s`), so not every past transaction can be
+restored: only those at which one of its files ends.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import json
-import shutil
+import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 import structlog
 
-from barnabee.backup import integrity, litestream, store_probe
-from barnabee.backup.store_probe import LtxFile, choose_needed, list_restorable_txids, parse_object
-from barnabee.clients.s3 import classify_store_error
-from barnabee.core.errors import BackupDamaged, BadRequest, DatabaseFull, StoreFailed
+from barnabee.backup import litestream, restic
+from barnabee.core.errors import BackupUnreachable, BadRequest, DependencyDown
 from barnabee.core.schema import System
-from barnabee.core.settings import Settings
+from barnabee.core.settings import Settings, require_credential
 
-# Of a list or a plan; litestream itself would retry for minutes.
+# Listing takes one round trip a level; litestream itself would retry for minutes.
 REQUEST_LIMIT_S = 15.0
 # Litestream requests an object that is listed and unreadable again and again, without a message.
 STALL_LIMIT_S = 60.0
 STDERR_MAX_CHARS = 300
-_LOCAL_FAILURE = "no space left on device"
+SNAPSHOT_LEVEL = 9
 _POLL_S = 0.2
+RESET_LIMIT_S = 1800.0
+_RCLONE_REMOTE = "replica"
 
 # A restore of 1 GB takes a third less CPU time than on two cores and is not slower.
 _ONE_THREAD = {"GOMAXPROCS": "1"}
 
 log = structlog.get_logger()
+
+
+@dataclass(frozen=True)
+class LtxFile:
+    """One LTX file of the replica: the changes from transaction `first` to `last`."""
+
+    level: int
+    first: int
+    last: int
+    size_bytes: int
+    at: str
 
 
 @dataclass(frozen=True)
@@ -49,20 +65,18 @@ class LitestreamReplica:
         return litestream.replica_url(self.system, self.settings)
 
     async def list_files(self, *, limit_s: float = REQUEST_LIMIT_S) -> list[LtxFile]:
-        """Return all LTX files; empty when there is no backup. Raises StoreFailed."""
-        # Litestream's own list repeats a failed request without a message, and is 10 requests.
-        bucket = store_probe.open_bucket(self.system, self.settings, limit_s=limit_s)
-        prefix = f"{self.system.replica.path}/"
-        found = await bucket.list_objects(prefix)
-        return [file for entry in found if (file := parse_object(entry, prefix))]
+        """Return all LTX files; empty when there is no backup. Raises BackupUnreachable."""
+        path = str(self.settings.database_path)
+        answer = await self._query("ltx", "-level", "all", "-json", path, limit_s=limit_s)
+        return [_parse_file(entry) for entry in json.loads(answer or "[]")]
 
     async def plan_restore(
         self, *, txid: int = 0, at: str | None = None, limit_s: float = REQUEST_LIMIT_S
     ) -> list[LtxFile]:
-        """Return the files that a restore would use, in order. Raises StoreFailed."""
+        """Return the files that a restore would use, in order. Raises BackupUnreachable."""
         path = str(self.settings.database_path)
         target = _restore_arguments(txid, at)
-        answer = await self._run(
+        answer = await self._query(
             *("restore", "-dry-run", "-json", *target, "-o", "/dev/null/none", path),
             limit_s=limit_s,
         )
@@ -79,95 +93,12 @@ class LitestreamReplica:
     ) -> None:
         """Restore to the file `target`, replacing it; `on_progress` gets the bytes written so far.
 
-        Raises StoreFailed with the end of litestream's stderr, DatabaseFull.
+        Raises ValueError with the end of litestream's stderr.
         """
-        source = str(self.settings.database_path)
-        arguments = ("restore", "-force", *_restore_arguments(txid, at), "-o", str(target), source)
-        try:
-            await self._restore(arguments, target, limit_s, on_progress)
-        except StoreFailed as error:
-            await self._raise_own_error(error)
-            raise
-
-    async def _raise_own_error(self, error: StoreFailed) -> None:
-        """Raise the store's own error, where litestream has only waited for an answer."""
-        if error.fault == "unreachable":
-            files = await self.list_files()
-            bucket = store_probe.open_bucket(self.system, self.settings, limit_s=REQUEST_LIMIT_S)
-            for file in choose_needed(files)[-1:]:
-                await bucket.get(file.key(self.system.replica.path), max_bytes=file.size_bytes)
-
-    async def fetch_intact(
-        self,
-        target: Path,
-        *,
-        txid: int = 0,
-        limit_s: float,
-        on_progress: Callable[[int], None] = lambda _bytes: None,
-        is_checked: bool = True,
-    ) -> None:
-        """Like `fetch`, with a second opinion and, if `is_checked`, a check of the database.
-
-        Raises BackupDamaged only when two reads agree, one of them with another client than
-        litestream; StoreFailed when a later attempt may succeed.
-        """
-        damages, end_s = 0, time.monotonic() + limit_s
-        for fetch in (self.fetch, self._fetch_downloaded, self._fetch_downloaded):
-            try:
-                left_s = max(1.0, end_s - time.monotonic())
-                await fetch(target, txid=txid, limit_s=left_s, on_progress=on_progress)
-                if is_checked:
-                    await asyncio.to_thread(integrity.check_integrity, target)
-            except (StoreFailed, ValueError) as error:
-                fault = "damaged" if isinstance(error, ValueError) else error.fault
-                is_damage = fault == "damaged"
-                log.warning("replica_not_fetched", code=f"store_{fault}", reason=str(error))
-                damages += is_damage
-                if damages > 1:
-                    raise BackupDamaged(url=self.url, reason=str(error)) from error
-                if not is_damage and fetch != self.fetch:
-                    raise
-            else:
-                return
-
-    async def _fetch_downloaded(
-        self, target: Path, *, txid: int, limit_s: float, on_progress: Callable[[int], None]
-    ) -> None:
-        """Restore from files that another client has downloaded complete."""
-        folder = target.with_name(f"{target.name}.downloaded")
-        source = str(self.settings.database_path)
-        try:
-            bucket = store_probe.open_bucket(self.system, self.settings, limit_s=limit_s)
-            files = await self.list_files(limit_s=limit_s)
-            await self.require_honest_list(files)
-            for file in choose_needed(files, txid):
-                part = folder / "ltx" / str(file.level) / file.name
-                part.parent.mkdir(parents=True, exist_ok=True)
-                await bucket.download(file.key(self.system.replica.path), part)
-            replica = {"type": "file", "path": str(folder)}
-            config = json.dumps({"dbs": [{"path": source, "replica": replica}]})
-            arguments = ("restore", "-force", *_restore_arguments(txid, None), "-o", str(target))
-            await self._restore((*arguments, source), target, limit_s, on_progress, config)
-        finally:
-            await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
-
-    async def require_honest_list(self, files: Sequence[LtxFile]) -> None:
-        """Raise StoreFailed when the store has newer transactions than it lists."""
-        bucket = store_probe.open_bucket(self.system, self.settings, limit_s=REQUEST_LIMIT_S)
-        ends = list_restorable_txids(files)
-        last = ends[-1] if ends else 0
-        await store_probe.require_honest_list(bucket, self.system.replica.path, last)
-
-    async def _restore(
-        self,
-        arguments: Sequence[str],
-        target: Path,
-        limit_s: float,
-        on_progress: Callable[[int], None],
-        config: str | None = None,
-    ) -> None:
+        path = str(self.settings.database_path)
+        arguments = ("restore", "-force", *_restore_arguments(txid, at), "-o", str(target), path)
         scratch = target.with_name(f"{target.name}.tmp")  # where litestream writes until it is done
-        running = asyncio.create_task(self._run(*arguments, limit_s=limit_s, config_text=config))
+        running = asyncio.create_task(self._run(*arguments, limit_s=limit_s))
         try:
             await self._watch(running, scratch, on_progress)
         finally:
@@ -177,7 +108,7 @@ class LitestreamReplica:
     async def _watch(
         self, running: asyncio.Task[str], scratch: Path, on_progress: Callable[[int], None]
     ) -> None:
-        """Wait for the restore; StoreFailed when it makes no progress for `stall_s`."""
+        """Wait for the restore; ValueError when it makes no progress for `stall_s`."""
         written, changed_s = -1, time.monotonic()
         while not running.done():
             await asyncio.wait({running}, timeout=_POLL_S)
@@ -186,18 +117,17 @@ class LitestreamReplica:
                 written, changed_s = now, time.monotonic()
                 on_progress(now)
             elif time.monotonic() - changed_s > self.stall_s:
-                raise self._failed(f"no progress for {self.stall_s:.0f} s after {written} bytes")
+                raise ValueError(f"no progress for {self.stall_s:.0f} s after {written} bytes")
         await running
 
-    def _failed(self, text: str) -> StoreFailed:
-        """Return the error that `text`, all that litestream has written, stands for."""
-        reason = text[-STDERR_MAX_CHARS:] or "litestream gave no reason"
-        return StoreFailed(classify_store_error(text), reason, dependency=f"the replica {self.url}")
+    async def _query(self, command: str, *arguments: str, limit_s: float) -> str:
+        try:
+            return await self._run(command, *arguments, limit_s=limit_s)
+        except ValueError as error:
+            raise BackupUnreachable(url=self.url, reason=str(error)) from error
 
-    async def _run(
-        self, command: str, *arguments: str, limit_s: float, config_text: str | None = None
-    ) -> str:
-        text = config_text or litestream.litestream_config(
+    async def _run(self, command: str, *arguments: str, limit_s: float) -> str:
+        text = litestream.litestream_config(
             self.system, self.settings, self.settings.database_path, None
         )
         with tempfile.NamedTemporaryFile("w", suffix=".yml") as config:
@@ -214,19 +144,53 @@ class LitestreamReplica:
                 async with asyncio.timeout(limit_s):
                     output, errors = await process.communicate()
             except TimeoutError as error:
-                raise self._failed(f"no answer within {limit_s:.0f} s") from error
+                raise ValueError(f"no answer within {limit_s:.0f} s") from error
             finally:
                 if process.returncode is None:
                     process.kill()
                     await process.wait()
         if process.returncode:
-            text = errors.decode(errors="replace").strip()
-            if _LOCAL_FAILURE in text:
-                raise DatabaseFull(path=self.settings.database_path)
-            if config_text is not None:  # complete files: no transfer can have failed
-                raise ValueError(text[-STDERR_MAX_CHARS:])
-            raise self._failed(text)
+            reason = errors.decode(errors="replace").strip()[-STDERR_MAX_CHARS:]
+            raise ValueError(reason or "litestream gave no reason")
         return output.decode()
+
+
+def list_restorable_txids(files: Sequence[LtxFile]) -> list[int]:
+    """Return the transactions that can be restored exactly, ascending. Pure.
+
+    After each snapshot, a file that begins at the next transaction or earlier extends the range.
+    """
+    ends: set[int] = {file.last for file in files if file.first <= 1}
+    ends |= {file.last for file in files if file.level == SNAPSHOT_LEVEL}
+    for file in sorted(files, key=lambda file: (file.first, file.last)):
+        if any(file.first <= end + 1 and file.last > end for end in ends):
+            ends.add(file.last)
+    return sorted(ends)
+
+
+def require_restorable(txid: int, files: Sequence[LtxFile]) -> None:
+    """Raise BadRequest naming the nearest transactions when `txid` cannot be restored. Pure."""
+    known = list_restorable_txids(files)
+    if txid in known:
+        return
+    before = max((other for other in known if other < txid), default=None)
+    after = min((other for other in known if other > txid), default=None)
+    near = " and ".join(str(other) for other in (before, after) if other is not None)
+    reason = f"transaction {txid} does not exist or can no longer be restored; nearest: "
+    raise BadRequest(field="--txid", reason=reason + (near or "none"))
+
+
+def describe_gap(files: Sequence[LtxFile]) -> str | None:
+    """Return which transactions are missing and what can be restored; None when none are. Pure."""
+    ends = list_restorable_txids(files)
+    end = ends[-1] if ends else 0
+    later = [file.first for file in files if file.first > end]
+    if not later:
+        return None
+    first, last = end + 1, min(later) - 1
+    missing = f"transaction {first} is" if first == last else f"transactions {first} to {last} are"
+    upto = f"up to transaction {end} with `--txid {end}`, or " if end else ""
+    return f"{missing} missing; restore {upto}the newest snapshot with `--from snapshot`"
 
 
 def normalize_time(at: str) -> str:
@@ -265,3 +229,44 @@ def _size_bytes(path: Path) -> int:
         return path.stat().st_size
     except OSError:  # not there yet, or done
         return 0
+
+
+def reset_replica(system: System, settings: Settings, now: datetime) -> str:
+    """Rename the damaged replica's folder in the bucket and return its new name; blocks.
+
+    Litestream 0.5.17 whose database is behind the replica first fetches the last transactions from
+    there; when those are damaged it never gets further. Nothing is deleted. Raises DependencyDown;
+    files that were moved by then have the new name.
+    """
+    section = system.replica
+    new_path = f"{section.path}.damaged-{now:%Y%m%dT%H%M%SZ}"
+    options = {
+        "TYPE": "s3",
+        "PROVIDER": "Other",
+        "ENDPOINT": litestream.replica_endpoint(system, settings),
+        "REGION": section.region,
+        "ACCESS_KEY_ID": require_credential("b2_key_id"),
+        "SECRET_ACCESS_KEY": require_credential("b2_application_key"),
+        "FORCE_PATH_STYLE": "true",
+    }
+    environment = {
+        f"RCLONE_CONFIG_{_RCLONE_REMOTE.upper()}_{name}": value for name, value in options.items()
+    }
+    root = f"{_RCLONE_REMOTE}:{section.bucket}"
+    command = [restic.find_rclone(), "--config", "/dev/null", "--retries", "2"]
+    reason = f"no answer within {RESET_LIMIT_S:.0f} s"
+    with suppress(subprocess.TimeoutExpired):
+        done = subprocess.run(
+            [*command, "move", f"{root}/{section.path}", f"{root}/{new_path}"],
+            capture_output=True,
+            text=True,
+            env=restic.make_environment(environment),
+            timeout=RESET_LIMIT_S,
+            check=False,
+        )
+        reason = (done.stderr.strip() or "rclone gave no reason") if done.returncode else ""
+    if reason:
+        dependency = litestream.replica_url(system, settings)
+        raise DependencyDown(dependency=dependency, reason=reason[-STDERR_MAX_CHARS:])
+    log.warning("replica_put_aside", code="backup_damaged", bucket=section.bucket, aside=new_path)
+    return new_path

@@ -20,7 +20,6 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
 
-from barnabee.clients.s3 import classify_store_error
 from barnabee.core.errors import (
     BackupFailed,
     BarnabeeError,
@@ -29,7 +28,6 @@ from barnabee.core.errors import (
     Overloaded,
     SettingInvalid,
     SettingMissing,
-    StoreFailed,
 )
 from barnabee.core.files import write_atomically
 from barnabee.core.schema import System
@@ -39,9 +37,9 @@ FOLDER = "restic"
 PASSWORD = "restic_password"  # noqa: S105 - a credential, or the file beside the local repository
 RCLONE_CREDENTIAL = "rclone_conf"
 HOST = "barnabee"
-KEPT_MIN = 30  # whatever their times: the clock may have been years ahead
 CHECK_PARTS = 30  # each night's check reads one part: all data in a month
-REQUEST_LIMIT_S, WORK_LIMIT_S, ASK_LIMIT_S = 120, 3600, 15.0
+REQUEST_LIMIT_S = 120
+WORK_LIMIT_S = 3600
 STDERR_MAX_CHARS = 300
 # Exit statuses since restic 0.17; before, the status is 1 and the text tells.
 _NO_REPOSITORY, _LOCKED, _WRONG_PASSWORD = 10, 11, 12
@@ -63,7 +61,7 @@ class Repository:
 
     They raise NotFound when there is no repository, SettingInvalid when the password is wrong,
     Overloaded while another restic has locked it, BackupFailed with restic's reason when its data
-    is damaged or its disk full, StoreFailed when the off-site store fails.
+    is damaged or its disk full, DependencyDown when the off-site store does not answer.
     """
 
     address: str
@@ -105,18 +103,13 @@ class Repository:
         """Write the files of a snapshot into `target`."""
         self._run("restore", snapshot_id, "--target", str(target))
 
-    def measure(self, snapshot_id: str) -> int:
-        """Return the size of the files of a snapshot in bytes."""
-        output = self._run("stats", "--json", snapshot_id, limit_s=REQUEST_LIMIT_S)
-        return int(json.loads(output)["total_size"])
-
     def copy_missing(self, source: Repository) -> None:
         """Copy the snapshots of `source` that are not here yet; the password is the same."""
         self._run("copy", "--from-repo", source.address)
 
     def forget(self, days: int) -> None:
-        """Delete the snapshots, but `KEPT_MIN`, that are `days` older than the newest one."""
-        kept = ("--group-by", "", "--keep-within", f"{days}d", "--keep-last", str(KEPT_MIN))
+        """Delete the snapshots that are `days` older than the newest one, and their data."""
+        kept = ("--group-by", "", "--keep-within", f"{days}d")
         self._run("forget", *kept, "--prune")
 
     def check(self, day: date) -> None:
@@ -156,9 +149,7 @@ class Repository:
             )
         except subprocess.TimeoutExpired as error:
             reason = f"no answer within {limit_s:.0f} s"
-            if self.rclone_config is None:
-                raise DependencyDown(dependency=self.address, reason=reason) from error
-            raise self._make_store_error(reason) from error
+            raise DependencyDown(dependency=self.address, reason=reason) from error
         if done.returncode:
             raise self._translate_failure(arguments[0], done.returncode, done.stderr)
         return done.stdout
@@ -183,31 +174,7 @@ class Repository:
         if self.rclone_config is None or command in {"check", "restore"}:
             what = f"work of restic on {self.address}"
             return BackupFailed(what=what, step=command, reason=reason)
-        return self._make_store_error(reason)
-
-    def _make_store_error(self, reason: str) -> StoreFailed:
-        reason = self._ask_rclone() or reason
-        return StoreFailed(classify_store_error(reason), reason, dependency=self.address)
-
-    def _ask_rclone(self) -> str:
-        """Return the store's own error, of which restic knows only that there was one."""
-        limits = ("--retries", "1", "--low-level-retries", "1", "--contimeout", "5s")
-        file = f"{self.address.removeprefix('rclone:')}/config"
-        try:
-            done = subprocess.run(
-                [find_rclone(), "--config", str(self.rclone_config), *limits, "cat", file],
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.PIPE,
-                text=True,
-                env=make_environment({}),
-                timeout=ASK_LIMIT_S,
-                check=False,
-            )
-        except subprocess.TimeoutExpired:
-            return f"no answer within {ASK_LIMIT_S:.0f} s"
-        # A repository that is not there yet is no error of the store.
-        lines = [] if "not found" in done.stderr else done.stderr.strip().splitlines()
-        return lines[-1][-STDERR_MAX_CHARS:] if done.returncode and lines else ""
+        return DependencyDown(dependency=self.address, reason=reason)
 
 
 def find_restic() -> str:

@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import json
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from pathlib import Path
-from typing import Protocol
+from typing import IO, Any, Protocol
 
-from barnabee.backup import consistent_copy, replica, restic, restore_points, snapshots
+import zstandard
+
+from barnabee.backup import replica, restic, restore_points, snapshots
 from barnabee.backup.consistent_copy import ByteProgress
-from barnabee.backup.replica import LitestreamReplica
+from barnabee.backup.replica import LitestreamReplica, LtxFile
 from barnabee.backup.restic import Repository, ResticSnapshot
 from barnabee.backup.restore_points import RestorePoint
-from barnabee.backup.store_probe import LtxFile, describe_gap, require_restorable
-from barnabee.core.errors import BadRequest, NotFound, StoreFailed
+from barnabee.core.errors import BackupUnreachable, BadInput, BadRequest, NotFound
+from barnabee.core.files import sync_file
 from barnabee.core.schema import System
 from barnabee.core.settings import Settings
 
 FETCH_LIMIT_S = 3600.0
-_POLL_S = 0.5
-MAX_CLOCK_SKEW = timedelta(hours=1)
+SECRET_PREFIX = "AGE-SECRET-KEY-1"  # noqa: S105 - the prefix of every secret key
+_ENCRYPTED = ".age"
 
 
 class RestoreSource(Protocol):
@@ -34,12 +38,6 @@ class RestoreSource(Protocol):
 
     def describe(self) -> list[str]:
         """Return a line for each file that a restore uses."""
-
-    def estimate_bytes(self, database: Path) -> int:
-        """Return what `fetch` is expected to write to replace `database`, temporary files included.
-
-        Blocks. Of a compressed copy it is at least the size of the existing database.
-        """
 
     async def fetch(self, target: Path, on_progress: ByteProgress) -> None:
         """Write the database to the file `target`; ValueError or BarnabeeError when it fails."""
@@ -54,7 +52,6 @@ class ReplicaSource:
     txid: int = 0
     at: str | None = None
     limit_s: float = FETCH_LIMIT_S
-    is_checked: bool = False  # also the database that two reads agree on
 
     @property
     def name(self) -> str:
@@ -70,26 +67,14 @@ class ReplicaSource:
             for file in self.plan
         ]
 
-    def estimate_bytes(self, database: Path) -> int:
-        stored = sum(file.size_bytes for file in self.plan)
-        return max(stored, consistent_copy.size_bytes(database))
-
     async def fetch(self, target: Path, on_progress: ByteProgress) -> None:
-        def report(done: int) -> None:
-            on_progress(done, 0)
-
-        if self.at:
-            await self.replica.fetch(
-                target, txid=self.txid, at=self.at, limit_s=self.limit_s, on_progress=report
-            )
-        else:
-            await self.replica.fetch_intact(
-                target,
-                txid=self.txid,
-                limit_s=self.limit_s,
-                on_progress=report,
-                is_checked=self.is_checked,
-            )
+        await self.replica.fetch(
+            target,
+            txid=self.txid,
+            at=self.at,
+            limit_s=self.limit_s,
+            on_progress=lambda done: on_progress(done, 0),
+        )
 
 
 @dataclass(frozen=True)
@@ -110,18 +95,9 @@ class SnapshotSource:
     def describe(self) -> list[str]:
         return [f"{self.snapshot.id}, {self.snapshot.at.isoformat(timespec='seconds')}"]
 
-    def estimate_bytes(self, database: Path) -> int:
-        text_bytes = self.repository.measure(self.snapshot.id)
-        return text_bytes + max(text_bytes, consistent_copy.size_bytes(database))
-
     async def fetch(self, target: Path, on_progress: ByteProgress) -> None:
-        fetching = asyncio.create_task(
-            asyncio.to_thread(snapshots.fetch_database, self.repository, self.snapshot.id, target)
-        )
-        while not fetching.done():
-            on_progress(await asyncio.to_thread(snapshots.measure_fetched, target), 0)
-            await asyncio.wait({fetching}, timeout=_POLL_S)
-        await fetching
+        on_progress(0, 0)
+        await asyncio.to_thread(snapshots.fetch_database, self.repository, self.snapshot.id, target)
 
 
 @dataclass(frozen=True)
@@ -133,10 +109,6 @@ class FileSource:
 
     def describe(self) -> list[str]:
         return [f"{self.file}, {self.file.stat().st_size} bytes"]
-
-    def estimate_bytes(self, database: Path) -> int:
-        del database
-        return self.file.stat().st_size
 
     async def fetch(self, target: Path, on_progress: ByteProgress) -> None:
         on_progress(0, 0)
@@ -156,11 +128,11 @@ async def find_replica_source(
     if not files:
         raise NotFound(what=f"backup in {remote.url}")
     if txid:
-        require_restorable(txid, files)
+        replica.require_restorable(txid, files)
     try:
         plan = await remote.plan_restore(txid=txid, at=time)
-    except StoreFailed as error:
-        gap = describe_gap(files)
+    except BackupUnreachable as error:
+        gap = replica.describe_gap(files)
         if gap is None:
             raise
         raise NotFound(what=f"complete replica in {remote.url}: {gap}") from error
@@ -194,10 +166,7 @@ def find_snapshot_source(
     for repository in reversed(repositories) if prefer_offsite else repositories:
         found = [one for one in repository.list_snapshots() if _is_before(one.at, at)]
         if found:
-            # One from a clock that was ahead may be older than all that follow.
-            latest = datetime.now(UTC) + MAX_CLOCK_SKEW
-            past = [one for one in found if one.at <= latest]
-            return SnapshotSource(repository, (past or found)[-1])
+            return SnapshotSource(repository, found[-1])
     where = repositories[-1].address
     raise NotFound(what=f"snapshot in {where}: `barnabee backup snapshot` makes one")
 
@@ -245,18 +214,62 @@ class LegacySource:
     def describe(self) -> list[str]:
         return [f"{self.file.name}, {self.file.stat().st_size} bytes"]
 
-    def estimate_bytes(self, database: Path) -> int:
-        return self.file.stat().st_size + consistent_copy.size_bytes(database)
-
     async def fetch(self, target: Path, on_progress: ByteProgress) -> None:
         on_progress(0, 0)
-        await asyncio.to_thread(snapshots.read_archive, self.file, self.key, target)
+        await asyncio.to_thread(read_archive, self.file, self.key, target)
 
 
 def find_legacy_source(file: Path, key: str | None) -> LegacySource:
     """Return `file` as a source; NotFound without it, BadInput when it needs a key."""
     if not file.is_file():
         raise NotFound(what=f"snapshot {file}")
-    if file.suffix == snapshots.ENCRYPTED:
-        snapshots.require_identity(key or "")
+    if file.suffix == _ENCRYPTED:
+        _parse_identity(key or "")
     return LegacySource(file, key)
+
+
+def read_archive(file: Path, key: str | None, target: Path) -> None:
+    """Write the database in an archive to `target`; ValueError when it is damaged or locked."""
+    compressed = target.with_name(f"{target.name}.tmp")
+    try:
+        description = file.with_name(file.name.partition(".")[0] + ".json")
+        expected = json.loads(description.read_text(encoding="utf-8"))["packed"]["database_sha256"]
+        with file.open("rb") as source, compressed.open("w+b") as plain:
+            if file.suffix == _ENCRYPTED:
+                _decrypt(source, plain, key or "")
+            else:
+                shutil.copyfileobj(source, plain)
+            plain.seek(0)
+            with target.open("wb") as database:
+                zstandard.ZstdDecompressor().copy_stream(plain, database)
+        with target.open("rb") as database:
+            if hashlib.file_digest(database, "sha256").hexdigest() != expected:
+                raise ValueError("the database in it is not the one that was packed")
+        sync_file(target)
+    except (OSError, KeyError, TypeError, zstandard.ZstdError) as error:
+        raise ValueError(f"it is damaged or cut short: {error}") from error
+    finally:
+        compressed.unlink(missing_ok=True)
+
+
+def _decrypt(source: IO[bytes], plain: IO[bytes], key: str) -> None:
+    import pyrage  # noqa: PLC0415 - 5 MiB that only this needs
+
+    try:
+        pyrage.decrypt_io(source, plain, [_parse_identity(key)])
+    except pyrage.DecryptError as error:
+        raise ValueError(f"it cannot be opened with this key: {error}") from error
+
+
+def _parse_identity(text: str) -> Any:
+    """Return the key in `text`, which may be the whole kit; BadInput, which does not quote it."""
+    from pyrage import IdentityError, x25519  # noqa: PLC0415 - see `_decrypt`
+
+    words = [word for word in text.split() if word.upper().startswith(SECRET_PREFIX)]
+    if not words:
+        raise BadInput(what=f"The snapshot is encrypted: give a line {SECRET_PREFIX}… with --key")
+    try:
+        return x25519.Identity.from_str(words[0].upper())
+    except IdentityError as error:
+        reason = "a letter is wrong or missing"
+        raise BadInput(what=f"The key is not valid: {reason}") from error

@@ -11,34 +11,26 @@ barnabee.json    schema, time, rows per table, and the SHA-256 of that text
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import json
-import shutil
 import sqlite3
 import tempfile
-import zlib
 from collections.abc import Callable, Mapping
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import IO, Any
-
-import zstandard
+from typing import IO
 
 from barnabee.backup import consistent_copy, integrity
 from barnabee.backup.restic import Repository
-from barnabee.core.errors import BadInput
 from barnabee.core.files import sync_file, write_atomically
 from barnabee.core.settings import Settings
 
-ENCRYPTED = ".age"  # end of the name of an encrypted archive
-_SECRET_PREFIX = "AGE-SECRET-KEY-1"  # noqa: S105 - the prefix of every secret key
 DUMP, DESCRIPTION = "barnabee.sql", "barnabee.json"
 STATE_FILE = "snapshots.json"
 PLAIN_COPY = "plain-copy/barnabee.db"
-_SCRATCH_PREFIX = ".fetching-"
+_CHUNK_ROWS = 2000
 # `quote` cuts text at a NUL, and writes an infinite number as a name.
 _LITERAL = (
     "CASE WHEN typeof({0}) = 'text' AND instr(CAST({0} AS BLOB), x'00') "
@@ -125,19 +117,9 @@ def fetch_database(repository: Repository, snapshot_id: str, target: Path) -> No
 
     Raises ValueError when it is damaged, and what restic's errors are.
     """
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=_SCRATCH_PREFIX) as scratch:
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".fetching-") as scratch:
         repository.restore(snapshot_id, Path(scratch))
         load_files(Path(scratch), target)
-
-
-def measure_fetched(target: Path) -> int:
-    """Return the bytes that `fetch_database` has written so far."""
-    files = [target, *target.parent.glob(f"{_SCRATCH_PREFIX}*/*")]
-    total = 0
-    for file in files:
-        with suppress(OSError):  # not there yet, or gone
-            total += file.stat().st_blocks * 512
-    return total
 
 
 # --- SQL text ------------------------------------------------------------------------------------
@@ -216,9 +198,10 @@ def _write_rows(connection: sqlite3.Connection, name: str, file: IO[bytes]) -> i
     literals = ", ".join(_LITERAL.format(column) for column in names)
     sql = f"SELECT {literals} FROM {table} ORDER BY {order}"  # noqa: S608 - the database's own
     start, count = b"INSERT INTO %s VALUES(" % table.encode(), 0
-    for row in connection.execute(sql):
-        file.write(start + _join_literals(row) + b");\n")
-        count += 1
+    cursor = connection.execute(sql)
+    while chunk := cursor.fetchmany(_CHUNK_ROWS):
+        count += len(chunk)
+        file.writelines(start + _join_literals(row) + b");\n" for row in chunk)
     return count
 
 
@@ -238,56 +221,3 @@ def _escape_literal(literal: bytes) -> bytes:
         text = literal[1:-1].replace(b"''", b"'")
         return b"CAST(X'" + text.hex().encode() + b"' AS TEXT)"
     return literal
-
-
-# --- Archives of versions before restic ---------------------------------------------------------
-
-
-def read_archive(file: Path, key: str | None, target: Path) -> None:
-    """Write the database in an archive to `target`; ValueError when it is damaged or locked."""
-    compressed = target.with_name(f"{target.name}.tmp")
-    try:
-        description = file.with_name(file.name.partition(".")[0] + ".json")
-        expected = json.loads(description.read_text(encoding="utf-8"))["packed"]["database_sha256"]
-        with file.open("rb") as source, compressed.open("w+b") as plain:
-            if file.suffix == ENCRYPTED:
-                _decrypt(source, plain, key or "")
-            else:
-                shutil.copyfileobj(source, plain)
-            plain.seek(0)
-            with target.open("wb") as database:
-                if ".gz" in file.suffixes:
-                    shutil.copyfileobj(gzip.GzipFile(fileobj=plain), database)
-                else:
-                    zstandard.ZstdDecompressor().copy_stream(plain, database)
-        with target.open("rb") as database:
-            if hashlib.file_digest(database, "sha256").hexdigest() != expected:
-                raise ValueError("the database in it is not the one that was packed")
-        sync_file(target)
-    except (OSError, EOFError, KeyError, TypeError, zlib.error, zstandard.ZstdError) as error:
-        raise ValueError(f"it is damaged or cut short: {error}") from error
-    finally:
-        compressed.unlink(missing_ok=True)
-
-
-def _decrypt(source: IO[bytes], plain: IO[bytes], key: str) -> None:
-    import pyrage  # noqa: PLC0415 - 5 MiB that only this needs
-
-    try:
-        pyrage.decrypt_io(source, plain, [require_identity(key)])
-    except pyrage.DecryptError as error:
-        raise ValueError(f"it cannot be opened with this key: {error}") from error
-
-
-def require_identity(text: str) -> Any:
-    """Return the key in `text`, which may be the whole kit; BadInput, which does not quote it."""
-    from pyrage import IdentityError, x25519  # noqa: PLC0415 - see `_decrypt`
-
-    words = [word for word in text.split() if word.upper().startswith(_SECRET_PREFIX)]
-    if not words:
-        raise BadInput(what=f"The snapshot is encrypted: give a line {_SECRET_PREFIX}… with --key")
-    try:
-        return x25519.Identity.from_str(words[0].upper())
-    except IdentityError as error:
-        reason = "a letter is wrong or missing"
-        raise BadInput(what=f"The key is not valid: {reason}") from error

@@ -6,13 +6,12 @@ import asyncio
 import sqlite3
 from contextlib import closing
 from dataclasses import asdict
-from datetime import UTC, datetime, time, timedelta, tzinfo
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from barnabee.backup import (
-    cold_start,
     consistent_copy,
     drill,
     litestream,
@@ -23,7 +22,6 @@ from barnabee.backup import (
     snapshots,
 )
 from barnabee.core.errors import DependencyDown, SettingInvalid
-from barnabee.core.health import Degraded
 from barnabee.core.schema import System
 from barnabee.core.settings import Settings
 
@@ -37,7 +35,7 @@ OVERDUE_AFTER_S = 7200.0
 
 
 async def collect_status(system: System, settings: Settings, now: datetime) -> dict[str, Any]:
-    """Return the status; SettingInvalid when BARNABEE_TIME_ZONE is no time zone."""
+    """Return the status; `now` is local time."""
     replica, rest = await asyncio.gather(
         _replica_status(system, settings), asyncio.to_thread(_local_status, system, settings, now)
     )
@@ -45,12 +43,13 @@ async def collect_status(system: System, settings: Settings, now: datetime) -> d
     return found | {"warnings": list_warnings(found, system, now)}
 
 
-def find_time_zone(settings: Settings) -> tzinfo | None:
-    """Return BARNABEE_TIME_ZONE; None, which is the machine's zone, when it is empty."""
+def local_now(settings: Settings) -> datetime:
+    """Return the time in BARNABEE_TIME_ZONE, or in the machine's zone when it is empty."""
+    now = datetime.now().astimezone()
     if not settings.time_zone:
-        return None
+        return now
     try:
-        return ZoneInfo(settings.time_zone)
+        return now.astimezone(ZoneInfo(settings.time_zone))
     except (ZoneInfoNotFoundError, ValueError, OSError) as error:
         hint = "write a name like Europe/Berlin"
         reason = f"it is {settings.time_zone!r}"
@@ -71,32 +70,17 @@ def clear_drill_request(settings: Settings) -> None:
     (settings.data_dir / DRILL_REQUEST_FILE).unlink(missing_ok=True)
 
 
-def last_due_time(clock: str, now: datetime, zone: tzinfo | None) -> datetime:
-    """Return the last instant, at or before `now`, at which it was `clock` (HH:MM) in `zone`.
-
-    Once a day: a time that daylight saving skips is due an hour later, the first of two counts.
-    """
-    return max(instant for instant in _list_due_times(clock, now, zone) if instant <= now)
-
-
-def next_due_time(clock: str, now: datetime, zone: tzinfo | None) -> datetime:
-    """Return the first instant after `now` at which it is `clock` (HH:MM) in `zone`."""
-    return min(instant for instant in _list_due_times(clock, now, zone) if instant > now)
-
-
-def _list_due_times(clock: str, now: datetime, zone: tzinfo | None) -> list[datetime]:
-    """Return the instants, in UTC, at which it is `clock` on the days around `now`."""
-    today, at = now.astimezone(zone).date(), time.fromisoformat(clock)
-    days = (datetime.combine(today + timedelta(days=offset), at, zone) for offset in range(-2, 3))
-    # Not `astimezone`: it takes a naive time that daylight saving skips for an hour earlier.
-    return [datetime.fromtimestamp(day.timestamp(), UTC) for day in days]
+def next_time_of_day(clock: str, now: datetime) -> datetime:
+    """Return the next time after `now` at which it is `clock` (HH:MM) in its time zone. Pure."""
+    hour, minute = map(int, clock.split(":"))
+    today = now.replace(hour=hour, minute=minute, second=0, microsecond=0)
+    return today if today > now else today + timedelta(days=1)
 
 
 def list_warnings(found: dict[str, Any], system: System, now: datetime) -> list[str]:
     """Return a sentence for each thing that needs attention. Pure."""
     oldest = now - timedelta(hours=system.backup.stale_after_h)
     candidates = (
-        _substitute_warning(found["substitute"]),
         _replica_warning(found["replica"]),
         _snapshot_warning(found["snapshot"], oldest),
         found["snapshot"]["missing"],
@@ -114,8 +98,6 @@ def find_problem(system: System, settings: Settings, now: datetime, up_s: float)
     """
     if up_s < JUDGED_AFTER_S:
         return None
-    if warning := _substitute_warning(_read_substitute(settings)):
-        return warning
     history, _ = _read_drills(settings.database_path)
     last = history[-1].as_dict() if history else None
     if last and not last["success"]:
@@ -126,16 +108,6 @@ def find_problem(system: System, settings: Settings, now: datetime, up_s: float)
     snapshot = _snapshot_status(snapshots.read_state(settings))
     return (
         _drill_warning(last, oldest) or _snapshot_warning(snapshot, oldest) or snapshot["missing"]
-    )
-
-
-def _substitute_warning(substitute: dict[str, str] | None) -> str | None:
-    if substitute is None:
-        return None
-    return (
-        f"on {substitute['at']} {substitute['source']} was used, so that newer data may be missing "
-        f"({substitute['reason']}): see docs/runbooks/SubstituteUsed.md, then run "
-        "`barnabee backup acknowledge`"
     )
 
 
@@ -183,11 +155,7 @@ async def _replica_status(system: System, settings: Settings) -> dict[str, Any]:
         )
     except DependencyDown as error:
         return empty | {"error": str(error)}
-    return empty | {
-        "txid": found.local_txid,
-        "lag_transactions": found.transactions,
-        "error": str(found.failure) if found.failure else None,
-    }
+    return empty | {"txid": found.local_txid, "lag_transactions": found.transactions}
 
 
 def _local_status(system: System, settings: Settings, now: datetime) -> dict[str, Any]:
@@ -197,11 +165,11 @@ def _local_status(system: System, settings: Settings, now: datetime) -> dict[str
     last = history[-1] if history else None
     return {
         "snapshot": _snapshot_status(state)
-        | {"next_at": _next_at(system.backup.snapshot_at, settings, now)},
+        | {"next_at": next_time_of_day(system.backup.snapshot_at, now).isoformat()},
         "drill": {
             "last": last.as_dict() if last else None,
             "last_verified_at": good.started_at if good else None,
-            "next_at": _next_at(system.backup.drill_at, settings, now),
+            "next_at": next_time_of_day(system.backup.drill_at, now).isoformat(),
             "requested": is_drill_requested(settings),
             "history": [result.as_dict() for result in history],
         },
@@ -215,18 +183,7 @@ def _local_status(system: System, settings: Settings, now: datetime) -> dict[str
             )
         ],
         "restored": restore.read_last_restore(database),
-        "substitute": _read_substitute(settings),
     }
-
-
-def _next_at(clock: str, settings: Settings, now: datetime) -> str:
-    zone = find_time_zone(settings)
-    return next_due_time(clock, now, zone).astimezone(zone).isoformat()
-
-
-def _read_substitute(settings: Settings) -> dict[str, str] | None:
-    substitute = cold_start.read_substitute(settings.data_dir)
-    return asdict(substitute) if substitute else None
 
 
 def _snapshot_status(state: snapshots.SnapshotState) -> dict[str, Any]:
@@ -257,16 +214,3 @@ def _created_at(database: Path) -> datetime:
         return datetime.fromisoformat(row[0])
     except (sqlite3.Error, TypeError, ValueError):
         return datetime.max.replace(tzinfo=UTC)
-
-
-async def check_replica(socket: Path, database_path: Path, allowed_txids: int) -> Degraded | None:
-    """Health check of the replica (soft): Degraded while more than `allowed_txids` are missing."""
-    found = await litestream.measure_lag(socket, database_path)
-    if found.transactions <= allowed_txids:
-        return None
-    if not found.replica_txid:
-        raise found.failure or DependencyDown(
-            dependency="replica", reason="litestream cannot reach it"
-        )
-    code = found.failure.code if found.failure else "replica_behind"
-    return Degraded(code, found.describe())

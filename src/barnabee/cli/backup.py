@@ -24,13 +24,12 @@ _MIB = 1024 * 1024
 def show_backup_status(as_json: AsJson = False) -> None:
     """Show replica lag, the last snapshot and drill, restore points."""
     import json
-    from datetime import UTC, datetime
 
     from barnabee.backup import status as backup_status
     from barnabee.cli import database_context
 
     with database_context.read_context(companions=False) as context:
-        now = datetime.now(UTC)
+        now = backup_status.local_now(context.settings)
         status = asyncio.run(backup_status.collect_status(context.system, context.settings, now))
     echo(json.dumps(status, indent=2) if as_json else _format_status(status))
 
@@ -112,17 +111,6 @@ def make_recovery_kit() -> None:
         echo(snapshot_job.print_kit(context.system, context.settings))
 
 
-@app.command("acknowledge")
-def acknowledge_substitute() -> None:
-    """Confirm that a copy was used instead of the replica, which ends the alert."""
-    from barnabee.backup import cold_start
-    from barnabee.cli import database_context
-
-    with database_context.read_context(companions=False) as context:
-        found = cold_start.acknowledge_substitute(context.settings.data_dir)
-    echo("acknowledged" if found else "there is nothing to acknowledge")
-
-
 @app.command("audio")
 def copy_recordings() -> None:
     """Copy recordings to your own storage (backup.audio_to)."""
@@ -132,32 +120,6 @@ def copy_recordings() -> None:
     with database_context.read_context(companions=False) as context:
         recordings_copy.copy_recordings(context.system, context.settings)
     echo("copied")
-
-
-@app.command("aside")
-def show_set_aside(
-    delete: Annotated[
-        list[str] | None, typer.Option("--delete", metavar="NAME", help="Delete this one.")
-    ] = None,
-) -> None:
-    """List the databases and replicas that were set aside, or delete some."""
-    from barnabee.backup import restore
-    from barnabee.cli import database_context
-    from barnabee.core.errors import NotFound
-
-    with database_context.read_context() as context:
-        local, remote = restore.list_set_aside(context.system, context.settings)
-        entries = {entry.name: entry for entry in (*local, *remote)}
-        for name in delete or []:
-            if name not in entries:
-                raise NotFound(what=f"{name}; `barnabee backup aside` lists the names")
-            restore.delete_set_aside(context.system, context.settings, entries.pop(name))
-        for entry in entries.values():
-            at = restore.expires_at(entry, context.system)
-            until = f"until {at:%Y-%m-%d}" if at else "kept: it has rows that are nowhere else"
-            size = f"{entry.size_bytes / _MIB:.1f} MiB"
-            where = "bucket" if entry.is_in_bucket else "disk"
-            echo(f"{entry.name}  {where}, {size}, since {entry.at:%Y-%m-%d %H:%M}, {until}")
 
 
 def _make_first_snapshot(context: DatabaseContext, report: StepProgress) -> None:

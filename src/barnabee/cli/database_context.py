@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from barnabee.cli import echo
 from barnabee.core.settings import override_environment, read_variable
@@ -63,7 +62,7 @@ def read_context(*, companions: bool = True) -> Iterator[DatabaseContext]:
 def exclusive_context(*, read_only: bool) -> Iterator[DatabaseContext]:
     """Yield the context with control of the writers; as `read_context` if `read_only`.
 
-    What the block has stopped of a local deployment is started again after it.
+    A local deployment is stopped for the block and always started again afterwards.
     """
     if runs_as_unit():
         with read_context() as context:
@@ -75,11 +74,17 @@ def exclusive_context(*, read_only: bool) -> Iterator[DatabaseContext]:
             yield context
         return
     from barnabee.core import settings
+    from barnabee.up import launch
     from barnabee.up.deployment import make_local_deployment
 
     deployment = make_local_deployment()
-    with RunnerControl(deployment) as runner, _local_environment(deployment) as graph:
-        yield DatabaseContext(graph, settings.read_settings(graph), runner)
+    runner = RunnerControl(deployment)
+    runner.stop_runner()
+    try:
+        with launch.take_over(deployment), _local_environment(deployment) as graph:
+            yield DatabaseContext(graph, settings.read_settings(graph), runner)
+    finally:
+        runner.restart_runner()
 
 
 @contextmanager
@@ -134,50 +139,33 @@ class UnitControl:
 
 
 class RunnerControl:
-    """The runner of a local deployment; holds its lock once none is running.
+    """The runner of a local deployment, if it is running.
 
-    It is started again when the block of this context ends: a runner is forked, which must not
-    happen in an event loop, so `start` does nothing.
+    It has to be stopped before `take_over` and restarted after it, so `stop` and `start`, which a
+    restore calls in between, do nothing.
     """
 
     def __init__(self, deployment: LocalDeployment) -> None:
         from barnabee.up.launch import find_running_deployment
 
-        self._deployment, self._stack = deployment, ExitStack()
         self._running = find_running_deployment(deployment.paths)
-        self._is_stopped = False
-
-    def __enter__(self) -> Self:
-        from barnabee.up import launch
-
-        if self._running is None:
-            self._stack.enter_context(launch.take_over(self._deployment))
-        return self
 
     async def stop(self) -> None:
-        """Stop the runner with all services; the deployment's own S3 server is started again."""
-        if self._running is not None and not self._is_stopped:
-            self._is_stopped = True
-            await asyncio.to_thread(self._stop)
-
-    def _stop(self) -> None:
-        from barnabee.cli import up
-        from barnabee.up import launch
-        from barnabee.up.deployment import make_backup_environment
-
-        up.stop_deployment()
-        self._stack.enter_context(launch.take_over(self._deployment))
-        make_backup_environment(self._deployment)  # the runner has deleted all credentials
-        needs_s3 = self._deployment.has_local_replica
-        self._stack.enter_context(launch.run_nodes(self._deployment, ["s3"] if needs_s3 else []))
+        pass
 
     async def start(self) -> None:
         pass
 
-    def __exit__(self, *_: object) -> None:
-        """Start a detached runner, with the options of the one that was stopped, if any."""
-        self._stack.close()
-        if self._running is not None and self._is_stopped:
+    def stop_runner(self) -> None:
+        if self._running is not None:
+            from barnabee.cli import up
+
+            echo("stopping the assistant", err=True)
+            up.stop_deployment()
+
+    def restart_runner(self) -> None:
+        """Start a detached runner, with the options of the one that was running before, if any."""
+        if self._running is not None:
             from barnabee.up import launch
             from barnabee.up.console import SilentView
 

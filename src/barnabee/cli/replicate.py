@@ -5,18 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
-    from barnabee.core.schema import System
     from barnabee.core.settings import Settings
 
 LOCK_NAME = ".litestream.lock"
 STATES_KEPT_MAX = 3
 _PR_SET_PDEATHSIG = 1
 _POLL_S = 1.0
-_POLLS_PER_SYNC = 2  # 4 s to name the cause: 2 s, a sync of 1 s, a request of 1 s
-_SYNC_LIMIT_S = 1.0
+_POLLS_PER_SYNC = 5
 _FAILURES = 2  # in a row, before the local state counts as damaged
 
 
@@ -29,7 +26,7 @@ def run_litestream() -> None:
     import os
     from contextlib import suppress
 
-    from barnabee.backup import litestream, store_probe
+    from barnabee.backup import litestream
     from barnabee.core import settings, system
     from barnabee.core.errors import SettingMissing
     from barnabee.core.logging import configure_logging
@@ -46,15 +43,14 @@ def run_litestream() -> None:
     arguments = litestream.replicate_arguments(graph, configured, runtime)
     with suppress(OSError):
         os.nice(litestream.NICE)  # only here: the writers have priority, but wait for its start
-    _start_watcher(graph, configured, socket)
+    _start_watcher(configured, socket)
     _lock_database(configured.database_path)
-    store_probe.publish_keys(socket)
     configure_logging("litestream", level=configured.log_level)
     report_missing_frames(configured.database_path)  # litestream may be the first to open it
     os.execve(program, [str(program), *arguments], environment)  # noqa: S606 - no shell is wanted
 
 
-def _start_watcher(system: System, settings: Settings, socket: Path) -> None:
+def _start_watcher(settings: Settings, socket: Path) -> None:
     """Fork the watcher of this process, which is going to be litestream, and ends with it."""
     import ctypes
     import os
@@ -68,8 +64,7 @@ def _start_watcher(system: System, settings: Settings, socket: Path) -> None:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     configure_logging("litestream", level=settings.log_level)
     try:
-        report = StoreReporter(system, settings, socket)
-        watch_litestream(watched, settings.database_path, socket, report)
+        watch_litestream(watched, settings.database_path, socket)
     finally:
         os._exit(1)
 
@@ -92,47 +87,13 @@ def _lock_database(database: Path) -> None:
         raise Misconfigured(what=what) from error
 
 
-class StoreReporter:
-    """Asks the object store why the replica is behind, and publishes its answer."""
-
-    def __init__(self, system: System, settings: Settings, socket: Path) -> None:
-        self._system, self._settings, self._socket = system, settings, socket
-        self._is_marked = False
-        self._published = ""
-
-    def __call__(self, is_behind: bool) -> None:
-        """Write the marker once, and while the replica `is_behind`."""
-        import structlog
-
-        from barnabee.backup import store_probe
-        from barnabee.core.errors import StoreFailed
-
-        failure = None
-        if is_behind or not self._is_marked:
-            try:
-                store_probe.probe_store(self._system, self._settings)
-                self._is_marked = True
-            except StoreFailed as error:
-                failure = error
-        store_probe.publish_failure(self._socket, failure)
-        if str(failure or "") != self._published:
-            self._published = str(failure or "")
-            if failure is not None:
-                log = structlog.get_logger()
-                log.warning("store_fails", code=failure.code, reason=self._published)
-
-
-def watch_litestream(
-    watched: int, database: Path, socket: Path, report: Callable[[bool], None]
-) -> None:
+def watch_litestream(watched: int, database: Path, socket: Path) -> None:
     """Watch the litestream `watched`; kill it where only a new start helps, and return.
 
     * Its local state is damaged, as after a power cut: every sync then fails for ever. The state is
       kept under another name; without it litestream takes a new snapshot, and the replica keeps
       what it has.
     * The database's write-ahead log is another file than the one that litestream has open.
-
-    `report` is called after each sync: is the replica behind?
     """
     import os
     import signal
@@ -153,8 +114,7 @@ def watch_litestream(
             break
         if opened is not None and not failures and polls % _POLLS_PER_SYNC:
             continue
-        reason, is_behind = _sync(socket, database)
-        report(is_behind)
+        reason = _sync(socket, database)
         if not reason and opened is None and all(found := log_ids(database)):
             opened = found
         failures = failures + 1 if is_state_damaged(reason) else 0
@@ -170,7 +130,7 @@ def watch_litestream(
 def is_state_damaged(reason: str) -> bool:
     """Return whether a failed sync says that litestream's local state is damaged. Pure."""
     texts = ("ltx file", "ltx page", "write ltx from db", "verify wal state")
-    return "s3: " not in reason and any(text in reason for text in texts)
+    return any(text in reason for text in texts)
 
 
 def set_state_aside(database: Path) -> Path | None:
@@ -189,16 +149,15 @@ def set_state_aside(database: Path) -> Path | None:
     return kept
 
 
-def _sync(socket: Path, database: Path) -> tuple[str, bool]:
-    """Return why a sync failed, "" if it did not, and whether the replica is behind."""
+def _sync(socket: Path, database: Path) -> str:
+    """Return why a sync failed, "" if it did not."""
     import asyncio
 
     from barnabee.backup import litestream
-    from barnabee.core.errors import DependencyDown, StoreFailed
+    from barnabee.core.errors import DependencyDown
 
     try:
-        lag = asyncio.run(litestream.measure_lag(socket, database, timeout_s=_SYNC_LIMIT_S))
+        asyncio.run(litestream.measure_lag(socket, database))
     except DependencyDown as error:
-        own = error.__cause__ if isinstance(error, StoreFailed) else error  # litestream's own words
-        return str(own), True
-    return "", lag.transactions > 0
+        return str(error)
+    return ""

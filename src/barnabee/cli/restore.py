@@ -92,7 +92,7 @@ def restore_database(
             _list_snapshots(context, text)
         return
     make_source = partial(_find_source, source=source, at=at, txid=txid, file=file, kit=text)
-    if _announce_source(make_source, dry_run=dry_run, force=force, to=to):
+    if _announce_source(make_source, dry_run=dry_run, force=force or to is not None):
         with database_context.exclusive_context(read_only=to is not None) as context:
             _restore(context, make_source, to=to, force=force, new_replica=new_replica)
 
@@ -152,9 +152,7 @@ async def _find_restore_point(context: DatabaseContext, *, pin_id: str | None) -
     return restore_sources.find_restore_point_source(context.settings, point)
 
 
-def _announce_source(
-    make_source: SourceFactory, *, dry_run: bool, force: bool, to: Path | None = None
-) -> bool:
+def _announce_source(make_source: SourceFactory, *, dry_run: bool, force: bool) -> bool:
     """Print the backup that will be used; return False for a dry run.
 
     Errors are raised here, before services are stopped.
@@ -163,12 +161,10 @@ def _announce_source(
     from barnabee.cli import database_context
 
     with database_context.read_context() as context:
-        target = to or context.settings.database_path
         source = asyncio.run(make_source(context))
-        if not dry_run and to is None:
-            restore.require_force(target, force=force)
-        needed = source.estimate_bytes(target)
-    echo(f"from {source.name}: {restore.describe_space(needed, target)}", err=True)
+        if not dry_run:
+            restore.require_force(context.settings.database_path, force=force)
+    echo(f"from {source.name}", err=True)
     if dry_run:
         echo("\n".join(source.describe()))
     return not dry_run
@@ -185,7 +181,7 @@ def _restore(
 ) -> None:
     from datetime import UTC, datetime
 
-    from barnabee.backup import restic, restore, restore_sources, store_probe
+    from barnabee.backup import replica, restic, restore, restore_sources
     from barnabee.up.console import show_steps
 
     async def restore_from_source() -> RestoreResult:
@@ -195,7 +191,7 @@ def _restore(
                 return await restore.restore_to_file(to, source, report)
             database = context.settings.database_path
             set_aside = partial(
-                store_probe.reset_replica, context.system, context.settings, datetime.now(UTC)
+                replica.reset_replica, context.system, context.settings, datetime.now(UTC)
             )
             result = await restore.restore_in_place(
                 *(database, source, context.writers, report),
@@ -217,10 +213,7 @@ def _restore(
 
 def _restore_if_missing(context: DatabaseContext) -> None:
     from barnabee.backup import cold_start
-    from barnabee.cli import database_context
 
-    if not database_context.runs_as_unit():
-        asyncio.run(context.writers.stop())
     if context.settings.lease_dir:  # the database may exist on the other machine
         from barnabee.cli.standby import prepare_standby_database
 

@@ -87,8 +87,7 @@ async def _converse(
     times_ms: dict[str, float] = {}
     if wav is not None:
         begun_s = time.perf_counter()
-        names = await _read_names(clients.api, origin.room)
-        transcript = await clients.gpu.transcribe(_read_recording(wav), names=names)
+        transcript = await clients.gpu.transcribe(_read_recording(wav))
         times_ms["hear"] = (time.perf_counter() - begun_s) * 1000
         text = transcript.text
         echo(f"heard:    {text}")
@@ -125,17 +124,6 @@ async def _send_command(api: httpx.AsyncClient, text: str, origin: CommandOrigin
         body: dict[str, Any] = response.json()
         return body
     raise _make_error(response.status_code, _read_body(response))
-
-
-async def _read_names(api: httpx.AsyncClient, room: str | None) -> list[str]:
-    """Return the names that may be said, none when the api does not tell them."""
-    import httpx
-
-    try:
-        response = await api.get("/v1/names", params={"room": room} if room else None)
-        return list(response.raise_for_status().json()["names"])
-    except (httpx.HTTPError, ValueError, KeyError):
-        return []
 
 
 def _make_error(status: int, body: dict[str, Any]) -> BarnabeeError:

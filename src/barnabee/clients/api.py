@@ -18,8 +18,6 @@ from barnabee.core.health import Degraded
 
 NAME = "api"
 COMMAND_PATH = "/v1/command"
-NAMES_PATH = "/v1/names"
-NAMES_TIMEOUT_S = 1.5
 MEDIA_TYPE = "text/event-stream"  # server-sent events
 READY_TIMEOUT_S = 1.5
 REPORT_TIMEOUT_S = 5.0
@@ -100,14 +98,6 @@ class ApiClient:
                         sentence = str(json.loads(data)["text"])
                     await on_sentence(sentence)
         raise DependencyDown(dependency=NAME, reason="the answer ended early")
-
-    async def read_names(self, room: str) -> list[str]:
-        """Return the names that may be said in `room`, the likeliest first. Raises Unavailable."""
-        response = await self._request("GET", NAMES_PATH, NAMES_TIMEOUT_S, params={"room": room})
-        if (error := responses.parse_error(response, NAME)) is not None:
-            raise error
-        with responses.wrap_parse_errors(NAME):
-            return [str(name) for name in response.json()["names"]]
 
     async def send_report(self, report: TurnReport) -> None:
         """Send a turn's measurements; see `send_turn_report`."""

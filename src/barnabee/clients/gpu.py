@@ -6,7 +6,6 @@ the requests (`servers.py`). Imports no inference library.
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
@@ -25,7 +24,6 @@ from barnabee.clients.servers import ServerPool
 from barnabee.clients.service_client import TokenSource
 from barnabee.core import tracing
 from barnabee.core.errors import DependencyDown
-from barnabee.understanding.text_normalization import normalize_text
 
 if TYPE_CHECKING:
     from asyncio import Task
@@ -101,17 +99,12 @@ class GpuClient:
             raise DependencyDown(dependency=responses.NAME, reason=reason)
         return rows
 
-    async def transcribe(
-        self, wav: bytes, *, language: str = "en", names: Sequence[str] = ()
-    ) -> TranscriptionResult:
-        """`names` may be said, the likeliest first; they bias the model."""
-        fields = {"model": self._names.stt, "language": language, "response_format": "json"}
-        prompt = make_prompt(names)
+    async def transcribe(self, wav: bytes, *, language: str = "en") -> TranscriptionResult:
         return await self._pool.post(
             "/v1/audio/transcriptions",
             lambda response: responses.parse_transcription(response, language),
             find_current_turn(self._pool),
-            data=fields | ({"prompt": prompt} if prompt else {}),
+            data={"model": self._names.stt, "language": language, "response_format": "json"},
             files={"file": ("speech.wav", wav, "audio/wav")},
         )
 
@@ -120,20 +113,17 @@ class GpuClient:
         text: str,
         *,
         voice: str | None = None,
-        speed: float = 1.0,
         format: Literal["wav", "pcm"] = "wav",  # noqa: A002 - the standard term
     ) -> AsyncGenerator[bytes, None]:
-        """Yield synthesized speech (24 kHz, 16 bit, mono) as it is computed; nothing for no words.
+        """Yield synthesized speech (24 kHz, 16 bit, mono) as it is computed.
 
-        The text is normalized here: other servers with this API may not do it.
         The header of a streamed WAV has no length: see `audio.wav.set_length`.
         """
-        words = await asyncio.to_thread(normalize_text, text)
-        if not words:
-            return
-        body: dict[str, Any] = {"model": self._names.tts, "input": words, "response_format": format}
-        if speed != 1.0:
-            body["speed"] = speed
+        body: dict[str, Any] = {
+            "model": self._names.tts,
+            "input": text,
+            "response_format": format,
+        }
         if voice or self._names.voice:
             body["voice"] = voice or self._names.voice
         turn = find_current_turn(self._pool)
@@ -169,25 +159,6 @@ class GpuClient:
     async def aclose(self) -> None:
         """Close the connections after pending turn requests."""
         await self._pool.aclose()
-
-
-# About 120 of the 224 tokens that a prompt may have.
-PROMPT_MAX_CHARS = 400
-
-
-def make_prompt(names: Sequence[str]) -> str:
-    """Return the first of `names` as a prompt of speech recognition. Pure.
-
-    Each is a sentence: after a list with commas Whisper writes no full stop, which the detection of
-    the end of a turn needs.
-    """
-    prompt = ""
-    for name in names:
-        longer = f"{prompt} {name[:1].upper()}{name[1:]}.".lstrip()
-        if len(longer) > PROMPT_MAX_CHARS:
-            break
-        prompt = longer
-    return prompt
 
 
 SESSION_HEADER = "X-Barnabee-Session"

@@ -45,7 +45,6 @@ _SHARED = _TLS | {"api_token", "restic_password"}
 _OPENSSL_S = 30.0
 _POLL_S = 2.0
 _START_S = 30.0
-_RESTART_S = 300.0  # a guest among them boots
 
 log = structlog.get_logger()
 
@@ -57,7 +56,6 @@ class HostSecrets(BaseModel):
     directory: Path | None
     files: dict[str, Path]
     guests: dict[str, tuple[str, ...]] = {}  # what the unit of a guest needs
-    units: dict[str, tuple[str, ...]] = {}  # which units run with a secret
     failing: tuple[str, ...] = ()  # units that failed for want of secrets
     is_primary: bool = False  # its token and certificate are those of all hosts
     page_hosts: tuple[str, ...] = ("barnabee.local",)
@@ -99,14 +97,6 @@ def store_secret(host: HostSecrets, name: str, value: str) -> None:
         raise Misconfigured(what=f"The secrets of this machine are {reason}")
     host.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     write_atomically(host.files[name], value, mode=0o400, durable=True)
-
-
-def restart_users(host: HostSecrets, names: Iterable[str]) -> list[str]:
-    """Restart the units that run with one of the secrets `names`; return them."""
-    units = sorted({unit for name in names for unit in host.units.get(name, ())})
-    if units:
-        command.control_units("try-restart", *units, limit_s=_RESTART_S)
-    return units
 
 
 def generate_secrets(

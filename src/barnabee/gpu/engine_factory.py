@@ -163,14 +163,13 @@ def _make_loaders(
     device = read_device(settings)
     kokoro = KokoroTorch if device.kind == "cuda" else Kokoro
     minilm = MiniLmTorch if device.kind == "cuda" else MiniLm
-    wake = system.wake
     server = ServerOptions(settings.llama_server, settings.llm_context_tokens, device, children)
     return {
         "parakeet": lambda files: Parakeet.load(files, device=device),
         "whisper": lambda files: Whisper.load(files, device=device),
         "kokoro": lambda files: kokoro.load(files, system.voice, device=device),
         "minilm": lambda files: minilm.load(files, device=device),
-        "openwakeword": lambda files: OpenWakeWord.load(files, wake.words, wake.model),
+        "openwakeword": lambda files: OpenWakeWord.load(files, system.wake.words),
         "llama-server": lambda files: LlamaServer.load(files, server),
     }
 

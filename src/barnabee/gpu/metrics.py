@@ -83,7 +83,7 @@ class GpuMetrics(Metrics):
             "wakes": Counter("barnabee_wake", "Wake words detected.", labels, registry=registry),
             "false_wakes": Counter(
                 "barnabee_false_wake",
-                "Wake words without speech after them, or that STT did not confirm.",
+                "Wake words after which no speech followed.",
                 labels,
                 registry=registry,
             ),

@@ -38,7 +38,7 @@ class WakeRequest:
     room: str
     room_label: str  # `room` if system.toml names it, else OTHER_ROOM: bounds the metric's labels
     words: tuple[str, ...]
-    thresholds_permille: Mapping[str, int]  # by word
+    threshold_permille: int
     pause_ms: int
 
     def check_words(self, known: Sequence[str]) -> None:
@@ -67,11 +67,11 @@ def parse_wake_request(query: Mapping[str, str], wake: WakeConfig) -> WakeReques
     room = _parse_name(query["room"], "room") if "room" in query else ""
     listed = query["words"].split(",") if "words" in query else wake.words
     words = tuple(dict.fromkeys(_parse_name(word, "words") for word in listed))
-    thresholds = {word: wake.find_threshold(room, word) for word in words}
+    threshold = wake.room.get(room, wake.threshold_permille)
     if "threshold" in query:
-        thresholds = dict.fromkeys(words, _parse_threshold(query["threshold"]))
+        threshold = _parse_threshold(query["threshold"])
     label = room if room in wake.room else OTHER_ROOM
-    return WakeRequest(room, label, words, thresholds, wake.pause_ms)
+    return WakeRequest(room, label, words, threshold, wake.pause_ms)
 
 
 def _parse_name(text: str, field_name: str) -> str:
@@ -126,7 +126,7 @@ class WakeDetector:
         above = {
             word: score
             for word, score in scores.items()
-            if score * PERMILLE >= self.request.thresholds_permille[word]
+            if score * PERMILLE >= self.request.threshold_permille
         }
         rising = [word for word in above if word not in self._above]
         self._above = frozenset(above)
@@ -139,7 +139,7 @@ class WakeDetector:
 
 
 class FalseWakeMessage(BaseModel):
-    """Client message: a detection (the last one without `word`) was none."""
+    """Client message: no speech followed a detection (the last one without `word`)."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 

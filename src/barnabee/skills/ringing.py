@@ -22,7 +22,7 @@ from barnabee.understanding.skill import (
     Slot,
 )
 from barnabee.understanding.slots import parse_duration
-from barnabee.understanding.words import fold_name, sounds_alike
+from barnabee.understanding.words import fold_name
 
 NOT_CONFIGURED = SkillReply("I can't keep time here: no schedule is set up.", code="not_configured")
 _KEPT = {"pending", "paused", "ringing"}
@@ -53,10 +53,7 @@ def find_by_label(entries: Sequence[ScheduleEntry], label: str | None) -> list[S
         return list(entries)
     wanted = _fold(label)
     exact = [entry for entry in entries if _fold(entry.label) == wanted]
-    if exact or not wanted:
-        return exact
-    within = [entry for entry in entries if wanted in _fold(entry.label)]
-    return within or [entry for entry in entries if sounds_alike(wanted, _fold(entry.label))]
+    return exact or [entry for entry in entries if wanted and wanted in _fold(entry.label)]
 
 
 def ask_which(skill: str, found: Sequence[ScheduleEntry], data: Mapping[str, Any]) -> SkillReply:

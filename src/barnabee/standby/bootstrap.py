@@ -13,7 +13,6 @@ import asyncio
 import json
 import shutil
 import sqlite3
-import time
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
@@ -24,8 +23,8 @@ from typing import Any
 import structlog
 
 from barnabee.backup import integrity
-from barnabee.backup.cold_start import MARGIN_S, ColdStartOutcome, record_substitute
-from barnabee.core.errors import BackupDamaged, LeaseNotHeld, SettingInvalid, StoreFailed
+from barnabee.backup.cold_start import ColdStartOutcome
+from barnabee.core.errors import BackupDamaged, BackupUnreachable, LeaseNotHeld, SettingInvalid
 from barnabee.core.schema import System
 from barnabee.core.settings import Settings
 from barnabee.standby import replication
@@ -133,7 +132,7 @@ async def prepare_database(
     """Put the newest database in place; `system` is that of epoch 1.
 
     Raises LeaseNotHeld without the lease, unless there is a local database, which then is only
-    read. StoreFailed and BackupDamaged leave everything unchanged.
+    read. BackupUnreachable and BackupDamaged leave everything unchanged.
     """
     data = settings.database_path.parent
     if not data.is_dir():
@@ -175,47 +174,25 @@ async def _find_newest(
 
 
 async def _fetch_epoch(system: System, settings: Settings, epoch: int) -> Path | None:
-    """Return the newest state of `epoch`, or the followed copy when the store keeps refusing it."""
-    data = settings.database_path.parent
-    folder = data / FOLLOWER_FOLDER
+    folder = settings.database_path.parent / FOLLOWER_FOLDER
     folder.mkdir(mode=0o770, exist_ok=True)
     followed, fetched = folder / COPY_NAME, folder / _FETCHED_NAME
     try:
-        if not await _fetch_patiently(system, settings, epoch, fetched):
+        if not await replication.has_data(system, settings, epoch):
             return None
-    except (StoreFailed, BackupDamaged) as error:
+        limit_s = system.service["restore"].startup_budget_s
+        await replication.fetch_database(system, settings, epoch, fetched, limit_s=limit_s)
+    except (BackupUnreachable, BackupDamaged) as error:
         if _read_followed_epoch(folder) != epoch:
             raise
         log.warning("followed_copy_is_used", code=error.code, reason=str(error), epoch=epoch)
         await asyncio.to_thread(_use_followed_copy, followed, fetched, error)
-        name = f"the copy of epoch {epoch} at transaction {replication.read_txid(followed)}"
-        record_substitute(data, name, str(error))
     return fetched
 
 
-async def _fetch_patiently(system: System, settings: Settings, epoch: int, target: Path) -> bool:
-    """Fetch the newest state of `epoch`; False when it is empty.
-
-    Raises BackupDamaged, or StoreFailed when the store failed until the start-up budget ended.
-    """
-    deadline_s = time.monotonic() + system.service["restore"].startup_budget_s - MARGIN_S
-    while True:
-        try:
-            if not await replication.has_data(system, settings, epoch):
-                return False
-            left_s = max(1.0, deadline_s - time.monotonic())
-            await replication.fetch_database(system, settings, epoch, target, limit_s=left_s)
-        except StoreFailed as error:
-            wait_s = error.retry_after_s or 1
-            if time.monotonic() + wait_s >= deadline_s:
-                raise
-            log.warning("replica_not_fetched", code=error.code, reason=str(error), epoch=epoch)
-        else:
-            return True
-        await asyncio.sleep(wait_s)
-
-
-def _use_followed_copy(followed: Path, fetched: Path, error: StoreFailed | BackupDamaged) -> None:
+def _use_followed_copy(
+    followed: Path, fetched: Path, error: BackupUnreachable | BackupDamaged
+) -> None:
     """Copy the follower's database to `fetched`; raises `error` when that is damaged too."""
     try:
         shutil.copyfile(followed, fetched)

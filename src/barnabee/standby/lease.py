@@ -194,8 +194,7 @@ class LeaseProtocol:
         if self.is_superseded or not epoch:
             # Claim a new epoch first, so that no machine reads it as held before it is certain.
             epoch = 1 + max(self._known_epochs())
-            is_free = yield from self._write_and_check(LeaseState.CLAIM, epoch, self.epoch)
-            if not is_free or not (yield from self._reads_own_claim()):
+            if not (yield from self._write_and_check(LeaseState.CLAIM, epoch, self.epoch)):
                 yield from self.release()  # so that the other machine need not wait for the expiry
                 return
         sent_ns = self._clock()
@@ -225,13 +224,6 @@ class LeaseProtocol:
         record = LeaseRecord(state, epoch, held_epoch, self._nonce())
         yield PutObject(record)
         self.own_record = record
-
-    def _reads_own_claim(self) -> Generator[GetObject | PutObject, bytes | None, bool]:
-        """Return False when the store returns what was there before the claim.
-
-        The others' records may then be old too.
-        """
-        return decode_record((yield GetObject(self.host))) == self.own_record
 
     def _read_own(self) -> Effects:
         self.own_record = decode_record((yield GetObject(self.host)))

@@ -8,6 +8,7 @@ safe because every job may run twice.
 from __future__ import annotations
 
 import asyncio
+import json
 import tempfile
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
@@ -16,14 +17,16 @@ from typing import Any
 
 import structlog
 
-from barnabee.backup import litestream
-from barnabee.backup.replica import LitestreamReplica
+from barnabee.backup import integrity, litestream
 from barnabee.clients.queue import JOB_KEY_PREFIX, QUEUE_KEY
+from barnabee.core.errors import BackupDamaged, BackupUnreachable
 from barnabee.core.redis_client import RedisClient, add_password
 from barnabee.core.schema import System
 from barnabee.core.settings import Settings
 from barnabee.store import fence
 
+LIST_LIMIT_S = 15.0
+ERROR_CHARS = 300
 DEAD_LETTERS = "barnabee:set-aside"  # as in workers.retry, which must not be imported here
 JOBS_PER_BATCH = 100
 
@@ -32,27 +35,31 @@ RedisAddress = tuple[str, int]
 log = structlog.get_logger()
 
 
-def open_replica(system: System, settings: Settings, epoch: int) -> LitestreamReplica:
-    """Return the replica of one epoch."""
-    return LitestreamReplica(fence.with_epoch(system, epoch), settings)
-
-
 async def has_data(system: System, settings: Settings, epoch: int) -> bool:
-    """Return whether the replica of `epoch` has any data; StoreFailed when that is unknown."""
-    replica = open_replica(system, settings, epoch)
-    files = await replica.list_files()
-    if not files:
-        await replica.require_honest_list(files)
-    return bool(files)
+    """Return whether the replica of `epoch` has any data; BackupUnreachable."""
+    path = str(settings.database_path)
+    answer = await _run(
+        system, settings, epoch, "ltx", "-level", "all", "-json", path, limit_s=LIST_LIMIT_S
+    )
+    return bool(json.loads(answer or "[]"))
 
 
 async def fetch_database(
     system: System, settings: Settings, epoch: int, copy: Path, *, limit_s: float
 ) -> None:
-    """Restore the newest state of `epoch` to `copy`; raises StoreFailed or BackupDamaged."""
-    replica = open_replica(system, settings, epoch)
-    await replica.require_honest_list(await replica.list_files())
-    await replica.fetch_intact(copy, limit_s=limit_s)
+    """Restore the newest state of `epoch` to `copy` and check its integrity.
+
+    Raises BackupUnreachable or BackupDamaged.
+    """
+    source = str(settings.database_path)
+    await _run(
+        *(system, settings, epoch, "restore", "-force", "-o", str(copy), source), limit_s=limit_s
+    )
+    try:
+        await asyncio.to_thread(integrity.check_integrity, copy)
+    except ValueError as error:
+        url = litestream.replica_url(fence.with_epoch(system, epoch), settings)
+        raise BackupDamaged(url=url, reason=str(error)) from error
 
 
 @asynccontextmanager
@@ -95,6 +102,34 @@ def read_txid(copy: Path) -> int:
         return int(copy.with_name(f"{copy.name}-txid").read_text(encoding="ascii"), 16)
     except (OSError, ValueError):
         return 0
+
+
+async def _run(
+    system: System, settings: Settings, epoch: int, command: str, *arguments: str, limit_s: float
+) -> str:
+    url = litestream.replica_url(fence.with_epoch(system, epoch), settings)
+    with _litestream_config_file(system, settings, epoch) as config:
+        process = await asyncio.create_subprocess_exec(
+            litestream.find_program(),
+            *(command, "-config", config, "-no-expand-env", *arguments),
+            env=litestream.environment_with_credentials(),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        try:
+            async with asyncio.timeout(limit_s):
+                output, errors = await process.communicate()
+        except TimeoutError as error:
+            reason = f"no answer within {limit_s:.0f} s"
+            raise BackupUnreachable(url=url, reason=reason) from error
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+    if process.returncode:
+        reason = errors.decode(errors="replace").strip()[-ERROR_CHARS:]
+        raise BackupUnreachable(url=url, reason=reason or "litestream gave no reason")
+    return output.decode()
 
 
 @contextmanager

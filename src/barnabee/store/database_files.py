@@ -1,4 +1,4 @@
-"""Database file on disk: replaced in one step, and what was there is set aside.
+"""Database file on disk: replaced in one step, and what was there is moved aside, never deleted.
 
 The write-ahead log of an open database must stay the file that SQLite opened: what is written to a
 deleted file is gone after the next restart. A process still has the deleted file open, and so can
@@ -7,15 +7,12 @@ put its content back.
 
 from __future__ import annotations
 
-import json
 import os
-import re
 import shutil
 import sqlite3
 import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -23,10 +20,6 @@ import structlog
 
 from barnabee.core.files import sync_directory, sync_file
 from barnabee.store.sqlite import SHARED_MODE
-
-# Of a database that was moved aside by a standby: its rows that are nowhere else.
-REPORT_FILE = "unreplicated.json"
-_ASIDE_NAME = re.compile(r"\.(?:before-restore|damaged|replaced)-(\d{8}T\d{6})(?:\.\d+)?Z$")
 
 FileId = tuple[int, int]  # device and inode
 LogIds = tuple[FileId | None, FileId | None]  # of the write-ahead log and its index
@@ -79,54 +72,6 @@ def replace_database(copy: Path, path: Path) -> Path | None:
         raise
     sync_directory(path.parent)
     return previous
-
-
-@dataclass(frozen=True)
-class SetAside:
-    """A file or folder that was set aside, on disk or in the replica's bucket."""
-
-    name: str
-    at: datetime
-    size_bytes: int
-    has_only_rows: bool = False  # rows that are nowhere else
-    is_in_bucket: bool = False
-
-
-def list_set_aside(database: Path) -> list[SetAside]:
-    """Return what was set aside beside `database`, oldest first (blocks)."""
-    found = []
-    for path in database.parent.iterdir():
-        if database.name in path.name and (at := parse_set_aside_time(path.name)):
-            files = [file for file in (path, *path.rglob("*")) if file.is_file()]
-            size = sum(file.stat().st_size for file in files)
-            found.append(SetAside(path.name, at, size, _has_only_rows(path / REPORT_FILE)))
-    return sorted(found, key=lambda entry: entry.at)
-
-
-def parse_set_aside_time(name: str) -> datetime | None:
-    """Return when what has this name was set aside; None when it was not."""
-    match = _ASIDE_NAME.search(name)
-    return datetime.strptime(match[1], "%Y%m%dT%H%M%S").replace(tzinfo=UTC) if match else None
-
-
-def delete_set_aside(database: Path, name: str) -> None:
-    """Delete an entry of `list_set_aside`."""
-    path = database.with_name(name)
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink()
-    log.info("set_aside_deleted", name=name)
-
-
-def _has_only_rows(report: Path) -> bool:
-    """Return whether a report names rows; an unreadable one may."""
-    try:
-        return bool(json.loads(report.read_text(encoding="utf-8")))
-    except (FileNotFoundError, NotADirectoryError):
-        return False
-    except (OSError, ValueError):
-        return True
 
 
 def _undo_move_aside(folder: Path | None, directory: Path) -> None:

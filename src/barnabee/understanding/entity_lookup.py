@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from barnabee.core.errors import BarnabeeError, HomeRefused, LlmFailed, Unavailable
 from barnabee.understanding.interfaces import Area, Entity, Home
 from barnabee.understanding.skill import SkillReply
-from barnabee.understanding.words import fold_name, sounds_alike
+from barnabee.understanding.words import fold_name
 
 _GENERAL_FAILURE = "Something went wrong on my side. Please try again."
 _GENERAL_FAILURES = {  # for codes without a sentence of their own
@@ -50,12 +50,6 @@ _FAILURES = {
     ("llm", "timed_out"): "That is taking me too long. Please ask me again later.",
     ("llm", "empty"): "I don't have an answer to that.",
 }
-
-# The domains that are named most often, in this order.
-_SPOKEN_DOMAINS = (
-    *("light", "person", "switch", "todo", "scene", "script", "cover", "fan", "climate"),
-    *("media_player", "lock", "vacuum", "input_boolean"),
-)
 
 
 def get_failure_phrase(dependency: str, code: str) -> str:
@@ -108,12 +102,9 @@ def list_entities(home: Home, domain: str) -> list[Entity]:
 def find_by_name(
     entities: Iterable[Entity], name: str, fold: Callable[[str], str] = fold_name
 ) -> list[Entity]:
-    """Return the entities that have this name or alias; if none, the one that sounds like it."""
-    wanted, known = fold(name), list(entities)
-    if found := [entity for entity in known if wanted in map(fold, entity.names)]:
-        return found
-    alike = [one for one in known if any(sounds_alike(wanted, fold(own)) for own in one.names)]
-    return alike if len(alike) == 1 else []
+    """Return the entities that have this name or alias."""
+    wanted = fold(name)
+    return [entity for entity in entities if wanted in map(fold, entity.names)]
 
 
 def find_area(home: Home, room: str | None) -> Area | None:
@@ -132,37 +123,6 @@ def find_area(home: Home, room: str | None) -> Area | None:
 def name_room(home: Home | None, room: str | None) -> str | None:
     """Return the id of the area of a device, such as a satellite; any other room unchanged."""
     return home.device_areas.get(room, room) if home is not None and room is not None else room
-
-
-def rank_names(home: Home, room: str | None, labels: Iterable[str] = ()) -> list[str]:
-    """Return the names that may be said in `room`, the likeliest first, each once.
-
-    Those of the room, `labels` (of timers), rooms and floors, then what is switched elsewhere and
-    people; sensors and the like last.
-    """
-    here = find_area(home, room)
-    is_here = {
-        entity.entity_id: here is not None and entity.area_id == here.area_id
-        for entity in home.entities.values()
-    }
-    places = [name for area in home.areas.values() for name in area.names]
-    places += [name for names in home.floors.values() for name in names]
-    entities = sorted(
-        home.entities.values(),
-        key=lambda one: (_rank_domain(one.domain), one.name),
-    )
-    ranked = [name for one in entities if is_here[one.entity_id] for name in one.names]
-    ranked += [*labels, *places]
-    ranked += [name for one in entities if not is_here[one.entity_id] for name in one.names]
-    by_key: dict[str, str] = {}
-    for name in ranked:
-        by_key.setdefault(fold_name(name), name)
-    return list(by_key.values())
-
-
-def _rank_domain(domain: str) -> int:
-    is_known = domain in _SPOKEN_DOMAINS
-    return _SPOKEN_DOMAINS.index(domain) if is_known else len(_SPOKEN_DOMAINS)
 
 
 def join_names(names: Sequence[str], conjunction: str = "and") -> str:

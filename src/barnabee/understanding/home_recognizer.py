@@ -23,7 +23,7 @@ from home_assistant_intents import get_intents
 from barnabee.understanding.interfaces import Home
 from barnabee.understanding.sentence_index import Clause, SentenceIndex
 from barnabee.understanding.spoken_numbers import NUMBER_FRAGMENTS
-from barnabee.understanding.words import ROOMS, THINGS, fold_name, make_sound_key, sounds_alike
+from barnabee.understanding.words import fold_name
 
 _OWN = "own"  # key of the metadata of our sentences
 _OWN_SENTENCES = Path(__file__).with_name("home_sentences.toml")
@@ -40,8 +40,12 @@ _DEGREES = re.compile(
 )
 _SIZES = dict.fromkeys(("bit", "little", "slightly", "tad", "touch"), "small")
 _SIZES |= dict.fromkeys(("lot", "lots", "much", "way"), "large")
+# A replacement each, in this order.
+_SOUNDS = (
+    *(("tch", "ch"), ("gh", ""), ("ph", "f"), ("who", "ho"), ("kn", "n"), ("wr", "r")),
+    *(("ck", "k"), ("c", "k"), ("q", "k"), ("z", "s"), ("x", "ks")),
+)
 _MAX_WORDS = 25  # of one command
-_MAX_NAME_WORDS = 5  # that were misheard
 _POINT = re.compile(r"(?<=\d)[.,](?=\d)")
 
 
@@ -73,14 +77,13 @@ class HomeRecognizer:
         floors = (name for names in home.floors.values() for name in names)
         self._area_names = frozenset(map(fold_spelling, areas))
         self._floor_names = frozenset(map(fold_spelling, floors))
-        names = (*self._domains, *self._area_names, *self._floor_names)
+        names = (*self._domains, *self._area_names)
         self._spaced = {name.replace(" ", ""): name for name in names}  # "counterlight"
         self._spaced |= {name: name for name in names}
-        # "Tom's lamp" is not "Tim's lamp" if there is a Tom's fan; "bed room" is the bedroom.
-        self._own_words = {word for name in names for word in name.split()} - THINGS - ROOMS
-        self._sounds: dict[str, set[str]] = {}  # names by their sound
+        self._sounds: dict[str, set[str]] = {}  # words of names by their sound
         for name in names:
-            self._sounds.setdefault(make_sound_key(name), set()).add(name)
+            for word in name.split():
+                self._sounds.setdefault(make_sound_key(word), set()).add(word)
 
     def knows(self, home: Home) -> bool:
         """Return whether the names of `home` are those of this recognizer."""
@@ -102,27 +105,20 @@ class HomeRecognizer:
         return _make_request(found, words)
 
     def _recognize_misheard(self, words: list[str]) -> HomeRequest | None:
-        """Return what is asked if some words are exchanged for the one name that sounds alike."""
+        """Return what is asked if one word is exchanged for a word of a name that sounds alike."""
         found = list[HomeRequest]()
-        for start in range(len(words)):
-            for end in range(start + 1, min(start + _MAX_NAME_WORDS, len(words)) + 1):
-                name = self._find_alike(words[start:end])
-                tried = [*words[:start], *(name or "").split(), *words[end:]]
-                result = self._match(tried) if name else None
-                request = _make_request(result, tried) if result else HomeRequest("")
-                if name and name in map(request.slots.get, ("name", "area", "floor")):
-                    found.append(replace(request, is_common=False))
+        for position, word in enumerate(words):
+            alike = self._sounds.get(make_sound_key(word), set())
+            if len(alike) != 1 or word in alike:
+                continue
+            (exchanged,) = alike
+            tried = [*words[:position], exchanged, *words[position + 1 :]]
+            result = self._match(tried)
+            request = _make_request(result, tried) if result is not None else HomeRequest("")
+            named = f"{request.slots.get('name', '')} {request.slots.get('area', '')}"
+            if exchanged in named.split():
+                found.append(replace(request, is_common=False))
         return found[0] if len(found) == 1 else None
-
-    def _find_alike(self, words: list[str]) -> str | None:
-        """Return the only name that sounds like `words`, if these are not words of other names."""
-        said = " ".join(words)
-        alike = [
-            name
-            for name in self._sounds.get(make_sound_key(said), ())
-            if sounds_alike(said, name) and self._own_words.isdisjoint({*words} - {*name.split()})
-        ]
-        return alike[0] if len(alike) == 1 and alike[0] != said else None
 
     def _match(self, words: list[str]) -> RecognizeResult | None:
         spans = [
@@ -166,6 +162,15 @@ def _make_request(found: RecognizeResult, words: list[str]) -> HomeRequest:
     is_own = bool((found.intent_metadata or {}).get(_OWN))
     question = _read_question(found.response)
     return HomeRequest(found.intent.name, slots, question, is_common=not is_own)
+
+
+@lru_cache(maxsize=8192)
+def make_sound_key(word: str) -> str:
+    """Return the consonants as they sound: "light" and "lite" have one key, so "hall", "whole"."""
+    for spelled, sound in _SOUNDS:
+        word = word.replace(spelled, sound)
+    consonants = re.sub(r"[aeiouy]", "", word)
+    return re.sub(r"(.)\1+", r"\1", consonants)
 
 
 class HomeSentences:

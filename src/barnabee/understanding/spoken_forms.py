@@ -1,19 +1,15 @@
-"""How times, days, durations and numbers are said."""
+"""How times, days, durations and numbers are said in a reply."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from datetime import date, datetime, time, timedelta
-from functools import lru_cache
 
 _NOON, _EVENING, _NIGHT, _HALF_HOUR, _HOUR = 12, 18, 22, 30, 60
 _ROUND_MINUTES = {15: "quarter", _HALF_HOUR: "half"}
 _DURATION_UNITS = (("day", 86400), ("hour", 3600), ("minute", 60), ("second", 1))
 _NEAR_DAYS = {0: "today", 1: "tomorrow", -1: "yesterday"}
 _WEEK = 7
-_MAX_CARDINAL_DIGITS = 12  # a longer number is read digit by digit
-_DENOMINATORS = {*range(2, 13), 15, 16, 20, 32, 64, 100}
 
 
 def say_number(number: int) -> str:
@@ -25,8 +21,9 @@ def say_ordinal(number: int) -> str:
 
 
 def say_year(year: int) -> str:
-    """Return "nineteen ninety-nine", "nineteen oh five", "two thousand and five"."""
-    return _to_words(year, "year").replace("oh-", "oh ")
+    """Return "nineteen ninety-nine", and figures where there is more than one way to say it."""
+    is_plain = year % 100 < 10 or not 1000 <= year < 10_000  # noqa: PLR2004
+    return str(year) if is_plain else _to_words(year, "year")
 
 
 def say_time(clock: time) -> str:
@@ -49,15 +46,6 @@ def say_day(day: date, *, today: date) -> str:
     """Return "Friday, December fourth", with the year if it is not that of `today`."""
     year = "" if day.year == today.year else f", {say_year(day.year)}"
     return f"{day:%A}, {day:%B} {say_ordinal(day.day)}{year}"
-
-
-def say_date(year: int, month: int, day: int) -> str | None:
-    """Return "November twenty-eighth, twenty twenty-six"; None for what is no date."""
-    try:
-        spoken = date(year, month, day)
-    except ValueError:
-        return None
-    return f"{spoken:%B} {say_ordinal(day)}, {say_year(year)}"
 
 
 def say_near_day(day: date, *, today: date) -> str:
@@ -86,68 +74,12 @@ def say_duration(duration: timedelta) -> str:
     return join_spoken(parts) or "no time"
 
 
-def spell_digits(figures: str) -> str:
-    """Return "five five five"; anything but the digits 0 to 9 is left out."""
-    return " ".join(say_number(int(figure)) for figure in figures if figure.isdecimal())
-
-
-def say_figures(figures: str) -> str:
-    """Return the words of "1,234.5"; a number with a leading zero is read digit by digit."""
-    whole, point, decimals = figures.replace(",", "").partition(".")
-    if len(whole) > _MAX_CARDINAL_DIGITS or (len(whole) > 1 and whole.startswith("0")):
-        words = spell_digits(whole)
-    else:
-        words = say_number(int(whole or "0")).replace(",", "")
-    return f"{words} point {spell_digits(decimals)}" if point and decimals else words
-
-
-def say_amount(amount: str) -> str:
-    """Return the words of a number, a fraction ("3/4") or both ("1 1/2")."""
-    if "/" not in amount:
-        return say_figures(amount)
-    *whole, fraction = re.split(r"[ -]", amount)
-    top, bottom = map(int, fraction.split("/"))
-    if bottom not in _DENOMINATORS or top >= bottom:
-        words = f"{say_number(top)} over {say_number(bottom)}".replace(",", "")
-        return " ".join([*map(say_figures, whole), words])
-    name = {2: "half", 4: "quarter"}.get(bottom) or say_ordinal(bottom)
-    if whole:
-        article = "an" if name.startswith("e") else "a"
-        part = f"{article} {name}" if top == 1 else f"{say_number(top)} {name}s"
-        return f"{say_figures(whole[0])} and {part}"
-    return f"{say_number(top)} {name}" + ("" if top == 1 else "s")
-
-
-def say_clock(hour: int, minute: int, half: str = "") -> str:
-    """Return "seven oh five", "twelve o'clock", "nineteen thirty", "seven P M"."""
-    if half:
-        minutes = f" {_say_clock_minute(minute)}" if minute else ""
-        return f"{say_number(hour)}{minutes} {half.upper()} M"
-    if minute:
-        return f"{say_number(hour)} {_say_clock_minute(minute)}"
-    if hour in {0, 24}:
-        return "midnight"
-    return f"{say_number(hour)} o'clock" if hour <= 12 else f"{say_number(hour)} hundred"  # noqa: PLR2004
-
-
-def _say_clock_minute(minute: int) -> str:
-    return f"{'oh ' if minute < 10 else ''}{say_number(minute)}"  # noqa: PLR2004
-
-
-def count_unit(amount: str, forms: str) -> str:
-    """Return `forms` ("foot/feet") in the number that follows `amount`."""
-    singular, _, plural = forms.partition("/")
-    is_one = amount in {"1", "1/1"} or ("/" in amount and not re.search(r"[ -]", amount))
-    return singular if is_one else plural or f"{singular}s"
-
-
 def join_spoken(items: Sequence[str], conjunction: str = "and") -> str:
     """Return "milk, eggs and bread"."""
     head, last = items[:-1], items[-1:]
     return f" {conjunction} ".join(filter(None, (", ".join(head), *last)))
 
 
-@lru_cache(maxsize=1024)
 def _to_words(number: int, form: str) -> str:
     from num2words import num2words  # noqa: PLC0415 - takes 0.1 s
 

@@ -6,8 +6,6 @@ import re
 import unicodedata
 from functools import lru_cache
 
-import jellyfish
-
 from barnabee.understanding.spoken_numbers import ONES, TENS, replace_number_words
 
 _AND = re.compile(r"\s*[&+]\s*")
@@ -15,10 +13,6 @@ _APOSTROPHE = re.compile(r"['\u2018\u2019`\u00b4]")
 _NOT_WORD = re.compile(r"[\W_]+")
 _ARTICLE = re.compile(r"^(?:(?:the|a|an|my|our|your) )+(?=\w)")
 _NUMBER = re.compile(rf"\d|\b(?:{'|'.join((*ONES, *TENS))})")
-_SILENT_W = re.compile(r"^who")  # Metaphone drops the h of "whole" instead
-_VOWELS = frozenset("AEIOU")
-# Jaro-Winkler similarity of the letters: "hall" and "whole" 0.64, "fan" and "phone" 0.51.
-_MIN_SIMILARITY = 0.6
 _WRITTEN = {"ß": "ss", "æ": "ae", "œ": "oe", "ø": "o", "ł": "l"}
 
 
@@ -115,27 +109,3 @@ def fold_name(name: str) -> str:
     if _NUMBER.search(words):
         words = replace_number_words(words)
     return _ARTICLE.sub("", words)
-
-
-def make_sound_key(name: str) -> str:
-    """Return how a folded name sounds: "hall light", "whole lite" and "halllight" have one key."""
-    return "".join(map(_make_word_key, name.split()))
-
-
-@lru_cache(maxsize=8192)
-def _make_word_key(word: str) -> str:
-    """Return the word's Metaphone code, a vowel in front as A; itself where it has digits."""
-    if not (word.isascii() and word.isalpha()):
-        return word
-    key = jellyfish.metaphone(_SILENT_W.sub("ho", word))
-    return f"A{key[1:]}" if key[:1] in _VOWELS else key
-
-
-def sounds_alike(said: str, name: str) -> bool:
-    """Return whether two folded names sound alike and their letters are not too different."""
-    key = make_sound_key(name)
-    return (
-        len(key) > 1
-        and key == make_sound_key(said)
-        and jellyfish.jaro_winkler_similarity(said, name) >= _MIN_SIMILARITY
-    )

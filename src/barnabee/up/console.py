@@ -17,8 +17,6 @@ from rich.progress import (
     TaskID,
     TextColumn,
     TimeElapsedColumn,
-    TimeRemainingColumn,
-    TransferSpeedColumn,
 )
 from rich.table import Table
 
@@ -28,7 +26,6 @@ from barnabee.up.logfile import Record, RunView
 from barnabee.up.node_supervisor import format_message
 
 _LINES_SHOWN = 6
-_PROGRESS_EVERY_S = 10.0
 STATE_COLOURS = {
     "healthy": "green",
     "degraded": "yellow",
@@ -256,11 +253,13 @@ def show_progress(console: Console) -> Iterator[ProgressSteps]:
 def show_steps() -> Iterator[StepCallback]:
     """Show consecutive steps on standard error; yield the function that reports them."""
     if not sys.stderr.isatty():
-        yield _LinePrinter()
+        yield _make_line_printer()
         return
     columns = (
-        *(TextColumn("{task.description:>10}"), BarColumn(), DownloadColumn()),
-        *(TransferSpeedColumn(), TimeElapsedColumn(), TimeRemainingColumn()),
+        TextColumn("{task.description:>10}"),
+        BarColumn(),
+        DownloadColumn(),
+        TimeElapsedColumn(),
     )
     with Progress(*columns, console=Console(stderr=True)) as progress:
         tasks: dict[str, TaskID] = {}
@@ -275,21 +274,12 @@ def show_steps() -> Iterator[StepCallback]:
         yield report
 
 
-class _LinePrinter:
-    """Prints each step once, and the progress of a long one every 10 s."""
+def _make_line_printer() -> StepCallback:
+    last_step: list[str] = []
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock, self._step = clock, ""
-        self._began_s = self._printed_s = 0.0
-
-    def __call__(self, step: str, done_bytes: int, total_bytes: int) -> None:
-        now_s = self._clock()
-        if step != self._step:
-            self._step, self._began_s, self._printed_s = step, now_s, now_s
+    def report(step: str, _done_bytes: int, _total_bytes: int) -> None:
+        if last_step[-1:] != [step]:
+            last_step.append(step)
             print(f"  {step}", file=sys.stderr)  # noqa: T201 - output of a command
-        elif total_bytes and done_bytes and now_s - self._printed_s >= _PROGRESS_EVERY_S:
-            self._printed_s = now_s
-            rate = done_bytes / (now_s - self._began_s)
-            left_s = (total_bytes - done_bytes) / rate
-            text = f"{done_bytes / 1e6:.0f} of {total_bytes / 1e6:.0f} MB, {rate / 1e6:.1f} MB/s"
-            print(f"    {text}, {left_s:.0f} s left", file=sys.stderr)  # noqa: T201 - as above
+
+    return report

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -182,18 +182,6 @@ def make_node_environment(deployment: LocalDeployment, name: str) -> dict[str, s
             NODE_VARIABLE: name,
         }
     )
-
-
-def list_credential_users(deployment: LocalDeployment, names: Iterable[str]) -> list[str]:
-    """Return the nodes that run with one of the secrets `names`."""
-    wanted = set(names)
-    of_worker = wanted.intersection(_BACKUP_CREDENTIALS)
-    return [
-        name
-        for name, node in deployment.make_graph().nodes.items()
-        if node.kind != "oneshot"
-        and (wanted.intersection(node.credentials) or (name == "worker" and of_worker))
-    ]
 
 
 def make_backup_environment(deployment: LocalDeployment) -> dict[str, str]:

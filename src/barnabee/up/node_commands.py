@@ -22,14 +22,6 @@ from barnabee.up.redis_server import make_redis_options
 _CONFIGURATION_ERROR = frozenset({2})
 
 
-# Parts that arrive before their turn, of one upload and of all. An upload of 1.5 GB takes 69 MiB;
-# with the defaults of 256 MiB and 1 GiB one of 0.3 GB took 337 MiB.
-S3_BUFFER_OPTIONS = (
-    *("--multipart-streaming-buffer-limit", "32M"),
-    *("--multipart-streaming-buffer-total", "64M"),
-)
-
-
 def _run_module(module: str, *arguments: str) -> NodeCommand:
     argv = (sys.executable, "-m", module, *arguments)
     return NodeCommand(argv, final_statuses=_CONFIGURATION_ERROR)
@@ -78,8 +70,7 @@ def _run_s3(deployment: LocalDeployment) -> NodeCommand:
         secrets.read_secret(deployment.paths, name) for name in (secrets.B2_KEY_ID, secrets.B2_KEY)
     )
     address = f"127.0.0.1:{deployment.system.port('s3')}"
-    options = ("--addr", address, "--config", "/dev/null", *S3_BUFFER_OPTIONS)
-    arguments = ("serve", "s3", *options, str(directory))
+    arguments = ("serve", "s3", "--addr", address, "--config", "/dev/null", str(directory))
     # In the environment, because every user may read a command line; quoted, because rclone splits
     # the variable at commas and expects the pair in one piece.
     environment = {"RCLONE_AUTH_KEY": f'"{key_id},{key}"'}

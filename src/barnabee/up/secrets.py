@@ -14,7 +14,6 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from barnabee.core.errors import SettingMissing
-from barnabee.core.files import write_atomically
 from barnabee.core.settings import redis_password_name
 from barnabee.core.tokens import Scope, TokenStore, lock_tokens
 from barnabee.up.paths import Paths
@@ -49,12 +48,6 @@ def ensure_secrets(paths: Paths) -> None:
         _create(paths.secrets / _GENERATED_KEY_ID, key_id)
         _create(paths.secrets / B2_KEY, secrets.token_hex(20))
         _create(paths.secrets / B2_KEY_ID, key_id)
-
-
-def replace_secrets(paths: Paths, values: Mapping[str, str]) -> None:
-    """Write new values; services get them when they start."""
-    for name, value in values.items():
-        write_atomically(paths.secrets / name, value, mode=0o600, durable=True)
 
 
 def open_token_store(directory: Path, copies: Path) -> TokenStore:

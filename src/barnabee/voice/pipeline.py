@@ -110,8 +110,7 @@ def build_stages(
     wake_words = tuple(shared.system.wake.words)
     fillers = FillerSelector(shared.clips, limits)
     is_recorded = shared.recorder.recordings.is_enabled(room.name)
-    checked_by = shared.gpu if shared.system.wake.confirm else None
-    wake_stage = WakeWordStage(room, wake_client, checked_by)
+    wake_stage = WakeWordStage(room, wake_client)
     vad_stage = VadStage(room, speech_probability, shared.turn_analyzer, echo)
     tts_stage = TtsStage(
         room,
@@ -128,7 +127,6 @@ def build_stages(
         SttStage(
             room,
             shared.gpu,
-            shared.api,
             shared.estimator,
             wake_words,
             on_transcript=vad_stage.add_transcript,

@@ -14,13 +14,11 @@ import re
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Literal
 
 import numpy as np
 
 from barnabee.audio.samples import Samples
-from barnabee.understanding.words import fold_name, make_sound_key
 
 AudioSource = Literal["chime", "filler", "reply"]
 CHUNK_MS = 40
@@ -28,6 +26,7 @@ MAX_CHUNKS_AHEAD = 2  # with the transport: the one being played, and the next
 RING_NOTE_S, RING_PAUSE_S = 0.18, 0.25
 RING_AMPLITUDES = (0.15, 0.35, 0.8)  # by loudness
 TYPICAL_CHARS_PER_S = 14.0  # measured for the default voice; used until a segment is complete
+_SENTENCE_END = re.compile(r"(?:(?<=[.!?…])|(?<=[.!?…][\"')\]]))\s+")
 RATE_HZ = 16_000
 # From handing audio to the transport to recording it: network, player buffer and room acoustics.
 MAX_DELAY_SAMPLES = int(0.8 * RATE_HZ)
@@ -158,30 +157,10 @@ def strip_wake_word(text: str, wake_words: Sequence[str]) -> str:
     return text if any(map(str.isalnum, text)) else ""
 
 
-# Metaphone's codes of consonants that speech recognition confuses: ch and j, th and v, p and b.
-_CONFUSED = str.maketrans("X0B", "JFP")
-_MIN_KEY_CHARS = 3
-
-
-def resembles_wake_word(text: str, wake_word: str) -> bool:
-    """Return whether one or two words of a transcript sound like the end of a wake word. Pure.
-
-    The last consonant may be missing, or one be added: "Jarvie" and "Jarvist" count as "jarvis".
-    """
-    wanted = _make_wake_key(wake_word.replace("-", "_").rpartition("_")[2])
-    words = fold_name(text).split()
-    runs = (*words, *map(" ".join, pairwise(words)))
-    return any(_is_near(_make_wake_key(run), wanted) for run in runs)
-
-
-def _make_wake_key(words: str) -> str:
-    return make_sound_key(words).translate(_CONFUSED)
-
-
-def _is_near(one: str, other: str) -> bool:
-    shorter, longer = sorted((one, other), key=len)
-    is_longer_by_one = len(longer) - len(shorter) == 1 and longer.startswith(shorter)
-    return one == other or (is_longer_by_one and len(shorter) >= _MIN_KEY_CHARS)
+def split_sentences(text: str) -> list[str]:
+    """Split a reply into sentences; parts without a letter or digit are dropped. Pure."""
+    parts = (part.strip() for part in _SENTENCE_END.split(text))
+    return [part for part in parts if any(map(str.isalnum, part))]
 
 
 @dataclass

@@ -40,7 +40,6 @@ class RoomSession:
         self.unprompted: UnpromptedSpeech | None = None  # what is spoken on SPEAK_UNPROMPTED
         # While BEGIN_TURN is handled: how far back in the audio the turn starts.
         self.pre_roll_ms: int | None = None
-        self._wake_check: asyncio.Task[bool] | None = None  # of the last wake word
         self._state = conversation.RoomState()
         self._effect_handlers: dict[Effect, list[Callable[[], None]]] = defaultdict(list)
         self._timer: asyncio.TimerHandle | None = None
@@ -114,17 +113,6 @@ class RoomSession:
         self.dispatch(RoomEvent.WAKE_WORD_DETECTED)
         self._trace_id, self.pre_roll_ms = "", None
 
-    def set_wake_check(self, check: asyncio.Task[bool] | None) -> None:
-        """Let `check` confirm the wake word of the running turn; the one before is cancelled."""
-        if self._wake_check is not None:
-            self._wake_check.cancel()
-        self._wake_check = check
-
-    async def is_wake_confirmed(self) -> bool:
-        """Return False if the turn began with a wake word that its check rejects; waits for it."""
-        check = self._wake_check
-        return check is None or not self._state.is_wake_unconfirmed or await asyncio.shield(check)
-
     def speak(self, speech: UnpromptedSpeech) -> bool:
         """Speak without having been asked; False while there is a conversation."""
         before, waiting = self._state.turn_number, self.unprompted
@@ -163,7 +151,6 @@ class RoomSession:
         self._state = replace(self._state, state=ConversationState.ASLEEP, deadline_s=None)
         self._set_timer()
         self._closed = True
-        self.set_wake_check(None)
         self._end_turn()
         if self._finishing:
             await asyncio.wait(self._finishing)

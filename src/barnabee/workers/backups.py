@@ -17,24 +17,17 @@ import time
 from collections.abc import Awaitable, Callable
 from contextlib import closing, suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta, tzinfo
+from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
 import structlog
 
-from barnabee.backup import (
-    cold_start,
-    consistent_copy,
-    drill,
-    litestream,
-    recordings_copy,
-    snapshots,
-    status,
-)
+from barnabee.backup import consistent_copy, drill, litestream, recordings_copy, snapshots, status
 from barnabee.backup import drill as drill_module
-from barnabee.backup.restore_sources import MAX_CLOCK_SKEW
-from barnabee.core.errors import BarnabeeError, DependencyDown, StoreFailed
+from barnabee.backup.status import next_time_of_day
+from barnabee.core.errors import BarnabeeError, DependencyDown
 from barnabee.core.schema import System
 from barnabee.core.settings import Settings
 from barnabee.store.provider import DatabaseProvider
@@ -46,6 +39,7 @@ FIRST_EVER_AFTER_S = 3600.0
 RETRY_AFTER_S = 3600.0
 STOP_LIMIT_S = 2.0
 NICE = 19
+MAX_CLOCK_SKEW = timedelta(hours=1)
 _REASON_CHARS = 300
 LAG_EVERY_S = 5.0
 COPIES_EVERY_S = 60.0
@@ -61,27 +55,16 @@ class LastRuns:
     drill: datetime | None
     audio: datetime | None
 
-    def ignore_future(self, now: datetime) -> LastRuns:
-        """Return the runs without those of a clock that was ahead: tasks would wait until then."""
-        runs, latest = (self.snapshot, self.drill, self.audio), now + MAX_CLOCK_SKEW
-        return LastRuns(*(at if at and at <= latest else None for at in runs))
-
 
 def choose_due_task(
-    system: System,
-    last_runs: LastRuns,
-    now: datetime,
-    up_s: float,
-    zone: tzinfo | None = None,
-    *,
-    drill_requested: bool = False,
+    system: System, last_runs: LastRuns, now: datetime, up_s: float, *, drill_requested: bool
 ) -> BackupTask | None:
-    """Return the most urgent task that is due; times of day are those of `zone`."""
+    """Return the most urgent task that is due. Pure; `now` is in the local time zone."""
     if drill_requested:
         return "drill"
     if up_s < AFTER_START_S:
         return None
-    backup, last_runs = system.backup, last_runs.ignore_future(now)
+    backup = system.backup
     daily: tuple[tuple[BackupTask, str, datetime | None], ...] = (
         ("snapshot", backup.snapshot_at, last_runs.snapshot),
         ("drill", backup.drill_at, last_runs.drill),
@@ -89,7 +72,7 @@ def choose_due_task(
     for task, time_of_day, last in daily:
         if last is None and up_s >= FIRST_EVER_AFTER_S:
             return task
-        if last is not None and last < status.last_due_time(time_of_day, now, zone):
+        if last is not None and last < next_time_of_day(time_of_day, now) - timedelta(days=1):
             return task
     interval = timedelta(seconds=backup.audio_every_s)
     if backup.audio_to and (last_runs.audio is None or now - last_runs.audio >= interval):
@@ -105,11 +88,11 @@ class BackupScheduler:
         system: System,
         settings: Settings,
         *,
-        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        now: Callable[[], datetime] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._system, self._settings, self._clock = system, settings, clock
-        self._now, self._zone = now, status.find_time_zone(settings)
+        self._now = now or partial(status.local_now, settings)
         self._started_s = clock()
         self._failed_at_s: dict[str, float] = {}
         self._process: asyncio.subprocess.Process | None = None
@@ -123,7 +106,7 @@ class BackupScheduler:
         requested = await asyncio.to_thread(status.is_drill_requested, self._settings)
         up_s = self._clock() - self._started_s
         task = choose_due_task(
-            *(self._system, last_runs, self._now(), up_s, self._zone), drill_requested=requested
+            self._system, last_runs, self._now(), up_s, drill_requested=requested
         )
         if task is None:
             return
@@ -166,6 +149,8 @@ class BackupScheduler:
             log.info("backup_task_done", task=task)
 
     def _read_last_runs(self) -> LastRuns:
+        # Ignore times in the future, from a clock that was wrong: tasks would wait until then.
+        latest = self._now() + MAX_CLOCK_SKEW
         made_at = snapshots.read_state(self._settings).made_at
         copied = recordings_copy.read_state(self._settings.data_dir)
         path = self._settings.database_path
@@ -175,11 +160,15 @@ class BackupScheduler:
         except sqlite3.Error:
             last = None
         drilled = datetime.fromisoformat(last.started_at) if last else None
-        return LastRuns(made_at, drilled, copied.copied_before)
+        return LastRuns(
+            made_at if made_at and made_at <= latest else None,
+            drilled if drilled and drilled <= latest else None,
+            copied.copied_before,
+        )
 
 
 class BackupMonitor:
-    """Measures backups periodically; `clock` is monotonic, in seconds."""
+    """Measures backups periodically; `clock` is in seconds since the epoch."""
 
     def __init__(
         self,
@@ -188,7 +177,7 @@ class BackupMonitor:
         provider: DatabaseProvider,
         metrics: BackupMetrics,
         *,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self._system, self._settings, self._provider = system, settings, provider
         self._metrics, self._clock = metrics, clock
@@ -197,7 +186,7 @@ class BackupMonitor:
 
     async def run_for_ever(self) -> None:
         """Measure until cancelled."""
-        copies_at_s = float("-inf")
+        copies_at_s = 0.0
         try:
             while True:
                 await self._try(self.measure_lag)
@@ -220,13 +209,11 @@ class BackupMonitor:
             lag = await litestream.measure_lag(
                 Path(self._settings.litestream_socket), self._settings.database_path
             )
-        except DependencyDown as error:
-            self._set_refused(error)
+        except DependencyDown:
             # The number of transactions is unknown, but the time, which alerts use, is known.
             self._metrics.set("lag_transactions", float("nan"))
             self._set_lag_since(now_s)
             return
-        self._set_refused(lag.failure)
         self._metrics.set("lag_transactions", lag.transactions)
         if lag.transactions:
             self._set_lag_since(now_s)
@@ -234,14 +221,10 @@ class BackupMonitor:
             self._behind_since_s = None
             self._metrics.set("lag_seconds", 0)
 
-    def _set_refused(self, error: DependencyDown | None) -> None:
-        needs_operator = isinstance(error, StoreFailed) and error.fault in {"refused", "missing"}
-        self._metrics.set("store_refuses", needs_operator)
-
     def _set_lag_since(self, now_s: float) -> None:
         if self._behind_since_s is None:
             self._behind_since_s = now_s
-        self._metrics.set("lag_seconds", self._clock() - self._behind_since_s)
+        self._metrics.set("lag_seconds", max(0.0, self._clock() - self._behind_since_s))
 
     async def measure_copies(self) -> None:
         """Export the age of snapshots and recordings' copies, and the results of drills."""
@@ -253,8 +236,6 @@ class BackupMonitor:
             self._metrics.set("audio_copied_timestamp_seconds", copied.copied_before.timestamp())
         if self._system.backup.audio_to:
             self._metrics.set("audio_failures", copied.failures)
-        substitute = await asyncio.to_thread(cold_start.read_substitute, self._settings.data_dir)
-        self._metrics.set("substitute_used", substitute is not None)
         database = await self._provider.database()
         last, good = await database.read(
             lambda connection: (

@@ -194,8 +194,6 @@ SERIES = {
     "drill_last_run_timestamp_seconds": "Start of the last drill.",
     "audio_copied_timestamp_seconds": "Recordings older than this have been copied.",
     "audio_failures": "Consecutive failures to copy recordings.",
-    "store_refuses": "1 while the object store refuses the key or lacks the bucket.",
-    "substitute_used": "1 while a copy used instead of the replica is not acknowledged.",
 }
 
 

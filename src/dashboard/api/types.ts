@@ -203,11 +203,6 @@ export interface SnapshotResponse {
   next_at: string;
 }
 
-/** Names of things, places, people, lists and timers; the likeliest to be said first. */
-export interface SpokenNames {
-  names: Array<string>;
-}
-
 /** Start of a stage, relative to the end of speech, and its duration. */
 export interface StageTimingResponse {
   at_ms: number;

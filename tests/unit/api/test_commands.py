@@ -6,28 +6,22 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
-from types import SimpleNamespace
 from typing import Any
 
 import httpx
 import pytest
-from fastapi import FastAPI
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from barnabee.api.routes.commands import MEDIA_TYPE, CommandStream, router
+from barnabee.api.routes.commands import MEDIA_TYPE, CommandStream
 from barnabee.clients.api import read_events
-from barnabee.core.errors import DatabaseFull, DependencyDown, InvalidUtterance
+from barnabee.core.errors import DatabaseFull, InvalidUtterance
 from barnabee.core.http import add_error_handlers
-from barnabee.understanding.interfaces import ScheduleEntry, SentenceSink
+from barnabee.understanding.interfaces import SentenceSink
 from support.asgi_server import serve_app
-from support.home import FakeHome
-from support.schedule import FakeSchedule
 
-NAMES = ["Hall light", "ceiling", "pasta", "Kitchen", "Hall", "Kitchen light", "Mum", "Shopping"]
 Run = Callable[[SentenceSink], Awaitable[dict[str, Any]]]
 
 
@@ -112,36 +106,3 @@ async def test_a_client_that_leaves_is_noticed_and_the_command_completes(
             await asyncio.gather(posting, return_exceptions=True)
         await left.wait()
         await completed.wait()
-
-
-async def read_names(services: object, room: str) -> list[str]:
-    """Return what `GET /v1/names` answers with these services of the command handler."""
-    app = FastAPI()
-    app.include_router(router)
-    app.state.service = SimpleNamespace(command_handler=SimpleNamespace(services=services))
-    async with serve_app(app) as url, httpx.AsyncClient(base_url=url) as http:
-        response = await http.get("/v1/names", params={"room": room})
-    names: list[str] = response.json()["names"]
-    return names
-
-
-async def test_names_of_the_room_come_first_and_sensors_last() -> None:
-    home, schedule = FakeHome(), FakeSchedule()
-    home.add("sensor.kitchen", "Kitchen light", "on", area="kitchen")  # the same name, once
-    home.add("light.hall", "Hall light", area="hall", aliases=("ceiling",))
-    home.add("light.kitchen", "kitchen light", area="kitchen")
-    home.add("person.mum", "Mum")
-    home.add("todo.shopping", "Shopping")
-    due = datetime(2026, 11, 28, 18, tzinfo=UTC)
-    await schedule.save(ScheduleEntry("t", "timer", due, label="pasta"))
-    services = SimpleNamespace(home=home, schedule=schedule)
-    found = await read_names(services, "hall")
-    assert [name.casefold() for name in found] == [name.casefold() for name in NAMES]
-    assert (await read_names(services, "kitchen"))[0].casefold() == "kitchen light"
-
-
-async def test_names_without_home_assistant_are_those_of_the_timers() -> None:
-    home = FakeHome()
-    home.error = DependencyDown(dependency="Home Assistant", reason="it is away")
-    assert await read_names(SimpleNamespace(home=home, schedule=None), "hall") == []
-    assert await read_names(SimpleNamespace(home=None, schedule=None), "hall") == []

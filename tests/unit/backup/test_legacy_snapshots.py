@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from barnabee.backup import integrity, restore_sources, snapshots
+from barnabee.backup import integrity, restore_sources
 from barnabee.core.errors import BadInput, NotFound
 from support.backup import flip_bits, truncate_file
 
@@ -40,12 +40,12 @@ def test_a_damaged_archive_is_refused(
 ) -> None:
     damage(folder / name)  # type: ignore[operator]
     with pytest.raises(ValueError, match=r"damaged|not the one|cannot be opened"):
-        snapshots.read_archive(folder / name, KIT, tmp_path / "x.db")
+        restore_sources.read_archive(folder / name, KIT, tmp_path / "x.db")
 
 
 def test_a_wrong_or_missing_key_is_named(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="cannot be opened with this key"):
-        snapshots.read_archive(folder / ENCRYPTED, OTHER_KEY, tmp_path / "x.db")
+        restore_sources.read_archive(folder / ENCRYPTED, OTHER_KEY, tmp_path / "x.db")
     with pytest.raises(BadInput, match="--key"):
         restore_sources.find_legacy_source(folder / ENCRYPTED, None)
     with pytest.raises(BadInput, match="a letter is wrong"):

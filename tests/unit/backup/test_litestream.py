@@ -5,11 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from barnabee.backup import litestream, status, store_probe
-from barnabee.backup.litestream import ReplicationLag
+from barnabee.backup import litestream
 from barnabee.core import settings as settings_module
 from barnabee.core import system as system_module
-from barnabee.core.errors import DependencyDown, SettingInvalid, StoreFailed
+from barnabee.core.errors import DependencyDown, SettingInvalid
 from barnabee.core.schema import System
 from barnabee.core.settings import Settings
 
@@ -85,31 +84,3 @@ async def test_a_missing_socket_raises_dependency_down(tmp_path: Path) -> None:
 
 def test_lag_counts_the_missing_transactions() -> None:
     assert litestream.ReplicationLag(local_txid=7, replica_txid=5).transactions == 2
-
-
-async def test_health_and_status_name_how_the_store_fails(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    socket, database = tmp_path / "socket", tmp_path / "barnabee.db"
-    lags = [ReplicationLag(9, 5), ReplicationLag(9, 0), ReplicationLag(9, 9)]
-
-    async def measure(*_arguments: object) -> ReplicationLag:
-        if not lags:
-            raise DependencyDown(dependency="replica", reason="litestream hangs")
-        return lags.pop(0)
-
-    monkeypatch.setattr(litestream, "_measure_lag", measure)
-    store_probe.publish_failure(socket, StoreFailed("refused", "status 403: InvalidAccessKeyId"))
-    found = await status.check_replica(socket, database, 0)
-    assert found is not None
-    assert found.code == "store_refused"
-    assert "4 transactions are not in the replica yet" in found.message
-    assert "InvalidAccessKeyId" in found.message
-    with pytest.raises(StoreFailed, match="InvalidAccessKeyId"):
-        await status.check_replica(socket, database, 0)
-    assert await status.check_replica(socket, database, 0) is None
-    with pytest.raises(StoreFailed, match="InvalidAccessKeyId"):
-        await status.check_replica(socket, database, 0)
-    store_probe.publish_failure(socket, None)
-    with pytest.raises(DependencyDown, match="litestream hangs"):
-        await status.check_replica(socket, database, 0)

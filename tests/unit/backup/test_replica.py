@@ -5,8 +5,7 @@ from datetime import datetime
 import pytest
 
 from barnabee.backup import replica as replica_module
-from barnabee.backup import store_probe
-from barnabee.backup.store_probe import LtxFile
+from barnabee.backup.replica import LtxFile
 from barnabee.core.errors import BadRequest
 
 
@@ -23,23 +22,23 @@ def test_the_ends_of_consecutive_files_can_be_restored() -> None:
         ltx_file(0, 28, 28),
     ]
 
-    assert store_probe.list_restorable_txids(files) == [10, 20, 25, 26]
-    store_probe.require_restorable(25, files)
+    assert replica_module.list_restorable_txids(files) == [10, 20, 25, 26]
+    replica_module.require_restorable(25, files)
     with pytest.raises(BadRequest, match="nearest: 20 and 25"):
-        store_probe.require_restorable(23, files)
+        replica_module.require_restorable(23, files)
     with pytest.raises(BadRequest, match=r"nearest: 26\b"):
-        store_probe.require_restorable(27, files)
+        replica_module.require_restorable(27, files)
 
 
 def test_a_gap_is_described_with_what_can_be_restored() -> None:
     whole = [ltx_file(9, 1, 10), ltx_file(0, 11, 11)]
-    assert store_probe.describe_gap([]) is None
-    assert store_probe.describe_gap(whole) is None
-    assert store_probe.describe_gap([*whole, ltx_file(0, 13, 13), ltx_file(0, 17, 17)]) == (
+    assert replica_module.describe_gap([]) is None
+    assert replica_module.describe_gap(whole) is None
+    assert replica_module.describe_gap([*whole, ltx_file(0, 13, 13), ltx_file(0, 17, 17)]) == (
         "transaction 12 is missing; restore up to transaction 11 with `--txid 11`, "
         "or the newest snapshot with `--from snapshot`"
     )
-    assert store_probe.describe_gap([ltx_file(0, 5, 9)]) == (
+    assert replica_module.describe_gap([ltx_file(0, 5, 9)]) == (
         "transactions 1 to 4 are missing; restore the newest snapshot with `--from snapshot`"
     )
 

@@ -23,10 +23,9 @@ from barnabee.clients.gpu import GpuClient
 from barnabee.core.errors import DependencyDown
 from barnabee.core.logging import escape_controls
 from barnabee.store.waterfall import make_waterfall
-from barnabee.up.console import PlainView, _LinePrinter, format_record, make_node_table
+from barnabee.up.console import PlainView, format_record, make_node_table
 from barnabee.up.paths import Paths
 from barnabee.up.run_state import NodeState, RunState
-from support.clock import FakeClock
 
 # a colour, a window title, the C1 form of CSI, a carriage return, a direction override
 HOSTILE = "one\x1b[31mtwo\x1b]0;pwned\x07three\x9b2Jfour\rfive\u202esix\x7f"
@@ -45,22 +44,6 @@ def test_no_control_remains_and_json_stays_json(text: str) -> None:
     escape_controls(text).encode()
     whole = json.dumps({"text": text}, ensure_ascii=False)
     assert json.loads(escape_controls(whole)) == {"text": text}
-
-
-def test_a_long_step_shows_rate_and_time_left(capsys: pytest.CaptureFixture[str]) -> None:
-    clock = FakeClock()
-    report = _LinePrinter(clock)
-    for second in range(25):
-        clock.now_s = 1000.0 + second
-        report("fetch", second * 20_000_000, 1_000_000_000)
-    report("check", 0, 0)
-    report("check", 0, 0)
-    assert capsys.readouterr().err.splitlines() == [
-        "  fetch",
-        "    200 of 1000 MB, 20.0 MB/s, 40 s left",
-        "    400 of 1000 MB, 20.0 MB/s, 30 s left",
-        "  check",
-    ]
 
 
 async def test_say_prints_a_hostile_reply_visibly(capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from barnabee.clients.api import ApiClient, find_unspoken
 from barnabee.core import tracing
-from barnabee.core.errors import BadInput, DependencyDown, Overloaded, TimedOut, Unavailable
+from barnabee.core.errors import BadInput, DependencyDown, Overloaded, TimedOut
 
 ANSWER: dict[str, Any] = {
     "reply": "Done.",
@@ -132,17 +132,3 @@ async def test_a_stream_that_fails_is_an_error(
 )
 def test_what_was_spoken_is_not_spoken_again(reply: str, spoken: list[str], rest: str) -> None:
     assert find_unspoken(reply, spoken) == rest
-
-
-async def test_names_are_those_of_the_room() -> None:
-    def answer(request: httpx.Request) -> httpx.Response:
-        return httpx.Response(200, json={"names": [f"{request.url.params['room']} light"]})
-
-    assert await make_client(answer).read_names("hall") == ["hall light"]
-
-
-@pytest.mark.parametrize("status", [404, 503])
-async def test_names_of_an_api_that_has_none_are_an_error(status: int) -> None:
-    body = {"code": "x", "message": "no", "trace_id": ""}
-    with pytest.raises((BadInput, Unavailable)):
-        await make_client(lambda _: httpx.Response(status, json=body)).read_names("hall")

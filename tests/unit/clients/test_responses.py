@@ -50,7 +50,6 @@ DOWN_ERRORS = {
     *(errors.DatabaseCorrupt, errors.DatabaseReadOnly, errors.DatabaseFull),
     *(errors.DatabaseTooNew, errors.DatabaseMismatch),
     *(errors.BackupUnreachable, errors.BackupDamaged, errors.BackupFailed),
-    errors.StoreFailed,
     *(errors.ProbeFailed, errors.AlertNotDelivered, errors.LeaseNotHeld, errors.CrossSiteRequest),
     *(errors.MicrophoneReplaced, errors.AudioTooFast),  # only sent to browsers
     errors.Forbidden,

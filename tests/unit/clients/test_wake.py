@@ -48,7 +48,7 @@ async def test_wake_word_is_detected_with_the_chosen_settings(start: ServiceStar
         assert (wake.word, wake.score) == ("alexa", 0.8)
         assert len(wake.trace_id) == 32
         ready = await client.ready()
-        assert (ready["room"], ready["thresholds"]) == ("kitchen", {"alexa": 700})
+        assert (ready["room"], ready["words"], ready["threshold"]) == ("kitchen", ["alexa"], 700)
         client.report_false_wake(wake)
 
         async def counted() -> bool:

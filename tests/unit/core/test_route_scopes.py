@@ -40,7 +40,6 @@ EXPECTED: dict[str, dict[str, Scope | None]] = {
         "GET /login": None,
         "POST /api/login": None,
         "POST /v1/command": TALK,
-        "GET /v1/names": TALK,
         "POST /v1/turns/{trace_id}/spoken": TALK,
         "POST /v1/notifications": TALK,  # and for our own services only
         "POST /api/talk/offer": TALK,

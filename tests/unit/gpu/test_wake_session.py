@@ -29,14 +29,13 @@ TABLE = WakeConfig(
     pause_ms=400,
     streams_max=2,
     room={"kitchen": 650},
-    word={"alexa": 700},
 )
 
 
 def make_detector(threshold: int = 500, pause_ms: int = 400) -> WakeDetector:
-    words = ("hey_jarvis", "alexa")
-    thresholds = dict.fromkeys(words, threshold)
-    return WakeDetector(WakeRequest("kitchen", "kitchen", words, thresholds, pause_ms))
+    return WakeDetector(
+        WakeRequest("kitchen", "kitchen", ("hey_jarvis", "alexa"), threshold, pause_ms)
+    )
 
 
 def detect_frames(scores: list[float], **options: int) -> list[int]:
@@ -52,30 +51,16 @@ def detect_frames(scores: list[float], **options: int) -> list[int]:
 
 def test_defaults_come_from_system_toml() -> None:
     assert parse_wake_request({}, TABLE) == WakeRequest(
-        "", "other", ("hey_jarvis", "alexa"), {"hey_jarvis": 500, "alexa": 700}, 400
+        "", "other", ("hey_jarvis", "alexa"), 500, 400
     )
 
 
-@pytest.mark.parametrize(
-    ("query", "thresholds"),
-    [
-        ({"room": "attic"}, {"hey_jarvis": 500, "alexa": 700}),
-        ({"room": "kitchen"}, {"hey_jarvis": 650, "alexa": 650}),
-        ({"room": "kitchen", "threshold": "900"}, {"hey_jarvis": 900, "alexa": 900}),
-    ],
-)
-def test_threshold_is_that_of_the_query_else_room_else_word(
-    query: dict[str, str], thresholds: dict[str, int]
-) -> None:
-    assert parse_wake_request(query, TABLE).thresholds_permille == thresholds
-
-
-def test_each_word_has_its_own_threshold() -> None:
-    detector = WakeDetector(parse_wake_request({}, TABLE))
-    assert detector.process({"hey_jarvis": 0.1, "alexa": 0.6}) is None
-    found = detector.process({"hey_jarvis": 0.6, "alexa": 0.1})
-    assert found is not None
-    assert found.word == "hey_jarvis"
+def test_threshold_of_the_query_overrides_that_of_the_room() -> None:
+    assert parse_wake_request({"room": "kitchen"}, TABLE).threshold_permille == 650
+    assert parse_wake_request({"room": "attic"}, TABLE).threshold_permille == 500
+    assert (
+        parse_wake_request({"room": "kitchen", "threshold": "900"}, TABLE).threshold_permille == 900
+    )
 
 
 def test_only_configured_rooms_have_a_metric_label() -> None:

@@ -27,7 +27,7 @@ async def test_wake_word_is_detected(start: ServiceStarter) -> None:
     async with serve_wake_words(start) as server, server.open_stream(room="kitchen") as link:
         assert link.ready["type"] == "ready"
         assert link.ready["words"] == ["hey_jarvis"]
-        assert (link.ready["room"], link.ready["thresholds"]["hey_jarvis"]) == ("kitchen", 500)
+        assert (link.ready["room"], link.ready["threshold"]) == ("kitchen", 500)
         await link.send_audio(QUIET, QUIET, server.engine.make_frame("hey_jarvis", 870))
         woken = await link.receive()
         assert (woken["type"], woken["word"], woken["score"]) == ("wake", "hey_jarvis", 0.87)

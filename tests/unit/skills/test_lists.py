@@ -178,11 +178,3 @@ async def test_without_a_list_or_home_assistant_the_reply_says_so() -> None:
     down = FakeHome(error=DependencyDown(dependency="home_assistant", reason="gone"))
     with pytest.raises(DependencyDown):
         await SkillDialogue([lists.SKILL], down).say(sentence)
-
-
-async def test_misheard_list_is_the_one_that_sounds_like_it(
-    home: FakeHome, dialogue: SkillDialogue
-) -> None:
-    await reply(dialogue, "add milk to the chopping list")
-    assert list(home.items[SHOPPING]) == ["milk"]
-    assert "I know no birthday list" in str(await reply(dialogue, "add milk to the birthday list"))

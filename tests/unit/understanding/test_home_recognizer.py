@@ -9,7 +9,6 @@ import pytest
 
 from barnabee.understanding.home_recognizer import HomeRecognizer, HomeRequest, fold_sentence
 from barnabee.understanding.interfaces import Area, Entity, Home
-from barnabee.understanding.words import sounds_alike
 from support.home import FakeHome, make_demo_home
 
 LIGHT = {"domain": "light"}
@@ -114,39 +113,11 @@ async def test_names_match_however_they_are_written(name: str, said: str) -> Non
         ("turn off the lights in the all", None),
         ("turn on the wall light", None),
         ("what is the whole story", None),
-        ("turn on the lights in the hole", {"area": "hall"}),
-        ("turn off Noahs knight lite", {"name": "noahs night light"}),
-        ("turn off the bad room light", {"name": "bedroom light"}),
-        ("turn on Bern's lamp", None),
-        ("turn on Tom's lamp", None),
-        ("turn on the phone", None),
-        ("turn on lamp three", None),
     ],
 )
 async def test_misheard_name_is_recognized(text: str, slots: dict[str, str] | None) -> None:
-    home = make_demo_home()
-    for number, name in enumerate(("Noah's night light", "Tim's lamp", "Tom's fan", "Lamp 2")):
-        home.add(f"light.own_{number}", name, "off")
-    home.add("fan.fan", "Fan", "off")
-    found = (await make_recognizer(home)).recognize(text)
-    assert (found and {key: found.slots.get(key) for key in slots or {}}) == slots
-
-
-@pytest.mark.parametrize(
-    ("said", "name", "is_alike"),
-    [
-        ("hole lite", "hall light", True),
-        ("kitchenlight", "kitchen light", True),
-        ("grocery", "crossery", True),
-        ("phone", "fan", False),
-        ("oven", "fan", False),
-        ("lamp 3", "lamp 2", False),
-        ("bathroom", "bedroom", False),
-        ("a", "e", False),
-    ],
-)
-def test_names_sound_alike_by_consonants_and_letters(said: str, name: str, is_alike: bool) -> None:
-    assert sounds_alike(said, name) is is_alike
+    found = (await make_recognizer()).recognize(text)
+    assert (found and {"name": found.slots["name"]}) == slots
 
 
 async def test_names_are_read_again_after_a_change() -> None:

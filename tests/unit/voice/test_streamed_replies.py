@@ -11,10 +11,8 @@ from typing import Any
 import pytest
 from starlette.responses import Response, StreamingResponse
 
-from barnabee.core.schema import RoomVoice
-from barnabee.core.system import load_system
 from barnabee.voice.transports import websocket
-from support.voice import ROOT, load_recording, make_silence
+from support.voice import load_recording, make_silence
 from support.voice_stack import MAX_AHEAD_S, VoiceStack, open_woken_microphone, run_voice_stack
 
 LIGHT = load_recording("kitchen_light_af_heart")
@@ -71,23 +69,6 @@ async def test_the_first_sentence_is_spoken_while_the_rest_is_generated(stack: V
         assert microphone.get_messages("reply")[0]["text"] == f"{FIRST} {SECOND} {LAST}"
     assert stack.synthesizer.spoken == [FIRST, SECOND, LAST]
     assert stack.voice.metric("barnabee_turns_total", outcome="answered", code="") == 1
-
-
-async def test_a_room_has_its_own_voice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(websocket, "MAX_AHEAD_S", MAX_AHEAD_S)
-    graph = load_system(ROOT / "system.toml")
-    kitchen = {"kitchen": RoomVoice(voice="af_heart", speed_percent=90)}
-    graph = graph.model_copy(update={"voice": graph.voice.model_copy(update={"room": kitchen})})
-    async with run_voice_stack(tmp_path, graph) as stack:
-        for room in ("kitchen", "hall"):
-            reply = Reply(make_result(FIRST))
-            reply.go_on.set()
-            stack.api.refuse = reply.make_response
-            async with open_woken_microphone(stack, room) as microphone:
-                await microphone.send_audio(LIGHT, make_silence(2.0))
-                await microphone.wait_for_state("follow_up")
-        voices = list(dict.fromkeys(stack.synthesizer.requests))
-        assert voices == [("af_heart", 0.9), ("barnabee", 1.0)]
 
 
 async def test_stopping_ends_the_generation(stack: VoiceStack) -> None:

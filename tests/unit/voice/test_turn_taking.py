@@ -34,10 +34,10 @@ class GatedTranscriber(FakeTranscriber):
     gate: JobGate = field(default_factory=JobGate)
 
     def transcribe(
-        self, samples: Samples, *, language: str | None, prompt: str = "", words: bool = False
+        self, samples: Samples, *, language: str, words: bool = False
     ) -> Iterator[Segment]:
         self.gate.wait_until_open()
-        yield from super().transcribe(samples, language=language, prompt=prompt, words=words)
+        yield from super().transcribe(samples, language=language, words=words)
 
 
 @dataclass

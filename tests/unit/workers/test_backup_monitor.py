@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 from prometheus_client import generate_latest
 
-from barnabee.backup import cold_start, drill, litestream, recordings_copy, snapshots, status
+from barnabee.backup import drill, litestream, recordings_copy, snapshots, status
 from barnabee.backup.drill import DrillResult
 from barnabee.backup.litestream import ReplicationLag
 from barnabee.backup.snapshots import SnapshotState
 from barnabee.core import settings as settings_module
 from barnabee.core import system as system_module
-from barnabee.core.errors import DependencyDown, StoreFailed, StoreFault
+from barnabee.core.errors import DependencyDown
 from barnabee.core.metrics import Metrics
 from barnabee.core.settings import Settings
 from barnabee.store.provider import DatabaseProvider
@@ -79,13 +79,12 @@ async def test_the_lag_in_seconds_grows_also_while_litestream_does_not_answer(
     fake: FakeLitestream,
 ) -> None:
     await fake.monitor.measure_lag()
-    healthy = {"lag_transactions": 0, "lag_seconds": 0, "store_refuses": 0}
-    assert fake.read_series() == healthy
+    assert fake.read_series() == {"lag_transactions": 0, "lag_seconds": 0}
     fake.lag = ReplicationLag(9, 5)
     await fake.monitor.measure_lag()
     fake.clock.now_s += 40
     await fake.monitor.measure_lag()
-    assert fake.read_series() == healthy | {"lag_transactions": 4, "lag_seconds": 40}
+    assert fake.read_series() == {"lag_transactions": 4, "lag_seconds": 40}
     fake.lag = None
     fake.clock.now_s += 20
     await fake.monitor.measure_lag()
@@ -93,26 +92,14 @@ async def test_the_lag_in_seconds_grows_also_while_litestream_does_not_answer(
     assert math.isnan(fake.read_series()["lag_transactions"])
     fake.lag = ReplicationLag(9, 9)
     await fake.monitor.measure_lag()
-    assert fake.read_series() == healthy
-
-
-@pytest.mark.parametrize(
-    ("fault", "refuses"), [("refused", 1), ("missing", 1), ("unreachable", 0), ("throttled", 0)]
-)
-async def test_what_an_operator_has_to_change_has_a_series(
-    fake: FakeLitestream, fault: StoreFault, refuses: int
-) -> None:
-    fake.lag = ReplicationLag(9, 5, StoreFailed(fault, "injected"))
-    await fake.monitor.measure_lag()
-    assert fake.read_series()["store_refuses"] == refuses
+    assert fake.read_series() == {"lag_transactions": 0, "lag_seconds": 0}
 
 
 async def test_snapshots_copies_and_drills_are_exported(
     fake: FakeLitestream, settings: Settings
 ) -> None:
     await fake.monitor.measure_copies()
-    assert fake.read_series() == {"audio_failures": 0, "substitute_used": 0}
-    cold_start.record_substitute(settings.data_dir, "the snapshot 1a2b", "lz4")
+    assert fake.read_series() == {"audio_failures": 0}
     made_at = datetime(2026, 1, 31, 3, 10, tzinfo=UTC)
     snapshots.write_state(settings, SnapshotState("4c7de640", made_at.isoformat()))
     drill.record_drill(
@@ -131,10 +118,6 @@ async def test_snapshots_copies_and_drills_are_exported(
     assert series["drill_last_run_timestamp_seconds"] == 1769830800
     assert series["last_verified_restore_timestamp_seconds"] == 1769744400
     assert series["audio_failures"] == 3
-    assert series["substitute_used"] == 1
-    assert cold_start.acknowledge_substitute(settings.data_dir)
-    await fake.monitor.measure_copies()
-    assert fake.read_series()["substitute_used"] == 0
 
 
 async def test_a_requested_drill_is_started_as_a_process(
@@ -158,3 +141,18 @@ async def test_a_requested_drill_is_started_as_a_process(
     assert not status.is_drill_requested(settings)
     await scheduler.aclose()
     assert sys.executable == str(program)
+
+
+async def test_runs_recorded_in_the_future_do_not_delay_the_next_ones(settings: Settings) -> None:
+    ahead, now = datetime(2033, 1, 1, tzinfo=UTC), datetime(2026, 1, 31, 12, tzinfo=UTC)
+    (settings.data_dir / "barnabee.db").unlink(missing_ok=True)
+    DatabaseProvider(settings.database_path, before_migration=None).prepare()
+    snapshots.write_state(settings, SnapshotState("4c7de640", ahead.isoformat()))
+    drill.record_drill(settings.database_path, DrillResult(ahead.isoformat(), 9, 3, success=True))
+    local = settings.model_copy(update={"backup_credentials": "/run/backup"})
+    scheduler = BackupScheduler(SYSTEM, local, now=lambda: now)
+
+    assert scheduler._read_last_runs().snapshot is None
+    assert scheduler._read_last_runs().drill is None
+    snapshots.write_state(settings, SnapshotState("4c7de640", now.isoformat()))
+    assert scheduler._read_last_runs().snapshot == now

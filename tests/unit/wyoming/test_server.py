@@ -68,6 +68,7 @@ async def test_an_invalid_event_gets_one_sentence_and_the_end(
         b'{"type": "audio-start", "data": {"rate": 1, "width": 2, "channels": 1}}\n',
         b'{"type": "audio-start", "data": {"rate": 16000, "width": 9, "channels": 1}}\n',
         b'{"type": "synthesize-chunk", "data": {"text": "no start"}}\n',
+        b'{"type": "synthesize", "data": {"text": ""}}\n',
     ],
 )
 async def test_wrong_fields_get_one_sentence_and_the_end(stack: WyomingStack, sent: bytes) -> None:

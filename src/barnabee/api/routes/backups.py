@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, datetime
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -83,7 +82,8 @@ class DrillRequested(BaseModel):
 async def get_backups(request: Request) -> dict[str, Any]:
     """Return the same as `barnabee backup status --json`."""
     service = get_service(request)
-    return await status.collect_status(service.system, service.settings, datetime.now(UTC))
+    now = status.local_now(service.settings)
+    return await status.collect_status(service.system, service.settings, now)
 
 
 @router.post("/v1/backups/rehearse", status_code=202)

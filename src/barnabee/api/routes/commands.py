@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -21,9 +20,8 @@ from starlette.routing import Route
 from barnabee.api.request_bodies import CommandRequest, parse_command
 from barnabee.api.service import ApiService, get_service
 from barnabee.core import tracing
-from barnabee.core.errors import BarnabeeError, Unavailable
+from barnabee.core.errors import BarnabeeError
 from barnabee.core.logging import make_utterance_fields
-from barnabee.understanding.entity_lookup import rank_names
 from barnabee.understanding.interfaces import SentenceSink
 
 if TYPE_CHECKING:
@@ -49,12 +47,6 @@ class CommandResponse(BaseModel):
     degraded: list[str]
     code: str | None
     latency_ms: dict[str, float]
-
-
-class SpokenNames(BaseModel):
-    """Names of things, places, people, lists and timers; the likeliest to be said first."""
-
-    names: list[str]
 
 
 MEDIA_TYPE = "text/event-stream"
@@ -195,19 +187,3 @@ route = Route(PATH, post_command, methods=["POST"])
 router.add_api_route(
     PATH, post_command, methods=["POST"], response_model=CommandResponse, openapi_extra=_BODY
 )
-
-
-@router.get("/v1/names", response_model=SpokenNames)
-async def get_names(request: Request, room: str | None = None) -> SpokenNames:
-    """Return the names that may be said in a room, as a bias for speech recognition."""
-    services = get_service(request).command_handler.services
-    labels = list[str]()
-    if services.schedule is not None:
-        with suppress(Unavailable):
-            labels = [entry.label for entry in await services.schedule.entries() if entry.label]
-    if services.home is None:
-        return SpokenNames(names=labels)
-    try:
-        return SpokenNames(names=rank_names(await services.home.read_home(), room, labels))
-    except Unavailable:
-        return SpokenNames(names=labels)

@@ -14,7 +14,7 @@
         ├── StateUnknown · LlmFailed
         ├── VramTooLarge · VramNotEvictable · VramUsedByOthers · VramNotReleased · VramExhausted
         ├── DatabaseCorrupt · DatabaseReadOnly · DatabaseFull · DatabaseTooNew · DatabaseMismatch
-        ├── BackupUnreachable · BackupDamaged · BackupFailed · StoreFailed
+        ├── BackupUnreachable · BackupDamaged · BackupFailed
         └── EngineStuck · SetupFailed · ProbeFailed · AlertNotDelivered · LeaseNotHeld
 
 The class docstring is the message; keyword arguments fill its placeholders. `code` appears in HTTP
@@ -71,8 +71,6 @@ from barnabee.core.errors.transient import (
     SetupFailed,
     StateUnknown,
     StillLoading,
-    StoreFailed,
-    StoreFault,
     TimedOut,
     Unavailable,
     VramExhausted,
@@ -125,8 +123,6 @@ __all__ = [
     "SetupFailed",
     "StateUnknown",
     "StillLoading",
-    "StoreFailed",
-    "StoreFault",
     "SystemFileInvalid",
     "TimedOut",
     "TooLarge",

@@ -20,41 +20,6 @@ class DependencyDown(Unavailable):
     code = "dependency_down"
 
 
-StoreFault = Literal["unreachable", "refused", "throttled", "missing", "damaged"]
-# What is said, and the seconds after which another request may succeed.
-_STORE_FAULTS: Final[dict[StoreFault, tuple[str, int]]] = {
-    "unreachable": ("does not answer", 1),
-    "refused": ("refuses access, so check the key, its limits, the space and the clock", 5),
-    "throttled": ("accepts no more requests now", 5),
-    "missing": ("lacks a bucket or a file that should be there", 5),
-    "damaged": ("returned data that cannot be read", 1),
-}
-
-
-class StoreFailed(DependencyDown):
-    """The object store of {dependency} {failure} ({reason})."""
-
-    code = "store_failed"  # an instance has that of its fault
-
-    def __init__(
-        self,
-        failure: StoreFault,
-        reason: str,
-        *,
-        dependency: str = "the replica",
-        retry_after_s: int | None = None,
-    ) -> None:
-        words, later_s = _STORE_FAULTS.get(failure, (failure, 1))
-        super().__init__(
-            dependency=dependency,
-            failure=words,
-            reason=reason,
-            retry_after_s=retry_after_s or later_s,
-        )
-        self.fault = failure
-        self.code = f"store_{failure}"  # type: ignore[misc]
-
-
 class StillLoading(Unavailable):
     """{what} is still loading: try again in a moment."""
 
@@ -156,7 +121,7 @@ class DatabaseFull(Unavailable):
 
 class DatabaseTooNew(Unavailable):
     """The database {path} has schema version {found}, but this program supports only {known}: use
-    the newer program, or return to the state before its migration with `barnabee rollback-data`.
+    the newer program, or run `barnabee restore`.
     """
 
     code = "database_too_new"
@@ -171,8 +136,8 @@ class DatabaseMismatch(Unavailable):
 
 
 class BackupUnreachable(Unavailable):
-    """{reason} It is unknown whether a backup exists: nothing was started, so that no backup is
-    overwritten.
+    """The replica {url} is not reachable ({reason}), so it is unknown whether a backup exists:
+    nothing was started, so that no backup is overwritten.
     """
 
     code = "backup_unreachable"

@@ -24,13 +24,6 @@ from barnabee.core.schema.services import (
 SentKind = Literal["history", "home", "room", "speaker", "results"]
 
 
-class RoomVoice(TomlTable):
-    """Voice of replies in one room: a stock voice, and its speed in percent of the usual one."""
-
-    voice: Name | None = None
-    speed_percent: Annotated[int, Field(ge=50, le=200)] = 100
-
-
 class VoiceConfig(TomlTable):
     """The assistant's voice: a blend of stock voices, in percent.
 
@@ -42,7 +35,6 @@ class VoiceConfig(TomlTable):
     speed_percent: Annotated[int, Field(ge=50, le=200)] = 100
     blend: dict[Name, Annotated[int, Field(ge=1, le=100)]]
     sounds: dict[Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z'-]*$")], Text] = {}
-    room: dict[Name, RoomVoice] = {}
 
 
 class FillerConfig(TomlTable):
@@ -210,7 +202,6 @@ class RetentionConfig(TomlTable):
     audio_days: Count
     replica_hours: Count
     snapshots_days: Count
-    set_aside_days: Count
     metrics_days: Count
     logs_days: Count
 

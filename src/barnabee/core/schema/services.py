@@ -90,20 +90,13 @@ class ModelConfig(TomlTable):
 
 
 class WakeConfig(TomlTable):
-    """Wake words and detection thresholds, optionally for single rooms and words."""
+    """Wake words and detection thresholds, optionally for single rooms."""
 
     words: Annotated[list[Name], Field(min_length=1)]
     threshold_permille: Permille
-    confirm: bool = True  # a turn ends unless the transcript has something like the wake word
     pause_ms: Milliseconds
     streams_max: Count
     room: dict[Name, Permille] = {}
-    word: dict[Name, Permille] = {}
-    model: dict[Name, Annotated[str, Field(pattern=r"^/.+\.onnx$")]] = {}  # files beside the pinned
-
-    def find_threshold(self, room: str, word: str) -> int:
-        """Return a word's threshold: that of the room, else of the word, else of all."""
-        return self.room.get(room, self.word.get(word, self.threshold_permille))
 
 
 class StageConfig(TomlTable):

@@ -47,7 +47,6 @@ class Segment:
     average_log_probability: float
     no_speech_probability: float
     words: tuple[Word, ...] = ()
-    language: str | None = None  # that was spoken, None if the engine does not tell
 
     @property
     def confidence(self) -> float:
@@ -84,13 +83,9 @@ class SpeechToText(Engine, Protocol):
         """Supported language codes (ISO 639-1)."""
 
     def transcribe(
-        self, samples: Samples, *, language: str | None, prompt: str = "", words: bool = False
+        self, samples: Samples, *, language: str, words: bool = False
     ) -> Iterator[Segment]:
-        """Yield the segments of 16 kHz audio; `words` asks for the time of each word.
-
-        Without a `language` it is detected. `prompt` has names that may be said; an engine that
-        cannot be biased ignores it.
-        """
+        """Yield the segments of 16 kHz audio; `words` asks for the time of each word."""
 
 
 class TextToSpeech(Engine, Protocol):
@@ -107,7 +102,7 @@ class TextToSpeech(Engine, Protocol):
     def speak(self, text: str, *, voice: str, speed: float) -> Iterator[Samples]:
         """Yield the audio of `text`, one phrase at a time; `speed` 1.0 is normal.
 
-        What cannot be pronounced is left out; nothing is yielded when nothing is left.
+        Raises BadRequest when the text has nothing to pronounce.
         """
 
 

@@ -2,8 +2,7 @@
 
 The default voice is a blend of stock voices, mixed once at load: a voice is a table of style
 vectors, and a weighted mean of tables is a voice between them. Both engines use kokoro-onnx for
-all but the network: espeak-ng for the phonemes, then trimming and choice of style. A phrase that
-has more phonemes than a step may have is divided again.
+all but the network: espeak-ng for the phonemes, then splitting, trimming and choice of style.
 """
 
 from __future__ import annotations
@@ -11,45 +10,26 @@ from __future__ import annotations
 import json
 import re
 import tempfile
-import textwrap
-import unicodedata
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import structlog
 from numpy.typing import NDArray
 
 from barnabee.audio.samples import Samples, normalise_loudness
 from barnabee.core import manifest
-from barnabee.core.errors import Misconfigured
+from barnabee.core.errors import BadRequest, Misconfigured
 from barnabee.core.schema import VoiceConfig
 from barnabee.gpu.engines.base import Device, open_session, open_torch
-from barnabee.gpu.phrases import (
-    HARD_MAX_PHONEMES,
-    choose_pause,
-    halve,
-    is_step,
-    split_phrases,
-)
+from barnabee.gpu.phrases import Phrase, split_phrases
 
 if TYPE_CHECKING:
     from kokoro_onnx import Kokoro as KokoroModel
 
 VoiceTable = NDArray[np.float32]  # (510, 1, 256): a style vector for each number of phonemes
 SAMPLE_RATE_HZ = 24_000
-QUIET_DB = -45.0  # below a phrase's peak: not heard beside it
-HEAD_S = 0.02  # of quiet before a phrase
-FADE_S = 0.01
-# What espeak-ng's English voices do not read, or spell letter by letter: other scripts, pictures.
-_UNPRONOUNCEABLE = re.compile(
-    "[^\u0000-\u024f\u0300-\u036f\u1e00-\u1eff\u2010-\u203f\u20a0-\u20bf]+"
-)
-_LETTER_A = re.compile(r"(?<=\b[A-Z] )A(?![\w'-])|\bA(?= [A-Z](?![\w'-]))")  # not the article
-
-log = structlog.get_logger()
 
 
 class KokoroSpeaker:
@@ -91,44 +71,29 @@ class KokoroSpeaker:
         is_default = voice == self._default
         style = self._blend if is_default else self._model.get_voice_style(voice)
         accent = self._accent if is_default else find_accent(voice)
-        readable = _UNPRONOUNCEABLE.sub(" ", text)
-        if readable != text:
-            log.info("text_not_spoken", chars=count_letters(text) - count_letters(readable))
-        for phrase in split_phrases(readable, speed=speed):
-            steps = self._divide_phonemes(phrase.text, phrase.pause_s, accent, speed)
-            if phrase.text and not steps:
-                log.info("text_not_spoken", chars=len(phrase.text))
-            elif not phrase.text:
-                yield np.zeros(int(phrase.pause_s * SAMPLE_RATE_HZ), np.float32)
-            for phonemes, pause_s in steps:
-                samples, _ = self._model.create(phonemes, style, speed, is_phonemes=True)
-                yield fit_pause(samples.astype(np.float32, copy=False), pause_s)
-
-    def _divide_phonemes(
-        self, text: str, pause_s: float, accent: str, speed: float
-    ) -> list[tuple[str, float]]:
-        """Return the phonemes of each step and the pause after it; empty when there are none."""
-        phonemes = self._phonemize(text, accent)
-        if not any(unicodedata.category(sound) in {"Ll", "Lo"} for sound in phonemes):
-            return []
-        if is_step(phonemes, speed):
-            return [(phonemes, pause_s)]
-        parts = halve(text, min_chars=1)
-        if parts is not None:
-            first, rest = parts
-            return [
-                *self._divide_phonemes(first, choose_pause(first), accent, speed),
-                *self._divide_phonemes(rest, pause_s, accent, speed),
-            ]
-        pieces = textwrap.wrap(phonemes, int(HARD_MAX_PHONEMES * min(1.0, speed)))
-        return [(piece, 0.0) for piece in pieces[:-1]] + [(pieces[-1], pause_s)]
+        spoken = False
+        for phrase in split_phrases(text):
+            phonemes = self._phonemize(phrase.text, accent)
+            if not phonemes.strip(" .,!?;:—…\"'“”()"):
+                continue
+            yield self._synthesize(phrase, phonemes, style, speed)
+            spoken = True
+        if not spoken:
+            raise BadRequest(field="field `input`", reason="it contains nothing that can be spoken")
 
     def _phonemize(self, text: str, accent: str) -> str:
         """Return phonemes: `voice.sounds` of system.toml for its words, espeak-ng for the rest."""
         return " ".join(
             self._pronunciations.get(part.lower()) or self._model.tokenizer.phonemize(part, accent)
-            for part in split_at_words(_LETTER_A.sub("eh", text), self._pronunciations)
+            for part in split_at_words(text, self._pronunciations)
         )
+
+    def _synthesize(
+        self, phrase: Phrase, phonemes: str, style: VoiceTable, speed: float
+    ) -> Samples:
+        samples, _ = self._model.create(phonemes, style, speed, is_phonemes=True)
+        pause = np.zeros(int(phrase.pause_s / speed * SAMPLE_RATE_HZ), np.float32)
+        return np.concatenate([samples.astype(np.float32, copy=False), pause])
 
 
 class Kokoro(KokoroSpeaker):
@@ -142,26 +107,6 @@ class Kokoro(KokoroSpeaker):
 
         session = open_session(directory / "model.onnx", device=device)
         return cls(KokoroModel.from_session(session, str(directory / "voices.npz")), voice)
-
-
-def fit_pause(samples: Samples, pause_s: float) -> Samples:
-    """Return `samples` with `HEAD_S` of quiet before and `pause_s` after them. Pure."""
-    level = np.abs(samples)
-    loud = np.flatnonzero(level > level.max(initial=0.0) * 10 ** (QUIET_DB / 20))
-    pause = int(pause_s * SAMPLE_RATE_HZ)
-    if not loud.size:
-        return np.zeros(pause, np.float32)
-    begin, end = int(loud[0]), int(loud[-1]) + 1
-    kept = samples[max(0, begin - int(HEAD_S * SAMPLE_RATE_HZ)) : end + pause].copy()
-    missing = end + pause - len(samples)
-    if missing <= 0:
-        count = min(pause, int(FADE_S * SAMPLE_RATE_HZ))
-        kept[len(kept) - count :] *= np.linspace(1, 0, count, dtype=np.float32)
-    return np.pad(kept, (0, max(0, missing)))
-
-
-def count_letters(text: str) -> int:
-    return sum(not character.isspace() for character in text)
 
 
 def split_at_words(text: str, words: Collection[str]) -> list[str]:

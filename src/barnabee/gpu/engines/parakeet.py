@@ -97,11 +97,9 @@ class Parakeet:
         del self._model
 
     def transcribe(
-        self, samples: Samples, *, language: str | None, prompt: str = "", words: bool = False
+        self, samples: Samples, *, language: str, words: bool = False
     ) -> Iterator[Segment]:
-        # The model detects the language; callers check it against `languages`. onnx-asr decodes
-        # greedily and takes no words to prefer: names are corrected in `understanding`.
-        del language, prompt
+        del language  # the model detects it; callers check it against `languages`
         for start_s, window in split_windows(samples):
             missing = int(MIN_DURATION_S * STT_RATE_HZ) - len(window)
             result = self._model.recognize(np.pad(window, (0, missing)) if missing > 0 else window)

@@ -45,22 +45,16 @@ class OpenWakeWord:
         self.initial_features = self._compute_noise_features()
 
     @classmethod
-    def load(
-        cls, directory: Path, required: Sequence[str], added: Mapping[str, str] | None = None
-    ) -> OpenWakeWord:
+    def load(cls, directory: Path, required: Sequence[str]) -> OpenWakeWord:
         """Verify and load a folder; every `*.onnx` other than SHARED_MODELS is a wake word.
 
-        `added` has the files of further words, which replace those of the folder. Raises
-        ModelMissing, ModelDamaged, or Misconfigured when a word of `required` is missing or a file
-        is no wake word.
+        Raises ModelMissing, ModelDamaged, or Misconfigured when a word of `required` is missing.
         """
         manifest.verify_directory(directory)
         files = manifest.read_manifest(directory)
         names = {Path(name).stem for name in files if name.endswith(".onnx")}
         absent = [name for name in SHARED_MODELS if name not in names]
-        paths = {name: directory / f"{name}.onnx" for name in names}
-        paths |= {name: Path(path) for name, path in (added or {}).items()}
-        words = sorted(paths.keys() - set(SHARED_MODELS))
+        words = sorted(names - set(SHARED_MODELS))
         if absent or not words:
             reason = f"it lists no {absent[0]}.onnx" if absent else "it lists no word"
             raise ModelDamaged(path=directory / manifest.MANIFEST_NAME, reason=reason)
@@ -68,14 +62,10 @@ class OpenWakeWord:
         if unknown:
             what = f"wake.words in system.toml names {', '.join(unknown)}, which no model knows"
             raise Misconfigured(what=f"{what}; known are {', '.join(words)}")
-        for word in added or {}:
-            if not paths[word].is_file():
-                raise Misconfigured(what=f"wake.model names {paths[word]}, which does not exist")
         sessions = {
-            name: open_session(paths[name], device=DEVICE) for name in (*SHARED_MODELS, *words)
+            name: open_session(directory / f"{name}.onnx", device=DEVICE)
+            for name in (*SHARED_MODELS, *words)
         }
-        for word in added or {}:
-            _check_word_model(sessions[word], paths[word])
         mel, embedding = (sessions.pop(name) for name in SHARED_MODELS)
         return cls(mel, embedding, sessions)
 
@@ -117,20 +107,6 @@ class OpenWakeWord:
         starts = range(0, len(spectra) - MELS + 1, 8)
         rows = self.compute_features(np.stack([spectra[start : start + MELS] for start in starts]))
         return rows[-self._rows :]
-
-
-def _check_word_model(session: Any, path: Path) -> None:
-    """Raise Misconfigured unless the model takes rows of features and returns one score."""
-    try:
-        (model_input,) = session.get_inputs()
-        _, rows, features = model_input.shape
-        zeros = np.zeros((1, int(rows), int(features)), np.float32)
-        (score,) = session.run(None, {model_input.name: zeros})
-        is_word_model = (features, score.size) == (FEATURES, 1)
-    except (ValueError, TypeError):
-        is_word_model = False
-    if not is_word_model:
-        raise Misconfigured(what=f"{path} is no wake word of openWakeWord: see its notebook")
 
 
 class OpenWakeWordStream:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +17,7 @@ from barnabee.gpu.engines.base import Device, Segment, Word
 # Greedy first and one retry: with the library's six temperatures noise takes six times as long.
 TEMPERATURES = [0.0, 0.4]
 # About 4 tokens a second are spoken; without a limit, noise is decoded to the maximum of 448.
-# The model has 448 positions, of which a prompt takes 224 at most.
-TOKENS_PER_S, MIN_TOKENS, MAX_TOKENS_WITH_PROMPT = 10, 24, 220
+TOKENS_PER_S, MIN_TOKENS = 10, 24
 WINDOW_S = 30
 # The encoder takes 30 s for any audio, on a CPU four fifths of the time. Short audio gets a shorter
 # window: its length and some padding, at least MIN_WINDOW_S. The model was trained on 30 s and may
@@ -31,14 +28,6 @@ PADDING_S, MIN_WINDOW_S = 5, 15
 LEAD_S = 0.6
 # The library's own criteria of a failed decoding: repetitive text, improbable tokens.
 MAX_COMPRESSION_RATIO, MIN_LOG_PROBABILITY = 2.4, -1.0
-# What the model, trained on subtitles, writes without speech. Most of it can also be said: it is
-# invented only where the model doubts its tokens or that there was speech.
-PHANTOMS = frozenset(
-    {"you", "bye", "bye bye", "thank you", "thank you very much", "thank you for watching"}
-    | {"thanks for watching", "please subscribe", "thank you so much for watching", "i'm sorry"}
-    | {"subtitles by the amara org community", "see you next time", "i'll see you next time"}
-)
-PHANTOM_NO_SPEECH, PHANTOM_LOG_PROBABILITY = 0.3, -0.8
 FRAMES_PER_S = 100
 
 
@@ -86,49 +75,36 @@ class Whisper:
         self._model.model.unload_model()
 
     def transcribe(
-        self, samples: Samples, *, language: str | None, prompt: str = "", words: bool = False
+        self, samples: Samples, *, language: str, words: bool = False
     ) -> Iterator[Segment]:
-        speech = [] if is_silent(samples) else find_speech(samples)
-        if not speech:
+        if is_silent(samples):
             return
         duration_s = len(samples) / STT_RATE_HZ
         window_s = choose_window_s(LEAD_S + duration_s) if self._short_windows else WINDOW_S
         lead_s = LEAD_S if window_s < WINDOW_S else 0.0
         samples = np.pad(samples, (int(lead_s * STT_RATE_HZ), 0))
-        options = {"language": language, "hotwords": prompt or None, "word_timestamps": words}
-        segments: Iterable[DecodedSegment] = self._decode(samples, window_s, lead_s, options)
+        segments: Iterable[Any] = self._decode(samples, language, words, window_s)
         if window_s < WINDOW_S:
             segments = list(segments)
             if any(map(is_doubtful, segments)):
-                segments = self._decode(samples, WINDOW_S, lead_s, options)
+                segments = self._decode(samples, language, words, WINDOW_S)
         for one in segments:
-            if not is_invented(one, prompt) and overlaps(one, speech):
-                yield one
+            yield _make_segment(one, lead_s)
 
     def _decode(
-        self, samples: Samples, window_s: float, lead_s: float, options: Mapping[str, Any]
-    ) -> Iterator[DecodedSegment]:
+        self, samples: Samples, language: str, words: bool, window_s: float
+    ) -> Iterator[Any]:
         self._model.frames = int(window_s * FRAMES_PER_S)
         duration_s = min(len(samples) / STT_RATE_HZ, WINDOW_S)
-        tokens = MIN_TOKENS + int(duration_s * TOKENS_PER_S)
-        if options["hotwords"]:
-            tokens = min(tokens, MAX_TOKENS_WITH_PROMPT)
-        segments, info = self._model.transcribe(
+        segments, _ = self._model.transcribe(
             samples,
+            language=language,
             temperature=TEMPERATURES,
-            max_new_tokens=tokens,
+            max_new_tokens=MIN_TOKENS + int(duration_s * TOKENS_PER_S),
+            word_timestamps=words,
             condition_on_previous_text=False,  # an error must not influence later windows
-            **options,
         )
-        for segment in segments:
-            yield _make_segment(segment, lead_s, info.language)
-
-
-@dataclass(frozen=True, slots=True)
-class DecodedSegment(Segment):
-    """Segment with the library's measure of repetition."""
-
-    compression_ratio: float = 1.0
+        yield from segments
 
 
 def choose_window_s(duration_s: float) -> float:
@@ -136,19 +112,7 @@ def choose_window_s(duration_s: float) -> float:
     return min(float(WINDOW_S), max(float(MIN_WINDOW_S), duration_s + PADDING_S))
 
 
-def find_speech(samples: Samples) -> list[tuple[float, float]]:
-    """Return the stretches with speech, in s, by the VAD of faster-whisper; 5 ms a second."""
-    from faster_whisper.vad import get_speech_timestamps  # noqa: PLC0415 - heavy
-
-    found = get_speech_timestamps(samples)
-    return [(one["start"] / STT_RATE_HZ, one["end"] / STT_RATE_HZ) for one in found]
-
-
-def overlaps(segment: Segment, speech: Sequence[tuple[float, float]]) -> bool:
-    return any(segment.start_s < end_s and start_s < segment.end_s for start_s, end_s in speech)
-
-
-def _make_segment(segment: Any, lead_s: float, language: str) -> DecodedSegment:
+def _make_segment(segment: Any, lead_s: float) -> Segment:
     """Return the library's segment with its times from the end of the lead."""
 
     def shift(time_s: float) -> float:
@@ -158,40 +122,16 @@ def _make_segment(segment: Any, lead_s: float, language: str) -> DecodedSegment:
         Word(shift(word.start), shift(word.end), word.word, word.probability)
         for word in segment.words or ()
     )
-    return DecodedSegment(
-        shift(segment.start),
-        shift(segment.end),
-        segment.text,
-        segment.avg_logprob,
-        segment.no_speech_prob,
-        words,
-        language,
-        segment.compression_ratio,
-    )
+    start_s, end_s = shift(segment.start), shift(segment.end)
+    return Segment(start_s, end_s, segment.text, segment.avg_logprob, segment.no_speech_prob, words)
 
 
-def is_doubtful(segment: DecodedSegment) -> bool:
+def is_doubtful(segment: Any) -> bool:
     """Return whether a segment should be decoded again with the full window. Pure."""
-    return (
+    return bool(
         segment.compression_ratio > MAX_COMPRESSION_RATIO
-        or segment.average_log_probability < MIN_LOG_PROBABILITY
+        or segment.avg_logprob < MIN_LOG_PROBABILITY
     )
-
-
-def is_invented(segment: DecodedSegment, prompt: str = "") -> bool:
-    """Return whether a segment is text without speech, such as words of the prompt. Pure."""
-    if segment.compression_ratio > MAX_COMPRESSION_RATIO:
-        return True
-    is_unsure = (
-        segment.no_speech_probability > PHANTOM_NO_SPEECH
-        or segment.average_log_probability < PHANTOM_LOG_PROBABILITY
-    )
-    words = _find_words(segment.text)
-    return is_unsure and (" ".join(words) in PHANTOMS or {*words} <= {*_find_words(prompt)})
-
-
-def _find_words(text: str) -> list[str]:
-    return re.findall(r"[^\W_]+(?:'[^\W_]+)?", text.lower())
 
 
 def _make_windowed_class() -> Any:

@@ -8,7 +8,6 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from fastapi import APIRouter
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, Field
@@ -18,7 +17,6 @@ from barnabee.audio.samples import to_pcm16
 from barnabee.core.errors import BadRequest
 from barnabee.gpu.engines.base import TextToSpeech
 from barnabee.gpu.routes import SessionHeader, require_text
-from barnabee.understanding.text_normalization import normalize_text
 
 if TYPE_CHECKING:
     from barnabee.core.schema import LimitsConfig, VoiceConfig
@@ -27,8 +25,6 @@ if TYPE_CHECKING:
 
 # Clients written for OpenAI's API must name one of its voices: they get Kokoro's voice of that name
 # where there is one, else the default voice.
-MIN_SPEED, MAX_SPEED = 0.5, 2.0
-SILENCE_S = 0.1  # sent for a text of which nothing can be spoken
 OPENAI_VOICES = frozenset(
     {"alloy", "ash", "ballad", "cedar", "coral", "echo", "fable", "marin", "nova", "onyx"}
     | {"sage", "shimmer", "verse"}
@@ -39,12 +35,6 @@ class VoiceId(BaseModel):
     """Voice as an object, the second form of OpenAI's API."""
 
     id: str
-
-
-class NormalizationOptions(BaseModel):
-    """Switch of text normalization, as in Kokoro-FastAPI; its other options are ignored."""
-
-    normalize: bool = True
 
 
 class SpeechRequest(BaseModel):
@@ -58,8 +48,7 @@ class SpeechRequest(BaseModel):
     voice: str | VoiceId = ""
     response_format: encode.Format = "mp3"
     stream_format: str = "audio"
-    speed: float = Field(1.0, ge=MIN_SPEED, le=MAX_SPEED)
-    normalization_options: NormalizationOptions | None = None
+    speed: float = Field(1.0, ge=0.5, le=2.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,17 +74,11 @@ def make_router(
         )
         if request.stream_format != "audio":
             raise BadRequest(field="field `stream_format`", reason="only `audio` is supported")
-        options = request.normalization_options
-        if options is None or options.normalize:
-            text = await asyncio.to_thread(normalize_text, text)
-        speed = choose_speed(request.speed, default_voice.speed_percent)
+        speed = request.speed * default_voice.speed_percent / 100
         voice = request.voice.id if isinstance(request.voice, VoiceId) else request.voice
         text_input = SynthesisInput(text, voice or default_voice.name, speed)
         pcm = _synthesize(capability, runtime, text_input, session)
-        silence = to_pcm16(np.zeros(int(SILENCE_S * default_voice.sample_rate_hz), np.float32))
-        first = await anext(
-            pcm, silence
-        )  # before the response starts, so that an error is an HTTP error
+        first = await anext(pcm)  # before the response starts, so that an error is an HTTP error
         encoder = encode.make_encoder(request.response_format, default_voice.sample_rate_hz)
         media_type = encode.MEDIA_TYPES[request.response_format]
         return StreamingResponse(_encode_stream(encoder, first, pcm), media_type=media_type)
@@ -107,11 +90,6 @@ def make_router(
             return {"voices": list(lease.engine.voices)}
 
     return routes
-
-
-def choose_speed(requested: float, speed_percent: int) -> float:
-    """Return the speed for a request at the configured usual speed. Pure."""
-    return min(max(requested * speed_percent / 100, MIN_SPEED), MAX_SPEED)
 
 
 def resolve_voice(requested: str, voices: Sequence[str]) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -27,10 +26,6 @@ if TYPE_CHECKING:
 ResponseFormat = Literal["json", "text", "verbose_json"]
 Granularity = Literal["word", "segment"]
 
-DEFAULT_LANGUAGE = "en"
-AUTO = "auto"
-_LANGUAGE_TAG = re.compile(r"(?P<language>[a-z]{2,3})(?:[-_][a-z0-9]+)*", re.IGNORECASE)
-
 log = structlog.get_logger()
 
 
@@ -43,8 +38,7 @@ def make_router(
     async def transcribe(
         file: Annotated[UploadFile, File()],
         model: Annotated[str, Form()],
-        language: Annotated[str, Form()] = DEFAULT_LANGUAGE,
-        prompt: Annotated[str, Form()] = "",
+        language: Annotated[str, Form()] = "en",
         response_format: Annotated[ResponseFormat, Form()] = "json",
         granularities: Annotated[
             list[Granularity] | None, Form(alias="timestamp_granularities[]")
@@ -54,8 +48,7 @@ def make_router(
     ) -> Response:
         """Transcribe `file` (WAV, FLAC, MP3, MP4, AAC, Ogg or WebM).
 
-        `prompt` has names that may be said. Other fields of OpenAI's API, such as `temperature`,
-        are accepted and ignored.
+        Other fields of OpenAI's API, such as `prompt` and `temperature`, are accepted and ignored.
         """
         runtimes = capability.find_runtimes(model)
         if stream:
@@ -65,8 +58,7 @@ def make_router(
             audio = wav.parse(content, max_s=limits.audio_max_s)
         else:
             audio = await decoder.decode(content)
-        words = "word" in (granularities or ())
-        request = TranscriptionRequest(audio, parse_language(language), session, words, prompt)
+        request = TranscriptionRequest(audio, language, session, "word" in (granularities or ()))
         transcription = await _transcribe_with_fallback(capability, runtimes, request)
         if response_format == "text":
             return PlainTextResponse(transcription.text + "\n")
@@ -77,26 +69,14 @@ def make_router(
     return routes
 
 
-def parse_language(tag: str) -> str | None:
-    """Return the language of "en", "EN" or "en-US"; None for "auto"; BadRequest for no tag."""
-    if tag.lower() == AUTO:
-        return None
-    match = _LANGUAGE_TAG.fullmatch(tag or DEFAULT_LANGUAGE)
-    if match is None:
-        reason = 'it is no language tag; write "en", "en-US" or "auto"'
-        raise BadRequest(field="field `language`", reason=reason)
-    return match["language"].lower()
-
-
 @dataclass(frozen=True, slots=True)
 class TranscriptionRequest:
     """Audio to transcribe; `words` asks for the time of each word."""
 
     audio: wav.Wav
-    language: str | None  # None: to be detected
+    language: str
     session: str
     words: bool
-    prompt: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +84,7 @@ class Transcription:
     """Result of one engine; `degraded` when a preferred engine failed."""
 
     segments: Sequence[Segment]
-    language: str | None  # None if the engine did not tell which one it detected
+    language: str
     duration_s: float
     engine: str
     degraded: bool
@@ -144,7 +124,7 @@ async def _transcribe_with_fallback(
         else:
             return Transcription(
                 segments,
-                request.language or next((one.language for one in segments), None),
+                request.language,
                 request.audio.duration_s,
                 runtime.model_id,
                 degraded=first_error is not None,
@@ -163,18 +143,12 @@ async def _transcribe(
 ) -> list[Segment]:
     async with capability.lease(runtime, request.session) as lease:
         engine = lease.engine
-        if request.language is not None and request.language not in engine.languages:
-            reason = f"this model does not know {request.language!r}; send a code of ISO 639-1"
-            raise BadRequest(field="field `language`", reason=reason)
+        if request.language not in engine.languages:
+            raise BadRequest(field="field `language`", reason="it is not a known code")
         lease.audio_s = request.audio.duration_s
         samples = await lease.run(lambda: wav.decode(request.audio, STT_RATE_HZ))
         segments = lease.iterate(
-            lambda: engine.transcribe(
-                samples,
-                language=request.language,
-                prompt=request.prompt,
-                words=request.words,
-            )
+            lambda: engine.transcribe(samples, language=request.language, words=request.words)
         )
         return [segment async for segment in segments]
 

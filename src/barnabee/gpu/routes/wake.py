@@ -199,7 +199,7 @@ class _Session:
             "type": "ready",
             "room": self.request.room,
             "words": self.request.words,
-            "thresholds": self.request.thresholds_permille,
+            "threshold": self.request.threshold_permille,
             "pause_ms": self.request.pause_ms,
             "engine": self.lease.runtime.model_id,
             "trace_id": tracing.get_trace_id(),

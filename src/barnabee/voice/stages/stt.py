@@ -9,7 +9,6 @@ import asyncio
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-import structlog
 from pipecat.frames.frames import Frame
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 
@@ -23,18 +22,15 @@ from barnabee.voice.frames import (
     UtteranceFrame,
 )
 from barnabee.voice.playback import strip_wake_word
-from barnabee.voice.room_events import ConversationState, Effect, RoomEvent
+from barnabee.voice.room_events import ConversationState, RoomEvent
 
 if TYPE_CHECKING:
-    from barnabee.clients.api import ApiClient
     from barnabee.clients.gpu import GpuClient
     from barnabee.voice.fillers import LatencyEstimator
     from barnabee.voice.room_session import RoomSession
     from barnabee.voice.turn import Turn
 
 RATE_HZ = 16_000
-
-log = structlog.get_logger()
 
 
 class SttStage(FrameProcessor):
@@ -44,7 +40,6 @@ class SttStage(FrameProcessor):
         self,
         room: RoomSession,
         gpu: GpuClient,
-        api: ApiClient,
         estimator: LatencyEstimator,
         wake_words: tuple[str, ...],
         on_transcript: Callable[[Turn, str], None],
@@ -56,12 +51,8 @@ class SttStage(FrameProcessor):
         self._room, self._gpu, self._estimator = room, gpu, estimator
         self._wake_words, self._is_recorded = wake_words, is_recorded
         self._on_transcript = on_transcript
-        self._api = api
-        self._names: list[str] = []  # that may be said in this room
-        self._reading: asyncio.Task[None] | None = None  # of the names
         self._transcription: asyncio.Task[str | BarnabeeError] | None = None
         self._completion: asyncio.Task[None] | None = None
-        room.on(Effect.BEGIN_TURN, self._start_turn)
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
         await super().process_frame(frame, direction)
@@ -84,16 +75,6 @@ class SttStage(FrameProcessor):
         else:
             await self.push_frame(frame, direction)
 
-    def _start_turn(self) -> None:
-        if self._room.turn is not None:
-            self._reading = self._room.turn.spawn(self._read_names())
-
-    async def _read_names(self) -> None:
-        try:
-            self._names = await self._api.read_names(self._room.name)
-        except (Unavailable, BadInput) as error:
-            log.info("names_not_read", code=error.code, reason=str(error))
-
     def _discard(self) -> None:
         for task in (self._transcription, self._completion):
             if task is not None:
@@ -101,11 +82,9 @@ class SttStage(FrameProcessor):
         self._transcription = self._completion = None
 
     async def _transcribe(self, turn: Turn, pcm: bytes) -> str | BarnabeeError:
-        if self._reading is not None:  # since the turn began, so it takes no time here
-            await asyncio.wait([self._reading])
         started_s = turn.clock()
         try:
-            transcript = await self._gpu.transcribe(wav.encode(pcm, RATE_HZ), names=self._names)
+            transcript = await self._gpu.transcribe(wav.encode(pcm, RATE_HZ))
         except (Unavailable, BadInput) as error:
             return error
         turn.engine = transcript.engine
@@ -118,8 +97,6 @@ class SttStage(FrameProcessor):
         if self._room.state is not ConversationState.THINKING:  # the user resumed meanwhile
             return
         self._transcription = None
-        if not await self._room.is_wake_confirmed():
-            return  # the room falls asleep
         turn.mark("transcript")
         if isinstance(transcript, BarnabeeError):
             self._room.dispatch(RoomEvent.TRANSCRIBED, turn)

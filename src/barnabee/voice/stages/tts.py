@@ -23,8 +23,6 @@ from pipecat.frames.frames import (
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 
 from barnabee.core.errors import BadInput, Unavailable
-from barnabee.core.schema import RoomVoice
-from barnabee.understanding.spoken_text import split_sentences
 from barnabee.voice.frames import FillerFrame, ReplyFrame, UserResumedFrame
 from barnabee.voice.playback import (
     AudioSource,
@@ -33,6 +31,7 @@ from barnabee.voice.playback import (
     ReplySegment,
     join_played_text,
     make_chime,
+    split_sentences,
 )
 from barnabee.voice.room_events import ConversationState, Effect, RoomEvent
 
@@ -68,7 +67,6 @@ class TtsStage(FrameProcessor):
         self._room, self._gpu, self._estimator = room, gpu, estimator
         self._recordings = {clip.name: clip for group in clips.values() for clip in group}
         self._queue = PlaybackQueue(voice.sample_rate_hz)
-        self._voice = voice.room.get(room.name, RoomVoice())
         self._max_silence_ms = max_silence_ms
         self._work, self._drained = asyncio.Event(), asyncio.Event()
         self._interrupted = False
@@ -163,13 +161,7 @@ class TtsStage(FrameProcessor):
         self._segments += segments
         started_s = turn.clock()
         for segment in segments:
-            speech = self._gpu.speak(
-                segment.text,
-                voice=self._voice.voice,
-                speed=self._voice.speed_percent / 100,
-                format="pcm",
-            )
-            async with aclosing(speech) as audio:
+            async with aclosing(self._gpu.speak(segment.text, format="pcm")) as audio:
                 async for pcm in audio:
                     if segment is first and not segment.synthesized_s:
                         self._estimator.add_sample("tts", (turn.clock() - started_s) * 1000)

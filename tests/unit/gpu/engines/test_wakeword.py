@@ -10,11 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import onnx
 import psutil
 import pytest
 from numpy.typing import NDArray
-from onnx import TensorProto, helper
 
 from barnabee.audio import wav
 from barnabee.audio.samples import to_pcm16
@@ -146,37 +144,6 @@ def test_missing_and_damaged_files_are_named(tmp_path: Path) -> None:
     (folder / "alexa.onnx").write_bytes(b"x")
     with pytest.raises(ModelDamaged, match=r"alexa\.onnx"):
         OpenWakeWord.load(folder, ["alexa"])
-
-
-def make_word_model(path: Path, rows: int = 16, features: int = 96) -> Path:
-    """Write a model of openWakeWord's form whose score is always 0.75."""
-    shape = helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, rows, features])
-    score = helper.make_tensor_value_info("score", TensorProto.FLOAT, [1, 1])
-    value = helper.make_tensor("value", TensorProto.FLOAT, [1, 1], [0.75])
-    constant = helper.make_node("Constant", [], ["score"], value=value)
-    graph = helper.make_graph([constant], "word", [shape], [score])
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    onnx.save(model, path)
-    return path
-
-
-def test_own_model_is_loaded_beside_the_others(tmp_path: Path) -> None:
-    added = {"hey_barnabee": str(make_word_model(tmp_path / "hey_barnabee.onnx"))}
-    folder = find_models_dir() / "openwakeword"
-    engine = OpenWakeWord.load(folder, ["hey_barnabee"], added)
-    assert engine.words == ("alexa", "hey_barnabee", "hey_jarvis", "hey_marvin", "hey_mycroft")
-    found = max_scores(engine.open_stream(["hey_barnabee", "alexa"]), recording(CALLS[1]))
-    assert found["hey_barnabee"] == pytest.approx(0.75)
-
-
-def test_own_model_that_is_missing_or_no_wake_word_is_named(tmp_path: Path) -> None:
-    folder = find_models_dir() / "openwakeword"
-    wrong = make_word_model(tmp_path / "wrong.onnx", features=40)
-    for path, reason in ((tmp_path / "absent.onnx", "does not exist"), (wrong, "is no wake word")):
-        with pytest.raises(Misconfigured, match=rf"{path.name}.* {reason}"):
-            OpenWakeWord.load(folder, ["own"], {"own": str(path)})
-    with pytest.raises(Misconfigured, match=r"melspectrogram\.onnx is no wake word"):
-        OpenWakeWord.load(folder, ["own"], {"own": str(folder / "melspectrogram.onnx")})
 
 
 def test_openwakeword_is_not_imported() -> None:
